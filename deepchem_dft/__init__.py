@@ -1,0 +1,75 @@
+"""Neural exchange-correlation functionals with DeepChem's datasets, models and metrics.
+
+Names are imported on first use, so ``import deepchem_dft`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:  # the same names, for editors and type checkers
+    from . import errors, molnet
+    from .data import DFTEntry, DFTSystem, DFTYamlLoader
+    from .models import XCModel
+    from .molecule import Molecule
+    from .scf import XCNNSCF, KohnSham, KSCalc, KSResult, SCFLayer
+    from .xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc
+
+#: Room of every public name.
+_ROOMS = {
+    "Molecule": "molecule",
+    "Libxc": "xc",
+    "NNLDA": "xc",
+    "NNPBE": "xc",
+    "NNMGGA": "xc",
+    "HybridXC": "xc",
+    "KohnSham": "scf",
+    "KSResult": "scf",
+    "SCFLayer": "scf",
+    "XCNNSCF": "scf",
+    "KSCalc": "scf",
+    "DFTYamlLoader": "data",
+    "DFTEntry": "data",
+    "DFTSystem": "data",
+    "XCModel": "models",
+}
+_MODULES = ("errors", "molnet")
+
+__all__ = [
+    "DFTEntry",
+    "DFTSystem",
+    "DFTYamlLoader",
+    "HybridXC",
+    "KSCalc",
+    "KSResult",
+    "KohnSham",
+    "Libxc",
+    "Molecule",
+    "NNLDA",
+    "NNMGGA",
+    "NNPBE",
+    "SCFLayer",
+    "XCModel",
+    "XCNNSCF",
+    "__version__",
+    "errors",
+    "molnet",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{room}"), name)
+    globals()[name] = value  # later look-ups skip this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

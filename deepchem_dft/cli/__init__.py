@@ -1,0 +1,76 @@
+"""The ``deepchem-dft`` command: one module per group of commands, heavy imports inside them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from ..errors import DeepChemDFTError
+from . import curve, data, dqc, evaluate, scf, train
+
+app = typer.Typer(
+    name="deepchem-dft",
+    help="Train, test and use neural exchange-correlation functionals.",
+    epilog="Energies are printed with their units. Set DEEPCHEM_DFT_DEBUG=1 for full tracebacks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"deepchem-dft {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(evaluate.predict)
+app.command("scf")(scf.scf)
+app.command("curve")(curve.curve)
+app.add_typer(data.app, name="data")
+app.command("install-dqc")(dqc.install_dqc)
+
+
+def main() -> None:
+    """Run the command line; known errors become one line on stderr and exit status 1."""
+    debug = os.environ.get("DEEPCHEM_DFT_DEBUG", "") not in ("", "0")
+    try:
+        app()
+    except DeepChemDFTError as error:
+        if debug:
+            raise
+        _complain(str(error))
+    except MemoryError:
+        if debug:
+            raise
+        _complain("out of memory. Remedy: a smaller basis, fewer processes, or a larger machine.")
+    except Exception as error:
+        if debug:
+            raise
+        _complain(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "This is a fault of the program, not of your input. Set DEEPCHEM_DFT_DEBUG=1 to see "
+            "where it happened, and please report it."
+        )
+
+
+def _complain(message: str) -> None:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,115 @@
+"""What commands share: consoles, progress bars, quiet imports, arguments into objects."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(stderr: bool = False) -> Console:
+    """Return a console that neither wraps nor colours when the output is not a terminal."""
+    from rich.console import Console
+
+    out = Console(stderr=stderr, highlight=False)
+    if not out.is_terminal:
+        out = Console(stderr=stderr, highlight=False, width=200, soft_wrap=True)
+    return out
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Silence what DeepChem and its dependencies say about packages they do not find."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
+
+
+def load_deepchem() -> None:
+    """Import DeepChem and this package's data and models without their noise."""
+    with quiet_imports():
+        import deepchem  # noqa: F401
+
+        from .. import data, models  # noqa: F401
+
+
+@contextlib.contextmanager
+def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None] | None]:
+    """Show how many self-consistent fields are solved: a bar, or lines if not a terminal.
+
+    Yields
+    ------
+    callable or None
+        The ``on_solution`` of :meth:`deepchem_dft.runs.solve.Solver.solve`.
+    """
+    if quiet:
+        yield None
+        return
+    out = console(stderr=True)
+    if out.is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn
+
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("{task.fields[last]}"), console=out, transient=True,
+        ) as progress:  # fmt: skip
+            task = progress.add_task(title, total=None, last="")
+
+            def show(solution: Any, done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total, last=solution.name)
+
+            yield show
+        return
+
+    def tell(solution: Any, done: int, total: int) -> None:
+        if done == total or done % max(1, total // 10) == 0:
+            out.print(f"{title}: {done}/{total}")
+
+    yield tell
+
+
+def read_geometry(text: str, unit: str | None) -> tuple[str, str]:
+    """Return geometry text and its unit from a command-line argument.
+
+    Parameters
+    ----------
+    text : str
+        ``"H 0 0 0; H 0 0 1.4"`` or the path of an ``.xyz`` file.
+    unit : str or None
+        As given by the user. Default: bohr for text, angstrom for files.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist or is not an XYZ file.
+    """
+    if not text.lower().endswith(".xyz"):
+        return text, unit or "bohr"
+    path = Path(text)
+    if not path.is_file():
+        raise InputError("the file does not exist", file=text, remedy="check the path")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        count = int(lines[0])
+        atoms = [" ".join(line.split()[:4]) for line in lines[2 : 2 + count]]
+    except (IndexError, ValueError):
+        raise InputError(
+            "not an XYZ file: the first line must be the number of atoms", file=text
+        ) from None
+    if len(atoms) < count or not all(atoms):
+        raise InputError(f"the file announces {count} atoms but holds {len(atoms)}", file=text)
+    return "; ".join(atoms), unit or "angstrom"

@@ -1,0 +1,72 @@
+"""``deepchem-dft curve``: energies along a stretched bond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def curve(
+    geometry: str = typer.Argument(..., help="Geometry with {R} where the distance goes (Bohr)."),
+    xc: list[str] | None = typer.Option(
+        None, "--xc", help="Functional; may be given several times. Default: pbe."
+    ),
+    run: list[Path] | None = typer.Option(
+        None, "--run", help="Run directory of a trained functional; may be repeated."
+    ),
+    start: float = typer.Option(0.6, "--start", help="First distance, Bohr."),
+    stop: float = typer.Option(8.0, "--stop", help="Last distance, Bohr."),
+    points: int = typer.Option(16, "--points", min=2, help="Number of distances."),
+    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    charge: int = typer.Option(0, "--charge", help="Total charge."),
+    spin: int = typer.Option(0, "--spin", help="2S = n_alpha - n_beta."),
+    unit: str = typer.Option("bohr", "--unit", help="Unit of all lengths: bohr or angstrom."),
+    grid_level: int = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9."),
+    exact: str | None = typer.Option(
+        None, "--exact", help="Known exact curve to compare with: h2."
+    ),
+    out: list[Path] | None = typer.Option(
+        None, "--out", help="Write a figure (.png, .pdf, .svg) or numbers (.csv); may be repeated."
+    ),
+    jobs: int | None = typer.Option(
+        None, "--jobs", min=1, help="Worker processes (default: all cores)."
+    ),
+) -> None:
+    """Compute a dissociation curve with one or several functionals.
+
+    A point that does not converge is left out of the figure, reported, and makes the exit
+    status 1.
+
+    Examples:
+
+    - `deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc lda --xc pbe --exact h2 --out h2.png`
+
+    - `deepchem-dft curve "Li 0 0 0; H 0 0 {R}" --start 2 --stop 8 --points 20 --out lih.csv`
+
+    - `deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc pbe --run runs/pbe_mgga --exact h2 --out h2.png`
+    """
+    from .common import console, functional_from_run, quiet_imports, solution_progress
+
+    with quiet_imports():
+        from ..runs import curves
+        from ..runs.solve import Functional, Solver
+    functionals = [Functional.named(name) for name in xc or ([] if run else ["pbe"])]
+    for path in run or []:
+        label = "trained" if len(run or []) == 1 else str(path)
+        functionals.append(Functional.trained(functional_from_run(path), label))
+    for path in out or []:
+        curves.check_output(path)
+    reference = curves.exact_curve(exact) if exact else None
+    distances = curves.spaced(start, stop, points)
+    molecules = curves.molecules(geometry, distances, basis, charge, spin, unit, grid_level)
+    with Solver(jobs) as solver, solution_progress("curve") as show:
+        table = curves.energies(solver, molecules, functionals, on_solution=show)
+    result = curves.Curve(geometry, unit, distances, table, reference)
+    for path in out or []:
+        result.write(path)
+    screen = console()
+    screen.print(result.text(), markup=False)
+    for path in out or []:
+        screen.print(f"written: {path}", markup=False)
+    result.raise_if_unconverged()

@@ -1,0 +1,146 @@
+"""Reading fields of user-written mappings: types, finite numbers, misspelt keys."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import re
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deepchem_dft.errors import InputError
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 3
+_short.maxlevel = 2
+
+
+def show(value: Any) -> str:
+    """Return a bounded ``repr`` (YAML aliases can make a small file print as gigabytes).
+
+    Examples
+    --------
+    >>> show([1] * 100)
+    '[1, 1, 1, ...]'
+    """
+    return _short.repr(value)
+
+
+def suggest(word: Any, options: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for a likely misspelling, else an empty text.
+
+    Examples
+    --------
+    >>> suggest("bassis", ["basis", "spin"])
+    "did you mean 'basis'?"
+    """
+    choices = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(str(word)[:80].lower(), choices, n=1, cutoff=0.6)
+    return f"did you mean '{choices[near[0]]}'?" if near else ""
+
+
+def number(value: Any, field: str, *, remedy: str = "write a finite number") -> float:
+    """Read a finite number, quoted or not; booleans, lists and texts are refused.
+
+    Examples
+    --------
+    >>> number("3", "spin"), number(1e-3, "weight")
+    (3.0, 0.001)
+    """
+    result = math.nan
+    if isinstance(value, str):
+        if _NUMBER.fullmatch(value.strip()):
+            result = float(value)
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            result = float(value)
+        except OverflowError:
+            result = math.inf
+    if not math.isfinite(result):
+        kind = "not a finite number" if isinstance(value, float) else "not a number"
+        raise InputError(f"{show(value)} is {kind}", field=field, remedy=remedy)
+    return result
+
+
+def tidy(value: float) -> int | float:
+    """Return whole numbers as ``int``.
+
+    Examples
+    --------
+    >>> tidy(2.0), tidy(0.5)
+    (2, 0.5)
+    """
+    return int(value) if float(value).is_integer() else float(value)
+
+
+class Fields:
+    """A mapping whose keys have been checked, read field by field.
+
+    Parameters
+    ----------
+    mapping : Any
+        What the user wrote; anything but a mapping is refused.
+    allowed : iterable of str
+        Known keys. Others are refused, with the nearest known key as the remedy.
+    what : str
+        What the mapping describes, for messages, e.g. ``"a system"``.
+    """
+
+    def __init__(self, mapping: Any, allowed: Iterable[str], what: str) -> None:
+        known = list(allowed)
+        if not isinstance(mapping, Mapping):
+            raise InputError(f"{what} must be a mapping of fields, not {show(mapping)}",
+                             remedy=f"write 'key: value' lines; keys are {', '.join(known)}")
+        for key in mapping:
+            if key not in known:
+                near = suggest(key, known)
+                text = str(key)[:60] if isinstance(key, str) else show(key)
+                raise InputError(f"unknown key {text!r} in {what}", field=text,
+                                 remedy=near or f"known keys are {', '.join(known)}")
+        self._values = {key: value for key, value in mapping.items() if value is not None}
+        self._what = what
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a field as it stands; a null counts as absent."""
+        return self._values.get(key, default)
+
+    def require(self, key: str, remedy: str) -> Any:
+        """Return a field, or raise `InputError` if it is absent."""
+        if key not in self._values:
+            raise InputError(f"{key} is missing", field=key, remedy=remedy)
+        return self._values[key]
+
+    def number(self, key: str, default: float) -> float:
+        """Return a field that must be a finite number."""
+        return number(self._values[key], key) if key in self._values else default
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return a field that must be text (a plain number is taken as its text)."""
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise InputError(f"{show(value)} is not text", field=key, remedy=f"write {key} as text")
+        return str(value).strip()
+
+    def choice(self, key: str, options: Iterable[str], default: str) -> str:
+        """Return a field that must be one of a few words."""
+        value = self.text(key, default)
+        choices = list(options)
+        if value.lower() not in choices:
+            near = suggest(value, choices)
+            raise InputError(f"unknown {key} {value[:60]!r}", field=key,
+                             remedy=near or f"use one of {', '.join(choices)}")
+        return value.lower()
+
+
+def inside(error: InputError, prefix: str) -> InputError:
+    """Return the same error with its field placed inside a larger one (``systems[1].spin``)."""
+    field = f"{prefix}.{error.field}" if error.field else prefix
+    return InputError(error.problem, file=error.file, entry=error.entry, field=field,
+                      remedy=error.remedy)

@@ -1,0 +1,158 @@
+"""YAML text to plain Python values: strict about duplicates, and free of YAML 1.1's surprises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepchem_dft.errors import InputError
+
+_MAX_DEPTH = 40
+
+
+class StrictLoader(yaml.SafeLoader):
+    """A safe loader that follows YAML 1.2's core schema and rejects duplicate keys.
+
+    Only ``true`` and ``false`` are booleans, so that nitric oxide may be called ``NO`` and a
+    coordinate ``y``; ``1e-3`` is a number; ``010`` is ten; dates and ``1:30`` stay text.
+    """
+
+    # Checked while composing: later, merge keys (<<) have been expanded into the same list.
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.composer.ComposerError(
+                    None, None, "a key must be plain text", key_node.start_mark)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key_node.value in seen:
+                raise yaml.composer.ComposerError(
+                    None, None, f"the key '{key_node.value[:60]}' occurs twice",
+                    key_node.start_mark)
+            seen.add(key_node.value)
+        return node
+
+
+def _core_int(loader: StrictLoader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node)
+    if len(text) > 400:  # longer ones are no quantity, and Python refuses to convert them
+        raise yaml.constructor.ConstructorError(None, None, "a number with too many digits",
+                                                node.start_mark)
+    return int(text)
+
+
+def _core_float(loader: StrictLoader, node: yaml.ScalarNode) -> float:
+    text = loader.construct_scalar(node).lower()
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+StrictLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("merge", r"^(?:<<)$", "<"),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    ("float", r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+              r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+.0123456789"),
+):
+    StrictLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+StrictLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
+StrictLoader.add_constructor("tag:yaml.org,2002:float", _core_float)
+
+
+def parse_yaml(text: str, file: str | None = None) -> Any:
+    """Parse YAML text.
+
+    Parameters
+    ----------
+    text : str
+    file : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    Any
+        Dicts, lists, text, numbers, booleans, None.
+
+    Raises
+    ------
+    InputError
+        Malformed text (with its line), duplicate keys, tags, recursive or too deep structures.
+
+    Examples
+    --------
+    >>> parse_yaml("name: NO\\nvalue: 1e-3\\nflags: [yes, true]")
+    {'name': 'NO', 'value': 0.001, 'flags': ['yes', True]}
+    """
+    try:
+        value = yaml.load(text, Loader=StrictLoader)  # noqa: S506  # it is a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the text"
+        detail = getattr(error, "problem", None) or getattr(error, "reason", None) or "malformed"
+        raise InputError(f"not valid YAML at {where}: {detail}", file=file, field="YAML",
+                         remedy="check indentation, brackets and quotes there") from None
+    except (RecursionError, ValueError, ArithmeticError, TypeError, LookupError,
+            AttributeError) as error:
+        # ValueError and the like: an explicit tag (!!int, !!timestamp) on text it does not fit.
+        raise InputError(f"not readable YAML ({type(error).__name__})", file=file, field="YAML",
+                         remedy="remove tags (!!...) and deep nesting") from None
+    _check_structure(value, file)
+    return value
+
+
+def read_yaml_file(path: str | Path) -> Any:
+    """Read one YAML file; see `parse_yaml`. Raises `InputError` if it is missing or empty."""
+    file = str(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("there is no such file", file=file, field="path",
+                         remedy=_file_remedy(Path(path))) from None
+    except UnicodeDecodeError:
+        raise InputError("the file is not UTF-8 text", file=file, field="path",
+                         remedy="give a YAML file saved as UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise InputError(f"the file cannot be read ({reason})", file=file, field="path",
+                         remedy="give the path of a readable YAML file") from None
+    value = parse_yaml(text, file)
+    if value is None or value == [] or value == {}:
+        raise InputError("the file is empty", file=file, field="entries",
+                         remedy="add at least one entry")
+    return value
+
+
+def _file_remedy(path: Path) -> str:
+    from deepchem_dft.data.fields import suggest
+
+    try:
+        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError:
+        names = []
+    hint = suggest(path.name, names)
+    return hint or f"check the path; relative paths start at {Path.cwd()}"
+
+
+def _check_structure(value: Any, file: str | None) -> None:
+    """Refuse structures that contain themselves (YAML aliases can) or nest absurdly."""
+    done: set[int] = set()
+
+    def walk(node: Any, depth: int, above: frozenset[int]) -> None:
+        if not isinstance(node, (dict, list, tuple, set)) or id(node) in done:
+            return
+        if id(node) in above or depth > _MAX_DEPTH:
+            raise InputError("the YAML contains itself or is nested too deeply", file=file,
+                             field="YAML", remedy="remove the recursive alias")
+        children = node.values() if isinstance(node, dict) else node
+        for child in children:
+            walk(child, depth + 1, above | {id(node)})
+        done.add(id(node))
+
+    walk(value, 0, frozenset())

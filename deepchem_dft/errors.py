@@ -1,0 +1,91 @@
+"""Every error this package raises on purpose; all derive from ``DeepChemDFTError``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class DeepChemDFTError(Exception):
+    """Base class of all errors raised on purpose by ``deepchem_dft``."""
+
+
+class InputError(DeepChemDFTError, ValueError):
+    """Input that cannot be used, described so that it can be mended.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, in one sentence.
+    file, entry, field : str, optional
+        Where: the file, the entry (its name or number) and the field.
+    remedy : str, optional
+        What would be right.
+
+    Examples
+    --------
+    >>> print(InputError("'two' is not a number", file="a.yaml", entry="3 (H2O)",
+    ...                  field="true_val", remedy="write an energy such as '0.37 Ha'"))
+    a.yaml, entry 3 (H2O), field 'true_val': 'two' is not a number. Remedy: write an energy such as '0.37 Ha'.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | None = None,
+        entry: str | None = None,
+        field: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.entry = problem, file, entry
+        self.field, self.remedy = field, remedy
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        where = []
+        if self.file:
+            where.append(str(self.file))
+        if self.entry:
+            where.append(f"entry {self.entry}")
+        if self.field:
+            where.append(f"field '{self.field}'")
+        text = f"{', '.join(where)}: " if where else ""
+        text += self.problem.rstrip(".") + "."
+        if self.remedy:
+            text += f" Remedy: {self.remedy.rstrip('.')}."
+        return text
+
+    def located(self, **where: Any) -> InputError:
+        """Return the same error with missing ``file``, ``entry`` or ``field`` filled in."""
+        merged = {k: getattr(self, k) or where.get(k) for k in ("file", "entry", "field")}
+        return InputError(self.problem, remedy=self.remedy, **merged)
+
+    def __reduce__(self):  # keyword-only arguments need this to survive pickling
+        return (_rebuild_input_error,
+                (type(self), self.problem, self.file, self.entry, self.field, self.remedy))
+
+
+def _rebuild_input_error(cls, problem, file, entry, field, remedy):
+    return cls(problem, file=file, entry=entry, field=field, remedy=remedy)
+
+
+class SCFNotConverged(DeepChemDFTError, RuntimeError):
+    """The self-consistent field did not converge.
+
+    Attributes
+    ----------
+    result : KSResult or None
+        The last iterate, for inspection. Its energy is not a prediction.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class FunctionalError(InputError):
+    """A functional that does not exist, cannot be run, or returns values that are not numbers."""
+
+
+class CheckpointError(DeepChemDFTError, RuntimeError):
+    """A checkpoint that is missing, damaged, or belongs to a different model."""

@@ -1,0 +1,313 @@
+"""DFTXC: the torch module that turns entries into values through self-consistent fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import FunctionalError, InputError, SCFNotConverged
+from ..molecule import Molecule
+from ..scf import KSResult, SCFLayer, SCFState
+from ..scf.frozen import FrozenDensity
+from ..xc.base import XCFunctional
+from .functional import make_functional
+from .samples import check_entries, entry_name
+
+
+class StateStore:
+    """The last converged orbitals of each system, and the optimiser step they belong to."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, tuple[SCFState, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: str) -> tuple[SCFState, int] | None:
+        """Return ``(state, step)``, or None for a system not solved yet."""
+        return self._items.get(key)
+
+    def put(self, key: str, state: SCFState, step: int) -> None:
+        """Keep a state."""
+        self._items[key] = (state, step)
+
+    def drop(self, key: str) -> None:
+        """Forget a system."""
+        self._items.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all systems."""
+        self._items.clear()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data and tensors."""
+        return {k: {"state": s.to_dict(), "step": step} for k, (s, step) in self._items.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> StateStore:
+        """Undo :meth:`to_dict`."""
+        store = cls()
+        for key, item in data.items():
+            store.put(key, SCFState.from_dict(item["state"]), item["step"])
+        return store
+
+
+@dataclass
+class Solved:
+    """One system's energy (Ha), and its whole result where one was needed."""
+
+    energy: Tensor
+    result: KSResult | None
+    converged: bool
+
+
+class DFTXC(nn.Module):
+    """Evaluate entries with a functional: solve each of their systems once, combine the energies.
+
+    In training mode systems start from their last orbitals, may be evaluated at frozen orbitals
+    (``scf_every``), and entries that do not converge come out as NaN without a gradient. In
+    evaluation mode every system is solved from scratch, so that a value depends on nothing but the
+    functional and the system, and entries that do not converge raise.
+
+    Parameters
+    ----------
+    xcstr : str, optional
+        Conventional part of the functional.
+    nnmodel : nn.Module, optional
+        Network added to it, with trainable weight starting at 0 as in DeepChem.
+    xc : XCFunctional, optional
+        A ready functional, instead of ``xcstr`` and ``nnmodel``.
+    tol : float
+        Convergence threshold on the occupied-virtual block of the Fock matrix, Ha.
+    grid_level : int
+        PySCF's quadrature level.
+    restricted : bool or None
+        Passed to the self-consistent field; None decides per system.
+    scf_every : int
+        k: an optimiser step solves a system anew if its stored orbitals are k or more steps old,
+        and else uses the energy at those orbitals, whose gradient is that of the self-consistent
+        energy up to the change of the orbitals since. ``dm`` and ``dens`` entries always solve.
+    warm_start : bool
+        Start from a system's last orbitals when training.
+    on_unconverged : {"raise", "nan"}
+        What evaluation mode does with an entry that did not converge.
+    max_iter : int, optional
+        Most iterations of the self-consistent field (default: the solver's).
+
+    Examples
+    --------
+    >>> from deepchem_dft.data import DFTEntry
+    >>> helium = [{"moldesc": "He 0 0 0", "basis": "sto-3g"}]
+    >>> entry = DFTEntry.create("energy", "-2.9 Ha", helium)
+    >>> model = DFTXC("lda", torch.nn.Sequential(torch.nn.Linear(2, 1)), grid_level=0).eval()
+    >>> model([entry]).shape
+    torch.Size([1, 1])
+    """
+
+    def __init__(
+        self,
+        xcstr: str | None = None,
+        nnmodel: nn.Module | None = None,
+        *,
+        xc: XCFunctional | None = None,
+        tol: float = 1e-6,
+        grid_level: int = 3,
+        restricted: bool | None = None,
+        scf_every: int = 1,
+        warm_start: bool = True,
+        on_unconverged: str = "raise",
+        max_iter: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.xc = xc if xc is not None else make_functional(xcstr, nnmodel)
+        options = {} if max_iter is None else {"max_iter": max_iter}
+        # Held in a tuple: as a submodule its parameters would be listed a second time.
+        self._layer = (SCFLayer(self.xc, tol=tol, restricted=restricted, **options),)
+        self.grid_level, self.warm_start = grid_level, warm_start
+        self.scf_every, self.on_unconverged = scf_every, on_unconverged
+        self.step = 0  # the optimiser step in hand; the fit loop sets it
+        self.scf_solutions = 0
+        self.states = StateStore()
+        self._molecules: dict[tuple[str, int], Molecule] = {}
+        self._frozen: dict[str, FrozenDensity] = {}
+
+    @property
+    def layer(self) -> SCFLayer:
+        """The self-consistent field as a differentiable layer."""
+        return self._layer[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_molecules": {}, "_frozen": {}}
+
+    def molecule(self, system: Any) -> Molecule:
+        """Return the (cached) molecule of a system, with its integrals and grid."""
+        key = (str(system.key), self.grid_level)
+        if key not in self._molecules:
+            self._molecules[key] = system.to_molecule(grid_level=self.grid_level)
+        return self._molecules[key]
+
+    def forward(self, inputs: Iterable[Any]) -> Tensor:
+        """Return the entries' values, shape (N, 1), in the order given.
+
+        See :meth:`values`; the mode of the module (``train()`` or ``eval()``) chooses the options.
+        """
+        if self.training:
+            return self.values(
+                inputs, store=self.states, scf_every=self.scf_every, on_unconverged="nan"
+            )
+        return self.values(inputs, on_unconverged=self.on_unconverged)
+
+    def values(
+        self,
+        inputs: Iterable[Any],
+        *,
+        store: StateStore | None = None,
+        known: dict[str, Solved] | None = None,
+        scf_every: int = 1,
+        on_unconverged: str = "raise",
+    ) -> Tensor:
+        """Return the entries' values.
+
+        Parameters
+        ----------
+        inputs : iterable of DFTEntry
+        store : StateStore, optional
+            Where orbitals to start from are found and kept; None solves from scratch.
+        known : dict, optional
+            Systems already solved with the present parameters; new ones are added.
+        scf_every : int
+            See the class; above 1 it needs ``store``.
+        on_unconverged : {"raise", "nan"}
+
+        Returns
+        -------
+        Tensor, shape (N, 1), float64
+            Hartree for energies, the deviation from the target for ``dm`` and ``dens``;
+            differentiable once with respect to the functional's parameters.
+
+        Raises
+        ------
+        SCFNotConverged
+            Naming the entry and the system.
+        FunctionalError
+            If the functional gave NaN or infinity, naming the entry.
+        InputError
+            If a system cannot be built (unknown basis, impossible spin...).
+        """
+        entries = check_entries(inputs)
+        known = {} if known is None else known
+        whole = {str(s.key) for e in entries if not e.is_energy for s in e.get_systems()}
+        out = [self._value(e, known, whole, store, scf_every, on_unconverged) for e in entries]
+        if not out:
+            return torch.zeros(0, 1, dtype=torch.float64)
+        return torch.stack(out).reshape(-1, 1)
+
+    def _value(self, entry, known, whole, store, scf_every, on_unconverged) -> Tensor:
+        solved = []
+        for system in entry.get_systems():
+            key = str(system.key)
+            if key not in known or (key in whole and known[key].result is None):
+                with _naming(entry):
+                    known[key] = self._solve(system, key in whole, store, scf_every)
+            if not known[key].converged:
+                if on_unconverged == "raise":
+                    raise _not_converged(entry, system, known[key].result)
+                return torch.full((), math.nan, dtype=torch.float64)
+            solved.append(known[key])
+        if entry.is_energy:
+            terms = [c * s.energy for c, s in zip(entry.coefficients, solved, strict=True)]
+            return torch.stack(terms).sum()
+        with _naming(entry):
+            return self._with_gradient(entry.deviation(solved[0].result), keep_graph=True)
+
+    def _solve(self, system, whole: bool, store: StateStore | None, scf_every: int) -> Solved:
+        molecule, key = self.molecule(system), str(system.key)
+        kept = store.get(key) if store is not None else None
+        if kept is not None and not whole and self.step - kept[1] < scf_every and scf_every > 1:
+            energy = self._frozen_energy(molecule, key, kept[0])
+            return Solved(self._with_gradient(energy), None, True)
+        self.scf_solutions += 1
+        guess = kept[0] if kept is not None and self.warm_start else None
+        result = self.layer(molecule, guess, on_unconverged="continue")
+        if not result.converged and guess is not None:
+            result = self.layer(molecule, None, on_unconverged="continue")
+        if not result.converged:
+            if store is not None:
+                store.drop(key)
+            return Solved(torch.full((), math.nan, dtype=torch.float64), result, False)
+        if store is not None:
+            store.put(key, result.state, self.step)
+            if scf_every > 1:
+                self._frozen[key] = result.frozen
+        energy = self._with_gradient(result.energy, keep_graph=whole)
+        return Solved(energy, result if whole else None, True)
+
+    def _frozen_energy(self, molecule: Molecule, key: str, state: SCFState) -> Tensor:
+        if key not in self._frozen:  # after a resume: checkpoints hold orbitals only
+            self._frozen[key] = self.layer.frozen_density(molecule, state)
+        return self.layer.frozen_energy(molecule, state, self._frozen[key])
+
+    def _with_gradient(self, value: Tensor, keep_graph: bool = False) -> Tensor:
+        """Exchange a value's graph for its gradient.
+
+        The graph of one system is a network evaluated on all its grid points; a batch of them
+        would not fit into memory. The linear function returned has the same value and gradient.
+        """
+        if not bool(torch.isfinite(value.detach()).all()):
+            raise FunctionalError(
+                "the functional gives an energy or density that is not a number",
+                remedy="look for NaN in the network's weights, or lower the learning rate",
+            )
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        if not value.requires_grad or not parameters:
+            return value.detach()
+        gradients = torch.autograd.grad(
+            value, parameters, retain_graph=keep_graph, allow_unused=True
+        )
+        out = value.detach()
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is None:
+                continue
+            if not bool(torch.isfinite(gradient).all()):
+                raise FunctionalError(
+                    "the gradient with respect to the functional's parameters is not finite",
+                    remedy="look for square roots or logarithms of zero in the network",
+                )
+            out = out + (gradient * (parameter - parameter.detach())).sum().to(out)
+        return out
+
+
+class _naming:
+    """Context that adds the entry's name to errors about input."""
+
+    def __init__(self, entry: Any) -> None:
+        self.entry = entry
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, InputError) and error.entry is None:
+            # The class is kept: a FunctionalError has to stay one.
+            raise type(error)(
+                error.problem,
+                file=error.file,
+                entry=entry_name(self.entry),
+                field=error.field,
+                remedy=error.remedy,
+            ) from error
+
+
+def _not_converged(entry: Any, system: Any, result: KSResult | None) -> SCFNotConverged:
+    status = getattr(result, "status", "not converged")
+    return SCFNotConverged(
+        f"entry {entry_name(entry)}, system {system.name}: the self-consistent field did not "
+        f"converge ({status}). Remedy: check geometry, charge and spin; train the functional "
+        "further or lower its scale; on_unconverged='nan' gives NaN instead.",
+        result,
+    )

@@ -1,0 +1,147 @@
+"""Prediction and evaluation of an XCModel: every entry from scratch, in the data set's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+
+from ..errors import InputError
+from .progress import Totals
+from .samples import batches, check_entries, epoch_order, read_samples, refuse_transformers, unwrap
+
+
+class Predicting:
+    """The part of ``XCModel`` that predicts; its methods belong to that class."""
+
+    def default_generator(
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
+        pad_batches: bool = False,
+    ) -> Iterable[tuple[list, list, list]]:
+        """Yield batches ``([X], [y], [w])``; never padded, whatever ``pad_batches`` says."""
+        X, y, w = dataset.X, dataset.y, dataset.w
+        for epoch in range(epochs):
+            number = self.progress.epoch + epoch
+            order = epoch_order(len(X), self.seed, number, deterministic or mode != "fit")
+            for rows in batches(len(X), self.batch_size, order):
+                yield [X[rows]], [y[rows]], [w[rows]]
+
+    def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list, list]:
+        inputs, labels, weights = batch
+        # float64 to the end: DeepChem's base class would round labels to float32
+        labels, weights = (
+            [torch.as_tensor(np.asarray(v, dtype=float), device=self.device) for v in part or []]
+            for part in (labels, weights)
+        )
+        return inputs, labels, weights
+
+    def predict(
+        self,
+        dataset: Dataset,
+        transformers: Sequence[Any] = (),
+        output_types: Any = None,
+        *,
+        on_unconverged: str | None = None,
+    ) -> np.ndarray:
+        """Solve every system of a data set from scratch and return the entries' values.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        transformers : list
+            Must not transform labels.
+        output_types
+            None; for DeepChem's sake.
+        on_unconverged : {"raise", "nan"}, optional
+            Default: as given to the constructor.
+
+        Returns
+        -------
+        ndarray, shape (N, 1), float64
+            Hartree for energies, the deviation from the target for ``dm`` and ``dens``; in the
+            data set's order. They do not depend on the batch size nor on what was solved before.
+
+        Raises
+        ------
+        SCFNotConverged
+            Naming the entry and the system.
+        InputError
+            For transformed labels, or entries that cannot be evaluated.
+        """
+        usual = self.model.on_unconverged
+        self.model.on_unconverged = on_unconverged or usual
+        try:
+            generator = self.default_generator(dataset, mode="predict")
+            return self._predict(generator, transformers, False, output_types)
+        finally:
+            self.model.on_unconverged = usual
+
+    def _predict(
+        self, generator: Iterable, transformers: Sequence[Any], uncertainty: bool, other: Any
+    ) -> np.ndarray:
+        refuse_transformers(transformers)
+        if uncertainty or other:
+            raise InputError("XCModel has one output and no uncertainty", field="output_types",
+                             remedy="use predict(dataset)")
+        self._ensure_built()
+        self.model.eval()
+        known: dict = {}
+        out = [np.zeros((0, 1))]
+        with torch.no_grad():
+            for inputs, _, _ in generator:
+                values = self.model.values(
+                    check_entries(unwrap(inputs)),
+                    known=known,
+                    on_unconverged=self.model.on_unconverged,
+                )
+                out.append(values.cpu().numpy())
+        return np.concatenate(out)
+
+    def evaluate(
+        self, dataset: Dataset, metrics: Any, transformers: Sequence[Any] = (), *args, **kwargs
+    ) -> Any:
+        """Return the scores of DeepChem metrics on any mixture of entries, as DeepChem does.
+
+        Raises
+        ------
+        InputError
+            If labels were transformed.
+        """
+        refuse_transformers(transformers)
+        read_samples(dataset)
+        return super().evaluate(dataset, metrics, [], *args, **kwargs)
+
+    def evaluate_generator(
+        self, generator: Iterable, metrics: Any, transformers: Sequence[Any] = (), *args, **kwargs
+    ) -> Any:
+        """Return the scores of DeepChem metrics on batches ``([entries], [labels], [weights])``."""
+        refuse_transformers(transformers)
+        return super().evaluate_generator(generator, metrics, [], *args, **kwargs)
+
+    def evaluate_by_type(
+        self, dataset: Dataset, *, on_unconverged: str | None = None
+    ) -> dict[str, float]:
+        """Return the mean absolute error per entry type.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        on_unconverged : {"raise", "nan"}, optional
+            With "nan", entries that do not converge are left out.
+
+        Returns
+        -------
+        dict
+            Entry type to kcal/mol for energies, to the mean deviation for ``dm`` and ``dens``.
+        """
+        samples, totals = read_samples(dataset), Totals()
+        prediction = torch.as_tensor(self.predict(dataset, on_unconverged=on_unconverged))
+        totals.add(samples.entries, prediction, samples.target)
+        return totals.by_type

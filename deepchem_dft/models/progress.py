@@ -1,0 +1,227 @@
+"""What a training run knows about itself: counters, sums of the epoch, history, best parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..units import HARTREE_TO_KCAL
+
+
+@dataclass
+class EpochReport:
+    """What happened in one epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the epoch, from 1.
+    loss : float
+        Mean of the weighted losses of the entries, each at the parameters it was evaluated with.
+        NaN if no entry converged.
+    mae_kcal : float or None
+        Mean absolute error of the energy entries trained on, kcal/mol.
+    valid_mae_kcal : float or None
+        The same over the validation set, with the parameters of the end of the epoch.
+    unconverged : int
+        Entries left out because a system of theirs did not converge.
+    seconds : float
+        Wall time.
+    scf_solutions : int
+        Self-consistent fields solved for training.
+    by_type : dict
+        Per entry type: mean absolute error in kcal/mol for energies, mean deviation for ``dm`` and
+        ``dens``.
+    score : float or None
+        The validation score that selects the best parameters (lower is better).
+    valid_unconverged : int
+        Entries of the validation set that did not converge.
+    best : bool
+        Whether this epoch has the best score so far.
+    """
+
+    epoch: int
+    loss: float
+    mae_kcal: float | None = None
+    valid_mae_kcal: float | None = None
+    unconverged: int = 0
+    seconds: float = 0.0
+    scf_solutions: int = 0
+    by_type: dict[str, float] = field(default_factory=dict)
+    score: float | None = None
+    valid_unconverged: int = 0
+    best: bool = False
+
+
+@dataclass
+class Totals:
+    """Sums over the entries seen so far in an epoch."""
+
+    loss: float = 0.0
+    entries: int = 0
+    unconverged: int = 0
+    seconds: float = 0.0
+    scf_solutions: int = 0
+    errors: dict[str, list[float]] = field(default_factory=dict)
+    energies: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+    def add(self, entries: Sequence[Any], prediction: Tensor, target: Tensor) -> None:
+        """Add the errors of entries; a NaN prediction counts as unconverged.
+
+        Parameters
+        ----------
+        entries : sequence of DFTEntry
+        prediction, target : Tensor, shape (N, 1)
+        """
+        errors = (prediction.detach() - target).abs().flatten().tolist()
+        for entry, error in zip(entries, errors, strict=True):
+            if math.isnan(error):
+                self.unconverged += 1
+                continue
+            if entry.is_energy:
+                error *= HARTREE_TO_KCAL
+                self.energies[0] += error
+                self.energies[1] += 1
+            pair = self.errors.setdefault(entry.entry_type, [0.0, 0.0])
+            pair[0] += error
+            pair[1] += 1
+
+    def add_loss(self, loss: float, entries: int) -> None:
+        """Add the mean loss of a number of converged entries."""
+        self.loss += loss * entries
+        self.entries += entries
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean over the converged entries; NaN if there were none."""
+        return self.loss / self.entries if self.entries else math.nan
+
+    @property
+    def mae_kcal(self) -> float | None:
+        """Mean absolute error of all energies, kcal/mol; None if there were none."""
+        return self.energies[0] / self.energies[1] if self.energies[1] else None
+
+    @property
+    def by_type(self) -> dict[str, float]:
+        """Mean absolute error (kcal/mol) or deviation per entry type."""
+        return {kind: total / count for kind, (total, count) in self.errors.items()}
+
+    def report(self, epoch: int) -> EpochReport:
+        """Return the epoch's report, without validation."""
+        return EpochReport(
+            epoch=epoch,
+            loss=self.mean_loss,
+            mae_kcal=self.mae_kcal,
+            unconverged=self.unconverged,
+            seconds=self.seconds,
+            scf_solutions=self.scf_solutions,
+            by_type=self.by_type,
+        )
+
+
+@dataclass
+class Best:
+    """The best validated parameters so far."""
+
+    epoch: int
+    score: float
+    unconverged: int
+    validations_since: int
+    parameters: dict[str, Tensor]
+
+    def beaten_by(self, score: float, unconverged: int) -> bool:
+        """Whether a score is better; one with more entries left out never is."""
+        return (unconverged, _finite_or_worst(score)) < (
+            self.unconverged,
+            _finite_or_worst(self.score),
+        )
+
+
+@dataclass
+class Progress:
+    """Counters of a run that a checkpoint must hold for the run to go on as if never stopped.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs completed.
+    batch : int
+        Batches done in the current epoch.
+    totals : Totals
+        Sums of the current epoch.
+    history : list of EpochReport
+        One per completed epoch.
+    best : Best or None
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    totals: Totals = field(default_factory=Totals)
+    history: list[EpochReport] = field(default_factory=list)
+    best: Best | None = None
+
+    def new_run(self) -> None:
+        """Begin another run: forget a half-done epoch and the best parameters."""
+        self.batch, self.totals, self.best = 0, Totals(), None
+
+    def consider(self, report: EpochReport, parameters: dict[str, Tensor]) -> None:
+        """Keep ``parameters`` if the validation of ``report`` is the best so far."""
+        if report.score is None:
+            return
+        if self.best is None or self.best.beaten_by(report.score, report.valid_unconverged):
+            report.best = True
+            copies = {k: v.detach().cpu().clone() for k, v in parameters.items()}
+            self.best = Best(report.epoch, report.score, report.valid_unconverged, 0, copies)
+        else:
+            self.best.validations_since += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data and tensors."""
+        best = None
+        if self.best is not None:
+            best = {k: getattr(self.best, k) for k in Best.__dataclass_fields__}
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "totals": asdict(self.totals),
+            "history": [asdict(report) for report in self.history],
+            "best": best,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Progress:
+        """Undo :meth:`to_dict`."""
+        best = data["best"]
+        if best is not None:
+            parameters = {k: v.cpu() for k, v in best["parameters"].items()}
+            best = Best(**{**best, "parameters": parameters})
+        return cls(
+            epoch=data["epoch"],
+            batch=data["batch"],
+            totals=Totals(**data["totals"]),
+            history=[EpochReport(**report) for report in data["history"]],
+            best=best,
+        )
+
+
+def first_not_finite(parameters: dict[str, Tensor]) -> str | None:
+    """Return the name of the first tensor that holds NaN or infinity, None if there is none.
+
+    Examples
+    --------
+    >>> first_not_finite({"a": torch.zeros(2), "b": torch.tensor([float("nan")])})
+    'b'
+    """
+    for name, value in parameters.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return name
+    return None
+
+
+def _finite_or_worst(score: float) -> float:
+    return score if math.isfinite(score) else math.inf

@@ -1,0 +1,166 @@
+"""Entries, labels and weights taken out of a DeepChem Dataset, checked and in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+from torch import Tensor
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A data set in memory.
+
+    Attributes
+    ----------
+    entries : list of DFTEntry
+    target, weight : Tensor, shape (N, 1), float64
+        Hartree for energies, 0 for ``dm`` and ``dens``.
+    """
+
+    entries: list[Any]
+    target: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def take(self, index: Sequence[int]) -> Samples:
+        """Return some of the entries, in the order given."""
+        chosen = list(index)
+        rows = torch.as_tensor(chosen, dtype=torch.long)
+        return Samples([self.entries[i] for i in chosen], self.target[rows], self.weight[rows])
+
+
+def read_samples(dataset: Dataset, device: torch.device | str = "cpu") -> Samples:
+    """Read a whole data set, whose labels must be those of its entries.
+
+    Raises
+    ------
+    InputError
+        If it is empty, holds something other than ``DFTEntry``, or its labels were transformed.
+    """
+    entries = check_entries(dataset.X)
+    if not entries:
+        raise InputError("the data set has no entries", remedy="check the file it was made from")
+    n = len(entries)
+    target, weight = column(dataset.y, n, "labels"), column(dataset.w, n, "weights")
+    for entry, value in zip(entries, target, strict=True):
+        expected = float(np.ravel(entry.get_true_val())[0]) if entry.is_energy else 0.0
+        if not abs(value[0] - expected) <= 1e-6 * max(1.0, abs(expected)):
+            raise InputError(
+                f"the data set's label is {value[0]:.8g} where the entry says {expected:.8g} Ha",
+                entry=entry_name(entry),
+                field="y",
+                remedy="do not transform y: predictions are in Hartree. To train on other "
+                "values, create the entries with them",
+            )
+    return Samples(
+        entries, torch.as_tensor(target, device=device), torch.as_tensor(weight, device=device)
+    )
+
+
+def check_entries(values: Any) -> list[Any]:
+    """Return ``values`` as a list after checking that all are entries."""
+    entries = list(values)
+    for number, entry in enumerate(entries):
+        if not (hasattr(entry, "get_systems") and hasattr(entry, "entry_type")):
+            raise InputError(
+                f"X holds a {type(entry).__name__} where a DFTEntry is needed",
+                entry=str(number + 1),
+                field="X",
+                remedy="make the data set with DFTYamlLoader, or X from DFTEntry.create",
+            )
+    return entries
+
+
+def column(values: Any, n: int, what: str) -> np.ndarray:
+    """Return labels or weights as an (n, 1) float64 array.
+
+    Raises
+    ------
+    InputError
+        If they are not n finite numbers.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64).reshape(n, -1)
+    except (TypeError, ValueError):
+        raise InputError(f"the {what} are not {n} numbers", field=what) from None
+    if array.shape[1] != 1 or not np.isfinite(array).all():
+        raise InputError(
+            f"the {what} have shape {np.shape(values)} or are not all finite",
+            field=what,
+            remedy=f"give one finite number for each of the {n} entries",
+        )
+    return array
+
+
+def batches(n: int, size: int, order: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Cut ``order`` into batches; the last may be smaller, none is padded.
+
+    Examples
+    --------
+    >>> [batch.tolist() for batch in batches(5, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    order = np.arange(n) if order is None else order
+    for start in range(0, n, size):
+        yield order[start : start + size]
+
+
+def epoch_order(n: int, seed: int, epoch: int, deterministic: bool = False) -> np.ndarray:
+    """Return the order of the entries in an epoch, from the seed and the epoch's number alone.
+
+    A run that is resumed therefore sees what an uninterrupted one sees.
+
+    Examples
+    --------
+    >>> bool((epoch_order(9, seed=1, epoch=4) == epoch_order(9, seed=1, epoch=4)).all())
+    True
+    """
+    if deterministic:
+        return np.arange(n)
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def refuse_transformers(transformers: Sequence[Any]) -> None:
+    """Raise if a transformer changes labels.
+
+    Raises
+    ------
+    InputError
+        Predictions are energies in Hartree that come out of a self-consistent field; a functional
+        cannot be trained on scaled ones.
+    """
+    for transformer in transformers:
+        if getattr(transformer, "transform_y", True):
+            raise InputError(
+                f"{type(transformer).__name__} transforms labels, which XCModel cannot work with: "
+                "its predictions are in Hartree",
+                field="transformers",
+                remedy="use transformers=[] and the untransformed data set; scale the loss with "
+                "loss_unit or type_weights instead",
+            )
+
+
+def unwrap(values: Any) -> Any:
+    """Take DeepChem's one-element list off a batch's inputs, labels or weights."""
+    if isinstance(values, (list, tuple)) and len(values) == 1:
+        inner = values[0]
+        return inner if isinstance(inner, (list, tuple, np.ndarray, Tensor)) else values
+    return values
+
+
+def entry_name(entry: Any) -> str:
+    """Return an entry's name, or its type and systems if it has none."""
+    name = getattr(entry, "name", None)
+    if name:
+        return str(name)
+    return f"{entry.entry_type} of {', '.join(s.name for s in entry.get_systems())}"

@@ -1,0 +1,119 @@
+"""Constants of molecules kept on disk by content hash, safe against concurrent writers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+_FORMAT = 1
+
+
+def cache_dir() -> Path | None:
+    """Return the folder for cached constants, or None if caching on disk is off.
+
+    The environment variable ``DEEPCHEM_DFT_CACHE`` names the folder; ``off`` disables the cache.
+    The default is ``~/.cache/deepchem_dft``.
+    """
+    setting = os.environ.get("DEEPCHEM_DFT_CACHE", "")
+    if setting.lower() == "off":
+        return None
+    if setting:
+        return Path(setting)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "deepchem_dft"
+
+
+def max_bytes() -> int:
+    """Return the size the disk cache is pruned to (``DEEPCHEM_DFT_CACHE_GB``, default 8 GB)."""
+    return int(float(os.environ.get("DEEPCHEM_DFT_CACHE_GB", "8")) * 1e9)
+
+
+def content_key(content: dict) -> str:
+    """Return a hash of everything the constants depend on.
+
+    Examples
+    --------
+    >>> content_key({"a": 1}) == content_key({"a": 1}), content_key({"a": 2}) == content_key({"a": 1})
+    (True, False)
+    """
+    text = json.dumps({"format": _FORMAT, **content}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(key: str, part: str) -> dict[str, np.ndarray] | None:
+    """Return the arrays stored under a key, or None. A damaged file counts as absent."""
+    path = _path(key, part)
+    if path is None or not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        checksum = arrays.pop("checksum")
+        if bytes(checksum) != _digest(arrays):
+            raise ValueError("checksum mismatch")
+        os.utime(path)  # least recently used files go first when the cache is pruned
+        return arrays
+    except Exception as error:  # whatever is wrong with it, it can be made again
+        warnings.warn(f"cached integrals {path} are damaged ({error}); computing them again",
+                      stacklevel=2)
+        path.unlink(missing_ok=True)
+        return None
+
+
+def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
+    """Store arrays under a key. Failing to (a full disk, say) is a warning, never an error."""
+    path = _path(key, part)
+    if path is None:
+        return
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A private temporary file and an atomic rename: readers see all of it or nothing.
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, checksum=np.frombuffer(_digest(arrays), dtype=np.uint8), **arrays)
+        os.replace(temporary, path)
+        temporary = None
+        _prune(path.parent.parent)
+    except OSError as error:
+        warnings.warn(f"integrals could not be cached in {path.parent}: {error}", stacklevel=2)
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _path(key: str, part: str) -> Path | None:
+    folder = cache_dir()
+    return None if folder is None else folder / key[:2] / f"{key}-{part}.npz"
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> bytes:
+    # blake2b reads about 1 GB/s, so checking costs less than recomputing by far.
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}{array.shape}{array.dtype}".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.digest()
+
+
+def _prune(folder: Path) -> None:
+    files = []
+    for path in folder.glob("*/*.npz"):
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # another process removed it
+        files.append((stat.st_mtime, stat.st_size, path))
+    excess = sum(size for _, size, _ in files) - max_bytes()
+    for _, size, path in sorted(files):
+        if excess <= 0:
+            break
+        path.unlink(missing_ok=True)
+        excess -= size

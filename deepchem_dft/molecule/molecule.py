@@ -1,0 +1,328 @@
+"""A molecule as tensors: geometry and basis in, every constant the self-consistent field needs out."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepchem_dft.errors import InputError
+from deepchem_dft.molecule import cache, integrals
+from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
+from deepchem_dft.molecule.geometry import parse_geometry
+from deepchem_dft.molecule.memory import BUDGET
+
+Geometry = str | tuple[list[str], Any]
+
+
+class Molecule:
+    """Constants of one molecule, made once by PySCF and cached in memory and on disk.
+
+    Parameters
+    ----------
+    geometry : str or (symbols, positions)
+        ``"O 0 0 0; H 0 0 1.8; H 1.7 0 -0.5"`` or a list of symbols with an (natom, 3) array.
+    basis : str or dict
+        Any basis PySCF or the Basis Set Exchange knows, or one per element.
+    charge : int
+        Total charge.
+    spin : int
+        2S = n_alpha - n_beta.
+    unit : {"bohr", "angstrom"}
+        Unit of ``geometry``.
+    grid_level : int
+        PySCF's quadrature level, 0 to 9. Level 3 is safe for energies to 1e-5 Ha.
+    nelec : (float, float), optional
+        Electrons of each spin, which may be fractional. Overrides ``charge`` and ``spin``.
+    ecp : str or dict, optional
+        Effective core potential by name or per element. The def2 and LANL families bring theirs.
+    name : str, optional
+        For messages; the formula if not given.
+
+    Attributes
+    ----------
+    symbols : list of str
+    positions : ndarray, shape (natom, 3), Bohr
+    nelec : (float, float)
+    nao : int
+        Number of (spherical) atomic orbitals, in PySCF's order.
+    key : str
+        Hash of everything the constants depend on, and of the electron numbers.
+
+    Raises
+    ------
+    InputError
+        For a geometry, basis, charge or spin that cannot be.
+
+    Examples
+    --------
+    >>> water = Molecule("O 0 0 0; H 0 1.43 -0.98; H 0 -1.43 -0.98", basis="sto-3g")
+    >>> water.formula, water.nao, water.nelec
+    ('H2O', 7, (5.0, 5.0))
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        basis: str | dict = "def2-tzvp",
+        charge: int = 0,
+        spin: int = 0,
+        unit: str = "bohr",
+        grid_level: int = 3,
+        *,
+        nelec: tuple[float, float] | None = None,
+        ecp: str | dict | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.symbols, self.positions = parse_geometry(geometry, unit=unit)
+        self.basis = basis
+        if not (isinstance(grid_level, int) and 0 <= grid_level <= 9):
+            raise InputError(f"grid level {grid_level!r} does not exist", field="grid_level",
+                             remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice")
+        self.grid_level = grid_level
+        self._basis_data = resolve_basis(self.symbols, basis)
+        self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
+        self._set_electrons(charge, spin, nelec)
+        self.name = name or self.formula
+        self._large: dict[str, Any] = {}
+        self._small: dict[str, np.ndarray] | None = None
+
+    # -- what it is made of -------------------------------------------------------------------
+
+    def _set_electrons(self, charge, spin, nelec) -> None:
+        protons = sum(self.pyscf_mol.atom_charges())
+        if nelec is None:
+            total = protons - charge
+            if total < 0:
+                raise InputError(
+                    f"charge {charge:+d} removes more electrons than {self.formula} has",
+                    field="charge", remedy=f"use a charge of at most {int(protons):+d}")
+            if abs(spin) > total:
+                raise InputError(
+                    f"spin {spin} needs more unpaired electrons than the {int(total)} present",
+                    field="spin", remedy="spin is 2S = n_alpha - n_beta")
+            if (total + spin) % 2:
+                raise InputError(
+                    f"{int(total)} electrons cannot have spin {spin} (2S = n_alpha - n_beta)",
+                    field="spin", remedy=f"use an {'even' if total % 2 == 0 else 'odd'} spin")
+            nelec = ((total + spin) / 2, (total - spin) / 2)
+        self.nelec = (float(nelec[0]), float(nelec[1]))
+        if not all(math.isfinite(n) and n >= 0 for n in self.nelec) or sum(self.nelec) == 0:
+            raise InputError(f"electron numbers {self.nelec} are not possible", field="nelec",
+                             remedy="give two finite numbers, not negative and not both zero")
+        if max(self.nelec) > self.nao:
+            raise InputError(
+                f"{max(self.nelec):g} electrons of one spin do not fit into {self.nao} orbitals",
+                field="basis", remedy="use a larger basis")
+        self.charge = _tidy(protons - sum(self.nelec))
+        self.spin = _tidy(self.nelec[0] - self.nelec[1])
+
+    @cached_property
+    def pyscf_mol(self):
+        """The PySCF ``gto.Mole`` behind the integrals (its own charge and spin mean nothing)."""
+        return integrals.build_mole(
+            self.symbols, self.positions, self._basis_data, self._ecp_data)
+
+    @property
+    def nao(self) -> int:
+        """Number of atomic orbitals."""
+        return int(self.pyscf_mol.nao_nr())
+
+    @property
+    def formula(self) -> str:
+        """Hill formula, without charge."""
+        counts: dict[str, int] = {}
+        for symbol in self.symbols:
+            counts[symbol] = counts.get(symbol, 0) + 1
+        order = sorted(counts, key=lambda s: (s != "C", s != "H", s) if "C" in counts else s)
+        return "".join(s + (str(counts[s]) if counts[s] > 1 else "") for s in order)
+
+    @cached_property
+    def constants_key(self) -> str:
+        """Hash of geometry, basis and grid: molecules that share it share their constants."""
+        return cache.content_key({
+            "symbols": self.symbols,
+            "positions": [[float(c).hex() for c in r] for r in self.positions],
+            "basis": self._basis_data,
+            "ecp": self._ecp_data,
+            "grid_level": self.grid_level,
+        })
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the constants and of the electron numbers."""
+        return cache.content_key({"constants": self.constants_key, "nelec": self.nelec})
+
+    def __repr__(self) -> str:
+        return (f"Molecule({self.name}, charge={self.charge:+g}, spin={self.spin:g}, "
+                f"{self.nao} orbitals, grid level {self.grid_level})")
+
+    def __getstate__(self) -> dict:
+        # Workers get the recipe, not gigabytes; constants come back from the cache on demand.
+        state = self.__dict__.copy()
+        state.update(_large={}, _small=None)
+        state.pop("pyscf_mol", None)
+        return state
+
+    # -- small constants ----------------------------------------------------------------------
+
+    def _constant(self, name: str) -> Tensor:
+        if self._small is None:
+            stored = cache.load(self.constants_key, "small")
+            if stored is None:
+                mole = self.pyscf_mol
+                points, weights = integrals.quadrature(mole, self.grid_level)
+                stored = integrals.one_electron(mole)
+                stored |= {"points": points, "weights": weights,
+                           "starting_density": integrals.starting_density(mole)}
+                cache.store(self.constants_key, "small", stored)
+            self._small = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in stored.items()}
+        return self._small[name]
+
+    @property
+    def overlap(self) -> Tensor:
+        """Overlap matrix S, shape (nao, nao)."""
+        return self._constant("overlap")
+
+    @property
+    def core_hamiltonian(self) -> Tensor:
+        """Kinetic energy and nuclear attraction, shape (nao, nao), Ha."""
+        return self._constant("core_hamiltonian")
+
+    @property
+    def dipole_integrals(self) -> Tensor:
+        """Position integrals, shape (3, nao, nao), Bohr."""
+        return self._constant("dipole")
+
+    @property
+    def starting_density(self) -> Tensor:
+        """Spin-summed density matrix of neutral atoms, shape (nao, nao)."""
+        return self._constant("starting_density")
+
+    @property
+    def points(self) -> Tensor:
+        """Quadrature points, shape (G, 3), Bohr."""
+        return self._constant("points")
+
+    @property
+    def weights(self) -> Tensor:
+        """Quadrature weights, shape (G,), Bohr^3."""
+        return self._constant("weights")
+
+    @cached_property
+    def nuclear_repulsion(self) -> float:
+        """Nuclear repulsion energy, Ha."""
+        return float(self.pyscf_mol.energy_nuc())
+
+    @property
+    def nuclear_dipole(self) -> Tensor:
+        """Dipole moment of the nuclei about the origin, shape (3,), e Bohr."""
+        charges = self.pyscf_mol.atom_charges().astype(float)
+        return torch.from_numpy(charges @ self.positions)
+
+    # -- large constants ----------------------------------------------------------------------
+
+    def _kept(self, part: str, make) -> Any:
+        value = self._large.get(part)
+        if value is None:
+            value = self._large[part] = make()
+        size = value.nbytes if isinstance(value, np.ndarray) else value.numel() * 8
+        BUDGET.use(self, part, size)
+        return value
+
+    def release(self, part: str | None = None) -> None:
+        """Drop large constants from memory (one part or all); they are made again on demand."""
+        if part is None:
+            self._large.clear()
+        else:
+            self._large.pop(part, None)
+
+    def _eri(self, omega: float | None) -> np.ndarray:
+        part = "eri" if omega is None else f"eri-{omega:.8g}"
+
+        def make() -> np.ndarray:
+            stored = cache.load(self.constants_key, part)
+            if stored is None:
+                stored = {"eri": integrals.electron_repulsion(self.pyscf_mol, omega)}
+                cache.store(self.constants_key, part, stored)
+            return stored["eri"]
+
+        return self._kept(part, make)
+
+    def grid_orbitals(self, deriv: int) -> Tensor:
+        """Atomic orbitals on the quadrature grid.
+
+        Parameters
+        ----------
+        deriv : {0, 1}
+            0 for values only, 1 for values and gradients.
+
+        Returns
+        -------
+        Tensor, shape (1 or 4, G, nao)
+        """
+        if deriv == 0 and "ao1" in self._large:
+            return self._large["ao1"][:1]
+        return self._kept(f"ao{deriv}", lambda: self.eval_ao(self.points, deriv))
+
+    def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
+        """Evaluate the atomic orbitals anywhere.
+
+        Parameters
+        ----------
+        points : shape (G, 3), Bohr
+        deriv : {0, 1, 2}
+
+        Returns
+        -------
+        Tensor, shape (1, 4 or 10, G, nao)
+        """
+        points = np.ascontiguousarray(torch.as_tensor(points).detach().cpu().numpy(), dtype=float)
+        values = integrals.atomic_orbitals(self.pyscf_mol, points, deriv)
+        return torch.from_numpy(np.ascontiguousarray(values))
+
+    def coulomb_exchange(
+        self, dms: Tensor, *, coulomb: bool = True, exchange: bool = False,
+        omega: float | None = None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Contract electron repulsion with density matrices.
+
+        Parameters
+        ----------
+        dms : Tensor, shape (n, nao, nao)
+            Symmetric matrices.
+        coulomb, exchange : bool
+            What to compute.
+        omega : float, optional
+            Use the long-range operator erf(omega r)/r.
+
+        Returns
+        -------
+        J, K : Tensor, shape (n, nao, nao), or None where not asked for
+            ``J_ij = sum_kl (ij|kl) D_kl`` and ``K_ij = sum_kl (ik|jl) D_kl``. Not differentiable.
+        """
+        vj, vk = integrals.coulomb_exchange(
+            self._eri(omega), dms.detach().cpu().numpy(), coulomb, exchange)
+        back = [None if v is None else torch.from_numpy(v).to(dms.device) for v in (vj, vk)]
+        return back[0], back[1]
+
+    def coulomb(self, dm: Tensor) -> Tensor:
+        """Coulomb matrix of one symmetric density matrix, shape (nao, nao)."""
+        result = self.coulomb_exchange(dm[None])[0]
+        assert result is not None
+        return result[0]
+
+    def exchange(self, dm: Tensor, omega: float | None = None) -> Tensor:
+        """Exchange matrix of one symmetric density matrix, shape (nao, nao)."""
+        result = self.coulomb_exchange(dm[None], coulomb=False, exchange=True, omega=omega)[1]
+        assert result is not None
+        return result[0]
+
+
+def _tidy(value: float) -> int | float:
+    rounded = round(value)
+    return int(rounded) if abs(value - rounded) < 1e-9 else float(value)

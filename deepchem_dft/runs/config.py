@@ -1,0 +1,204 @@
+"""Reading a run configuration: YAML, overrides, and errors that name file and field."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ..errors import InputError
+from .schema import RunConfig
+
+
+def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that must hold a mapping.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, is empty or holds something else.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            "the file does not exist", file=str(path), remedy="check the path"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", file=str(path)) from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        reason = getattr(error, "problem", None) or "malformed"
+        raise InputError(f"not valid YAML{where}: {reason}", file=str(path)) from None
+    if not isinstance(content, dict):
+        found = "empty" if content is None else f"a {type(content).__name__}"
+        raise InputError(
+            f"the file is {found}, not a mapping of sections",
+            file=str(path),
+            remedy="start from one of the files in examples/",
+        )
+    return content
+
+
+def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return a copy with dotted ``key.sub=value`` assignments applied.
+
+    Parameters
+    ----------
+    content : dict
+        The configuration as read.
+    overrides : list of str
+        Values are YAML; a number as a key addresses an element of a list.
+
+    Raises
+    ------
+    InputError
+        If an assignment has no ``=`` or addresses what cannot hold it.
+
+    Examples
+    --------
+    >>> apply_overrides({"training": {"stages": [{"epochs": 9}]}}, ["training.stages.0.epochs=5"])
+    {'training': {'stages': [{'epochs': 5}]}}
+    """
+    content = copy.deepcopy(content)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            raise InputError(
+                f"the override {override!r} is not of the form key=value",
+                remedy="write for example training.epochs=5",
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"the value of the override {override!r} is not YAML") from None
+        _assign(content, parts, value, override)
+    return content
+
+
+def _assign(content: Any, parts: list[str], value: Any, override: str) -> None:
+    node = content
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(node, list):
+            if not part.isdigit() or int(part) >= len(node):
+                raise InputError(
+                    f"the override {override!r}: '{'.'.join(parts[:depth])}' is a list of "
+                    f"{len(node)}",
+                    field=".".join(parts),
+                    remedy=f"use a number from 0 to {len(node) - 1}",
+                )
+            part = int(part)  # type: ignore[assignment]
+        elif not isinstance(node, dict):
+            raise InputError(
+                f"the override {override!r}: '{'.'.join(parts[:depth])}' is a single value",
+                field=".".join(parts),
+            )
+        if last:
+            node[part] = value
+        else:
+            if isinstance(node, dict) and node.get(part) is None:
+                node[part] = {}
+            node = node[part]
+
+
+def validate(content: dict[str, Any], file: str | None = None) -> RunConfig:
+    """Check a configuration against the schema.
+
+    Raises
+    ------
+    InputError
+        Naming the first offending field, with a suggestion where there is one.
+
+    Examples
+    --------
+    >>> validate({"data": {"train": ["w4-11:train"]}}).data.train[0].split
+    'train'
+    >>> try:
+    ...     validate({"data": {"train": ["w4-11"]}, "trainig": {}}, file="a.yaml")
+    ... except InputError as error:
+    ...     print(error)
+    a.yaml, field 'trainig': unknown key. Remedy: use 'training' instead.
+    """
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise _as_input_error(error, file) from None
+
+
+def _as_input_error(error: ValidationError, file: str | None) -> InputError:
+    details = error.errors()
+    first = next((d for d in details if d["type"] == "unknown_key"), details[0])
+    context = first.get("ctx") or {}
+    # pydantic names the branch of a union in the location; the user never wrote it.
+    branches = ("CurveConfig", "str", "list[str]", "literal[False]")
+    location = [str(part) for part in first["loc"] if part not in branches]
+    if "key" in context:
+        location.append(context["key"])
+    problem, remedy = first["msg"].removeprefix("Value error, "), context.get("remedy")
+    if first["type"] == "missing":
+        problem = "this field is required but missing"
+    elif first["type"] != "unknown_key" and not isinstance(first["input"], (dict, list)):
+        problem = f"{problem} (found {first['input']!r})"
+    return InputError(problem, file=file, field=".".join(location) or None, remedy=remedy)
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+    """Read, override and check a run configuration.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file. Data files in it are found relative to its folder.
+    overrides : list of str, optional
+        Dotted assignments such as ``training.epochs=5``.
+
+    Returns
+    -------
+    RunConfig
+        With data files as absolute paths.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the field and the remedy.
+    """
+    content = apply_overrides(read_yaml_mapping(path), overrides or [])
+    config = validate(content, file=str(path))
+    base = Path(path).resolve().parent
+    for refs in (config.data.train, config.data.valid, config.data.test):
+        for ref in refs:
+            if ref.file is not None and not Path(ref.file).is_absolute():
+                local = base / ref.file
+                ref.file = str(local if local.exists() else Path(ref.file).resolve())
+    return config
+
+
+def config_hash(config: RunConfig) -> str:
+    """Return a SHA-256 of everything that can change the result of training.
+
+    The run's name, its description, its folder and how many processes evaluate it do not.
+    """
+    content = config.model_dump(mode="json")
+    for key in ("name", "description", "output"):
+        content.pop(key)
+    content["evaluation"].pop("processes")
+    for refs in (content["data"][role] for role in ("train", "valid", "test")):
+        for ref in refs:  # a moved folder is the same run; the data hash guards the content
+            ref["file"] = ref["file"] and Path(ref["file"]).name
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def dump_yaml(config: RunConfig) -> str:
+    """Return the resolved configuration as YAML text."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)

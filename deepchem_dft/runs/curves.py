@@ -1,0 +1,209 @@
+"""Dissociation curves: many distances, several functionals, exact values where known."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, SCFNotConverged
+from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
+from . import plots
+from .solve import Functional, Solver
+
+if TYPE_CHECKING:
+    from ..molecule import Molecule
+
+_FIGURES = (".png", ".pdf", ".svg")
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError unless a curve can be written to ``path``."""
+    if path.suffix.lower() not in (*_FIGURES, ".csv"):
+        raise InputError(
+            f"cannot write a curve as '{path.suffix or path.name}'",
+            file=str(path),
+            field="out",
+            remedy=f"end the name with one of {', '.join((*_FIGURES, '.csv'))}",
+        )
+    if not path.resolve().parent.is_dir():
+        raise InputError("the folder does not exist", file=str(path), field="out")
+
+
+def spaced(start: float, stop: float, points: int) -> list[float]:
+    """Return distances that lie closer together where the bond is short.
+
+    Examples
+    --------
+    >>> [round(r, 3) for r in spaced(1.0, 4.0, 3)]
+    [1.0, 2.0, 4.0]
+    """
+    if not 0 < start < stop:
+        raise InputError(
+            f"distances from {start:g} to {stop:g} are no curve",
+            field="start",
+            remedy="start must be positive and smaller than stop",
+        )
+    return [float(r) for r in np.geomspace(start, stop, points)]
+
+
+def molecules(
+    geometry: str,
+    distances: Sequence[float],
+    basis: str = "def2-tzvp",
+    charge: int = 0,
+    spin: int = 0,
+    unit: str = "bohr",
+    grid_level: int = 3,
+) -> list[Molecule]:
+    """Return one molecule per distance, put where the geometry says ``{R}``.
+
+    Raises
+    ------
+    InputError
+        If there is no ``{R}``, or a molecule is not possible.
+    """
+    from ..molecule import Molecule
+
+    if "{R}" not in geometry:
+        raise InputError(
+            f"the geometry {geometry!r} has no {{R}} in it",
+            field="geometry",
+            remedy="write for example 'H 0 0 0; H 0 0 {R}'",
+        )
+    return [
+        Molecule(geometry.replace("{R}", f"{r:.10f}"), basis, charge, spin, unit, grid_level)
+        for r in distances
+    ]
+
+
+def energies(
+    solver: Solver,
+    points: Sequence[Molecule],
+    functionals: Sequence[Functional],
+    on_solution: Callable[..., None] | None = None,
+) -> dict[str, list[float]]:
+    """Return energies (Ha) by functional label; NaN where the field did not converge."""
+    found = solver.solve(points, functionals, on_solution=on_solution)
+    return {f.label: [found[m.key, f.key].energy for m in points] for f in functionals}
+
+
+def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return exact distances (Bohr) and energies (Ha); only ``h2`` is known.
+
+    Raises
+    ------
+    InputError
+        For another name.
+    """
+    if name.lower() != "h2":
+        raise InputError(
+            f"no exact curve is known for {name!r}", field="exact", remedy="use h2"
+        )
+    from ..data import read_yaml
+    from .entries import dataset_path
+
+    pairs = []
+    for entry in read_yaml(str(dataset_path("h2-curve"))):
+        molecule = next(s for s in entry.get_systems()).to_molecule()
+        if len(molecule.symbols) == 2:
+            distance = float(np.linalg.norm(molecule.positions[0] - molecule.positions[1]))
+            pairs.append((distance, float(entry.get_true_val()[0])))
+    values = np.array(sorted(pairs))
+    return values[:, 0], values[:, 1]
+
+
+@dataclass
+class Curve:
+    """A computed dissociation curve.
+
+    Attributes
+    ----------
+    geometry, unit : str
+        The template and the unit of its lengths.
+    distances : list of float
+        In ``unit``.
+    energies : mapping of str to list of float
+        By functional, Ha.
+    exact : (distances, energies) or None
+        Bohr, Ha.
+    """
+
+    geometry: str
+    unit: str
+    distances: Sequence[float]
+    energies: Mapping[str, Sequence[float]]
+    exact: tuple[Any, Any] | None = None
+
+    @property
+    def bohr(self) -> np.ndarray:
+        """The distances in Bohr."""
+        return np.asarray(self.distances) * LENGTH_UNITS[self.unit.lower()]
+
+    def exact_energies(self) -> np.ndarray | None:
+        """Return exact energies (Ha) at the distances, NaN outside the known range."""
+        if self.exact is None:
+            return None
+        from scipy.interpolate import CubicSpline
+
+        return CubicSpline(*self.exact, extrapolate=False)(self.bohr)
+
+    def errors(self) -> dict[str, np.ndarray]:
+        """Return calculated minus exact (kcal/mol) by functional; empty without exact values."""
+        exact = self.exact_energies()
+        if exact is None:
+            return {}
+        return {k: (np.asarray(v) - exact) * HARTREE_TO_KCAL for k, v in self.energies.items()}
+
+    def text(self) -> str:
+        """Return a table for the screen."""
+        names, errors = list(self.energies), self.errors()
+        header = [f"R ({self.unit})"] + [f"{name} (Ha)" for name in names]
+        header += ["exact (Ha)"] * bool(errors) + [f"{n} error (kcal/mol)" for n in errors]
+        exact = self.exact_energies()
+        lines = ["  ".join(f"{h:>14}" for h in header)]
+        for i, distance in enumerate(self.distances):
+            cells = [f"{distance:.4f}"] + [f"{self.energies[n][i]:.8f}" for n in names]
+            cells += [f"{exact[i]:.8f}"] if exact is not None else []
+            cells += [f"{errors[n][i]:.3f}" for n in errors]
+            lines.append("  ".join(f"{c:>{max(14, len(h))}}" for c, h in zip(cells, header)))
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write a figure or a CSV file, by the name's ending."""
+        check_output(path)
+        if path.suffix.lower() == ".csv":
+            self._write_csv(path)
+            return
+        plots.dissociation_curve(
+            list(self.bohr), self.energies, path, exact=self.exact,
+            title=self.geometry.replace("{R}", "R"),
+        )  # fmt: skip
+
+    def _write_csv(self, path: Path) -> None:
+        errors, exact = self.errors(), self.exact_energies()
+        with open(path, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
+            header += ["exact_hartree"] * (exact is not None)
+            writer.writerow(header + [f"{name}_error_kcal_per_mol" for name in errors])
+            for i, distance in enumerate(self.distances):
+                row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
+                row += [f"{exact[i]:.10f}"] if exact is not None else []
+                writer.writerow(row + [f"{v[i]:.6f}" for v in errors.values()])
+
+    def raise_if_unconverged(self) -> None:
+        """Raise SCFNotConverged naming every point without an energy."""
+        bad = [
+            f"{name} at R = {self.distances[i]:.3f} {self.unit}"
+            for name, values in self.energies.items()
+            for i, value in enumerate(values)
+            if math.isnan(value)
+        ]
+        if bad:
+            raise SCFNotConverged(f"{len(bad)} points did not converge: {'; '.join(bad)}")

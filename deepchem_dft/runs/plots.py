@@ -1,0 +1,253 @@
+"""Figures of a run: learning curve, parity, error by molecule, dissociation curve."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from ..units import HARTREE_TO_KCAL
+from .tables import EntryRecord
+
+#: Colours that stay apart for colour-blind readers (Okabe and Ito), trained functional first.
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "savefig.bbox": "tight",
+    "axes.axisbelow": True,
+}
+
+
+def _pyplot() -> Any:
+    """Return pyplot on the file-only backend; imported late because it takes half a second."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def _trained_first(names: Sequence[str]) -> list[str]:
+    """Keep the order, but give the trained functional the strongest colour."""
+    return sorted(dict.fromkeys(names), key=lambda name: name != "trained")
+
+
+def learning_curve(
+    history: Sequence[Mapping[str, Any]], path: str | Path, best_epoch: int | None = None
+) -> None:
+    """Draw loss and errors by epoch.
+
+    Parameters
+    ----------
+    history : list of mapping
+        Rows of ``history.csv``: ``epoch``, ``loss``, ``train_mae_kcal``, ``valid_mae_kcal``;
+        missing values are None or NaN.
+    path : str or Path
+        The image file.
+    best_epoch : int, optional
+        Marked with a vertical line.
+    """
+    plt = _pyplot()
+    epochs = np.array([float(row["epoch"]) for row in history])
+    with plt.rc_context(_STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
+        loss = _column(history, "loss")
+        left.plot(epochs, loss, color=_colour(0))
+        if np.nanmin(loss, initial=np.inf) > 0:
+            left.set_yscale("log")
+        left.set(xlabel="epoch", ylabel="training loss (weighted)", title="Loss")
+        for index, (key, label) in enumerate(
+            [("train_mae_kcal", "training"), ("valid_mae_kcal", "validation")]
+        ):
+            values = _column(history, key)
+            known = np.isfinite(values)
+            if known.any():
+                right.plot(epochs[known], values[known], color=_colour(index), label=label)
+        right.set(
+            xlabel="epoch", ylabel="mean absolute error (kcal/mol)", title="Error", ylim=(0, None)
+        )
+        for axis in (left, right):
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            if best_epoch is not None:
+                axis.axvline(best_epoch, color="grey", linestyle=":", label=f"best: {best_epoch}")
+        if right.get_legend_handles_labels()[0]:
+            right.legend()
+        figure.tight_layout()
+        figure.savefig(path)
+        plt.close(figure)
+
+
+def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    values = [row.get(key) for row in history]
+    return np.array([math.nan if v in (None, "") else float(v) for v in values])
+
+
+def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") -> None:
+    """Draw calculated against reference energies, with the errors below.
+
+    Parameters
+    ----------
+    records : list of EntryRecord
+        Energies only are drawn; unconverged entries cannot be.
+    path : str or Path
+        The image file.
+    title : str
+        Heading.
+    """
+    plt = _pyplot()
+    chosen = [r for r in records if r.is_energy and math.isfinite(r.error)]
+    names = _trained_first([r.functional for r in chosen])
+    with plt.rc_context(_STYLE):
+        figure, (top, bottom) = plt.subplots(
+            2, 1, figsize=(6.2, 7.2), sharex=True, height_ratios=(2.2, 1)
+        )
+        for index, name in enumerate(names):
+            rows = [r for r in chosen if r.functional == name]
+            reference = np.array([r.reference for r in rows]) * HARTREE_TO_KCAL
+            errors = np.array([r.error for r in rows])
+            look = {
+                "marker": MARKERS[index % len(MARKERS)],
+                "color": _colour(index),
+                "s": 26,
+                "alpha": 0.8,
+                "linewidths": 0,
+                "zorder": 10 - index,
+            }
+            label = f"{name} ({np.mean(np.abs(errors)):.1f})"
+            top.scatter(reference, reference + errors, label=label, **look)
+            bottom.scatter(reference, errors, **look)
+        low, high = top.get_xlim()
+        top.plot([low, high], [low, high], color="grey", linewidth=0.8, zorder=0)
+        top.set_xlim(low, high)
+        bottom.axhline(0.0, color="grey", linewidth=0.8)
+        bottom.axhspan(-1, 1, color="grey", alpha=0.15, label="±1 kcal/mol")
+        top.set(ylabel="calculated (kcal/mol)", title=title or "Calculated against reference")
+        bottom.set(xlabel="reference (kcal/mol)", ylabel="error (kcal/mol)")
+        if chosen:
+            top.legend(title="MAE (kcal/mol)")
+        bottom.legend(loc="best", fontsize=9)
+        figure.savefig(path)
+        plt.close(figure)
+
+
+def error_by_molecule(records: Sequence[EntryRecord], path: str | Path, title: str = "") -> None:
+    """Draw the signed error of every entry as a row of a dot plot.
+
+    Entries are ordered by the error of the first functional that is not the trained one; an
+    entry that did not converge is marked with a cross on the zero line.
+    """
+    plt = _pyplot()
+    energies = [r for r in records if r.is_energy]
+    names = _trained_first([r.functional for r in energies])
+    rank_by = next((n for n in names if n == "pbe"), names[-1] if names else "")
+    rank = {r.entry: r.error for r in energies if r.functional == rank_by}
+    entries = list(dict.fromkeys(r.entry for r in energies))
+    entries.sort(key=lambda e: rank.get(e, 0.0) if math.isfinite(rank.get(e, 0.0)) else 0.0)
+    row_of = {entry: index for index, entry in enumerate(entries)}
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(7.0, 1.4 + 0.2 * max(len(entries), 4)))
+        for index, name in enumerate(names):
+            rows = [r for r in energies if r.functional == name]
+            good = [r for r in rows if math.isfinite(r.error)]
+            bad = [r for r in rows if not math.isfinite(r.error)]
+            axis.scatter(
+                [r.error for r in good],
+                [row_of[r.entry] for r in good],
+                color=_colour(index),
+                marker=MARKERS[index % len(MARKERS)],
+                s=24,
+                alpha=0.85,
+                linewidths=0,
+                zorder=10 - index,
+                label=name,
+            )
+            if bad:
+                axis.scatter(
+                    [0.0] * len(bad), [row_of[r.entry] for r in bad], marker="x",
+                    color=_colour(index), label=f"{name}: not converged", zorder=20,
+                )  # fmt: skip
+        axis.axvline(0.0, color="grey", linewidth=0.8)
+        axis.set_yticks(range(len(entries)), entries, fontsize=8)
+        axis.set_ylim(-0.7, len(entries) - 0.3)
+        axis.set(
+            xlabel="calculated - reference (kcal/mol)", title=title or "Error by molecule"
+        )
+        if names:
+            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+        figure.savefig(path)
+        plt.close(figure)
+
+
+def dissociation_curve(
+    distances: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    path: str | Path,
+    *,
+    exact: tuple[Sequence[float], Sequence[float]] | None = None,
+    title: str = "Dissociation curve",
+    xlabel: str = "R (Bohr)",
+) -> None:
+    """Draw total energies along a stretched bond, and their errors if exact values are known.
+
+    Parameters
+    ----------
+    distances : list of float
+        Bohr.
+    curves : mapping of str to list of float
+        Functional to energies in Hartree; NaN where the calculation did not converge.
+    path : str or Path
+        The image file.
+    exact : (distances, energies), optional
+        Reference values, Bohr and Hartree.
+    title, xlabel : str
+        Labels.
+    """
+    from scipy.interpolate import CubicSpline
+
+    plt = _pyplot()
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(
+            1, 2 if exact else 1, figsize=(9.8 if exact else 5.6, 4.0), squeeze=False
+        )
+        left = axes[0][0]
+        if exact:
+            left.plot(*exact, color="black", linewidth=2.2, alpha=0.7, label="exact")
+        for index, name in enumerate(_trained_first(list(curves))):
+            energies = np.asarray(curves[name], dtype=float)
+            look = {
+                "color": _colour(index),
+                "marker": MARKERS[index % len(MARKERS)],
+                "markersize": 3.5,
+                "linewidth": 1.3,
+            }
+            left.plot(distances, energies, label=name, **look)
+            if exact:
+                # The tabulated curve is dense: a spline is far closer than what the eye can see.
+                reference = CubicSpline(*exact, extrapolate=False)(distances)
+                axes[0][1].plot(
+                    distances, (energies - reference) * HARTREE_TO_KCAL, label=name, **look
+                )
+        left.set(xlabel=xlabel, ylabel="total energy (Ha)", title=title)
+        left.legend()
+        if exact:
+            axes[0][1].axhline(0.0, color="black", linewidth=2.2, alpha=0.7)
+            axes[0][1].set(
+                xlabel=xlabel, ylabel="calculated - exact (kcal/mol)", title="Error"
+            )
+        figure.tight_layout()
+        figure.savefig(path)
+        plt.close(figure)

@@ -1,0 +1,238 @@
+"""The run directory: where everything about a run is kept, and who may write into it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Sequence
+
+import yaml
+
+from ..errors import InputError
+from .config import config_hash, dump_yaml, validate
+from .schema import RunConfig
+
+LOGGER = logging.getLogger("deepchem_dft.runs")
+
+#: Columns of history.csv, with units in the names.
+HISTORY_COLUMNS = [
+    "epoch", "stage", "learning_rate", "loss", "train_mae_kcal", "valid_mae_kcal", "valid_score",
+    "unconverged", "scf_solutions", "seconds",
+]  # fmt: skip
+
+
+class RunDirectory:
+    """Files of one run.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder. It is created by :meth:`start`.
+
+    Notes
+    -----
+    ``config.yaml`` the resolved configuration, ``versions.json``, ``data.json`` (entries and
+    their SHA-256), ``status.json``, ``checkpoints/``, ``log.txt``, ``history.csv``,
+    ``functional.pt`` (the trained parameters), ``results.csv``, ``results.md``, ``entries.csv``,
+    ``plots/``, and ``energies.jsonl`` (each solved system, so that nothing is solved twice).
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.plots = self.path / "plots"
+        self.states = self.path / "states"
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    # -- life of a run ---------------------------------------------------------------------
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What ``status.json`` says; empty if there is none."""
+        try:
+            return json.loads((self / "status.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def set_status(self, **values: Any) -> None:
+        """Update ``status.json``; a reader never sees half of it."""
+        write_atomically(self / "status.json", json.dumps({**self.status, **values}, indent=2))
+
+    def start(self, config: RunConfig, resume: bool = False) -> bool:
+        """Claim the folder for a run.
+
+        Parameters
+        ----------
+        config : RunConfig
+            The resolved configuration.
+        resume : bool
+            Continue an unfinished run of the same configuration.
+
+        Returns
+        -------
+        bool
+            True if an earlier run is continued.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a run that may not be overwritten, or other files.
+        """
+        wanted, status = config_hash(config), self.status
+        if status:
+            where = str(self.path)
+            if status.get("config_hash") != wanted:
+                raise InputError(
+                    "the run directory holds a run of another configuration"
+                    + self._difference(config),
+                    file=where,
+                    remedy="choose another directory with --run-dir, or remove this one",
+                )
+            if not resume:
+                state = "finished" if status.get("state") == "finished" else "unfinished"
+                raise InputError(
+                    f"the run directory already holds this run ({state})",
+                    file=where,
+                    remedy="continue it with --resume, or choose another one with --run-dir",
+                )
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise InputError(
+                "the run directory is not empty and holds no run",
+                file=str(self.path),
+                remedy="choose another directory with --run-dir",
+            )
+        for folder in (self.path, self.checkpoints, self.plots, self.states):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
+        (self / "versions.json").write_text(json.dumps(versions(), indent=2))
+        if not status:
+            self.set_status(state="started", config_hash=wanted, seed=config.training.seed)
+        return bool(status)
+
+    def _difference(self, config: RunConfig) -> str:
+        """Name the first keys in which the stored configuration differs."""
+        try:
+            stored = yaml.safe_load((self / "config.yaml").read_text())
+        except (OSError, yaml.YAMLError):
+            return ""
+        old, new = _flatten(stored), _flatten(config.model_dump(mode="json"))
+        keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+        keys = [k for k in keys if not k.startswith(("name", "description", "output."))]
+        return f" (they differ in {', '.join(keys[:3])})" if keys else ""
+
+    def load_config(self) -> RunConfig:
+        """Read the stored configuration.
+
+        Raises
+        ------
+        InputError
+            If the folder is not a run directory.
+        """
+        file = self / "config.yaml"
+        if not file.is_file():
+            raise InputError(
+                "not a run directory: there is no config.yaml in it",
+                file=str(self.path),
+                remedy="give the folder that 'deepchem-dft train' wrote",
+            )
+        return validate(yaml.safe_load(file.read_text(encoding="utf-8")), file=str(file))
+
+    def log_to_file(self) -> logging.Handler:
+        """Append this package's log records to ``log.txt``; the caller removes the handler."""
+        handler = logging.FileHandler(self / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger = logging.getLogger("deepchem_dft")
+        logger.addHandler(handler)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
+        return handler
+
+    # -- history ---------------------------------------------------------------------------
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return the rows of ``history.csv``, numbers as numbers and blanks as NaN."""
+        file = self / "history.csv"
+        if not file.is_file():
+            return []
+        with open(file, newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        whole = ("epoch", "stage", "unconverged", "scf_solutions")
+        return [
+            {k: (int(v) if k in whole else float(v)) if v else math.nan for k, v in row.items()}
+            for row in rows
+        ]
+
+    def write_history(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replace ``history.csv``."""
+        lines = [",".join(HISTORY_COLUMNS)]
+        for row in rows:
+            cells = [row.get(key) for key in HISTORY_COLUMNS]
+            missing = [c is None or (isinstance(c, float) and math.isnan(c)) for c in cells]
+            # repr keeps all digits: a resumed run must be comparable to 1e-10.
+            lines.append(",".join("" if m else repr(c) for c, m in zip(cells, missing)))
+        write_atomically(self / "history.csv", "\n".join(lines) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a kill leaves the old content or the new, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(content, dict):
+        items = content.items()
+    elif isinstance(content, list):
+        items = ((str(i), v) for i, v in enumerate(content))  # type: ignore[assignment]
+    else:
+        return {prefix.rstrip("."): content}
+    out: dict[str, Any] = {}
+    for key, value in items:
+        out.update(_flatten(value, f"{prefix}{key}."))
+    return out
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of all that can change a number, and the git commit if there is one."""
+    out: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("deepchem_dft", "torch", "deepchem", "pyscf", "numpy", "scipy"):
+        try:
+            out[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            out[package] = None
+    out["cpu_count"] = os.cpu_count()
+    out["git_commit"] = _git_commit()
+    return out
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10
+        )
+        if commit.returncode:
+            return None
+        tracked = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", "rundir.py"],
+            cwd=here, capture_output=True, timeout=10,
+        )  # fmt: skip
+        if tracked.returncode:
+            return None  # installed inside somebody else's repository
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "--", ".."],
+            cwd=here, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")

@@ -1,0 +1,231 @@
+"""Errors of functionals, entry by entry and summarised, as CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Iterable, Sequence
+
+from ..units import HARTREE_TO_KCAL
+
+#: Units of the deviations that are not energies.
+DEVIATION_UNITS = {"dm": "electrons^2", "dens": "electrons^2/Bohr^3"}
+
+
+@dataclass
+class EntryRecord:
+    """One entry evaluated with one functional.
+
+    Attributes
+    ----------
+    functional : str
+        Name of the row in tables.
+    role : str
+        train, valid or test.
+    set : str
+        Label of the data set.
+    entry, type : str
+        Name and type of the entry.
+    reference, value : float
+        Hartree for energies; for dm and dens 0 and the deviation. ``value`` is NaN if one of the
+        entry's systems did not converge.
+    unconverged : list of str
+        The systems to blame, with their status.
+    """
+
+    functional: str
+    role: str
+    set: str
+    entry: str
+    type: str
+    reference: float
+    value: float
+    unconverged: list[str] = field(default_factory=list)
+
+    @property
+    def is_energy(self) -> bool:
+        """False for dm and dens."""
+        return self.type not in DEVIATION_UNITS
+
+    @property
+    def error(self) -> float:
+        """Calculated minus reference, in kcal/mol for energies; NaN if unconverged."""
+        return (self.value - self.reference) * (HARTREE_TO_KCAL if self.is_energy else 1.0)
+
+
+@dataclass
+class Summary:
+    """Statistics of one functional on one data set and entry type.
+
+    ``mae``, ``me`` and ``max`` (largest absolute error) are in ``unit``, over the converged
+    entries; ``unconverged`` counts the others out of ``n``.
+    """
+
+    functional: str
+    role: str
+    set: str
+    type: str
+    n: int
+    unconverged: int
+    mae: float
+    me: float
+    max: float
+    worst: str
+    unit: str
+
+
+def summarise(records: Iterable[EntryRecord]) -> list[Summary]:
+    """Group records by functional, set and type, in order of appearance.
+
+    Examples
+    --------
+    >>> records = [EntryRecord("pbe", "test", "w4-11", "h2", "ae", 0.10, 0.11),
+    ...            EntryRecord("pbe", "test", "w4-11", "n2", "ae", 0.30, float("nan"), ["N2"])]
+    >>> row = summarise(records)[0]
+    >>> row.n, row.unconverged, round(row.mae, 3), row.unit
+    (2, 1, 6.275, 'kcal/mol')
+    """
+    groups: dict[tuple[str, str, str, str], list[EntryRecord]] = {}
+    for record in records:
+        key = (record.functional, record.role, record.set, record.type)
+        groups.setdefault(key, []).append(record)
+    out = []
+    for (functional, role, name, kind), members in groups.items():
+        good = [r for r in members if math.isfinite(r.error)]
+        errors = [r.error for r in good]
+        worst = max(good, key=lambda r: abs(r.error)) if good else None
+        out.append(
+            Summary(
+                functional,
+                role,
+                name,
+                kind,
+                n=len(members),
+                unconverged=len(members) - len(good),
+                mae=sum(map(abs, errors)) / len(errors) if errors else math.nan,
+                me=sum(errors) / len(errors) if errors else math.nan,
+                max=abs(worst.error) if worst else math.nan,
+                worst=worst.entry if worst else "",
+                unit=DEVIATION_UNITS.get(kind, "kcal/mol"),
+            )
+        )
+    return out
+
+
+def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
+    """Write one line per functional, set and type."""
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [f.name for f in fields(Summary)])
+        writer.writeheader()
+        for summary in summaries:
+            row = asdict(summary)
+            for key in ("mae", "me", "max"):
+                row[key] = f"{row[key]:.6f}"
+            writer.writerow(row)
+
+
+def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
+    """Write one line per entry and functional: reference, value and error."""
+    columns = ["functional", "role", "set", "entry", "type", "reference", "value", "unit",
+               "error_kcal_per_mol", "unconverged"]  # fmt: skip
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        for r in records:
+            unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
+            error = f"{r.error:.6f}" if r.is_energy else ""
+            writer.writerow(
+                [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
+                 f"{r.value:.10f}", unit, error, "; ".join(r.unconverged)]  # fmt: skip
+            )
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an aligned Markdown table; the first column is text, the others numbers.
+
+    Examples
+    --------
+    >>> print(markdown_table(["functional", "MAE"], [["pbe", "14.2"]]))
+    | functional |  MAE |
+    |:-----------|-----:|
+    | pbe        | 14.2 |
+    """
+    table = [list(header), *[list(row) for row in rows]]
+    widths = [max(3, *(len(row[i]) for row in table)) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|:" + "-" * (widths[0] + 1) + "|"
+    rule += "".join("-" * (width + 1) + ":|" for width in widths[1:])
+    return "\n".join([line(table[0]), rule, *map(line, table[1:])])
+
+
+def _number(value: float, unit: str) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2f}" if unit == "kcal/mol" else f"{value:.3e}"
+
+
+def summary_markdown(summaries: Sequence[Summary], roles: Sequence[str] = ()) -> str:
+    """Return the results: one Markdown table per set and type, functionals as rows.
+
+    Parameters
+    ----------
+    summaries : list of Summary
+        As made by :func:`summarise`.
+    roles : list of str, optional
+        Order (and choice) of roles; default: test, valid, train.
+    """
+    parts = []
+    for role in roles or ("test", "valid", "train"):
+        groups: dict[tuple[str, str], list[Summary]] = {}
+        for summary in summaries:
+            if summary.role == role:
+                groups.setdefault((summary.set, summary.type), []).append(summary)
+        for (name, kind), rows in groups.items():
+            unit = rows[0].unit
+            parts.append(f"### {role}: {name} ({TYPE_TITLES[kind]}, {unit})\n")
+            header = ["functional", "N", "MAE", "ME", "max", "worst", "unconverged"]
+            body = [
+                [s.functional, str(s.n), _number(s.mae, unit), _number(s.me, unit),
+                 _number(s.max, unit), s.worst, str(s.unconverged)]  # fmt: skip
+                for s in rows
+            ]
+            parts.append(markdown_table(header, body) + "\n")
+    return "\n".join(parts)
+
+
+def overview_markdown(summaries: Sequence[Summary], role: str = "test") -> str:
+    """Return one table of mean absolute errors: functionals as rows, sets as columns."""
+    chosen = [s for s in summaries if s.role == role and s.unit == "kcal/mol"]
+    columns = list(dict.fromkeys((s.set, s.type) for s in chosen))
+    if not columns:
+        return ""
+    cells = {(s.functional, s.set, s.type): s for s in chosen}
+    counts = {(s.set, s.type): s.n for s in chosen}
+    header = ["MAE, kcal/mol"] + [f"{n} {t} (N={counts[n, t]})" for n, t in columns]
+    body = []
+    for functional in dict.fromkeys(s.functional for s in chosen):
+        row = [functional]
+        for name, kind in columns:
+            cell = cells.get((functional, name, kind))
+            text = "-" if cell is None else _number(cell.mae, cell.unit)
+            row.append(text + (f" ({cell.unconverged} unconv.)" if cell and cell.unconverged else ""))
+        body.append(row)
+    return markdown_table(header, body)
+
+
+TYPE_TITLES = {
+    "energy": "total energies",
+    "ae": "atomisation energies",
+    "ie": "ionisation energies",
+    "ea": "electron affinities",
+    "reaction": "reaction energies",
+    "dm": "density-matrix deviations",
+    "dens": "density deviations",
+}

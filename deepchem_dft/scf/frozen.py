@@ -1,0 +1,65 @@
+"""The energy at fixed orbitals: what training needs once the field is self-consistent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.state import SCFState
+from deepchem_dft.xc.base import NCOMP, XCFunctional
+
+
+@dataclass
+class FrozenDensity:
+    """A density on the grid with the part of its energy no functional parameter can change.
+
+    At convergence the energy is stationary in the orbitals, so its gradient with respect to
+    functional parameters is the explicit one at fixed density matrix (Hellmann-Feynman).
+
+    Attributes
+    ----------
+    rho : Tensor, shape (nspin, ncomp, G)
+    weights : Tensor, shape (G,)
+    fixed_energy : float
+        Kinetic, nuclear, Coulomb energy, Ha.
+    exchange : dict
+        Exact-exchange energy at unit coefficient, Ha, by range parameter omega (None: full range).
+    """
+
+    rho: Tensor
+    weights: Tensor
+    fixed_energy: float
+    exchange: dict[float | None, float]
+
+    @classmethod
+    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
+        """Keep what an energy evaluation has computed anyway."""
+        exchange: dict[float | None, float] = {}
+        for (_, omega), energy in zip(
+            hamiltonian.xc.exchange_terms, evaluation.exchange_energies, strict=True
+        ):
+            exchange[omega] = energy
+        return cls(evaluation.rho, hamiltonian.weights, evaluation.fixed_energy, exchange)
+
+    @classmethod
+    def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> FrozenDensity:
+        """Evaluate stored orbitals (one Fock build)."""
+        hamiltonian = KSHamiltonian(molecule, xc, restricted=state.restricted)
+        evaluation = hamiltonian.evaluate(state.orbitals, state.occupations)
+        return cls.from_evaluation(hamiltonian, evaluation)
+
+    def serves(self, xc: XCFunctional) -> bool:
+        """True if these components and exchange energies are all the functional needs."""
+        enough = self.rho.shape[1] >= NCOMP[xc.family]
+        return enough and all(omega in self.exchange for _, omega in xc.exchange_terms)
+
+    def energy(self, xc: XCFunctional) -> Tensor:
+        """Total energy (Ha) at this density, differentiable in the functional's parameters."""
+        total = (xc.energy_density(self.rho) * self.weights).sum() + self.fixed_energy
+        for coefficient, omega in xc.exchange_terms:
+            total = total + torch.as_tensor(coefficient) * self.exchange[omega]
+        return total

@@ -1,0 +1,315 @@
+"""Kohn-Sham energy and Fock matrix as functions of the orbitals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.xc.base import NCOMP, XCFunctional
+
+# Grid points per matrix product: large enough for BLAS, small enough for the cache.
+_ROWS = 1024
+# Grid points per call of the functional: bounds the memory of a network's activations.
+_XC_ROWS = 32768
+
+
+@dataclass
+class Evaluation:
+    """Energy (Ha) and Fock matrices at one set of orbitals."""
+
+    energy: float
+    fock: Tensor  # (nspin, nao, nao)
+    rho: Tensor  # (nspin, ncomp, G)
+    fixed_energy: float  # everything but exchange-correlation, Ha
+    exchange_energies: list[float]  # -1/2 sum_s tr(D_s K[D_s]) per exchange term, Ha
+
+
+class KSHamiltonian:
+    """Everything between orbitals and Fock matrix for one molecule and one functional.
+
+    With ``restricted`` there is one channel holding the spin-summed density; every formula is
+    written for ``F = dE/dD`` and serves both cases.
+
+    Parameters
+    ----------
+    molecule : Molecule
+    xc : XCFunctional
+    restricted : bool or None
+        None: restricted for closed shells if the functional is spin-symmetric.
+    device : torch.device or str
+        Where matrices live; integrals come from the CPU.
+
+    Raises
+    ------
+    InputError
+        If ``restricted`` is asked for and impossible.
+    """
+
+    def __init__(
+        self,
+        molecule: Molecule,
+        xc: XCFunctional,
+        restricted: bool | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        closed = molecule.nelec[0] == molecule.nelec[1]
+        if restricted is None:
+            restricted = closed and xc.spin_symmetric
+        elif restricted and not closed:
+            raise InputError(
+                f"{molecule.name} has {molecule.spin:g} unpaired electrons and cannot be run "
+                "restricted", field="restricted", remedy="use restricted=None or False")
+        elif restricted and not xc.spin_symmetric:
+            raise InputError(
+                "a functional that is not spin-symmetric cannot be run restricted",
+                field="restricted", remedy="use restricted=None, or spin_symmetric=True networks")
+        self.molecule, self.xc, self.restricted = molecule, xc, bool(restricted)
+        self.nspin = 1 if restricted else 2
+        self.device = torch.device(device)
+        self.ncomp = NCOMP[xc.family]
+        self.overlap = molecule.overlap.to(self.device)
+        self.core = molecule.core_hamiltonian.to(self.device)
+        self.weights = molecule.weights.to(self.device)
+        # E_x = -c * share * sum_s tr(D_s K[D_s]) and F = -2 c * share * K, share per channel.
+        self._share = 0.25 if restricted else 0.5
+
+    # -- linear maps between matrices and grid ------------------------------------------------
+
+    def orbitals_on_grid(self) -> Tensor:
+        """Atomic orbitals the functional needs, shape (1 or 4, G, nao)."""
+        return self.molecule.grid_orbitals(0 if self.ncomp == 1 else 1).to(self.device)
+
+    def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
+        """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
+        ao = self.orbitals_on_grid()
+        occupied = [c[:, f > 0] * f[f > 0].sqrt()
+                    for c, f in zip(orbitals, occupations, strict=True)]
+        sizes = [c.shape[1] for c in occupied]
+        both = torch.cat(occupied, dim=1)
+        rho = torch.empty(self.nspin, self.ncomp, ao.shape[1], dtype=torch.float64,
+                          device=self.device)
+        for rows in _blocks(ao.shape[1], _ROWS):
+            phi = (ao[:, rows] @ both).split(sizes, dim=2)
+            for s, p in enumerate(phi):
+                rho[s, 0, rows] = p[0].square().sum(1)
+                if self.ncomp > 1:
+                    rho[s, 1:4, rows] = 2.0 * torch.einsum("gi,xgi->xg", p[0], p[1:])
+                if self.ncomp > 4:
+                    rho[s, 4, rows] = 0.5 * p[1:].square().sum((0, 2))
+        return rho
+
+    def density_of_matrix(self, matrices: Tensor) -> Tensor:
+        """Density components of symmetric matrices (linear), shape (nspin, ncomp, G)."""
+        ao = self.orbitals_on_grid()
+        rho = torch.empty(self.nspin, self.ncomp, ao.shape[1], dtype=torch.float64,
+                          device=self.device)
+        for rows in _blocks(ao.shape[1], _ROWS):
+            block = ao[:, rows]
+            for s in range(self.nspin):
+                x = block[0] @ matrices[s]
+                rho[s, 0, rows] = (x * block[0]).sum(1)
+                if self.ncomp > 1:
+                    rho[s, 1:4, rows] = 2.0 * torch.einsum("gi,xgi->xg", x, block[1:])
+                if self.ncomp > 4:
+                    rho[s, 4, rows] = 0.5 * ((block[1:] @ matrices[s]) * block[1:]).sum((0, 2))
+        return rho
+
+    def matrix_of_potential(self, weighted: Tensor) -> Tensor:
+        """Adjoint of :meth:`density_of_matrix`: weighted potential to matrix.
+
+        Parameters
+        ----------
+        weighted : Tensor, shape (nspin, ncomp, G)
+            Potential of each density component times quadrature weight.
+
+        Returns
+        -------
+        Tensor, shape (nspin, nao, nao)
+        """
+        ao = self.orbitals_on_grid()
+        half = torch.zeros(self.nspin, ao.shape[2], ao.shape[2], dtype=torch.float64,
+                           device=self.device)
+        for rows in _blocks(ao.shape[1], _ROWS):
+            block = ao[:, rows]
+            for s in range(self.nspin):
+                w = weighted[s, :, rows, None]
+                # Half of the symmetric result: the other half is its transpose.
+                left = 0.5 * w[0] * block[0]
+                if self.ncomp > 1:
+                    left = left + (w[1:4] * block[1:]).sum(0)
+                half[s].addmm_(block[0].mT, left)
+                if self.ncomp > 4:
+                    tau = 0.25 * w[4] * block[1:]
+                    half[s].addmm_(block[1:].flatten(0, 1).mT, tau.flatten(0, 1))
+        return half + half.mT
+
+    # -- exchange-correlation -----------------------------------------------------------------
+
+    def xc_energy(self, rho: Tensor) -> Tensor:
+        """Semilocal exchange-correlation energy, Ha; differentiable in ``rho`` and parameters."""
+        total = rho.new_zeros(())
+        for rows in _blocks(rho.shape[2], _XC_ROWS):
+            total = total + (self.xc.energy_density(rho[:, :, rows]) * self.weights[rows]).sum()
+        return total
+
+    def xc_potential(self, rho: Tensor) -> tuple[float, Tensor]:
+        """Energy (Ha) and its derivative with respect to every density component (weighted)."""
+        energy, potential = 0.0, torch.empty_like(rho)
+        for rows in _blocks(rho.shape[2], _XC_ROWS):
+            with torch.enable_grad():
+                leaf = rho[:, :, rows].detach().requires_grad_()
+                part = (self.xc.energy_density(leaf) * self.weights[rows]).sum()
+                # A functional that ignores its input (a fixed zero, say) has no graph.
+                if part.requires_grad:
+                    slope = torch.autograd.grad(part, leaf, allow_unused=True)[0]
+                else:
+                    slope = None
+            energy += float(part.detach())
+            potential[:, :, rows] = 0.0 if slope is None else slope
+        return energy, potential
+
+    def exchange_terms(self) -> list[tuple[float, float | None]]:
+        """Exact-exchange coefficients as plain numbers."""
+        return [(float(c), omega) for c, omega in self.xc.exchange_terms]
+
+    # -- energy and Fock matrix ---------------------------------------------------------------
+
+    @torch.no_grad()
+    def evaluate(self, orbitals: Tensor, occupations: Tensor) -> Evaluation:
+        """Energy and Fock matrices of a determinant.
+
+        Raises
+        ------
+        FunctionalError
+            If the functional returns a value that is not a finite number.
+        """
+        density = (orbitals * occupations[:, None, :]) @ orbitals.mT
+        rho = self.density_of_orbitals(orbitals, occupations)
+        return self._assemble(density, rho)
+
+    @torch.no_grad()
+    def evaluate_matrix(self, density: Tensor) -> Evaluation:
+        """Energy and Fock matrices of any density matrices, shape (nspin, nao, nao)."""
+        return self._assemble(density, self.density_of_matrix(density))
+
+    def _assemble(self, density: Tensor, rho: Tensor) -> Evaluation:
+        total = density.sum(0)
+        terms = self.exchange_terms()
+        full_range = any(omega is None and c != 0.0 for c, omega in terms)
+        if full_range and not self.restricted:
+            # One pass over the integrals gives Coulomb and exchange of both spins.
+            vj, vk = self.molecule.coulomb_exchange(density, exchange=True)
+            coulomb = vj.sum(0)
+        elif full_range:
+            vj, vk = self.molecule.coulomb_exchange(density, exchange=True)
+            coulomb = vj[0]
+        else:
+            vk, coulomb = None, self.molecule.coulomb(total)
+        fixed = float(
+            (total * self.core).sum() + 0.5 * (total * coulomb).sum()
+        ) + self.molecule.nuclear_repulsion
+        fock = (self.core + coulomb).expand(self.nspin, -1, -1).clone()
+
+        energy, exchange_energies = fixed, []
+        for coefficient, omega in terms:
+            if coefficient == 0.0 and not self._trainable_exchange:
+                exchange_energies.append(0.0)
+                continue
+            if omega is None and vk is not None:
+                k = vk
+            else:
+                k = self.molecule.coulomb_exchange(
+                    density, coulomb=False, exchange=True, omega=omega)[1]
+            bare = -self._share * float((density * k).sum())
+            exchange_energies.append(bare)
+            energy += coefficient * bare
+            fock -= 2.0 * coefficient * self._share * k
+
+        xc, potential = self.xc_potential(rho)
+        energy += xc
+        if not (energy == energy and abs(energy) < 1e12):
+            raise FunctionalError(
+                f"the functional gives an energy of {energy} Ha for {self.molecule.name}",
+                field="functional",
+                remedy="check the network's weights and outputs for NaN or overflow")
+        if not bool(torch.isfinite(potential).all()):
+            raise FunctionalError(
+                f"the functional's potential for {self.molecule.name} is not finite",
+                field="functional",
+                remedy="the network must be differentiable wherever the density goes, down to 0")
+        fock += self.matrix_of_potential(potential)
+        return Evaluation(energy, fock, rho, fixed, exchange_energies)
+
+    @property
+    def _trainable_exchange(self) -> bool:
+        with torch.enable_grad():  # callers run without gradients, which would hide the answer
+            terms = self.xc.exchange_terms
+        return any(isinstance(c, Tensor) and c.requires_grad for c, _ in terms)
+
+    def fock_response(self, change: Tensor, kernel: XCKernel) -> Tensor:
+        """Linear change of the Fock matrices when the density matrices change.
+
+        Parameters
+        ----------
+        change : Tensor, shape (nspin, nao, nao), symmetric
+        kernel : XCKernel
+            Second derivatives of the functional at the reference density.
+        """
+        response = self.molecule.coulomb(change.sum(0)).expand(self.nspin, -1, -1).clone()
+        for coefficient, omega in self.exchange_terms():
+            if coefficient != 0.0:
+                k = self.molecule.coulomb_exchange(
+                    change, coulomb=False, exchange=True, omega=omega)[1]
+                response -= 2.0 * coefficient * self._share * k
+        return response + self.matrix_of_potential(kernel(self.density_of_matrix(change)))
+
+    def exchange_energy_change(self, density: Tensor, change: Tensor) -> Tensor:
+        """Change of the exact-exchange energy, differentiable in its coefficients (Ha)."""
+        total = density.new_zeros(())
+        for coefficient, omega in self.xc.exchange_terms:
+            if isinstance(coefficient, Tensor) and coefficient.requires_grad:
+                k = self.molecule.coulomb_exchange(
+                    density, coulomb=False, exchange=True, omega=omega)[1]
+                total = total - 2.0 * coefficient * self._share * (change * k).sum()
+        return total
+
+
+class XCKernel:
+    """Second derivatives of the exchange-correlation energy, as products with vectors.
+
+    The graph of the potential is built once and walked once per product.
+    """
+
+    def __init__(self, hamiltonian: KSHamiltonian, rho: Tensor) -> None:
+        self._parts = []
+        for rows in _blocks(rho.shape[2], _XC_ROWS):
+            with torch.enable_grad():
+                leaf = rho[:, :, rows].detach().requires_grad_()
+                density = hamiltonian.xc.energy_density(leaf)
+                energy = (density * hamiltonian.weights[rows]).sum()
+                slope = None
+                if energy.requires_grad:
+                    slope = torch.autograd.grad(
+                        energy, leaf, create_graph=True, allow_unused=True)[0]
+            self._parts.append((rows, leaf, slope))
+
+    def __call__(self, change: Tensor) -> Tensor:
+        """Return d potential (weighted) for a change of the density components."""
+        out = torch.zeros_like(change)
+        for rows, leaf, slope in self._parts:
+            if slope is None or not slope.requires_grad:
+                continue
+            product = torch.autograd.grad(
+                slope, leaf, grad_outputs=change[:, :, rows], retain_graph=True,
+                allow_unused=True)[0]
+            if product is not None:
+                out[:, :, rows] = product
+        return out
+
+
+def _blocks(length: int, rows: int):
+    return [slice(start, min(start + rows, length)) for start in range(0, length, rows)]

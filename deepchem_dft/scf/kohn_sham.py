@@ -1,0 +1,263 @@
+"""Kohn-Sham calculations: ``KohnSham(molecule, xc).run() -> KSResult``."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepchem_dft.errors import InputError, SCFNotConverged
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
+from deepchem_dft.scf.forces import nuclear_forces
+from deepchem_dft.scf.frozen import FrozenDensity
+from deepchem_dft.scf.hamiltonian import KSHamiltonian
+from deepchem_dft.scf.ladder import Solution, Status, solve
+from deepchem_dft.scf.stability import follow_instabilities
+from deepchem_dft.scf.state import SCFState
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.names import get_xc
+
+
+class KSResult:
+    """A solved (or honestly unsolved) Kohn-Sham problem.
+
+    Tensors carry gradients to the functional's trainable parameters: the energy at fixed density
+    matrix (exact at self-consistency), everything else through the coupled-perturbed equations.
+    A result that did not converge carries no gradient.
+
+    Attributes
+    ----------
+    molecule : Molecule
+    status : Status
+        How it ended; prints as advice.
+    iterations : int
+        Fock builds.
+    commutator : float
+        Largest Fock element between orbitals of different occupation, Ha.
+    history : list of float
+        That element after every Fock build.
+    state : SCFState
+        Orbitals and occupations, for warm starts.
+    occupations : Tensor, shape (nspin, nmo)
+    frozen : FrozenDensity
+        For energies of other parameters at this density.
+    """
+
+    def __init__(self, hamiltonian: KSHamiltonian, solution: Solution) -> None:
+        self._hamiltonian, self._solution = hamiltonian, solution
+        self.molecule = hamiltonian.molecule
+        self.status = solution.status
+        self.iterations = solution.iterations
+        self.commutator = solution.residual
+        self.history = solution.history
+        self.state = solution.state
+        self.occupations = solution.state.occupations
+        self.frozen = FrozenDensity.from_evaluation(hamiltonian, solution.evaluation)
+        self._context = ResponseContext(hamiltonian, solution)
+        self._energy: Tensor | None = None
+        self._outputs: tuple[Tensor, Tensor] | None = None
+
+    def __repr__(self) -> str:
+        return (f"KSResult({self.molecule.name}: {float(self.energy):.8f} Ha, "
+                f"{self.status.name.lower()} after {self.iterations} Fock builds)")
+
+    @property
+    def converged(self) -> bool:
+        """True if the field is self-consistent to the tolerance asked for."""
+        return self.status is Status.CONVERGED
+
+    @property
+    def restricted(self) -> bool:
+        """True if both spins share their orbitals."""
+        return self._hamiltonian.restricted
+
+    @property
+    def energy(self) -> Tensor:
+        """Total energy, Ha, 0-dimensional float64."""
+        if self._energy is None:
+            exact = torch.tensor(self._solution.evaluation.energy, dtype=torch.float64,
+                                 device=self._hamiltonian.device)
+            if self.converged and torch.is_grad_enabled() and self._context.parameters:
+                self._energy = self.frozen.energy(self._hamiltonian.xc)
+            else:
+                return exact
+        return self._energy
+
+    def _output(self, index: int) -> Tensor:
+        if not self.converged:
+            with torch.no_grad():
+                return differentiable_outputs(self._context)[index]
+        if self._outputs is None or (
+            torch.is_grad_enabled() and self._context.parameters
+            and not self._outputs[0].requires_grad
+        ):
+            self._outputs = differentiable_outputs(self._context)
+        return self._outputs[index]
+
+    @property
+    def density_matrix(self) -> Tensor:
+        """Alpha and beta density matrices in PySCF's orbital order, shape (2, nao, nao)."""
+        density = self._output(0)
+        return density.expand(2, -1, -1) / 2 if self.restricted else density
+
+    @property
+    def total_density_matrix(self) -> Tensor:
+        """Spin-summed density matrix, shape (nao, nao)."""
+        return self._output(0).sum(0)
+
+    @property
+    def orbital_energies(self) -> Tensor:
+        """Orbital energies, Ha, shape (1, nmo) if restricted, else (2, nmo).
+
+        Differentiable where levels are not degenerate.
+        """
+        return self._output(1)
+
+    @property
+    def gap(self) -> float:
+        """Gap between the highest occupied and the lowest empty orbital of any spin, Ha."""
+        energies, occupied = self._solution.energies, self.occupations > 1e-10
+        if bool(occupied.all()):
+            return float("inf")
+        return float(energies[~occupied].min() - energies[occupied].max())
+
+    @property
+    def dipole(self) -> Tensor:
+        """Dipole moment about the origin, shape (3,), e Bohr (atomic units)."""
+        integrals = self.molecule.dipole_integrals.to(self._hamiltonian.device)
+        electrons = torch.einsum("xij,ij->x", integrals, self.total_density_matrix)
+        return self.molecule.nuclear_dipole.to(electrons.device) - electrons
+
+    def density(self, points: Any) -> Tensor:
+        """Electron density (both spins) at points.
+
+        Parameters
+        ----------
+        points : shape (G, 3), Bohr
+
+        Returns
+        -------
+        Tensor, shape (G,), 1/Bohr^3
+        """
+        ao = self.molecule.eval_ao(points)[0].to(self._hamiltonian.device)
+        return ((ao @ self.total_density_matrix) * ao).sum(1)
+
+    def forces(self) -> Tensor:
+        """Forces on the nuclei, shape (natom, 3), Ha/Bohr.
+
+        Raises
+        ------
+        SCFNotConverged
+            Forces of an unconverged field are meaningless.
+        """
+        if not self.converged:
+            raise SCFNotConverged(f"no forces for {self.molecule.name}: {self.status}", self)
+        return nuclear_forces(self._hamiltonian, self._solution)
+
+    @property
+    def soft_modes(self) -> Tensor:
+        """Eigenvalues (Ha) of near-zero rotation modes left out of density gradients."""
+        soft = self._context.soft
+        return torch.zeros(0, dtype=torch.float64) if soft is None else soft.eigenvalues
+
+
+class KohnSham:
+    """A Kohn-Sham problem: one molecule, one functional.
+
+    Parameters
+    ----------
+    molecule : Molecule
+    xc : str or XCFunctional
+        A libxc name or any functional of this package.
+    restricted : bool, optional
+        None decides: restricted for closed shells with a spin-symmetric functional.
+    tol : float
+        Largest Fock element between orbitals of different occupation, Ha. Energies converge to
+        about ``tol**2``, energy gradients to first order: use 1e-8 to compare gradients.
+    max_iter : int
+        Bound on Fock builds.
+    stability : bool
+        Test whether the solution is a minimum, and follow the way down if not.
+    engine : {"native", "dqc"}
+        ``dqc`` runs the same functional through DQC, as a second opinion.
+    device : str
+        Where matrices live.
+
+    Examples
+    --------
+    >>> from deepchem_dft.molecule import Molecule
+    >>> h2 = Molecule("H 0 0 0; H 0 0 1.4", basis="sto-3g", grid_level=1)
+    >>> result = KohnSham(h2, "lda,pw").run()
+    >>> result.converged, round(float(result.energy), 3)
+    (True, -1.121)
+    """
+
+    def __init__(
+        self,
+        molecule: Molecule,
+        xc: str | XCFunctional,
+        *,
+        restricted: bool | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 300,
+        stability: bool = False,
+        engine: str = "native",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if engine not in ("native", "dqc"):
+            raise InputError(f"unknown engine {engine!r}", field="engine",
+                             remedy="use 'native' or 'dqc'")
+        self.molecule, self.xc = molecule, get_xc(xc)
+        self.restricted, self.tol, self.max_iter = restricted, tol, max_iter
+        self.stability, self.engine, self.device = stability, engine, device
+
+    def run(self, on_unconverged: str = "raise", guess: SCFState | None = None) -> Any:
+        """Solve.
+
+        Parameters
+        ----------
+        on_unconverged : {"raise", "continue"}
+            ``continue`` returns the last iterate; look at ``status`` before you use it.
+        guess : SCFState, optional
+            Orbitals of an earlier solution of the same molecule.
+
+        Returns
+        -------
+        KSResult
+
+        Raises
+        ------
+        SCFNotConverged
+            Unless ``on_unconverged="continue"``.
+        FunctionalError
+            If the functional returns values that are not finite.
+        """
+        if on_unconverged not in ("raise", "continue"):
+            raise InputError(f"unknown choice {on_unconverged!r}", field="on_unconverged",
+                             remedy="use 'raise' or 'continue'")
+        if self.engine == "dqc":
+            from deepchem_dft.interop.dqc import run_dqc
+
+            return run_dqc(self.molecule, self.xc, restricted=self.restricted, tol=self.tol,
+                           guess=guess, on_unconverged=on_unconverged)
+        hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
+        try:
+            solution = solve(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)
+        except ValueError as error:
+            if guess is None or isinstance(error, InputError):
+                raise
+            warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
+            solution = solve(hamiltonian, tol=self.tol, max_iter=self.max_iter)
+        if self.stability and solution.status is Status.CONVERGED:
+            solution = follow_instabilities(
+                hamiltonian, solution, tol=self.tol, max_iter=self.max_iter)
+        result = KSResult(hamiltonian, solution)
+        if not result.converged and on_unconverged == "raise":
+            raise SCFNotConverged(
+                f"{self.molecule.name} did not converge in {result.iterations} Fock builds "
+                f"(largest occupied-virtual Fock element {result.commutator:.1e} Ha, "
+                f"wanted {self.tol:.0e} Ha): {result.status}", result)
+        return result

@@ -1,0 +1,78 @@
+"""The self-consistent field as a differentiable layer around a functional."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf.frozen import FrozenDensity
+from deepchem_dft.scf.kohn_sham import KohnSham, KSResult
+from deepchem_dft.scf.state import SCFState
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.names import get_xc
+
+
+class SCFLayer(nn.Module):
+    """A ``torch`` layer whose forward pass is a Kohn-Sham calculation.
+
+    Parameters
+    ----------
+    xc : str or XCFunctional
+        Its trainable parameters are this layer's parameters.
+    tol, restricted, max_iter, stability
+        As in :class:`~deepchem_dft.scf.kohn_sham.KohnSham`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepchem_dft.molecule import Molecule
+    >>> from deepchem_dft.xc import HybridXC
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    >>> layer = SCFLayer(HybridXC("lda,pw", net.double(), aweight0=0.1))
+    >>> result = layer(Molecule("H 0 0 0; H 0 0 1.4", basis="sto-3g", grid_level=1))
+    >>> result.energy.backward()
+    >>> bool(net[0].weight.grad.abs().sum() > 0)
+    True
+    """
+
+    def __init__(
+        self,
+        xc: str | XCFunctional,
+        *,
+        tol: float = 1e-6,
+        restricted: bool | None = None,
+        max_iter: int = 300,
+        stability: bool = False,
+    ) -> None:
+        super().__init__()
+        self.xc = get_xc(xc)
+        self.tol, self.restricted = tol, restricted
+        self.max_iter, self.stability = max_iter, stability
+
+    def forward(
+        self, molecule: Molecule, guess: SCFState | None = None, on_unconverged: str = "raise"
+    ) -> KSResult:
+        """Solve for a molecule; see :meth:`KohnSham.run`."""
+        problem = KohnSham(molecule, self.xc, restricted=self.restricted, tol=self.tol,
+                           max_iter=self.max_iter, stability=self.stability)
+        return problem.run(on_unconverged=on_unconverged, guess=guess)
+
+    def frozen_density(self, molecule: Molecule, state: SCFState) -> FrozenDensity:
+        """Everything :meth:`frozen_energy` needs, to be kept over many steps."""
+        return FrozenDensity.from_state(molecule, self.xc, state)
+
+    def frozen_energy(
+        self, molecule: Molecule, state: SCFState, frozen: FrozenDensity | None = None
+    ) -> Tensor:
+        """Energy (Ha) of given orbitals, differentiable in the functional's parameters only.
+
+        Parameters
+        ----------
+        molecule : Molecule
+        state : SCFState
+        frozen : FrozenDensity, optional
+            From :meth:`frozen_density` or ``KSResult.frozen``; saves a Fock build.
+        """
+        if frozen is None or not frozen.serves(self.xc):
+            frozen = self.frozen_density(molecule, state)
+        return frozen.energy(self.xc)

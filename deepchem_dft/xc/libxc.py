@@ -1,0 +1,295 @@
+"""Conventional functionals from libxc (through PySCF) as torch modules with two derivatives."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import math
+import re
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from deepchem_dft.errors import FunctionalError
+from deepchem_dft.xc import spelling
+from deepchem_dft.xc.base import NCOMP, XCFunctional
+from deepchem_dft.xc.features import check_rho
+
+# Bits of libxc's xc_func_info_type.flags, see xc.h
+_HAVE_EXC, _HAVE_FXC, _3D, _YUKAWA, _VV10 = 1 << 0, 1 << 2, 1 << 7, (1 << 9) | (1 << 12), 1 << 10
+_LAPLACIAN = 1 << 15
+_KINETIC = 3  # xc_func_info_type.kind
+# Parametrised together with a dispersion term that libxc leaves to the caller.
+_WITH_DISPERSION = re.compile(r"_xc?_.*_(d|d2|d3|3c)$|_x_(rev)?ssb_d$|_xc_beefvdw$|_[xc]_cf22d$")
+_warned_device = False
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """A checked functional: PySCF's spelling, its family and its exact exchange."""
+
+    code: str
+    family: str
+    has_density: bool
+    exchange: tuple[tuple[float, float | None], ...]
+
+
+def _pyscf_libxc():
+    from pyscf.dft import libxc  # takes a second to import, so only when needed
+
+    return libxc
+
+
+@lru_cache(maxsize=1)
+def _known_names() -> frozenset[str]:
+    libxc = _pyscf_libxc()
+    names = set(libxc.XC_CODES) | set(libxc.XC_ALIAS) | {"HF"}
+    for key in libxc.XC_CODES:  # PySCF completes the prefix of a full functional
+        _, full, short = key.partition("_XC_")
+        names.update([short] if full else [])
+    return frozenset(names)
+
+
+def _rank(key: str) -> int:
+    """Return 2 for the name of a whole functional, 1 for that of a part, 0 if unknown."""
+    if key in _known_names():
+        return 2
+    prefixes = ("LDA_X_", "GGA_X_", "MGGA_X_", "HYB_GGA_X_", "HYB_MGGA_X_", "LDA_C_", "GGA_C_",
+                "MGGA_C_")
+    return int(any(prefix + key in _known_names() for prefix in prefixes))
+
+
+def _components(libxc, code: str) -> list[tuple[str, int, int]]:
+    """Name, kind and flags of every libxc functional in ``code``."""
+    # Fresh prototypes: setting argtypes on the shared handle would change PySCF's own calls.
+    handle, pointer = libxc._itrf, ctypes.c_void_p
+    info_of = ctypes.CFUNCTYPE(pointer, pointer)(("xc_func_get_info", handle))
+    kind_of = ctypes.CFUNCTYPE(ctypes.c_int, pointer)(("xc_func_info_get_kind", handle))
+    flags_of = ctypes.CFUNCTYPE(ctypes.c_int, pointer)(("xc_func_info_get_flags", handle))
+    name_of = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_int)(("xc_functional_get_name", handle))
+    functional = libxc._get_xc(code)
+    found = []
+    for number, pointer_to in zip(functional.fn_ids, functional.xc_objs, strict=True):
+        info = info_of(pointer_to)
+        name = (name_of(int(number)) or b"").decode()
+        found.append((name, kind_of(info), flags_of(info)))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _resolve(name: str) -> _Spec:
+    """Parse and check a functional name; raise ``FunctionalError`` if it cannot be run whole."""
+    libxc = _pyscf_libxc()
+    code = spelling.normalise(name, _rank)
+    if "-D3" in code or "-D4" in code:  # PySCF would strip it and run the rest
+        raise spelling.dispersion(name)
+    chatter = io.StringIO()  # the parser writes to stderr when a name is ambiguous
+    try:
+        with contextlib.redirect_stderr(chatter):
+            _, parts = libxc.parse_xc(code)
+            functional = libxc._get_xc(code)
+    except Exception as error:  # the parser raises whatever its string operations raise
+        missing = re.search(r"name '(.*)' not found", str(error))
+        raise spelling.unknown(name, missing.group(1) if missing else name,
+                               _known_names()) from None
+    if "Possible xc_code" in chatter.getvalue():
+        options = re.search(r"\[(.*?)\]", chatter.getvalue())
+        raise FunctionalError(f"functional '{name}' is ambiguous", field="xc",
+                              remedy=f"write one of {options.group(1).lower() if options else ''}")
+    if not all(math.isfinite(factor) for _, factor in parts):
+        raise FunctionalError(f"functional '{name}' has a factor that is not a finite number",
+                              field="xc", remedy="write factors as in '0.25*hf+0.75*pbe,pbe'")
+    for part, kind, flags in _components(libxc, code):
+        _check_component(name, part, kind, flags)
+    if functional.xc_type not in ("HF", "LDA", "GGA", "MGGA"):
+        raise FunctionalError(f"functional '{name}' is neither LDA, GGA nor meta-GGA", field="xc",
+                              remedy="choose one of these families")
+    try:
+        omega, alpha, beta = libxc.rsh_coeff(code)
+        short = alpha + beta if omega else libxc.hybrid_coeff(code)
+        if omega < 0 or not all(map(math.isfinite, (omega, alpha, short))):
+            raise ValueError("omega must be positive")
+    except Exception as error:
+        reason = str(error) or "its shares contradict each other"
+        raise FunctionalError(f"the exact exchange of '{name}' cannot be run: {reason}", field="xc",
+                              remedy="use one range-separation parameter, and write ranges as in "
+                              "'0.2*SR_HF(0.3)+0.8*LR_HF(0.3)'") from None
+    # PySCF: K = short * K_full + (alpha - short) * K_long(omega)
+    terms = [(float(short), None), (float(alpha - short) if omega else 0.0, float(omega))]
+    exchange = tuple((c, w) for c, w in terms if abs(c) > 1e-12)
+    if not parts and not exchange:
+        raise FunctionalError(f"functional '{name}' is empty", field="xc",
+                              remedy="name a functional, e.g. 'pbe'")
+    family = "lda" if functional.xc_type == "HF" else functional.xc_type.lower()
+    return _Spec(code, family, bool(parts), exchange)
+
+
+def _check_component(name: str, part: str, kind: int, flags: int) -> None:
+    if flags & _VV10:
+        raise spelling.nonlocal_correlation(name)
+    if _WITH_DISPERSION.search(part):
+        raise spelling.dispersion(name)
+    reasons = {
+        "is a kinetic-energy functional": kind == _KINETIC,
+        "needs the Laplacian of the density, which is not provided": flags & _LAPLACIAN,
+        "defines a potential but no energy": not flags & _HAVE_EXC,
+        "has no second derivatives in libxc": not flags & _HAVE_FXC,
+        "is not for three dimensions": not flags & _3D,
+        "uses Yukawa-screened exact exchange, for which there are no integrals": flags & _YUKAWA,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise FunctionalError(f"functional '{name}' cannot be run: '{part}' {reason}",
+                                  field="xc", remedy="choose another, e.g. 'pbe' or 'r2scan'")
+
+
+def _evaluate(code: str, rho: Tensor, deriv: int) -> np.ndarray:
+    """Energy per volume, then its derivatives in the packed variables of ``_variables``."""
+    global _warned_device
+    if rho.device.type != "cpu" and not _warned_device:
+        _warned_device = True
+        warnings.warn("libxc runs on the CPU: densities are copied from the device at every call. "
+                      "'native:lda' and 'native:pbe' stay on the device.", stacklevel=3)
+    array = np.ascontiguousarray(rho.detach().to("cpu", torch.float64).numpy())
+    polarised = array.shape[0] == 2
+    out = _pyscf_libxc().eval_xc1(code, array if polarised else array[0], int(polarised), deriv)
+    out[0] *= array[:, 0].sum(0)
+    # next to its thresholds libxc may divide zero by zero; there is no density there
+    return np.nan_to_num(out, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+class _Energy(torch.autograd.Function):
+    """Energy per volume as a function of densities, contracted gradients and tau."""
+
+    @staticmethod
+    def forward(ctx, variables: Tensor, rho: Tensor, code: str) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        out = torch.from_numpy(_evaluate(code, rho, int(wanted))).to(variables)
+        if wanted:
+            ctx.save_for_backward(variables, rho, out[1 : 1 + len(variables)])
+            ctx.code, ctx.memo = code, {}
+        return out[0].clone()
+
+    @staticmethod
+    def backward(ctx, weight: Tensor):
+        variables, rho, first = ctx.saved_tensors
+        return _Gradient.apply(weight, variables, first, rho, ctx.code, ctx.memo), None, None
+
+
+class _Gradient(torch.autograd.Function):
+    """``weight * dE/dvariables``; libxc's second derivatives are computed only if asked for."""
+
+    @staticmethod
+    def forward(ctx, weight, variables, first, rho, code, memo):
+        ctx.save_for_backward(weight, first, rho)
+        ctx.code, ctx.memo = code, memo
+        return weight * first
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, direction: Tensor):
+        weight, first, rho = ctx.saved_tensors
+        d_weight = (direction * first).sum(0) if ctx.needs_input_grad[0] else None
+        d_variables = None
+        if ctx.needs_input_grad[1]:
+            count = len(first)
+            if "second" not in ctx.memo:  # shared by all products with the same density
+                packed = _evaluate(ctx.code, rho, 2)[1 + count :]
+                ctx.memo["second"] = torch.from_numpy(packed).to(first)
+            scaled = weight * direction
+            d_variables = torch.zeros_like(first)
+            pairs = combinations_with_replacement(range(count), 2)
+            for (i, j), second in zip(pairs, ctx.memo["second"], strict=True):
+                d_variables[i] += second * scaled[j]
+                if i != j:
+                    d_variables[j] += second * scaled[i]
+        return d_weight, d_variables, None, None, None, None
+
+
+def _variables(rho: Tensor, family: str) -> Tensor:
+    """Stack the variables libxc differentiates by: densities, sigma (aa, ab, bb) and tau."""
+    rows = [rho[:, 0]]
+    if family != "lda":
+        gradient = rho[:, 1:4]
+        first = (gradient[0] * gradient).sum(1)  # aa, ab
+        rows.append(first)
+        if rho.shape[0] == 2:
+            rows.append((gradient[1:] * gradient[1:]).sum(1))
+    if family == "mgga":
+        rows.append(rho[:, 4])
+    return torch.cat(rows)
+
+
+class Libxc(XCFunctional):
+    """A functional of libxc, whole: semilocal part, exact exchange, range separation.
+
+    Parameters
+    ----------
+    name : str
+        Any spelling PySCF accepts: ``"pbe"``, ``"lda,pw"``, ``"b3lyp"``, ``"0.5*hf+0.5*b88,lyp"``,
+        libxc's own names joined by ``+`` as in DeepChem (``"gga_x_pbe+gga_c_pbe"``), and names with
+        a dash (``"lc-wpbe"``). As in PySCF ``"lda"`` is Slater exchange alone and ``"pbe"`` is
+        exchange and correlation.
+
+    Attributes
+    ----------
+    name, code : str
+        The name as given and as PySCF reads it.
+
+    Raises
+    ------
+    FunctionalError
+        If the name is unknown, or if a part of the functional could not be run: VV10, perturbative
+        or dispersion parts, Laplacians, Yukawa screening, potentials without an energy.
+
+    Notes
+    -----
+    First and second derivatives come from libxc; there are no third ones. Evaluation is on the CPU
+    and in float64 whatever the device of ``rho``.
+
+    References
+    ----------
+    Lehtola et al., SoftwareX 7, 1 (2018).
+
+    Examples
+    --------
+    >>> Libxc("camb3lyp").family
+    'gga'
+    >>> [(round(c, 2), w) for c, w in Libxc("camb3lyp").exchange_terms]
+    [(0.19, None), (0.46, 0.33)]
+    >>> rho = torch.full((1, 1, 1), 0.1, dtype=torch.float64)
+    >>> round(Libxc("lda,pw")(rho).item(), 6)
+    -0.039606
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if not isinstance(name, str) or not name.strip():
+            raise FunctionalError(f"{name!r} is not the name of a functional", field="xc",
+                                  remedy="name one of libxc's, e.g. 'pbe'")
+        self.name = name
+        self._spec = _resolve(name.strip())
+        self.code, self.family = self._spec.code, self._spec.family
+
+    @property
+    def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
+        """Exact exchange of the functional as ``(coefficient, omega)``; see the base class."""
+        return list(self._spec.exchange)
+
+    def energy_density(self, rho: Tensor) -> Tensor:
+        """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
+        check_rho(rho, self.family)
+        rho = rho[:, : NCOMP[self.family]]
+        if not self._spec.has_density:
+            return 0.0 * rho[:, 0].sum(0)
+        return _Energy.apply(_variables(rho, self.family), rho.detach(), self.code)
+
+    def extra_repr(self) -> str:
+        return f"{self.name!r}, family={self.family}"

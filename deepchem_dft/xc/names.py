@@ -1,0 +1,49 @@
+"""From a name to a functional: libxc's names, and ``native:`` for those written in torch."""
+
+from __future__ import annotations
+
+from deepchem_dft.errors import FunctionalError
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.lda import SlaterPW92
+from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.pbe import PBE
+
+#: Functionals written in torch, reached as ``native:<name>``.
+NATIVE: dict[str, type[XCFunctional]] = {"lda": SlaterPW92, "pbe": PBE}
+
+
+def get_xc(xc: str | XCFunctional) -> XCFunctional:
+    """Return the functional that a name stands for; a functional is returned as it is.
+
+    Parameters
+    ----------
+    xc : str or XCFunctional
+        A libxc name as in :class:`~deepchem_dft.xc.libxc.Libxc`, or ``"native:lda"`` (Slater and
+        PW92) or ``"native:pbe"``, which run on the device of their input.
+
+    Raises
+    ------
+    FunctionalError
+        If there is no such functional or it cannot be run whole.
+
+    Examples
+    --------
+    >>> get_xc("b3lyp")
+    Libxc('b3lyp', family=gga)
+    >>> get_xc("native:pbe")
+    PBE()
+    """
+    if isinstance(xc, XCFunctional):
+        return xc
+    if isinstance(xc, str) and xc.strip().lower().startswith("native:"):
+        name = xc.split(":", 1)[1].strip().lower()
+        if name not in NATIVE:
+            raise FunctionalError(f"there is no functional 'native:{name}'", field="xc",
+                                  remedy=f"one of {', '.join('native:' + k for k in NATIVE)}, or a "
+                                  "libxc name without 'native:'")
+        return NATIVE[name]()
+    if not isinstance(xc, str):
+        raise FunctionalError(f"{type(xc).__name__} is not a functional", field="xc",
+                              remedy="pass a name or an XCFunctional; wrap a network in NNLDA, "
+                              "NNPBE, NNMGGA or HybridXC")
+    return Libxc(xc)

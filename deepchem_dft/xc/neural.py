@@ -1,0 +1,169 @@
+"""Neural functionals: a network of (n, xi[, s[, alpha]]) gives the energy per electron."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deepchem_dft.errors import FunctionalError
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.features import spin_features
+
+#: What the network of each family is fed, in order.
+INPUTS = {"lda": ("n", "xi"), "gga": ("n", "xi", "s"), "mgga": ("n", "xi", "s", "alpha")}
+
+
+class NeuralXC(XCFunctional):
+    r"""Base of the neural functionals: energy per volume = network(inputs) * n, as in DeepChem.
+
+    Parameters
+    ----------
+    nnmodel : nn.Module
+        Maps (G, number of inputs) to (G, 1), the energy per electron in Ha. Any float type: the
+        inputs are cast to that of its parameters and the result back to that of the density. A
+        true attribute ``even_in_xi`` promises that the network does not see the sign of xi and
+        saves half of the evaluations.
+    spin_symmetric : bool
+        Average the network over xi and -xi, so that swapping alpha and beta changes nothing.
+        False is DeepChem's raw form; such a functional is always run unrestricted.
+
+    Raises
+    ------
+    FunctionalError
+        If the network does not take the inputs of the family or does not return one value a point.
+    """
+
+    def __init__(self, nnmodel: nn.Module, spin_symmetric: bool = True) -> None:
+        super().__init__()
+        if not isinstance(nnmodel, nn.Module):
+            raise FunctionalError(f"{type(nnmodel).__name__} is not a torch.nn.Module",
+                                  field="nnmodel", remedy="pass a network such as nn.Sequential")
+        self.nnmodel = nnmodel
+        self.spin_symmetric = bool(spin_symmetric)
+        self.probe()  # a wrong width is reported here, before any SCF
+
+    def energy_density(self, rho: Tensor) -> Tensor:
+        """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``.
+
+        Points with less than 1e-12 electrons per Bohr^3 give exactly zero.
+        """
+        n, xi, s, alpha, valid = spin_features(rho, self.family)
+        inputs = [x for x in (n, xi, s, alpha) if x is not None]
+        # a closed shell has xi = 0, where the average is the value itself
+        average = (rho.shape[0] == 2 and self.spin_symmetric
+                   and not getattr(self.nnmodel, "even_in_xi", False))
+        x = torch.stack(inputs, -1)
+        if average:
+            inputs[1] = -xi
+            x = torch.cat([x, torch.stack(inputs, -1)])
+        e = self._network(x)
+        if average:
+            e = 0.5 * (e[: len(n)] + e[len(n) :])
+        return torch.where(valid, e * n, 0.0)
+
+    def _network(self, x: Tensor) -> Tensor:
+        try:
+            out = self.nnmodel(x.to(self._network_dtype(x)))
+        except RuntimeError as error:
+            raise self._width_error(error) or error from None
+        if not isinstance(out, Tensor) or out.numel() != len(x):
+            shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise FunctionalError(
+                f"the network returned {shape} for inputs of shape {tuple(x.shape)}",
+                field="nnmodel", remedy=f"end it with one output: ({len(x)}, 1)")
+        return out.reshape(len(x)).to(x.dtype)
+
+    def _network_dtype(self, x: Tensor) -> torch.dtype:
+        for p in self.nnmodel.parameters():
+            if p.is_floating_point():
+                return p.dtype
+        return x.dtype
+
+    def probe(self) -> Tensor:
+        """Evaluate the network on a few fixed points; shape (3,), without gradients."""
+        parameter = next(self.nnmodel.parameters(), None)
+        device = torch.device("cpu") if parameter is None else parameter.device
+        x = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.1, 0.0, 2.0, 0.1], [3.0, -1.0, 0.2, 4.0]],
+                         dtype=torch.float64, device=device)[:, : len(INPUTS[self.family])]
+        modes = [(m, m.training) for m in self.nnmodel.modules()]
+        self.nnmodel.eval()  # a probe must not touch running statistics
+        try:
+            with torch.no_grad():
+                return self._network(x)
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def _width_error(self, error: RuntimeError) -> FunctionalError | None:
+        names = INPUTS[self.family]
+        first = next((m for m in self.nnmodel.modules() if isinstance(m, nn.Linear)), None)
+        if first is not None and first.in_features == len(names):
+            return None  # the fault lies elsewhere: let the original error through
+        if first is None and "shape" not in str(error) and "size" not in str(error):
+            return None
+        takes = f"takes {first.in_features} inputs" if first is not None else "has the wrong width"
+        return FunctionalError(
+            f"the network {takes}, but {type(self).__name__} gives it {len(names)} "
+            f"({', '.join(names)})", field="nnmodel",
+            remedy=f"build it with input_size={len(names)}, or choose the functional family that "
+            "fits it (lda 2, gga 3, mgga 4 inputs)")
+
+    def extra_repr(self) -> str:
+        return f"family={self.family}, spin_symmetric={self.spin_symmetric}"
+
+
+class NNLDA(NeuralXC):
+    """Neural LDA: the network sees (n, xi).
+
+    ``n`` is the total density in 1/Bohr^3 and ``xi`` = (n_alpha - n_beta) / n.
+
+    References
+    ----------
+    Kasim and Vinko, Phys. Rev. Lett. 127, 126403 (2021).
+
+    Examples
+    --------
+    >>> xc = NNLDA(nn.Sequential(nn.Linear(2, 8), nn.Softplus(), nn.Linear(8, 1)))
+    >>> xc(torch.rand(2, 1, 5, dtype=torch.float64)).shape
+    torch.Size([5])
+    """
+
+    family = "lda"
+
+
+class NNPBE(NeuralXC):
+    """Neural GGA: the network sees (n, xi, s).
+
+    ``s`` = |grad n| / (2 (3 pi^2)^(1/3) n^(4/3)), cut at 1000.
+
+    Examples
+    --------
+    >>> NNPBE(nn.Linear(2, 1))
+    Traceback (most recent call last):
+    ...
+    deepchem_dft.errors.FunctionalError: field 'nnmodel': the network takes 2 inputs, but NNPBE \
+gives it 3 (n, xi, s). Remedy: build it with input_size=3, or choose the functional family that \
+fits it (lda 2, gga 3, mgga 4 inputs).
+    """
+
+    family = "gga"
+
+
+class NNMGGA(NeuralXC):
+    """Neural meta-GGA: the network sees (n, xi, s, alpha).
+
+    ``alpha`` = (tau - |grad n|^2 / 8n) / tau_UEG(n, xi), the iso-orbital indicator: 0 for one
+    orbital, 1 for the uniform gas. Cut to [-0.05, 1e6]; rounding makes it slightly negative.
+
+    Examples
+    --------
+    >>> xc = NNMGGA(nn.Linear(4, 1))
+    >>> xc.family, xc.spin_symmetric
+    ('mgga', True)
+    """
+
+    family = "mgga"
+
+
+#: The neural functional of each family.
+NEURAL: dict[str, type[NeuralXC]] = {"lda": NNLDA, "gga": NNPBE, "mgga": NNMGGA}

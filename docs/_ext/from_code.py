@@ -1,0 +1,106 @@
+"""Pages written from the code at build time, so that they cannot fall behind it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from sphinx.application import Sphinx
+from typer.main import get_command
+from typer.testing import CliRunner
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write ``generated/cli.md`` and ``generated/run-config.md``."""
+    from deepchem_dft.cli import app as cli
+    from deepchem_dft.runs.schema import RunConfig
+
+    folder = Path(app.srcdir) / "generated"
+    folder.mkdir(exist_ok=True)
+    _write(folder / "cli.md", "\n".join(command_pages(cli)))
+    _write(folder / "run-config.md", "\n".join(config_tables(RunConfig)))
+
+
+def command_pages(cli: Any) -> list[str]:
+    """Return the ``--help`` of the program and of each command."""
+    os.environ.update(COLUMNS="88", TERM="dumb", NO_COLOR="1")
+    lines = ["---", "orphan: true", "---", "# Command line", ""]
+    lines += ["What `deepchem-dft COMMAND --help` prints. `python -m deepchem_dft` is the same", ""]
+    lines[-2] += " program."
+    for words in _commands(get_command(cli)):
+        shown = CliRunner().invoke(cli, [*words, "--help"], prog_name="deepchem-dft").output
+        title = " ".join(["deepchem-dft", *words])
+        lines += [f"## {title}", "", "```text", shown.strip("\n"), "```", ""]
+    return lines
+
+
+def _commands(command: click.Command, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [prefix]
+    for name, child in getattr(command, "commands", {}).items():
+        if not child.hidden:
+            found += _commands(child, (*prefix, name))
+    return found
+
+
+def config_tables(root: type[BaseModel]) -> list[str]:
+    """Return one table per section of the run configuration."""
+    lines = ["---", "orphan: true", "---", "# Keys of a run configuration", ""]
+    lines += ["Every key of the file that `deepchem-dft train` reads, with its default.", ""]
+    seen: list[type[BaseModel]] = [root]
+    for model in seen:
+        title = "The file itself" if model is root else model.__name__.removesuffix("Config")
+        text = (model.__doc__ or "").strip().split("\n\n")
+        lines += [f"({_label(model)})=", f"## {title}", "", *text, ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        for key, field in model.model_fields.items():
+            inner = _sections(field.annotation)
+            seen += [m for m in inner if m not in seen]
+            links = ", ".join(f"[section](#{_label(m)})" for m in inner)
+            meaning = " ".join(filter(None, [field.description, links]))
+            lines.append(f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {meaning} |")
+        lines.append("")
+    return lines
+
+
+def _label(model: type[BaseModel]) -> str:
+    return f"config-{model.__name__.lower()}"
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in getattr(annotation, "__args__", ()) for m in _sections(a)]
+
+
+def _type(annotation: Any) -> str:
+    if isinstance(annotation, type) and not getattr(annotation, "__args__", ()):
+        text = "section" if issubclass(annotation, BaseModel) else annotation.__name__
+    else:
+        text = str(annotation).replace("typing.", "")
+        for model in _sections(annotation):
+            text = text.replace(f"{model.__module__}.{model.__qualname__}", "section")
+    return f"`{text}`".replace("|", "\\|")
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return ""
+    return "see section" if isinstance(value, BaseModel) else f"`{value!r}`".replace("|", "\\|")
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text("utf-8") != text:  # unchanged files are not read again
+        path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", write_pages, priority=100)
+    return {"version": "1", "parallel_read_safe": True}
