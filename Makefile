@@ -12,7 +12,7 @@ PIP_FLAGS ?=
 ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS) -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test test-slow bench lint format docs clean distclean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 os.environ.setdefault("DEEPCHEM_DFT_CACHE", "off")
+
+logging.getLogger("deepchem").setLevel(logging.ERROR)  # one line per optional package it lacks
 
 import deepchem_dft  # noqa: E402
 

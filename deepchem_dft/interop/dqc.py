@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
-__all__ = ["DQCResult", "ao_permutation", "dqc_available", "run_dqc"]
+__all__ = ["DQCResult", "dqc_available", "run_dqc"]
 
 #: DQC keeps all nao^4 electron-repulsion integrals, and about three copies while it makes them.
 _COPIES = 3
@@ -64,7 +63,8 @@ class DQCResult:
     Attributes
     ----------
     energy : Tensor, shape (), Ha
-        Differentiable with respect to the functional's parameters, by DQC's implicit derivative.
+        Differentiable with respect to the functional's parameters, by DQC's implicit derivative,
+        unless the calculation did not converge.
     density_matrix : Tensor, shape (2, nao, nao)
         Alpha and beta in PySCF's orbital order; differentiable likewise.
     orbital_energies : Tensor, shape (nspin, nmo), Ha
@@ -201,6 +201,8 @@ def run_dqc(
             if residual < tol:
                 break
         density = engine.stack(dm)
+    if residual >= tol:  # implicit derivatives of a state that is none mean nothing
+        energy, density = energy.detach(), density.detach()
     result = DQCResult(
         molecule=molecule, energy=energy, density_matrix=density, orbital_energies=energies,
         status=Status.CONVERGED if residual < tol else Status.MAX_ITERATIONS,
@@ -211,49 +213,6 @@ def run_dqc(
             f"and empty orbitals by {residual:.1e} Ha (tolerance {tol:.0e}) after "
             f"{engine.steps} steps. Try engine='native', which has more solvers", result)
     return result
-
-
-def ao_permutation(symbols: list[str], basis: str) -> np.ndarray:
-    """Tell where PySCF's atomic orbitals stand in DQC's own order.
-
-    Only needed for matrices that come from DQC itself, run on a basis set by name: it keeps the
-    order of the basis-set file, while PySCF sorts the shells of an atom by angular momentum.
-    :func:`run_dqc` always works in PySCF's order. Runs without DQC.
-
-    Parameters
-    ----------
-    symbols : list of str
-        Elements, one per atom.
-    basis : str
-        A basis set of the Basis Set Exchange.
-
-    Returns
-    -------
-    ndarray of int, shape (nao,)
-        ``index`` with ``dm_pyscf = dm_dqc[index][:, index]``.
-
-    Examples
-    --------
-    >>> ao_permutation(["Li"], "3-21G").tolist()
-    [0, 1, 5, 2, 3, 4, 6, 7, 8]
-    """
-    import basis_set_exchange
-
-    index: list[int] = []
-    offset = 0
-    for symbol in symbols:
-        data = basis_set_exchange.get_basis(basis, elements=[symbol])
-        (element,) = data["elements"].values()
-        starts: list[tuple[int, int]] = []
-        for shell in element["electron_shells"]:
-            momenta = shell["angular_momentum"]
-            columns = len(shell["coefficients"])
-            for momentum in momenta if len(momenta) == columns else momenta * columns:
-                starts.append((momentum, offset))
-                offset += 2 * momentum + 1
-        for momentum, first in sorted(starts, key=lambda pair: pair[0]):  # stable within each l
-            index.extend(range(first, first + 2 * momentum + 1))
-    return np.array(index)
 
 
 def _treatment(molecule: Molecule, xc: XCFunctional, restricted: bool | None) -> bool:
@@ -272,8 +231,10 @@ def _treatment(molecule: Molecule, xc: XCFunctional, restricted: bool | None) ->
 def _check_memory(molecule: Molecule) -> None:
     needed = _COPIES * 8 * molecule.nao**4
     try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (ValueError, OSError):  # pragma: no cover - not on Linux
+        with open("/proc/meminfo") as table:
+            rows = dict(line.split(":", 1) for line in table)
+        available = 1024 * int(rows["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):  # pragma: no cover - only Linux tells
         return
     if needed > available:
         raise InputError(

@@ -7,11 +7,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -21,6 +19,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepchem_dft.interop.site_packages import (
+    alive,
+    check_environment,
+    check_platform,
+    owner,
+    prune,
+)
 from deepchem_dft.interop.wheels import InstallError, Wheel, download, members, unpack, verified
 
 __all__ = ["WHEELS", "DQCStatus", "InstallError", "install", "status", "uninstall"]
@@ -143,9 +148,9 @@ def install(
         or if another package is in the way.
     """
     folder = _target(target)
-    _check_platform()
+    check_platform()
     if target is None:
-        _check_environment(folder)
+        check_environment(folder)
     before = status(folder, wheels=wheels)
     if before.state == "installed":
         for line in before.lines():
@@ -212,7 +217,7 @@ def uninstall(
             (folder / name).unlink()
         for made in (manifest["staging"], _MADE_BY_DQC):
             shutil.rmtree(folder / made, ignore_errors=True)
-        left = [path for top in tops for path in _prune(folder / top)]
+        left = [path for top in tops for path in prune(folder / top)]
         (folder / MANIFEST).unlink()  # last, so that an interrupted removal can be finished
     except OSError as error:
         raise InstallError(f"cannot remove DQC from {folder}: {error}. Run it again with the "
@@ -237,9 +242,9 @@ def status(
     """
     folder = _target(target)
     manifest = _read_manifest(folder)
-    missing = tuple(pip for name, pip in REQUIREMENTS.items() if not _importable(name))
+    missing = tuple(pip for name, pip in REQUIREMENTS.items() if importlib.util.find_spec(name) is None)
     if manifest is None:
-        conflicts = tuple(_owner(folder, top) for top in _tops(wheels) if (folder / top).exists())
+        conflicts = tuple(owner(folder, top) for top in _tops(wheels) if (folder / top).exists())
         conflicts = tuple(dict.fromkeys(conflicts))
         state = "foreign" if conflicts else "absent"
         return DQCStatus(folder, state, {}, (), missing, conflicts)
@@ -247,7 +252,7 @@ def status(
     state = "damaged" if gone else "installed"
     if manifest["state"] != "installed":
         state = "interrupted"
-        if _alive(manifest["pid"]):
+        if alive(manifest["pid"]):
             busy = f"another process ({manifest['pid']}) is installing there now"
             return DQCStatus(folder, state, manifest["versions"], gone, missing, (busy,))
     return DQCStatus(folder, state, manifest["versions"], gone, missing)
@@ -280,7 +285,7 @@ def _unpack_all(
             _self_test(staging)
         for top in _tops(wheels):
             if (folder / top).exists():  # somebody was faster; never overwrite
-                raise InstallError(_owner(folder, top))
+                raise InstallError(owner(folder, top))
             os.rename(staging / top, folder / top)
             moved.append(folder / top)
         manifest["state"] = "installed"
@@ -318,38 +323,12 @@ def _self_test(site: Path) -> None:
         raise InstallError(f"DQC cannot be used here: {words[-1]}. Nothing was changed")
 
 
-def _check_platform() -> None:
-    machine = platform.machine().lower()
-    if sys.platform != "linux" or machine not in ("x86_64", "amd64") or sys.maxsize < 2**32:
-        raise InstallError(
-            "DQC's native libraries exist for 64-bit Linux on x86-64 only; this is "
-            f"{sys.platform} on {machine}. Everything but the 'dqc' engine works without it"
-        )
-    if platform.libc_ver()[0] not in ("glibc", ""):
-        raise InstallError("DQC's native libraries need glibc (they are manylinux2014 builds)")
-
-
-def _check_environment(folder: Path) -> None:
-    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
-    if sys.prefix == sys.base_prefix and marker.exists():
-        raise InstallError(
-            "this Python belongs to the operating system; use a virtual environment: "
-            "python3 -m venv .venv"
-        )
-    if not os.access(folder, os.W_OK):
-        raise InstallError(f"no permission to write to {folder}; use a virtual environment")
-
-
 def _target(target: str | os.PathLike[str] | None) -> Path:
     return Path(target or sysconfig.get_path("platlib")).expanduser().absolute()
 
 
 def _tops(wheels: Sequence[Wheel]) -> tuple[str, ...]:
     return tuple(top for wheel in wheels for top in wheel.tops)
-
-
-def _importable(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def _read_manifest(folder: Path) -> dict | None:
@@ -364,41 +343,3 @@ def _read_manifest(folder: Path) -> dict | None:
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
         raise InstallError(f"{folder / MANIFEST} names files outside {folder}; not touching them")
     return manifest
-
-
-def _owner(folder: Path, top: str) -> str:
-    """Say whose ``top`` in ``folder`` is."""
-    for dist in importlib.metadata.distributions(path=[str(folder)]):
-        name, version = dist.metadata["Name"], dist.version
-        own = Path(str(getattr(dist, "_path", ""))).name
-        if own != top and not any(f.parts[:1] == (top,) for f in dist.files or ()):
-            continue
-        text = f"{name} {version} is there already (run: pip uninstall {name})"
-        if name.lower() == "pylibxc2" and version.startswith("0."):
-            text += ": an empty placeholder, which is what plain pip finds on this Python version"
-        return text
-    return f"{folder / top} is there already and belongs to no package pip knows of"
-
-
-def _prune(top: Path) -> list[Path]:
-    """Remove byte code and empty folders under ``top``; return the files that stay."""
-    for cache in sorted(top.rglob("__pycache__")):
-        shutil.rmtree(cache, ignore_errors=True)
-    for path in sorted((p for p in top.rglob("*") if p.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
-    if top.is_dir() and not any(top.iterdir()):
-        top.rmdir()
-    return [path for path in top.rglob("*") if path.is_file()]
-
-
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

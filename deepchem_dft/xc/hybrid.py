@@ -84,7 +84,8 @@ class HybridXC(XCFunctional):
         self.aweight = _weight("aweight0", aweight0, train_a)
         self.bweight = _weight("bweight0", bweight0, train_b and self.xc is not None)
         if exchange is None and train_exchange:
-            exchange = float(sum(c for c, w in self._own_terms() if w is None))
+            exchange = float(sum(torch.as_tensor(c).detach() for c, w in self._own_terms()
+                                 if w is None))
         self.exchange = (None if exchange is None
                          else _weight("exchange", exchange, train_exchange))
         if aweight0 == 0.0:

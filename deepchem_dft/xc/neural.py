@@ -64,8 +64,15 @@ class NeuralXC(XCFunctional):
     def _network(self, x: Tensor) -> Tensor:
         try:
             out = self.nnmodel(x.to(self._network_dtype(x)))
-        except RuntimeError as error:
-            raise self._width_error(error) or error from None
+        except (RuntimeError, ValueError, IndexError):
+            width, names = self._width_that_works(x), INPUTS[self.family]
+            if width in (None, len(names)):
+                raise  # the fault lies elsewhere
+            raise FunctionalError(
+                f"the network takes {width} inputs, but {type(self).__name__} gives it "
+                f"{len(names)} ({', '.join(names)})", field="nnmodel",
+                remedy=f"build it with input_size={len(names)}, or choose the functional family "
+                "that fits it (lda 2, gga 3, mgga 4 inputs)") from None
         if not isinstance(out, Tensor) or out.numel() != len(x):
             shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise FunctionalError(
@@ -94,19 +101,16 @@ class NeuralXC(XCFunctional):
             for module, training in modes:
                 module.training = training
 
-    def _width_error(self, error: RuntimeError) -> FunctionalError | None:
-        names = INPUTS[self.family]
-        first = next((m for m in self.nnmodel.modules() if isinstance(m, nn.Linear)), None)
-        if first is not None and first.in_features == len(names):
-            return None  # the fault lies elsewhere: let the original error through
-        if first is None and "shape" not in str(error) and "size" not in str(error):
-            return None
-        takes = f"takes {first.in_features} inputs" if first is not None else "has the wrong width"
-        return FunctionalError(
-            f"the network {takes}, but {type(self).__name__} gives it {len(names)} "
-            f"({', '.join(names)})", field="nnmodel",
-            remedy=f"build it with input_size={len(names)}, or choose the functional family that "
-            "fits it (lda 2, gga 3, mgga 4 inputs)")
+    def _width_that_works(self, x: Tensor) -> int | None:
+        for width in range(1, 9):
+            trial = torch.full((2, width), 0.5, dtype=self._network_dtype(x), device=x.device)
+            try:
+                with torch.no_grad():
+                    self.nnmodel(trial)
+            except (RuntimeError, ValueError, IndexError):
+                continue
+            return width
+        return None
 
     def extra_repr(self) -> str:
         return f"family={self.family}, spin_symmetric={self.spin_symmetric}"

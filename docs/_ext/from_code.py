@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-import click
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
@@ -28,9 +28,8 @@ def write_pages(app: Sphinx) -> None:
 def command_pages(cli: Any) -> list[str]:
     """Return the ``--help`` of the program and of each command."""
     os.environ.update(COLUMNS="88", TERM="dumb", NO_COLOR="1")
-    lines = ["---", "orphan: true", "---", "# Command line", ""]
-    lines += ["What `deepchem-dft COMMAND --help` prints. `python -m deepchem_dft` is the same", ""]
-    lines[-2] += " program."
+    lines = ["# Command line", ""]
+    lines += ["What `deepchem-dft COMMAND --help` prints; `python -m deepchem_dft` does the same.", ""]
     for words in _commands(get_command(cli)):
         shown = CliRunner().invoke(cli, [*words, "--help"], prog_name="deepchem-dft").output
         title = " ".join(["deepchem-dft", *words])
@@ -38,7 +37,7 @@ def command_pages(cli: Any) -> list[str]:
     return lines
 
 
-def _commands(command: click.Command, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+def _commands(command: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found = [prefix]
     for name, child in getattr(command, "commands", {}).items():
         if not child.hidden:
@@ -48,7 +47,7 @@ def _commands(command: click.Command, prefix: tuple[str, ...] = ()) -> list[tupl
 
 def config_tables(root: type[BaseModel]) -> list[str]:
     """Return one table per section of the run configuration."""
-    lines = ["---", "orphan: true", "---", "# Keys of a run configuration", ""]
+    lines = ["# Keys of a run configuration", ""]
     lines += ["Every key of the file that `deepchem-dft train` reads, with its default.", ""]
     seen: list[type[BaseModel]] = [root]
     for model in seen:
@@ -100,7 +99,17 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let ``|grad n|`` in a docstring mean an absolute value, not a substitution of RST."""
+    for number, line in enumerate(lines):
+        if "|" in line and not re.match(r"\s*(>>>|\.\.\.|\||\+[-=])", line):
+            parts = re.split(r"(``.*?``|:\w+:`.*?`)", line)  # odd parts are code or mathematics
+            parts[::2] = [re.sub(r"(?<!\\)\|", r"\\|", part) for part in parts[::2]]
+            lines[number] = "".join(parts)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages, priority=100)
+    app.connect("autodoc-process-docstring", escape_bars)
     return {"version": "1", "parallel_read_safe": True}
