@@ -37,10 +37,12 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_typehints = "none"  # the numpy docstrings say it with shapes and units
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # methods that only fulfil torch's interface stay out
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
+# As one list, because "a, b : type" names two attributes.
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_preprocess_types = False
 # A room re-exports names of its modules, so a short reference can have two equal targets.
 suppress_warnings = ["ref.python", "myst.xref_ambiguous"]

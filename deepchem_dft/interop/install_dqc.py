@@ -30,7 +30,7 @@ from deepchem_dft.interop.wheels import InstallError, Wheel, download, members, 
 
 __all__ = ["WHEELS", "DQCStatus", "InstallError", "install", "status", "uninstall"]
 
-#: The wheels, as published in 2021. (``dqclibs`` is not needed: DQC 0.1.0 carries its own copy.)
+#: The wheels. (``dqclibs`` is not among them: DQC 0.1.0 carries its own copy of these libraries.)
 WHEELS = (
     Wheel(
         name="dqc",
@@ -242,7 +242,8 @@ def status(
     """
     folder = _target(target)
     manifest = _read_manifest(folder)
-    missing = tuple(pip for name, pip in REQUIREMENTS.items() if importlib.util.find_spec(name) is None)
+    found = importlib.util.find_spec
+    missing = tuple(pip for name, pip in REQUIREMENTS.items() if found(name) is None)
     if manifest is None:
         conflicts = tuple(owner(folder, top) for top in _tops(wheels) if (folder / top).exists())
         conflicts = tuple(dict.fromkeys(conflicts))

@@ -20,13 +20,21 @@ from .samples import check_entries, entry_name
 
 
 class StateStore:
-    """The last converged orbitals of each system, and the optimiser step they belong to."""
+    """The last converged orbitals of each system, and the optimiser step they belong to.
+
+    Attributes
+    ----------
+    frozen : dict
+        Densities of those orbitals on the grid, where they were needed. They follow from the
+        orbitals, so that checkpoints and copies leave them out.
+    """
 
     def __init__(self) -> None:
         self._items: dict[str, tuple[SCFState, int]] = {}
+        self.frozen: dict[str, FrozenDensity] = {}
 
-    def __len__(self) -> int:
-        return len(self._items)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "frozen": {}}
 
     def get(self, key: str) -> tuple[SCFState, int] | None:
         """Return ``(state, step)``, or None for a system not solved yet."""
@@ -34,14 +42,17 @@ class StateStore:
 
     def put(self, key: str, state: SCFState, step: int) -> None:
         """Keep a state."""
+        self.frozen.pop(key, None)
         self._items[key] = (state, step)
 
     def drop(self, key: str) -> None:
         """Forget a system."""
+        self.frozen.pop(key, None)
         self._items.pop(key, None)
 
     def clear(self) -> None:
         """Forget all systems."""
+        self.frozen.clear()
         self._items.clear()
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,9 +70,9 @@ class StateStore:
 
 @dataclass
 class Solved:
-    """One system's energy (Ha), and its whole result where one was needed."""
+    """What is known of one system: its energy (Ha), its whole result, each where it was needed."""
 
-    energy: Tensor
+    energy: Tensor | None
     result: KSResult | None
     converged: bool
 
@@ -124,8 +135,10 @@ class DFTXC(nn.Module):
         max_iter: int | None = None,
     ) -> None:
         super().__init__()
+        _check(tol=tol, grid_level=grid_level, restricted=restricted, scf_every=scf_every,
+               on_unconverged=on_unconverged, max_iter=max_iter)
         self.xc = xc if xc is not None else make_functional(xcstr, nnmodel)
-        options = {} if max_iter is None else {"max_iter": max_iter}
+        options: dict[str, Any] = {} if max_iter is None else {"max_iter": max_iter}
         # Held in a tuple: as a submodule its parameters would be listed a second time.
         self._layer = (SCFLayer(self.xc, tol=tol, restricted=restricted, **options),)
         self.grid_level, self.warm_start = grid_level, warm_start
@@ -134,7 +147,6 @@ class DFTXC(nn.Module):
         self.scf_solutions = 0
         self.states = StateStore()
         self._molecules: dict[tuple[str, int], Molecule] = {}
-        self._frozen: dict[str, FrozenDensity] = {}
 
     @property
     def layer(self) -> SCFLayer:
@@ -142,7 +154,7 @@ class DFTXC(nn.Module):
         return self._layer[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_molecules": {}, "_frozen": {}}
+        return {**self.__dict__, "_molecules": {}}
 
     def molecule(self, system: Any) -> Molecule:
         """Return the (cached) molecule of a system, with its integrals and grid."""
@@ -219,17 +231,26 @@ class DFTXC(nn.Module):
                     raise _not_converged(entry, system, known[key].result)
                 return torch.full((), math.nan, dtype=torch.float64)
             solved.append(known[key])
-        if entry.is_energy:
-            terms = [c * s.energy for c, s in zip(entry.coefficients, solved, strict=True)]
-            return torch.stack(terms).sum()
         with _naming(entry):
+            if entry.is_energy:
+                energies = [self._energy(s) for s in solved]
+                terms = [c * e for c, e in zip(entry.coefficients, energies, strict=True)]
+                return torch.stack(terms).sum()
             return self._with_gradient(entry.deviation(solved[0].result), keep_graph=True)
+
+    def _energy(self, solved: Solved) -> Tensor:
+        if solved.energy is None:  # solved for its density, and now the energy is wanted too
+            assert solved.result is not None
+            solved.energy = self._with_gradient(solved.result.energy, keep_graph=True)
+        return solved.energy
 
     def _solve(self, system, whole: bool, store: StateStore | None, scf_every: int) -> Solved:
         molecule, key = self.molecule(system), str(system.key)
         kept = store.get(key) if store is not None else None
-        if kept is not None and not whole and self.step - kept[1] < scf_every and scf_every > 1:
-            energy = self._frozen_energy(molecule, key, kept[0])
+        if store and kept and not whole and self._is_young(kept[1], scf_every):
+            if key not in store.frozen:  # after a resume
+                store.frozen[key] = self.layer.frozen_density(molecule, kept[0])
+            energy = self.layer.frozen_energy(molecule, kept[0], store.frozen[key])
             return Solved(self._with_gradient(energy), None, True)
         self.scf_solutions += 1
         guess = kept[0] if kept is not None and self.warm_start else None
@@ -239,18 +260,19 @@ class DFTXC(nn.Module):
         if not result.converged:
             if store is not None:
                 store.drop(key)
-            return Solved(torch.full((), math.nan, dtype=torch.float64), result, False)
+            return Solved(None, result, False)
         if store is not None:
             store.put(key, result.state, self.step)
             if scf_every > 1:
-                self._frozen[key] = result.frozen
-        energy = self._with_gradient(result.energy, keep_graph=whole)
-        return Solved(energy, result if whole else None, True)
+                store.frozen[key] = result.frozen
+        if whole:
+            return Solved(None, result, True)
+        return Solved(self._with_gradient(result.energy), None, True)
 
-    def _frozen_energy(self, molecule: Molecule, key: str, state: SCFState) -> Tensor:
-        if key not in self._frozen:  # after a resume: checkpoints hold orbitals only
-            self._frozen[key] = self.layer.frozen_density(molecule, state)
-        return self.layer.frozen_energy(molecule, state, self._frozen[key])
+    def _is_young(self, step: int, scf_every: int) -> bool:
+        # With scf_every=1 even orbitals of the same step are solved again: whoever calls the
+        # module by hand does not count steps.
+        return scf_every > 1 and self.step - step < scf_every
 
     def _with_gradient(self, value: Tensor, keep_graph: bool = False) -> Tensor:
         """Exchange a value's graph for its gradient.
@@ -280,6 +302,26 @@ class DFTXC(nn.Module):
                 )
             out = out + (gradient * (parameter - parameter.detach())).sum().to(out)
         return out
+
+
+def _check(**options: Any) -> None:
+    """Raise ``InputError`` for options that mean nothing."""
+
+    def whole(value: Any, low: int, high: float = math.inf) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+    rules = {
+        "tol": (lambda v: isinstance(v, (int, float)) and 0 < v < 1, "a threshold such as 1e-6"),
+        "grid_level": (lambda v: whole(v, 0, 9), "0 to 9"),
+        "restricted": (lambda v: v in (None, True, False), "None, True or False"),
+        "scf_every": (lambda v: whole(v, 1), "1 or more"),
+        "on_unconverged": (lambda v: v in ("raise", "nan"), "'raise' or 'nan'"),
+        "max_iter": (lambda v: v is None or whole(v, 1), "1 or more"),
+    }
+    for name, value in options.items():
+        fits, remedy = rules[name]
+        if not fits(value):
+            raise InputError(f"{value!r} is not possible", field=name, remedy=f"use {remedy}")
 
 
 class _naming:

@@ -154,24 +154,22 @@ class XCModel(Predicting, Persistent, TorchModel):
         for name in kwargs:
             if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
                 raise TypeError(f"XCModel got an unexpected keyword argument {name!r}")
-        recipe = {
+        recipe: dict[str, Any] = {
             "input_size": input_size, "hidden_size": hidden_size, "n_layers": n_layers,
             "modeltype": modeltype, "aweight0": aweight0, "bweight0": bweight0, "train_a": train_a,
             "train_b": train_b, "exchange": exchange, "train_exchange": train_exchange,
             "family": family, "spin_symmetric": spin_symmetric, "seed": seed,
         }  # fmt: skip
-        field = {
+        field: dict[str, Any] = {
             "tol": tol, "grid_level": grid_level, "restricted": restricted, "max_iter": max_iter,
             "scf_every": scf_every, "warm_start": warm_start, "on_unconverged": on_unconverged,
         }  # fmt: skip
-        losses = {"loss": loss, "unit": loss_unit, "type_weights": type_weights,
-                  "huber_delta": huber_delta}  # fmt: skip
         self.config = describe(
             xcstr, nnmodel, xc, {**recipe, **field, "loss": loss, "loss_unit": loss_unit,
                                  "type_weights": type_weights, "huber_delta": huber_delta}
         )  # fmt: skip
         functional = xc if xc is not None else make_functional(xcstr, nnmodel, **recipe)
-        self.entry_loss = EntryLoss(**losses)
+        self.entry_loss = EntryLoss(loss, loss_unit, type_weights, huber_delta)
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
         self.max_grad_norm = max_grad_norm
         self.seed = int(np.random.randint(2**31)) if seed is None else seed

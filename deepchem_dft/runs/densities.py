@@ -127,12 +127,14 @@ def merge_points(
     coordinates = torch.stack([n.log10(), xi * xi, s / (1 + s), alpha / (1 + alpha)])
     scale = torch.tensor(widths, dtype=n.dtype)[:, None]
     _, bins = torch.unique((coordinates / scale).round().long(), dim=1, return_inverse=True)
+    # Energies per electron go like n^(1/3), so that is what the mean has to keep.
+    coordinates[0] = n ** (1.0 / 3.0)
     count = int(bins.max()) + 1 if len(bins) else 0
     total = zero.new_zeros(count).index_add_(0, bins, electrons)
     # Quadrature weights may be negative: a bin in which they cancel keeps its plain mean.
     size = zero.new_zeros(count).index_add_(0, bins, electrons.abs())
     means = zero.new_zeros(4, count).index_add_(1, bins, coordinates * electrons.abs()) / size
-    density = 10.0 ** means[0]
+    density = means[0] ** 3
     return _with_features(density, *_undo(means)), total / density
 
 

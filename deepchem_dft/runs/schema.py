@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -88,17 +89,20 @@ class DataConfig(Section):
 
 
 class NetworkConfig(Section):
-    """The neural part: ``deepchem_dft.xc.build_network`` and the functional around it."""
+    """The neural part; the keys are those of ``deepchem_dft.xc.build_network``."""
 
-    family: Literal["lda", "gga", "mgga"] = "gga"
+    family: Literal["lda", "gga", "mgga"] = Field(
+        "gga", description="what it sees: (n, xi), (n, xi, s) or (n, xi, s, alpha)"
+    )
     hidden: list[int] = Field([16, 16], description="widths of the hidden layers")
     activation: str = "silu"
-    inputs: str | None = Field(None, description="input transformation (default: the family's)")
-    output: str | None = Field(None, description="output transformation (default: plain)")
-    max_output: float | None = Field(None, gt=0, description="bound of the network's output")
-    ueg_exact: bool | None = Field(None, description="keep the uniform gas exactly")
+    inputs: Literal["bounded", "raw"] = "bounded"
+    output: Literal["raw", "lda_exchange"] = "lda_exchange"
+    max_output: float | None = Field(None, gt=0, description="bound of the network's value")
+    ueg_exact: bool = Field(False, description="leave the uniform gas as it is (not for lda)")
+    zero_last: bool = Field(True, description="start exactly at the conventional functional")
+    dtype: Literal["float64", "float32"] = "float64"
     spin_symmetric: bool = True
-    options: dict[str, Any] = Field({}, description="further keywords of build_network")
 
     @field_validator("hidden")
     @classmethod
@@ -112,7 +116,7 @@ class FunctionalConfig(Section):
     """``xc = a * network + b * conventional + exact exchange``."""
 
     xc: str = Field("pbe", description="conventional part, any name libxc knows")
-    network: NetworkConfig | None = NetworkConfig()
+    network: NetworkConfig = NetworkConfig()
     aweight0: float = Field(1.0, description="initial weight of the network")
     bweight0: float = Field(1.0, description="initial weight of the conventional part")
     train_a: bool = Field(False, description="train the weight of the network")
@@ -122,20 +126,53 @@ class FunctionalConfig(Section):
 
 
 class StageConfig(Section):
-    """One stretch of training; what is left out is taken from ``training``."""
+    """One stretch of training; what is left out is taken from ``training``.
 
+    ``mode: scf`` trains through self-consistent fields. ``mode: frozen`` first solves every system
+    with the present functional (in parallel; at the very start with the conventional one), then
+    trains at those densities, which costs milliseconds per epoch: energies are stationary, so their
+    gradients are right to first order. ``repeat`` does this several times in a row.
+    """
+
+    mode: Literal["scf", "frozen"] = "scf"
     epochs: int = Field(ge=1)
+    repeat: int = Field(1, ge=1, description="times to go through this stage")
     learning_rate: float | None = Field(None, gt=0)
     schedule: Literal["constant", "cosine", "exponential"] | None = None
-    batch_size: int | None = Field(None, ge=1)
-    scf_every: int | None = Field(None, ge=1)
+    final_learning_rate: float | None = Field(None, gt=0, le=1)
+    batch_size: int | None = Field(None, ge=1, description="frozen: default all entries at once")
+    scf_every: int | None = Field(None, ge=1, description="scf only")
+    validate_every: int | None = Field(None, ge=1, description="frozen only")
+
+    @model_validator(mode="after")
+    def _fits_mode(self) -> StageConfig:
+        alien = "scf_every" if self.mode == "frozen" else "validate_every"
+        if getattr(self, alien) is not None:
+            raise ValueError(f"'{alien}' has no meaning in a stage of mode '{self.mode}'")
+        return self
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch (from 1) of this stage, all values filled in.
+
+        Examples
+        --------
+        >>> stage = StageConfig(epochs=3, learning_rate=0.1, schedule="exponential",
+        ...                     final_learning_rate=0.01)
+        >>> [round(stage.rate(epoch), 6) for epoch in (1, 2, 3)]
+        [0.1, 0.01, 0.001]
+        """
+        start, end = self.learning_rate or 0.0, self.final_learning_rate or 1.0
+        progress = (epoch - 1) / max(1, self.epochs - 1)
+        if self.schedule == "cosine":
+            return start * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress)))
+        return start * end**progress if self.schedule == "exponential" else start
 
 
 class TrainingConfig(Section):
     """How the network is fitted."""
 
     epochs: int | None = Field(
-        None, ge=0, description="number of epochs; with stages, stop after so many in all"
+        None, ge=1, description="number of epochs (100); with stages, stop after so many in all"
     )
     stages: list[StageConfig] = []
     learning_rate: float = Field(1e-3, gt=0)
@@ -143,12 +180,13 @@ class TrainingConfig(Section):
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="end / start of the schedule")
     batch_size: int = Field(1, ge=1)
     loss: Literal["l1", "l2", "huber"] = "l2"
-    huber_delta: float = Field(5.0, gt=0, description="kcal/mol")
+    loss_unit: str = Field("kcal/mol", description="unit of energy errors in the loss")
+    huber_delta: float = Field(5.0, gt=0, description="in loss_unit")
     type_weights: dict[EntryType, float] = {}
     weight_decay: float = Field(0.0, ge=0)
     gradient_clip: float | None = Field(None, gt=0)
     scf_every: int = Field(1, ge=1, description="optimiser steps between SCF solutions of a system")
-    scf_tol: float = Field(1e-6, gt=0, le=1e-2)
+    scf_tol: float = Field(1e-6, gt=0, le=1e-2, description="largest orbital gradient, Ha")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     early_stopping: int | None = Field(None, ge=1, description="validations without improvement")
     select_best: bool = Field(True, description="keep the parameters of the best validation")
@@ -156,28 +194,33 @@ class TrainingConfig(Section):
     threads: int = Field(1, ge=1, description="torch threads of the training process")
 
     def resolved_stages(self) -> list[StageConfig]:
-        """Return the stages with every value filled in, cut to ``epochs`` in all.
+        """Return the stages with every value filled in, repeats unrolled, cut to ``epochs``.
 
         Examples
         --------
-        >>> stages = TrainingConfig(epochs=3, stages=[{"epochs": 2}, {"epochs": 9}])
-        >>> [stage.epochs for stage in stages.resolved_stages()]
-        [2, 1]
+        >>> training = TrainingConfig(epochs=4, stages=[{"epochs": 3, "repeat": 2}, {"epochs": 9}])
+        >>> [stage.epochs for stage in training.resolved_stages()]
+        [3, 1]
         """
-        left = self.epochs
-        stages = self.stages or [StageConfig(epochs=100 if left is None else max(left, 1))]
-        out = []
-        for stage in stages:
-            epochs = stage.epochs if left is None else min(stage.epochs, left)
+        stages = self.stages or [StageConfig(epochs=self.epochs or 100)]
+        left = math.inf if self.epochs is None else self.epochs
+        out: list[StageConfig] = []
+        for stage in [s for s in stages for _ in range(s.repeat)]:
+            epochs = int(min(stage.epochs, left))
             if epochs < 1:
                 break
-            left = None if left is None else left - epochs
-            values = {
-                key: getattr(self, key) if getattr(stage, key) is None else getattr(stage, key)
-                for key in ("learning_rate", "schedule", "batch_size", "scf_every")
-            }
-            out.append(StageConfig(epochs=epochs, **values))
+            left -= epochs
+            out.append(self._filled(stage, epochs))
         return out
+
+    def _filled(self, stage: StageConfig, epochs: int) -> StageConfig:
+        keys = ["learning_rate", "schedule", "final_learning_rate"]
+        keys += ["scf_every", "batch_size"] if stage.mode == "scf" else ["validate_every"]
+        own = {key: getattr(stage, key) for key in keys}
+        values = {k: getattr(self, k) if v is None else v for k, v in own.items()}
+        if stage.mode == "frozen":
+            values["batch_size"] = stage.batch_size
+        return StageConfig(mode=stage.mode, epochs=epochs, **values)
 
 
 class EvaluationConfig(Section):

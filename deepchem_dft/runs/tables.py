@@ -11,7 +11,7 @@ from typing import Iterable, Sequence
 from ..units import HARTREE_TO_KCAL
 
 #: Units of the deviations that are not energies.
-DEVIATION_UNITS = {"dm": "electrons^2", "dens": "electrons^2/Bohr^3"}
+DEVIATION_UNITS = {"dm": "electrons (rms element)", "dens": "electrons/Bohr^1.5"}
 
 
 @dataclass

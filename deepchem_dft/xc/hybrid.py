@@ -75,8 +75,9 @@ class HybridXC(XCFunctional):
         spin_symmetric: bool = True,
     ) -> None:
         super().__init__()
-        name = xcstr.strip().lower() if isinstance(xcstr, str) else xcstr
-        self.xc: XCFunctional | None = None if name in (None, "", "none") else get_xc(xcstr)
+        if isinstance(xcstr, str) and xcstr.strip().lower() in ("", "none"):
+            xcstr = None
+        self.xc: XCFunctional | None = None if xcstr is None else get_xc(xcstr)
         self.nnxc = self._wrap(nnmodel, family, spin_symmetric)
         parts = [p for p in (self.xc, self.nnxc) if p is not None]
         self.family = highest_family(*(p.family for p in parts))

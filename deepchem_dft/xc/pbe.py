@@ -41,6 +41,8 @@ def pbe_correlation(
         1 + zeta and 1 - zeta. Left out: no spin polarisation.
     """
     local = pw92(n, up, down, modified=True)
+    phi2: Tensor | float
+    phi3: Tensor | float
     if up is None or down is None:
         phi2 = phi3 = 1.0
     else:

@@ -29,7 +29,7 @@ def command_pages(cli: Any) -> list[str]:
     """Return the ``--help`` of the program and of each command."""
     os.environ.update(COLUMNS="88", TERM="dumb", NO_COLOR="1")
     lines = ["# Command line", ""]
-    lines += ["What `deepchem-dft COMMAND --help` prints; `python -m deepchem_dft` does the same.", ""]
+    lines += ["What `deepchem-dft COMMAND --help` prints.", ""]
     for words in _commands(get_command(cli)):
         shown = CliRunner().invoke(cli, [*words, "--help"], prog_name="deepchem-dft").output
         title = " ".join(["deepchem-dft", *words])
@@ -99,7 +99,7 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Let ``|grad n|`` in a docstring mean an absolute value, not a substitution of RST."""
     for number, line in enumerate(lines):
         if "|" in line and not re.match(r"\s*(>>>|\.\.\.|\||\+[-=])", line):

@@ -58,6 +58,12 @@ def small(entries):
 
 
 @pytest.fixture
+def overtrained():
+    """Data to train and to validate on: on its way to 0.52 Ha the model passes 0.49 Ha."""
+    return [_numpy_dataset([DFTEntry.create("ie", value, [H])]) for value in ("0.52", "0.49")]
+
+
+@pytest.fixture
 def make_model(tmp_path):
     """Return a factory of quick models; each gets a folder of its own unless told."""
 

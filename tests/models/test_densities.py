@@ -31,10 +31,10 @@ def own_result(model):
 def own_entries(model, folder):
     """Return entries whose targets are the model's own density matrix and density."""
     molecule, result = own_result(model)
-    matrix = result.total_density_matrix.numpy()
+    matrix = result.total_density_matrix.detach().numpy()
     np.save(folder / "dm.npy", matrix)
     np.savez(folder / "dens.npz", points=molecule.points, weights=molecule.weights,
-             density=result.density(molecule.points))
+             density=result.density(molecule.points).detach())
     return [
         DFTEntry.create("dm", str(folder / "dm.npy"), [SYSTEM]),
         DFTEntry.create("dens", str(folder / "dens.npz"), [SYSTEM]),
@@ -54,7 +54,7 @@ def test_every_element_of_the_label_counts(make_model, make_dataset, network, tm
     """A change of any element changes the prediction: labels are neither cut nor truncated."""
     model = make_model("lda,pw", network, aweight0=0.2, tol=1e-9, grid_level=1)
     molecule, result = own_result(model)
-    matrix = result.total_density_matrix.numpy()
+    matrix = result.total_density_matrix.detach().numpy()
     overlap = molecule.overlap.numpy()
     for i, j in ((0, 0), (5, 5), (5, 0)):
         target = matrix.copy()
@@ -71,7 +71,7 @@ def test_density_deviation_is_the_weighted_integral(make_model, make_dataset, ne
     model = make_model("lda,pw", network, aweight0=0.2, tol=1e-9, grid_level=3)
     molecule, result = own_result(model)
     points, weights = molecule.points.numpy(), molecule.weights.numpy()
-    density = result.density(points).numpy()
+    density = result.density(points).detach().numpy()
     changed = density * (1 + 1e-2 * np.cos(points[:, 2]))
     changed *= (weights @ density) / (weights @ changed)
     np.savez(tmp_path / "d.npz", points=points, weights=weights, density=changed)
@@ -80,7 +80,9 @@ def test_density_deviation_is_the_weighted_integral(make_model, make_dataset, ne
     assert model.predict(make_dataset([entry])).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_gradient_of_a_mixture_against_finite_differences(make_model, make_dataset, network, tmp_path):
+def test_gradient_of_a_mixture_against_finite_differences(
+    make_model, make_dataset, network, tmp_path
+):
     model = make_model("lda,pw", network, aweight0=0.2, tol=1e-10, grid_level=3)
     entries = own_entries(model, tmp_path)
     entries.append(DFTEntry.create("energy", "-7.9", [SYSTEM]))

@@ -80,7 +80,7 @@ def test_evaluate_scores_a_disk_data_set_as_deepchem_does(make_model, dataset, t
     assert scores["mae_score"] == pytest.approx(np.abs(errors).mean(), rel=1e-12)
     assert scores["rms_score"] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-12)
     scores, per_task = model.evaluate(disk, metrics[0], per_task_metrics=True)
-    assert per_task["mae_score"] == pytest.approx([np.abs(errors).mean()], rel=1e-12)
+    np.testing.assert_allclose(per_task["mae_score"], np.abs(errors).mean(), rtol=1e-12)
     generator = model.default_generator(disk, pad_batches=True)
     again = model.evaluate_generator(generator, metrics[0])
     assert again["mae_score"] == pytest.approx(np.abs(errors).mean(), rel=1e-12)

@@ -23,7 +23,7 @@ def weights_of(model):
 
 
 def test_overfits_two_entries(make_model, small):
-    model = make_model(learning_rate=0.02, loss="l1", loss_unit="kcal/mol", hidden_size=8)
+    model = make_model(learning_rate=0.005, loss="huber", loss_unit="kcal/mol", hidden_size=8)
     first = model.fit(small, nb_epoch=1)
     model.fit(small, nb_epoch=60)
     errors = np.abs(model.predict(small) - small.y) * HARTREE
@@ -239,7 +239,7 @@ def test_gradient_clipping(make_model, small):
                        max_grad_norm=1e-3)
     before = weights_of(model)
     model.fit(small, nb_epoch=1)
-    assert (weights_of(model) - before).norm().item() == pytest.approx(1e-3, rel=1e-6)
+    assert (weights_of(model) - before).norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_regularization_is_added(make_model, small):
@@ -281,14 +281,14 @@ def test_nothing_to_train_is_refused(make_model, small, float32_network):
 # -- validation ---------------------------------------------------------------------------------
 
 
-def test_best_parameters_are_those_with_the_best_validation(make_model, make_dataset, entries):
-    train, valid = make_dataset([entries[3]]), make_dataset([entries[1]])
-    model, snapshots = make_model(learning_rate=0.1), []
+def test_best_parameters_are_those_with_the_best_validation(make_model, overtrained):
+    train, valid = overtrained
+    model, snapshots = make_model(learning_rate=0.02), []
     model.fit(train, nb_epoch=8, valid_dataset=valid,
               epoch_callback=lambda r: snapshots.append((r.score, weights_of(model))))
     scores = [s for s, _ in snapshots]
     best = int(np.argmin(scores))
-    assert best < 7, "choose a learning rate with which validation gets worse again"
+    assert 0 < best < 7, "choose a learning rate with which validation gets worse again"
     assert [r.best for r in model.history][best] and not model.history[-1].best
     assert torch.equal(weights_of(model), snapshots[best][1])
     error = abs(model.predict(valid) - valid.y).mean() * HARTREE
@@ -298,13 +298,13 @@ def test_best_parameters_are_those_with_the_best_validation(make_model, make_dat
     assert torch.equal(weights_of(fresh), weights_of(model))
 
 
-def test_early_stopping_counts_validations(make_model, make_dataset, entries):
-    train, valid = make_dataset([entries[3]]), make_dataset([entries[1]])
-    model = make_model(learning_rate=0.1)
+def test_early_stopping_counts_validations(make_model, overtrained):
+    train, valid = overtrained
+    model = make_model(learning_rate=0.02)
     model.fit(train, nb_epoch=40, valid_dataset=valid, early_stopping=2)
     best = max(r.epoch for r in model.history if r.best)
     assert len(model.history) == best + 2 < 40
-    model = make_model(learning_rate=0.1)
+    model = make_model(learning_rate=0.02)
     model.fit(train, nb_epoch=40, valid_dataset=valid, early_stopping=1, validate_every=3)
     assert [r.epoch for r in model.history if r.score is not None] == list(
         range(3, len(model.history) + 1, 3)
@@ -338,7 +338,7 @@ def test_an_epoch_with_unconverged_validation_entries_is_not_the_best():
     assert progress.best.epoch == 4 and progress.best.validations_since == 0
 
 
-# -- what is in the data set ------------------------------------------------------------------------
+# -- what is in the data set ----------------------------------------------------------------------
 
 
 def test_data_sets_that_cannot_be_trained_on_are_refused(make_model, small, make_dataset):
@@ -358,7 +358,7 @@ def test_data_sets_that_cannot_be_trained_on_are_refused(make_model, small, make
 def test_labels_stay_in_double_precision(make_model, make_dataset, entries):
     value = -1.174475714220443
     entry = DFTEntry.create("energy", str(value), [entries[4].get_systems()[0].system])
-    assert np.float32(value) != value
+    assert float(np.float32(value)) != value
     model, seen = make_model(learning_rate=0.0), []
 
     def loss(outputs, labels, weights):
