@@ -261,7 +261,7 @@ def _write(path: Path, content: dict[str, np.ndarray] | str) -> None:
             elif path.suffix == ".npy":
                 np.save(stream, content["density_matrix"])
             else:
-                np.savez_compressed(stream, **content)
+                np.savez_compressed(stream, **content)  # type: ignore[arg-type]
         os.replace(temporary, path)
         temporary = None
     except OSError as error:

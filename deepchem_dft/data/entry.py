@@ -10,7 +10,10 @@ import numpy as np
 
 from deepchem_dft.data.fields import inside, number, show, suggest
 from deepchem_dft.data.stoichiometry import (
-    check_balance, coefficients_by_role, positional_coefficients, reaction_text,
+    check_balance,
+    coefficients_by_role,
+    positional_coefficients,
+    reaction_text,
 )
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError

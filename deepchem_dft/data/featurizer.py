@@ -67,6 +67,10 @@ class DFTFeaturizer(Featurizer):
         return object_array(entries)
 
     def _featurize(self, datapoint: Any, **kwargs: Any) -> DFTEntry:
+        return self.featurize_one(datapoint)
+
+    def featurize_one(self, datapoint: Any) -> DFTEntry:
+        """Return the entry of one datapoint; see `featurize`."""
         if isinstance(datapoint, DFTEntry):
             return datapoint
         if isinstance(datapoint, RawEntry):

@@ -13,7 +13,7 @@ from deepchem.data import DataLoader, DiskDataset
 
 from deepchem_dft.data.entry import DFTEntry
 from deepchem_dft.data.featurizer import DFTFeaturizer, object_array
-from deepchem_dft.data.reader import PathLike, _collect, advice, find_files, read_document
+from deepchem_dft.data.reader import PathLike, advice, collect, find_files, read_document
 from deepchem_dft.errors import InputError
 
 #: The single task of a data set of entries.
@@ -39,8 +39,10 @@ class DFTYamlLoader(DataLoader):
     ... entries: [{name: H2, type: ae, value: 109.5, molecule: h2, atoms: auto}]
     ... ''')
     >>> dataset = DFTYamlLoader().create_dataset(folder / "h2.yaml")
-    >>> dataset.X, dataset.y.round(3), dataset.ids
-    (array([DFTEntry(ae 'H2': -E(H2) + 2 E(H) = 0.174499 Ha)], dtype=object), array([[0.174]]), array(['H2'], dtype='<U2'))
+    >>> dataset.X
+    array([DFTEntry(ae 'H2': -E(H2) + 2 E(H) = 0.174499 Ha)], dtype=object)
+    >>> dataset.y.round(3), list(dataset.ids)
+    (array([[0.174]]), ['H2'])
     """
 
     def __init__(self, featurizer: DFTFeaturizer | None = None, log_every_n: int = 1000) -> None:
@@ -89,10 +91,9 @@ class DFTYamlLoader(DataLoader):
         groups: list[tuple[str, list[DFTEntry]]] = []
         for file in find_files(inputs):
             document = read_document(file)
-            problems = _collect(document)[1]
+            entries, problems = collect(document, self.featurizer.featurize_one)
             if problems:
                 raise problems[0]
-            entries = list(self.featurizer.featurize(document.entries, self.log_every_n))
             for message in advice(entries):
                 warnings.warn(f"{file}: {message}", stacklevel=3)
             groups.append((file, entries))

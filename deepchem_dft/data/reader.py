@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,9 @@ def read_document(path: PathLike) -> Document:
                                    for i, item in enumerate(value, start=1)])
 
 
-def _collect(document: Document) -> tuple[list[DFTEntry], list[InputError]]:
+def collect(
+    document: Document, build: Callable[[RawEntry], DFTEntry] = RawEntry.build
+) -> tuple[list[DFTEntry], list[InputError]]:
     """Build every entry of a file; return the good ones and the problems, one per entry."""
     entries: list[DFTEntry] = []
     problems: list[InputError] = []
@@ -143,7 +145,7 @@ def _collect(document: Document) -> tuple[list[DFTEntry], list[InputError]]:
                                  remedy="give every entry a name of its own")
             if raw.name:
                 names[raw.name] = raw.number
-            entries.append(raw.build())
+            entries.append(build(raw))
         except InputError as error:
             # A named system with a problem is reported once, at the first entry that uses it.
             known = any((p.problem, p.field) == (error.problem, error.field)
@@ -184,7 +186,7 @@ def read_yaml(path: PathLike) -> list[DFTEntry]:
         The first problem, naming file, entry, field and remedy. `check` returns all.
     """
     document = read_document(path)
-    entries, problems = _collect(document)
+    entries, problems = collect(document)
     if problems:
         raise problems[0]
     for message in advice(entries):
@@ -201,7 +203,7 @@ def check(paths: PathLike | Sequence[PathLike]) -> list[InputError]:
         return [error]
     for file in files:
         try:
-            problems += _collect(read_document(file))[1]
+            problems += collect(read_document(file))[1]
         except InputError as error:
             problems.append(_placed(error, str(file)))
     return problems

@@ -69,7 +69,8 @@ def parse_command(cmd: Any, n_systems: int) -> list[float]:
 
 def _linear(node: ast.expr, n: int) -> tuple[float, dict[int, float]]:
     """Return (constant, factor of each energy) of an expression that is linear in energies."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) \
+            and not isinstance(node.value, bool):
         return float(node.value), {}
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.UAdd, ast.USub)):
         return _scaled(_linear(node.operand, n), -1.0 if isinstance(node.op, ast.USub) else 1.0)

@@ -9,11 +9,12 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.geometry import formula
 
 #: Unpaired electrons (2S) of the neutral atoms H to Kr in their ground states (NIST).
-GROUND_STATE_SPIN: dict[str, int] = dict(zip(
-    ("H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn "
-     "Ga Ge As Se Br Kr").split(),
-    (1, 0, 1, 0, 1, 2, 3, 2, 1, 0, 1, 0, 1, 2, 3, 2, 1, 0, 1, 0, 1, 2, 3, 6, 5, 4, 3, 2, 1, 0,
-     1, 2, 3, 2, 1, 0), strict=True))
+GROUND_STATE_SPIN: dict[str, int] = {
+    "H": 1, "He": 0, "Li": 1, "Be": 0, "B": 1, "C": 2, "N": 3, "O": 2, "F": 1, "Ne": 0,
+    "Na": 1, "Mg": 0, "Al": 1, "Si": 2, "P": 3, "S": 2, "Cl": 1, "Ar": 0,
+    "K": 1, "Ca": 0, "Sc": 1, "Ti": 2, "V": 3, "Cr": 6, "Mn": 5, "Fe": 4, "Co": 3, "Ni": 2,
+    "Cu": 1, "Zn": 0, "Ga": 1, "Ge": 2, "As": 3, "Se": 2, "Br": 1, "Kr": 0,
+}
 
 _TOLERANCE = 1e-6
 

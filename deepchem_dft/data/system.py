@@ -15,7 +15,10 @@ from deepchem_dft.data.fields import Fields, inside, show, tidy
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.basis import has_diffuse, resolve_basis, resolve_ecp
 from deepchem_dft.molecule.geometry import (
-    NUCLEAR_CHARGE, composition, format_geometry, parse_geometry,
+    NUCLEAR_CHARGE,
+    composition,
+    format_geometry,
+    parse_geometry,
 )
 
 if TYPE_CHECKING:

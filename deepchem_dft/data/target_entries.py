@@ -126,14 +126,11 @@ class DensityEntry(_TargetEntry):
 
     _kind = "dens"
 
-    def _load(
-        self, value: Any, system: DFTSystem, *, folder: str | Path | None = None,
-        grid: str | None = None, tolerance: float | None = None,
-    ) -> dict[str, np.ndarray]:
+    def _load(self, value: Any, system: DFTSystem, **options: Any) -> dict[str, np.ndarray]:
         if not isinstance(value, (str, Path, Mapping, np.ndarray)):
             raise InputError(f"{type(value).__name__} is no density", field="true_val",
                              remedy="name a .npz file, or write ccsd")
-        return load_density(value, system, folder=folder, grid=grid, tolerance=tolerance)
+        return load_density(value, system, **options)
 
     @property
     def points(self) -> np.ndarray:

@@ -21,7 +21,7 @@ class StrictLoader(yaml.SafeLoader):
     """
 
     # Checked while composing: later, merge keys (<<) have been expanded into the same list.
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key_node, _ in node.value:
@@ -91,7 +91,7 @@ def parse_yaml(text: str, file: str | None = None) -> Any:
     {'name': 'NO', 'value': 0.001, 'flags': ['yes', True]}
     """
     try:
-        value = yaml.load(text, Loader=StrictLoader)  # noqa: S506  # it is a SafeLoader
+        value = yaml.load(text, Loader=StrictLoader)  # it is a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the text"

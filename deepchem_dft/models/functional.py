@@ -111,3 +111,18 @@ def _zero_last(network: nn.Module) -> None:
     with torch.no_grad():
         for parameter in linear[-1].parameters():
             parameter.zero_()
+
+
+def conventional_parts(functional: XCFunctional) -> list[str]:
+    """Name the parts of a functional that have no parameters, and so leave no trace in a file.
+
+    Examples
+    --------
+    >>> conventional_parts(make_functional("PBE", seed=0))
+    ["libxc('pbe', family=gga)"]
+    """
+    return [
+        repr(part).lower()
+        for part in functional.modules()
+        if isinstance(part, XCFunctional) and next(part.parameters(), None) is None
+    ]

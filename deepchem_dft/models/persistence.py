@@ -184,7 +184,8 @@ class Persistent:
         model_dir : str, optional
             Default: the model's.
         strict : bool
-            Whether the checkpoint must have exactly this model's parameters and ``xcstr``.
+            Whether the checkpoint must have exactly this model's parameters and conventional
+            functional.
         best : bool
             Load the best validated parameters instead of those of the checkpoint's moment. (A fit
             with validation that ran to its end has already chosen them.)
@@ -210,12 +211,13 @@ class Persistent:
 
     def _read(self, source: str, strict: bool) -> dict[str, Any]:
         content = files.read(source, self.device)
-        trained, own = content["config"].get("xcstr"), self.config["xcstr"]
+        trained, own = content["config"]["parts"], self.config["parts"]
         if strict and trained != own:
             # Shapes of the parameters alone would let a PBE-based network into a BLYP-based one.
             raise CheckpointError(
-                f"{source}: the functional was trained on top of {trained!r}, this model has "
-                f"{own!r}. Remedy: build the model with xcstr={trained!r}."
+                f"{source}: the functional was trained on top of {' and '.join(trained)}, this "
+                f"model is made of {' and '.join(own)}. Remedy: build the model with the same "
+                "functional, or use load_from_pretrained to copy the parameters regardless."
             )
         return content
 
@@ -232,6 +234,11 @@ class Persistent:
         self.model.states = StateStore.from_dict(content["states"])
         self.valid_states = StateStore.from_dict(content["valid_states"])
         self.seed = content["seed"]
+
+    def get_global_step(self) -> int:
+        """Return the number of optimiser steps taken."""
+        self._ensure_built()
+        return self._global_step
 
     def reload(self) -> None:
         """Restore the newest checkpoint."""
@@ -273,6 +280,7 @@ class Persistent:
         path = files.newest(source)
         config = dict(files.read(path)["config"])
         origin = config.pop("origin")
+        config.pop("parts")
         if origin == "network" and nnmodel is None or origin == "functional" and xc is None:
             raise CheckpointError(
                 f"{path}: the model was made with a {origin} of your own, whose code is not in the "

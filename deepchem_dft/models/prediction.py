@@ -30,7 +30,7 @@ class Predicting:
         for epoch in range(epochs):
             number = self.progress.epoch + epoch
             order = epoch_order(len(X), self.seed, number, deterministic or mode != "fit")
-            for rows in batches(len(X), self.batch_size, order):
+            for rows in batches(order, self.batch_size):
                 yield [X[rows]], [y[rows]], [w[rows]]
 
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list, list]:

@@ -150,8 +150,8 @@ class Progress:
     ----------
     epoch : int
         Epochs completed.
-    batch : int
-        Batches done in the current epoch.
+    done : int
+        Entries of the current epoch that were trained on already.
     totals : Totals
         Sums of the current epoch.
     history : list of EpochReport
@@ -160,14 +160,14 @@ class Progress:
     """
 
     epoch: int = 0
-    batch: int = 0
+    done: int = 0
     totals: Totals = field(default_factory=Totals)
     history: list[EpochReport] = field(default_factory=list)
     best: Best | None = None
 
     def new_run(self) -> None:
         """Begin another run: forget a half-done epoch and the best parameters."""
-        self.batch, self.totals, self.best = 0, Totals(), None
+        self.done, self.totals, self.best = 0, Totals(), None
 
     def consider(self, report: EpochReport, parameters: dict[str, Tensor]) -> None:
         """Keep ``parameters`` if the validation of ``report`` is the best so far."""
@@ -187,7 +187,7 @@ class Progress:
             best = {k: getattr(self.best, k) for k in Best.__dataclass_fields__}
         return {
             "epoch": self.epoch,
-            "batch": self.batch,
+            "done": self.done,
             "totals": asdict(self.totals),
             "history": [asdict(report) for report in self.history],
             "best": best,
@@ -202,7 +202,7 @@ class Progress:
             best = Best(**{**best, "parameters": parameters})
         return cls(
             epoch=data["epoch"],
-            batch=data["batch"],
+            done=data["done"],
             totals=Totals(**data["totals"]),
             history=[EpochReport(**report) for report in data["history"]],
             best=best,

@@ -102,16 +102,15 @@ def column(values: Any, n: int, what: str) -> np.ndarray:
     return array
 
 
-def batches(n: int, size: int, order: np.ndarray | None = None) -> Iterator[np.ndarray]:
+def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Cut ``order`` into batches; the last may be smaller, none is padded.
 
     Examples
     --------
-    >>> [batch.tolist() for batch in batches(5, 2)]
+    >>> [batch.tolist() for batch in batches(np.arange(5), 2)]
     [[0, 1], [2, 3], [4]]
     """
-    order = np.arange(n) if order is None else order
-    for start in range(0, n, size):
+    for start in range(0, len(order), size):
         yield order[start : start + size]
 
 

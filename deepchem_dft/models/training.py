@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import FunctionalError, InputError
 from .progress import EpochReport, Totals
@@ -21,6 +21,7 @@ from .samples import Samples, batches, check_entries, column, entry_name, epoch_
 if TYPE_CHECKING:
     from .xcmodel import XCModel
 
+_UNSTEADY = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 LOGGER = logging.getLogger("deepchem_dft.models")
 
 
@@ -69,6 +70,14 @@ class Trainer:
                 "the functional has no trainable parameters",
                 remedy="give it a network, or use train_a, train_b or train_exchange",
             )
+        for module in model.model.modules():
+            if isinstance(module, _UNSTEADY):
+                raise InputError(
+                    f"the network contains {type(module).__name__}, with which the energy depends "
+                    "on chance or on other points, so that no field becomes self-consistent",
+                    field="nnmodel",
+                    remedy="leave dropout and batch normalisation out (LayerNorm is fine)",
+                )
         self.optimizer, self.schedule = model._optimizer_of(options.variables)
         self._warned = False
 
@@ -151,11 +160,10 @@ class Trainer:
             if options.before_epoch is not None:
                 options.before_epoch(model, progress.epoch + 1)
             order = epoch_order(len(train), model.seed, progress.epoch, options.deterministic)
-            todo = list(batches(len(train), model.batch_size, order))
-            for rows in todo[progress.batch :]:
+            for rows in batches(order[progress.done :], model.batch_size):
                 start, solved = time.perf_counter(), model.model.scf_solutions
                 self.step(train.take(rows.tolist()))
-                progress.batch += 1
+                progress.done += len(rows)
                 progress.totals.seconds += time.perf_counter() - start
                 progress.totals.scf_solutions += model.model.scf_solutions - solved
                 self._after_step()
@@ -186,7 +194,7 @@ class Trainer:
             start = time.perf_counter()
             self._validate(valid, report)
             report.seconds += time.perf_counter() - start
-        progress.epoch, progress.batch, progress.totals = report.epoch, 0, Totals()
+        progress.epoch, progress.done, progress.totals = report.epoch, 0, Totals()
         progress.consider(report, model.model.state_dict())
         progress.history.append(report)
         if options.all_losses is not None:

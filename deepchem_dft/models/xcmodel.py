@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..xc.base import XCFunctional
 from . import checkpoint as files
 from .dftxc import DFTXC, StateStore
-from .functional import make_functional
+from .functional import conventional_parts, make_functional
 from .losses import EntryLoss
 from .persistence import Persistent, describe
 from .prediction import Predicting
@@ -116,7 +116,7 @@ class XCModel(Predicting, Persistent, TorchModel):
 
     def __init__(
         self,
-        xcstr: str | None,
+        xcstr: str | None = None,
         nnmodel: nn.Module | Mapping[str, Any] | None = None,
         input_size: int | None = None,
         hidden_size: int = 10,
@@ -169,6 +169,7 @@ class XCModel(Predicting, Persistent, TorchModel):
                                  "type_weights": type_weights, "huber_delta": huber_delta}
         )  # fmt: skip
         functional = xc if xc is not None else make_functional(xcstr, nnmodel, **recipe)
+        self.config["parts"] = conventional_parts(functional)
         self.entry_loss = EntryLoss(loss, loss_unit, type_weights, huber_delta)
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
         self.max_grad_norm = max_grad_norm
@@ -235,7 +236,14 @@ class XCModel(Predicting, Persistent, TorchModel):
         all_losses: list[float] | None = None,
         *,
         valid_dataset: Dataset | None = None,
-        **options: Any,
+        metric: Any = None,
+        metric_greater_is_better: bool = False,
+        validate_every: int = 1,
+        early_stopping: int | None = None,
+        restore_best: bool = True,
+        checkpoint_every: int = 1,
+        before_epoch: Callable[[XCModel, int], None] | None = None,
+        epoch_callback: Callable[[EpochReport], None] | None = None,
     ) -> float:
         """Train.
 
@@ -247,8 +255,7 @@ class XCModel(Predicting, Persistent, TorchModel):
         max_checkpoints_to_keep : int
             Older ones are deleted.
         checkpoint_interval : int, optional
-            Steps between checkpoints, 0 for none. Default: one every ``checkpoint_every`` (1)
-            epochs, which is a keyword as well.
+            Steps between checkpoints, 0 for none. Default: one every ``checkpoint_every`` epochs.
         deterministic : bool
             Keep the data set's order. Else each epoch's order follows from seed and epoch number.
         restore : bool
@@ -296,10 +303,16 @@ class XCModel(Predicting, Persistent, TorchModel):
         """
         train = read_samples(dataset, self.device)
         valid = None if valid_dataset is None else read_samples(valid_dataset, self.device)
+        if early_stopping is not None and valid is None:
+            raise InputError("early stopping needs something to judge by", field="early_stopping",
+                             remedy="give valid_dataset")
         trainer = Trainer(self, FitOptions(
-            checkpoint_interval=checkpoint_interval, deterministic=deterministic, loss=loss,
-            max_checkpoints_to_keep=max_checkpoints_to_keep, variables=variables,
-            callbacks=callbacks, all_losses=all_losses, **options,
+            checkpoint_interval=checkpoint_interval, checkpoint_every=checkpoint_every,
+            max_checkpoints_to_keep=max_checkpoints_to_keep, deterministic=deterministic,
+            variables=variables, loss=loss, callbacks=callbacks, all_losses=all_losses,
+            metric=metric, metric_greater_is_better=metric_greater_is_better,
+            validate_every=validate_every, early_stopping=early_stopping,
+            restore_best=restore_best, before_epoch=before_epoch, epoch_callback=epoch_callback,
         ))  # fmt: skip
         self._generator_report = None
         if restore:

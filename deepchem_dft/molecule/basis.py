@@ -74,7 +74,7 @@ def _load(name: str, symbol: str) -> Any:
         warnings.simplefilter("ignore")
         try:
             data = gto.basis.load(bare, symbol)
-        except Exception:  # noqa: BLE001  # many types, for names and for elements it lacks
+        except Exception:  # many types, for names and for elements it lacks
             data = None
     if not data:
         return None
@@ -91,7 +91,7 @@ def _load_ecp(name: str, symbol: str) -> Any:
         warnings.simplefilter("ignore")
         try:
             data = gto.basis.load_ecp(bare, symbol)
-        except Exception:  # noqa: BLE001  # as above
+        except Exception:  # as above
             data = None
         if not data:  # sets made of several files (aug-cc-pvtz-pp) are found by their parent
             try:
@@ -99,7 +99,7 @@ def _load_ecp(name: str, symbol: str) -> Any:
 
                 full = bse.basis_set_exchange.api.get_basis(bare, elements=symbol)
                 data = bse._ecp_basis(full).get(symbol)
-            except Exception:  # noqa: BLE001  # as above
+            except Exception:  # as above
                 data = None
     return data or []
 
@@ -108,10 +108,11 @@ def _per_element(symbols: Sequence[str], spec: Any, field: str) -> dict[str, Any
     """Spread a name or a per-element mapping over the elements of a system."""
     wanted = sorted(set(symbols), key=NUCLEAR_CHARGE.__getitem__)
     if isinstance(spec, str):
-        return {symbol: spec for symbol in wanted}
+        return dict.fromkeys(wanted, spec)
     if not isinstance(spec, Mapping):
         raise InputError(f"{field} must be a name or a mapping of elements to names, not {spec!r}",
-                         field=field, remedy="write def2-tzvp, or {default: def2-tzvp, H: def2-svp}")
+                         field=field,
+                         remedy="write def2-tzvp, or {default: def2-tzvp, H: def2-svp}")
     named: dict[str, Any] = {}
     default = None
     for key, value in spec.items():
@@ -271,7 +272,8 @@ def _check_core(symbol: str, name: Any, data: Any) -> None:
     # A 1s function needs exponents of at least several Z; STO-3G, the smallest set, has 5 Z.
     if steepest < (10.0 if z > 10 else 2.0) * z:
         raise InputError(f"basis {str(name)!r} describes only the valence electrons of {symbol}",
-                         field="basis", remedy="name the matching ecp, or use an all-electron basis")
+                         field="basis",
+                         remedy="name the matching ecp, or use an all-electron basis")
 
 
 def core_electrons(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> int:

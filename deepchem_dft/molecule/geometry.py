@@ -128,7 +128,7 @@ def _parse_pair(pair: Any) -> tuple[list[str], Any]:
                 and not any(isinstance(s, str) for s in symbols[1:])):
             return [element(int(s) if isinstance(s, np.integer) else s) for s in symbols], items[1]
     rows = []
-    symbols = []
+    symbols: list[str] = []
     for i, row in enumerate(items, start=1):
         values = list(row) if isinstance(row, (list, tuple)) else []
         if len(values) == 2 and isinstance(values[1], (list, tuple, np.ndarray)):

@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import InputError, SCFNotConverged
 from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
 from . import plots
-from .solve import Functional, Solver
+from .solutions import Functional
+from .solve import Solver
 
 if TYPE_CHECKING:
     from ..molecule import Molecule
@@ -89,7 +90,7 @@ def energies(
     on_solution: Callable[..., None] | None = None,
 ) -> dict[str, list[float]]:
     """Return energies (Ha) by functional label; NaN where the field did not converge."""
-    found = solver.solve(points, functionals, on_solution=on_solution)
+    found = solver.solve([(m, functionals) for m in points], on_solution=on_solution)
     return {f.label: [found[m.key, f.key].energy for m in points] for f in functionals}
 
 
@@ -108,13 +109,8 @@ def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     from ..data import read_yaml
     from .entries import dataset_path
 
-    pairs = []
-    for entry in read_yaml(str(dataset_path("h2-curve"))):
-        molecule = next(s for s in entry.get_systems()).to_molecule()
-        if len(molecule.symbols) == 2:
-            distance = float(np.linalg.norm(molecule.positions[0] - molecule.positions[1]))
-            pairs.append((distance, float(entry.get_true_val()[0])))
-    values = np.array(sorted(pairs))
+    tags = [entry.tags for entry in read_yaml(str(dataset_path("h2-curve")))]
+    values = np.array(sorted((float(t["distance"]), float(t["total_energy"])) for t in tags))
     return values[:, 0], values[:, 1]
 
 

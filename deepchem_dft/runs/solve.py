@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import logging
 import math
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DeepChemDFTError, FunctionalError
+from .solutions import EnergyCache, Functional, Solution
 
 if TYPE_CHECKING:
     from ..molecule import Molecule
@@ -28,109 +27,15 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 @dataclass(frozen=True)
-class Functional:
-    """A functional that can be sent to another process.
+class _Task:
+    """What a worker gets: one molecule, its functionals, where to start and what to keep."""
 
-    Attributes
-    ----------
-    label : str
-        Name of its row in tables.
-    key : str
-        Identity: two functionals with one key have equal energies.
-    payload : str or bytes
-        A name libxc knows, or a pickled module.
-    """
-
-    label: str
-    key: str
-    payload: str | bytes = field(repr=False)
-
-    @classmethod
-    def named(cls, name: str) -> Functional:
-        """Return a conventional functional; raises ``FunctionalError`` for unknown names."""
-        from ..xc import get_xc
-
-        get_xc(name)
-        return cls(name, name, name)
-
-    @classmethod
-    def trained(cls, module: Any, label: str = "trained") -> Functional:
-        """Return a functional with the module's present parameters."""
-        import hashlib
-
-        import torch
-
-        digest = hashlib.sha256(repr(module).encode())
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        buffer = io.BytesIO()
-        # torch.save, not pickle: sharing tensors by file descriptor would run out of them.
-        torch.save(module.cpu(), buffer)
-        return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue())
-
-    def load(self) -> Any:
-        """Return the name or the module, for ``KohnSham``."""
-        if isinstance(self.payload, str):
-            return self.payload
-        import torch
-
-        return torch.load(io.BytesIO(self.payload), weights_only=False)
-
-
-@dataclass
-class Solution:
-    """Outcome of one self-consistent field calculation.
-
-    ``energy`` is in Hartree and NaN unless ``converged``; ``seconds`` include making integrals
-    for the first functional of a molecule.
-    """
-
-    molecule: str
-    functional: str
-    name: str
-    energy: float
-    converged: bool
-    status: str
-    iterations: int
-    seconds: float
-
-
-class EnergyCache:
-    """Solutions on disk, one JSON object per line, so that a killed run loses nothing.
-
-    Parameters
-    ----------
-    path : Path or None
-        The file; None keeps solutions in memory only.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self._known: dict[tuple[str, str], Solution] = {}
-        if path is not None and path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                # A kill can cut the last line short; what it said is computed again.
-                with contextlib.suppress(ValueError, TypeError):
-                    raw = json.loads(line)
-                    raw["energy"] = math.nan if raw["energy"] is None else raw["energy"]
-                    self._remember(Solution(**raw))
-
-    def _remember(self, solution: Solution) -> None:
-        self._known[solution.molecule, solution.functional] = solution
-
-    def get(self, molecule: str, functional: str) -> Solution | None:
-        """Look up a solution by molecule key and functional key."""
-        return self._known.get((molecule, functional))
-
-    def add(self, solution: Solution) -> None:
-        """Remember a solution and append it to the file."""
-        self._remember(solution)
-        if self.path is None:
-            return
-        raw = asdict(solution)
-        raw["energy"] = solution.energy if solution.converged else None
-        with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(raw) + "\n")
+    molecule: Molecule
+    functionals: list[Functional]
+    paths: list[dict[str, Path | None]]
+    densities_for: Functional | None
+    tol: float
+    guess: Path | None
 
 
 class Solver:
@@ -183,42 +88,38 @@ class Solver:
             for worker in workers:
                 worker.terminate()
 
-    def state_path(self, molecule: Molecule, functional: Functional) -> Path | None:
-        """Where converged orbitals are kept, or None."""
+    def path(self, molecule: Molecule, functional: Functional, kind: str) -> Path | None:
+        """Where the ``state`` or the ``density`` of a solution is kept, or None."""
         if self.states is None:
             return None
         name = "".join(c if c.isalnum() else "_" for c in functional.key)
-        return self.states / f"{molecule.key[:24]}-{name}.pt"
+        return self.states / f"{molecule.key[:24]}-{name}.{kind}.pt"
 
     def load_state(self, molecule: Molecule, functional: Functional) -> Any:
         """Return the kept ``SCFState``, or None."""
-        from ..scf import SCFState
-
-        path = self.state_path(molecule, functional)
-        if path is None or not path.is_file():
-            return None
-        import torch
-
-        return SCFState.from_dict(torch.load(path, weights_only=True))
+        path = self.path(molecule, functional, "state")
+        return _load_state(path) if path is not None and path.is_file() else None
 
     def solve(
         self,
-        molecules: Sequence[Molecule],
-        functionals: Sequence[Functional],
+        requests: Sequence[tuple[Molecule, Sequence[Functional]]],
         *,
         keep_states: bool = False,
+        densities_for: Functional | None = None,
         on_solution: Callable[[Solution, int, int], None] | None = None,
     ) -> dict[tuple[str, str], Solution]:
-        """Solve every molecule with every functional, skipping what the cache knows.
+        """Solve every requested pair of molecule and functional, skipping what the cache knows.
 
         Parameters
         ----------
-        molecules : list of Molecule
-            Repetitions are solved once.
-        functionals : list of Functional
-            Cheap ones first: each starts from the last one's orbitals.
+        requests : list of (Molecule, list of Functional)
+            Cheap functionals first: each starts from the last one's orbitals. Repetitions are
+            solved once.
         keep_states : bool
             Store converged orbitals in the folder for states.
+        densities_for : Functional, optional
+            Also store what this functional needs for its energy at the converged densities (a
+            :class:`~deepchem_dft.runs.densities.CompressedDensity`).
         on_solution : callable, optional
             Called with each new solution, how many are done, and how many there are.
 
@@ -234,16 +135,16 @@ class Solver:
         DeepChemDFTError
             If a worker process dies, for lack of memory as a rule.
         """
-        unique = {molecule.key: molecule for molecule in molecules}
-        tasks, total = [], 0
-        for molecule in sorted(unique.values(), key=_cost, reverse=True):
-            missing = [f for f in functionals if not self._known(molecule, f, keep_states)]
+        wanted = _merged(requests)
+        kinds = ["state"] * keep_states + ["density"] * (densities_for is not None)
+        tasks = []
+        for molecule, functionals in sorted(wanted, key=lambda pair: _cost(pair[0]), reverse=True):
+            missing = [f for f in functionals if not self._known(molecule, f, kinds)]
             if missing:
-                paths = [str(p) if keep_states and (p := self.state_path(molecule, f)) else None
-                         for f in missing]  # fmt: skip
-                tasks.append((molecule, missing, paths, self._nearest_state(molecule, functionals)))
-                total += len(missing)
-        done = 0
+                paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
+                tasks.append(_Task(molecule, missing, paths, densities_for, self.tol,
+                                   self._nearest_state(molecule)))  # fmt: skip
+        done, total = 0, sum(len(task.functionals) for task in tasks)
         for solutions in self._run(tasks):
             for solution in solutions:
                 done += 1
@@ -253,34 +154,29 @@ class Solver:
                                    solution.functional, solution.status)  # fmt: skip
                 if on_solution is not None:
                     on_solution(solution, done, total)
-        return {
-            (m, f.key): found
-            for m in unique
-            for f in functionals
-            if (found := self.cache.get(m, f.key)) is not None
-        }
+        found = {(m.key, f.key): self.cache.get(m.key, f.key) for m, fs in wanted for f in fs}
+        return {key: solution for key, solution in found.items() if solution is not None}
 
-    def _known(self, molecule: Molecule, functional: Functional, need_state: bool) -> bool:
+    def _known(self, molecule: Molecule, functional: Functional, kinds: Sequence[str]) -> bool:
         found = self.cache.get(molecule.key, functional.key)
-        if found is None:
-            return False
-        path = self.state_path(molecule, functional) if need_state and found.converged else None
-        return path is None or path.is_file()
+        if found is None or not found.converged:
+            return found is not None
+        paths = [self.path(molecule, functional, kind) for kind in kinds]
+        return all(path is None or path.is_file() for path in paths)
 
-    def _nearest_state(self, molecule: Molecule, functionals: Sequence[Functional]) -> str | None:
-        for functional in functionals:
-            path = self.state_path(molecule, functional)
-            if path is not None and path.is_file():
-                return str(path)
-        return None
+    def _nearest_state(self, molecule: Molecule) -> Path | None:
+        """Return the newest stored orbitals of the molecule, whatever the functional."""
+        if self.states is None:
+            return None
+        found = list(self.states.glob(f"{molecule.key[:24]}-*.state.pt"))
+        return max(found, key=lambda path: path.stat().st_mtime) if found else None
 
-    def _run(self, tasks: Sequence[tuple]) -> Iterator[list[Solution]]:
-        if self.processes == 1 or not tasks:
-            for task in tasks:
-                yield _solve_task(*task, self.tol)
+    def _run(self, tasks: Sequence[_Task]) -> Iterator[list[Solution]]:
+        if self.processes == 1 or len(tasks) < 2:
+            yield from map(_solve_task, tasks)
             return
         pool = self._start()
-        pending: set[Future] = {pool.submit(_solve_task, *task, self.tol) for task in tasks}
+        pending: set[Future] = {pool.submit(_solve_task, task) for task in tasks}
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -324,6 +220,15 @@ def available_cpus() -> int:
         return os.cpu_count() or 1
 
 
+def _merged(requests: Sequence[tuple[Molecule, Sequence[Functional]]]) -> list[tuple[Molecule, list[Functional]]]:
+    """Join requests for the same molecule, keeping the order of functionals."""
+    wanted: dict[str, tuple[Molecule, dict[str, Functional]]] = {}
+    for molecule, functionals in requests:
+        known = wanted.setdefault(molecule.key, (molecule, {}))[1]
+        known.update({f.key: f for f in functionals})
+    return [(molecule, list(known.values())) for molecule, known in wanted.values()]
+
+
 def _cost(molecule: Molecule) -> float:
     return len(molecule.symbols) * float(molecule.nao) ** 2
 
@@ -348,57 +253,72 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _solve_task(
-    molecule: Molecule,
-    functionals: Sequence[Functional],
-    state_paths: Sequence[str | None],
-    guess_path: str | None,
-    tol: float,
-) -> list[Solution]:
+def _solve_task(task: _Task) -> list[Solution]:
     """Solve one molecule with several functionals, in a worker or in this process."""
     import torch
 
-    from ..scf import KohnSham, SCFState
+    from ..scf import KohnSham
 
-    guess = None
-    if guess_path is not None:
-        guess = SCFState.from_dict(torch.load(guess_path, weights_only=True))
+    guess = None if task.guess is None else _load_state(task.guess)
     out = []
-    for functional, path in zip(functionals, state_paths):
+    for functional, paths in zip(task.functionals, task.paths):
         start = time.perf_counter()
-        xc = functional.load()
+        problem = KohnSham(task.molecule, functional.load(), tol=task.tol)
         try:
             with torch.no_grad():
-                result = KohnSham(molecule, xc, tol=tol).run(on_unconverged="continue", guess=guess)
+                result = problem.run(on_unconverged="continue", guess=guess)
+                if not result.converged and guess is not None:
+                    result = problem.run(on_unconverged="continue")
         except FunctionalError as error:
             raise FunctionalError(
-                f"{molecule.name} with functional '{functional.label}': {error.problem}",
+                f"{task.molecule.name} with functional '{functional.label}': {error.problem}",
                 remedy=error.remedy,
             ) from None
-        converged = bool(result.converged)
-        if converged:
+        if result.converged:
             guess = result.state
-            if path is not None:
-                _save_state(path, result.state)
+            _keep(result, paths, task.densities_for)
         out.append(
             Solution(
-                molecule=molecule.key,
+                molecule=task.molecule.key,
                 functional=functional.key,
-                name=molecule.name,
-                energy=float(result.energy) if converged else math.nan,
-                converged=converged,
-                status=str(getattr(result.status, "value", result.status)),
+                name=task.molecule.name,
+                energy=float(result.energy) if result.converged else math.nan,
+                converged=bool(result.converged),
+                status=result.status.name.lower(),
                 iterations=int(result.iterations),
                 seconds=round(time.perf_counter() - start, 3),
             )
         )
-    molecule.release()
+    task.molecule.release()
     return out
 
 
-def _save_state(path: str, state: Any) -> None:
+def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional | None) -> None:
+    """Store the orbitals, and the density for another functional, of a converged result."""
     import torch
 
+    if (path := paths.get("state")) is not None:
+        _atomically(path, lambda partial: torch.save(result.state.to_dict(), partial))
+    if (path := paths.get("density")) is not None and densities_for is not None:
+        from ..scf import SCFLayer
+        from .densities import compress
+
+        target = densities_for.load()
+        frozen = result.frozen
+        if not frozen.serves(target):
+            frozen = SCFLayer(target).frozen_density(result.molecule, result.state)
+        _atomically(path, compress(frozen, target).save)
+
+
+def _atomically(path: Path, write: Callable[[str], Any]) -> None:
     partial = f"{path}.{os.getpid()}"
-    torch.save(state.to_dict(), partial)
+    write(partial)
     os.replace(partial, path)
+
+
+def _load_state(path: Path) -> Any:
+    import torch
+
+    from ..scf import SCFState
+
+    return SCFState.from_dict(torch.load(path, weights_only=True))

@@ -190,7 +190,7 @@ def test_load_asks_for_a_network_it_does_not_hold(make_model, small, float32_net
 def test_restore_refuses_other_models_and_damaged_files(make_model, small):
     model = make_model()
     model.fit(small, nb_epoch=1)
-    with pytest.raises(CheckpointError, match="xcstr='lda,pw'"):
+    with pytest.raises(CheckpointError, match="trained on top of libxc"):
         make_model("lda,vwn", model_dir=model.model_dir).restore()
     with pytest.raises(CheckpointError, match="different model"):
         make_model(hidden_size=5).restore(model_dir=model.model_dir)

@@ -263,7 +263,17 @@ def test_learning_rate_batch_size_and_scf_every_may_follow_the_epoch(make_model,
     assert torch.equal(steps[0][2], steps[1][2]) and not torch.equal(steps[1][2], steps[2][2])
 
 
-@pytest.mark.parametrize("options", [{"checkpoint_every": 0}, {"early_stopping": 0}])
+@pytest.mark.parametrize("network", [nn.Dropout(0.1), nn.BatchNorm1d(2)])
+def test_networks_that_cannot_become_self_consistent_are_refused(make_model, small, network):
+    model = make_model("lda,pw", nn.Sequential(network, nn.Linear(2, 1)))
+    with pytest.raises(InputError, match=type(network).__name__):
+        model.fit(small)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"checkpoint_every": 0}, {"validate_every": 0}, {"early_stopping": 0}, {"early_stopping": 2}],
+)
 def test_impossible_options_are_refused(make_model, small, options):
     with pytest.raises(InputError) as error:
         make_model().fit(small, **options)

@@ -1,0 +1,114 @@
+"""From a configuration to an XCModel, and from a run directory back to its functional."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from .rundir import RunDirectory
+from .schema import RunConfig
+
+if TYPE_CHECKING:
+    from ..models import XCModel
+    from ..xc.base import XCFunctional
+
+#: Folder of the trained model inside a run directory.
+MODEL_DIR = "model"
+
+
+def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:
+    """Return the untrained model a configuration describes.
+
+    Parameters
+    ----------
+    config : RunConfig
+    model_dir : path, optional
+        Where the model keeps its checkpoints.
+
+    Raises
+    ------
+    InputError, FunctionalError
+        For a functional or network that cannot be.
+    """
+    from deepchem.models.optimizers import Adam, AdamW
+
+    from ..models import XCModel
+
+    functional, training = config.functional, config.training
+    network = functional.network.model_dump(exclude={"spin_symmetric"})
+    rate, decay = training.learning_rate, training.weight_decay
+    optimizer = AdamW(learning_rate=rate, weight_decay=decay) if decay else Adam(learning_rate=rate)
+    try:
+        return XCModel(
+            functional.xc,
+            network,
+            family=network["family"],
+            spin_symmetric=functional.network.spin_symmetric,
+            aweight0=functional.aweight0,
+            bweight0=functional.bweight0,
+            train_a=functional.train_a,
+            train_b=functional.train_b,
+            exchange=functional.exchange,
+            train_exchange=functional.train_exchange,
+            loss=training.loss,
+            loss_unit=training.loss_unit,
+            huber_delta=training.huber_delta,
+            type_weights=dict(training.type_weights),
+            tol=training.scf_tol,
+            grid_level=config.data.grid_level,
+            scf_every=training.scf_every,
+            max_grad_norm=training.gradient_clip,
+            batch_size=training.batch_size,
+            optimizer=optimizer,
+            seed=training.seed,
+            on_unconverged="nan",
+            model_dir=None if model_dir is None else str(model_dir),
+        )
+    except InputError as error:
+        raise error.located(field="functional") from None
+
+
+def load_model(run: str | Path) -> XCModel:
+    """Return the trained model of a finished run.
+
+    Raises
+    ------
+    InputError
+        If the folder is no run directory, or nothing was trained in it yet.
+    """
+    directory = RunDirectory(run)
+    directory.load_config()
+    folder = directory / MODEL_DIR
+    if not folder.is_dir():
+        raise InputError(
+            "the training of this run has not finished",
+            file=str(run),
+            remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'",
+        )
+    from ..models import XCModel
+
+    return XCModel.load(str(folder))
+
+
+def load_functional(run: str | Path) -> XCFunctional:
+    """Return the trained functional of a finished run, in evaluation mode."""
+    return load_model(run).functional.eval()
+
+
+class WeightedMAE:
+    """Validation score: mean absolute error in kcal/mol, entries weighted as in the data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, w = np.zeros((2, 1)), np.array([[1.0], [3.0]])
+    >>> round(WeightedMAE().compute_metric(y, np.array([[0.0], [0.001]]), w), 4)
+    0.4706
+    """
+
+    def compute_metric(self, y_true: Any, y_pred: Any, w: Any) -> float:
+        """Return the score of arrays of shape (N, 1), Hartree."""
+        from ..units import HARTREE_TO_KCAL
+
+        return float((abs(y_pred - y_true) * w).sum() / w.sum()) * HARTREE_TO_KCAL

@@ -1,0 +1,116 @@
+"""Functionals that travel between processes, and the solutions that are kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Functional:
+    """A functional that can be sent to another process.
+
+    Attributes
+    ----------
+    label : str
+        Name of its row in tables.
+    key : str
+        Identity: two functionals with one key have equal energies.
+    payload : str or bytes
+        A name libxc knows, or a pickled module.
+    """
+
+    label: str
+    key: str
+    payload: str | bytes = field(repr=False)
+
+    @classmethod
+    def named(cls, name: str) -> Functional:
+        """Return a conventional functional; raises ``FunctionalError`` for unknown names."""
+        from ..xc import get_xc
+
+        get_xc(name)
+        return cls(name, name, name)
+
+    @classmethod
+    def trained(cls, module: Any, label: str = "trained") -> Functional:
+        """Return a functional with the module's present parameters."""
+        import torch
+
+        digest = hashlib.sha256(repr(module).encode())
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        buffer = io.BytesIO()
+        # torch.save, not pickle: sharing tensors by file descriptor would run out of them.
+        torch.save(module.cpu(), buffer)
+        return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue())
+
+    def load(self) -> Any:
+        """Return the name or the module, for ``KohnSham``."""
+        if isinstance(self.payload, str):
+            return self.payload
+        import torch
+
+        return torch.load(io.BytesIO(self.payload), weights_only=False)
+
+
+@dataclass
+class Solution:
+    """Outcome of one self-consistent field calculation.
+
+    ``energy`` is in Hartree and NaN unless ``converged``; ``seconds`` include making integrals
+    for the first functional of a molecule.
+    """
+
+    molecule: str
+    functional: str
+    name: str
+    energy: float
+    converged: bool
+    status: str
+    iterations: int
+    seconds: float
+
+
+class EnergyCache:
+    """Solutions on disk, one JSON object per line, so that a killed run loses nothing.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None keeps solutions in memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._known: dict[tuple[str, str], Solution] = {}
+        if path is not None and path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                # A kill can cut the last line short; what it said is computed again.
+                with contextlib.suppress(ValueError, TypeError):
+                    raw = json.loads(line)
+                    raw["energy"] = math.nan if raw["energy"] is None else raw["energy"]
+                    self._remember(Solution(**raw))
+
+    def _remember(self, solution: Solution) -> None:
+        self._known[solution.molecule, solution.functional] = solution
+
+    def get(self, molecule: str, functional: str) -> Solution | None:
+        """Look up a solution by molecule key and functional key."""
+        return self._known.get((molecule, functional))
+
+    def add(self, solution: Solution) -> None:
+        """Remember a solution and append it to the file."""
+        self._remember(solution)
+        if self.path is None:
+            return
+        raw = asdict(solution)
+        raw["energy"] = solution.energy if solution.converged else None
+        with open(self.path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(raw) + "\n")

@@ -1,0 +1,339 @@
+"""A training run from configuration to trained model: stages, history, resuming after a kill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import InputError
+from ..models import checkpoint as files
+from .densities import CompressedDensity
+from .entries import EntrySet, make_dataset, unique_systems
+from .frozen import FrozenEntries, FrozenTrainer
+from .functional import MODEL_DIR, WeightedMAE, build_model
+from .reporter import LOGGER, Reporter
+from .rundir import RunDirectory
+from .schema import RunConfig, StageConfig
+from .solutions import Functional, Solution
+from .solve import Solver
+
+if TYPE_CHECKING:
+    from ..data import DFTEntry, DFTSystem
+    from ..models import EpochReport, XCModel
+    from ..molecule import Molecule
+
+#: Seconds between checkpoints of a frozen stage, whose epochs take milliseconds.
+CHECKPOINT_SECONDS = 10.0
+_PROGRESS = "run.pt"
+
+
+class Training:
+    """Trains the functional of a run directory, stage by stage.
+
+    Everything that decides the next number is on disk after each epoch (each ten seconds in frozen
+    stages), so that a killed run goes on as if it had never stopped.
+
+    Parameters
+    ----------
+    config : RunConfig
+    directory : RunDirectory
+        Started.
+    sets : list of EntrySet
+    solver : Solver
+        With the run directory's cache and folder of states.
+    reporter : Reporter
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        directory: RunDirectory,
+        sets: Sequence[EntrySet],
+        solver: Solver,
+        reporter: Reporter,
+    ) -> None:
+        self.config, self.directory, self.solver = config, directory, solver
+        self.reporter = reporter
+        self.train = [e for s in sets if s.role == "train" for e in s.entries]
+        self.valid = [e for s in sets if s.role == "valid" for e in s.entries]
+        self.stages = config.training.resolved_stages()
+        self.model = build_model(config, directory.path / MODEL_DIR)
+        self.history: list[dict[str, Any]] = []
+        self._molecules: dict[Any, Molecule] = {}
+
+    def run(self) -> XCModel:
+        """Train all stages (those that are left) and save the model.
+
+        Raises
+        ------
+        InputError
+            If the entries cannot be trained on in the stages' modes.
+        """
+        self._check()
+        torch.set_num_threads(self.config.training.threads)
+        progress = self._load_progress()
+        self.reporter.phase("training", sum(stage.epochs for stage in self.stages))
+        for row in self.history:
+            self.reporter.epoch(row)
+        index = progress["stage"]
+        while index < len(self.stages):
+            group = self._group(index)
+            if self.stages[index].mode == "frozen":
+                self._run_frozen(index, progress.get("trainer"))
+            else:
+                self._run_scf(index, group)
+            index += len(group)
+            progress = {"stage": index}
+            self._save_progress(index)
+        # The saved model is final: it must not carry half-way optimiser states of other stages.
+        self.model.save_checkpoint(1)
+        self.directory.set_status(state="trained", epochs=len(self.history))
+        return self.model
+
+    def _check(self) -> None:
+        if any(stage.mode == "frozen" for stage in self.stages):
+            bad = next((e for e in self.train + self.valid if not e.is_energy), None)
+            if bad is not None:
+                raise InputError(
+                    f"a frozen stage cannot train on an entry of type {bad.entry_type}: its "
+                    "density does not change",
+                    entry=bad.name,
+                    field="training.stages",
+                    remedy="use mode: scf, or energies only",
+                )
+
+    def _group(self, index: int) -> list[StageConfig]:
+        """Return the stages done together: neighbouring scf stages are one fit."""
+        if self.stages[index].mode == "frozen":
+            return [self.stages[index]]
+        stop = index
+        while stop < len(self.stages) and self.stages[stop].mode == "scf":
+            stop += 1
+        return self.stages[index:stop]
+
+    # -- progress on disk ----------------------------------------------------------------------
+
+    def _load_progress(self) -> dict[str, Any]:
+        path = self.directory.checkpoints / _PROGRESS
+        if not path.is_file():
+            return {"stage": 0}
+        progress = files.read(path)
+        self.model.functional.load_state_dict(progress["functional"])
+        self.history = progress["history"]
+        return progress
+
+    def _save_progress(self, stage: int, trainer: FrozenTrainer | None = None) -> None:
+        content: dict[str, Any] = {
+            "stage": stage,
+            "functional": self.model.functional.state_dict(),
+            "history": self.history,
+        }
+        if trainer is not None:
+            content["trainer"] = trainer.state_dict()
+        files.write(self.directory.checkpoints / _PROGRESS, content)
+        self.directory.write_history(self.history)
+
+    def _add_row(self, stage: int, row: dict[str, Any], first: int) -> dict[str, Any]:
+        row = {**row, "stage": stage + 1, "epoch": first + row["epoch"]}
+        self.history.append(row)
+        self.reporter.epoch(row)
+        return row
+
+    # -- systems -------------------------------------------------------------------------------
+
+    def molecule(self, system: DFTSystem) -> Molecule:
+        """Return the molecule of a system, the same object each time."""
+        if system.key not in self._molecules:
+            level = self.config.data.grid_level
+            self._molecules[system.key] = system.to_molecule(grid_level=level)
+        return self._molecules[system.key]
+
+    def _start_functional(self, stage: int) -> Functional:
+        """Return whose densities a stage starts from: the conventional one's at the beginning."""
+        xc = self.config.functional.xc.strip()
+        if stage == 0:
+            return Functional.named("lda" if xc.lower() in ("", "none") else xc)
+        return Functional.trained(self.model.functional)
+
+    def _solve(self, functional: Functional, densities: bool) -> dict[Any, Solution]:
+        """Solve all training and validation systems; return solutions by system key."""
+        systems = unique_systems(self.train + self.valid)
+        found = self.solver.solve(
+            [(self.molecule(system), [functional]) for system in systems],
+            keep_states=True,
+            densities_for=Functional.trained(self.model.functional) if densities else None,
+            on_solution=self.reporter.solution,
+        )
+        return {s.key: found[self.molecule(s).key, functional.key] for s in systems}
+
+    def _usable(self, entries: Sequence[DFTEntry], solved: dict[Any, Solution]) -> list[DFTEntry]:
+        """Drop entries with a system that did not converge, and say so."""
+        good = []
+        for entry in entries:
+            bad = [s.name for s in entry.get_systems() if not solved[s.key].converged]
+            if bad:
+                self.reporter.note(f"left out, not converged: {entry.name} ({', '.join(bad)})")
+            else:
+                good.append(entry)
+        return good
+
+    # -- frozen stages --------------------------------------------------------------------------
+
+    def _run_frozen(self, index: int, state: dict[str, Any] | None) -> None:
+        started = time.perf_counter()
+        functional = self._stage_functional(index, state is not None)
+        solved = self._solve(functional, densities=True)
+        self._report_scf_errors(index, solved)
+        densities = {}
+        for system in unique_systems(self.train + self.valid):
+            path = self.solver.path(self.molecule(system), functional, "density")
+            if solved[system.key].converged and path is not None:
+                densities[system.key] = CompressedDensity.load(path)
+        train, valid = self._usable(self.train, solved), self._usable(self.valid, solved)
+        if not train:
+            raise InputError("no training entry converged", field="data.train")
+        stage = self.stages[index]
+        trainer = FrozenTrainer(
+            self.model.functional,
+            FrozenEntries.make(train, densities),
+            FrozenEntries.make(valid, densities) if valid else None,
+            self.model.entry_loss,
+            stage,
+            self.config.training,
+        )
+        lost = len(self.train) - len(train)
+        if state is not None:
+            trainer.load_state_dict(state)
+        first = len(self.history) - trainer.epoch
+        clock = {"saved": time.perf_counter(), "solving": clock_since(started)}
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            extra = {"unconverged": lost, "scf_solutions": 0}
+            if row["epoch"] == 1:
+                extra["scf_solutions"] = len(solved)
+                row["seconds"] += clock["solving"]
+            self._add_row(index, {**row, **extra}, first)
+            if clock_since(clock["saved"]) > CHECKPOINT_SECONDS:
+                self._save_progress(index, trainer)
+                clock["saved"] = time.perf_counter()
+
+        trainer.fit(on_epoch)
+        LOGGER.info("stage %d: best epoch %s", index + 1,
+                    None if trainer.best is None else first + trainer.best["epoch"])  # fmt: skip
+
+    def _stage_functional(self, index: int, resumed: bool) -> Functional:
+        """Return the functional whose densities the stage uses, also after a resume within it."""
+        note = self.directory.checkpoints / f"stage{index + 1}-start.pt"
+        if not resumed:
+            files.write(note, {"functional": self.model.functional.state_dict()})
+            return self._start_functional(index)
+        now = {k: v.clone() for k, v in self.model.functional.state_dict().items()}
+        self.model.functional.load_state_dict(files.read(note)["functional"])
+        functional = self._start_functional(index)
+        self.model.functional.load_state_dict(now)
+        return functional
+
+    def _report_scf_errors(self, index: int, solved: dict[Any, Solution]) -> None:
+        """Say how good the present functional is self-consistently."""
+        from ..units import HARTREE_TO_KCAL
+
+        for role, entries in (("train", self.train), ("valid", self.valid)):
+            errors = []
+            for entry in entries:
+                energies = [solved[s.key].energy for s in entry.get_systems()]
+                value = sum(c * e for c, e in zip(entry.coefficients, energies))
+                errors.append(abs(value - entry.label) * HARTREE_TO_KCAL)
+            known = [e for e in errors if e == e]
+            if known:
+                self.reporter.note(
+                    f"stage {index + 1} begins: self-consistent {role} MAE "
+                    f"{sum(known) / len(known):.3f} kcal/mol ({len(known)} of {len(errors)})"
+                )
+
+    # -- self-consistent stages -----------------------------------------------------------------
+
+    def _run_scf(self, index: int, group: Sequence[StageConfig]) -> None:
+        training, model = self.config.training, self.model
+        folder = self.directory.checkpoints / f"stage{index + 1}"
+        restore = bool(files.existing(folder))
+        model.model_dir = str(folder)
+        if not restore:
+            self._save_progress(index)
+            self._warm_start(index)
+        first, before = len(self.history), list(self.history)
+        by_epoch = [(number, stage, epoch) for number, stage in enumerate(group)
+                    for epoch in range(1, stage.epochs + 1)]  # fmt: skip
+
+        def before_epoch(model: XCModel, epoch: int) -> None:
+            _, stage, within = by_epoch[epoch - 1]
+            model.set_learning_rate(stage.rate(within))
+            model.batch_size, model.scf_every = stage.batch_size, stage.scf_every
+
+        def after_epoch(report: EpochReport) -> None:
+            self._add_row(index, _row(report, by_epoch), first)
+            self.directory.write_history(self.history)
+
+        if restore:
+            # Epochs of this group that are done already live in the model's own checkpoint.
+            model.restore(files.newest(folder))
+            self.history = before
+            for report in model.history:
+                self._add_row(index, _row(report, by_epoch), first)
+        weighted = all(e.is_energy for e in self.valid)
+        model.fit(
+            make_dataset(self.train),
+            nb_epoch=len(by_epoch),
+            restore=restore,
+            valid_dataset=make_dataset(self.valid) if self.valid else None,
+            metric=WeightedMAE() if weighted else None,
+            validate_every=training.validate_every,
+            early_stopping=training.early_stopping,
+            restore_best=training.select_best,
+            checkpoint_every=self.config.output.checkpoint_every,
+            max_checkpoints_to_keep=2,
+            before_epoch=before_epoch,
+            epoch_callback=after_epoch,
+        )
+        model.model_dir = str(self.directory.path / MODEL_DIR)
+
+    def _warm_start(self, index: int) -> None:
+        """Solve all systems in parallel and hand the orbitals to the model."""
+        functional = self._start_functional(index)
+        self._solve(functional, densities=False)
+        for store, entries in ((self.model.model.states, self.train),
+                               (self.model.valid_states, self.valid)):  # fmt: skip
+            store.clear()
+            for system in unique_systems(entries):
+                state = self.solver.load_state(self.molecule(system), functional)
+                if state is not None:
+                    # scf_every counts from here: these orbitals are as old as the run.
+                    store.put(str(system.key), state, self.model._global_step)
+
+
+def clock_since(start: float) -> float:
+    """Return the seconds since ``start``."""
+    return time.perf_counter() - start
+
+
+def _row(report: EpochReport, by_epoch: Sequence[tuple[int, StageConfig, int]]) -> dict[str, Any]:
+    _, stage, within = by_epoch[report.epoch - 1]
+    return {
+        "epoch": report.epoch,
+        "learning_rate": stage.rate(within),
+        "loss": report.loss,
+        "train_mae_kcal": report.mae_kcal,
+        "valid_mae_kcal": report.valid_mae_kcal,
+        "valid_score": report.score,
+        "unconverged": report.unconverged + report.valid_unconverged,
+        "scf_solutions": report.scf_solutions,
+        "seconds": report.seconds,
+    }
+
+
+def model_folder(directory: RunDirectory) -> Path:
+    """Return where the trained model of a run is."""
+    return directory / MODEL_DIR
