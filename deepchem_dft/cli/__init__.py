@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -49,6 +50,7 @@ app.command("install-dqc")(dqc.install_dqc)
 
 def main() -> None:
     """Run the command line; known errors become one line on stderr and exit status 1."""
+    _show_own_warnings()
     debug = os.environ.get("DEEPCHEM_DFT_DEBUG", "") not in ("", "0")
     try:
         app()
@@ -68,6 +70,17 @@ def main() -> None:
             "This is a fault of the program, not of your input. Set DEEPCHEM_DFT_DEBUG=1 to see "
             "where it happened, and please report it."
         )
+
+
+def _show_own_warnings() -> None:
+    """Print this package's warnings as plain lines, and nobody else's."""
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", category=UserWarning, module=r"deepchem_dft(\.|$)")
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show  # type: ignore[assignment]
 
 
 def _complain(message: str) -> None:

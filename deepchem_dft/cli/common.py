@@ -60,8 +60,13 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
         return
     out = console(stderr=True)
     if out.is_terminal:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
 
         with Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -113,3 +118,26 @@ def read_geometry(text: str, unit: str | None) -> tuple[str, str]:
     if len(atoms) < count or not all(atoms):
         raise InputError(f"the file announces {count} atoms but holds {len(atoms)}", file=text)
     return "; ".join(atoms), unit or "angstrom"
+
+
+def functional_from_run(run: Path) -> Any:
+    """Return the functional trained in a run directory."""
+    load_deepchem()
+    from ..runs import load_functional
+
+    return load_functional(run)
+
+
+def dataset_ref(text: str, **filters: Any) -> Any:
+    """Return a checked reference to a data set: a name, or a file if it looks like one."""
+    from ..runs.entries import dataset_path
+    from ..runs.schema import DatasetRef
+
+    kept = {key: value for key, value in filters.items() if value not in (None, [])}
+    if text.endswith((".yaml", ".yml")) or "/" in text:
+        if not Path(text).is_file():
+            raise InputError("the file does not exist", file=text, remedy="check the path")
+        return DatasetRef(file=text, **kept)
+    name, _, split = text.partition(":")
+    dataset_path(name)  # an unknown name is reported with the closest known one
+    return DatasetRef(dataset=name, **({"split": split} if split else {}), **kept)

@@ -1,5 +1,6 @@
 """``deepchem-dft scf``: one molecule, one functional, printed with units."""
 
+# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -71,7 +72,7 @@ def _print(out: Any, molecule: Any, functional: str, result: Any, forces: bool) 
         "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
         "status": f"{status} after {result.iterations} iterations "
         f"(orbital gradient {float(result.commutator):.1e} Ha)",
-        "energy": f"{float(result.energy):.8f} Ha",
+        "energy": f"{float(result.energy.detach()):.8f} Ha",
     }
     gap = _gap(result)
     if gap is not None:

@@ -12,6 +12,11 @@ from typing import Any
 
 from deepchem_dft.errors import InputError
 
+#: Names of the same thing in the three schemas, for users who mix them up.
+_SYNONYMS = {
+    "true_val": "value", "value": "true_val", "e_type": "type", "type": "e_type",
+    "moldesc": "geometry", "geometry": "moldesc", "ref": "source", "source": "ref",
+}
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -98,6 +103,8 @@ class Fields:
         for key in mapping:
             if key not in known:
                 near = suggest(key, known)
+                if isinstance(key, str) and _SYNONYMS.get(key) in known:
+                    near = f"did you mean '{_SYNONYMS[key]}'?"
                 text = str(key)[:60] if isinstance(key, str) else show(key)
                 raise InputError(f"unknown key {text!r} in {what}", field=text,
                                  remedy=near or f"known keys are {', '.join(known)}")

@@ -147,15 +147,24 @@ def collect(
                 names[raw.name] = raw.number
             entries.append(build(raw))
         except InputError as error:
-            # A named system with a problem is reported once, at the first entry that uses it.
-            known = any((p.problem, p.field) == (error.problem, error.field)
-                        and (error.field or "").startswith("systems.") for p in problems)
-            if not known:
-                problems.append(error)
+            problems.append(error)
     if document.header is not None:
         problems += [_placed(p, document.file) for p in document.header.unused_problems()]
+    problems = _without_repeats(problems)
     _number_generated_names(entries, set(names))
     return entries, problems
+
+
+def _without_repeats(problems: list[InputError]) -> list[InputError]:
+    """Report what is wrong with a named system (or with all of them) once, where it is used."""
+    out, seen = [], set()
+    for problem in problems:
+        if (problem.field or "").startswith("systems."):
+            if (problem.problem, problem.remedy) in seen:
+                continue
+            seen.add((problem.problem, problem.remedy))
+        out.append(problem)
+    return out
 
 
 def _number_generated_names(entries: Iterable[DFTEntry], given: set[str]) -> None:

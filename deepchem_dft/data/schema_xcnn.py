@@ -71,7 +71,11 @@ def _linear(node: ast.expr, n: int) -> tuple[float, dict[int, float]]:
     """Return (constant, factor of each energy) of an expression that is linear in energies."""
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) \
             and not isinstance(node.value, bool):
-        return float(node.value), {}
+        value = float(node.value)
+        if not math.isfinite(value):
+            raise InputError("a number in the command is not finite", field="cmd",
+                             remedy=_CMD_REMEDY)
+        return value, {}
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.UAdd, ast.USub)):
         return _scaled(_linear(node.operand, n), -1.0 if isinstance(node.op, ast.USub) else 1.0)
     if isinstance(node, ast.BinOp):

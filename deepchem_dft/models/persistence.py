@@ -14,8 +14,8 @@ from ..errors import CheckpointError, FunctionalError
 from ..xc.base import XCFunctional
 from ..xc.networks import XCNetwork
 from . import checkpoint as files
-from .dftxc import StateStore
 from .progress import Progress, first_not_finite
+from .states import StateStore
 
 LOGGER = logging.getLogger("deepchem_dft.models")
 

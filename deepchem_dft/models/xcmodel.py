@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..xc.base import XCFunctional
 from . import checkpoint as files
-from .dftxc import DFTXC, StateStore
+from .dftxc import DFTXC
 from .functional import conventional_parts, make_functional
 from .losses import EntryLoss
 from .persistence import Persistent, describe
 from .prediction import Predicting
 from .progress import EpochReport, Progress
 from .samples import read_samples
+from .states import StateStore
 from .training import FitOptions, Trainer
 
 _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",

@@ -265,10 +265,8 @@ def overlap_markdown(sets: Sequence[EntrySet]) -> str:
         for role, entries in by_role.items()
         if entries
     ]
-    lines += [
-        _shared(by_role, a, b) for a, b in (("train", "valid"), ("train", "test"), ("valid", "test"))
-        if by_role[a] and by_role[b]
-    ]  # fmt: skip
+    pairs = (("train", "valid"), ("train", "test"), ("valid", "test"))
+    lines += [_shared(by_role, a, b) for a, b in pairs if by_role[a] and by_role[b]]
     seen = _species([*by_role["train"], *by_role["valid"]])
     test_only = _species(by_role["test"]) - seen
     if by_role["test"]:

@@ -144,10 +144,10 @@ class FrozenTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         size = self.stage.batch_size or len(self.train)
-        order = epoch_order(len(self.train), self.training.seed, self.epoch)
-        loss = error = 0.0
         whole = size >= len(self.train)  # then the order is of no consequence
-        for rows in batches(len(self.train), size, None if whole else order):
+        order = epoch_order(len(self.train), self.training.seed, self.epoch, deterministic=whole)
+        loss = error = 0.0
+        for rows in batches(order, size):
             part = self.train.take(rows.tolist())
             value, prediction = self._step(part)
             loss += value * len(part)

@@ -220,7 +220,9 @@ def available_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def _merged(requests: Sequence[tuple[Molecule, Sequence[Functional]]]) -> list[tuple[Molecule, list[Functional]]]:
+def _merged(
+    requests: Sequence[tuple[Molecule, Sequence[Functional]]],
+) -> list[tuple[Molecule, list[Functional]]]:
     """Join requests for the same molecule, keeping the order of functionals."""
     wanted: dict[str, tuple[Molecule, dict[str, Functional]]] = {}
     for molecule, functionals in requests:
@@ -282,7 +284,7 @@ def _solve_task(task: _Task) -> list[Solution]:
                 molecule=task.molecule.key,
                 functional=functional.key,
                 name=task.molecule.name,
-                energy=float(result.energy) if result.converged else math.nan,
+                energy=float(result.energy.detach()) if result.converged else math.nan,
                 converged=bool(result.converged),
                 status=result.status.name.lower(),
                 iterations=int(result.iterations),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Iterable, Sequence
 
 from ..units import HARTREE_TO_KCAL
 
@@ -215,7 +215,8 @@ def overview_markdown(summaries: Sequence[Summary], role: str = "test") -> str:
         for name, kind in columns:
             cell = cells.get((functional, name, kind))
             text = "-" if cell is None else _number(cell.mae, cell.unit)
-            row.append(text + (f" ({cell.unconverged} unconv.)" if cell and cell.unconverged else ""))
+            lost = cell.unconverged if cell else 0
+            row.append(text + (f" ({lost} unconverged)" if lost else ""))
         body.append(row)
     return markdown_table(header, body)
 
@@ -229,3 +230,16 @@ TYPE_TITLES = {
     "dm": "density-matrix deviations",
     "dens": "density deviations",
 }
+
+
+def entries_markdown(records: Sequence[EntryRecord]) -> str:
+    """Return one Markdown table of values and errors, entry by entry."""
+    rows = []
+    for r in records:
+        scale = HARTREE_TO_KCAL if r.is_energy else 1.0
+        unit = "kcal/mol" if r.is_energy else DEVIATION_UNITS[r.type]
+        numbers = [_number(v, unit) for v in (r.reference * scale, r.value * scale, r.error)]
+        rows.append([r.entry, r.functional, r.type, *numbers, unit, "; ".join(r.unconverged)])
+    header = ["entry", "functional", "type", "reference", "calculated", "error", "unit",
+              "unconverged"]  # fmt: skip
+    return markdown_table(header, rows)

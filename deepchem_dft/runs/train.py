@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import InputError
 from ..models import checkpoint as files
+from ..models.progress import Progress
 from .densities import CompressedDensity
 from .entries import EntrySet, make_dataset, unique_systems
 from .frozen import FrozenEntries, FrozenTrainer
@@ -61,7 +61,7 @@ class Training:
         self.train = [e for s in sets if s.role == "train" for e in s.entries]
         self.valid = [e for s in sets if s.role == "valid" for e in s.entries]
         self.stages = config.training.resolved_stages()
-        self.model = build_model(config, directory.path / MODEL_DIR)
+        self.model = build_model(config)
         self.history: list[dict[str, Any]] = []
         self._molecules: dict[Any, Molecule] = {}
 
@@ -89,8 +89,7 @@ class Training:
             index += len(group)
             progress = {"stage": index}
             self._save_progress(index)
-        # The saved model is final: it must not carry half-way optimiser states of other stages.
-        self.model.save_checkpoint(1)
+        self.model.save_checkpoint(1, model_dir=str(self.directory / MODEL_DIR))
         self.directory.set_status(state="trained", epochs=len(self.history))
         return self.model
 
@@ -209,17 +208,18 @@ class Training:
         if state is not None:
             trainer.load_state_dict(state)
         first = len(self.history) - trainer.epoch
-        clock = {"saved": time.perf_counter(), "solving": clock_since(started)}
+        solving = time.perf_counter() - started
+        saved = time.perf_counter()
 
         def on_epoch(row: dict[str, Any]) -> None:
-            extra = {"unconverged": lost, "scf_solutions": 0}
-            if row["epoch"] == 1:
-                extra["scf_solutions"] = len(solved)
-                row["seconds"] += clock["solving"]
+            nonlocal saved
+            begins = row["epoch"] == 1
+            row["seconds"] += solving if begins else 0.0
+            extra = {"unconverged": lost, "scf_solutions": len(solved) if begins else 0}
             self._add_row(index, {**row, **extra}, first)
-            if clock_since(clock["saved"]) > CHECKPOINT_SECONDS:
+            if time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 self._save_progress(index, trainer)
-                clock["saved"] = time.perf_counter()
+                saved = time.perf_counter()
 
         trainer.fit(on_epoch)
         LOGGER.info("stage %d: best epoch %s", index + 1,
@@ -257,15 +257,13 @@ class Training:
     # -- self-consistent stages -----------------------------------------------------------------
 
     def _run_scf(self, index: int, group: Sequence[StageConfig]) -> None:
-        training, model = self.config.training, self.model
+        training = self.config.training
         folder = self.directory.checkpoints / f"stage{index + 1}"
-        restore = bool(files.existing(folder))
-        model.model_dir = str(folder)
-        if not restore:
-            self._save_progress(index)
-            self._warm_start(index)
-        first, before = len(self.history), list(self.history)
-        by_epoch = [(number, stage, epoch) for number, stage in enumerate(group)
+        model = build_model(self.config, folder)  # its optimiser and counters start afresh
+        model.functional.load_state_dict(self.model.functional.state_dict())
+        self.model = model
+        first, restore = len(self.history), bool(files.existing(folder))
+        by_epoch = [(number, stage, epoch) for number, stage in enumerate(group, start=index)
                     for epoch in range(1, stage.epochs + 1)]  # fmt: skip
 
         def before_epoch(model: XCModel, epoch: int) -> None:
@@ -274,15 +272,16 @@ class Training:
             model.batch_size, model.scf_every = stage.batch_size, stage.scf_every
 
         def after_epoch(report: EpochReport) -> None:
-            self._add_row(index, _row(report, by_epoch), first)
+            self._add_row(by_epoch[report.epoch - 1][0], _row(report, by_epoch), first)
             self.directory.write_history(self.history)
 
-        if restore:
-            # Epochs of this group that are done already live in the model's own checkpoint.
-            model.restore(files.newest(folder))
-            self.history = before
-            for report in model.history:
-                self._add_row(index, _row(report, by_epoch), first)
+        if restore:  # epochs done before the kill
+            content = files.read(files.newest(folder))
+            for report in Progress.from_dict(content["progress"]).history:
+                self._add_row(by_epoch[report.epoch - 1][0], _row(report, by_epoch), first)
+        else:
+            self._save_progress(index)
+            self._warm_start(index)
         weighted = all(e.is_energy for e in self.valid)
         model.fit(
             make_dataset(self.train),
@@ -298,7 +297,6 @@ class Training:
             before_epoch=before_epoch,
             epoch_callback=after_epoch,
         )
-        model.model_dir = str(self.directory.path / MODEL_DIR)
 
     def _warm_start(self, index: int) -> None:
         """Solve all systems in parallel and hand the orbitals to the model."""
@@ -310,13 +308,8 @@ class Training:
             for system in unique_systems(entries):
                 state = self.solver.load_state(self.molecule(system), functional)
                 if state is not None:
-                    # scf_every counts from here: these orbitals are as old as the run.
-                    store.put(str(system.key), state, self.model._global_step)
-
-
-def clock_since(start: float) -> float:
-    """Return the seconds since ``start``."""
-    return time.perf_counter() - start
+                    # Step 0, where this model begins: scf_every counts from here.
+                    store.put(str(system.key), state, 0)
 
 
 def _row(report: EpochReport, by_epoch: Sequence[tuple[int, StageConfig, int]]) -> dict[str, Any]:
@@ -332,8 +325,3 @@ def _row(report: EpochReport, by_epoch: Sequence[tuple[int, StageConfig, int]]) 
         "scf_solutions": report.scf_solutions,
         "seconds": report.seconds,
     }
-
-
-def model_folder(directory: RunDirectory) -> Path:
-    """Return where the trained model of a run is."""
-    return directory / MODEL_DIR

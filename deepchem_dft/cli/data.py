@@ -1,0 +1,118 @@
+"""``deepchem-dft data``: check files, make reference densities, list what is there."""
+
+# ruff: noqa: B008 (typer declares options as calls in defaults)
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from .common import console, load_deepchem, quiet_imports
+
+app = typer.Typer(
+    help="Check data files, make reference densities, list the data sets of the package.",
+    no_args_is_help=True,
+)
+
+
+@app.command("check")
+def check(
+    files: list[str] = typer.Argument(..., help="YAML files, folders or patterns."),
+) -> None:
+    """Check data files in any of the three schemas and name every problem.
+
+    Exit status 1 if there is one. Nothing is computed.
+
+    Examples:
+
+    - `deepchem-dft data check my.yaml`
+
+    - `deepchem-dft data check "datasets/*.yaml"`
+    """
+    with quiet_imports():
+        from ..data.reader import advice, find_files, read_yaml
+        from ..data.reader import check as find_problems
+    import warnings
+
+    out, error = console(), console(stderr=True)
+    problems = find_problems(files)
+    for problem in problems:
+        error.print(f"error: {problem}", markup=False)
+    if problems:
+        number = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+        error.print(f"{number} found", markup=False)
+        raise typer.Exit(1)
+    for file in find_files(files):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            entries = read_yaml(file)
+        kinds = {kind: sum(e.entry_type == kind for e in entries)
+                 for kind in dict.fromkeys(e.entry_type for e in entries)}  # fmt: skip
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        systems = len({s.key for e in entries for s in e.get_systems()})
+        out.print(f"{file}: {counts}; {systems} different systems; no problems", markup=False)
+        for text in advice(entries):
+            error.print(f"warning: {file}: {text}", markup=False)
+
+
+@app.command("densities")
+def densities(
+    file: str = typer.Argument(..., help="YAML file of entries."),
+    out: Path = typer.Option(Path("densities"), "--out", help="Folder to write into."),
+    kind: str | None = typer.Option(
+        None,
+        "--kind",
+        help="dens or dm: one for every system. Default: what entries with 'value: ccsd' ask for.",
+    ),
+    grid_level: int = typer.Option(
+        3, "--grid-level", min=0, max=9, help="PySCF's quadrature level (for dens)."
+    ),
+) -> None:
+    """Make reference densities at CCSD level with PySCF.
+
+    Writes NAME.npz (points in Bohr, weights in Bohr^3, density in electrons/Bohr^3) or NAME.npy
+    (density matrix) per system, and densities.yaml with entries that use them.
+
+    Examples:
+
+    - `deepchem-dft data densities my.yaml --out densities`
+
+    - `deepchem-dft data densities my.yaml --kind dm --out matrices`
+    """
+    with quiet_imports():
+        from ..data.densities import make_densities
+    error = console(stderr=True)
+
+    def show(done: int, total: int, name: str) -> None:
+        error.print(f"{done}/{total} {name}", markup=False)
+
+    for path in make_densities(file, out, kind, grid_level=grid_level, progress=show):
+        console().print(f"written: {path}", markup=False)
+
+
+@app.command("list")
+def list_() -> None:
+    """List the data sets of the package.
+
+    Examples:
+
+    - `deepchem-dft data list`
+    """
+    load_deepchem()
+    import warnings
+
+    from ..data import read_yaml
+    from ..runs.entries import dataset_names, dataset_path
+    from ..runs.tables import markdown_table
+
+    rows = []
+    for name in dataset_names():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            entries = read_yaml(str(dataset_path(name)))
+        types = ", ".join(dict.fromkeys(e.entry_type for e in entries))
+        splits = {s: sum(e.split == s for e in entries) for s in ("train", "valid", "test")}
+        split_text = " / ".join(str(n) for n in splits.values()) if any(splits.values()) else "-"
+        rows.append([name, str(len(entries)), types, split_text])
+    header = ["data set", "entries", "types", "train / valid / test"]
+    console().print(markdown_table(header, rows), markup=False)

@@ -1,0 +1,149 @@
+"""``deepchem-dft evaluate`` and ``predict``: functionals on data sets."""
+
+# ruff: noqa: B008 (typer declares options as calls in defaults)
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .common import console, dataset_ref, load_deepchem, solution_progress
+
+
+def evaluate(
+    run: Path | None = typer.Argument(None, help="Run directory of a trained functional."),
+    xc: list[str] | None = typer.Option(
+        None, "--xc", help="Conventional functional by name; may be given several times."
+    ),
+    dataset: list[str] | None = typer.Option(
+        None,
+        "--dataset",
+        help="Data set by name (see 'data list'), NAME:SPLIT, or a YAML file; may be repeated. "
+        "Default: the run's test sets.",
+    ),
+    basis: str | None = typer.Option(
+        None, "--basis", help="Basis set. Default: the run's, else that of the data."
+    ),
+    grid_level: int | None = typer.Option(
+        None, "--grid-level", min=0, max=9, help="PySCF's grid level. Default: the run's, or 3."
+    ),
+    max_heavy: int | None = typer.Option(
+        None, "--max-heavy", help="Leave out entries with more heavy atoms."
+    ),
+    entries: bool = typer.Option(False, "--entries", help="Also print the error of every entry."),
+    out: Path | None = typer.Option(None, "--out", help="Write the errors of all entries (CSV)."),
+    jobs: int | None = typer.Option(
+        None, "--jobs", min=1, help="Worker processes (default: all cores)."
+    ),
+) -> None:
+    """Print mean errors (kcal/mol) of functionals on data sets.
+
+    Entries whose self-consistent field does not converge are named and left out of the averages;
+    the exit status is then 1.
+
+    Examples:
+
+    - `deepchem-dft evaluate runs/pbe_mgga`
+
+    - `deepchem-dft evaluate runs/pbe_mgga --xc pbe --xc b3lyp --dataset barriers`
+
+    - `deepchem-dft evaluate --xc lda --dataset atomic-ip --basis 6-31g`
+
+    - `deepchem-dft evaluate --xc pbe --dataset my.yaml --out errors.csv`
+    """
+    from ..errors import InputError
+
+    if run is None and not xc:
+        raise InputError("nothing to evaluate", remedy="give a run directory, or --xc NAME")
+    if run is None and not dataset:
+        raise InputError("no data set given", field="dataset", remedy="add --dataset NAME")
+    config = _run_config(run)
+    refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
+    load_deepchem()
+    from ..runs import load_functional, tables
+    from ..runs.entries import EntrySet, load_sets, select
+    from ..runs.evaluate import Evaluation
+    from ..runs.solutions import Functional
+    from ..runs.solve import Solver
+
+    functionals = [Functional.named(name) for name in xc or []]
+    if run is not None:
+        functionals.append(Functional.trained(load_functional(run)))
+        basis = basis or config.data.basis
+        grid_level = config.data.grid_level if grid_level is None else grid_level
+    if refs:
+        sets = [EntrySet("test", r.dataset or Path(r.file).stem, select(r, basis)) for r in refs]
+    else:
+        sets = [s for s in load_sets(config.data) if s.role == "test"]
+        if not sets:
+            raise InputError("the run has no test set", file=str(run), remedy="add --dataset NAME")
+    with Solver(jobs) as solver, solution_progress("solving") as show:
+        level = 3 if grid_level is None else grid_level
+        records = Evaluation(solver, level).run([(s, functionals) for s in sets], show)
+    screen = console()
+    screen.print(tables.summary_markdown(tables.summarise(records)), markup=False)
+    if entries:
+        screen.print(tables.entries_markdown(records), markup=False)
+    if out is not None:
+        tables.write_entries_csv(out, records)
+        screen.print(f"written: {out}", markup=False)
+    _fail_if_unconverged(records)
+
+
+def predict(
+    run: Path = typer.Argument(..., help="Run directory of a trained functional."),
+    file: Path = typer.Argument(..., help="YAML file of entries, in any of the schemas."),
+    out: Path = typer.Option(..., "--out", help="CSV file of predictions (Ha and kcal/mol)."),
+    basis: str | None = typer.Option(
+        None, "--basis", help="Basis set. Default: that of the file."
+    ),
+    grid_level: int | None = typer.Option(
+        None, "--grid-level", min=0, max=9, help="PySCF's quadrature level. Default: the run's."
+    ),
+    jobs: int | None = typer.Option(
+        None, "--jobs", min=1, help="Worker processes (default: all cores)."
+    ),
+) -> None:
+    """Predict every entry of a file with a trained functional.
+
+    Examples:
+
+    - `deepchem-dft predict runs/pbe_mgga molecules.yaml --out predictions.csv`
+    """
+    config = _run_config(run)
+    ref = dataset_ref(str(file))
+    load_deepchem()
+    from ..runs import load_functional, tables
+    from ..runs.entries import EntrySet, select
+    from ..runs.evaluate import Evaluation
+    from ..runs.solutions import Functional
+    from ..runs.solve import Solver
+
+    group = EntrySet("test", file.stem, select(ref, basis))
+    functional = Functional.trained(load_functional(run))
+    with Solver(jobs) as solver, solution_progress("solving") as show:
+        level = config.data.grid_level if grid_level is None else grid_level
+        records = Evaluation(solver, level).run([(group, [functional])], show)
+    tables.write_entries_csv(out, records)
+    screen = console()
+    screen.print(tables.entries_markdown(records), markup=False)
+    screen.print(f"written: {out}", markup=False)
+    _fail_if_unconverged(records)
+
+
+def _run_config(run: Path | None) -> Any:
+    if run is None:
+        return None
+    from ..runs.rundir import RunDirectory
+
+    return RunDirectory(run).load_config()
+
+
+def _fail_if_unconverged(records: Any) -> None:
+    from ..errors import SCFNotConverged
+
+    bad = [f"{r.entry} with {r.functional} ({', '.join(r.unconverged)})"
+           for r in records if r.unconverged]  # fmt: skip
+    if bad:
+        raise SCFNotConverged(f"{len(bad)} entries did not converge: {'; '.join(bad)}")

@@ -1,0 +1,72 @@
+"""``deepchem-dft train``: a configuration in, a run directory with everything out."""
+
+# ruff: noqa: B008 (typer declares options as calls in defaults)
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .common import console, load_deepchem
+
+
+def train(
+    config: Path = typer.Argument(..., help="YAML configuration (see examples/)."),
+    overrides: list[str] | None = typer.Argument(
+        None, help="Changes such as training.epochs=5 or data.train.0.max_heavy=2."
+    ),
+    run_dir: Path | None = typer.Option(
+        None, "--run-dir", help="Run directory. Default: output.dir, or runs/NAME."
+    ),
+    resume: bool = typer.Option(
+        False, "--resume", help="Go on with an unfinished run of the same configuration."
+    ),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print the results only."),
+) -> None:
+    """Train a functional, evaluate it against the baselines, draw figures.
+
+    The run directory holds config.yaml, versions.json, data.json (with its hash), log.txt,
+    history.csv, results.md and results.csv (kcal/mol), entries.csv, plots/, and the model.
+    Ctrl-C leaves a checkpoint; the same command with --resume goes on from there.
+
+    Examples:
+
+    - `deepchem-dft train examples/train_pbe_mgga.yaml`
+
+    - `deepchem-dft train my.yaml training.epochs=5 training.learning_rate=1e-4 --run-dir runs/a`
+
+    - `deepchem-dft train my.yaml --run-dir runs/a --resume`
+    """
+    from ..runs.config import load_config
+
+    settings = load_config(config, overrides)
+    load_deepchem()
+    from ..runs import run
+    from ..runs.pipeline import default_directory
+
+    directory = run_dir or default_directory(settings)
+    reporter = _reporter(quiet)
+    try:
+        result = run(settings, directory, resume=resume, reporter=reporter)
+    except KeyboardInterrupt:
+        print(
+            f"\ninterrupted; go on with: deepchem-dft train {config} "
+            f"{' '.join([*(overrides or []), ''])}--run-dir {directory} --resume",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
+    out = console()
+    out.print(result.markdown, markup=False)
+    out.print(f"run directory: {directory}", markup=False)
+
+
+def _reporter(quiet: bool) -> Any:
+    from ..runs.reporter import Reporter
+    from .progress import BarReporter, LineReporter
+
+    if quiet:
+        return Reporter()
+    screen = console(stderr=True)
+    return BarReporter(screen) if screen.is_terminal else LineReporter(screen)

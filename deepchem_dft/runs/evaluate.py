@@ -1,0 +1,98 @@
+"""Functionals judged on entries: every system solved once, unconverged ones named, never used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .entries import EntrySet, unique_systems
+from .solutions import Functional, Solution
+from .solve import Solver
+from .tables import EntryRecord
+
+if TYPE_CHECKING:
+    from ..data import DFTEntry, DFTSystem
+    from ..molecule import Molecule
+
+
+class Evaluation:
+    """Evaluate functionals on sets of entries, self-consistently and in parallel.
+
+    Parameters
+    ----------
+    solver : Solver
+    grid_level : int
+        PySCF's quadrature level.
+    """
+
+    def __init__(self, solver: Solver, grid_level: int = 3) -> None:
+        self.solver, self.grid_level = solver, grid_level
+        self._molecules: dict[Any, Molecule] = {}
+
+    def run(
+        self,
+        tasks: Sequence[tuple[EntrySet, Sequence[Functional]]],
+        on_solution: Callable[[Solution, int, int], None] | None = None,
+    ) -> list[EntryRecord]:
+        """Return one record per entry and functional, in the order given.
+
+        Parameters
+        ----------
+        tasks : list of (EntrySet, list of Functional)
+            Cheap functionals first: each starts from the orbitals of the one before.
+        on_solution : callable, optional
+            See :meth:`Solver.solve`.
+        """
+        requests = [
+            (self._molecule(system), functionals)
+            for group, functionals in tasks
+            for system in unique_systems(e for e in group.entries if e.is_energy)
+        ]
+        solved = self.solver.solve(requests, on_solution=on_solution)
+        records = []
+        for group, functionals in tasks:
+            for functional in functionals:
+                for entry in group.entries:
+                    value = self._energy if entry.is_energy else self._deviation
+                    records.append(value(group, functional, entry, solved))
+        return records
+
+    def _molecule(self, system: DFTSystem) -> Molecule:
+        if system.key not in self._molecules:
+            self._molecules[system.key] = system.to_molecule(grid_level=self.grid_level)
+        return self._molecules[system.key]
+
+    def _energy(
+        self,
+        group: EntrySet,
+        functional: Functional,
+        entry: DFTEntry,
+        solved: dict[tuple[str, str], Solution],
+    ) -> EntryRecord:
+        parts = [solved[self._molecule(s).key, functional.key] for s in entry.get_systems()]
+        bad = [f"{p.name} ({p.status})" for p in parts if not p.converged]
+        # An energy that is not one is NaN, and so is everything made from it.
+        value = sum(c * p.energy for c, p in zip(entry.coefficients, parts))
+        return EntryRecord(
+            functional.label, group.role, group.label, entry.name, entry.entry_type,
+            entry.label, math.nan if bad else value, bad,
+        )  # fmt: skip
+
+    def _deviation(
+        self, group: EntrySet, functional: Functional, entry: DFTEntry, _: Any
+    ) -> EntryRecord:
+        """Deviation of a density or density matrix; few and small, so solved here."""
+        import torch
+
+        from ..scf import KohnSham
+
+        molecule = self._molecule(entry.get_systems()[0])
+        problem = KohnSham(molecule, functional.load(), tol=self.solver.tol)
+        with torch.no_grad():
+            result = problem.run(on_unconverged="continue")
+            value = float(entry.deviation(result)) if result.converged else math.nan  # type: ignore[attr-defined]
+        bad = [] if result.converged else [f"{molecule.name} ({result.status.name.lower()})"]
+        return EntryRecord(
+            functional.label, group.role, group.label, entry.name, entry.entry_type, 0.0, value, bad
+        )

@@ -1,0 +1,236 @@
+"""A whole run: train, evaluate against the baselines, write tables and figures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DeepChemDFTError, InputError
+from . import curves, plots
+from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
+from .evaluate import Evaluation
+from .functional import load_functional
+from .reporter import LOGGER, Reporter
+from .rundir import RunDirectory, write_atomically
+from .schema import RunConfig
+from .solutions import Functional
+from .solve import Solver
+from .tables import (
+    EntryRecord,
+    Summary,
+    overview_markdown,
+    summarise,
+    summary_markdown,
+    write_entries_csv,
+    write_summary_csv,
+)
+from .train import Training
+
+#: Name of the trained functional's row.
+TRAINED = "trained"
+
+
+@dataclass
+class RunResult:
+    """Outcome of a run.
+
+    Attributes
+    ----------
+    directory : RunDirectory
+    records : list of EntryRecord
+    summaries : list of Summary
+    markdown : str
+        What ``results.md`` holds.
+    """
+
+    directory: RunDirectory
+    records: list[EntryRecord]
+    summaries: list[Summary]
+    markdown: str
+
+
+def default_directory(config: RunConfig) -> Path:
+    """Return where a run goes if nothing else is said: ``output.dir``, or ``runs/<name>``."""
+    return Path(config.output.dir or Path("runs") / config.name)
+
+
+def run(
+    config: RunConfig,
+    run_dir: str | Path | None = None,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Train the functional of a configuration and evaluate it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        From :func:`deepchem_dft.runs.load_config`.
+    run_dir : path, optional
+        Default: ``output.dir`` of the configuration, or ``runs/<name>``.
+    resume : bool
+        Go on with an unfinished run of the same configuration, if there is one.
+    reporter : Reporter, optional
+        Receives progress.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    InputError
+        For input that cannot be used, or a run directory that holds something else.
+    """
+    reporter = reporter or Reporter()
+    directory = RunDirectory(run_dir or default_directory(config))
+    baselines = [Functional.named(name) for name in config.baselines]  # typos fail here, not later
+    sets = load_sets(config.data)
+    directory.start(config, resume)
+    handler = directory.log_to_file()
+    started = time.perf_counter()
+    try:
+        _check_data(directory, config, sets)
+        with Solver(
+            config.evaluation.processes,
+            config.evaluation.scf_tol,
+            cache=directory / "energies.jsonl",
+            states=directory.states,
+        ) as solver:
+            if directory.status.get("state") not in ("trained", "finished"):
+                Training(config, directory, sets, solver, reporter).run()
+            trained = Functional.trained(load_functional(directory.path), TRAINED)
+            reporter.phase("evaluating")
+            records = _evaluate(config, sets, baselines, trained, solver, reporter)
+            markdown = _write_tables(config, directory, sets, records)
+            if config.output.plots:
+                _draw(config, directory, records, [*baselines, trained], solver, reporter)
+        shutil.rmtree(directory.states, ignore_errors=True)  # only needed to go on
+        seconds = round(time.perf_counter() - started, 1)
+        directory.set_status(state="finished", seconds_of_last_start=seconds)
+        LOGGER.info("finished in %.1f s", seconds)
+        return RunResult(directory, records, summarise(records), markdown)
+    except DeepChemDFTError as error:
+        LOGGER.error("%s", error)
+        raise
+    finally:
+        reporter.close()
+        import logging
+
+        logging.getLogger("deepchem_dft").removeHandler(handler)
+        handler.close()
+
+
+def _check_data(directory: RunDirectory, config: RunConfig, sets: Sequence[EntrySet]) -> None:
+    """Store the data's hash, or compare with the stored one."""
+    file = directory / "data.json"
+    digest = data_hash(sets, config.data.grid_level)
+    if file.is_file():
+        known = json.loads(file.read_text())["sha256"]
+        if known != digest:
+            raise InputError(
+                "the data have changed since this run was started",
+                file=str(directory.path),
+                field="data",
+                remedy="restore the data files, or start another run directory",
+            )
+        return
+    content = {"sha256": digest, "sets": describe_sets(sets)}
+    write_atomically(file, json.dumps(content, indent=1))
+
+
+def _evaluate(
+    config: RunConfig,
+    sets: Sequence[EntrySet],
+    baselines: Sequence[Functional],
+    trained: Functional,
+    solver: Solver,
+    reporter: Reporter,
+) -> list[EntryRecord]:
+    options = config.evaluation
+    tasks = []
+    for group in sorted(sets, key=lambda s: ("test", "valid", "train").index(s.role)):
+        chosen = list(baselines) if group.role in options.baseline_sets else []
+        if group.role in options.sets:
+            tasks.append((group, [*chosen, trained]))
+    return Evaluation(solver, config.data.grid_level).run(tasks, reporter.solution)
+
+
+def _write_tables(
+    config: RunConfig,
+    directory: RunDirectory,
+    sets: Sequence[EntrySet],
+    records: Sequence[EntryRecord],
+) -> str:
+    summaries = summarise(records)
+    write_summary_csv(directory / "results.csv", summaries)
+    write_entries_csv(directory / "entries.csv", records)
+    basis = config.data.basis or "as given in the data"
+    parts = [
+        f"# Results of {config.name}\n",
+        f"Calculated minus reference, self-consistent. Basis {basis}, grid level "
+        f"{config.data.grid_level}. MAE: mean absolute error, ME: mean error.\n",
+        overview_markdown(summaries) + "\n",
+        summary_markdown(summaries),
+        "## Overlap of the data\n",
+        overlap_markdown(sets),
+        _unconverged_markdown(records),
+    ]
+    markdown = "\n".join(parts)
+    write_atomically(directory / "results.md", markdown)
+    return markdown
+
+
+def _unconverged_markdown(records: Sequence[EntryRecord]) -> str:
+    bad = [r for r in records if r.unconverged]
+    if not bad:
+        return "All self-consistent fields converged.\n"
+    lines = [f"- {r.functional}, {r.entry}: {', '.join(r.unconverged)}" for r in bad]
+    title = "## Not converged (left out of the averages)\n"
+    return "\n".join([title, *dict.fromkeys(lines)]) + "\n"
+
+
+def _draw(
+    config: RunConfig,
+    directory: RunDirectory,
+    records: Sequence[EntryRecord],
+    functionals: Sequence[Functional],
+    solver: Solver,
+    reporter: Reporter,
+) -> None:
+    folder = directory.plots
+    history = directory.read_history()
+    if history:
+        plots.learning_curve(history, folder / "learning_curve.png")
+    shown = [r for r in records if r.role == "test"] or list(records)
+    if any(r.is_energy for r in shown):
+        plots.parity(shown, folder / "parity.png", config.name)
+        plots.error_by_molecule(_largest_set(shown), folder / "error_by_molecule.png")
+    options = config.output.h2_curve
+    if options:
+        reporter.phase("H2 curve")
+        molecules = curves.molecules(
+            "H 0 0 0; H 0 0 {R}",
+            distances := curves.spaced(options.start, options.stop, options.points),
+            options.basis or config.data.basis or "def2-tzvp",
+            grid_level=config.data.grid_level,
+        )
+        table = curves.energies(solver, molecules, functionals, on_solution=reporter.solution)
+        exact = curves.exact_curve("h2")
+        curve = curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact)
+        curve.write(folder / "h2_curve.png")
+        curve.write(directory / "h2_curve.csv")
+
+
+def _largest_set(records: Sequence[EntryRecord]) -> list[EntryRecord]:
+    """Return the records of the set and type with most energies: one figure, one kind of error."""
+    groups: dict[tuple[str, str], list[EntryRecord]] = {}
+    for record in records:
+        if record.is_energy:
+            groups.setdefault((record.set, record.type), []).append(record)
+    return max(groups.values(), key=len)

@@ -1,0 +1,113 @@
+"""Run every 'must hold' check of the package and print one table of pass or fail with its figures.
+
+Usage: python examples/benchmarks/run_all.py [--only NAME ...] [--list] [--logs DIR]
+Ends non-zero if any check fails. Everything together takes about an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = Path(__file__).resolve().parent
+
+
+@dataclass
+class Check:
+    """One line of the table: a command, and how to read its figures."""
+
+    name: str
+    bound: str
+    command: list[str]
+    figures: Callable[[str], str]
+
+
+def pytest(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider",
+            "-m", "slow or not slow", *arguments]
+
+
+def script(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(BENCHMARKS / name), *arguments]
+
+
+def tests(output: str) -> str:
+    """Return pytest's closing line."""
+    lines = re.findall(r"^.*\b(?:passed|failed|error).* in [\d.]+s.*$", output, re.M)
+    return re.sub(r"[= ]{2,}", " ", lines[-1]).strip() if lines else "no result"
+
+
+def last_line(output: str) -> str:
+    """Return the last line a script printed that is not indented detail."""
+    lines = [line for line in output.splitlines() if line.strip() and not line.startswith(" ")]
+    return lines[-1].strip() if lines else "no output"
+
+
+CHECKS = [
+    Check("main job", "test MAE <= 0.5 x PBE, IE MAE <= 1.2 x PBE, < 10 min",
+          script("main_job.py"), last_line),
+    Check("energies", "1e-8 Ha against PySCF, 16 systems x 5 functionals",
+          pytest("tests/scf/test_energies.py"), tests),
+    Check("gradients", "1e-6 energy, 1e-5 properties, forces 1e-6 Ha/Bohr",
+          pytest("tests/scf/test_gradients.py", "tests/scf/test_forces.py"), tests),
+    Check("convergence", "84/84 and 18/18, within 1e-5 Ha of the best of PySCF",
+          script("convergence.py"), last_line),
+    Check("DQC", "2e-5 Ha and 1e-4 relative gradient on two molecules",
+          pytest("tests/interop"), tests),
+    Check("DeepChem's contract", "batches, labels, overfit, reload, DeepChem's own code",
+          pytest("tests/models", "tests/molnet"), tests),
+    Check("paper's experiments", "three configurations run, their figures drawn",
+          script("paper.py"), last_line),
+    Check("bad input", "one error naming file, entry, field and remedy",
+          pytest("tests/data", "tests/cli", "tests/xc"), tests),
+    Check("resume", "killed and resumed equals uninterrupted to 1e-10",
+          pytest("tests/models/test_resume.py", "tests/runs"), tests),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="checks whose names contain this")
+    parser.add_argument("--list", action="store_true", help="print the commands and stop")
+    parser.add_argument("--logs", default="runs/bench", help="folder for the full outputs")
+    options = parser.parse_args()
+    chosen = [c for c in CHECKS
+              if not options.only or any(o.lower() in c.name.lower() for o in options.only)]
+    if options.list:
+        for check in chosen:
+            print(f"{check.name}: {' '.join(check.command[1:])}")
+        return 0
+    logs = Path(options.logs)
+    logs.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    rows, failed = [], 0
+    for check in chosen:
+        print(f"running: {check.name} ...", flush=True)
+        start = time.monotonic()
+        done = subprocess.run(check.command, cwd=ROOT, env=environment, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        minutes = (time.monotonic() - start) / 60
+        log = logs / f"{re.sub('[^a-z]+', '-', check.name.lower())}.txt"
+        log.write_text(done.stdout)
+        failed += done.returncode != 0
+        rows.append(("pass" if done.returncode == 0 else "FAIL", check.name, check.bound,
+                     check.figures(done.stdout), f"{minutes:.1f} min"))
+    heads = ("", "check", "bound", "result", "took")
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(5)]
+    for row in [heads, tuple("-" * w for w in widths), *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+    print(f"full outputs: {logs}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
