@@ -18,6 +18,7 @@ _OWNED_CACHE: str | None = None
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _OWNED_CACHE = tempfile.mkdtemp(prefix="deepchem-dft-tests-")
     os.environ["DEEPCHEM_DFT_CACHE"] = _OWNED_CACHE
+    os.environ.pop("DEEPCHEM_DATA_DIR", None)  # it would go before our cache in molnet
 
 import logging  # noqa: E402
 

@@ -92,7 +92,7 @@ def load_xcnn(
 ) -> Loaded:
     """Load the data of Kasim and Vinko: atomisation and ionisation energies, densities.
 
-    Train and valid are ``dataset1`` (6 and 6 energies), ``dataset2`` (13 and 11) or ``dataset3``
+    Train and valid are ``dataset1`` (6 and 6 energies), ``dataset2`` (12 and 12) or ``dataset3``
     (7 and 6); test is the paper's list, 103 molecules and 18 ionisation energies. That list
     contains molecules and atoms that are trained on: see ``unseen_only``.
 
@@ -233,10 +233,12 @@ def load_molecular_vip(
 ) -> Loaded:
     """Load 86 vertical ionisation energies of molecules (2 train, 4 valid, 80 test).
 
-    Parameters, returns and errors are those of `load_w411`, without ``multireference`` and with
+    Returns and errors are those of `load_w411`.
 
     Parameters
     ----------
+    featurizer, splitter, transformers, reload, data_dir, save_dir, basis
+        As in `load_w411`.
     suspect : bool
         Whether to keep the two values that are probably wrong (NO, N2H4).
 

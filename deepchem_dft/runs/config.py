@@ -140,8 +140,8 @@ def _as_input_error(error: ValidationError, file: str | None) -> InputError:
     details = error.errors()
     first = next((d for d in details if d["type"] == "unknown_key"), details[0])
     context = first.get("ctx") or {}
-    # pydantic names the branch of a union in the location; the user never wrote it.
-    branches = ("CurveConfig", "str", "list[str]", "literal[False]")
+    # pydantic puts branches of unions into the location; the user never wrote them.
+    branches = ("CurveConfig", "str", "list[str]", "literal[False]", "[key]")
     location = [str(part) for part in first["loc"] if part not in branches]
     if "key" in context:
         location.append(context["key"])

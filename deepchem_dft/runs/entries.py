@@ -139,7 +139,8 @@ def _by_name(entries: Sequence[DFTEntry], names: Sequence[str], field: str) -> l
     for name in names:
         found = [by_name[name]] if name in by_name else short.get(name, [])
         if len(found) != 1:
-            close = difflib.get_close_matches(name, [*by_name, *short], n=1)
+            known = {key.lower(): key for key in (*by_name, *short)}
+            close = [known[k] for k in difflib.get_close_matches(name.lower(), known, n=1)]
             raise InputError(
                 f"there is no entry {name!r}" if not found else f"{name!r} is ambiguous",
                 field=field,
@@ -260,8 +261,8 @@ def overlap_markdown(sets: Sequence[EntrySet]) -> str:
     """State what train, valid and test share: entries, molecules by formula, atoms and ions."""
     by_role = {role: [e for s in sets if s.role == role for e in s.entries] for role in ROLES}
     lines = [
-        f"{role}: {len(entries)} entries, {len(_molecules(entries))} different molecules by "
-        f"formula, charge and spin"
+        f"{role}: {_count(len(entries), 'entry', 'entries')}, "
+        f"{_count(len(_molecules(entries)), 'molecule', 'molecules')} by formula and charge"
         for role, entries in by_role.items()
         if entries
     ]
@@ -277,20 +278,25 @@ def overlap_markdown(sets: Sequence[EntrySet]) -> str:
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
 def _shared(by_role: dict[str, list[DFTEntry]], a: str, b: str) -> str:
     names = {_bare(e.name) for e in by_role[a]} & {_bare(e.name) for e in by_role[b]}
     formulas = _molecules(by_role[a]) & _molecules(by_role[b])
     atoms = _species(by_role[a]) & _species(by_role[b])
-    return (
-        f"{a} and {b} share {_listed('entry name', names)}, {_listed('molecule', formulas)}, and "
-        f"{_listed('atom or ion', atoms)} (energies of free atoms enter both)"
-    )
+    text = f"{a} and {b} share {_listed('entry name', names)}, {_listed('molecule', formulas)}"
+    text += f", and {_listed('free atom or ion', atoms)}"
+    return text + (" as parts of atomisation or ionisation energies" if atoms else "")
 
 
 def _listed(what: str, items: set[str]) -> str:
     if not items:
         return f"no {what}"
-    return f"{len(items)} {what}{'' if len(items) == 1 else 's'} ({', '.join(sorted(items))})"
+    words = what.replace("atom or ion", "atoms or ions") if len(items) > 1 else what
+    words += "s" if len(items) > 1 and not words.endswith("s") else ""
+    return f"{len(items)} {words} ({', '.join(sorted(items))})"
 
 
 def _bare(name: str) -> str:

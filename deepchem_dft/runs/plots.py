@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,16 @@ def _trained_first(names: Sequence[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key=lambda name: name != "trained")
 
 
-def learning_curve(
-    history: Sequence[Mapping[str, Any]], path: str | Path, best_epoch: int | None = None
-) -> None:
+def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Draw loss and errors by epoch.
 
     Parameters
     ----------
     history : list of mapping
-        Rows of ``history.csv``: ``epoch``, ``loss``, ``train_mae_kcal``, ``valid_mae_kcal``;
-        missing values are None or NaN.
+        Rows of ``history.csv``: ``epoch``, ``stage``, ``loss``, ``train_mae_kcal``,
+        ``valid_mae_kcal``; missing values are None or NaN. A dotted line parts the stages.
     path : str or Path
         The image file.
-    best_epoch : int, optional
-        Marked with a vertical line.
     """
     plt = _pyplot()
     epochs = np.array([float(row["epoch"]) for row in history])
@@ -83,8 +80,9 @@ def learning_curve(
         )
         for axis in (left, right):
             axis.xaxis.get_major_locator().set_params(integer=True)
-            if best_epoch is not None:
-                axis.axvline(best_epoch, color="grey", linestyle=":", label=f"best: {best_epoch}")
+            for before, after in pairwise(history):
+                if before.get("stage") != after.get("stage"):
+                    axis.axvline(0.5 + before["epoch"], color="grey", linestyle=":", linewidth=1)
         if right.get_legend_handles_labels()[0]:
             right.legend()
         figure.tight_layout()

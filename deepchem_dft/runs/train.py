@@ -11,6 +11,7 @@ import torch
 from ..errors import InputError
 from ..models import checkpoint as files
 from ..models.progress import Progress
+from ..xc import HybridXC
 from .densities import CompressedDensity
 from .entries import EntrySet, make_dataset, unique_systems
 from .frozen import FrozenEntries, FrozenTrainer
@@ -62,8 +63,14 @@ class Training:
         self.valid = [e for s in sets if s.role == "valid" for e in s.entries]
         self.stages = config.training.resolved_stages()
         self.model = build_model(config)
+        assert isinstance(self.functional, HybridXC)
         self.history: list[dict[str, Any]] = []
         self._molecules: dict[Any, Molecule] = {}
+
+    @property
+    def functional(self) -> HybridXC:
+        """The functional being trained."""
+        return self.model.functional  # type: ignore[return-value]
 
     def run(self) -> XCModel:
         """Train all stages (those that are left) and save the model.
@@ -121,14 +128,14 @@ class Training:
         if not path.is_file():
             return {"stage": 0}
         progress = files.read(path)
-        self.model.functional.load_state_dict(progress["functional"])
+        self.functional.load_state_dict(progress["functional"])
         self.history = progress["history"]
         return progress
 
     def _save_progress(self, stage: int, trainer: FrozenTrainer | None = None) -> None:
         content: dict[str, Any] = {
             "stage": stage,
-            "functional": self.model.functional.state_dict(),
+            "functional": self.functional.state_dict(),
             "history": self.history,
         }
         if trainer is not None:
@@ -156,7 +163,7 @@ class Training:
         xc = self.config.functional.xc.strip()
         if stage == 0:
             return Functional.named("lda" if xc.lower() in ("", "none") else xc)
-        return Functional.trained(self.model.functional)
+        return Functional.trained(self.functional)
 
     def _solve(self, functional: Functional, densities: bool) -> dict[Any, Solution]:
         """Solve all training and validation systems; return solutions by system key."""
@@ -164,7 +171,7 @@ class Training:
         found = self.solver.solve(
             [(self.molecule(system), [functional]) for system in systems],
             keep_states=True,
-            densities_for=Functional.trained(self.model.functional) if densities else None,
+            densities_for=Functional.trained(self.functional) if densities else None,
             on_solution=self.reporter.solution,
         )
         return {s.key: found[self.molecule(s).key, functional.key] for s in systems}
@@ -197,7 +204,7 @@ class Training:
             raise InputError("no training entry converged", field="data.train")
         stage = self.stages[index]
         trainer = FrozenTrainer(
-            self.model.functional,
+            self.functional,
             FrozenEntries.make(train, densities),
             FrozenEntries.make(valid, densities) if valid else None,
             self.model.entry_loss,
@@ -229,12 +236,12 @@ class Training:
         """Return the functional whose densities the stage uses, also after a resume within it."""
         note = self.directory.checkpoints / f"stage{index + 1}-start.pt"
         if not resumed:
-            files.write(note, {"functional": self.model.functional.state_dict()})
+            files.write(note, {"functional": self.functional.state_dict()})
             return self._start_functional(index)
-        now = {k: v.clone() for k, v in self.model.functional.state_dict().items()}
-        self.model.functional.load_state_dict(files.read(note)["functional"])
+        now = {k: v.clone() for k, v in self.functional.state_dict().items()}
+        self.functional.load_state_dict(files.read(note)["functional"])
         functional = self._start_functional(index)
-        self.model.functional.load_state_dict(now)
+        self.functional.load_state_dict(now)
         return functional
 
     def _report_scf_errors(self, index: int, solved: dict[Any, Solution]) -> None:
@@ -260,7 +267,7 @@ class Training:
         training = self.config.training
         folder = self.directory.checkpoints / f"stage{index + 1}"
         model = build_model(self.config, folder)  # its optimiser and counters start afresh
-        model.functional.load_state_dict(self.model.functional.state_dict())
+        model.functional.load_state_dict(self.functional.state_dict())
         self.model = model
         first, restore = len(self.history), bool(files.existing(folder))
         by_epoch = [(number, stage, epoch) for number, stage in enumerate(group, start=index)
@@ -269,7 +276,7 @@ class Training:
         def before_epoch(model: XCModel, epoch: int) -> None:
             _, stage, within = by_epoch[epoch - 1]
             model.set_learning_rate(stage.rate(within))
-            model.batch_size, model.scf_every = stage.batch_size, stage.scf_every
+            model.batch_size, model.scf_every = stage.batch_size or 1, stage.scf_every or 1
 
         def after_epoch(report: EpochReport) -> None:
             self._add_row(by_epoch[report.epoch - 1][0], _row(report, by_epoch), first)

@@ -33,7 +33,8 @@ def command_pages(cli: Any) -> list[str]:
     for words in _commands(get_command(cli)):
         shown = CliRunner().invoke(cli, [*words, "--help"], prog_name="deepchem-dft").output
         title = " ".join(["deepchem-dft", *words])
-        lines += [f"## {title}", "", "```text", shown.strip("\n"), "```", ""]
+        shown = "\n".join(map(str.rstrip, shown.strip().splitlines()))
+        lines += [f"## {title}", "", "```text", shown, "```", ""]
     return lines
 
 
@@ -82,6 +83,7 @@ def _type(annotation: Any) -> str:
         text = str(annotation).replace("typing.", "")
         for model in _sections(annotation):
             text = text.replace(f"{model.__module__}.{model.__qualname__}", "section")
+    text = re.sub(r"Literal\[(.*?)\]", lambda m: m[1].replace(", ", " | "), text)
     return f"`{text}`".replace("|", "\\|")
 
 

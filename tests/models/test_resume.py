@@ -126,6 +126,24 @@ def test_network_that_draws_random_numbers_resumes(make_model, small):
     assert_same(state_of(again), state_of(whole))
 
 
+def test_unseeded_run_keeps_its_order_of_entries(make_model, dataset):
+    def kill(model, step):
+        if step == 7:
+            raise Killed
+
+    first = make_model(seed=None, **settings(1))
+    first.save_checkpoint()
+    whole = make_model(seed=None, model_dir=first.model_dir, **settings(1))
+    whole.restore()
+    assert whole.seed == first.seed
+    whole.fit(dataset, nb_epoch=4, checkpoint_interval=0)
+    with pytest.raises(Killed):
+        first.fit(dataset, nb_epoch=4, callbacks=kill)
+    again = make_model(seed=None, model_dir=first.model_dir, **settings(1))
+    again.fit(dataset, nb_epoch=4, restore=True)
+    assert_same(state_of(again), state_of(whole))
+
+
 def test_restore_of_a_finished_run_goes_on_from_the_last_parameters(make_model, overtrained):
     """Selecting the best parameters at the end of a run must not change a longer run."""
     train, valid = overtrained

@@ -1,0 +1,104 @@
+"""Selecting entries: filters, another basis, overlap, hash."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepchem_dft.errors import InputError
+from deepchem_dft.runs import load_config
+from deepchem_dft.runs.entries import (
+    data_hash,
+    dataset_path,
+    load_sets,
+    make_dataset,
+    overlap_markdown,
+    select,
+    unique_systems,
+)
+from deepchem_dft.runs.schema import DatasetRef
+
+
+def names(tiny, **filters) -> list[str]:
+    ref = DatasetRef(file=str(tiny.parent / "data.yaml"), **filters)
+    return [e.name.removeprefix("tiny:") for e in select(ref)]
+
+
+@pytest.mark.parametrize(
+    "filters, expected",
+    [
+        ({}, ["H2", "LiH", "He", "Li"]),
+        ({"split": "train"}, ["H2", "He"]),
+        ({"split": ["valid", "test"]}, ["LiH", "Li"]),
+        ({"types": ["ie"]}, ["He", "Li"]),
+        ({"names": ["Li", "tiny:H2"]}, ["Li", "H2"]),
+        ({"exclude": ["H2"]}, ["LiH", "He", "Li"]),
+        ({"max_heavy": 0}, ["H2"]),
+        ({"min_heavy": 1}, ["LiH", "He", "Li"]),
+        ({"elements": ["H", "Li"]}, ["H2", "LiH", "Li"]),
+        ({"max_electrons": 2}, ["H2", "He"]),
+        ({"without_tags": ["noble"]}, ["H2", "LiH", "Li"]),
+        ({"limit": 1}, ["H2"]),
+    ],
+)
+def test_filters(tiny, filters, expected):
+    assert names(tiny, **filters) == expected
+
+
+@pytest.mark.parametrize(
+    "filters, words",
+    [({"names": ["Lih"]}, "LiH"), ({"exclude": ["X"]}, "no entry"), ({"min_heavy": 5}, "filters")],
+)
+def test_filters_that_leave_nothing(tiny, filters, words):
+    with pytest.raises(InputError, match=words):
+        names(tiny, **filters)
+
+
+def test_unknown_dataset_suggests():
+    with pytest.raises(InputError, match="w4-11"):
+        dataset_path("w411")
+
+
+def test_other_basis_changes_nothing_else(tiny):
+    ref = DatasetRef(file=str(tiny.parent / "data.yaml"), weight=2.0)
+    for old, new in zip(select(DatasetRef(file=ref.file)), select(ref, "6-31g")):
+        assert {s.basis for s in new.get_systems()} == {"6-31g"}
+        assert new.coefficients == old.coefficients
+        assert new.get_true_val() == pytest.approx(old.get_true_val(), abs=0)
+        assert (new.name, new.split, new.tags) == (old.name, old.split, old.tags)
+        assert new.get_weight() == 2.0 * old.get_weight()
+        for a, b in zip(old.get_systems(), new.get_systems()):
+            assert (a.charge, a.spin, a.moldesc) == (b.charge, b.spin, b.moldesc)
+
+
+def test_dataset_keeps_order_and_units(tiny):
+    entries = select(DatasetRef(file=str(tiny.parent / "data.yaml")))
+    dataset = make_dataset(entries)
+    assert list(dataset.ids) == [e.name for e in entries]
+    assert dataset.y[0, 0] == pytest.approx(109.5 / 627.5094740631)
+
+
+def test_systems_are_unique(tiny):
+    entries = select(DatasetRef(file=str(tiny.parent / "data.yaml")))
+    assert sorted(s.name for s in unique_systems(entries)) == sorted(
+        ["h2", "H", "lih", "Li", "He", "He+", "Li+"]
+    )
+
+
+def test_overlap_is_stated(tiny):
+    config = load_config(tiny, ["data.test.0.split=[train, test]"])
+    text = overlap_markdown(load_sets(config.data))
+    assert "train and valid share no entry name, no molecule, and 1 free atom or ion (H)" in text
+    assert "train and test share 2 entry names (h2, he), 1 molecule (H2)" in text
+    assert "in no train or valid entry: Li(+1)" in text
+
+
+def test_hash_sees_values_and_roles(tiny):
+    config = load_config(tiny)
+    base = data_hash(load_sets(config.data), 1)
+    assert data_hash(load_sets(config.data), 1) == base
+    assert data_hash(load_sets(config.data), 2) != base
+    swapped = load_config(tiny, ["data.valid.0.split=test", "data.test.0.split=valid"])
+    assert data_hash(load_sets(swapped.data), 1) != base
+    file = tiny.parent / "data.yaml"
+    file.write_text(file.read_text().replace("109.5", "109.6"))
+    assert data_hash(load_sets(config.data), 1) != base

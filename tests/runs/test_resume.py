@@ -1,0 +1,84 @@
+"""A run that is killed goes on to the numbers of one that was not."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import signal
+
+import pytest
+import torch
+
+from deepchem_dft.runs import load_config, load_functional, run
+from deepchem_dft.runs.reporter import Reporter
+
+
+class Killer(Reporter):
+    """Ends this very process with SIGKILL after an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.last = epoch
+
+    def epoch(self, row) -> None:
+        if row["epoch"] == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_and_die(config, folder, epoch) -> None:
+    from deepchem_dft.runs import train
+
+    train.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every frozen epoch
+    run(config, folder, reporter=Killer(epoch))
+
+
+def history(folder) -> list[tuple[float, ...]]:
+    with open(folder / "history.csv", newline="") as stream:
+        keys = ("epoch", "loss", "train_mae_kcal", "valid_mae_kcal")
+        return [tuple(float(row[key]) for key in keys) for row in csv.DictReader(stream)]
+
+
+@pytest.mark.parametrize("epoch", [4, 6, 7, 9])
+def test_killed_run_resumes_exactly(finished, tmp_path, epoch):
+    """Kills within (4) and at the end (6) of the frozen stage, and of the scf stage (7, 9)."""
+    config, uninterrupted = finished
+    folder = tmp_path / "run"
+    # fork: the child needs no second import of everything, and shares nothing it could harm.
+    child = multiprocessing.get_context("fork").Process(
+        target=run_and_die, args=(config, folder, epoch)
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+    result = run(config, folder, resume=True)
+    for ours, theirs in zip(history(folder), history(uninterrupted.directory.path), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-10, rel=1e-10)
+    resumed = load_functional(folder).state_dict()
+    for name, value in load_functional(uninterrupted.directory.path).state_dict().items():
+        assert torch.allclose(resumed[name], value, rtol=0, atol=1e-10), name
+    for ours, theirs in zip(result.records, uninterrupted.records, strict=True):
+        assert ours.value == pytest.approx(theirs.value, abs=1e-8)
+
+
+def test_interrupt_leaves_something_to_go_on_from(finished, tmp_path):
+    """Ctrl-C in the self-consistent stage."""
+    config, uninterrupted = finished
+
+    class Interrupter(Reporter):
+        def epoch(self, row) -> None:
+            if row["epoch"] == 8:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "run", reporter=Interrupter())
+    assert not (tmp_path / "run" / "results.md").exists()
+    run(config, tmp_path / "run", resume=True)
+    ours, theirs = history(tmp_path / "run"), history(uninterrupted.directory.path)
+    assert sum(ours, ()) == pytest.approx(sum(theirs, ()), abs=1e-10)
+
+
+def test_overrides_reach_the_run(tiny, tmp_path):
+    config = load_config(tiny, ["training.epochs=2", "output.plots=false", "baselines=[]"])
+    run(config, tmp_path / "run")
+    assert len(history(tmp_path / "run")) == 2

@@ -1,0 +1,152 @@
+"""The solver: right energies, nothing solved twice, nothing unconverged used."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from deepchem_dft.errors import DeepChemDFTError, FunctionalError
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.runs.solutions import EnergyCache, Functional, Solution
+from deepchem_dft.runs.solve import Solver
+from deepchem_dft.xc import HybridXC, build_network
+
+
+def molecules() -> list[Molecule]:
+    return [
+        Molecule("H 0 0 0; H 0 0 1.4", "sto-3g", grid_level=1),
+        Molecule("Li 0 0 0", "sto-3g", spin=1, grid_level=1),
+    ]
+
+
+def pyscf_energy(molecule: Molecule, xc: str) -> float:
+    from pyscf import dft, gto
+
+    mol = gto.M(
+        atom=list(zip(molecule.symbols, molecule.positions.tolist())), unit="Bohr",
+        basis=molecule.basis, spin=molecule.spin, verbose=0,
+    )  # fmt: skip
+    mf = dft.UKS(mol, xc=xc)
+    mf.grids.level, mf.conv_tol = molecule.grid_level, 1e-11
+    return mf.kernel()
+
+
+def test_energies_are_those_of_pyscf():
+    functionals = [Functional.named("lda"), Functional.named("pbe")]
+    found = Solver(1).solve([(m, functionals) for m in molecules()])
+    for molecule in molecules():
+        for functional, xc in zip(functionals, ("lda,pw", "pbe,pbe")):
+            solution = found[molecule.key, functional.key]
+            assert solution.converged
+            expected = pyscf_energy(molecule, "lda" if xc.startswith("lda") else xc)
+            assert solution.energy == pytest.approx(expected, abs=2e-8)
+
+
+def test_trained_functional_travels():
+    """A module sent to a worker gives the energy it gives here."""
+    network = build_network(family="gga", zero_last=False, output="lda_exchange", seed=1)
+    xc = HybridXC("pbe", network, aweight0=0.05)
+    sent = Functional.trained(xc)
+    from deepchem_dft.scf import KohnSham
+
+    molecule = molecules()[0]
+    here = float(KohnSham(molecule, xc, tol=1e-8).run().energy.detach())
+    there = Solver(1, tol=1e-8).solve([(molecule, [sent])])[molecule.key, sent.key].energy
+    assert there == pytest.approx(here, abs=1e-9)
+    assert Functional.trained(xc).key == sent.key
+    xc.aweight.data += 1e-6
+    assert Functional.trained(xc).key != sent.key
+
+
+def test_nothing_is_solved_twice(tmp_path):
+    seen: list[str] = []
+
+    def solve(solver: Solver, **options):
+        requests = [(m, [Functional.named("pbe")]) for m in (*molecules(), *molecules())]
+        return solver.solve(requests, on_solution=lambda s, *_: seen.append(s.name), **options)
+
+    first = solve(Solver(1, cache=tmp_path / "e.jsonl"))
+    assert len(seen) == 2
+    again = solve(Solver(1, cache=tmp_path / "e.jsonl"))
+    assert len(seen) == 2 and again == first
+    # States that are wanted but not there are made, whatever the cache of energies says.
+    (tmp_path / "states").mkdir()
+    solver = Solver(1, cache=tmp_path / "e.jsonl", states=tmp_path / "states")
+    solve(solver, keep_states=True)
+    assert len(seen) == 4
+    assert solver.load_state(molecules()[0], Functional.named("pbe")).orbitals.shape[1] == 2
+    solve(solver, keep_states=True)
+    assert len(seen) == 4
+
+
+def test_cache_survives_a_torn_line(tmp_path):
+    path = tmp_path / "e.jsonl"
+    good = Solution("m", "pbe", "H2", -1.1, True, "converged", 5, 0.1)
+    lost = Solution("n", "pbe", "N2", math.nan, False, "stalled", 300, 0.1)
+    cache = EnergyCache(path)
+    cache.add(good)
+    cache.add(lost)
+    path.write_text(path.read_text() + '{"molecule": "k", "ener')
+    back = EnergyCache(path)
+    assert back.get("m", "pbe") == good
+    assert back.get("k", "pbe") is None
+    unconverged = back.get("n", "pbe")
+    assert unconverged is not None and math.isnan(unconverged.energy)
+    assert not unconverged.converged
+    back.add(good)
+    assert EnergyCache(path).get("m", "pbe") == good
+
+
+def test_unconverged_is_nan(monkeypatch):
+    """A field that ends early must not leave an energy behind."""
+    from deepchem_dft.scf import kohn_sham, ladder
+
+    usual = ladder.solve
+
+    def hasty(*args, **options):
+        return usual(*args, **{**options, "max_iter": 1, "tol": 1e-14})
+
+    monkeypatch.setattr(kohn_sham, "solve", hasty)
+    molecule = molecules()[1]
+    solution = Solver(1).solve([(molecule, [Functional.named("pbe")])])[molecule.key, "pbe"]
+    assert not solution.converged and math.isnan(solution.energy)
+    assert solution.status != "converged"
+
+
+def test_nan_in_the_network_is_reported():
+    xc = HybridXC("pbe", build_network(family="gga", seed=0), aweight0=1.0)
+    xc.nnxc.nnmodel.layers[0].weight.data.fill_(math.nan)
+    with pytest.raises(FunctionalError, match="Li.*'trained'"):
+        Solver(1).solve([(molecules()[1], [Functional.trained(xc)])])
+
+
+def test_unknown_functional():
+    with pytest.raises(FunctionalError, match="nonsense"):
+        Functional.named("nonsense")
+
+
+@pytest.mark.slow
+def test_workers_give_the_same(tmp_path):
+    functionals = [Functional.named("lda"), Functional.named("b3lyp")]
+    requests = [(m, functionals) for m in molecules()]
+    serial = Solver(1).solve(requests)
+    with Solver(2, cache=tmp_path / "e.jsonl") as solver:
+        parallel = solver.solve(requests)
+    assert parallel.keys() == serial.keys()
+    for key, solution in serial.items():
+        assert parallel[key].energy == pytest.approx(solution.energy, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_a_dying_worker_is_an_error():
+    with Solver(2) as solver:
+        solver._start().submit(_die)
+        with pytest.raises(DeepChemDFTError, match="worker process died"):
+            solver.solve([(m, [Functional.named("lda")]) for m in molecules()])
+
+
+def _die() -> None:
+    import os
+
+    os._exit(9)
