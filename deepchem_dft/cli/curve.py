@@ -41,7 +41,7 @@ def curve(
 
     Examples:
 
-    - `deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc lda --xc pbe --exact h2 --out h2.png`
+    - `deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc lda,pw --xc pbe --exact h2 --out h2.png`
 
     - `deepchem-dft curve "Li 0 0 0; H 0 0 {R}" --start 2 --stop 8 --points 20 --out lih.csv`
 

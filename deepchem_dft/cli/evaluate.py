@@ -48,7 +48,7 @@ def evaluate(
 
     - `deepchem-dft evaluate runs/pbe_mgga --xc pbe --xc b3lyp --dataset barriers`
 
-    - `deepchem-dft evaluate --xc lda --dataset atomic-ip --basis 6-31g`
+    - `deepchem-dft evaluate --xc lda,pw --dataset atomic-ip --basis 6-31g`
 
     - `deepchem-dft evaluate --xc pbe --dataset my.yaml --out errors.csv`
     """

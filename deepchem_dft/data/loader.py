@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,8 @@ class DFTYamlLoader(DataLoader):
         InputError
             The first problem, naming file, entry, field and remedy. Nothing is written then.
         """
-        if shard_size is not None and (isinstance(shard_size, bool) or shard_size < 1):
+        whole = isinstance(shard_size, Integral) and not isinstance(shard_size, bool)
+        if shard_size is not None and not (whole and shard_size > 0):
             raise InputError(f"shard_size {shard_size} is not possible", field="shard_size",
                              remedy="give a number of at least 1, or None for one shard")
         entries = self.read(inputs)

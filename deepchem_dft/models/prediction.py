@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -75,11 +76,16 @@ class Predicting:
         InputError
             For transformed labels, or entries that cannot be evaluated.
         """
-        usual = self.model.on_unconverged
-        self.model.on_unconverged = on_unconverged or usual
-        try:
+        with self._unconverged(on_unconverged):
             generator = self.default_generator(dataset, mode="predict")
             return self._predict(generator, transformers, False, output_types)
+
+    @contextmanager
+    def _unconverged(self, choice: str | None) -> Iterator[None]:
+        usual = self.model.on_unconverged
+        self.model.on_unconverged = choice or usual
+        try:
+            yield
         finally:
             self.model.on_unconverged = usual
 
@@ -113,17 +119,22 @@ class Predicting:
         ------
         InputError
             If labels were transformed.
+        SCFNotConverged
+            For an entry that does not converge, whatever ``on_unconverged`` says: a score without
+            it would be another score.
         """
         refuse_transformers(transformers)
         read_samples(dataset)
-        return super().evaluate(dataset, metrics, [], *args, **kwargs)
+        with self._unconverged("raise"):
+            return super().evaluate(dataset, metrics, [], *args, **kwargs)
 
     def evaluate_generator(
         self, generator: Iterable, metrics: Any, transformers: Sequence[Any] = (), *args, **kwargs
     ) -> Any:
         """Return the scores of DeepChem metrics on batches ``([entries], [labels], [weights])``."""
         refuse_transformers(transformers)
-        return super().evaluate_generator(generator, metrics, [], *args, **kwargs)
+        with self._unconverged("raise"):
+            return super().evaluate_generator(generator, metrics, [], *args, **kwargs)
 
     def evaluate_by_type(
         self, dataset: Dataset, *, on_unconverged: str | None = None

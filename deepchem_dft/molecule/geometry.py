@@ -98,7 +98,8 @@ def _parse_text(text: str) -> tuple[list[str], list[list[float]]]:
     if "\n" in text and lines[first].isascii() and lines[first].isdigit():
         # An xyz file: the number of atoms, one comment line (perhaps empty), the atoms.
         announced, lines = lines[first], lines[first + 2:]
-    symbols, rows = [], []
+    symbols: list[str] = []
+    rows: list[list[float]] = []
     for line in lines:
         tokens = line.split("#")[0].replace(",", " ").split()
         if not tokens:
@@ -117,16 +118,20 @@ def _parse_text(text: str) -> tuple[list[str], list[list[float]]]:
     return symbols, rows
 
 
+def _is_row(item: Any) -> bool:
+    """Tell ``["H", 0, 0, 0]`` or ``("H", (0, 0, 0))`` from a list of symbols or of positions."""
+    nested = [isinstance(x, (list, tuple, np.ndarray)) for x in item] if isinstance(
+        item, (list, tuple)) else []
+    return nested in ([False] * 4, [False, True])
+
+
 def _parse_pair(pair: Any) -> tuple[list[str], Any]:
     """Read ``(symbols, positions)`` or rows such as ``["H", 0, 0, 0]``."""
     items = list(pair)
-    if len(items) == 2 and not isinstance(items[0], str):
-        # Either (symbols, positions) or two rows; in rows the second item is a coordinate.
-        symbols = list(items[0])
-        if all(isinstance(s, (str, int, np.integer)) for s in symbols) and not (
-                len(symbols) == 4 and isinstance(symbols[0], str)
-                and not any(isinstance(s, str) for s in symbols[1:])):
-            return [element(int(s) if isinstance(s, np.integer) else s) for s in symbols], items[1]
+    rows_only = any(isinstance(x, str) for x in items) or all(map(_is_row, items))
+    if len(items) == 2 and not rows_only:
+        names = list(items[0])
+        return [element(int(s) if isinstance(s, np.integer) else s) for s in names], items[1]
     rows = []
     symbols: list[str] = []
     for i, row in enumerate(items, start=1):

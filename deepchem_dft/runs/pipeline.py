@@ -89,7 +89,8 @@ def run(
     """
     reporter = reporter or Reporter()
     directory = RunDirectory(run_dir or default_directory(config))
-    baselines = [Functional.named(name) for name in config.baselines]  # typos fail here, not later
+    # Here, so that a misspelt name fails before anything is computed.
+    baselines = [Functional.named(name, label) for label, name in config.baselines.items()]
     sets = load_sets(config.data)
     directory.start(config, resume)
     handler = directory.log_to_file()

@@ -152,7 +152,7 @@ def error_by_molecule(records: Sequence[EntryRecord], path: str | Path, title: s
     plt = _pyplot()
     energies = [r for r in records if r.is_energy]
     names = _trained_first([r.functional for r in energies])
-    rank_by = next((n for n in names if n == "pbe"), names[-1] if names else "")
+    rank_by = next((n for n in names if n.lower() == "pbe"), names[-1] if names else "")
     rank = {r.entry: r.error for r in energies if r.functional == rank_by}
     entries = list(dict.fromkeys(r.entry for r in energies))
     entries.sort(key=lambda e: rank.get(e, 0.0) if math.isfinite(rank.get(e, 0.0)) else 0.0)

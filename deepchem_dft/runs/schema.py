@@ -263,6 +263,16 @@ class RunConfig(Section):
     data: DataConfig
     functional: FunctionalConfig = FunctionalConfig()
     training: TrainingConfig = TrainingConfig()
-    baselines: list[str] = ["lda", "pbe", "b3lyp"]
+    baselines: dict[str, str] = Field(
+        {"LDA": "lda,pw", "PBE": "pbe", "B3LYP": "b3lyp"},
+        description="conventional functionals of the tables: label to libxc name, or a list",
+    )
     evaluation: EvaluationConfig = EvaluationConfig()
     output: OutputConfig = OutputConfig()
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _labelled(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            return {name: name for name in value}
+        return value

@@ -31,12 +31,12 @@ class Functional:
     payload: str | bytes = field(repr=False)
 
     @classmethod
-    def named(cls, name: str) -> Functional:
+    def named(cls, name: str, label: str | None = None) -> Functional:
         """Return a conventional functional; raises ``FunctionalError`` for unknown names."""
         from ..xc import get_xc
 
         get_xc(name)
-        return cls(name, name, name)
+        return cls(label or name, name.strip().lower(), name)
 
     @classmethod
     def trained(cls, module: Any, label: str = "trained") -> Functional:

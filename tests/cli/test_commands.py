@@ -16,6 +16,11 @@ WATER = "O 0 0 0; H 0 1.43 -0.98; H 0 -1.43 -0.98"
 SMALL = ("--basis", "sto-3g", "--grid-level", "1")
 
 
+def read(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A run directory, made from Python."""
@@ -108,7 +113,7 @@ def test_curve(command, tmp_path, trained):
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert "R (bohr)" in outcome.out and "error (kcal/mol)" in outcome.out
-    rows = list(csv.DictReader(open(table)))
+    rows = read(table)
     assert float(rows[0]["exact_hartree"]) == pytest.approx(-1.174475714, abs=1e-6)
     assert {"lda_hartree", "trained_hartree"} <= rows[0].keys()
     from pyscf import dft, gto
@@ -128,7 +133,7 @@ def test_evaluate_names(command, tmp_path):
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert "kcal/mol" in outcome.out and "| pbe" in outcome.out
-    rows = [r for r in csv.DictReader(open(out)) if r["entry"] == "tiny:He"]
+    rows = [r for r in read(out) if r["entry"] == "tiny:He"]
     from pyscf import dft, gto
 
     energies = []
@@ -145,7 +150,7 @@ def test_evaluate_names(command, tmp_path):
 def test_evaluate_a_run_on_its_own_test_set(command, trained):
     outcome = command("evaluate", trained, "--jobs", "1")
     assert outcome.status == 0, outcome.err
-    row = next(r for r in csv.DictReader(open(trained / "results.csv"))
+    row = next(r for r in read(trained / "results.csv")
                if (r["functional"], r["role"]) == ("trained", "test"))  # fmt: skip
     assert f"{float(row['mae']):.2f}" in outcome.out
 
@@ -155,8 +160,8 @@ def test_predict(command, trained, tmp_path):
     out = tmp_path / "predictions.csv"
     outcome = command("predict", trained, tmp_path / "data.yaml", "--out", out, "--jobs", "1")
     assert outcome.status == 0, outcome.err
-    rows = list(csv.DictReader(open(out)))
-    known = {r["entry"]: r["value"] for r in csv.DictReader(open(trained / "entries.csv"))
+    rows = read(out)
+    known = {r["entry"]: r["value"] for r in read(trained / "entries.csv")
              if r["functional"] == "trained"}  # fmt: skip
     assert [r["entry"] for r in rows] == ["tiny:H2", "tiny:LiH", "tiny:He", "tiny:Li"]
     for row in rows:

@@ -18,15 +18,15 @@ BAD_DATA = {
         "aee",
     ),
     "parity.yaml": (
-        "- {e_type: energy, true_val: 1.0, systems: [{moldesc: H 0 0 0, basis: sto-3g}]}\n",
+        "- {e_type: ie, true_val: 1.0, systems: [{moldesc: H 0 0 0, basis: sto-3g}]}\n",
         "spin",
     ),
     "element.yaml": (
-        "- {e_type: energy, true_val: 1.0, systems: [{moldesc: Xx 0 0 0, basis: sto-3g}]}\n",
+        "- {e_type: ie, true_val: 1.0, systems: [{moldesc: Xx 0 0 0, basis: sto-3g}]}\n",
         "Xx",
     ),
     "value.yaml": (
-        "- {e_type: energy, true_val: two, systems: [{moldesc: He 0 0 0, basis: sto-3g}]}\n",
+        "- {e_type: ie, true_val: two, systems: [{moldesc: He 0 0 0, basis: sto-3g}]}\n",
         "two",
     ),
 }
@@ -87,7 +87,8 @@ def test_data_check_names_every_problem(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("scf",), ("trian", "x"), ("scf", H2, "--spinn", "1"), ("curve", H2, "--points", "1")]
+    "arguments",
+    [("scf",), ("trian", "x"), ("scf", H2, "--spinn", "1"), ("curve", H2, "--points", "1")],
 )
 def test_misuse_of_the_command_itself(command, arguments):
     outcome = command(*arguments)

@@ -47,8 +47,9 @@ def test_shards_do_not_change_the_data(all_files, shard_size, tmp_path):
     again = dc.data.DiskDataset(folder)
     assert as_list(again) == as_list(dataset)
     assert list(dataset.X) == [e for file in all_files for e in read_yaml(file)]
-    with pytest.raises(InputError):
-        DFTYamlLoader().create_dataset(all_files, folder, 0)
+    for wrong in (0, -1, True, "2", 1.5):
+        with pytest.raises(InputError):
+            DFTYamlLoader().create_dataset(all_files, folder, wrong)
 
 
 def test_batches_cover_everything_in_order(dataset):

@@ -149,6 +149,12 @@ def test_fractional_coefficients_and_elements_beyond_the_named_systems(write):
     assert entry.get_systems()[0].spin == 3
 
 
+def test_ionisation_of_one_electron_atoms_needs_one_system(write):
+    head = "format: deepchem_dft/1\ndefaults: {basis: sto-3g}\nentries:\n"
+    text = head + "- {type: ie, value: 0.5, neutral: H}\n- {type: ie, value: 0.5, systems: [H]}\n"
+    assert [e.coefficients for e in read_yaml(write(text))] == [[-1], [-1]]
+
+
 ANIONS = """
 format: deepchem_dft/1
 defaults: {{basis: {basis}}}

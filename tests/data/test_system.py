@@ -58,7 +58,8 @@ def test_parity_matters_only_for_whole_numbers():
     ({"n_alpha": "x", "n_beta": 0}, "n_alpha"), ({"geometry": "H 0 0 0"}, "geometry"),
     ({"unit": "pm"}, "unit"), ({"unit": 3}, "unit"), ({"ecp": "no-such"}, "ecp"),
     ({"ecp": 3}, "ecp"), ({"basis": {"O": "sto-3g"}}, "basis"), ({"basis": {"H": 3}}, "basis.'H'"),
-    ({"basis": {}}, "basis"), ({"basis": "gth-dzvp"}, "basis"), ({"name": ["a"], "spin": 1}, "name"),
+    ({"basis": {}}, "basis"), ({"basis": "gth-dzvp"}, "basis"),
+    ({"name": ["a"], "spin": 1}, "name"),
 ])
 def test_refused(more, field):
     with pytest.raises(InputError) as caught:

@@ -124,6 +124,9 @@ def test_unconverged_predictions_raise_and_name_the_entry(make_model, make_datas
         model.predict(make_dataset([entry]))
     lenient = make_model(max_iter=1, on_unconverged="nan")
     assert np.isnan(lenient.predict(make_dataset([entry]))).all()
+    assert lenient.evaluate_by_type(make_dataset([entry])) == {}
+    with pytest.raises(SCFNotConverged, match="stubborn"):
+        lenient.evaluate(make_dataset([entry]), dc.metrics.Metric(dc.metrics.mae_score))
 
 
 def test_uncertainty_is_refused(make_model, dataset):

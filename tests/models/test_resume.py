@@ -264,6 +264,8 @@ def test_load_from_pretrained_by_model_folder_and_file(make_model, small):
         np.testing.assert_allclose(model.predict(small), expected, rtol=0, atol=1e-10)
         assert model.get_global_step() == 0
     model.fit(small, nb_epoch=1)
+    model.load_from_pretrained(source)
+    assert not model.model.states.to_dict()  # orbitals of the functional that was overwritten
 
 
 def test_load_from_pretrained_without_the_top_layer(make_model, small):

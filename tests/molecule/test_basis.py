@@ -50,7 +50,8 @@ def test_results_can_be_changed_without_harm():
 
 @pytest.mark.parametrize(("symbols", "name", "cores"), [
     (["I", "H"], "def2-svp", {"I": 28}), (["Kr"], "def2-tzvp", {}),
-    (["Rb"], "def2-tzvp", {"Rb": 28}), (["Au"], "def2-tzvpd", {"Au": 60}), (["Fe", "O"], "lanl2dz", {"Fe": 10}),
+    (["Rb"], "def2-tzvp", {"Rb": 28}), (["Au"], "def2-tzvpd", {"Au": 60}),
+    (["Fe", "O"], "lanl2dz", {"Fe": 10}),
     (["I"], "cc-pvtz-pp", {"I": 28}), (["I"], "aug-cc-pvtz-pp", {"I": 28}), (["I"], "sto-3g", {}),
     (["Cs"], "unc-def2-svp", {"Cs": 46}),
 ])

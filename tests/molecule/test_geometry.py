@@ -40,9 +40,14 @@ def test_spellings(text):
 
 
 def test_pairs_of_rows_and_pairs_of_arrays():
-    for pair in ([["H", 0, 0, 0], ["F", 0, 0, 1.7]], (["H", "F"], [[0, 0, 0], [0, 0, 1.7]])):
+    for pair in ([["H", 0, 0, 0], ["F", 0, 0, 1.7]], (["H", "F"], [[0, 0, 0], [0, 0, 1.7]]),
+                 [("H", (0, 0, 0)), ("F", [0, 0, 1.7])], [[1, 0, 0, 0], [9, 0, 0, 1.7]],
+                 [["1", "0", "0", "0"], ["9", "0", "0", "1.7"]],
+                 (np.array([1, 9]), np.array([[0, 0, 0], [0, 0, 1.7]]))):
         symbols, positions = parse_geometry(pair)
         assert symbols == ["H", "F"] and positions[1, 2] == 1.7
+    square = [[x, y, 0.0] for x in (0, 2) for y in (0, 2)]
+    assert parse_geometry((["H"] * 4, square))[1].tolist() == square
 
 
 def test_units_agree_with_pyscf():
@@ -60,7 +65,8 @@ def test_units_agree_with_pyscf():
     ("119 0 0 0", "119"), ("H 0 0 0; H 0 0 0.01", "coincide"), ("H 0 0 0; He 0 0 0", "coincide"),
     ("3\nx\nH 0 0 0\n", "announces 3"), ([], "no atoms"), (7, "text or a list"),
     (None, "text or a list"), ([["H", 0, 0]], "not an element"), ([7], "not an element"),
-    ((["H"], [[0, 0]]), "not 1 rows"), ((["H"], "abc"), "not 1 rows"), ((["H", True], 3), "True"),
+    ((["H"], [[0, 0]]), "not 1 rows"), ((["H", True], 3), "True"),
+    ([3, 4], "cannot read"), (("HF", [[0, 0, 0], [0, 0, 2]]), "not an element"),
     ([["H", 0, 0, True]], "'True'"), ({"H": 1}, "text or a list"), ((["H"], None), "not 1 rows"),
     ((["H"], [[0, 0, float("nan")]]), "not finite"), ([[1.5, 0, 0, 0]], "not an element"),
 ])

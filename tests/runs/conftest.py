@@ -45,7 +45,7 @@ CONFIG = {
             {"mode": "scf", "epochs": 3, "learning_rate": 0.001},
         ]
     },
-    "baselines": ["lda", "pbe"],
+    "baselines": {"lda": "lda,pw", "pbe": "pbe"},
     "evaluation": {"processes": 1, "baseline_sets": ["train", "valid", "test"]},
     "output": {"h2_curve": {"points": 3, "basis": "sto-3g"}},
 }

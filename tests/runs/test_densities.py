@@ -76,7 +76,8 @@ def test_file_round_trip(solved, tmp_path):
     before.save(tmp_path / "d.pt")
     after = CompressedDensity.load(tmp_path / "d.pt")
     assert after.omegas == before.omegas and None in after.omegas
-    assert torch.equal(DensityBatch([after]).energies(xc_of), DensityBatch([before]).energies(xc_of))
+    energies = [DensityBatch([d]).energies(xc_of) for d in (before, after)]
+    assert torch.equal(*energies)
 
 
 def test_finer_bins_are_closer(solved):

@@ -58,8 +58,8 @@ def test_markdown(records):
 def test_csv(records, tmp_path):
     write_summary_csv(tmp_path / "s.csv", summarise(records))
     write_entries_csv(tmp_path / "e.csv", records)
-    summary = list(csv.DictReader(open(tmp_path / "s.csv")))
+    summary = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
     assert float(summary[0]["mae"]) == pytest.approx(4.0) and summary[0]["unit"] == "kcal/mol"
-    entries = list(csv.DictReader(open(tmp_path / "e.csv")))
+    entries = list(csv.DictReader((tmp_path / "e.csv").read_text().splitlines()))
     assert entries[4]["unconverged"] == "b (stalled)" and entries[4]["value"] == "nan"
     assert float(entries[0]["error_kcal_per_mol"]) == pytest.approx(3.0)
