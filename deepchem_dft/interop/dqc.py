@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_dft.data.targets import GRIDS
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.ladder import Status
@@ -17,7 +18,7 @@ from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
-__all__ = ["DQCResult", "dqc_available", "run_dqc"]
+__all__ = ["DQCResult", "default_grid", "dqc_available", "run_dqc"]
 
 #: DQC keeps all nao^4 electron-repulsion integrals, and about three copies while it makes them.
 _COPIES = 3
@@ -54,6 +55,44 @@ def dqc_available() -> tuple[bool, str]:
     except (OSError, AttributeError) as error:
         return False, f"DQC's native libraries cannot be loaded: {error}"
     return True, f"DQC {dqc.__version__}"
+
+
+def default_grid(system: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the quadrature grid DQC makes by default, on which old density files live.
+
+    Parameters
+    ----------
+    system : DFTSystem
+
+    Returns
+    -------
+    points : ndarray, shape (G, 3), Bohr
+    weights : ndarray, shape (G,), Bohr^3
+
+    Raises
+    ------
+    InputError
+        If DQC is not there.
+    """
+    available, why = dqc_available()
+    if not available:
+        raise InputError(f"DQC's grid is not available: {why}", field="grid",
+                         remedy="run 'deepchem-dft install-dqc', or save points, weights and "
+                         "density in a .npz file")
+    import dqc
+
+    from deepchem_dft.interop.dqc_bridge import CGTOBasis
+
+    one = torch.ones(1, dtype=torch.float64)
+    # The grid only needs nuclei; any basis will do, and this one needs no files.
+    basis = [[CGTOBasis(angmom=0, alphas=one, coeffs=one)] for _ in system.symbols]
+    mole = dqc.Mol(system.moldesc, basis=basis, charge=system.charge, spin=system.spin)
+    mole.setup_grid()
+    grid = mole.get_grid()
+    return grid.get_rgrid().numpy(), grid.get_dvolume().numpy()
+
+
+GRIDS["dqc"] = default_grid
 
 
 @dataclass

@@ -49,7 +49,8 @@ class FrozenDensity:
     def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> FrozenDensity:
         """Evaluate stored orbitals (one Fock build)."""
         hamiltonian = KSHamiltonian(molecule, xc, restricted=state.restricted)
-        evaluation = hamiltonian.evaluate(state.orbitals, state.occupations)
+        evaluation = hamiltonian.evaluate(
+            state.orbitals.to(hamiltonian.device), state.occupations.to(hamiltonian.device))
         return cls.from_evaluation(hamiltonian, evaluation)
 
     def serves(self, xc: XCFunctional) -> bool:

@@ -40,8 +40,9 @@ class KSHamiltonian:
     xc : XCFunctional
     restricted : bool or None
         None: restricted for closed shells if the functional is spin-symmetric.
-    device : torch.device or str
-        Where matrices live; integrals come from the CPU.
+    device : torch.device or str, optional
+        Where matrices live (integrals come from the CPU). Default: where the functional's
+        parameters are.
 
     Raises
     ------
@@ -54,7 +55,7 @@ class KSHamiltonian:
         molecule: Molecule,
         xc: XCFunctional,
         restricted: bool | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1]
         if restricted is None:
@@ -69,7 +70,7 @@ class KSHamiltonian:
                 field="restricted", remedy="use restricted=None, or spin_symmetric=True networks")
         self.molecule, self.xc, self.restricted = molecule, xc, bool(restricted)
         self.nspin = 1 if restricted else 2
-        self.device = torch.device(device)
+        self.device = torch.device(device or device_of(xc))
         self.ncomp = NCOMP[xc.family]
         self.overlap = molecule.overlap.to(self.device)
         self.core = molecule.core_hamiltonian.to(self.device)
@@ -276,6 +277,11 @@ class KSHamiltonian:
                     density, coulomb=False, exchange=True, omega=omega)[1]
                 total = total - 2.0 * coefficient * self._share * (change * k).sum()
         return total
+
+
+def device_of(xc: XCFunctional) -> torch.device:
+    """Return the device of a functional's parameters (the CPU if it has none)."""
+    return next((p.device for p in xc.parameters()), torch.device("cpu"))
 
 
 class XCKernel:

@@ -183,8 +183,8 @@ class KohnSham:
         Test whether the solution is a minimum, and follow the way down if not.
     engine : {"native", "dqc"}
         ``dqc`` runs the same functional through DQC, as a second opinion.
-    device : str
-        Where matrices live.
+    device : str, optional
+        Where matrices live. Default: where the functional's parameters are.
 
     Examples
     --------
@@ -205,7 +205,7 @@ class KohnSham:
         max_iter: int = 300,
         stability: bool = False,
         engine: str = "native",
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
     ) -> None:
         if engine not in ("native", "dqc"):
             raise InputError(f"unknown engine {engine!r}", field="engine",

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -212,3 +213,22 @@ def test_without_dqc_the_reason_and_the_remedy_are_given(monkeypatch):
     assert not available and "deepchem-dft install-dqc" in why
     with pytest.raises(InputError, match="install-dqc"):
         KohnSham(molecule("H2"), "pbe", engine="dqc").run()
+
+
+@pytest.mark.dqc
+def test_density_file_on_dqcs_own_grid(tmp_path):
+    """A bare .npy with ``grid: dqc`` is read on the grid DQC makes, and integrates to N."""
+    from deepchem_dft.data import read_yaml
+    from deepchem_dft.data.system import DFTSystem
+    from deepchem_dft.interop.dqc import default_grid
+
+    helium = DFTSystem({"moldesc": "He 0 0 0", "basis": "6-31g"})
+    points, _ = default_grid(helium)
+    result = KohnSham(helium.to_molecule(grid_level=1), "pbe").run()
+    np.save(tmp_path / "he.npy", result.density(points).detach().numpy())
+    (tmp_path / "he.yaml").write_text(
+        "- e_type: dens\n  true_val: he.npy\n  grid: dqc\n"
+        "  systems:\n  - {moldesc: He 0 0 0, basis: 6-31g}\n")
+    entry = read_yaml(tmp_path / "he.yaml")[0]
+    assert float((entry.density * entry.weights).sum()) == pytest.approx(2.0, abs=1e-3)
+    assert float(entry.deviation(result).detach()) < 1e-10
