@@ -25,7 +25,8 @@ class InputError(DeepChemDFTError, ValueError):
     --------
     >>> print(InputError("'two' is not a number", file="a.yaml", entry="3 (H2O)",
     ...                  field="true_val", remedy="write an energy such as '0.37 Ha'"))
-    a.yaml, entry 3 (H2O), field 'true_val': 'two' is not a number. Remedy: write an energy such as '0.37 Ha'.
+    a.yaml, entry 3 (H2O), field 'true_val': 'two' is not a number.
+    Remedy: write an energy such as '0.37 Ha'.
     """
 
     def __init__(

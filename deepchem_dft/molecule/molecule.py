@@ -1,4 +1,4 @@
-"""A molecule as tensors: geometry and basis in, every constant the self-consistent field needs out."""
+"""A molecule as tensors: geometry and basis in, constants of the self-consistent field out."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Molecule:
         self._set_electrons(charge, spin, nelec)
         self.name = name or self.formula
         self._large: dict[str, Any] = {}
-        self._small: dict[str, np.ndarray] | None = None
+        self._small: dict[str, Tensor] | None = None
 
     # -- what it is made of -------------------------------------------------------------------
 
@@ -180,7 +180,8 @@ class Molecule:
                 stored |= {"points": points, "weights": weights,
                            "starting_density": integrals.starting_density(mole)}
                 cache.store(self.constants_key, "small", stored)
-            self._small = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in stored.items()}
+            self._small = {k: torch.from_numpy(np.ascontiguousarray(v))
+                           for k, v in stored.items()}
         return self._small[name]
 
     @property
@@ -285,42 +286,48 @@ class Molecule:
         values = integrals.atomic_orbitals(self.pyscf_mol, points, deriv)
         return torch.from_numpy(np.ascontiguousarray(values))
 
-    def coulomb_exchange(
-        self, dms: Tensor, *, coulomb: bool = True, exchange: bool = False,
-        omega: float | None = None,
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Contract electron repulsion with density matrices.
+    def _contract(
+        self, dms: Tensor, coulomb: bool, exchange: bool, omega: float | None
+    ) -> list[Tensor]:
+        stacked = dms.detach().cpu().reshape(-1, *dms.shape[-2:]).numpy()
+        pair = integrals.coulomb_exchange(self._eri(omega), stacked, coulomb, exchange)
+        return [torch.from_numpy(v).reshape(dms.shape).to(dms.device)
+                for v in pair if v is not None]
+
+    def coulomb(self, dms: Tensor) -> Tensor:
+        """Coulomb matrices ``J_ij = sum_kl (ij|kl) D_kl``, Ha.
 
         Parameters
         ----------
-        dms : Tensor, shape (n, nao, nao)
-            Symmetric matrices.
-        coulomb, exchange : bool
-            What to compute.
-        omega : float, optional
-            Use the long-range operator erf(omega r)/r.
+        dms : Tensor, shape (nao, nao) or (n, nao, nao)
+            Symmetric.
 
         Returns
         -------
-        J, K : Tensor, shape (n, nao, nao), or None where not asked for
-            ``J_ij = sum_kl (ij|kl) D_kl`` and ``K_ij = sum_kl (ik|jl) D_kl``. Not differentiable.
+        Tensor, same shape. Not differentiable.
         """
-        vj, vk = integrals.coulomb_exchange(
-            self._eri(omega), dms.detach().cpu().numpy(), coulomb, exchange)
-        back = [None if v is None else torch.from_numpy(v).to(dms.device) for v in (vj, vk)]
-        return back[0], back[1]
+        return self._contract(dms, True, False, None)[0]
 
-    def coulomb(self, dm: Tensor) -> Tensor:
-        """Coulomb matrix of one symmetric density matrix, shape (nao, nao)."""
-        result = self.coulomb_exchange(dm[None])[0]
-        assert result is not None
-        return result[0]
+    def exchange(self, dms: Tensor, omega: float | None = None) -> Tensor:
+        """Exchange matrices ``K_ij = sum_kl (ik|jl) D_kl``, Ha.
 
-    def exchange(self, dm: Tensor, omega: float | None = None) -> Tensor:
-        """Exchange matrix of one symmetric density matrix, shape (nao, nao)."""
-        result = self.coulomb_exchange(dm[None], coulomb=False, exchange=True, omega=omega)[1]
-        assert result is not None
-        return result[0]
+        Parameters
+        ----------
+        dms : Tensor, shape (nao, nao) or (n, nao, nao)
+            Symmetric.
+        omega : float, optional
+            Use the long-range operator erf(omega r)/r (omega in 1/Bohr).
+
+        Returns
+        -------
+        Tensor, same shape. Not differentiable.
+        """
+        return self._contract(dms, False, True, omega)[0]
+
+    def coulomb_exchange(self, dms: Tensor) -> tuple[Tensor, Tensor]:
+        """Return :meth:`coulomb` and :meth:`exchange` from one pass over the integrals."""
+        coulomb, exchange = self._contract(dms, True, True, None)
+        return coulomb, exchange
 
 
 def _tidy(value: float) -> int | float:

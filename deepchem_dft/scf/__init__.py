@@ -1,6 +1,6 @@
 """The self-consistent field: energy and Fock matrix, solver ladder, differentiable layer."""
 
-from deepchem_dft.scf.compat import KSCalc, XCNNSCF
+from deepchem_dft.scf.compat import XCNNSCF, KSCalc
 from deepchem_dft.scf.kohn_sham import KohnSham, KSResult
 from deepchem_dft.scf.ladder import Status
 from deepchem_dft.scf.layer import SCFLayer

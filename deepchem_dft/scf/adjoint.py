@@ -1,4 +1,4 @@
-"""Density matrix and orbital energies as differentiable functions of the functional's parameters."""
+"""Density matrix and orbital energies, differentiable in the functional's parameters."""
 
 from __future__ import annotations
 

@@ -200,16 +200,13 @@ class KSHamiltonian:
     def _assemble(self, density: Tensor, rho: Tensor) -> Evaluation:
         total = density.sum(0)
         terms = self.exchange_terms()
-        full_range = any(omega is None and c != 0.0 for c, omega in terms)
-        if full_range and not self.restricted:
-            # One pass over the integrals gives Coulomb and exchange of both spins.
-            vj, vk = self.molecule.coulomb_exchange(density, exchange=True)
+        vk = None
+        if any(omega is None and c != 0.0 for c, omega in terms):
+            # One pass over the integrals gives both, for all channels.
+            vj, vk = self.molecule.coulomb_exchange(density)
             coulomb = vj.sum(0)
-        elif full_range:
-            vj, vk = self.molecule.coulomb_exchange(density, exchange=True)
-            coulomb = vj[0]
         else:
-            vk, coulomb = None, self.molecule.coulomb(total)
+            coulomb = self.molecule.coulomb(total)
         fixed = float(
             (total * self.core).sum() + 0.5 * (total * coulomb).sum()
         ) + self.molecule.nuclear_repulsion
@@ -223,8 +220,7 @@ class KSHamiltonian:
             if omega is None and vk is not None:
                 k = vk
             else:
-                k = self.molecule.coulomb_exchange(
-                    density, coulomb=False, exchange=True, omega=omega)[1]
+                k = self.molecule.exchange(density, omega)
             bare = -self._share * float((density * k).sum())
             exchange_energies.append(bare)
             energy += coefficient * bare
@@ -263,8 +259,7 @@ class KSHamiltonian:
         response = self.molecule.coulomb(change.sum(0)).expand(self.nspin, -1, -1).clone()
         for coefficient, omega in self.exchange_terms():
             if coefficient != 0.0:
-                k = self.molecule.coulomb_exchange(
-                    change, coulomb=False, exchange=True, omega=omega)[1]
+                k = self.molecule.exchange(change, omega)
                 response -= 2.0 * coefficient * self._share * k
         return response + self.matrix_of_potential(kernel(self.density_of_matrix(change)))
 
@@ -273,8 +268,7 @@ class KSHamiltonian:
         total = density.new_zeros(())
         for coefficient, omega in self.xc.exchange_terms:
             if isinstance(coefficient, Tensor) and coefficient.requires_grad:
-                k = self.molecule.coulomb_exchange(
-                    density, coulomb=False, exchange=True, omega=omega)[1]
+                k = self.molecule.exchange(density, omega)
                 total = total - 2.0 * coefficient * self._share * (change * k).sum()
         return total
 

@@ -167,7 +167,7 @@ def lowest_modes(
             return values, vectors.T
         if basis.shape[1] + len(open_ones) > _MAX_SUBSPACE:
             basis, images = vectors, applied
-        new = []
+        new: list[Tensor] = []
         for i in open_ones:
             shift = diagonal - values[i]
             direction = residuals[:, i] / torch.where(
@@ -189,7 +189,7 @@ def lowest_modes(
 
 
 def soft_modes(hessian: OrbitalHessian) -> SoftModes:
-    """Find modes below :data:`SOFT_MODE` (in absolute value) and warn if there are unstable ones."""
+    """Find modes below :data:`SOFT_MODE` in absolute value; warn if there are unstable ones."""
     values, vectors = lowest_modes(hessian)
     if bool((values < -SOFT_MODE).any()):
         warnings.warn(

@@ -1,0 +1,55 @@
+"""Run the three experiments of the differentiable-DFT paper and check that their figures say so.
+
+Usage: python examples/benchmarks/paper.py
+Kasim and Vinko, Phys. Rev. Lett. 127, 126403 (2021), in small. Ends non-zero if a figure is missing
+or a trained functional is no better than what it started from on what it was trained for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from main_job import ROOT, rows
+
+PAPER = ROOT / "examples" / "paper"
+COMMAND = [sys.executable, "-m", "deepchem_dft", "train"]
+
+
+def main() -> int:
+    failures, line = [], []
+
+    run = ROOT / "runs" / "paper_ie_lda"
+    subprocess.run([*COMMAND, str(PAPER / "ie_lda.yaml"), "--resume"], check=True, cwd=ROOT)
+    table = rows(run)
+    lda, trained = (float(table[name, "ie"]["mae"]) for name in ("LDA", "trained"))
+    line.append(f"atomic IE: LDA {lda:.2f}, NN-LDA {trained:.2f} kcal/mol")
+    if not trained < lda:
+        failures.append("the neural LDA is no better than LDA on unseen ionisation energies")
+    figures = [run / "plots" / "error_by_molecule.png"]
+
+    run = ROOT / "runs" / "paper_h2_curve"
+    subprocess.run([*COMMAND, str(PAPER / "h2_curve.yaml"), "--resume"], check=True, cwd=ROOT)
+    table = rows(run)
+    pbe, trained = (float(table[name, "reaction"]["mae"]) for name in ("PBE", "trained"))
+    line.append(f"H2 curve: PBE {pbe:.2f}, trained {trained:.2f} kcal/mol")
+    figures.append(run / "plots" / "h2_curve.png")
+
+    subprocess.run([sys.executable, str(PAPER / "l1_vs_l2.py")], check=True, cwd=ROOT)
+    figures.append(ROOT / "runs" / "paper_l1_vs_l2" / "l1_vs_l2.png")
+    for name in ("l1", "l2"):
+        table = rows(ROOT / "runs" / "paper_l1_vs_l2" / name)
+        pbe, trained = (float(table[f, "ae"]["mae"]) for f in ("PBE", "trained"))
+        line.append(f"{name.upper()}: PBE {pbe:.2f}, trained {trained:.2f} kcal/mol")
+        if not trained < pbe:
+            failures.append(f"training with {name} did not improve on PBE")
+
+    failures += [f"no figure {path}" for path in figures if not path.is_file()]
+    for failure in failures:
+        print(f"  FAIL  {failure}")
+    print("; ".join(line))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
