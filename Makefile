@@ -62,6 +62,6 @@ $(BIN)/python:
 # Extras go in one after the other even under `make -j`: two pips in one environment collide.
 .NOTPARALLEL:
 $(VENV)/.installed-%: setup.py constraints.txt | $(BIN)/python
-	@echo "installing deepchem_dft[$*] into $(VENV); a first installation downloads torch and takes some minutes"
+	@echo "installing deepchem_dft[$*] into $(VENV)$(if $(filter test,$*),; the first time this downloads torch and takes some minutes)"
 	@$(PIP) -e ".[$*]"
 	@touch $@

@@ -27,6 +27,7 @@ DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 # Pythons the index holds an empty placeholder under the name of pylibxc2. The markers keep pip away
 # from both; where they do not apply, `deepchem-dft install-dqc` does the job.
 DQC = [
+    "h5py>=3.8",
     "xitorch>=0.5.1",
     'dqc==0.1.0; python_version < "3.10"',
     'pylibxc2==6.0.0; python_version < "3.10"',
@@ -78,8 +79,6 @@ setup(
         "typer>=0.12",
         "rich>=13.0",
         "matplotlib>=3.7",
-        "h5py>=3.8",
-        "safetensors>=0.4",
         "basis-set-exchange>=0.9",
     ],
     extras_require={

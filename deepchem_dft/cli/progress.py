@@ -40,7 +40,7 @@ class LineReporter(Reporter):
         Least seconds between lines of one phase.
     """
 
-    def __init__(self, console: Console, interval: float = 2.0) -> None:
+    def __init__(self, console: Console, interval: float = 5.0) -> None:
         self.console, self.interval = console, interval
         self._said = -math.inf
         self._total: int | None = None
