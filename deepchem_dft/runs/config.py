@@ -185,14 +185,15 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
 
 
 def config_hash(config: RunConfig) -> str:
-    """Return a SHA-256 of everything that can change the result of training.
+    """Return a SHA-256 of everything that can change a number of the run.
 
-    The run's name, its description, its folder and how many processes evaluate it do not.
+    Its name and folder cannot, and neither can the choice of baselines and sets that are
+    evaluated: a finished run may be resumed to evaluate more.
     """
     content = config.model_dump(mode="json")
-    for key in ("name", "description", "output"):
+    for key in ("name", "description", "output", "baselines"):
         content.pop(key)
-    content["evaluation"].pop("processes")
+    content["evaluation"] = {"scf_tol": content["evaluation"]["scf_tol"]}
     for refs in (content["data"][role] for role in ("train", "valid", "test")):
         for ref in refs:  # a moved folder is the same run; the data hash guards the content
             ref["file"] = ref["file"] and Path(ref["file"]).name

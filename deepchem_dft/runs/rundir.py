@@ -127,7 +127,8 @@ class RunDirectory:
             return ""
         old, new = _flatten(stored), _flatten(config.model_dump(mode="json"))
         keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
-        keys = [k for k in keys if not k.startswith(("name", "description", "output."))]
+        free = ("name", "description", "output.", "baselines.", "evaluation.")
+        keys = [k for k in keys if not k.startswith(free)]
         return f" (they differ in {', '.join(keys[:3])})" if keys else ""
 
     def load_config(self) -> RunConfig:

@@ -202,7 +202,7 @@ class KohnSham:
         *,
         restricted: bool | None = None,
         tol: float = 1e-6,
-        max_iter: int = 300,
+        max_iter: int = 500,
         stability: bool = False,
         engine: str = "native",
         device: str | torch.device | None = None,

@@ -10,11 +10,15 @@ from torch import Tensor
 
 from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
-from deepchem_dft.scf.rotations import canonicalise, minimise, off_block
+from deepchem_dft.scf.rotations import Minimum, canonicalise, minimise, off_block
 from deepchem_dft.scf.state import SCFState, aufbau
 
 # Eigenvalues of the overlap below this are linear dependence, not basis functions.
 _LINEAR_DEPENDENCE = 1e-8
+# An open-shell atom has a minimum for every orientation its shells may take on the quadrature
+# grid. Where DIIS does not even come close (Ha), a few shaken starts tell which one is lowest.
+_LOST, _RESTARTS, _SHAKE = 1e-3, 4, 0.05
+_ROUGH, _WORTHWHILE = 1e-4, 1e-6
 
 
 class Status(str, Enum):
@@ -49,7 +53,7 @@ def solve(
     *,
     guess: SCFState | None = None,
     tol: float = 1e-6,
-    max_iter: int = 300,
+    max_iter: int = 500,
     diis_iterations: int = 12,
 ) -> Solution:
     """Find self-consistent orbitals.
@@ -113,6 +117,10 @@ def solve(
         orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
         iterations += minimum.evaluations
         history += minimum.history[1:]
+        if guess is None and _deserves_restarts(hamiltonian, min(history[: step + 1])):
+            minimum, used = _shaken(hamiltonian, minimum, occupations, tol, max_iter - iterations)
+            orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
+            iterations += used
         if not minimum.converged:
             status = Status.MAX_ITERATIONS if iterations >= max_iter else Status.STALLED
 
@@ -128,6 +136,33 @@ def finish(
     rotation, energies = canonicalise(orbitals.mT @ evaluation.fock @ orbitals, occupations)
     state = SCFState(orbitals @ rotation, occupations)
     return Solution(state, energies, evaluation, residual, iterations, status, history)
+
+
+def _deserves_restarts(hamiltonian: KSHamiltonian, closest: float) -> bool:
+    atom = len(hamiltonian.molecule.symbols) == 1
+    return atom and not hamiltonian.restricted and closest > _LOST
+
+
+def _shaken(hamiltonian, minimum: Minimum, occupations, tol, budget) -> tuple[Minimum, int]:
+    """Minimise again from randomly rotated orbitals; return the lowest and the builds it took."""
+    generator = torch.Generator().manual_seed(0)
+    shape, device = minimum.orbitals.mT @ minimum.orbitals, minimum.orbitals.device
+    lowest, used = minimum, 0
+    for _ in range(_RESTARTS):
+        if used >= budget:
+            break
+        kappa = _SHAKE * torch.randn(shape.shape, generator=generator, dtype=shape.dtype)
+        turned = minimum.orbitals @ torch.matrix_exp((kappa - kappa.mT).to(device))
+        # A rough answer tells which minimum it is; only a lower one is worth finishing.
+        other = minimise(hamiltonian, turned, occupations, tol=max(tol, _ROUGH),
+                         max_evaluations=budget - used)
+        used += other.evaluations
+        if other.evaluation.energy < lowest.evaluation.energy - _WORTHWHILE:
+            other = minimise(hamiltonian, other.orbitals, occupations, tol=tol,
+                             max_evaluations=budget - used, start=other.evaluation)
+            used += other.evaluations
+            lowest = other if other.converged or not lowest.converged else lowest
+    return lowest, used
 
 
 def _diis_goes_on(step: int, history: list[float], limit: int) -> bool:

@@ -41,7 +41,7 @@ class SCFLayer(nn.Module):
         *,
         tol: float = 1e-6,
         restricted: bool | None = None,
-        max_iter: int = 300,
+        max_iter: int = 500,
         stability: bool = False,
     ) -> None:
         super().__init__()

@@ -139,6 +139,16 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     assert (result.directory / "energies.jsonl").read_text() == energies  # nothing solved again
 
 
+def test_a_finished_run_can_be_evaluated_further(tiny, tmp_path):
+    overrides = ["training.epochs=1", "output.plots=false", "baselines=[]"]
+    first = run(load_config(tiny, overrides), tmp_path / "run")
+    assert {r.functional for r in first.records} == {"trained"}
+    more = run(load_config(tiny, [*overrides, "baselines=[pbe]"]), tmp_path / "run", resume=True)
+    assert {r.functional for r in more.records} == {"pbe", "trained"}
+    trained = [r for r in more.records if r.functional == "trained"]
+    assert [r.value for r in trained] == [r.value for r in first.records]
+
+
 def test_changed_data_are_refused(tiny, tmp_path):
     overrides = ["training.epochs=1", "output.plots=false", "evaluation.sets=[test]"]
     config = load_config(tiny, overrides)
