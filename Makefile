@@ -23,7 +23,7 @@ help: ## list these targets
 install: $(VENV)/.installed-test ## create .venv and install the package with tested versions
 
 train: $(VENV)/.installed-test ## train the functional of CONFIG (examples/train_pbe_mgga.yaml)
-	$(BIN)/deepchem-dft train $(CONFIG) $(ARGS)
+	$(BIN)/deepchem-dft train $(CONFIG) --resume $(ARGS)
 
 test: $(VENV)/.installed-test ## run the tests and docstring examples (minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)

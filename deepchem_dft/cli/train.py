@@ -12,6 +12,14 @@ import typer
 from .common import console, load_deepchem
 
 
+def _print_keys(wanted: bool) -> None:
+    if wanted:
+        from ..runs.reference import keys_text
+
+        typer.echo(keys_text())
+        raise typer.Exit()
+
+
 def train(
     config: Path = typer.Argument(..., help="YAML configuration (see examples/)."),
     overrides: list[str] | None = typer.Argument(
@@ -24,6 +32,10 @@ def train(
         False, "--resume", help="Go on with an unfinished run of the same configuration."
     ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print the results only."),
+    keys: bool = typer.Option(
+        False, "--keys", callback=_print_keys, is_eager=True,
+        help="Print every key of the configuration with its default and meaning, and exit.",
+    ),
 ) -> None:
     """Train a functional, evaluate it against the baselines, draw figures.
 
@@ -38,6 +50,8 @@ def train(
     - `deepchem-dft train my.yaml training.epochs=5 training.learning_rate=1e-4 --run-dir runs/a`
 
     - `deepchem-dft train my.yaml --run-dir runs/a --resume`
+
+    - `deepchem-dft train --keys`
     """
     from ..runs.config import load_config
 

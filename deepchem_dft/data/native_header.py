@@ -15,7 +15,8 @@ from deepchem_dft.units import ENERGY_UNITS, LENGTH_UNITS
 FORMAT = "deepchem_dft/1"
 TOP_KEYS = ("format", "name", "description", "source", "license", "defaults", "systems", "entries")
 DEFAULT_KEYS = ("basis", "unit", "energy_unit", "ecp", "type", "weight", "split")
-SYSTEM_KEYS = ("geometry", "unit", "basis", "charge", "spin", "n_alpha", "n_beta", "ecp")
+SYSTEM_KEYS = ("geometry", "unit", "basis", "charge", "spin", "n_alpha", "n_beta",
+               "occupations", "ecp")
 
 
 class Header:
@@ -132,7 +133,7 @@ class Header:
         for key in ("unit", "basis", "ecp"):
             if getattr(self, key) is not None:
                 out.setdefault(key, getattr(self, key))
-        if "spin" not in fields and "n_alpha" not in fields and "n_beta" not in fields:
+        if not any(key in fields for key in ("spin", "n_alpha", "n_beta", "occupations")):
             self._choose_spin(out)
         return DFTSystem(out)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Keys of a system mapping.
 SYSTEM_KEYS = ("moldesc", "geometry", "unit", "basis", "spin", "charge", "number", "n_alpha",
-               "n_beta", "ecp", "name")
+               "n_beta", "occupations", "ecp", "name")
 
 
 @lru_cache(maxsize=4096)
@@ -59,8 +59,9 @@ class DFTSystem:
         ``moldesc`` (or ``geometry``): ``"O 0 0 0; H 0 0 1.8"``; ``unit``: bohr (default) or
         angstrom; ``basis``: a name, or a name per element; ``spin``: 2S = n_alpha - n_beta;
         ``charge``; ``number``: how often it occurs (default 1); ``n_alpha``, ``n_beta``: electron
-        numbers, perhaps fractional, in place of charge and spin; ``ecp``; ``name``. Quoted
-        numbers are fine.
+        numbers, perhaps fractional, in place of charge and spin; ``occupations``: ``alpha`` and
+        ``beta`` lists of electrons (0 to 1) in the lowest orbitals, in place of both; ``ecp``;
+        ``name``. Quoted numbers are fine.
 
     Attributes
     ----------
@@ -73,6 +74,8 @@ class DFTSystem:
         The ``number``.
     nelec : (float, float) or None
         Electrons of each spin if they do not follow from an integer charge and spin.
+    occupations : (tuple of float, tuple of float) or None
+        Explicit occupations of the lowest alpha and beta orbitals.
     ecp : str, dict or None
     name : str
         The formula unless given.
@@ -126,7 +129,14 @@ class DFTSystem:
         protons = sum(NUCLEAR_CHARGE[s] - sizes[s][0] for s in self.symbols)
         orbitals = sum(sizes[s][1] for s in self.symbols)
         self.nelec: tuple[float, float] | None = None
-        if "n_alpha" in fields or "n_beta" in fields:
+        self.occupations = self._occupations(fields)
+        if self.occupations is not None:
+            self.electrons = (sum(self.occupations[0]), sum(self.occupations[1]))
+            self._check_implied(fields, protons, "occupations")
+            self.charge = tidy(round(protons - sum(self.electrons), 12))
+            self.spin = tidy(round(self.electrons[0] - self.electrons[1], 12))
+            self.nelec = self.electrons
+        elif "n_alpha" in fields or "n_beta" in fields:
             self.electrons = self._counted(fields, protons)
             self.charge = tidy(round(protons - sum(self.electrons), 12))
             self.spin = tidy(round(self.electrons[0] - self.electrons[1], 12))
@@ -137,7 +147,7 @@ class DFTSystem:
             self.electrons = self._from_charge_and_spin(protons)
             if not (isinstance(self.charge, int) and isinstance(self.spin, int)):
                 self.nelec = self.electrons
-        if max(self.electrons) > orbitals:
+        if max(self.electrons) > orbitals or max(map(len, self.occupations or ((),))) > orbitals:
             raise InputError(
                 f"{max(self.electrons):g} electrons of one spin do not fit into {orbitals} "
                 "orbitals", field="basis", remedy="use a larger basis, or correct the charge")
@@ -155,12 +165,44 @@ class DFTSystem:
         if alpha + beta == 0:
             raise InputError("the system has no electrons", field="n_alpha",
                              remedy="leave bare nuclei out; their energy is zero")
+        self.electrons = (alpha, beta)
+        self._check_implied(fields, protons, "n_alpha and n_beta")
+        return (alpha, beta)
+
+    def _check_implied(self, fields: Fields, protons: int, source: str) -> None:
+        """Charge and spin may be repeated beside what implies them, not contradicted."""
+        alpha, beta = self.electrons
         for key, value in (("charge", protons - alpha - beta), ("spin", alpha - beta)):
             if key in fields and abs(fields.number(key, 0) - value) > 1e-9:
                 raise InputError(
-                    f"{key} {fields.get(key)} contradicts n_alpha and n_beta, which give "
-                    f"{value:g}", field=key, remedy=f"remove {key}, or n_alpha and n_beta")
-        return (alpha, beta)
+                    f"{key} {fields.get(key)} contradicts {source}, which give "
+                    f"{value:g}", field=key, remedy=f"remove {key}, or {source}")
+
+    @staticmethod
+    def _occupations(fields: Fields) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        if "occupations" not in fields:
+            return None
+        remedy = "write occupations: {alpha: [1, 1, 0.5], beta: [1]}, each from 0 to 1"
+        for key in ("n_alpha", "n_beta"):
+            if key in fields:
+                raise InputError(f"{key} and occupations are both given", field=key,
+                                 remedy=f"remove {key}: the occupations imply it")
+        given = fields.get("occupations")
+        if not isinstance(given, Mapping) or set(given) != {"alpha", "beta"}:
+            raise InputError(f"{show(given)} is not a pair of occupation lists",
+                             field="occupations", remedy=remedy)
+        rows = []
+        for spin in ("alpha", "beta"):
+            row = given[spin]
+            numbers = [n for n in row if isinstance(n, (int, float)) and not isinstance(n, bool)
+                       and 0 <= n <= 1] if isinstance(row, (list, tuple)) else None
+            if numbers is None or len(numbers) != len(row):
+                raise InputError(f"{show(row)} is not a list of occupations",
+                                 field=f"occupations.{spin}", remedy=remedy)
+            rows.append(tuple(float(n) for n in numbers))
+        if sum(map(sum, rows)) == 0:
+            raise InputError("the system has no electrons", field="occupations", remedy=remedy)
+        return rows[0], rows[1]
 
     def _from_charge_and_spin(self, protons: int) -> tuple[float, float]:
         label = formula_as_written(self.symbols, 0)
@@ -202,7 +244,8 @@ class DFTSystem:
     @property
     def key(self) -> tuple:
         """Hashable identity of the calculation: systems that share it share their energy."""
-        return (self.moldesc, self._basis_key.lower(), self._ecp_key.lower(), self.electrons)
+        return (self.moldesc, self._basis_key.lower(), self._ecp_key.lower(), self.electrons,
+                self.occupations)
 
     @property
     def system(self) -> dict[str, Any]:
@@ -213,6 +256,10 @@ class DFTSystem:
             out["ecp"] = self.ecp
         if self.nelec is not None:
             del out["spin"], out["charge"]
+        if self.occupations is not None:
+            out["occupations"] = {"alpha": list(self.occupations[0]),
+                                  "beta": list(self.occupations[1])}
+        elif self.nelec is not None:
             out["n_alpha"], out["n_beta"] = self.nelec
         return out
 
@@ -244,7 +291,8 @@ class DFTSystem:
         whole = self.nelec is None
         return Molecule(self.moldesc, basis=self.basis, charge=int(self.charge) if whole else 0,
                         spin=int(self.spin) if whole else 0, grid_level=grid_level,
-                        nelec=self.nelec, ecp=self.ecp, name=self.name)
+                        nelec=self.nelec, occupations=self.occupations, ecp=self.ecp,
+                        name=self.name)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DFTSystem):

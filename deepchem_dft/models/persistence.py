@@ -102,7 +102,7 @@ class Persistent:
             chosen = None if names is None else [parameters[name] for name in names]
             optimizer, schedule = self._optimizer_of(chosen)
             if state["kind"] != type(optimizer).__name__:
-                LOGGER.warning(
+                LOGGER.info(
                     "%s was written with the optimiser %s; %s starts afresh",
                     source, state["kind"], type(optimizer).__name__,
                 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,9 @@ class Molecule:
         PySCF's quadrature level, 0 to 9. Level 3 is safe for energies to 1e-5 Ha.
     nelec : (float, float), optional
         Electrons of each spin, which may be fractional. Overrides ``charge`` and ``spin``.
+    occupations : (sequence of float, sequence of float), optional
+        Electrons (0 to 1) in the lowest alpha and beta orbitals, by energy, for shells that are to
+        be filled evenly, say. Their sums are the electron numbers. Overrides ``nelec``.
     ecp : str or dict, optional
         Effective core potential by name or per element. The def2 and LANL families bring theirs.
     name : str, optional
@@ -75,6 +79,7 @@ class Molecule:
         grid_level: int = 3,
         *,
         nelec: tuple[float, float] | None = None,
+        occupations: tuple[Sequence[float], Sequence[float]] | None = None,
         ecp: str | dict | None = None,
         name: str | None = None,
     ) -> None:
@@ -86,6 +91,9 @@ class Molecule:
         self.grid_level = grid_level
         self._basis_data = resolve_basis(self.symbols, basis)
         self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
+        self.occupations = None if occupations is None else _checked(occupations)
+        if self.occupations is not None:
+            nelec = (sum(self.occupations[0]), sum(self.occupations[1]))
         self._set_electrons(charge, spin, nelec)
         self.name = name or self.formula
         self._large: dict[str, Any] = {}
@@ -114,7 +122,9 @@ class Molecule:
         if not all(math.isfinite(n) and n >= 0 for n in self.nelec) or sum(self.nelec) == 0:
             raise InputError(f"electron numbers {self.nelec} are not possible", field="nelec",
                              remedy="give two finite numbers, not negative and not both zero")
-        if max(self.nelec) > self.nao:
+        if max(self.nelec) > self.nao or (
+            self.occupations is not None and max(map(len, self.occupations)) > self.nao
+        ):
             raise InputError(
                 f"{max(self.nelec):g} electrons of one spin do not fit into {self.nao} orbitals",
                 field="basis", remedy="use a larger basis")
@@ -155,7 +165,8 @@ class Molecule:
     @cached_property
     def key(self) -> str:
         """Hash of the constants and of the electron numbers."""
-        return cache.content_key({"constants": self.constants_key, "nelec": self.nelec})
+        return cache.content_key({"constants": self.constants_key, "nelec": self.nelec,
+                                  "occupations": self.occupations})
 
     def __repr__(self) -> str:
         return (f"Molecule({self.name}, charge={self.charge:+g}, spin={self.spin:g}, "
@@ -328,6 +339,14 @@ class Molecule:
         """Return :meth:`coulomb` and :meth:`exchange` from one pass over the integrals."""
         coulomb, exchange = self._contract(dms, True, True, None)
         return coulomb, exchange
+
+
+def _checked(occupations) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    alpha, beta = (tuple(float(n) for n in row) for row in occupations)
+    if not all(0.0 <= n <= 1.0 for n in (*alpha, *beta)):
+        raise InputError("an occupation is not between 0 and 1", field="occupations",
+                         remedy="list the electrons in each alpha and in each beta orbital")
+    return alpha, beta
 
 
 def _tidy(value: float) -> int | float:

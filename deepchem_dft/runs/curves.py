@@ -128,6 +128,8 @@ class Curve:
         By functional, Ha.
     exact : (distances, energies) or None
         Bohr, Ha.
+    title : str
+        Heading of figures; default the geometry.
     """
 
     geometry: str
@@ -135,6 +137,7 @@ class Curve:
     distances: Sequence[float]
     energies: Mapping[str, Sequence[float]]
     exact: tuple[Any, Any] | None = None
+    title: str = ""
 
     @property
     def bohr(self) -> np.ndarray:
@@ -178,7 +181,7 @@ class Curve:
             return
         plots.dissociation_curve(
             list(self.bohr), self.energies, path, exact=self.exact,
-            title=self.geometry.replace("{R}", "R"),
+            title=self.title or self.geometry.replace("{R}", "R"),
         )  # fmt: skip
 
     def _write_csv(self, path: Path) -> None:

@@ -211,7 +211,12 @@ def _draw(
     shown = [r for r in records if r.role == "test"] or list(records)
     if any(r.is_energy for r in shown):
         plots.parity(shown, folder / "parity.png", config.name)
-        plots.error_by_molecule(_largest_set(shown), folder / "error_by_molecule.png")
+        parent = config.functional.xc.strip().lower()
+        plots.error_by_molecule(
+            _comparable(records, config),
+            folder / "error_by_molecule.png",
+            rank_by=next((f.label for f in functionals if f.key == parent), ""),
+        )
     options = config.output.h2_curve
     if options:
         reporter.phase("H2 curve")
@@ -223,15 +228,16 @@ def _draw(
         )
         table = curves.energies(solver, molecules, functionals, on_solution=reporter.solution)
         exact = curves.exact_curve("h2")
-        curve = curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact)
+        curve = curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2")
         curve.write(folder / "h2_curve.png")
         curve.write(directory / "h2_curve.csv")
 
 
-def _largest_set(records: Sequence[EntryRecord]) -> list[EntryRecord]:
-    """Return the records of the set and type with most energies: one figure, one kind of error."""
-    groups: dict[tuple[str, str], list[EntryRecord]] = {}
-    for record in records:
-        if record.is_energy:
-            groups.setdefault((record.set, record.type), []).append(record)
+def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:
+    """Return the energies of the commonest type, of the roles that have baselines if any has."""
+    roles = config.evaluation.baseline_sets if config.baselines else []
+    chosen = [r for r in records if r.is_energy and r.role in roles]
+    groups: dict[str, list[EntryRecord]] = {}
+    for record in chosen or [r for r in records if r.is_energy]:
+        groups.setdefault(record.type, []).append(record)
     return max(groups.values(), key=len)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -143,16 +144,28 @@ def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") ->
         plt.close(figure)
 
 
-def error_by_molecule(records: Sequence[EntryRecord], path: str | Path, title: str = "") -> None:
+def error_by_molecule(
+    records: Sequence[EntryRecord], path: str | Path, title: str = "", rank_by: str = ""
+) -> None:
     """Draw the signed error of every entry as a row of a dot plot.
 
-    Entries are ordered by the error of the first functional that is not the trained one; an
-    entry that did not converge is marked with a cross on the zero line.
+    Parameters
+    ----------
+    records : list of EntryRecord
+        Energies only are drawn. An entry that did not converge is marked with a cross on the zero
+        line; one that is not of the test set says so.
+    path : str or Path
+        The image file.
+    title : str
+        Heading.
+    rank_by : str
+        The functional whose errors give the order; default the last one.
     """
     plt = _pyplot()
-    energies = [r for r in records if r.is_energy]
+    energies = [replace(r, entry=_row_label(r)) for r in records if r.is_energy]
     names = _trained_first([r.functional for r in energies])
-    rank_by = next((n for n in names if n.lower() == "pbe"), names[-1] if names else "")
+    if rank_by not in names:
+        rank_by = names[-1] if names else ""
     rank = {r.entry: r.error for r in energies if r.functional == rank_by}
     entries = list(dict.fromkeys(r.entry for r in energies))
     entries.sort(key=lambda e: rank.get(e, 0.0) if math.isfinite(rank.get(e, 0.0)) else 0.0)
@@ -191,6 +204,11 @@ def error_by_molecule(records: Sequence[EntryRecord], path: str | Path, title: s
         plt.close(figure)
 
 
+def _row_label(record: EntryRecord) -> str:
+    name = record.entry.rpartition(":")[2]
+    return name if record.role == "test" else f"{name} ({record.role})"
+
+
 def dissociation_curve(
     distances: Sequence[float],
     curves: Mapping[str, Sequence[float]],
@@ -224,7 +242,10 @@ def dissociation_curve(
         )
         left = axes[0][0]
         if exact:
-            left.plot(*exact, color="black", linewidth=2.2, alpha=0.7, label="exact")
+            spline = CubicSpline(*exact, extrapolate=False)
+            smooth = np.linspace(min(distances), max(distances), 300)
+            bold = {"color": "black", "linewidth": 2.2, "alpha": 0.7}
+            left.plot(smooth, spline(smooth), label="exact", **bold)
         for index, name in enumerate(_trained_first(list(curves))):
             energies = np.asarray(curves[name], dtype=float)
             look = {
@@ -236,10 +257,8 @@ def dissociation_curve(
             left.plot(distances, energies, label=name, **look)
             if exact:
                 # The tabulated curve is dense: a spline is far closer than what the eye can see.
-                reference = CubicSpline(*exact, extrapolate=False)(distances)
-                axes[0][1].plot(
-                    distances, (energies - reference) * HARTREE_TO_KCAL, label=name, **look
-                )
+                errors = (energies - spline(distances)) * HARTREE_TO_KCAL
+                axes[0][1].plot(distances, errors, label=name, **look)
         left.set(xlabel=xlabel, ylabel="total energy (Ha)", title=title)
         left.legend()
         if exact:

@@ -48,8 +48,8 @@ class DatasetRef(Section):
     names: list[str] | None = Field(None, description="keep these entries, in this order")
     exclude: list[str] | None = Field(None, description="drop these entries")
     elements: list[str] | None = Field(None, description="keep entries made of these elements only")
-    min_heavy: int | None = Field(None, ge=0, description="fewest heavy atoms of the first system")
-    max_heavy: int | None = Field(None, ge=0, description="most heavy atoms of the first system")
+    min_heavy: int | None = Field(None, ge=0, description="fewest heavy atoms of the largest")
+    max_heavy: int | None = Field(None, ge=0, description="most heavy atoms in any one system")
     max_electrons: int | None = Field(None, ge=1, description="most electrons in any one system")
     without_tags: list[str] = Field([], description="drop entries that carry one of these tags")
     limit: int | None = Field(None, ge=1, description="keep the first so many")
@@ -81,9 +81,11 @@ class DatasetRef(Section):
 class DataConfig(Section):
     """Which entries are trained on, selected on and tested on, and in which basis and grid."""
 
-    train: list[DatasetRef] = Field(min_length=1)
-    valid: list[DatasetRef] = []
-    test: list[DatasetRef] = []
+    train: list[DatasetRef] = Field(min_length=1, description="what the loss is made of")
+    valid: list[DatasetRef] = Field(
+        [], description="keys as in train; selects the parameters and stops early"
+    )
+    test: list[DatasetRef] = Field([], description="keys as in train; only evaluated, at the end")
     basis: str | None = Field(None, description="basis of all systems (default: as in the data)")
     grid_level: int = Field(3, ge=0, le=9, description="PySCF's quadrature level")
 
@@ -95,14 +97,18 @@ class NetworkConfig(Section):
         "gga", description="what it sees: (n, xi), (n, xi, s) or (n, xi, s, alpha)"
     )
     hidden: list[int] = Field([16, 16], description="widths of the hidden layers")
-    activation: str = "silu"
-    inputs: Literal["bounded", "raw"] = "bounded"
-    output: Literal["raw", "lda_exchange"] = "lda_exchange"
+    activation: str = Field("silu", description="between the layers: silu, softplus, tanh, ...")
+    inputs: Literal["bounded", "raw"] = Field(
+        "bounded", description="transform the inputs to within [-1.2, 1], or not"
+    )
+    output: Literal["raw", "lda_exchange"] = Field(
+        "lda_exchange", description="energy per electron (Ha), or a factor on LDA exchange"
+    )
     max_output: float | None = Field(None, gt=0, description="bound of the network's value")
     ueg_exact: bool = Field(False, description="leave the uniform gas as it is (not for lda)")
     zero_last: bool = Field(True, description="start exactly at the conventional functional")
-    dtype: Literal["float64", "float32"] = "float64"
-    spin_symmetric: bool = True
+    dtype: Literal["float64", "float32"] = Field("float64", description="of the network alone")
+    spin_symmetric: bool = Field(True, description="average over the sign of xi")
 
     @field_validator("hidden")
     @classmethod
@@ -116,13 +122,15 @@ class FunctionalConfig(Section):
     """``xc = a * network + b * conventional + exact exchange``."""
 
     xc: str = Field("pbe", description="conventional part, any name libxc knows")
-    network: NetworkConfig = NetworkConfig()
+    network: NetworkConfig = Field(NetworkConfig(), description="the learned part")
     aweight0: float = Field(1.0, description="initial weight of the network")
     bweight0: float = Field(1.0, description="initial weight of the conventional part")
     train_a: bool = Field(False, description="train the weight of the network")
     train_b: bool = Field(False, description="train the weight of the conventional part")
-    exchange: float | None = Field(None, description="share of exact exchange")
-    train_exchange: bool = False
+    exchange: float | None = Field(
+        None, description="share of exact exchange (default: b times that of xc)"
+    )
+    train_exchange: bool = Field(False, description="train the share of exact exchange")
 
 
 class StageConfig(Section):
@@ -134,15 +142,21 @@ class StageConfig(Section):
     gradients are right to first order. ``repeat`` does this several times in a row.
     """
 
-    mode: Literal["scf", "frozen"] = "scf"
-    epochs: int = Field(ge=1)
+    mode: Literal["scf", "frozen"] = Field(
+        "scf", description="solve all along, or train at densities solved once per stage"
+    )
+    epochs: int = Field(ge=1, description="number of epochs")
     repeat: int = Field(1, ge=1, description="times to go through this stage")
-    learning_rate: float | None = Field(None, gt=0)
-    schedule: Literal["constant", "cosine", "exponential"] | None = None
-    final_learning_rate: float | None = Field(None, gt=0, le=1)
+    learning_rate: float | None = Field(None, gt=0, description="Adam's, at the start")
+    schedule: Literal["constant", "cosine", "exponential"] | None = Field(
+        None, description="of the learning rate within the stage"
+    )
+    final_learning_rate: float | None = Field(
+        None, gt=0, le=1, description="end / start of the schedule"
+    )
     batch_size: int | None = Field(None, ge=1, description="frozen: default all entries at once")
-    scf_every: int | None = Field(None, ge=1, description="scf only")
-    validate_every: int | None = Field(None, ge=1, description="frozen only")
+    scf_every: int | None = Field(None, ge=1, description="scf only: steps between solutions")
+    validate_every: int | None = Field(None, ge=1, description="frozen only, in epochs")
 
     @model_validator(mode="after")
     def _fits_mode(self) -> StageConfig:
@@ -174,23 +188,25 @@ class TrainingConfig(Section):
     epochs: int | None = Field(
         None, ge=1, description="number of epochs (100); with stages, stop after so many in all"
     )
-    stages: list[StageConfig] = []
-    learning_rate: float = Field(1e-3, gt=0)
-    schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    stages: list[StageConfig] = Field([], description="stretches of training, in order")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's, at the start")
+    schedule: Literal["constant", "cosine", "exponential"] = Field(
+        "constant", description="of the learning rate within a stage"
+    )
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="end / start of the schedule")
-    batch_size: int = Field(1, ge=1)
-    loss: Literal["l1", "l2", "huber"] = "l2"
+    batch_size: int = Field(1, ge=1, description="entries per step of scf stages")
+    loss: Literal["l1", "l2", "huber"] = Field("l2", description="of an entry's error")
     loss_unit: str = Field("kcal/mol", description="unit of energy errors in the loss")
     huber_delta: float = Field(5.0, gt=0, description="in loss_unit")
-    type_weights: dict[EntryType, float] = {}
-    weight_decay: float = Field(0.0, ge=0)
-    gradient_clip: float | None = Field(None, gt=0)
+    type_weights: dict[EntryType, float] = Field({}, description="weight by entry type (1)")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     scf_every: int = Field(1, ge=1, description="optimiser steps between SCF solutions of a system")
     scf_tol: float = Field(1e-6, gt=0, le=1e-2, description="largest orbital gradient, Ha")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     early_stopping: int | None = Field(None, ge=1, description="validations without improvement")
     select_best: bool = Field(True, description="keep the parameters of the best validation")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of initial weights and order of entries")
     threads: int = Field(1, ge=1, description="torch threads of the training process")
 
     def resolved_stages(self) -> list[StageConfig]:
@@ -226,18 +242,22 @@ class TrainingConfig(Section):
 class EvaluationConfig(Section):
     """What is evaluated after training, always self-consistently."""
 
-    sets: list[Literal["train", "valid", "test"]] = ["train", "valid", "test"]
-    baseline_sets: list[Literal["train", "valid", "test"]] = ["test"]
-    scf_tol: float = Field(1e-6, gt=0, le=1e-2)
+    sets: list[Literal["train", "valid", "test"]] = Field(
+        ["train", "valid", "test"], description="evaluated with the trained functional"
+    )
+    baseline_sets: list[Literal["train", "valid", "test"]] = Field(
+        ["test"], description="of these, evaluated with the baselines as well"
+    )
+    scf_tol: float = Field(1e-6, gt=0, le=1e-2, description="largest orbital gradient, Ha")
     processes: int | None = Field(None, ge=1, description="worker processes (default: all cores)")
 
 
 class CurveConfig(Section):
     """The H2 dissociation curve of the run's plots; lengths in Bohr."""
 
-    start: float = Field(0.6, gt=0)
-    stop: float = Field(8.0, gt=0)
-    points: int = Field(16, ge=2)
+    start: float = Field(0.6, gt=0, description="first distance, Bohr")
+    stop: float = Field(8.0, gt=0, description="last distance, Bohr")
+    points: int = Field(16, ge=2, description="number of distances")
     basis: str | None = Field(None, description="default: the basis of the data")
 
 
@@ -245,9 +265,11 @@ class OutputConfig(Section):
     """Where the run directory is and what is drawn."""
 
     dir: str | None = Field(None, description="run directory (default: runs/<name>)")
-    plots: bool = True
-    h2_curve: CurveConfig | Literal[False] = CurveConfig()
-    checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
+    plots: bool = Field(True, description="draw figures")
+    h2_curve: CurveConfig | Literal[False] = Field(
+        CurveConfig(), description="dissociation curve among the figures, or false"
+    )
+    checkpoint_every: int = Field(1, ge=1, description="scf epochs between checkpoints")
 
     @field_validator("h2_curve", mode="before")
     @classmethod
@@ -258,17 +280,17 @@ class OutputConfig(Section):
 class RunConfig(Section):
     """A whole run: data, functional, training, baselines, evaluation, output."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.\-]*$")
-    description: str = ""
-    data: DataConfig
-    functional: FunctionalConfig = FunctionalConfig()
-    training: TrainingConfig = TrainingConfig()
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.\-]*$", description="names the folder")
+    description: str = Field("", description="free text")
+    data: DataConfig = Field(description="the entries")
+    functional: FunctionalConfig = Field(FunctionalConfig(), description="what is trained")
+    training: TrainingConfig = Field(TrainingConfig(), description="how it is trained")
     baselines: dict[str, str] = Field(
         {"LDA": "lda,pw", "PBE": "pbe", "B3LYP": "b3lyp"},
         description="conventional functionals of the tables: label to libxc name, or a list",
     )
-    evaluation: EvaluationConfig = EvaluationConfig()
-    output: OutputConfig = OutputConfig()
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="what is evaluated")
+    output: OutputConfig = Field(OutputConfig(), description="what is written")
 
     @field_validator("baselines", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -48,7 +49,7 @@ class Functional:
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         buffer = io.BytesIO()
         # torch.save, not pickle: sharing tensors by file descriptor would run out of them.
-        torch.save(module.cpu(), buffer)
+        torch.save(copy.deepcopy(module).cpu(), buffer)
         return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue())
 
     def load(self) -> Any:

@@ -81,7 +81,17 @@ class Training:
             If the entries cannot be trained on in the stages' modes.
         """
         self._check()
+        threads = torch.get_num_threads()
         torch.set_num_threads(self.config.training.threads)
+        try:
+            self._run_stages()
+        finally:
+            torch.set_num_threads(threads)
+        self.model.save_checkpoint(1, model_dir=str(self.directory / MODEL_DIR))
+        self.directory.set_status(state="trained", epochs=len(self.history))
+        return self.model
+
+    def _run_stages(self) -> None:
         progress = self._load_progress()
         self.reporter.phase("training", sum(stage.epochs for stage in self.stages))
         for row in self.history:
@@ -96,9 +106,6 @@ class Training:
             index += len(group)
             progress = {"stage": index}
             self._save_progress(index)
-        self.model.save_checkpoint(1, model_dir=str(self.directory / MODEL_DIR))
-        self.directory.set_status(state="trained", epochs=len(self.history))
-        return self.model
 
     def _check(self) -> None:
         if any(stage.mode == "frozen" for stage in self.stages):

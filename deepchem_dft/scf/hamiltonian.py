@@ -57,7 +57,8 @@ class KSHamiltonian:
         restricted: bool | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        closed = molecule.nelec[0] == molecule.nelec[1]
+        closed = molecule.nelec[0] == molecule.nelec[1] and (
+            molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1])
         if restricted is None:
             restricted = closed and xc.spin_symmetric
         elif restricted and not closed:

@@ -11,7 +11,7 @@ from torch import Tensor
 from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.rotations import Minimum, canonicalise, minimise, off_block
-from deepchem_dft.scf.state import SCFState, aufbau
+from deepchem_dft.scf.state import SCFState, occupations_of
 
 # Eigenvalues of the overlap below this are linear dependence, not basis functions.
 _LINEAR_DEPENDENCE = 1e-8
@@ -77,7 +77,7 @@ def solve(
     """
     molecule = hamiltonian.molecule
     basis = _orthonormal_basis(hamiltonian.overlap)
-    occupations = aufbau(molecule.nelec, basis.shape[1], hamiltonian.restricted).to(basis.device)
+    occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(basis.device)
 
     iterations, history = 1, []
     if guess is None:
@@ -100,7 +100,7 @@ def solve(
         step += 1
         error = _commutator(orbitals, occupations, evaluation.fock, hamiltonian.overlap, basis)
         orbitals = _diagonalise(diis.update(evaluation.fock, error), basis)
-        occupations = aufbau(molecule.nelec, basis.shape[1], hamiltonian.restricted).to(
+        occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(
             basis.device)
         evaluation = hamiltonian.evaluate(orbitals, occupations)
         iterations += 1
@@ -206,7 +206,7 @@ def _fit_guess(guess: SCFState, hamiltonian: KSHamiltonian, basis: Tensor):
             guess = guess.unrestricted()
     orbitals = guess.orbitals.to(hamiltonian.device)
     occupations = guess.occupations.to(hamiltonian.device)
-    expected = aufbau(hamiltonian.molecule.nelec, basis.shape[1], hamiltonian.restricted)
+    expected = occupations_of(hamiltonian.molecule, basis.shape[1], hamiltonian.restricted)
     same_size = orbitals.shape[1:] == basis.shape
     if not same_size or not torch.allclose(
         occupations.sum(1), expected.to(occupations).sum(1), atol=1e-8

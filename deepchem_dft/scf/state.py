@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.molecule import Molecule
+
 
 @dataclass
 class SCFState:
@@ -80,3 +82,18 @@ def aufbau(nelec: tuple[float, ...], nmo: int, restricted: bool) -> Tensor:
             row[full] = n - full
         rows.append(row * (2.0 if restricted else 1.0))
     return torch.stack(rows)
+
+
+def occupations_of(molecule: Molecule, nmo: int, restricted: bool) -> Tensor:
+    """Return a molecule's own occupations if it has any, else fill from below.
+
+    Returns
+    -------
+    Tensor, shape (1 or 2, nmo)
+    """
+    if molecule.occupations is None:
+        return aufbau(molecule.nelec, nmo, restricted)
+    rows = torch.zeros(2, nmo, dtype=torch.float64)
+    for row, given in zip(rows, molecule.occupations, strict=True):
+        row[: len(given)] = torch.tensor(given, dtype=torch.float64)
+    return 2.0 * rows[:1] if restricted else rows

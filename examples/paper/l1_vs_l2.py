@@ -9,6 +9,7 @@ stopped.
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 import matplotlib
@@ -17,8 +18,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deepchem_dft.runs import load_config, run
-from deepchem_dft.runs.tables import EntryRecord
+# DeepChem logs a line for every optional package it does not find.
+logging.getLogger("deepchem").setLevel(logging.ERROR)
+
+from deepchem_dft.runs import load_config, run  # noqa: E402
+from deepchem_dft.runs.tables import EntryRecord  # noqa: E402
 
 CONFIG = Path(__file__).with_name("l1_vs_l2.yaml")
 COLOURS = {"PBE": "#56B4E9", "L1": "#D55E00", "L2": "#0072B2"}
@@ -45,7 +49,9 @@ def draw(histories: dict[str, list[dict]], found: dict[str, dict[str, np.ndarray
     axes[0].legend(frameon=False)
     for axis, label in zip(axes[1:], sets):
         data = [np.abs(found[name][label]) for name in COLOURS]
-        boxes = axis.boxplot(data, tick_labels=list(COLOURS), showmeans=True, patch_artist=True)
+        boxes = axis.boxplot(data, tick_labels=list(COLOURS), patch_artist=True)
+        for line in boxes["medians"]:
+            line.set_color("black")
         for box, colour in zip(boxes["boxes"], COLOURS.values()):
             box.set(facecolor=colour, alpha=0.5)
         for position, values in enumerate(data, start=1):

@@ -128,3 +128,23 @@ def test_balance():
     with pytest.raises(InputError, match="1 H missing"):
         check_balance([water, hydrogen, oxygen], [-1, 1, 1])
     assert coefficients_by_role("ae", [hydrogen.with_number(2), oxygen, water]) == [2, 1, -1]
+
+
+def test_explicit_occupations_are_kept_and_imply_the_electrons():
+    item = DFTSystem({"moldesc": "B 0 0 0", "basis": "6-31g",
+                      "occupations": {"alpha": [1, 1, 0.5, 0.5], "beta": [1, 1]}})
+    assert item.electrons == (3.0, 2.0)
+    assert (item.charge, item.spin) == (0, 1)
+    assert DFTSystem(item.system) == item
+    assert item.to_molecule(grid_level=0).occupations == ((1.0, 1.0, 0.5, 0.5), (1.0, 1.0))
+    plain = DFTSystem({"moldesc": "B 0 0 0", "basis": "6-31g", "spin": 1})
+    assert item.key != plain.key
+
+
+@pytest.mark.parametrize("occupations", [
+    [1, 1], {"alpha": [1]}, {"alpha": [2], "beta": [1]}, {"alpha": 1, "beta": [1]},
+    {"alpha": ["x"], "beta": []}, {"alpha": [], "beta": []}, {"alpha": [True], "beta": [1]},
+])
+def test_impossible_occupations_are_refused(occupations):
+    with pytest.raises(InputError, match=r"occupation|electrons"):
+        DFTSystem({"moldesc": "B 0 0 0", "basis": "6-31g", "occupations": occupations})

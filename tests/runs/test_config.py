@@ -148,3 +148,27 @@ def test_schedule(schedule, middle):
     ).training.resolved_stages()[0]  # fmt: skip
     assert stage.rate(1) == pytest.approx(1.0)
     assert stage.rate(6) == pytest.approx(middle)
+
+
+def test_every_key_is_explained():
+    from deepchem_dft.runs.reference import keys, keys_markdown
+
+    rows = {row[0]: row for row in keys()}
+    assert all(row[3] for row in rows.values()), [k for k, row in rows.items() if not row[3]]
+    for key in ("data.train.0.max_heavy", "training.stages.0.mode", "output.h2_curve.points"):
+        assert key in rows
+    assert rows["training.learning_rate"][2] == "0.001"
+    assert keys_markdown().count("\n") == len(rows) + 1
+
+
+def test_schedule_of_defaults_is_what_the_reference_says():
+    """Defaults printed are those used."""
+    from deepchem_dft.runs.reference import keys
+
+    used = validate({"data": {"train": ["w4-11"]}}).model_dump()
+    for key, _, default, _ in keys():
+        if default and ".0." not in key and not key.startswith("output.h2_curve."):
+            node = used
+            for part in key.split("."):
+                node = node[part]
+            assert str(node).lower() == default.lower(), key

@@ -176,3 +176,27 @@ def test_density_integrates_and_dipole_matches_pyscf(make):
     solver.kernel()
     assert result.dipole.numpy() == pytest.approx(solver.dip_moment(unit="AU", verbose=0), abs=1e-5)
     assert result.orbital_energies[0, :6].numpy() == pytest.approx(solver.mo_energy[:6], abs=1e-5)
+
+
+def test_explicit_occupations_make_an_open_shell_round():
+    """Boron with its p electron spread over three orbitals: PySCF with the same occupations."""
+    third = 1 / 3
+    occupations = ([1, 1, third, third, third], [1, 1])
+    boron = Molecule("B 0 0 0", basis="6-31g", grid_level=3, occupations=occupations)
+    assert boron.nelec == pytest.approx((3.0, 2.0))
+    result = KohnSham(boron, "pbe", tol=1e-8).run()
+    mole = boron.pyscf_mol.copy()
+    mole.spin = 1
+    mole.build()
+    solver = dft.UKS(mole).set(xc="pbe", conv_tol=1e-12, conv_tol_grad=1e-7, verbose=0)
+
+    def fixed(mo_energy, mo_coeff=None):
+        occ = torch.zeros(2, mo_energy.shape[1]).numpy()
+        occ[0, :5], occ[1, :2] = occupations[0], 1
+        return occ
+
+    solver.get_occ = fixed
+    energy = solver.kernel(dm0=result.density_matrix.numpy())
+    assert float(result.energy) == pytest.approx(energy, abs=1e-8)
+    p_levels = result.orbital_energies[0, 2:5]
+    assert float(p_levels.max() - p_levels.min()) < 1e-5  # the field is spherical
