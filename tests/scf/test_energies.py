@@ -191,7 +191,7 @@ def test_explicit_occupations_make_an_open_shell_round():
     solver = dft.UKS(mole).set(xc="pbe", conv_tol=1e-12, conv_tol_grad=1e-7, verbose=0)
 
     def fixed(mo_energy, mo_coeff=None):
-        occ = torch.zeros(2, mo_energy.shape[1]).numpy()
+        occ = torch.zeros(2, mo_energy.shape[1], dtype=torch.float64).numpy()
         occ[0, :5], occ[1, :2] = occupations[0], 1
         return occ
 
