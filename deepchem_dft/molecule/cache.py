@@ -7,11 +7,14 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 _FORMAT = 1
+_writing = True
 
 
 def cache_dir() -> Path | None:
@@ -32,6 +35,17 @@ def cache_dir() -> Path | None:
 def max_bytes() -> int:
     """Return the size the disk cache is pruned to (``DEEPCHEM_DFT_CACHE_GB``, default 8 GB)."""
     return int(float(os.environ.get("DEEPCHEM_DFT_CACHE_GB", "8")) * 1e9)
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """Use what is cached on disk but add nothing: for molecules that are needed once."""
+    global _writing
+    before, _writing = _writing, False
+    try:
+        yield
+    finally:
+        _writing = before
 
 
 def content_key(content: dict) -> str:
@@ -69,7 +83,7 @@ def load(key: str, part: str) -> dict[str, np.ndarray] | None:
 def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
     """Store arrays under a key. Failing to (a full disk, say) is a warning, never an error."""
     path = _path(key, part)
-    if path is None:
+    if path is None or not _writing:
         return
     temporary = None
     try:

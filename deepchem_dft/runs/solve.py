@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -257,6 +258,15 @@ def _start_worker() -> None:
 
 def _solve_task(task: _Task) -> list[Solution]:
     """Solve one molecule with several functionals, in a worker or in this process."""
+    from ..molecule import cache
+
+    # Nothing kept means this molecule will not come back, and its integrals are gigabytes.
+    keeping = any(path is not None for paths in task.paths for path in paths.values())
+    with nullcontext() if keeping else cache.read_only():
+        return _solve_all(task)
+
+
+def _solve_all(task: _Task) -> list[Solution]:
     import torch
 
     from ..scf import KohnSham

@@ -167,3 +167,13 @@ def test_units():
     bohr = Molecule("H 0 0 0; H 0 0 1.4", basis="sto-3g")
     angstrom = Molecule("H 0 0 0; H 0 0 0.7408480952642", basis="sto-3g", unit="angstrom")
     assert angstrom.positions == pytest.approx(bohr.positions, abs=1e-10)
+
+
+def test_read_only_cache_adds_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
+    with cache.read_only():
+        assert Molecule("He 0 0 0", basis="sto-3g").overlap.shape == (1, 1)
+    assert not list(tmp_path.rglob("*.npz"))
+    cache.store("aa", "part", {"x": np.zeros(3)})
+    with cache.read_only():
+        assert cache.load("aa", "part") is not None
