@@ -28,8 +28,9 @@ train: $(VENV)/.installed-test ## train the functional of CONFIG (examples/train
 test: $(VENV)/.installed-test ## run the tests and docstring examples (minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.installed-test ## run the long tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
+test-slow: $(VENV)/.installed-test ## run the long tests; ends with a table of outcomes and times
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow -rA --show-capture=no \
+	    --durations=0 --durations-min=1 $(ARGS)
 
 bench: $(VENV)/.installed-test ## run every benchmark and print one table of pass or fail
 	$(BIN)/python examples/benchmarks/run_all.py $(ARGS)

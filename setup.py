@@ -25,7 +25,8 @@ LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML"]
 DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 # DQC is published as wheels for CPython 3.9 and older only, without a source package, and for newer
 # Pythons the index holds an empty placeholder under the name of pylibxc2. The markers keep pip away
-# from both; where they do not apply, `deepchem-dft install-dqc` does the job.
+# from both. As this package itself needs 3.10 (python_requires), they never hold today: they name
+# what DQC is made of, and on every Python supported `deepchem-dft install-dqc` does the job.
 DQC = [
     "h5py>=3.8",
     "xitorch>=0.5.1",

@@ -84,6 +84,10 @@ class SCFNotConverged(DeepChemDFTError, RuntimeError):
         self.result = result
 
 
+class ResponseNotConverged(DeepChemDFTError, RuntimeError):
+    """The coupled-perturbed equations did not converge, so a gradient would be wrong."""
+
+
 class FunctionalError(InputError):
     """A functional that does not exist, cannot be run, or returns values that are not numbers."""
 

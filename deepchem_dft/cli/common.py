@@ -120,6 +120,18 @@ def read_geometry(text: str, unit: str | None) -> tuple[str, str]:
     return "; ".join(atoms), unit or "angstrom"
 
 
+def check_out(path: Path | None) -> None:
+    """Raise InputError unless a file can be written there, before anything is computed for it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError("this is a folder", file=str(path), field="out",
+                         remedy="add the name of a file")  # fmt: skip
+    if not path.resolve().parent.is_dir():
+        raise InputError("the folder does not exist", file=str(path), field="out",
+                         remedy="make it, or choose another")  # fmt: skip
+
+
 def functional_from_run(run: Path) -> Any:
     """Return the functional trained in a run directory."""
     load_deepchem()

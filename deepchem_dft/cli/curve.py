@@ -62,6 +62,8 @@ def curve(
     reference = curves.exact_curve(exact) if exact else None
     distances = curves.spaced(start, stop, points)
     molecules = curves.molecules(geometry, distances, basis, charge, spin, unit, grid_level)
+    if exact:
+        curves.check_is_h2(molecules, distances, unit)
     with Solver(jobs) as solver, solution_progress("curve") as show:
         table = curves.energies(solver, molecules, functionals, on_solution=show)
     result = curves.Curve(geometry, unit, distances, table, reference)

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from .common import console, dataset_ref, load_deepchem, solution_progress
+from .common import check_out, console, dataset_ref, load_deepchem, solution_progress
 
 
 def evaluate(
@@ -29,7 +29,7 @@ def evaluate(
         None, "--grid-level", min=0, max=9, help="PySCF's grid level. Default: the run's, or 3."
     ),
     max_heavy: int | None = typer.Option(
-        None, "--max-heavy", help="Leave out entries with more heavy atoms."
+        None, "--max-heavy", min=0, help="Leave out entries with more heavy atoms."
     ),
     entries: bool = typer.Option(False, "--entries", help="Also print the error of every entry."),
     out: Path | None = typer.Option(None, "--out", help="Write the errors of all entries (CSV)."),
@@ -58,6 +58,7 @@ def evaluate(
         raise InputError("nothing to evaluate", remedy="give a run directory, or --xc NAME")
     if run is None and not dataset:
         raise InputError("no data set given", field="dataset", remedy="add --dataset NAME")
+    check_out(out)
     config = _run_config(run)
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
     load_deepchem()
@@ -111,6 +112,7 @@ def predict(
 
     - `deepchem-dft predict runs/pbe_mgga molecules.yaml --out predictions.csv`
     """
+    check_out(out)
     config = _run_config(run)
     ref = dataset_ref(str(file))
     load_deepchem()

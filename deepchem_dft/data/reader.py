@@ -220,9 +220,13 @@ def check(paths: PathLike | Sequence[PathLike]) -> list[InputError]:
 
 def advice(entries: Iterable[DFTEntry]) -> list[str]:
     """Return warnings about entries that are readable but probably not meant as they stand."""
-    poor, single, large = [], [], []
+    poor, single, large, turned = [], [], [], []
     for entry in entries:
         systems = entry.get_systems()
+        # CCSD starts from whole orbitals whatever the occupations say.
+        even = systems[0].occupations is not None and not getattr(entry, "is_ccsd", False)
+        if not entry.is_energy and systems[0].has_open_shell_to_turn and not even:
+            turned.append(entry.name)
         if any(system.lacks_diffuse for system in systems):
             poor.append(entry.name)
         if entry.entry_type == "ie" and len(systems) == 1 and sum(systems[0].electrons) != 1:
@@ -242,6 +246,11 @@ def advice(entries: Iterable[DFTEntry]) -> list[str]:
     if large:
         out.append(f"values larger than chemistry allows ({_names(large)}): check their unit "
                    "(a bare number is in Hartree unless the file says otherwise)")
+    if turned:
+        out.append(f"densities of atoms with a partly filled p, d or f shell ({_names(turned)}): "
+                   "the shell may point anywhere, so that a right density can differ from the "
+                   "target; use energies, or explicit occupations that fill the shell evenly with "
+                   "a target from a file")
     return out
 
 

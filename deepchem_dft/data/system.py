@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
@@ -23,6 +24,10 @@ from deepchem_dft.molecule.geometry import (
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule.molecule import Molecule
+
+#: Electrons of one spin that fill shells of an atom completely: a round density. Both orders of
+#: ns and (n-1)d, and of 6s and 4f, are in here.
+_ROUND = frozenset((0, 1, 2, 5, 6, 9, 10, 14, 15, 18, 19, 23, 24, 27, 28, 34, 35, 39, 40, 43, 44))
 
 #: Keys of a system mapping.
 SYSTEM_KEYS = ("moldesc", "geometry", "unit", "basis", "spin", "charge", "number", "n_alpha",
@@ -277,6 +282,23 @@ class DFTSystem:
     def lacks_diffuse(self) -> bool:
         """Whether this is an anion in a basis without diffuse functions."""
         return self.charge < 0 and not _diffuse(tuple(sorted(set(self.symbols))), self._basis_key)
+
+    @property
+    def has_open_shell_to_turn(self) -> bool:
+        """Whether this is an atom with a partly filled p, d or f shell, which has a direction.
+
+        Examples
+        --------
+        >>> [DFTSystem({"moldesc": f"{a} 0 0 0", "basis": "6-31g", "spin": s}
+        ...            ).has_open_shell_to_turn for a, s in (("N", 3), ("O", 2), ("Li", 1))]
+        [False, True, False]
+        """
+        if len(self.symbols) != 1:
+            return False
+        core = NUCLEAR_CHARGE[self.symbols[0]] - self.charge - sum(self.electrons)
+        counts = [n + core / 2 for n in self.electrons]
+        # Between two closed shells that differ by one electron, an s shell is being filled.
+        return not all({math.floor(n + 1e-9), math.ceil(n - 1e-9)} <= _ROUND for n in counts)
 
     def with_number(self, number: float) -> DFTSystem:
         """Return a copy that occurs ``number`` times."""

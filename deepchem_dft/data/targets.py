@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -23,6 +24,10 @@ TOLERANCE = 1e-3
 #: Providers of named quadrature grids, ``system -> (points (G, 3), weights (G,))`` in Bohr.
 #: The room that knows a foreign grid registers it here, since this room must not import it.
 GRIDS: dict[str, Callable[[DFTSystem], tuple[np.ndarray, np.ndarray]]] = {}
+
+#: Modules that fill `GRIDS` when they are imported. Plug-ins, looked up by name when a file first
+#: asks for their grid: a static import would point upwards, and load PySCF and torch for everyone.
+_PROVIDERS = {"dqc": "deepchem_dft.interop.dqc"}
 
 _READ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error,
                 SyntaxError)  # SyntaxError and the like come from damaged .npy headers
@@ -247,11 +252,12 @@ def _bare(
         raise InputError(f"{what} holds a density without points and weights", field=field,
                          remedy="save points, weights and density in a .npz file, or write "
                          "'grid: dqc' if it belongs to DQC's default grid")
+    if grid not in GRIDS and grid in _PROVIDERS:
+        importlib.import_module(_PROVIDERS[grid])
     if grid not in GRIDS:
         raise InputError(f"the grid of {grid.upper()} is not available", field="grid",
-                         remedy="run 'deepchem-dft install-dqc' and import "
-                         "deepchem_dft.interop.dqc, or save points, weights and density in a "
-                         ".npz file")
+                         remedy="write grid: dqc, or save points, weights and density in a .npz "
+                         "file")
     points, weights = GRIDS[grid](system)
     if density.shape != (len(weights),):
         raise InputError(f"{what} has shape {density.shape}, but {grid.upper()}'s grid for "

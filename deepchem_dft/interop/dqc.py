@@ -190,7 +190,7 @@ def run_dqc(
     xc : str or XCFunctional
         Semilocal (LDA, GGA or meta-GGA). DQC has no exact exchange in Kohn-Sham calculations.
     restricted : bool, optional
-        Default: restricted if both spins have as many electrons and the functional treats them
+        Default: restricted if both spins fill the same orbitals and the functional treats them
         alike.
     tol : float
         Largest Fock element between orbitals of different occupation, Ha.
@@ -255,11 +255,13 @@ def run_dqc(
 
 
 def _treatment(molecule: Molecule, xc: XCFunctional, restricted: bool | None) -> bool:
-    closed = molecule.nelec[0] == molecule.nelec[1]
+    given = molecule.occupations
+    closed = molecule.nelec[0] == molecule.nelec[1] and (given is None or given[0] == given[1])
     if restricted is None:
         return closed and xc.spin_symmetric
     if restricted and not closed:
-        raise InputError(f"{molecule.name} has unpaired electrons", field="restricted",
+        raise InputError(f"{molecule.name} has unpaired electrons, or other orbitals filled with "
+                         "alpha than with beta electrons", field="restricted",
                          remedy="leave 'restricted' out, or set it to false")
     if restricted and not xc.spin_symmetric:
         raise InputError("a functional that is not spin-symmetric cannot be run restricted",

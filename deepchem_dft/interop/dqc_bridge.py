@@ -17,7 +17,7 @@ from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.rotations import canonicalise, off_block
-from deepchem_dft.scf.state import SCFState, aufbau
+from deepchem_dft.scf.state import SCFState, occupations_of
 
 try:
     from dqc.grid.base_grid import BaseGrid
@@ -143,11 +143,17 @@ class BridgedMol(Mol):
             raise InputError("DQC knows neither effective core potentials nor Cartesian shells",
                              field="basis", remedy="use an all-electron basis, or engine='native'")
         self._fixed = FixedGrid(molecule.points, molecule.weights)
+        filled = max(1, math.ceil(max(molecule.nelec)), *map(len, molecule.occupations or ()))
+        weights = occupations_of(molecule, filled, restricted=False)
+        if bool((weights.diff(dim=-1) > 0).any()):
+            raise InputError(
+                f"DQC fills orbitals from below, and the occupations of {molecule.name} leave "
+                "holes", field="occupations",
+                remedy="list occupations that never rise, or use engine='native'")
         charges = torch.tensor(mole.atom_charges(), dtype=torch.int64)
         positions = torch.tensor(mole.atom_coords(), dtype=torch.float64)
-        filled = max(1, math.ceil(max(molecule.nelec)))
         super().__init__((charges, positions), basis=shells(mole),
-                         orb_weights=SpinParam(*aufbau(molecule.nelec, filled, restricted=False)))
+                         orb_weights=SpinParam(*weights))
         self._hamilton._orthozer = OrbitalOrthogonalizer(
             molecule.overlap, threshold=LINEAR_DEPENDENCE)
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import FunctionalError, InputError, SCFNotConverged
+from ..errors import FunctionalError, InputError, ResponseNotConverged, SCFNotConverged
 from ..molecule import Molecule
 from ..scf import KSResult, SCFLayer
+from ..scf.hamiltonian import device_of
 from ..xc.base import XCFunctional
 from .functional import make_functional
 from .samples import check_entries, entry_name
@@ -167,7 +168,7 @@ class DFTXC(nn.Module):
         whole = {str(s.key) for e in entries if not e.is_energy for s in e.get_systems()}
         out = [self._value(e, known, whole, store, scf_every, on_unconverged) for e in entries]
         if not out:
-            return torch.zeros(0, 1, dtype=torch.float64)
+            return torch.zeros(0, 1, dtype=torch.float64, device=device_of(self.xc))
         return torch.stack(out).reshape(-1, 1)
 
     def _value(self, entry, known, whole, store, scf_every, on_unconverged) -> Tensor:
@@ -180,14 +181,22 @@ class DFTXC(nn.Module):
             if not known[key].converged:
                 if on_unconverged == "raise":
                     raise _not_converged(entry, system, known[key].result)
-                return torch.full((), math.nan, dtype=torch.float64)
+                return self._unknown()
             solved.append(known[key])
         with _naming(entry):
             if entry.is_energy:
                 energies = [self._energy(s) for s in solved]
                 terms = [c * e for c, e in zip(entry.coefficients, energies, strict=True)]
                 return torch.stack(terms).sum()
-            return self._with_gradient(entry.deviation(solved[0].result), keep_graph=True)
+            try:
+                return self._with_gradient(entry.deviation(solved[0].result), keep_graph=True)
+            except ResponseNotConverged as error:
+                if on_unconverged == "raise":
+                    raise ResponseNotConverged(f"entry {entry_name(entry)}: {error}") from error
+                return self._unknown()
+
+    def _unknown(self) -> Tensor:
+        return torch.full((), math.nan, dtype=torch.float64, device=device_of(self.xc))
 
     def _energy(self, solved: Solved) -> Tensor:
         if solved.energy is None:  # solved for its density, and now the energy is wanted too

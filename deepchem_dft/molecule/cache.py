@@ -6,14 +6,18 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
+from deepchem_dft.molecule.memory import gigabytes
+
 _FORMAT = 1
+_STALE_SECONDS = 86_400.0
 _writing = True
 
 
@@ -34,7 +38,7 @@ def cache_dir() -> Path | None:
 
 def max_bytes() -> int:
     """Return the size the disk cache is pruned to (``DEEPCHEM_DFT_CACHE_GB``, default 8 GB)."""
-    return int(float(os.environ.get("DEEPCHEM_DFT_CACHE_GB", "8")) * 1e9)
+    return gigabytes("DEEPCHEM_DFT_CACHE_GB", 8)
 
 
 @contextmanager
@@ -49,35 +53,53 @@ def read_only() -> Iterator[None]:
 
 
 def content_key(content: dict) -> str:
-    """Return a hash of everything the constants depend on.
+    """Return a hash of everything the constants depend on, PySCF's version included.
 
     Examples
     --------
     >>> content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
     True
     """
-    text = json.dumps({"format": _FORMAT, **content}, sort_keys=True, default=str)
+    import pyscf
+
+    content = {"format": _FORMAT, "pyscf": pyscf.__version__, **content}
+    text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(key: str, part: str) -> dict[str, np.ndarray] | None:
-    """Return the arrays stored under a key, or None. A damaged file counts as absent."""
+    """Return the arrays stored under a key, or None. A damaged file counts as absent.
+
+    The folder may be one that others share and that this process cannot write.
+
+    Raises
+    ------
+    InputError
+        If ``DEEPCHEM_DFT_CACHE_GB`` is not a size.
+    """
     path = _path(key, part)
-    if path is None or not path.exists():
+    if path is None:
         return None
     try:
+        if not path.exists():
+            return None
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         checksum = arrays.pop("checksum")
         if bytes(checksum) != _digest(arrays):
             raise ValueError("checksum mismatch")
-        os.utime(path)  # least recently used files go first when the cache is pruned
-        return arrays
+    except OSError as error:  # nothing is wrong with a file that this user may not read
+        warnings.warn(f"cached integrals {path} cannot be read ({error}); computing them again",
+                      stacklevel=2)
+        return None
     except Exception as error:  # whatever is wrong with it, it can be made again
         warnings.warn(f"cached integrals {path} are damaged ({error}); computing them again",
                       stacklevel=2)
-        path.unlink(missing_ok=True)
+        _remove(path)
         return None
+    with suppress(OSError):
+        os.utime(path)  # least recently used files go first when the cache is pruned
+    return arrays
 
 
 def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
@@ -100,12 +122,23 @@ def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
         warnings.warn(f"integrals could not be cached in {path.parent}: {error}", stacklevel=2)
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            _remove(Path(temporary))
 
 
 def _path(key: str, part: str) -> Path | None:
     folder = cache_dir()
-    return None if folder is None else folder / key[:2] / f"{key}-{part}.npz"
+    if folder is None:
+        return None
+    max_bytes()  # a setting that is no size is reported now, not after hours of integrals
+    return folder / key[:2] / f"{key}-{part}.npz"
+
+
+def _remove(path: Path) -> bool:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # the folder belongs to someone else
+        return False
+    return True
 
 
 def _digest(arrays: dict[str, np.ndarray]) -> bytes:
@@ -119,16 +152,19 @@ def _digest(arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def _prune(folder: Path) -> None:
-    files = []
-    for path in folder.glob("*/*.npz"):
+    now, files = time.time(), []
+    for path in folder.glob("*/*"):
         try:
             stat = path.stat()
         except OSError:
             continue  # another process removed it
-        files.append((stat.st_mtime, stat.st_size, path))
+        if path.suffix == ".npz":
+            files.append((stat.st_mtime, stat.st_size, path))
+        elif path.suffix == ".tmp" and now - stat.st_mtime > _STALE_SECONDS:
+            _remove(path)  # its writer was killed
     excess = sum(size for _, size, _ in files) - max_bytes()
     for _, size, path in sorted(files):
         if excess <= 0:
             break
-        path.unlink(missing_ok=True)
-        excess -= size
+        if _remove(path):
+            excess -= size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import numbers
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule import cache, integrals
+from deepchem_dft.molecule import cache, electrons, integrals
 from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
+from deepchem_dft.molecule.constants import Constants
 from deepchem_dft.molecule.geometry import parse_geometry
-from deepchem_dft.molecule.memory import BUDGET
+from deepchem_dft.molecule.memory import packed_bytes
 
 Geometry = str | tuple[list[str], Any]
 
@@ -23,16 +24,18 @@ Geometry = str | tuple[list[str], Any]
 class Molecule:
     """Constants of one molecule, made once by PySCF and cached in memory and on disk.
 
+    Molecules that differ in their electrons alone (a cation and its parent) share them in memory.
+
     Parameters
     ----------
     geometry : str or (symbols, positions)
         ``"O 0 0 0; H 0 0 1.8; H 1.7 0 -0.5"`` or a list of symbols with an (natom, 3) array.
     basis : str or dict
         Any basis PySCF or the Basis Set Exchange knows, or one per element.
-    charge : int
-        Total charge.
-    spin : int
-        2S = n_alpha - n_beta.
+    charge : float
+        Total charge. May be fractional.
+    spin : float
+        2S = n_alpha - n_beta. May be fractional.
     unit : {"bohr", "angstrom"}
         Unit of ``geometry``.
     grid_level : int
@@ -73,8 +76,8 @@ class Molecule:
         self,
         geometry: Geometry,
         basis: str | dict = "def2-tzvp",
-        charge: int = 0,
-        spin: int = 0,
+        charge: float = 0,
+        spin: float = 0,
         unit: str = "bohr",
         grid_level: int = 3,
         *,
@@ -85,43 +88,29 @@ class Molecule:
     ) -> None:
         self.symbols, self.positions = parse_geometry(geometry, unit=unit)
         self.basis = basis
-        if not (isinstance(grid_level, int) and 0 <= grid_level <= 9):
+        if isinstance(grid_level, bool) or not (
+            isinstance(grid_level, numbers.Integral) and 0 <= grid_level <= 9
+        ):
             raise InputError(f"grid level {grid_level!r} does not exist", field="grid_level",
                              remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice")
-        self.grid_level = grid_level
+        self.grid_level = int(grid_level)
         self._basis_data = resolve_basis(self.symbols, basis)
         self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
-        self.occupations = None if occupations is None else _checked(occupations)
-        if self.occupations is not None:
-            nelec = (sum(self.occupations[0]), sum(self.occupations[1]))
+        self.occupations = (
+            None if occupations is None else electrons.from_occupations(occupations))
         self._set_electrons(charge, spin, nelec)
         self.name = name or self.formula
-        self._large: dict[str, Any] = {}
-        self._small: dict[str, Tensor] | None = None
 
     # -- what it is made of -------------------------------------------------------------------
 
     def _set_electrons(self, charge, spin, nelec) -> None:
-        protons = sum(self.pyscf_mol.atom_charges())
-        if nelec is None:
-            total = protons - charge
-            if total < 0:
-                raise InputError(
-                    f"charge {charge:+d} removes more electrons than {self.formula} has",
-                    field="charge", remedy=f"use a charge of at most {int(protons):+d}")
-            if abs(spin) > total:
-                raise InputError(
-                    f"spin {spin} needs more unpaired electrons than the {int(total)} present",
-                    field="spin", remedy="spin is 2S = n_alpha - n_beta")
-            if (total + spin) % 2:
-                raise InputError(
-                    f"{int(total)} electrons cannot have spin {spin} (2S = n_alpha - n_beta)",
-                    field="spin", remedy=f"use an {'even' if total % 2 == 0 else 'odd'} spin")
-            nelec = ((total + spin) / 2, (total - spin) / 2)
-        self.nelec = (float(nelec[0]), float(nelec[1]))
-        if not all(math.isfinite(n) and n >= 0 for n in self.nelec) or sum(self.nelec) == 0:
-            raise InputError(f"electron numbers {self.nelec} are not possible", field="nelec",
-                             remedy="give two finite numbers, not negative and not both zero")
+        protons = int(sum(self.pyscf_mol.atom_charges()))
+        if self.occupations is not None:
+            self.nelec = (sum(self.occupations[0]), sum(self.occupations[1]))
+        elif nelec is not None:
+            self.nelec = electrons.from_counts(nelec)
+        else:
+            self.nelec = electrons.from_charge_and_spin(charge, spin, protons, self.formula)
         if max(self.nelec) > self.nao or (
             self.occupations is not None and max(map(len, self.occupations)) > self.nao
         ):
@@ -174,56 +163,54 @@ class Molecule:
 
     def __getstate__(self) -> dict:
         # Workers get the recipe, not gigabytes; constants come back from the cache on demand.
-        state = self.__dict__.copy()
-        state.update(_large={}, _small=None)
-        state.pop("pyscf_mol", None)
-        return state
+        # The keys go too: where it is unpickled, PySCF may have another version.
+        left_out = ("_constants", "pyscf_mol", "constants_key", "key")
+        return {name: value for name, value in self.__dict__.items() if name not in left_out}
+
+    @cached_property
+    def _constants(self) -> Constants:
+        return Constants.of(self.constants_key)
 
     # -- small constants ----------------------------------------------------------------------
 
-    def _constant(self, name: str) -> Tensor:
-        if self._small is None:
-            stored = cache.load(self.constants_key, "small")
-            if stored is None:
-                mole = self.pyscf_mol
-                points, weights = integrals.quadrature(mole, self.grid_level)
-                stored = integrals.one_electron(mole)
-                stored |= {"points": points, "weights": weights,
-                           "starting_density": integrals.starting_density(mole)}
-                cache.store(self.constants_key, "small", stored)
-            self._small = {k: torch.from_numpy(np.ascontiguousarray(v))
-                           for k, v in stored.items()}
-        return self._small[name]
+    def _small(self, name: str) -> Tensor:
+        def make() -> dict[str, np.ndarray]:
+            mole = self.pyscf_mol
+            points, weights = integrals.quadrature(mole, self.grid_level)
+            return {**integrals.one_electron(mole), "points": points, "weights": weights,
+                    "starting_density": integrals.starting_density(mole)}
+
+        return self._constants.small(name, make)
 
     @property
     def overlap(self) -> Tensor:
         """Overlap matrix S, shape (nao, nao)."""
-        return self._constant("overlap")
+        return self._small("overlap")
 
     @property
     def core_hamiltonian(self) -> Tensor:
         """Kinetic energy and nuclear attraction, shape (nao, nao), Ha."""
-        return self._constant("core_hamiltonian")
+        return self._small("core_hamiltonian")
 
     @property
     def dipole_integrals(self) -> Tensor:
         """Position integrals, shape (3, nao, nao), Bohr."""
-        return self._constant("dipole")
+        return self._small("dipole")
 
     @property
     def starting_density(self) -> Tensor:
         """Spin-summed density matrix of neutral atoms, shape (nao, nao)."""
-        return self._constant("starting_density")
+        return self._small("starting_density")
 
     @property
     def points(self) -> Tensor:
         """Quadrature points, shape (G, 3), Bohr."""
-        return self._constant("points")
+        return self._small("points")
 
     @property
     def weights(self) -> Tensor:
         """Quadrature weights, shape (G,), Bohr^3."""
-        return self._constant("weights")
+        return self._small("weights")
 
     @cached_property
     def nuclear_repulsion(self) -> float:
@@ -238,32 +225,17 @@ class Molecule:
 
     # -- large constants ----------------------------------------------------------------------
 
-    def _kept(self, part: str, make) -> Any:
-        value = self._large.get(part)
-        if value is None:
-            value = self._large[part] = make()
-        size = value.nbytes if isinstance(value, np.ndarray) else value.numel() * 8
-        BUDGET.use(self, part, size)
-        return value
-
     def release(self, part: str | None = None) -> None:
-        """Drop large constants from memory (one part or all); they are made again on demand."""
-        if part is None:
-            self._large.clear()
-        else:
-            self._large.pop(part, None)
+        """Drop large constants from memory (one part or all); they are made again on demand.
+
+        This holds for every molecule of the same geometry, basis and grid: they share them.
+        """
+        self._constants.release(part)
 
     def _eri(self, omega: float | None) -> np.ndarray:
-        part = "eri" if omega is None else f"eri-{omega:.8g}"
-
-        def make() -> np.ndarray:
-            stored = cache.load(self.constants_key, part)
-            if stored is None:
-                stored = {"eri": integrals.electron_repulsion(self.pyscf_mol, omega)}
-                cache.store(self.constants_key, part, stored)
-            return stored["eri"]
-
-        return self._kept(part, make)
+        return self._constants.integrals(
+            "eri" if omega is None else f"eri-{omega:.8g}", packed_bytes(self.nao), self.name,
+            lambda: integrals.electron_repulsion(self.pyscf_mol, omega))
 
     def grid_orbitals(self, deriv: int) -> Tensor:
         """Atomic orbitals on the quadrature grid.
@@ -277,9 +249,10 @@ class Molecule:
         -------
         Tensor, shape (1 or 4, G, nao)
         """
-        if deriv == 0 and "ao1" in self._large:
-            return self._large["ao1"][:1]
-        return self._kept(f"ao{deriv}", lambda: self.eval_ao(self.points, deriv))
+        with_gradients = self._constants.held("ao1") if deriv == 0 else None
+        if with_gradients is not None:
+            return with_gradients[:1]
+        return self._constants.large(f"ao{deriv}", lambda: self.eval_ao(self.points, deriv))
 
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
         """Evaluate the atomic orbitals anywhere.
@@ -339,14 +312,6 @@ class Molecule:
         """Return :meth:`coulomb` and :meth:`exchange` from one pass over the integrals."""
         coulomb, exchange = self._contract(dms, True, True, None)
         return coulomb, exchange
-
-
-def _checked(occupations) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    alpha, beta = (tuple(float(n) for n in row) for row in occupations)
-    if not all(0.0 <= n <= 1.0 for n in (*alpha, *beta)):
-        raise InputError("an occupation is not between 0 and 1", field="occupations",
-                         remedy="list the electrons in each alpha and in each beta orbital")
-    return alpha, beta
 
 
 def _tidy(value: float) -> int | float:

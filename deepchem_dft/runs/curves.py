@@ -114,6 +114,23 @@ def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     return values[:, 0], values[:, 1]
 
 
+def check_is_h2(points: Sequence[Molecule], distances: Sequence[float], unit: str) -> None:
+    """Raise InputError unless these are H2 molecules with bonds of these lengths (in ``unit``)."""
+    remedy = "leave --exact out, or stretch 'H 0 0 0; H 0 0 {R}' with charge and spin 0"
+    for molecule, distance in zip(points, distances):
+        if molecule.formula != "H2" or molecule.charge or molecule.spin:
+            raise InputError(
+                f"the exact curve is that of H2, not of {molecule.formula} with charge "
+                f"{molecule.charge:+g} and spin {molecule.spin:g}", field="exact", remedy=remedy
+            )  # fmt: skip
+        bond = float(np.linalg.norm(molecule.positions[0] - molecule.positions[1]))
+        if abs(bond - distance * LENGTH_UNITS[unit.lower()]) > 1e-6:
+            raise InputError(
+                f"the exact curve needs {{R}} to be the bond length, but {{R}} = {distance:.4f} "
+                f"{unit} puts the atoms {bond:.4f} bohr apart", field="exact", remedy=remedy
+            )  # fmt: skip
+
+
 @dataclass
 class Curve:
     """A computed dissociation curve.

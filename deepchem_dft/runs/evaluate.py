@@ -40,7 +40,8 @@ class Evaluation:
         Parameters
         ----------
         tasks : list of (EntrySet, list of Functional)
-            Cheap functionals first: each starts from the orbitals of the one before.
+            Cheap functionals first: each starts from the orbitals of the one before, except for
+            atoms.
         on_solution : callable, optional
             See :meth:`Solver.solve`.
         """

@@ -56,7 +56,8 @@ class Solver:
     Notes
     -----
     A task is one molecule with all its functionals: integrals are made once, and each functional
-    starts from the orbitals of the one before.
+    starts from the orbitals of the one before. Atoms start afresh every time: an open shell has
+    several solutions, and which one is found must not depend on what was solved before.
     """
 
     def __init__(
@@ -114,8 +115,8 @@ class Solver:
         Parameters
         ----------
         requests : list of (Molecule, list of Functional)
-            Cheap functionals first: each starts from the last one's orbitals. Repetitions are
-            solved once.
+            Cheap functionals first: each starts from the last one's orbitals, atoms excepted.
+            Repetitions are solved once.
         keep_states : bool
             Store converged orbitals in the folder for states.
         densities_for : Functional, optional
@@ -167,7 +168,7 @@ class Solver:
 
     def _nearest_state(self, molecule: Molecule) -> Path | None:
         """Return the newest stored orbitals of the molecule, whatever the functional."""
-        if self.states is None:
+        if self.states is None or _is_atom(molecule):
             return None
         found = list(self.states.glob(f"{molecule.key[:24]}-*.state.pt"))
         return max(found, key=lambda path: path.stat().st_mtime) if found else None
@@ -236,6 +237,10 @@ def _cost(molecule: Molecule) -> float:
     return len(molecule.symbols) * float(molecule.nao) ** 2
 
 
+def _is_atom(molecule: Molecule) -> bool:
+    return len(molecule.symbols) == 1
+
+
 def _ready() -> None:
     time.sleep(0.05)  # long enough that one worker cannot take every such job
 
@@ -287,7 +292,7 @@ def _solve_all(task: _Task) -> list[Solution]:
                 remedy=error.remedy,
             ) from None
         if result.converged:
-            guess = result.state
+            guess = None if _is_atom(task.molecule) else result.state
             _keep(result, paths, task.densities_for)
         out.append(
             Solution(

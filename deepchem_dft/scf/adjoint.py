@@ -14,6 +14,9 @@ from deepchem_dft.scf.response import OrbitalHessian, SoftModes, soft_modes, sol
 if TYPE_CHECKING:
     from torch.nn import Parameter
 
+# A restricted solution whose orbital gap exceeds this (Ha) is not searched for soft modes.
+_WIDE_GAP = 0.15
+
 
 class ResponseContext:
     """What a backward pass through a converged field needs; built when first used."""
@@ -37,10 +40,16 @@ class ResponseContext:
 
     @property
     def soft(self) -> SoftModes | None:
-        """Near-zero modes that are projected out. Only open shells have any."""
-        if self._soft is None and not self.hamiltonian.restricted:
+        """Near-zero modes that are projected out. Closed shells with a wide gap have none."""
+        if self._soft is None and self._may_be_soft:
             self._soft = soft_modes(self.hessian)
         return self._soft
+
+    @property
+    def _may_be_soft(self) -> bool:
+        gaps = self.hessian.gaps
+        return not self.hamiltonian.restricted or (
+            len(gaps) > 0 and float(gaps.min()) < _WIDE_GAP)
 
     def vector_jacobian(self, grad_density: Tensor, grad_energies: Tensor | None) -> list[Tensor]:
         """Pull gradients of density matrices and orbital energies back to the parameters."""

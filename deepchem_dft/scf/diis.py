@@ -44,7 +44,8 @@ class DIIS:
         if count == 1:
             return value
         errors = torch.stack(self._errors)
-        gram = errors @ errors.T
+        # The system is tiny; the CPU has the solver for rank-deficient ones, GPUs do not.
+        gram = (errors @ errors.T).cpu()
         # Scaling to unit diagonal keeps the small, late errors visible.
         scale = gram.diagonal().clamp_min(1e-300).rsqrt()
         system = torch.zeros(count + 1, count + 1, dtype=gram.dtype, device=gram.device)
@@ -54,7 +55,7 @@ class DIIS:
         right[count] = 1.0
         solution = torch.linalg.lstsq(system, right[:, None], rcond=1e-14, driver="gelsd").solution
         weights = solution[:count, 0] * scale
-        weights = weights / weights.sum()
+        weights = (weights / weights.sum()).to(value.device)
         if not bool(torch.isfinite(weights).all()):
             return value
         return torch.einsum("i,i...->...", weights, torch.stack(self._values))

@@ -38,12 +38,8 @@ class FrozenDensity:
     @classmethod
     def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
-        exchange: dict[float | None, float] = {}
-        for (_, omega), energy in zip(
-            hamiltonian.xc.exchange_terms, evaluation.exchange_energies, strict=True
-        ):
-            exchange[omega] = energy
-        return cls(evaluation.rho, hamiltonian.weights, evaluation.fixed_energy, exchange)
+        return cls(evaluation.rho, hamiltonian.weights, evaluation.fixed_energy,
+                   dict(evaluation.exchange))
 
     @classmethod
     def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> FrozenDensity:
@@ -56,11 +52,17 @@ class FrozenDensity:
     def serves(self, xc: XCFunctional) -> bool:
         """True if these components and exchange energies are all the functional needs."""
         enough = self.rho.shape[1] >= NCOMP[xc.family]
-        return enough and all(omega in self.exchange for _, omega in xc.exchange_terms)
+        return enough and all(omega in self.exchange for _, omega in _acting(xc))
 
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
         total = (xc.energy_density(self.rho) * self.weights).sum() + self.fixed_energy
-        for coefficient, omega in xc.exchange_terms:
+        for coefficient, omega in _acting(xc):
             total = total + torch.as_tensor(coefficient) * self.exchange[omega]
         return total
+
+
+def _acting(xc: XCFunctional) -> list[tuple[float | Tensor, float | None]]:
+    """Exchange terms that contribute now or may be trained to."""
+    return [(c, omega) for c, omega in xc.exchange_terms
+            if float(c) != 0.0 or (isinstance(c, Tensor) and c.requires_grad)]

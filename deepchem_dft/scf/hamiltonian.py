@@ -25,7 +25,8 @@ class Evaluation:
     fock: Tensor  # (nspin, nao, nao)
     rho: Tensor  # (nspin, ncomp, G)
     fixed_energy: float  # everything but exchange-correlation, Ha
-    exchange_energies: list[float]  # -1/2 sum_s tr(D_s K[D_s]) per exchange term, Ha
+    #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
+    exchange: dict[float | None, float]
 
 
 class KSHamiltonian:
@@ -213,17 +214,16 @@ class KSHamiltonian:
         ) + self.molecule.nuclear_repulsion
         fock = (self.core + coulomb).expand(self.nspin, -1, -1).clone()
 
-        energy, exchange_energies = fixed, []
+        energy, exchange = fixed, {}
         for coefficient, omega in terms:
             if coefficient == 0.0 and not self._trainable_exchange:
-                exchange_energies.append(0.0)
                 continue
             if omega is None and vk is not None:
                 k = vk
             else:
                 k = self.molecule.exchange(density, omega)
             bare = -self._share * float((density * k).sum())
-            exchange_energies.append(bare)
+            exchange[omega] = bare
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self._share * k
 
@@ -240,7 +240,7 @@ class KSHamiltonian:
                 field="functional",
                 remedy="the network must be differentiable wherever the density goes, down to 0")
         fock += self.matrix_of_potential(potential)
-        return Evaluation(energy, fock, rho, fixed, exchange_energies)
+        return Evaluation(energy, fock, rho, fixed, exchange)
 
     @property
     def _trainable_exchange(self) -> bool:

@@ -14,7 +14,7 @@ from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
 from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, solve
+from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc.base import XCFunctional
@@ -57,11 +57,13 @@ class KSResult:
         self.occupations = solution.state.occupations
         self.frozen = FrozenDensity.from_evaluation(hamiltonian, solution.evaluation)
         self._context = ResponseContext(hamiltonian, solution)
+        self._versions = self._parameter_versions()
         self._energy: Tensor | None = None
         self._outputs: tuple[Tensor, Tensor] | None = None
 
     def __repr__(self) -> str:
-        return (f"KSResult({self.molecule.name}: {float(self.energy):.8f} Ha, "
+        energy = self._solution.evaluation.energy
+        return (f"KSResult({self.molecule.name}: {energy:.8f} Ha, "
                 f"{self.status.name.lower()} after {self.iterations} Fock builds)")
 
     @property
@@ -76,24 +78,32 @@ class KSResult:
 
     @property
     def energy(self) -> Tensor:
-        """Total energy, Ha, 0-dimensional float64."""
+        """Total energy, Ha, 0-dimensional float64.
+
+        Its gradient is exact to first order; a second derivative would lack the orbitals' response.
+        Once parameters have changed, the value stays what it was and carries no gradient any more.
+        """
+        if not self._differentiable:
+            return torch.tensor(self._solution.evaluation.energy, dtype=torch.float64,
+                                device=self._hamiltonian.device)
         if self._energy is None:
-            exact = torch.tensor(self._solution.evaluation.energy, dtype=torch.float64,
-                                 device=self._hamiltonian.device)
-            if self.converged and torch.is_grad_enabled() and self._context.parameters:
-                self._energy = self.frozen.energy(self._hamiltonian.xc)
-            else:
-                return exact
+            self._energy = self.frozen.energy(self._hamiltonian.xc)
         return self._energy
 
+    def _parameter_versions(self) -> list[int]:
+        return [p._version for p in self._context.parameters]
+
+    @property
+    def _differentiable(self) -> bool:
+        # A graph made now would belong to the parameters of now, not to this solution.
+        return (self.converged and torch.is_grad_enabled() and bool(self._context.parameters)
+                and self._versions == self._parameter_versions())
+
     def _output(self, index: int) -> Tensor:
-        if not self.converged:
+        if not self._differentiable:
             with torch.no_grad():
                 return differentiable_outputs(self._context)[index]
-        if self._outputs is None or (
-            torch.is_grad_enabled() and self._context.parameters
-            and not self._outputs[0].requires_grad
-        ):
+        if self._outputs is None:
             self._outputs = differentiable_outputs(self._context)
         return self._outputs[index]
 
@@ -123,6 +133,11 @@ class KSResult:
         if bool(occupied.all()):
             return float("inf")
         return float(energies[~occupied].min() - energies[occupied].max())
+
+    @property
+    def aufbau(self) -> bool:
+        """False if an empty orbital lies below an occupied one: perhaps an excited state."""
+        return self.gap >= 0
 
     @property
     def dipole(self) -> Tensor:
@@ -210,19 +225,28 @@ class KohnSham:
         if engine not in ("native", "dqc"):
             raise InputError(f"unknown engine {engine!r}", field="engine",
                              remedy="use 'native' or 'dqc'")
+        if not (isinstance(tol, (int, float)) and 0 < tol < 1):
+            raise InputError(f"a convergence threshold of {tol} Ha is not possible", field="tol",
+                             remedy="use a small positive number such as 1e-6")
+        if not (isinstance(max_iter, int) and max_iter >= 1):
+            raise InputError(f"{max_iter!r} Fock builds are not possible", field="max_iter",
+                             remedy="use a whole number of at least 1")
+        if restricted not in (None, True, False):
+            raise InputError(f"{restricted!r} is not a choice", field="restricted",
+                             remedy="use True, False or None (decide for me)")
         self.molecule, self.xc = molecule, get_xc(xc)
         self.restricted, self.tol, self.max_iter = restricted, tol, max_iter
         self.stability, self.engine, self.device = stability, engine, device
 
-    def run(self, on_unconverged: str = "raise", guess: SCFState | None = None) -> Any:
+    def run(self, on_unconverged: str = "raise", guess: SCFState | KSResult | None = None) -> Any:
         """Solve.
 
         Parameters
         ----------
         on_unconverged : {"raise", "continue"}
             ``continue`` returns the last iterate; look at ``status`` before you use it.
-        guess : SCFState, optional
-            Orbitals of an earlier solution of the same molecule.
+        guess : SCFState or KSResult, optional
+            Orbitals of an earlier solution in the same basis.
 
         Returns
         -------
@@ -238,6 +262,11 @@ class KohnSham:
         if on_unconverged not in ("raise", "continue"):
             raise InputError(f"unknown choice {on_unconverged!r}", field="on_unconverged",
                              remedy="use 'raise' or 'continue'")
+        if isinstance(guess, KSResult):
+            guess = guess.state
+        if guess is not None and not isinstance(guess, SCFState):
+            raise InputError(f"a {type(guess).__name__} is no guess", field="guess",
+                             remedy="pass the state of an earlier result, or None")
         if self.engine == "dqc":
             from deepchem_dft.interop.dqc import run_dqc
 
@@ -246,9 +275,7 @@ class KohnSham:
         hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
         try:
             solution = solve(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)
-        except ValueError as error:
-            if guess is None or isinstance(error, InputError):
-                raise
+        except UnfitGuess as error:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
             solution = solve(hamiltonian, tol=self.tol, max_iter=self.max_iter)
         if self.stability and solution.status is Status.CONVERGED:

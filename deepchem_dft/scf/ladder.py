@@ -8,6 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.rotations import Minimum, canonicalise, minimise, off_block
@@ -33,6 +34,10 @@ class Status(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class UnfitGuess(ValueError):
+    """Stored orbitals that belong to another basis."""
 
 
 @dataclass
@@ -77,6 +82,11 @@ def solve(
     """
     molecule = hamiltonian.molecule
     basis = _orthonormal_basis(hamiltonian.overlap)
+    if max(molecule.nelec) > basis.shape[1]:
+        raise InputError(
+            f"{max(molecule.nelec):g} electrons of one spin do not fit into the "
+            f"{basis.shape[1]} linearly independent orbitals of {molecule.name}", field="basis",
+            remedy="use a basis with fewer overlapping functions, or a larger one")
     occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(basis.device)
 
     iterations, history = 1, []
@@ -87,7 +97,8 @@ def solve(
         evaluation = hamiltonian.evaluate(orbitals, occupations)
         iterations = 2
     else:
-        orbitals, occupations = _fit_guess(guess, hamiltonian, basis)
+        # Only orbitals are taken over: how many electrons go where is the molecule's business.
+        orbitals = _fit_guess(guess, hamiltonian, basis)
         evaluation = hamiltonian.evaluate(orbitals, occupations)
 
     best = (evaluation.energy, orbitals, evaluation, occupations)
@@ -95,7 +106,7 @@ def solve(
     residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations)
     history.append(residual)
     step = 0
-    while residual >= tol and iterations < max_iter and _diis_goes_on(step, history,
+    while not residual < tol and iterations < max_iter and _diis_goes_on(step, history,
                                                                        diis_iterations):
         step += 1
         error = _commutator(orbitals, occupations, evaluation.fock, hamiltonian.overlap, basis)
@@ -110,7 +121,7 @@ def solve(
             best = (evaluation.energy, orbitals, evaluation, occupations)
 
     status = Status.CONVERGED
-    if residual >= tol:
+    if not residual < tol:
         _, orbitals, evaluation, occupations = best
         minimum = minimise(hamiltonian, orbitals, occupations, tol=tol,
                            max_evaluations=max(max_iter - iterations, 0), start=evaluation)
@@ -197,23 +208,19 @@ def _starting_density(hamiltonian: KSHamiltonian) -> Tensor:
     return torch.stack([atoms * (n / electrons) for n in shares])
 
 
-def _fit_guess(guess: SCFState, hamiltonian: KSHamiltonian, basis: Tensor):
+def _fit_guess(guess: SCFState, hamiltonian: KSHamiltonian, basis: Tensor) -> Tensor:
     """Bring stored orbitals to this treatment, and orthonormalise them in this overlap."""
-    if hamiltonian.restricted != guess.restricted:
-        if hamiltonian.restricted:
-            guess = SCFState(guess.orbitals[:1], 2.0 * guess.occupations[:1])
-        else:
-            guess = guess.unrestricted()
+    if hamiltonian.restricted and not guess.restricted:
+        guess = SCFState(guess.orbitals[:1], 2.0 * guess.occupations[:1])
+    elif not hamiltonian.restricted:
+        guess = guess.unrestricted()
     orbitals = guess.orbitals.to(hamiltonian.device)
-    occupations = guess.occupations.to(hamiltonian.device)
-    expected = occupations_of(hamiltonian.molecule, basis.shape[1], hamiltonian.restricted)
-    same_size = orbitals.shape[1:] == basis.shape
-    if not same_size or not torch.allclose(
-        occupations.sum(1), expected.to(occupations).sum(1), atol=1e-8
-    ):
-        raise ValueError("the guess belongs to another molecule, basis or electron count")
+    if orbitals.shape[1:] != basis.shape:
+        raise UnfitGuess(
+            f"the guess has {orbitals.shape[2]} orbitals of {orbitals.shape[1]} functions, this "
+            f"basis {basis.shape[1]} of {basis.shape[0]}")
     metric = orbitals.mT @ hamiltonian.overlap @ orbitals
     # Symmetric orthonormalisation: the closest orthonormal orbitals, also after atoms moved.
     values, vectors = torch.linalg.eigh(metric)
     inverse_root = (vectors * values.clamp_min(1e-12).rsqrt()[:, None, :]) @ vectors.mT
-    return orbitals @ inverse_root, occupations
+    return orbitals @ inverse_root

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.errors import ResponseNotConverged
 from deepchem_dft.scf.hamiltonian import KSHamiltonian, XCKernel
 from deepchem_dft.scf.ladder import Solution
 from deepchem_dft.scf.rotations import mixing
@@ -103,8 +104,8 @@ def solve_response(
 
     Raises
     ------
-    RuntimeError
-        If it does not converge: the gradient would be wrong.
+    ResponseNotConverged
+        The gradient would be wrong.
     """
     project = soft.project if soft is not None and len(soft.vectors) else (lambda v: v)
     metric = hessian.diagonal.clamp_min(0.02)
@@ -128,7 +129,7 @@ def solve_response(
         z = project(residual / metric)
         rz, old = float(residual @ z), rz
         p = z + (rz / old) * p
-    raise RuntimeError(
+    raise ResponseNotConverged(
         f"the coupled-perturbed equations did not converge (relative residual "
         f"{float(residual.norm()) / scale:.1e}); the solution may be unstable: "
         "run with stability=True")
@@ -190,7 +191,12 @@ def lowest_modes(
 
 def soft_modes(hessian: OrbitalHessian) -> SoftModes:
     """Find modes below :data:`SOFT_MODE` in absolute value; warn if there are unstable ones."""
-    values, vectors = lowest_modes(hessian)
+    count = 4
+    values, vectors = lowest_modes(hessian, count)
+    # Several open shells bring several soft modes each: look on until a stiff one appears.
+    while len(values) == count and bool((values < SOFT_MODE).all()) and count < 32:
+        count *= 2
+        values, vectors = lowest_modes(hessian, count, max_products=40 * count)
     if bool((values < -SOFT_MODE).any()):
         warnings.warn(
             f"the solution is a saddle point (lowest orbital-Hessian eigenvalue "

@@ -74,7 +74,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    total = {"LDA": 0, "GGA": 0}
+    total, compared = {"LDA": 0, "GGA": 0}, 0
     converged, failures, high = {"LDA": 0, "GGA": 0}, [], []
     print(f"{'system':8} {'functional':26} {'builds':>6} {'energy / Ha':>16} "
           f"{'above best of PySCF / Ha':>26}")
@@ -92,27 +92,36 @@ def main() -> int:
         above = float("nan")
         if not options.no_pyscf:
             above = float(result.energy.detach()) - best_of_pyscf(name, functional)
+            compared += above > -float("inf")
             if not above <= TOLERANCE:
                 high.append((name, label, above))
         print(f"{name:8} {label:26} {result.iterations:6d} {float(result.energy.detach()):16.8f} "
               f"{above:26.2e} {clock:6.1f} s {result.status.name}", flush=True)
     print(f"\nconverged: LDA {converged['LDA']}/{total['LDA']}, "
-          f"GGA {converged['GGA']}/{total['GGA']}; too high: {len(high)}")
+          f"GGA {converged['GGA']}/{total['GGA']}; too high: {len(high)} of {compared} compared "
+          "(PySCF converges from no start for the others)")
     for row in failures + high:
         print("  FAILED", *row)
     return 1 if failures or high else 0
 
 
 def best_of_pyscf(name: str, functional) -> float:
-    """Lowest converged energy (Ha) over four starting densities, same treatment and grid."""
+    """Lowest converged energy (Ha) over four starting densities, same treatment and grid.
+
+    Infinite if PySCF converges from none of them.
+    """
     mol = molecule(name)
     restricted = mol.nelec[0] == mol.nelec[1]
     best = float("inf")
-    solver = pyscf_solver(mol, functional, restricted, conv_tol=1e-8, max_cycle=60)
-    for density in four_starts(solver).values():
-        energy = solver.kernel(dm0=density)
-        if solver.converged:
-            best = min(best, energy)
+    # Plain DIIS first; where that finds nothing, damped and level-shifted.
+    for options in ({"max_cycle": 60}, {"max_cycle": 200, "level_shift": 0.5, "damp": 0.5}):
+        solver = pyscf_solver(mol, functional, restricted, conv_tol=1e-8, **options)
+        for density in four_starts(solver).values():
+            energy = solver.kernel(dm0=density)
+            if solver.converged:
+                best = min(best, energy)
+        if best < float("inf"):
+            break
     return best
 
 

@@ -98,8 +98,11 @@ def main() -> int:
         minutes = (time.monotonic() - start) / 60
         log = logs / f"{re.sub('[^a-z]+', '-', check.name.lower())}.txt"
         log.write_text(done.stdout)
-        failed += done.returncode != 0
-        rows.append(("pass" if done.returncode == 0 else "FAIL", check.name, check.bound,
+        result = "pass" if done.returncode == 0 else "FAIL"
+        if check.name == "DQC" and re.search(r"\b2\d skipped", done.stdout):
+            result = "skip"  # DQC is not installed, so nothing was compared
+        failed += result == "FAIL"
+        rows.append((result, check.name, check.bound,
                      check.figures(done.stdout), f"{minutes:.1f} min"))
     heads = ("", "check", "bound", "result", "took")
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(5)]

@@ -125,6 +125,36 @@ def test_restricted_and_unrestricted_agree_and_fractions_run():
 
 
 @pytest.mark.dqc
+@pytest.mark.parametrize(("geometry", "occupations"), [
+    ("B 0 0 0", ([1, 1, 1 / 3, 1 / 3, 1 / 3], [1, 1])),  # round
+    (SYSTEMS["LiH"][0], ([1, 0.75, 0.25], [1, 0.75, 0.25])),  # equal: restricted
+    (SYSTEMS["LiH"][0], ([1, 1], [1, 0.75, 0.25])),  # as many of each spin, in other orbitals
+])
+def test_explicit_occupations_are_those_of_the_native_engine(geometry, occupations):
+    mol, xc = Molecule(geometry, basis="6-31g", grid_level=1, occupations=occupations), "lda,pw"
+    ours = KohnSham(mol, xc, tol=1e-8).run()
+    theirs = KohnSham(mol, xc, tol=1e-7, engine="dqc").run(guess=ours.state)
+    assert theirs.restricted == ours.restricted == (occupations[0] == occupations[1])
+    assert float(theirs.energy - ours.energy) == pytest.approx(0, abs=1e-8)
+    sizes = torch.tensor([row + [0] * (mol.nao - len(row)) for row in occupations]).double()
+    if ours.restricted:
+        sizes = sizes.sum(0, keepdim=True)
+    assert torch.allclose(theirs.occupations, sizes, atol=1e-7)
+    if occupations[0] != occupations[1]:
+        with pytest.raises(InputError, match="alpha"):
+            run_dqc(mol, xc, restricted=True)
+
+
+@pytest.mark.dqc
+def test_occupations_with_holes_are_refused():
+    """DQC's own words: weights that rise give results that might be wrong."""
+    mol = Molecule("B 0 0 0", basis="6-31g", grid_level=0, occupations=([1, 0.5, 1], [1, 1, 0.5]))
+    with pytest.raises(InputError, match="holes") as caught:
+        run_dqc(mol, "lda,pw")
+    assert caught.value.field == "occupations"
+
+
+@pytest.mark.dqc
 def test_either_engines_solution_starts_the_other():
     mol = molecule("H2O")
     ours, theirs = KohnSham(mol, "pbe").run(), run_dqc(mol, "pbe")

@@ -1,0 +1,101 @@
+"""What must not go wrong silently: stale results, foreign guesses, impossible options."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deepchem_dft.errors import InputError, ResponseNotConverged
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf import KohnSham
+from deepchem_dft.scf.response import OrbitalHessian, solve_response
+from deepchem_dft.scf.state import aufbau
+from deepchem_dft.xc import HybridXC, Libxc
+
+
+def test_a_guess_does_not_bring_its_occupations():
+    third = 1 / 3
+    plain = Molecule("B 0 0 0", basis="6-31g", spin=1, grid_level=1)
+    round_ = Molecule("B 0 0 0", basis="6-31g", grid_level=1,
+                      occupations=([1, 1, third, third, third], [1, 1]))
+    results = {m: KohnSham(m, "pbe", tol=1e-7).run() for m in (plain, round_)}
+    assert float(results[plain].energy) < float(results[round_].energy) - 1e-3
+    for molecule, other in ((plain, round_), (round_, plain)):
+        warm = KohnSham(molecule, "pbe", tol=1e-7).run(guess=results[other])
+        assert float(warm.energy) == pytest.approx(float(results[molecule].energy), abs=1e-6)
+
+
+def test_orbitals_of_the_neutral_start_the_cation(make):
+    neutral = KohnSham(make("H2O"), "pbe").run()
+    warm = KohnSham(make("H2O+"), "pbe").run(guess=neutral.state)
+    cold = KohnSham(make("H2O+"), "pbe").run()
+    assert float(warm.energy) == pytest.approx(float(cold.energy), abs=1e-8)
+
+
+def test_a_result_belongs_to_the_parameters_it_was_made_with(make, neural):
+    functional = neural("pbe", "gga")
+    result = KohnSham(make("H2O"), functional).run()
+    before = float(result.energy.detach())
+    fresh = KohnSham(make("H2O"), functional).run()
+    with torch.no_grad():
+        functional.aweight += 0.1
+    for r in (result, fresh):  # read before, and never read before
+        assert float(r.energy.detach()) == pytest.approx(before, abs=1e-9)
+    assert not fresh.energy.requires_grad
+    assert not fresh.dipole.requires_grad
+
+
+def test_frozen_exchange_of_two_hybrids_is_not_mixed_up(make):
+    """A term with coefficient zero must not overwrite the exchange energy of another."""
+    functional = HybridXC("b3lyp", Libxc("pbe0"), aweight0=1e-30)
+    with torch.no_grad():
+        functional.aweight.zero_()
+    functional.aweight.requires_grad_(False)
+    result = KohnSham(make("H2O"), functional).run()
+    assert float(result.frozen.energy(functional).detach()) == pytest.approx(
+        float(result.energy.detach()), abs=1e-9)
+    assert float(result.energy.detach()) == pytest.approx(
+        float(KohnSham(make("H2O"), "b3lyp").run().energy), abs=1e-8)
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("tol", float("nan")), ("tol", 0), ("tol", -1), ("tol", "small"), ("max_iter", 0),
+    ("max_iter", 2.5), ("restricted", "no"), ("engine", "other"),
+])
+def test_impossible_options(make, option, value):
+    with pytest.raises(InputError) as caught:
+        KohnSham(make("He"), "pbe", **{option: value})
+    assert caught.value.field == option
+
+
+@pytest.mark.parametrize("guess", ["minao", 3, [1.0]])
+def test_a_guess_is_a_state(make, guess):
+    with pytest.raises(InputError, match="guess"):
+        KohnSham(make("He"), "pbe").run(guess=guess)
+
+
+def test_electrons_never_get_lost():
+    """Two atoms on nearly the same spot: fewer independent orbitals than electrons of a spin."""
+    molecule = Molecule("H 0 0 0; H 0 0 0.2", basis="sto-3g", nelec=(2.0, 0.0), grid_level=0)
+    molecule.overlap[:] = torch.tensor([[1.0, 1.0 - 1e-12], [1.0 - 1e-12, 1.0]])
+    with pytest.raises(InputError, match="linearly independent"):
+        KohnSham(molecule, "lda,pw").run()
+    assert aufbau((1.0, 0.0), 2, restricted=False).sum() == 1
+
+
+def test_response_that_does_not_converge_is_an_error(make, neural):
+    result = KohnSham(make("H2O"), neural("pbe", "gga"), tol=1e-8).run()
+    hessian = OrbitalHessian(result._hamiltonian, result._solution)
+    with pytest.raises(ResponseNotConverged, match="coupled-perturbed"):
+        solve_response(hessian, torch.ones(hessian.size, dtype=torch.float64), None, max_iter=1)
+
+
+def test_aufbau_is_told(make):
+    assert KohnSham(make("H2O"), "pbe").run().aufbau
+
+
+def test_no_virtual_orbitals():
+    helium = Molecule("He 0 0 0", basis="sto-3g", grid_level=0)
+    result = KohnSham(helium, "pbe").run()
+    assert result.converged
+    assert result.gap == float("inf")
