@@ -88,12 +88,7 @@ class Molecule:
     ) -> None:
         self.symbols, self.positions = parse_geometry(geometry, unit=unit)
         self.basis = basis
-        if isinstance(grid_level, bool) or not (
-            isinstance(grid_level, numbers.Integral) and 0 <= grid_level <= 9
-        ):
-            raise InputError(f"grid level {grid_level!r} does not exist", field="grid_level",
-                             remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice")
-        self.grid_level = int(grid_level)
+        self.grid_level = _level(grid_level)
         self._basis_data = resolve_basis(self.symbols, basis)
         self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
         self.occupations = (
@@ -312,6 +307,15 @@ class Molecule:
         """Return :meth:`coulomb` and :meth:`exchange` from one pass over the integrals."""
         coulomb, exchange = self._contract(dms, True, True, None)
         return coulomb, exchange
+
+
+def _level(value: Any) -> int:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        level = int(value)
+        if 0 <= level <= 9:
+            return level
+    raise InputError(f"grid level {value!r} does not exist", field="grid_level",
+                     remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice")
 
 
 def _tidy(value: float) -> int | float:

@@ -120,8 +120,9 @@ def check_is_h2(points: Sequence[Molecule], distances: Sequence[float], unit: st
     for molecule, distance in zip(points, distances):
         if molecule.formula != "H2" or molecule.charge or molecule.spin:
             raise InputError(
-                f"the exact curve is that of H2, not of {molecule.formula} with charge "
-                f"{molecule.charge:+g} and spin {molecule.spin:g}", field="exact", remedy=remedy
+                "the exact curve is that of the H2 singlet, not of "
+                f"{molecule.formula} with charge {molecule.charge:g} and spin {molecule.spin:g}",
+                field="exact", remedy=remedy,
             )  # fmt: skip
         bond = float(np.linalg.norm(molecule.positions[0] - molecule.positions[1]))
         if abs(bond - distance * LENGTH_UNITS[unit.lower()]) > 1e-6:

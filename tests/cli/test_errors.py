@@ -46,13 +46,19 @@ CASES = [
     (("curve", "H 0 0 0; H 0 0 {R}", "--exact", "n2"), "h2"),
     (("curve", "H 0 0 0; H 0 0 {R}", "--out", "curve.xls"), ".png"),
     (("curve", "H 0 0 0; H 0 0 {R}", "--out", "no/folder/curve.png"), "folder"),
+    (("curve", "Li 0 0 0; H 0 0 {R}", "--exact", "h2"), "not of HLi"),
+    (("curve", "H 0 0 0; H 0 0 {R}", "--exact", "h2", "--spin", "2"), "spin 2"),
+    (("curve", "H 0 0 -{R}; H 0 0 {R}", "--exact", "h2"), "bond length"),
     (("train", "missing.yaml"), "missing.yaml"),
     (("evaluate",), "--xc"),
     (("evaluate", "--xc", "pbe"), "--dataset"),
     (("evaluate", "--xc", "pbe", "--dataset", "w411"), "w4-11"),
     (("evaluate", "--xc", "pbe", "--dataset", "missing.yaml"), "missing.yaml"),
     (("evaluate", "no/such/run"), "no/such/run"),
+    (("evaluate", "--xc", "pbe", "--dataset", "w4-11", "--out", "no/folder/e.csv"), "no/folder"),
+    (("evaluate", "--xc", "pbe", "--dataset", "w4-11", "--out", "."), "folder"),
     (("predict", "no/such/run", "x.yaml", "--out", "o.csv"), "no/such/run"),
+    (("predict", "no/such/run", "x.yaml", "--out", "no/folder/p.csv"), "no/folder"),
     (("data", "check", "missing.yaml"), "missing.yaml"),
     (("data", "densities", "missing.yaml"), "missing.yaml"),
 ]
@@ -88,7 +94,8 @@ def test_data_check_names_every_problem(command, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("scf",), ("trian", "x"), ("scf", H2, "--spinn", "1"), ("curve", H2, "--points", "1")],
+    [("scf",), ("trian", "x"), ("scf", H2, "--spinn", "1"), ("curve", H2, "--points", "1"),
+     ("evaluate", "--xc", "pbe", "--dataset", "w4-11", "--max-heavy", "-1")],
 )
 def test_misuse_of_the_command_itself(command, arguments):
     outcome = command(*arguments)

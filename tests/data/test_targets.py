@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import warnings
+
 import numpy as np
 import pytest
 from pyscf import gto, scf
@@ -189,6 +193,56 @@ def test_wrong_densities(lih, tmp_path):
     DFTEntry.create("dens", {**grid, "density": grid["density"] * 1.01}, [LIH], tolerance=0.1)
 
 
+@pytest.mark.parametrize("kind", ["dm", "dens"])
+def test_a_density_that_may_be_turned_is_warned_about_once(write, kind):
+    """Partly filled p and d shells have a direction; s shells and half-filled ones do not."""
+    atoms = {"B": 1, "C": 2, "O": 2, "F": 1, "Ti": 2, "Ni": 2,  # to be named
+             "H": 1, "He": 0, "Li": 1, "N": 3, "Ne": 0, "P": 3, "Cr": 6, "Mn": 5, "Cu": 1, "Zn": 0}
+    text = "".join(
+        f"- {{name: {a}, e_type: {kind}, true_val: ccsd,"
+        f" systems: [{{moldesc: {a} 0 0 0, basis: def2-svp, spin: {s}}}]}}\n"
+        for a, s in atoms.items())
+    with pytest.warns(UserWarning, match="may point anywhere") as caught:
+        read_yaml(write(text))
+    (message,) = [str(w.message) for w in caught if "point anywhere" in str(w.message)]
+    assert "(B, C, O, F, Ti and 1 more)" in message and "explicit occupations" in message
+
+
+def test_a_round_target_needs_no_warning(write, tmp_path):
+    third = "0.3333333333333333"
+    system = ("{moldesc: B 0 0 0, basis: 6-31g, occupations:"
+              f" {{alpha: [1, 1, {third}, {third}, {third}], beta: [1, 1]}}}}")
+    matrix = DFTSystem({"moldesc": "B 0 0 0", "basis": "6-31g", "spin": 1}).to_molecule().overlap
+    np.save(tmp_path / "dm.npy", np.linalg.inv(matrix.numpy()) * 5 / 9)
+    even = write(f"- {{e_type: dm, true_val: dm.npy, systems: [{system}]}}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_yaml(even)
+    oriented = write("- {e_type: dm, true_val: dm.npy,"
+                     " systems: [{moldesc: B 0 0 0, basis: 6-31g, spin: 1}]}")
+    with pytest.warns(UserWarning, match="may point anywhere"):
+        read_yaml(oriented)
+
+
+def test_the_provider_of_a_grid_is_found_by_name(tmp_path, write):
+    """In a fresh process, where nobody has imported it; with DQC made invisible."""
+    np.save(tmp_path / "n.npy", np.ones(10))
+    path = write("- {e_type: dens, true_val: n.npy, grid: dqc,"
+                 " systems: [{moldesc: He 0 0 0, basis: sto-3g}]}\n")
+    code = f"""
+import importlib.util, sys
+usual = importlib.util.find_spec
+importlib.util.find_spec = lambda n, *a: None if n == "dqc" else usual(n, *a)
+from deepchem_dft.data import check
+assert "deepchem_dft.interop.dqc" not in sys.modules
+print(check({path!r})[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "DQC's grid is not available: dqc is not installed" in done.stdout
+    assert "Remedy: run 'deepchem-dft install-dqc'" in done.stdout
+
+
 def test_bare_density_needs_its_grid(lih, tmp_path, monkeypatch):
     grid = quadrature(*lih)
     np.save(tmp_path / "n.npy", grid["density"])
@@ -196,9 +250,10 @@ def test_bare_density_needs_its_grid(lih, tmp_path, monkeypatch):
         DFTEntry.create("dens", "n.npy", [LIH], folder=tmp_path)
     assert "grid: dqc" in caught.value.remedy and ".npz" in caught.value.remedy
     monkeypatch.setattr(targets, "GRIDS", {})
+    monkeypatch.setattr(targets, "_PROVIDERS", {})
     with pytest.raises(InputError, match="not available") as caught:
         DFTEntry.create("dens", "n.npy", [LIH], folder=tmp_path, grid="dqc")
-    assert "install-dqc" in caught.value.remedy and caught.value.field == "grid"
+    assert caught.value.field == "grid"
     monkeypatch.setattr(targets, "GRIDS", {"dqc": lambda s: (grid["points"], grid["weights"])})
     entry = DFTEntry.create("dens", "n.npy", [LIH], folder=tmp_path, grid="dqc")
     np.testing.assert_array_equal(entry.points, grid["points"])

@@ -259,6 +259,11 @@ def test_density_file_on_dqcs_own_grid(tmp_path):
     (tmp_path / "he.yaml").write_text(
         "- e_type: dens\n  true_val: he.npy\n  grid: dqc\n"
         "  systems:\n  - {moldesc: He 0 0 0, basis: 6-31g}\n")
+    # from the command line, in a process where nothing has asked for DQC yet
+    done = subprocess.run(
+        [sys.executable, "-m", "deepchem_dft", "data", "check", str(tmp_path / "he.yaml")],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "no problems" in done.stdout, done.stderr
     entry = read_yaml(tmp_path / "he.yaml")[0]
     assert float((entry.density * entry.weights).sum()) == pytest.approx(2.0, abs=1e-3)
     assert float(entry.deviation(result).detach()) < 1e-10

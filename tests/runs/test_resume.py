@@ -15,21 +15,40 @@ from deepchem_dft.runs.reporter import Reporter
 
 
 class Killer(Reporter):
-    """Ends this very process with SIGKILL after an epoch."""
+    """Ends this very process with SIGKILL after an epoch, or amidst the solutions of a phase."""
 
-    def __init__(self, epoch: int) -> None:
-        self.last = epoch
+    def __init__(self, when: int | str) -> None:
+        self.when, self.now = when, ""
 
     def epoch(self, row) -> None:
-        if row["epoch"] == self.last:
+        self._die_if(row["epoch"] == self.when)
+
+    def phase(self, title, total=None) -> None:
+        self.now = title
+
+    def solution(self, solution, done, total) -> None:
+        self._die_if(self.now == self.when and 2 * done >= total)
+
+    def _die_if(self, due: bool) -> None:
+        if due:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run_and_die(config, folder, epoch) -> None:
+def run_and_die(config, folder, when) -> None:
     from deepchem_dft.runs import train
 
     train.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every frozen epoch
-    run(config, folder, reporter=Killer(epoch))
+    run(config, folder, reporter=Killer(when))
+
+
+def kill_during(when, config, folder) -> None:
+    # fork: the child needs no second import of everything, and shares nothing it could harm.
+    child = multiprocessing.get_context("fork").Process(
+        target=run_and_die, args=(config, folder, when)
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
 
 
 def history(folder) -> list[tuple[float, ...]]:
@@ -38,18 +57,13 @@ def history(folder) -> list[tuple[float, ...]]:
         return [tuple(float(row[key]) for key in keys) for row in csv.DictReader(stream)]
 
 
-@pytest.mark.parametrize("epoch", [4, 6, 7, 9])
-def test_killed_run_resumes_exactly(finished, tmp_path, epoch):
-    """Kills within (4) and at the end (6) of the frozen stage, and of the scf stage (7, 9)."""
+@pytest.mark.parametrize("when", [4, 6, 7, 9, "training", "evaluating"])
+def test_killed_run_resumes_exactly(finished, tmp_path, when):
+    """Kills within (4) and at the end (6) of the frozen stage, in the scf stage (7) and after it
+    (9), and amidst the solving that begins training and evaluation."""
     config, uninterrupted = finished
     folder = tmp_path / "run"
-    # fork: the child needs no second import of everything, and shares nothing it could harm.
-    child = multiprocessing.get_context("fork").Process(
-        target=run_and_die, args=(config, folder, epoch)
-    )
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
+    kill_during(when, config, folder)
 
     result = run(config, folder, resume=True)
     for ours, theirs in zip(history(folder), history(uninterrupted.directory.path), strict=True):
@@ -58,7 +72,8 @@ def test_killed_run_resumes_exactly(finished, tmp_path, epoch):
     for name, value in load_functional(uninterrupted.directory.path).state_dict().items():
         assert torch.allclose(resumed[name], value, rtol=0, atol=1e-10), name
     for ours, theirs in zip(result.records, uninterrupted.records, strict=True):
-        assert ours.value == pytest.approx(theirs.value, abs=1e-8)
+        assert (ours.functional, ours.entry) == (theirs.functional, theirs.entry)
+        assert ours.value == pytest.approx(theirs.value, rel=0, abs=1e-10)
 
 
 def test_interrupt_leaves_something_to_go_on_from(finished, tmp_path):

@@ -121,6 +121,30 @@ def test_nan_in_the_network_is_reported():
         Solver(1).solve([(molecules()[1], [Functional.trained(xc)])])
 
 
+def test_atoms_start_afresh(tmp_path, monkeypatch):
+    """What is found for an open shell depends neither on other functionals nor on stored states."""
+    from deepchem_dft.scf import KohnSham
+
+    guesses: dict[str, list[bool]] = {}
+    usual = KohnSham.run
+
+    def watched(self, on_unconverged="raise", guess=None):
+        guesses.setdefault(self.molecule.name, []).append(guess is not None)
+        return usual(self, on_unconverged, guess)
+
+    monkeypatch.setattr(KohnSham, "run", watched)
+    atom = Molecule("B 0 0 0", "6-31g", spin=1, grid_level=1)
+    h2 = molecules()[0]
+    both = [Functional.named("lda,pw"), Functional.named("pbe")]
+    (tmp_path / "states").mkdir()
+    solver = Solver(1, states=tmp_path / "states")
+    found = solver.solve([(atom, both), (h2, both)], keep_states=True)
+    solver.solve([(atom, [Functional.named("blyp")]), (h2, [Functional.named("blyp")])])
+    assert guesses == {"B": [False, False, False], "H2": [False, True, True]}
+    alone = float(usual(KohnSham(atom, "pbe")).energy)
+    assert found[atom.key, "pbe"].energy == pytest.approx(alone, abs=1e-12)
+
+
 def test_unknown_functional():
     with pytest.raises(FunctionalError, match="nonsense"):
         Functional.named("nonsense")

@@ -1,0 +1,110 @@
+"""Constants in memory: shared by charge states, within a budget, refused if they cannot fit."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from deepchem_dft.errors import InputError
+from deepchem_dft.molecule import Molecule, cache, integrals, memory
+from deepchem_dft.molecule.memory import MemoryBudget
+
+WATER = "O 0 0 0.2217; H 0 1.4309 -0.8867; H 0 -1.4309 -0.8867"
+
+
+def test_a_bad_memory_setting_does_not_stop_the_import():
+    import subprocess
+    import sys
+
+    environment = {**os.environ, "DEEPCHEM_DFT_MEMORY_GB": "abc"}
+    subprocess.run([sys.executable, "-c", "import deepchem_dft.molecule.memory"],
+                   env=environment, check=True, timeout=120)
+
+
+def test_sizes_in_the_environment_are_used(monkeypatch):
+    monkeypatch.setenv("DEEPCHEM_DFT_MEMORY_GB", "0.5")
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE_GB", "")
+    assert MemoryBudget().limit == 500_000_000 and cache.max_bytes() == 8_000_000_000
+
+
+def test_packed_size_is_that_of_the_integrals(water):
+    eri = integrals.electron_repulsion(water.pyscf_mol, None)
+    assert memory.packed_bytes(water.nao) == eri.nbytes
+
+
+@pytest.mark.parametrize("omega", [None, 0.3])
+def test_integrals_that_do_not_fit_are_refused(water, monkeypatch, omega):
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", "off")
+    density, size = torch.eye(water.nao, dtype=torch.float64), memory.packed_bytes(water.nao)
+    with monkeypatch.context() as patch:
+        patch.setattr(integrals, "electron_repulsion", None)  # would fail if called
+        patch.setattr(memory, "available_bytes", lambda: int(1.2 * size))
+        with pytest.raises(InputError, match=f"{size / 1e9:.3g} GB") as caught:
+            water.exchange(density, omega)
+        assert caught.value.field == "basis" and "smaller basis" in caught.value.remedy
+    for available in (int(1.3 * size), None):
+        monkeypatch.setattr(memory, "available_bytes", lambda available=available: available)
+        water.release()
+        assert water.exchange(density, omega).shape == density.shape
+
+
+def test_constants_of_others_make_room(water, monkeypatch):
+    helium = Molecule("He 0 0 0", basis="6-31g", grid_level=1)
+    helium.grid_orbitals(0)
+    size = memory.packed_bytes(water.nao)
+    monkeypatch.setattr(memory, "available_bytes",
+                        lambda: size if helium._constants.held("ao0") is not None else 2 * size)
+    assert water.coulomb(water.overlap).shape == (water.nao, water.nao)
+    assert helium._constants.held("ao0") is None
+
+
+def test_available_memory_is_plausible():
+    available = memory.available_bytes()
+    assert available is None or 1e7 < available < 1e14
+
+
+def test_constants_are_shared_by_charge_states(water, monkeypatch):
+    cation = Molecule(WATER, basis="6-31g", charge=1, spin=1, grid_level=1)
+    other = Molecule(WATER, basis="6-31g", grid_level=2)
+    water.coulomb(water.overlap)
+    assert cation.key != water.key
+    assert cation.points is water.points and cation.grid_orbitals(1) is water.grid_orbitals(1)
+    assert cation._eri(None) is water._eri(None)
+    assert other.points is not water.points
+    assert pickle.loads(pickle.dumps(cation)).points is water.points
+
+    water.release("ao1")
+    assert cation._constants.held("ao1") is None and cation._constants.held("eri") is not None
+    cation.release()
+    assert water._constants.held("eri") is None
+    assert water.coulomb(water.overlap).shape == (water.nao, water.nao)
+
+    holder = weakref.ref(water._constants)
+    del water.__dict__["_constants"]
+    assert holder() is not None
+    del cation.__dict__["_constants"]
+    assert holder() is None  # nothing but molecules keeps constants alive
+
+
+def test_shared_constants_count_once():
+    budget, pair = MemoryBudget(limit=15), [Molecule(WATER, "sto-3g", 2 * n) for n in (0, 1)]
+    for molecule in pair:
+        budget.use(molecule._constants, "eri", 10)
+    molecule._constants._large["eri"] = np.zeros(1)
+    budget.use(pair[0]._constants, "eri", 10)
+    assert pair[0]._constants.held("eri") is not None
+
+
+def test_memory_budget_releases_the_oldest():
+    budget = MemoryBudget(limit=int(2.5e6))
+    molecules = [Molecule(f"He 0 0 {r}", basis="6-31g", grid_level=1) for r in range(3)]
+    released = []
+    for molecule in molecules:
+        molecule.release = lambda part, m=molecule: released.append((m, part))
+        budget.use(molecule, "eri", 1_000_000)
+    assert released == [(molecules[0], "eri")]
