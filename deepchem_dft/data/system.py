@@ -25,9 +25,11 @@ from deepchem_dft.molecule.geometry import (
 if TYPE_CHECKING:
     from deepchem_dft.molecule.molecule import Molecule
 
-#: Electrons of one spin that fill shells of an atom completely: a round density. Both orders of
-#: ns and (n-1)d, and of 6s and 4f, are in here.
+#: Electrons of one spin that fill shells of an atom completely: a round density.
 _ROUND = frozenset((0, 1, 2, 5, 6, 9, 10, 14, 15, 18, 19, 23, 24, 27, 28, 34, 35, 39, 40, 43, 44))
+#: Those of them that are (n-1)d5 or 4f7 without ns, as in Mn2+. As the majority spin of a neutral
+#: atom they are (n-1)d4 ns1 or 4f6 6s1 instead (Nb, Sm, W).
+_WITHOUT_S = frozenset((14, 23, 34, 39))
 
 #: Keys of a system mapping.
 SYSTEM_KEYS = ("moldesc", "geometry", "unit", "basis", "spin", "charge", "number", "n_alpha",
@@ -297,6 +299,8 @@ class DFTSystem:
             return False
         core = NUCLEAR_CHARGE[self.symbols[0]] - self.charge - sum(self.electrons)
         counts = [n + core / 2 for n in self.electrons]
+        if self.charge <= 0 and counts[0] != counts[1] and max(counts) in _WITHOUT_S:
+            return True
         # Between two closed shells that differ by one electron, an s shell is being filled.
         return not all({math.floor(n + 1e-9), math.ceil(n - 1e-9)} <= _ROUND for n in counts)
 

@@ -65,4 +65,4 @@ class FrozenDensity:
 def _acting(xc: XCFunctional) -> list[tuple[float | Tensor, float | None]]:
     """Exchange terms that contribute now or may be trained to."""
     return [(c, omega) for c, omega in xc.exchange_terms
-            if float(c) != 0.0 or (isinstance(c, Tensor) and c.requires_grad)]
+            if (isinstance(c, Tensor) and c.requires_grad) or float(c) != 0.0]

@@ -177,7 +177,8 @@ class KSHamiltonian:
 
     def exchange_terms(self) -> list[tuple[float, float | None]]:
         """Exact-exchange coefficients as plain numbers."""
-        return [(float(c), omega) for c, omega in self.xc.exchange_terms]
+        with torch.no_grad():
+            return [(float(c), omega) for c, omega in self.xc.exchange_terms]
 
     # -- energy and Fock matrix ---------------------------------------------------------------
 

@@ -196,8 +196,9 @@ def test_wrong_densities(lih, tmp_path):
 @pytest.mark.parametrize("kind", ["dm", "dens"])
 def test_a_density_that_may_be_turned_is_warned_about_once(write, kind):
     """Partly filled p and d shells have a direction; s shells and half-filled ones do not."""
-    atoms = {"B": 1, "C": 2, "O": 2, "F": 1, "Ti": 2, "Ni": 2,  # to be named
-             "H": 1, "He": 0, "Li": 1, "N": 3, "Ne": 0, "P": 3, "Cr": 6, "Mn": 5, "Cu": 1, "Zn": 0}
+    atoms = {"B": 1, "C": 2, "O": 2, "F": 1, "Ti": 2, "Ni": 2, "Nb": 5, "W": 4,  # to be named
+             "H": 1, "He": 0, "Li": 1, "N": 3, "Ne": 0, "P": 3, "Cr": 6, "Mn": 5, "Cu": 1, "Zn": 0,
+             "Mo": 6, "Pd": 0, "Sb": 3}
     text = "".join(
         f"- {{name: {a}, e_type: {kind}, true_val: ccsd,"
         f" systems: [{{moldesc: {a} 0 0 0, basis: def2-svp, spin: {s}}}]}}\n"
@@ -205,7 +206,7 @@ def test_a_density_that_may_be_turned_is_warned_about_once(write, kind):
     with pytest.warns(UserWarning, match="may point anywhere") as caught:
         read_yaml(write(text))
     (message,) = [str(w.message) for w in caught if "point anywhere" in str(w.message)]
-    assert "(B, C, O, F, Ti and 1 more)" in message and "explicit occupations" in message
+    assert "(B, C, O, F, Ti and 3 more)" in message and "explicit occupations" in message
 
 
 def test_a_round_target_needs_no_warning(write, tmp_path):
