@@ -64,7 +64,7 @@ def directional():
                 for p, d in zip(parameters, direction, strict=True):
                     p += factor * step * d
                 result = solve()
-                values.append([float(m(result)) for m in measures])
+                values.append([m(result).item() for m in measures])
                 for p, d in zip(parameters, direction, strict=True):
                     p -= factor * step * d
         v = torch.tensor(values, dtype=torch.float64)

@@ -137,7 +137,7 @@ def test_frozen_steps_equal_the_full_gradient(make, neural):
     parameters = list(functional.parameters())
     full = torch.autograd.grad(result.energy, parameters)
     energy = layer.frozen_energy(molecule, result.state)
-    assert float(energy) == pytest.approx(float(result.energy), abs=1e-10)
+    assert energy.item() == pytest.approx(result.energy.item(), abs=1e-10)
     for a, b in zip(torch.autograd.grad(energy, parameters), full, strict=True):
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
 
