@@ -178,8 +178,8 @@ class Solver:
             yield from map(_solve_task, tasks)
             return
         pool = self._start()
-        pending: set[Future] = {pool.submit(_solve_task, task) for task in tasks}
         try:
+            pending: set[Future] = {pool.submit(_solve_task, task) for task in tasks}
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:

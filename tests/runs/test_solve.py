@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 
@@ -165,12 +166,7 @@ def test_workers_give_the_same(tmp_path):
 @pytest.mark.slow
 def test_a_dying_worker_is_an_error():
     with Solver(2) as solver:
-        solver._start().submit(_die)
+        solver._start().submit(os._exit, 9)  # of the library: workers can always import it
         with pytest.raises(DeepChemDFTError, match="worker process died"):
             solver.solve([(m, [Functional.named("lda")]) for m in molecules()])
 
-
-def _die() -> None:
-    import os
-
-    os._exit(9)
