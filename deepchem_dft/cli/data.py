@@ -80,7 +80,7 @@ def densities(
     - `deepchem-dft data densities my.yaml --kind dm --out matrices`
     """
     with quiet_imports():
-        from ..data.densities import make_densities
+        from ..data.density_files import make_densities
     error = console(stderr=True)
 
     def show(done: int, total: int, name: str) -> None:

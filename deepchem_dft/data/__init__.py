@@ -10,7 +10,7 @@ from deepchem_dft.data.reader import check, read_yaml
 from deepchem_dft.data.system import DFTSystem
 
 if TYPE_CHECKING:
-    from deepchem_dft.data.densities import make_densities
+    from deepchem_dft.data.density_files import make_densities
     from deepchem_dft.data.featurizer import DFTFeaturizer
     from deepchem_dft.data.loader import DFTYamlLoader, arrays
 
@@ -19,7 +19,7 @@ __all__ = ["ENERGY_TYPES", "ENTRY_TYPES", "DFTEntry", "DFTFeaturizer", "DFTSyste
 
 # DeepChem takes seconds to import, and checking a file does not need it.
 _LATER = {"DFTFeaturizer": "featurizer", "DFTYamlLoader": "loader", "arrays": "loader",
-          "make_densities": "densities"}
+          "make_densities": "density_files"}
 
 
 def __getattr__(name: str) -> Any:

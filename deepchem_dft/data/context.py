@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.data.entry import SPLITS
-from deepchem_dft.data.fields import Fields, inside, show
+from deepchem_dft.data.fields import SPLITS, Fields, inside, show
 from deepchem_dft.errors import InputError
 
 

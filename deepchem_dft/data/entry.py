@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepchem_dft.data.fields import inside, number, show, suggest
+from deepchem_dft.data.fields import SPLITS, inside, number, show, suggest
 from deepchem_dft.data.stoichiometry import (
     check_balance,
     coefficients_by_role,
@@ -23,8 +23,6 @@ from deepchem_dft.units import parse_energy
 ENERGY_TYPES = ("energy", "ae", "ie", "ea", "reaction")
 #: All entry types.
 ENTRY_TYPES = (*ENERGY_TYPES, "dm", "dens")
-#: Roles an entry may have in training.
-SPLITS = ("train", "valid", "test")
 
 _VALUE_REMEDY = "write a number in Hartree, or a number with a unit such as 232.6 kcal/mol"
 

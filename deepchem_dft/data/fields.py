@@ -23,6 +23,9 @@ _short.maxstring = _short.maxother = 60
 _short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 3
 _short.maxlevel = 2
 
+#: Roles an entry may have in training.
+SPLITS = ("train", "valid", "test")
+
 
 def show(value: Any) -> str:
     """Return a bounded ``repr`` (YAML aliases can make a small file print as gigabytes).

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deepchem_dft.data.entry import SPLITS
-from deepchem_dft.data.fields import Fields, inside, show, suggest
+from deepchem_dft.data.fields import SPLITS, Fields, inside, show, suggest
 from deepchem_dft.data.stoichiometry import GROUND_STATE_SPIN
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
