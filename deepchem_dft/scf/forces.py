@@ -43,7 +43,7 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: Solution) -> Tensor:
     exchange = np.zeros_like(spin_densities[:, None].repeat(3, axis=1))
     for coefficient, omega in hamiltonian.exchange_terms():
         if coefficient != 0.0:
-            share = 2.0 * hamiltonian._share
+            share = 2.0 * hamiltonian.exchange_share
             vk = integrals.coulomb_exchange_derivative(mole, spin_densities, omega)[1]
             exchange += coefficient * share * vk
 

@@ -78,7 +78,7 @@ class KSHamiltonian:
         self.core = molecule.core_hamiltonian.to(self.device)
         self.weights = molecule.weights.to(self.device)
         # E_x = -c * share * sum_s tr(D_s K[D_s]) and F = -2 c * share * K, share per channel.
-        self._share = 0.25 if restricted else 0.5
+        self.exchange_share = 0.25 if restricted else 0.5
 
     # -- linear maps between matrices and grid ------------------------------------------------
 
@@ -223,10 +223,10 @@ class KSHamiltonian:
                 k = vk
             else:
                 k = self.molecule.exchange(density, omega)
-            bare = -self._share * float((density * k).sum())
+            bare = -self.exchange_share * float((density * k).sum())
             exchange[omega] = bare
             energy += coefficient * bare
-            fock -= 2.0 * coefficient * self._share * k
+            fock -= 2.0 * coefficient * self.exchange_share * k
 
         xc, potential = self.xc_potential(rho)
         energy += xc
@@ -262,7 +262,7 @@ class KSHamiltonian:
         for coefficient, omega in self.exchange_terms():
             if coefficient != 0.0:
                 k = self.molecule.exchange(change, omega)
-                response -= 2.0 * coefficient * self._share * k
+                response -= 2.0 * coefficient * self.exchange_share * k
         return response + self.matrix_of_potential(kernel(self.density_of_matrix(change)))
 
     def exchange_energy_change(self, density: Tensor, change: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ class KSHamiltonian:
         for coefficient, omega in self.xc.exchange_terms:
             if isinstance(coefficient, Tensor) and coefficient.requires_grad:
                 k = self.molecule.exchange(density, omega)
-                total = total - 2.0 * coefficient * self._share * (change * k).sum()
+                total = total - 2.0 * coefficient * self.exchange_share * (change * k).sum()
         return total
 
 

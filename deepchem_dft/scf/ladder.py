@@ -101,7 +101,7 @@ def solve(
         orbitals = _fit_guess(guess, hamiltonian, basis)
         evaluation = hamiltonian.evaluate(orbitals, occupations)
 
-    best = (evaluation.energy, orbitals, evaluation, occupations)
+    best = (evaluation.energy, orbitals, evaluation)
     diis = DIIS()
     residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations)
     history.append(residual)
@@ -111,18 +111,16 @@ def solve(
         step += 1
         error = _commutator(orbitals, occupations, evaluation.fock, hamiltonian.overlap, basis)
         orbitals = _diagonalise(diis.update(evaluation.fock, error), basis)
-        occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(
-            basis.device)
         evaluation = hamiltonian.evaluate(orbitals, occupations)
         iterations += 1
         residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations)
         history.append(residual)
         if evaluation.energy < best[0]:
-            best = (evaluation.energy, orbitals, evaluation, occupations)
+            best = (evaluation.energy, orbitals, evaluation)
 
     status = Status.CONVERGED
     if not residual < tol:
-        _, orbitals, evaluation, occupations = best
+        _, orbitals, evaluation = best
         minimum = minimise(hamiltonian, orbitals, occupations, tol=tol,
                            max_evaluations=max(max_iter - iterations, 0), start=evaluation)
         orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
@@ -210,11 +208,8 @@ def _starting_density(hamiltonian: KSHamiltonian) -> Tensor:
 
 def _fit_guess(guess: SCFState, hamiltonian: KSHamiltonian, basis: Tensor) -> Tensor:
     """Bring stored orbitals to this treatment, and orthonormalise them in this overlap."""
-    if hamiltonian.restricted and not guess.restricted:
-        guess = SCFState(guess.orbitals[:1], 2.0 * guess.occupations[:1])
-    elif not hamiltonian.restricted:
-        guess = guess.unrestricted()
-    orbitals = guess.orbitals.to(hamiltonian.device)
+    orbitals = guess.orbitals[:1] if hamiltonian.restricted else guess.unrestricted().orbitals
+    orbitals = orbitals.to(hamiltonian.device)
     if orbitals.shape[1:] != basis.shape:
         raise UnfitGuess(
             f"the guess has {orbitals.shape[2]} orbitals of {orbitals.shape[1]} functions, this "

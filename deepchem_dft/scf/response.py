@@ -74,6 +74,12 @@ class OrbitalHessian:
         outer = self.orbitals @ inner @ self.orbitals.mT
         return outer + outer.mT
 
+    def rotation(self, vector: Tensor) -> Tensor:
+        """Antisymmetric matrices whose exponential rotates by a vector, (nspin, nmo, nmo)."""
+        kappa = torch.zeros(self._shape, dtype=vector.dtype, device=vector.device)
+        kappa[self._pairs] = vector
+        return kappa - kappa.mT
+
     def pairs_of(self, matrices: Tensor) -> Tensor:
         """Elements of AO matrices between the orbitals of each pair, shape (n,)."""
         return (self.orbitals.mT @ matrices @ self.orbitals)[self._pairs]

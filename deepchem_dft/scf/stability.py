@@ -38,9 +38,7 @@ def follow_instabilities(
         if len(values) == 0 or float(values[0]) > -SOFT_MODE:
             break
         state = solution.state
-        kappa = torch.zeros_like(state.orbitals.mT @ state.orbitals)
-        kappa[hessian._pairs] = vectors[0]
-        kappa = kappa - kappa.mT
+        kappa = hessian.rotation(vectors[0])
         trials = [
             minimise(hamiltonian, state.orbitals @ torch.matrix_exp(sign * 0.3 * kappa),
                      state.occupations, tol=tol, max_evaluations=max_iter)
