@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from deepchem_dft.data.entry import DFTEntry
 from deepchem_dft.data.reader import read_yaml
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
+from deepchem_dft.files import replacing
 
 _KINDS = ("dens", "dm")
 
@@ -118,22 +117,14 @@ def _yaml_entry(name: str, what: str, system: DFTSystem, file: str) -> list[str]
 
 def _write(path: Path, content: dict[str, np.ndarray] | str) -> None:
     """Write a file so that others see all of it or nothing."""
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as stream:
+        with replacing(path) as draft, open(draft, "wb") as stream:
             if isinstance(content, str):
                 stream.write(content.encode())
             elif path.suffix == ".npy":
                 np.save(stream, content["density_matrix"])
             else:
                 np.savez_compressed(stream, **content)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-        temporary = None
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})", field="out_dir",
                          remedy="choose a folder that can be written") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

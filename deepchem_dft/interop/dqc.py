@@ -13,6 +13,7 @@ from torch import Tensor
 from deepchem_dft.data.targets import GRIDS
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.molecule.memory import available_bytes
 from deepchem_dft.scf.ladder import Status
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc.base import XCFunctional
@@ -271,13 +272,8 @@ def _treatment(molecule: Molecule, xc: XCFunctional, restricted: bool | None) ->
 
 def _check_memory(molecule: Molecule) -> None:
     needed = _COPIES * 8 * molecule.nao**4
-    try:
-        with open("/proc/meminfo") as table:
-            rows = dict(line.split(":", 1) for line in table)
-        available = 1024 * int(rows["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):  # pragma: no cover - only Linux tells
-        return
-    if needed > available:
+    available = available_bytes()
+    if available is not None and needed > available:
         raise InputError(
             f"DQC would need about {needed / 2**30:.0f} GiB for {molecule.name} "
             f"({molecule.nao} orbitals), {available / 2**30:.0f} GiB are free",

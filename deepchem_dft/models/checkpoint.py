@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..files import replacing
 
 #: What every checkpoint says it is; the number changes when old files can no longer be read.
 FORMAT = "deepchem_dft/checkpoint/1"
@@ -37,18 +37,10 @@ def write(path: str | Path, content: dict[str, Any]) -> None:
     ...     read(os.path.join(folder, "checkpoint1.pt"))["global_step"]
     3
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".pt")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as draft, open(draft, "wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepchem_dft.files import replacing
 from deepchem_dft.molecule.memory import gigabytes
 
 _FORMAT = 1
@@ -107,22 +107,13 @@ def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
     path = _path(key, part)
     if path is None or not _writing:
         return
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A private temporary file and an atomic rename: readers see all of it or nothing.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as stream:
+        with replacing(path) as draft, open(draft, "wb") as stream:
             checksum = np.frombuffer(_digest(arrays), dtype=np.uint8)
             np.savez(stream, **{"checksum": checksum, **arrays})  # type: ignore[arg-type]
-        os.replace(temporary, path)
-        temporary = None
         _prune(path.parent.parent)
     except OSError as error:
         warnings.warn(f"integrals could not be cached in {path.parent}: {error}", stacklevel=2)
-    finally:
-        if temporary is not None:
-            _remove(Path(temporary))
 
 
 def _path(key: str, part: str) -> Path | None:

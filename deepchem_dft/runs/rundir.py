@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
+from ..files import replacing
 from .config import config_hash, dump_yaml, validate
 from .schema import RunConfig
 
@@ -186,9 +187,8 @@ class RunDirectory:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a kill leaves the old content or the new, never a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _flatten(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeepChemDFTError, FunctionalError
+from ..files import replacing
 from .solutions import EnergyCache, Functional, Solution
 
 if TYPE_CHECKING:
@@ -315,7 +316,8 @@ def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional 
     import torch
 
     if (path := paths.get("state")) is not None:
-        _atomically(path, lambda partial: torch.save(result.state.to_dict(), partial))
+        with replacing(path) as draft:
+            torch.save(result.state.to_dict(), draft)
     if (path := paths.get("density")) is not None and densities_for is not None:
         from ..scf import SCFLayer
         from .densities import compress
@@ -324,13 +326,8 @@ def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional 
         frozen = result.frozen
         if not frozen.serves(target):
             frozen = SCFLayer(target).frozen_density(result.molecule, result.state)
-        _atomically(path, compress(frozen, target).save)
-
-
-def _atomically(path: Path, write: Callable[[str], Any]) -> None:
-    partial = f"{path}.{os.getpid()}"
-    write(partial)
-    os.replace(partial, path)
+        with replacing(path) as draft:
+            compress(frozen, target).save(draft)
 
 
 def _load_state(path: Path) -> Any:
