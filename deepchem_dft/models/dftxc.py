@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import FunctionalError, InputError, ResponseNotConverged, SCFNotConverged
-from ..molecule import Molecule
+from ..errors import InputError, ResponseNotConverged, SCFNotConverged
 from ..scf import KSResult, SCFLayer
 from ..scf.hamiltonian import device_of
 from ..xc.base import XCFunctional
 from .functional import make_functional
 from .samples import check_entries, entry_name
+from .solving import Solved, SystemSolver, linearised
 from .states import StateStore
-
-
-@dataclass
-class Solved:
-    """What is known of one system: its energy (Ha), its whole result, each where it was needed."""
-
-    energy: Tensor | None
-    result: KSResult | None
-    converged: bool
 
 
 class DFTXC(nn.Module):
@@ -93,27 +83,14 @@ class DFTXC(nn.Module):
         options: dict[str, Any] = {} if max_iter is None else {"max_iter": max_iter}
         # Held in a tuple: as a submodule its parameters would be listed a second time.
         self._layer = (SCFLayer(self.xc, tol=tol, restricted=restricted, **options),)
-        self.grid_level, self.warm_start = grid_level, warm_start
+        self.solver = SystemSolver(self.layer, grid_level, warm_start)
         self.scf_every, self.on_unconverged = scf_every, on_unconverged
-        self.step = 0  # the optimiser step in hand; the fit loop sets it
-        self.scf_solutions = 0
         self.states = StateStore()
-        self._molecules: dict[tuple[str, int], Molecule] = {}
 
     @property
     def layer(self) -> SCFLayer:
         """The self-consistent field as a differentiable layer."""
         return self._layer[0]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_molecules": {}}
-
-    def molecule(self, system: Any) -> Molecule:
-        """Return the (cached) molecule of a system, with its integrals and grid."""
-        key = (str(system.key), self.grid_level)
-        if key not in self._molecules:
-            self._molecules[key] = system.to_molecule(grid_level=self.grid_level)
-        return self._molecules[key]
 
     def forward(self, inputs: Iterable[Any]) -> Tensor:
         """Return the entries' values, shape (N, 1), in the order given.
@@ -177,7 +154,7 @@ class DFTXC(nn.Module):
             key = str(system.key)
             if key not in known or (key in whole and known[key].result is None):
                 with _naming(entry):
-                    known[key] = self._solve(system, key in whole, store, scf_every)
+                    known[key] = self.solver.solve(system, key in whole, store, scf_every)
             if not known[key].converged:
                 if on_unconverged == "raise":
                     raise _not_converged(entry, system, known[key].result)
@@ -189,7 +166,7 @@ class DFTXC(nn.Module):
                 terms = [c * e for c, e in zip(entry.coefficients, energies, strict=True)]
                 return torch.stack(terms).sum()
             try:
-                return self._with_gradient(entry.deviation(solved[0].result), keep_graph=True)
+                return linearised(entry.deviation(solved[0].result), self, keep_graph=True)
             except ResponseNotConverged as error:
                 if on_unconverged == "raise":
                     raise ResponseNotConverged(f"entry {entry_name(entry)}: {error}") from error
@@ -201,67 +178,8 @@ class DFTXC(nn.Module):
     def _energy(self, solved: Solved) -> Tensor:
         if solved.energy is None:  # solved for its density, and now the energy is wanted too
             assert solved.result is not None
-            solved.energy = self._with_gradient(solved.result.energy, keep_graph=True)
+            solved.energy = linearised(solved.result.energy, self, keep_graph=True)
         return solved.energy
-
-    def _solve(self, system, whole: bool, store: StateStore | None, scf_every: int) -> Solved:
-        molecule, key = self.molecule(system), str(system.key)
-        kept = store.get(key) if store is not None else None
-        if store and kept and not whole and self._is_young(kept[1], scf_every):
-            if key not in store.frozen:  # after a resume
-                store.frozen[key] = self.layer.frozen_density(molecule, kept[0])
-            energy = self.layer.frozen_energy(molecule, kept[0], store.frozen[key])
-            return Solved(self._with_gradient(energy), None, True)
-        self.scf_solutions += 1
-        guess = kept[0] if kept is not None and self.warm_start else None
-        result = self.layer(molecule, guess, on_unconverged="continue")
-        if not result.converged and guess is not None:
-            result = self.layer(molecule, None, on_unconverged="continue")
-        if not result.converged:
-            if store is not None:
-                store.drop(key)
-            return Solved(None, result, False)
-        if store is not None:
-            store.put(key, result.state, self.step)
-            if scf_every > 1:
-                store.frozen[key] = result.frozen
-        if whole:
-            return Solved(None, result, True)
-        return Solved(self._with_gradient(result.energy), None, True)
-
-    def _is_young(self, step: int, scf_every: int) -> bool:
-        # With scf_every=1 even orbitals of the same step are solved again: whoever calls the
-        # module by hand does not count steps.
-        return scf_every > 1 and self.step - step < scf_every
-
-    def _with_gradient(self, value: Tensor, keep_graph: bool = False) -> Tensor:
-        """Exchange a value's graph for its gradient.
-
-        The graph of one system is a network evaluated on all its grid points; a batch of them
-        would not fit into memory. The linear function returned has the same value and gradient.
-        """
-        if not bool(torch.isfinite(value.detach()).all()):
-            raise FunctionalError(
-                "the functional gives an energy or density that is not a number",
-                remedy="look for NaN in the network's weights, or lower the learning rate",
-            )
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        if not value.requires_grad or not parameters:
-            return value.detach()
-        gradients = torch.autograd.grad(
-            value, parameters, retain_graph=keep_graph, allow_unused=True
-        )
-        out = value.detach()
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is None:
-                continue
-            if not bool(torch.isfinite(gradient).all()):
-                raise FunctionalError(
-                    "the gradient with respect to the functional's parameters is not finite",
-                    remedy="look for square roots or logarithms of zero in the network",
-                )
-            out = out + (gradient * (parameter - parameter.detach())).sum().to(out)
-        return out
 
 
 def _check(**options: Any) -> None:

@@ -87,7 +87,7 @@ class Trainer:
         """Take one optimiser step on a batch; entries that do not converge are left out."""
         model, network = self.model, self.model.model
         network.train()
-        network.step = model._global_step
+        network.solver.step = model._global_step
         network.zero_grad(set_to_none=True)
         prediction = network(batch.entries)
         lost = torch.isnan(prediction.detach()).flatten()
@@ -161,11 +161,11 @@ class Trainer:
                 options.before_epoch(model, progress.epoch + 1)
             order = epoch_order(len(train), model.seed, progress.epoch, options.deterministic)
             for rows in batches(order[progress.done :], model.batch_size):
-                start, solved = time.perf_counter(), model.model.scf_solutions
+                start, solved = time.perf_counter(), model.model.solver.solutions
                 self.step(train.take(rows.tolist()))
                 progress.done += len(rows)
                 progress.totals.seconds += time.perf_counter() - start
-                progress.totals.scf_solutions += model.model.scf_solutions - solved
+                progress.totals.scf_solutions += model.model.solver.solutions - solved
                 self._after_step()
             self._end_epoch(valid)
         self._finish()

@@ -156,7 +156,7 @@ def test_module_can_be_copied_and_pickled_without_its_integrals(inputs):
     model = XCModel("lda_x", grid_level=0, seed=0)
     expected = model.predict(dataset)
     for twin in (copy.deepcopy(model.model), pickle.loads(pickle.dumps(model.model))):
-        assert isinstance(twin, DFTXC) and not twin._molecules
+        assert isinstance(twin, DFTXC) and not twin.solver._molecules
         with torch.no_grad():
             np.testing.assert_array_equal(twin.eval()(dataset.X).numpy(), expected)
         with torch.no_grad():

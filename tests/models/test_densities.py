@@ -23,7 +23,7 @@ def network():
 def own_result(model):
     from deepchem_dft.data import DFTSystem
 
-    molecule = model.model.molecule(DFTSystem(SYSTEM))
+    molecule = model.model.solver.molecule(DFTSystem(SYSTEM))
     with torch.no_grad():
         return molecule, model.model.layer(molecule)
 

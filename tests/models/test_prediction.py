@@ -66,7 +66,7 @@ def test_prediction_does_not_depend_on_what_was_solved_before(make_model, datase
 def test_each_system_is_solved_once(make_model, dataset):
     model = make_model(batch_size=1)
     model.predict(dataset)
-    assert model.model.scf_solutions == 4  # H2, H, He, He+
+    assert model.model.solver.solutions == 4  # H2, H, He, He+
 
 
 def test_evaluate_scores_a_disk_data_set_as_deepchem_does(make_model, dataset, tmp_path):

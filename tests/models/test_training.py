@@ -162,11 +162,11 @@ def test_frozen_step_equals_self_consistent_gradient_where_nothing_moved(make_mo
     network = model.model.train()
     gradients = []
     for step in (0, 1):
-        network.step = step
+        network.solver.step = step
         network.zero_grad()
         network(small.X).sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
-    assert network.scf_solutions == 2
+    assert network.solver.solutions == 2
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
 
 

@@ -1,0 +1,133 @@
+"""Solving the systems of entries: molecules, warm starts, energies with gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import FunctionalError
+from ..molecule import Molecule
+from ..scf import KSResult, SCFLayer
+from .states import StateStore
+
+
+@dataclass
+class Solved:
+    """What is known of one system: its energy (Ha), its whole result, each where it was needed."""
+
+    energy: Tensor | None
+    result: KSResult | None
+    converged: bool
+
+
+class SystemSolver:
+    """Solves systems with one functional, starting from their last orbitals.
+
+    Parameters
+    ----------
+    layer : SCFLayer
+    grid_level : int
+        PySCF's quadrature level.
+    warm_start : bool
+        Start from a system's last orbitals where a store has them.
+
+    Attributes
+    ----------
+    step : int
+        The optimiser step in hand; the fit loop sets it.
+    solutions : int
+        Self-consistent fields solved so far.
+    """
+
+    def __init__(self, layer: SCFLayer, grid_level: int, warm_start: bool) -> None:
+        self.layer, self.grid_level, self.warm_start = layer, grid_level, warm_start
+        self.step = 0
+        self.solutions = 0
+        self._molecules: dict[str, Molecule] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_molecules": {}}
+
+    def molecule(self, system: Any) -> Molecule:
+        """Return the (cached) molecule of a system, with its integrals and grid."""
+        key = str(system.key)
+        if key not in self._molecules:
+            self._molecules[key] = system.to_molecule(grid_level=self.grid_level)
+        return self._molecules[key]
+
+    def solve(
+        self, system: Any, whole: bool, store: StateStore | None, scf_every: int
+    ) -> Solved:
+        """Solve one system, or evaluate it at its stored orbitals.
+
+        Parameters
+        ----------
+        system : DFTSystem
+        whole : bool
+            True if the result itself (its density) is wanted, not the energy alone.
+        store : StateStore, optional
+            Where orbitals to start from are found and kept.
+        scf_every : int
+            Age in steps at which stored orbitals are too old to be used as they are.
+        """
+        molecule, key = self.molecule(system), str(system.key)
+        kept = store.get(key) if store is not None else None
+        if store and kept and not whole and self._is_young(kept[1], scf_every):
+            if key not in store.frozen:  # after a resume
+                store.frozen[key] = self.layer.frozen_density(molecule, kept[0])
+            energy = self.layer.frozen_energy(molecule, kept[0], store.frozen[key])
+            return Solved(linearised(energy, self.layer), None, True)
+        self.solutions += 1
+        guess = kept[0] if kept is not None and self.warm_start else None
+        result = self.layer(molecule, guess, on_unconverged="continue")
+        if not result.converged and guess is not None:
+            result = self.layer(molecule, None, on_unconverged="continue")
+        if not result.converged:
+            if store is not None:
+                store.drop(key)
+            return Solved(None, result, False)
+        if store is not None:
+            store.put(key, result.state, self.step)
+            if scf_every > 1:
+                store.frozen[key] = result.frozen
+        if whole:
+            return Solved(None, result, True)
+        return Solved(linearised(result.energy, self.layer), None, True)
+
+    def _is_young(self, step: int, scf_every: int) -> bool:
+        # With scf_every=1 even orbitals of the same step are solved again: whoever calls the
+        # module by hand does not count steps.
+        return scf_every > 1 and self.step - step < scf_every
+
+
+def linearised(value: Tensor, module: nn.Module, keep_graph: bool = False) -> Tensor:
+    """Exchange a value's graph for its gradient with respect to a module's parameters.
+
+    The graph of one system is a network evaluated on all its grid points; a batch of them
+    would not fit into memory. The linear function returned has the same value and gradient.
+    """
+    if not bool(torch.isfinite(value.detach()).all()):
+        raise FunctionalError(
+            "the functional gives an energy or density that is not a number",
+            remedy="look for NaN in the network's weights, or lower the learning rate",
+        )
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not value.requires_grad or not parameters:
+        return value.detach()
+    gradients = torch.autograd.grad(
+        value, parameters, retain_graph=keep_graph, allow_unused=True
+    )
+    out = value.detach()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            continue
+        if not bool(torch.isfinite(gradient).all()):
+            raise FunctionalError(
+                "the gradient with respect to the functional's parameters is not finite",
+                remedy="look for square roots or logarithms of zero in the network",
+            )
+        out = out + (gradient * (parameter - parameter.detach())).sum().to(out)
+    return out
