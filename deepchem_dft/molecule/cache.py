@@ -16,7 +16,7 @@ import numpy as np
 from deepchem_dft.files import replacing
 from deepchem_dft.molecule.memory import gigabytes
 
-_FORMAT = 1
+_FORMAT = 2
 _STALE_SECONDS = 86_400.0
 _writing = True
 

@@ -1,4 +1,4 @@
-"""Constants of a geometry, basis and grid, shared in memory by the molecules that have them."""
+"""Constants of a geometry and basis, or of a grid, shared by the molecules that have them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Constants:
     Parameters
     ----------
     key : str
-        Hash of geometry, basis and grid.
+        Hash of what they depend on.
     """
 
     def __init__(self, key: str) -> None:
@@ -61,8 +61,7 @@ class Constants:
         value = self._large.get(part)
         if value is None:
             value = self._large[part] = make()
-        size = value.nbytes if isinstance(value, np.ndarray) else value.numel() * 8
-        BUDGET.use(self, part, size)
+        BUDGET.use(self, part, _bytes(value))
         return value
 
     def integrals(self, part: str, size: int, name: str, make: Callable[[], np.ndarray]) -> Any:
@@ -104,6 +103,13 @@ class Constants:
             self._large.clear()
         else:
             self._large.pop(part, None)
+
+
+def _bytes(value: Any) -> int:
+    """Size of an array, or of a list of blocks with values."""
+    if isinstance(value, list):
+        return sum(block.values.nbytes for block in value)
+    return int(value.nbytes)
 
 
 _SHARED: weakref.WeakValueDictionary[str, Constants] = weakref.WeakValueDictionary()

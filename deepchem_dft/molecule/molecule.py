@@ -16,6 +16,7 @@ from deepchem_dft.molecule import cache, electrons, integrals
 from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.constants import Constants
 from deepchem_dft.molecule.geometry import parse_geometry
+from deepchem_dft.molecule.grid import Grid
 from deepchem_dft.molecule.memory import packed_bytes
 
 Geometry = str | tuple[list[str], Any]
@@ -137,20 +138,19 @@ class Molecule:
 
     @cached_property
     def constants_key(self) -> str:
-        """Hash of geometry, basis and grid: molecules that share it share their constants."""
+        """Hash of geometry and basis: molecules that share it share their integrals."""
         return cache.content_key({
             "symbols": self.symbols,
             "positions": [[float(c).hex() for c in r] for r in self.positions],
             "basis": self._basis_data,
             "ecp": self._ecp_data,
-            "grid_level": self.grid_level,
         })
 
     @cached_property
     def key(self) -> str:
-        """Hash of the constants and of the electron numbers."""
-        return cache.content_key({"constants": self.constants_key, "nelec": self.nelec,
-                                  "occupations": self.occupations})
+        """Hash of geometry, basis, grid and electron numbers."""
+        return cache.content_key({"constants": self.constants_key, "grid_level": self.grid_level,
+                                  "nelec": self.nelec, "occupations": self.occupations})
 
     def __repr__(self) -> str:
         return (f"Molecule({self.name}, charge={self.charge:+g}, spin={self.spin:g}, "
@@ -159,20 +159,48 @@ class Molecule:
     def __getstate__(self) -> dict:
         # Workers get the recipe, not gigabytes; constants come back from the cache on demand.
         # The keys go too: where it is unpickled, PySCF may have another version.
-        left_out = ("_constants", "pyscf_mol", "constants_key", "key")
+        left_out = ("_constants", "_grids", "pyscf_mol", "constants_key", "key")
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 
     @cached_property
     def _constants(self) -> Constants:
         return Constants.of(self.constants_key)
 
+    # -- quadrature ---------------------------------------------------------------------------
+
+    @cached_property
+    def _grids(self) -> dict[int, Grid]:
+        return {}
+
+    def grid_at(self, level: int) -> Grid:
+        """Return the quadrature grid of another level (0 to 9), with orbitals on it."""
+        if level not in self._grids:
+            key = cache.content_key({"constants": self.constants_key, "grid_level": _level(level)})
+            mole = self.pyscf_mol  # not self: a grid must not keep its molecule alive
+            self._grids[level] = Grid(lambda: mole, level, Constants.of(key))
+        return self._grids[level]
+
+    @property
+    def grid(self) -> Grid:
+        """The quadrature grid of the molecule's own level."""
+        return self.grid_at(self.grid_level)
+
+    @property
+    def points(self) -> Tensor:
+        """Quadrature points, shape (G, 3), Bohr."""
+        return self.grid.points
+
+    @property
+    def weights(self) -> Tensor:
+        """Quadrature weights, shape (G,), Bohr^3."""
+        return self.grid.weights
+
     # -- small constants ----------------------------------------------------------------------
 
     def _small(self, name: str) -> Tensor:
         def make() -> dict[str, np.ndarray]:
             mole = self.pyscf_mol
-            points, weights = integrals.quadrature(mole, self.grid_level)
-            return {**integrals.one_electron(mole), "points": points, "weights": weights,
+            return {**integrals.one_electron(mole),
                     "starting_density": integrals.starting_density(mole)}
 
         return self._constants.small(name, make)
@@ -197,16 +225,6 @@ class Molecule:
         """Spin-summed density matrix of neutral atoms, shape (nao, nao)."""
         return self._small("starting_density")
 
-    @property
-    def points(self) -> Tensor:
-        """Quadrature points, shape (G, 3), Bohr."""
-        return self._small("points")
-
-    @property
-    def weights(self) -> Tensor:
-        """Quadrature weights, shape (G,), Bohr^3."""
-        return self._small("weights")
-
     @cached_property
     def nuclear_repulsion(self) -> float:
         """Nuclear repulsion energy, Ha."""
@@ -220,34 +238,19 @@ class Molecule:
 
     # -- large constants ----------------------------------------------------------------------
 
-    def release(self, part: str | None = None) -> None:
-        """Drop large constants from memory (one part or all); they are made again on demand.
+    def release(self) -> None:
+        """Drop large constants from memory; they are made again on demand.
 
-        This holds for every molecule of the same geometry, basis and grid: they share them.
+        This holds for every molecule of the same geometry and basis: they share them.
         """
-        self._constants.release(part)
+        self._constants.release()
+        for grid in self._grids.values():
+            grid.release()
 
     def _eri(self, omega: float | None) -> np.ndarray:
         return self._constants.integrals(
             "eri" if omega is None else f"eri-{omega:.8g}", packed_bytes(self.nao), self.name,
             lambda: integrals.electron_repulsion(self.pyscf_mol, omega))
-
-    def grid_orbitals(self, deriv: int) -> Tensor:
-        """Atomic orbitals on the quadrature grid.
-
-        Parameters
-        ----------
-        deriv : {0, 1}
-            0 for values only, 1 for values and gradients.
-
-        Returns
-        -------
-        Tensor, shape (1 or 4, G, nao)
-        """
-        with_gradients = self._constants.held("ao1") if deriv == 0 else None
-        if with_gradients is not None:
-            return with_gradients[:1]
-        return self._constants.large(f"ao{deriv}", lambda: self.eval_ao(self.points, deriv))
 
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
         """Evaluate the atomic orbitals anywhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +10,9 @@ from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.molecule.grid import Block, Grid, row_blocks
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 
-# Grid points per matrix product: large enough for BLAS, small enough for the cache.
-_ROWS = 1024
 # Grid points per call of the functional: bounds the memory of a network's activations.
 _XC_ROWS = 32768
 
@@ -44,6 +44,8 @@ class KSHamiltonian:
     device : torch.device or str, optional
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
+    grid : Grid, optional
+        Quadrature of the functional; default the molecule's own.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class KSHamiltonian:
         xc: XCFunctional,
         restricted: bool | None = None,
         device: torch.device | str | None = None,
+        grid: Grid | None = None,
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1])
@@ -76,27 +79,30 @@ class KSHamiltonian:
         self.ncomp = NCOMP[xc.family]
         self.overlap = molecule.overlap.to(self.device)
         self.core = molecule.core_hamiltonian.to(self.device)
-        self.weights = molecule.weights.to(self.device)
+        self.grid = molecule.grid if grid is None else grid
+        self.weights = self.grid.weights.to(self.device)
         # E_x = -c * share * sum_s tr(D_s K[D_s]) and F = -2 c * share * K, share per channel.
         self.exchange_share = 0.25 if restricted else 0.5
 
     # -- linear maps between matrices and grid ------------------------------------------------
 
-    def orbitals_on_grid(self) -> Tensor:
-        """Atomic orbitals the functional needs, shape (1 or 4, G, nao)."""
-        return self.molecule.grid_orbitals(0 if self.ncomp == 1 else 1).to(self.device)
+    def _blocks(self) -> Iterable[Block]:
+        """Atomic orbitals the functional needs, in blocks of points."""
+        return self.grid.blocks(0 if self.ncomp == 1 else 1, self.device)
+
+    def _empty_density(self) -> Tensor:
+        return torch.empty(self.nspin, self.ncomp, self.grid.size, dtype=torch.float64,
+                           device=self.device)
 
     def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
         """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
-        ao = self.orbitals_on_grid()
         occupied = [c[:, f > 0] * f[f > 0].sqrt()
                     for c, f in zip(orbitals, occupations, strict=True)]
         sizes = [c.shape[1] for c in occupied]
         both = torch.cat(occupied, dim=1)
-        rho = torch.empty(self.nspin, self.ncomp, ao.shape[1], dtype=torch.float64,
-                          device=self.device)
-        for rows in _blocks(ao.shape[1], _ROWS):
-            phi = (ao[:, rows] @ both).split(sizes, dim=2)
+        rho = self._empty_density()
+        for rows, columns, ao in self._blocks():
+            phi = (ao @ (both if columns is None else both[columns])).split(sizes, dim=2)
             for s, p in enumerate(phi):
                 rho[s, 0, rows] = p[0].square().sum(1)
                 if self.ncomp > 1:
@@ -107,18 +113,18 @@ class KSHamiltonian:
 
     def density_of_matrix(self, matrices: Tensor) -> Tensor:
         """Density components of symmetric matrices (linear), shape (nspin, ncomp, G)."""
-        ao = self.orbitals_on_grid()
-        rho = torch.empty(self.nspin, self.ncomp, ao.shape[1], dtype=torch.float64,
-                          device=self.device)
-        for rows in _blocks(ao.shape[1], _ROWS):
-            block = ao[:, rows]
+        rho = self._empty_density()
+        for rows, columns, ao in self._blocks():
             for s in range(self.nspin):
-                x = block[0] @ matrices[s]
-                rho[s, 0, rows] = (x * block[0]).sum(1)
+                matrix = matrices[s]
+                if columns is not None:
+                    matrix = matrix[columns[:, None], columns]
+                x = ao[0] @ matrix
+                rho[s, 0, rows] = (x * ao[0]).sum(1)
                 if self.ncomp > 1:
-                    rho[s, 1:4, rows] = 2.0 * torch.einsum("gi,xgi->xg", x, block[1:])
+                    rho[s, 1:4, rows] = 2.0 * torch.einsum("gi,xgi->xg", x, ao[1:])
                 if self.ncomp > 4:
-                    rho[s, 4, rows] = 0.5 * ((block[1:] @ matrices[s]) * block[1:]).sum((0, 2))
+                    rho[s, 4, rows] = 0.5 * ((ao[1:] @ matrix) * ao[1:]).sum((0, 2))
         return rho
 
     def matrix_of_potential(self, weighted: Tensor) -> Tensor:
@@ -133,21 +139,21 @@ class KSHamiltonian:
         -------
         Tensor, shape (nspin, nao, nao)
         """
-        ao = self.orbitals_on_grid()
-        half = torch.zeros(self.nspin, ao.shape[2], ao.shape[2], dtype=torch.float64,
-                           device=self.device)
-        for rows in _blocks(ao.shape[1], _ROWS):
-            block = ao[:, rows]
+        half = torch.zeros(self.nspin, *self.core.shape, dtype=torch.float64, device=self.device)
+        for rows, columns, ao in self._blocks():
             for s in range(self.nspin):
                 w = weighted[s, :, rows, None]
                 # Half of the symmetric result: the other half is its transpose.
-                left = 0.5 * w[0] * block[0]
+                left = 0.5 * w[0] * ao[0]
                 if self.ncomp > 1:
-                    left = left + (w[1:4] * block[1:]).sum(0)
-                half[s].addmm_(block[0].mT, left)
+                    left = left + (w[1:4] * ao[1:]).sum(0)
+                part = half[s] if columns is None else ao.new_zeros(len(columns), len(columns))
+                part.addmm_(ao[0].mT, left)
                 if self.ncomp > 4:
-                    tau = 0.25 * w[4] * block[1:]
-                    half[s].addmm_(block[1:].flatten(0, 1).mT, tau.flatten(0, 1))
+                    tau = 0.25 * w[4] * ao[1:]
+                    part.addmm_(ao[1:].flatten(0, 1).mT, tau.flatten(0, 1))
+                if columns is not None:
+                    half[s].index_put_((columns[:, None], columns), part, accumulate=True)
         return half + half.mT
 
     # -- exchange-correlation -----------------------------------------------------------------
@@ -155,14 +161,14 @@ class KSHamiltonian:
     def xc_energy(self, rho: Tensor) -> Tensor:
         """Semilocal exchange-correlation energy, Ha; differentiable in ``rho`` and parameters."""
         total = rho.new_zeros(())
-        for rows in _blocks(rho.shape[2], _XC_ROWS):
+        for rows in row_blocks(rho.shape[2], _XC_ROWS):
             total = total + (self.xc.energy_density(rho[:, :, rows]) * self.weights[rows]).sum()
         return total
 
     def xc_potential(self, rho: Tensor) -> tuple[float, Tensor]:
         """Energy (Ha) and its derivative with respect to every density component (weighted)."""
         energy, potential = 0.0, torch.empty_like(rho)
-        for rows in _blocks(rho.shape[2], _XC_ROWS):
+        for rows in row_blocks(rho.shape[2], _XC_ROWS):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
                 part = (self.xc.energy_density(leaf) * self.weights[rows]).sum()
@@ -288,7 +294,7 @@ class XCKernel:
 
     def __init__(self, hamiltonian: KSHamiltonian, rho: Tensor) -> None:
         self._parts = []
-        for rows in _blocks(rho.shape[2], _XC_ROWS):
+        for rows in row_blocks(rho.shape[2], _XC_ROWS):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
                 density = hamiltonian.xc.energy_density(leaf)
@@ -311,7 +317,3 @@ class XCKernel:
             if product is not None:
                 out[:, :, rows] = product
         return out
-
-
-def _blocks(length: int, rows: int):
-    return [slice(start, min(start + rows, length)) for start in range(0, length, rows)]

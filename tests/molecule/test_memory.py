@@ -55,12 +55,12 @@ def test_integrals_that_do_not_fit_are_refused(water, monkeypatch, omega):
 
 def test_constants_of_others_make_room(water, monkeypatch):
     helium = Molecule("He 0 0 0", basis="6-31g", grid_level=1)
-    helium.grid_orbitals(0)
+    helium.grid.blocks(0)
     size = memory.packed_bytes(water.nao)
     monkeypatch.setattr(memory, "available_bytes",
-                        lambda: size if helium._constants.held("ao0") is not None else 2 * size)
+                        lambda: size if helium.grid._constants.held("ao0") is not None else 2 * size)
     assert water.coulomb(water.overlap).shape == (water.nao, water.nao)
-    assert helium._constants.held("ao0") is None
+    assert helium.grid._constants.held("ao0") is None
 
 
 def test_available_memory_is_plausible():
@@ -73,13 +73,13 @@ def test_constants_are_shared_by_charge_states(water, monkeypatch):
     other = Molecule(WATER, basis="6-31g", grid_level=2)
     water.coulomb(water.overlap)
     assert cation.key != water.key
-    assert cation.points is water.points and cation.grid_orbitals(1) is water.grid_orbitals(1)
+    assert cation.points is water.points and cation.grid.blocks(1) is water.grid.blocks(1)
     assert cation._eri(None) is water._eri(None)
-    assert other.points is not water.points
+    assert other.points is not water.points and other._eri(None) is water._eri(None)
     assert pickle.loads(pickle.dumps(cation)).points is water.points
 
-    water.release("ao1")
-    assert cation._constants.held("ao1") is None and cation._constants.held("eri") is not None
+    water.grid.release()
+    assert cation.grid._constants.held("ao1") is None
     cation.release()
     assert water._constants.held("eri") is None
     assert water.coulomb(water.overlap).shape == (water.nao, water.nao)
@@ -87,7 +87,7 @@ def test_constants_are_shared_by_charge_states(water, monkeypatch):
     holder = weakref.ref(water._constants)
     del water.__dict__["_constants"]
     assert holder() is not None
-    del cation.__dict__["_constants"]
+    del cation.__dict__["_constants"], other.__dict__["_constants"]
     assert holder() is None  # nothing but molecules keeps constants alive
 
 
