@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
-    from . import errors, molnet
+    from . import errors, molnet, parallel
     from .data import DFTEntry, DFTSystem, DFTYamlLoader
     from .models import XCModel
     from .molecule import Molecule
@@ -36,7 +36,7 @@ _ROOMS = {
     "DFTSystem": "data",
     "XCModel": "models",
 }
-_MODULES = ("errors", "molnet")
+_MODULES = ("errors", "molnet", "parallel")
 
 __all__ = [
     "DFTEntry",
@@ -57,6 +57,7 @@ __all__ = [
     "__version__",
     "errors",
     "molnet",
+    "parallel",
 ]
 
 

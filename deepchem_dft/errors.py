@@ -83,6 +83,9 @@ class SCFNotConverged(DeepChemDFTError, RuntimeError):
         super().__init__(message)
         self.result = result
 
+    def __reduce__(self):  # to another process without the result, which may be gigabytes
+        return type(self), (str(self),)
+
 
 class ResponseNotConverged(DeepChemDFTError, RuntimeError):
     """The coupled-perturbed equations did not converge, so a gradient would be wrong."""
@@ -94,3 +97,7 @@ class FunctionalError(InputError):
 
 class CheckpointError(DeepChemDFTError, RuntimeError):
     """A checkpoint that is missing, damaged, or belongs to a different model."""
+
+
+class ProcessLost(DeepChemDFTError, RuntimeError):
+    """Another process of a run of several processes died, or does not answer."""

@@ -21,6 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms from the ground up; a room may import from those before it.
 LAYERS = [
     {"units", "errors", "files"},
+    {"parallel"},
     {"molecule", "xc"},
     {"scf", "data"},
     {"models"},

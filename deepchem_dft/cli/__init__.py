@@ -10,6 +10,7 @@ import typer
 
 from ..errors import DeepChemDFTError
 from . import curve, data, dqc, evaluate, scf, train
+from .processes import Terminated, one_of_several, report
 
 app = typer.Typer(
     name="deepchem-dft",
@@ -49,11 +50,18 @@ app.command("install-dqc")(dqc.install_dqc)
 
 
 def main() -> None:
-    """Run the command line; known errors become one line on stderr and exit status 1."""
+    """Run the command line; known errors become one line on stderr and exit status 1.
+
+    Of several processes under torchrun, one prints.
+    """
     _show_own_warnings()
     debug = os.environ.get("DEEPCHEM_DFT_DEBUG", "") not in ("", "0")
     try:
-        app()
+        with one_of_several():
+            app()
+    except Terminated as end:
+        report(f"error: {end}")
+        sys.exit(143)
     except DeepChemDFTError as error:
         if debug:
             raise
@@ -84,6 +92,5 @@ def _show_own_warnings() -> None:
 
 
 def _complain(message: str) -> None:
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
+    report(f"error: {message}")
     sys.exit(1)

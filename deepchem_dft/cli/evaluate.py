@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from .. import parallel
 from .common import check_out, console, dataset_ref, load_deepchem, solution_progress
 
 
@@ -81,13 +82,14 @@ def evaluate(
             raise InputError("the run has no test set", file=str(run), remedy="add --dataset NAME")
     with Solver(jobs) as solver, solution_progress("solving") as show:
         level = 3 if grid_level is None else grid_level
-        records = Evaluation(solver, level).run([(s, functionals) for s in sets], show)
+        fit = None if run is None else config.data.density_fit
+        records = Evaluation(solver, level, fit).run([(s, functionals) for s in sets], show)
     screen = console()
     screen.print(tables.summary_markdown(tables.summarise(records)), markup=False)
     if entries:
         screen.print(tables.entries_markdown(records), markup=False)
     if out is not None:
-        tables.write_entries_csv(out, records)
+        parallel.on_main(lambda: tables.write_entries_csv(out, records))
         screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
 
@@ -126,8 +128,9 @@ def predict(
     functional = Functional.trained(load_functional(run))
     with Solver(jobs) as solver, solution_progress("solving") as show:
         level = config.data.grid_level if grid_level is None else grid_level
-        records = Evaluation(solver, level).run([(group, [functional])], show)
-    tables.write_entries_csv(out, records)
+        evaluation = Evaluation(solver, level, config.data.density_fit)
+        records = evaluation.run([(group, [functional])], show)
+    parallel.on_main(lambda: tables.write_entries_csv(out, records))
     screen = console()
     screen.print(tables.entries_markdown(records), markup=False)
     screen.print(f"written: {out}", markup=False)

@@ -24,6 +24,9 @@ def scf(
         None, "--unit", help="Unit of the geometry: bohr or angstrom."
     ),
     grid_level: int = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9."),
+    density_fit: bool | None = typer.Option(
+        None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals."
+    ),
     tol: float = typer.Option(1e-6, "--tol", help="Convergence: largest orbital gradient, Ha."),
     forces: bool = typer.Option(False, "--forces", help="Also print forces (Ha/Bohr)."),
     engine: str = typer.Option("native", "--engine", help="native, or dqc (see install-dqc)."),
@@ -47,7 +50,8 @@ def scf(
         from ..molecule import Molecule
         from ..scf import KohnSham
     functional: Any = functional_from_run(run) if run is not None else xc
-    molecule = Molecule(text, basis, charge, spin, unit, grid_level)
+    molecule = Molecule(text, basis, charge, spin, unit, grid_level,
+                        density_fit=density_fit)
     result = KohnSham(molecule, functional, tol=tol, engine=engine).run(on_unconverged="continue")
     _print(console(), molecule, xc if run is None else f"trained in {run}", result, forces)
     if not result.converged:

@@ -3,13 +3,15 @@
 # ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from .. import parallel
+from ..errors import ProcessLost
 from .common import console, load_deepchem
+from .processes import Terminated, report
 
 
 def _print_keys(wanted: bool) -> None:
@@ -41,7 +43,8 @@ def train(
 
     The run directory holds config.yaml, versions.json, data.json (with its hash), log.txt,
     history.csv, results.md and results.csv (kcal/mol), entries.csv, plots/, and the model.
-    Ctrl-C leaves a checkpoint; the same command with --resume goes on from there.
+    Ctrl-C leaves a checkpoint; the same command with --resume goes on from there. Several
+    processes share the work under torchrun, as `evaluate` and `predict` do.
 
     Examples:
 
@@ -50,6 +53,8 @@ def train(
     - `deepchem-dft train my.yaml training.epochs=5 training.learning_rate=1e-4 --run-dir runs/a`
 
     - `deepchem-dft train my.yaml --run-dir runs/a --resume`
+
+    - `torchrun --nproc-per-node 2 -m deepchem_dft train my.yaml`
 
     - `deepchem-dft train --keys`
     """
@@ -62,14 +67,18 @@ def train(
 
     directory = run_dir or default_directory(settings)
     reporter = _reporter(quiet)
+    again = (f"go on with: deepchem-dft train {config} {' '.join([*(overrides or []), ''])}"
+             f"--run-dir {directory} --resume")  # fmt: skip
+    if parallel.world_size() > 1:
+        again += " (under torchrun or without, with any number of processes)"
     try:
         result = run(settings, directory, resume=resume, reporter=reporter)
+    except ProcessLost as error:
+        raise ProcessLost(f"{error} Here: {again}") from error
+    except Terminated as end:
+        raise Terminated(f"{end} Remedy: {again}") from None
     except KeyboardInterrupt:
-        print(
-            f"\ninterrupted; go on with: deepchem-dft train {config} "
-            f"{' '.join([*(overrides or []), ''])}--run-dir {directory} --resume",
-            file=sys.stderr,
-        )
+        report(f"\ninterrupted; {again}")
         raise typer.Exit(130) from None
     out = console()
     out.print(result.markdown, markup=False)

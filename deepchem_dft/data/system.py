@@ -310,15 +310,24 @@ class DFTSystem:
         other.no = tidy(number)
         return other
 
-    def to_molecule(self, grid_level: int = 3) -> Molecule:
-        """Return the `Molecule` with its (cached) integrals and a PySCF grid of this level."""
+    def to_molecule(
+        self, grid_level: int = 3, density_fit: bool | str | dict | None = None
+    ) -> Molecule:
+        """Return the `Molecule` with its (cached) integrals and a PySCF grid of this level.
+
+        Parameters
+        ----------
+        grid_level : int
+        density_fit : None, bool, str or dict
+            As in `Molecule`: None fits large molecules.
+        """
         from deepchem_dft.molecule.molecule import Molecule
 
         whole = self.nelec is None
         return Molecule(self.moldesc, basis=self.basis, charge=int(self.charge) if whole else 0,
                         spin=int(self.spin) if whole else 0, grid_level=grid_level,
                         nelec=self.nelec, occupations=self.occupations, ecp=self.ecp,
-                        name=self.name)
+                        density_fit=density_fit, name=self.name)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DFTSystem):

@@ -14,6 +14,7 @@ from deepchem_dft.data.targets import GRIDS
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.memory import available_bytes
+from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.ladder import Status
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc.base import XCFunctional
@@ -120,6 +121,7 @@ class DQCResult:
     """
 
     molecule: Molecule
+    xc: XCFunctional
     energy: Tensor
     density_matrix: Tensor
     orbital_energies: Tensor
@@ -158,6 +160,11 @@ class DQCResult:
         electrons = torch.einsum("xij,ij->x", self.molecule.dipole_integrals,
                                  self.total_density_matrix)
         return self.molecule.nuclear_dipole - electrons
+
+    @property
+    def frozen(self) -> FrozenDensity:
+        """For energies of other parameters at this density, which the native engine computes."""
+        return FrozenDensity.from_state(self.molecule, self.xc, self.state)
 
     def density(self, points: Tensor | np.ndarray) -> Tensor:
         """Total electron density at ``points`` (G, 3) in Bohr, shape (G,), 1/Bohr^3."""
@@ -244,7 +251,7 @@ def run_dqc(
     if residual >= tol:  # implicit derivatives of a state that is none mean nothing
         energy, density = energy.detach(), density.detach()
     result = DQCResult(
-        molecule=molecule, energy=energy, density_matrix=density, orbital_energies=energies,
+        molecule=molecule, xc=xc, energy=energy, density_matrix=density, orbital_energies=energies,
         status=Status.CONVERGED if residual < tol else Status.MAX_ITERATIONS,
         commutator=residual, iterations=engine.steps, state=state)
     if not result.converged and on_unconverged == "raise":

@@ -16,6 +16,7 @@ from ..xc.base import XCFunctional
 from .functional import make_functional
 from .samples import check_entries, entry_name
 from .solving import Solved, SystemSolver, linearised
+from .spreading import Numbers, Spreader, Task, tasks_of
 from .states import StateStore
 
 
@@ -45,12 +46,22 @@ class DFTXC(nn.Module):
         k: an optimiser step solves a system anew if its stored orbitals are k or more steps old,
         and else uses the energy at those orbitals, whose gradient is that of the self-consistent
         energy up to the change of the orbitals since. ``dm`` and ``dens`` entries always solve.
+    scf_trust : float
+        With ``scf_every`` above 1: a system is solved earlier once relaxing its orbitals would
+        lower its energy by more than this (estimated, Ha).
     warm_start : bool
         Start from a system's last orbitals when training.
     on_unconverged : {"raise", "nan"}
         What evaluation mode does with an entry that did not converge.
     max_iter : int, optional
         Most iterations of the self-consistent field (default: the solver's).
+    two_grid : bool, optional
+        Iterate on a coarse grid, confirm on the fine one: see
+        :class:`~deepchem_dft.scf.KohnSham`. None: for warm starts of molecules.
+    engine : {"native", "dqc"}
+        ``dqc`` solves with DQC, for comparison.
+    density_fit : None, bool or str
+        Fit densities: for large molecules (None), always, never, or in a basis of this name.
 
     Examples
     --------
@@ -75,15 +86,22 @@ class DFTXC(nn.Module):
         warm_start: bool = True,
         on_unconverged: str = "raise",
         max_iter: int | None = None,
+        scf_trust: float = 1e-5,
+        two_grid: bool | None = None,
+        engine: str = "native",
+        density_fit: bool | str | None = None,
     ) -> None:
         super().__init__()
-        _check(tol=tol, grid_level=grid_level, restricted=restricted, scf_every=scf_every,
+        _check(scf_trust=scf_trust, two_grid=two_grid, engine=engine, density_fit=density_fit,
+               tol=tol, grid_level=grid_level, restricted=restricted, scf_every=scf_every,
                on_unconverged=on_unconverged, max_iter=max_iter)
         self.xc = xc if xc is not None else make_functional(xcstr, nnmodel)
         options: dict[str, Any] = {} if max_iter is None else {"max_iter": max_iter}
         # Held in a tuple: as a submodule its parameters would be listed a second time.
-        self._layer = (SCFLayer(self.xc, tol=tol, restricted=restricted, **options),)
-        self.solver = SystemSolver(self.layer, grid_level, warm_start)
+        self._layer = (SCFLayer(self.xc, tol=tol, restricted=restricted, two_grid=two_grid,
+                                engine=engine, **options),)  # fmt: skip
+        self.solver = SystemSolver(self.layer, grid_level, warm_start, scf_trust, density_fit)
+        self.spreader = Spreader(self.solver)
         self.scf_every, self.on_unconverged = scf_every, on_unconverged
         self.states = StateStore()
 
@@ -108,19 +126,19 @@ class DFTXC(nn.Module):
         inputs: Iterable[Any],
         *,
         store: StateStore | None = None,
-        known: dict[str, Solved] | None = None,
         scf_every: int = 1,
         on_unconverged: str = "raise",
     ) -> Tensor:
-        """Return the entries' values.
+        """Return the entries' values, solving each system once.
+
+        Several processes (see :mod:`deepchem_dft.parallel`) share the systems, and all return the
+        same values; all of them must call with the same entries.
 
         Parameters
         ----------
         inputs : iterable of DFTEntry
         store : StateStore, optional
             Where orbitals to start from are found and kept; None solves from scratch.
-        known : dict, optional
-            Systems already solved with the present parameters; new ones are added.
         scf_every : int
             See the class; above 1 it needs ``store``.
         on_unconverged : {"raise", "nan"}
@@ -141,45 +159,56 @@ class DFTXC(nn.Module):
             If a system cannot be built (unknown basis, impossible spin...).
         """
         entries = check_entries(inputs)
-        known = {} if known is None else known
-        whole = {str(s.key) for e in entries if not e.is_energy for s in e.get_systems()}
-        out = [self._value(e, known, whole, store, scf_every, on_unconverged) for e in entries]
-        if not out:
+        if not entries:
             return torch.zeros(0, 1, dtype=torch.float64, device=device_of(self.xc))
-        return torch.stack(out).reshape(-1, 1)
+        tasks = tasks_of(entries)
+        strict = on_unconverged == "raise"
 
-    def _value(self, entry, known, whole, store, scf_every, on_unconverged) -> Tensor:
-        solved = []
-        for system in entry.get_systems():
-            key = str(system.key)
-            if key not in known or (key in whole and known[key].result is None):
-                with _naming(entry):
-                    known[key] = self.solver.solve(system, key in whole, store, scf_every)
-            if not known[key].converged:
-                if on_unconverged == "raise":
-                    raise _not_converged(entry, system, known[key].result)
-                return self._unknown()
-            solved.append(known[key])
-        with _naming(entry):
-            if entry.is_energy:
-                energies = [self._energy(s) for s in solved]
-                terms = [c * e for c, e in zip(entry.coefficients, energies, strict=True)]
-                return torch.stack(terms).sum()
-            try:
-                return linearised(entry.deviation(solved[0].result), self, keep_graph=True)
-            except ResponseNotConverged as error:
-                if on_unconverged == "raise":
-                    raise ResponseNotConverged(f"entry {entry_name(entry)}: {error}") from error
-                return self._unknown()
+        def solve(task: Task) -> Numbers:
+            return self._solve(task, store, scf_every, strict)
 
-    def _unknown(self) -> Tensor:
-        return torch.full((), math.nan, dtype=torch.float64, device=device_of(self.xc))
+        known = {
+            (task.key, id(wish)): number
+            for task, numbers in zip(tasks, self.spreader.run(tasks, solve, self.xc), strict=True)
+            for wish, number in zip(task.wanted, numbers, strict=True)
+        }
+        return torch.stack([self._combine(entry, known) for entry in entries]).reshape(-1, 1)
 
-    def _energy(self, solved: Solved) -> Tensor:
-        if solved.energy is None:  # solved for its density, and now the energy is wanted too
+    def _solve(
+        self, task: Task, store: StateStore | None, scf_every: int, strict: bool
+    ) -> Numbers:
+        with _naming(task.entry):
+            solved = self.solver.solve(task.system, task.whole, store, scf_every)
+        if not solved.converged:
+            if strict:
+                raise _not_converged(task.entry, task.system, solved.result)
+            return [None] * len(task.wanted)
+        return [self._number(solved, task, wish, strict) for wish in task.wanted]
+
+    def _number(self, solved: Solved, task: Task, wish: Any, strict: bool) -> Tensor | None:
+        with _naming(wish or task.entry):
+            if wish is None and solved.energy is not None:
+                return solved.energy
             assert solved.result is not None
-            solved.energy = linearised(solved.result.energy, self, keep_graph=True)
-        return solved.energy
+            if wish is None:  # solved for its density, and the energy is wanted too
+                return linearised(solved.result.energy, self.layer, keep_graph=True)
+            try:
+                return linearised(wish.deviation(solved.result), self.layer, keep_graph=True)
+            except ResponseNotConverged as error:
+                if strict:
+                    raise ResponseNotConverged(f"entry {entry_name(wish)}: {error}") from error
+                return None
+
+    def _combine(self, entry: Any, known: dict[tuple[str, int], Tensor | None]) -> Tensor:
+        wish = id(None if entry.is_energy else entry)
+        numbers = [known[str(system.key), wish] for system in entry.get_systems()]
+        found = [number for number in numbers if number is not None]
+        if len(found) < len(numbers):
+            return torch.full((), math.nan, dtype=torch.float64, device=device_of(self.xc))
+        if not entry.is_energy:
+            return found[0]
+        terms = [c * e for c, e in zip(entry.coefficients, found, strict=True)]
+        return torch.stack(terms).sum()
 
 
 def _check(**options: Any) -> None:
@@ -195,6 +224,11 @@ def _check(**options: Any) -> None:
         "scf_every": (lambda v: whole(v, 1), "1 or more"),
         "on_unconverged": (lambda v: v in ("raise", "nan"), "'raise' or 'nan'"),
         "max_iter": (lambda v: v is None or whole(v, 1), "1 or more"),
+        "scf_trust": (lambda v: isinstance(v, (int, float)) and v >= 0, "an energy such as 1e-5"),
+        "two_grid": (lambda v: v in (None, True, False), "None, True or False"),
+        "density_fit": (lambda v: v is None or isinstance(v, (bool, str)),
+                        "None, True, False or the name of a fitting basis"),
+        "engine": (lambda v: v in ("native", "dqc"), "'native' or 'dqc'"),
     }
     for name, value in options.items():
         fits, remedy = rules[name]

@@ -10,6 +10,7 @@ from typing import Any
 from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
+from .. import parallel
 from ..errors import CheckpointError, FunctionalError
 from ..xc.base import XCFunctional
 from ..xc.networks import XCNetwork
@@ -125,7 +126,8 @@ class Persistent:
 
         That is parameters, optimiser, learning-rate schedule, random numbers, the orbitals of
         every system, counters, history, and the best parameters so far. The file is complete or
-        not there at all, whenever the process dies.
+        not there at all, whenever the process dies. Of several processes all must call this; one
+        writes.
 
         Parameters
         ----------
@@ -142,26 +144,33 @@ class Persistent:
         if max_checkpoints_to_keep == 0:
             return
         self._ensure_built()
-        parameters = self.model.state_dict()
-        bad = first_not_finite(parameters)
+        bad = first_not_finite(self.model.state_dict())
         if bad is not None:
             raise FunctionalError(
                 f"the parameter '{bad}' is not finite, so no checkpoint is written",
                 remedy="restore an earlier checkpoint and lower the learning rate",
             )
-        content = {
-            "model_state_dict": parameters,
+        orbitals = {name: self.model.spreader.collect(store) for name, store in self._stores()}
+        content = {**self._content(), **orbitals}
+        parallel.on_main(
+            lambda: files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep)
+        )
+
+    def _stores(self) -> list[tuple[str, StateStore]]:
+        return [("states", self.model.states), ("valid_states", self.valid_states)]
+
+    def _content(self) -> dict[str, Any]:
+        """Return what a checkpoint holds besides the orbitals."""
+        return {
+            "model_state_dict": self.model.state_dict(),
             "last_parameters": self._last_parameters,
             "optimizers": self._optimizer_states(),
             "global_step": self._global_step,
             "progress": self.progress.to_dict(),
-            "states": self.model.states.to_dict(),
-            "valid_states": self.valid_states.to_dict(),
             "seed": self.seed,
             "random": files.random_state(),
             "config": _plain_copy(self.config),
         }
-        files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep)
 
     def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
         """Return the checkpoint files, newest first."""
@@ -203,11 +212,24 @@ class Persistent:
             raise CheckpointError(f"{source}: no epoch of it was validated, so there is no best")
         self._load(content, source, bool(strict), kept["parameters"] if best else None)
 
-    def _resume(self, source: str) -> None:
+    def _resume(self) -> None:
         """Restore everything as it was, including random numbers and the last parameters."""
-        content = self._read(source, strict=True)
+        source, content = parallel.on_main(self._read_newest)
         self._load(content, source, True, content["last_parameters"])
         files.set_random_state(content["random"])
+
+    def _read_newest(self) -> tuple[str, dict[str, Any]]:
+        source = files.newest(self.model_dir)
+        return source, self._read(source, strict=True)
+
+    def _align(self) -> None:
+        """Take over parameters, optimiser, seeds and counters of process 0; orbitals stay."""
+        if parallel.world_size() == 1:
+            return
+        content = parallel.on_main(self._content)
+        if parallel.rank():
+            self._load(content, "process 0", True, content["model_state_dict"])
+            files.set_random_state(content["random"])
 
     def _read(self, source: str, strict: bool) -> dict[str, Any]:
         content = files.read(source, self.device)
@@ -231,8 +253,9 @@ class Persistent:
         self._load_optimizers(content["optimizers"], source)
         self._global_step = content["global_step"]
         self.progress = Progress.from_dict(content["progress"])
-        self.model.states = StateStore.from_dict(content["states"])
-        self.valid_states = StateStore.from_dict(content["valid_states"])
+        if "states" in content:
+            self.model.states = StateStore.from_dict(content["states"])
+            self.valid_states = StateStore.from_dict(content["valid_states"])
         self.seed = content["seed"]
 
     def get_global_step(self) -> int:

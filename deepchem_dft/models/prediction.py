@@ -10,9 +10,18 @@ import numpy as np
 import torch
 from deepchem.data import Dataset
 
+from .. import parallel
 from ..errors import InputError
 from .progress import Totals
-from .samples import batches, check_entries, epoch_order, read_samples, refuse_transformers, unwrap
+from .samples import (
+    batches,
+    check_entries,
+    check_same_entries,
+    epoch_order,
+    read_samples,
+    refuse_transformers,
+    unwrap,
+)
 
 
 class Predicting:
@@ -98,17 +107,12 @@ class Predicting:
                              remedy="use predict(dataset)")
         self._ensure_built()
         self.model.eval()
-        known: dict = {}
-        out = [np.zeros((0, 1))]
+        entries = [e for inputs, _, _ in generator for e in check_entries(unwrap(inputs))]
+        check_same_entries(entries)
+        parallel.doing("prediction")
         with torch.no_grad():
-            for inputs, _, _ in generator:
-                values = self.model.values(
-                    check_entries(unwrap(inputs)),
-                    known=known,
-                    on_unconverged=self.model.on_unconverged,
-                )
-                out.append(values.cpu().numpy())
-        return np.concatenate(out)
+            values = self.model.values(entries, on_unconverged=self.model.on_unconverged)
+        return values.cpu().numpy()
 
     def evaluate(
         self, dataset: Dataset, metrics: Any, transformers: Sequence[Any] = (), *args, **kwargs

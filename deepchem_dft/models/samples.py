@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from deepchem.data import Dataset
 from torch import Tensor
 
+from .. import parallel
 from ..errors import InputError
 
 
@@ -79,6 +81,14 @@ def check_entries(values: Any) -> list[Any]:
                 remedy="make the data set with DFTYamlLoader, or X from DFTEntry.create",
             )
     return entries
+
+
+def check_same_entries(entries: Sequence[Any]) -> None:
+    """Raise ``InputError`` if several processes were given different entries."""
+    if parallel.world_size() > 1:
+        text = repr([(entry.entry_type, [s.key for s in entry.get_systems()], entry.label)
+                     for entry in entries])  # fmt: skip
+        parallel.check_same("entries", hashlib.sha256(text.encode()).hexdigest())
 
 
 def column(values: Any, n: int, what: str) -> np.ndarray:

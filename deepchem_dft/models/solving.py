@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import FunctionalError
 from ..molecule import Molecule
-from ..scf import KSResult, SCFLayer
+from ..scf import KSResult, SCFLayer, SCFState
+from ..scf.held import HeldDensity
 from .states import StateStore
 
 
@@ -33,6 +35,10 @@ class SystemSolver:
         PySCF's quadrature level.
     warm_start : bool
         Start from a system's last orbitals where a store has them.
+    trust : float
+        A density is held no longer once relaxing it would lower the energy by more than this, Ha.
+    density_fit : None, bool or str
+        As in ``Molecule``: None fits large molecules.
 
     Attributes
     ----------
@@ -42,8 +48,16 @@ class SystemSolver:
         Self-consistent fields solved so far.
     """
 
-    def __init__(self, layer: SCFLayer, grid_level: int, warm_start: bool) -> None:
+    def __init__(
+        self,
+        layer: SCFLayer,
+        grid_level: int,
+        warm_start: bool,
+        trust: float = 1e-5,
+        density_fit: bool | str | None = None,
+    ) -> None:
         self.layer, self.grid_level, self.warm_start = layer, grid_level, warm_start
+        self.trust, self.density_fit = trust, density_fit
         self.step = 0
         self.solutions = 0
         self._molecules: dict[str, Molecule] = {}
@@ -55,8 +69,13 @@ class SystemSolver:
         """Return the (cached) molecule of a system, with its integrals and grid."""
         key = str(system.key)
         if key not in self._molecules:
-            self._molecules[key] = system.to_molecule(grid_level=self.grid_level)
+            self._molecules[key] = system.to_molecule(
+                grid_level=self.grid_level, density_fit=self.density_fit)
         return self._molecules[key]
+
+    def forget(self, key: str) -> None:
+        """Let go of a molecule, with its integrals and grid."""
+        self._molecules.pop(key, None)
 
     def solve(
         self, system: Any, whole: bool, store: StateStore | None, scf_every: int
@@ -75,11 +94,11 @@ class SystemSolver:
         """
         molecule, key = self.molecule(system), str(system.key)
         kept = store.get(key) if store is not None else None
-        if store and kept and not whole and self._is_young(kept[1], scf_every):
-            if key not in store.frozen:  # after a resume
-                store.frozen[key] = self.layer.frozen_density(molecule, kept[0])
-            energy = self.layer.frozen_energy(molecule, kept[0], store.frozen[key])
-            return Solved(linearised(energy, self.layer), None, True)
+        if store is not None and kept is not None and not whole and self._is_young(
+                kept[1], scf_every):
+            held = self._held(key, molecule, kept[0], store)
+            if held is not None and held.drift(self.layer.xc) <= self.trust:
+                return Solved(linearised(held.energy(self.layer.xc), self.layer), None, True)
         self.solutions += 1
         guess = kept[0] if kept is not None and self.warm_start else None
         result = self.layer(molecule, guess, on_unconverged="continue")
@@ -92,10 +111,18 @@ class SystemSolver:
         if store is not None:
             store.put(key, result.state, self.step)
             if scf_every > 1:
-                store.frozen[key] = result.frozen
+                store.hold(key, HeldDensity.of(result, self.layer.xc))
         if whole:
             return Solved(None, result, True)
         return Solved(linearised(result.energy, self.layer), None, True)
+
+    def _held(
+        self, key: str, molecule: Molecule, state: SCFState, store: StateStore
+    ) -> HeldDensity | None:
+        anchor = store.anchor(key)
+        if key not in store.held and anchor is not None:  # after a resume
+            store.hold(key, HeldDensity.restored(molecule, self.layer.xc, state, anchor))
+        return store.held.get(key)
 
     def _is_young(self, step: int, scf_every: int) -> bool:
         # With scf_every=1 even orbitals of the same step are solved again: whoever calls the
@@ -120,14 +147,20 @@ def linearised(value: Tensor, module: nn.Module, keep_graph: bool = False) -> Te
     gradients = torch.autograd.grad(
         value, parameters, retain_graph=keep_graph, allow_unused=True
     )
-    out = value.detach()
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if gradient is None:
-            continue
-        if not bool(torch.isfinite(gradient).all()):
+    for gradient in gradients:
+        if gradient is not None and not bool(torch.isfinite(gradient).all()):
             raise FunctionalError(
                 "the gradient with respect to the functional's parameters is not finite",
                 remedy="look for square roots or logarithms of zero in the network",
             )
-        out = out + (gradient * (parameter - parameter.detach())).sum().to(out)
-    return out
+    return linear(value.detach(), parameters, gradients)
+
+
+def linear(
+    value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]
+) -> Tensor:
+    """Return ``value`` with a graph: the linear function with these gradients (None: no part)."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            value = value + (gradient * (parameter - parameter.detach())).sum().to(value)
+    return value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..scf import SCFState
-from ..scf.frozen import FrozenDensity
+from ..scf.held import Anchor, HeldDensity
 
 
 class StateStore:
@@ -13,17 +14,18 @@ class StateStore:
 
     Attributes
     ----------
-    frozen : dict
-        Densities of those orbitals on the grid, where they were needed. They follow from the
-        orbitals, so that checkpoints and copies leave them out.
+    held : dict of HeldDensity
+        Densities of those orbitals, where they were needed. They follow from the orbitals and
+        their anchors, so that checkpoints and copies leave them out.
     """
 
     def __init__(self) -> None:
         self._items: dict[str, tuple[SCFState, int]] = {}
-        self.frozen: dict[str, FrozenDensity] = {}
+        self.held: dict[str, HeldDensity] = {}
+        self._anchors: dict[str, Anchor] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "frozen": {}}
+        return {**self.__dict__, "held": {}}
 
     def get(self, key: str) -> tuple[SCFState, int] | None:
         """Return ``(state, step)``, or None for a system not solved yet."""
@@ -31,27 +33,56 @@ class StateStore:
 
     def put(self, key: str, state: SCFState, step: int) -> None:
         """Keep a state."""
-        self.frozen.pop(key, None)
+        self._let_go(key)
         self._items[key] = (state, step)
 
     def drop(self, key: str) -> None:
         """Forget a system."""
-        self.frozen.pop(key, None)
+        self._let_go(key)
         self._items.pop(key, None)
+
+    def hold(self, key: str, held: HeldDensity) -> None:
+        """Keep the density of a state that was put in before."""
+        self.held[key], self._anchors[key] = held, held.anchor
+
+    def anchor(self, key: str) -> Anchor | None:
+        """Return the anchor of a density that is, or before a resume was, held."""
+        return self._anchors.get(key)
+
+    def _let_go(self, key: str) -> None:
+        self.held.pop(key, None)
+        self._anchors.pop(key, None)
 
     def clear(self) -> None:
         """Forget all systems."""
-        self.frozen.clear()
+        self.held.clear()
+        self._anchors.clear()
         self._items.clear()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data and tensors."""
-        return {k: {"state": s.to_dict(), "step": step} for k, (s, step) in self._items.items()}
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def to_dict(self, keys: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return plain data and tensors, of some systems or of all."""
+        chosen = self._items if keys is None else [k for k in keys if k in self._items]
+        data: dict[str, Any] = {}
+        for key in chosen:
+            state, step = self._items[key]
+            data[key] = {"state": state.to_dict(), "step": step}
+            if key in self._anchors:
+                data[key]["anchor"] = self._anchors[key].to_dict()
+        return data
+
+    def update(self, data: dict[str, Any]) -> None:
+        """Add what :meth:`to_dict` returned."""
+        for key, item in data.items():
+            self.put(key, SCFState.from_dict(item["state"]), item["step"])
+            if "anchor" in item:
+                self._anchors[key] = Anchor(**item["anchor"])
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> StateStore:
         """Undo :meth:`to_dict`."""
         store = cls()
-        for key, item in data.items():
-            store.put(key, SCFState.from_dict(item["state"]), item["step"])
+        store.update(data)
         return store

@@ -14,9 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import parallel
 from ..errors import FunctionalError, InputError
 from .progress import EpochReport, Totals
-from .samples import Samples, batches, check_entries, column, entry_name, epoch_order, unwrap
+from .samples import (
+    Samples,
+    batches,
+    check_entries,
+    check_same_entries,
+    column,
+    entry_name,
+    epoch_order,
+    unwrap,
+)
+from .spreading import tasks_of
 
 if TYPE_CHECKING:
     from .xcmodel import XCModel
@@ -80,6 +91,7 @@ class Trainer:
                 )
         self.optimizer, self.schedule = model._optimizer_of(options.variables)
         self._warned = False
+        self._epochs = 0
 
     # -- one step ---------------------------------------------------------------------------
 
@@ -87,6 +99,7 @@ class Trainer:
         """Take one optimiser step on a batch; entries that do not converge are left out."""
         model, network = self.model, self.model.model
         network.train()
+        parallel.doing(f"step {model._global_step + 1} (epoch {model.progress.epoch + 1})")
         network.solver.step = model._global_step
         network.zero_grad(set_to_none=True)
         prediction = network(batch.entries)
@@ -103,6 +116,8 @@ class Trainer:
                 value.backward()
                 self._clip(part)
                 self.optimizer.step()
+                # All processes took the same step, up to what their processors make of it.
+                parallel.copy_from_main(list(network.parameters()))
                 if self.schedule is not None:
                     self.schedule.step()
         model.progress.totals.add(batch.entries, prediction, batch.target)
@@ -142,7 +157,7 @@ class Trainer:
     def _warn(self, entries: Sequence[Any]) -> None:
         names = ", ".join(entry_name(e) for e in entries[:5])
         LOGGER.info("step %d: not converged: %s", self.model._global_step, names)
-        if not self._warned:
+        if not self._warned and parallel.rank() == 0:
             self._warned = True
             warnings.warn(
                 f"the self-consistent field did not converge for {names}; such entries are left "
@@ -155,6 +170,7 @@ class Trainer:
     def fit(self, train: Samples, valid: Samples | None, last_epoch: int) -> float:
         """Train until epoch ``last_epoch`` is done; return the loss of the last epoch."""
         model, options = self.model, self.options
+        self._spread(train, valid)
         progress = model.progress
         while progress.epoch < last_epoch and not self._stopped():
             if options.before_epoch is not None:
@@ -168,8 +184,30 @@ class Trainer:
                 progress.totals.scf_solutions += model.model.solver.solutions - solved
                 self._after_step()
             self._end_epoch(valid)
+            self._rebalance(train, valid)
         self._finish()
         return progress.history[-1].loss if progress.history else 0.0
+
+    def _spread(self, train: Samples, valid: Samples | None) -> None:
+        """Give every process its share of the systems."""
+        for samples in (train, valid):
+            if samples is not None:
+                check_same_entries(samples.entries)
+                self.model.model.spreader.assign(tasks_of(samples.entries))
+
+    def _rebalance(self, train: Samples, valid: Samples | None) -> None:
+        """Spread systems by the time they took: after 2, 4, 8... epochs of this process."""
+        self._epochs += 1
+        if parallel.world_size() == 1 or self._epochs & (self._epochs - 1):
+            return
+        model = self.model
+        if self._epochs > 1:  # the first epoch made integrals, and says little
+            groups = [[task.key for task in tasks_of(samples.entries)]
+                      for samples in (train, valid) if samples is not None]  # fmt: skip
+            moved = model.model.spreader.rebalance(groups, [store for _, store in model._stores()])
+            if moved:
+                LOGGER.info("%d systems moved to other processes", moved)
+        model.model.spreader.forget_times()
 
     def _stopped(self) -> bool:
         best, patience = self.model.progress.best, self.options.early_stopping
@@ -207,6 +245,7 @@ class Trainer:
 
     def _validate(self, valid: Samples, report: EpochReport) -> None:
         model, network = self.model, self.model.model
+        parallel.doing(f"validation (epoch {report.epoch})")
         network.eval()
         with torch.no_grad():
             prediction = network.values(
@@ -240,6 +279,8 @@ class Trainer:
         values = {k: v for k, v in values.items() if v is not None}
         text = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
         LOGGER.info("epoch %d: %s (%.1f s)", report.epoch, text, report.seconds)
+        if parallel.rank():
+            return
         step = self.model._global_step
         if self.model.tensorboard:
             for name, value in values.items():

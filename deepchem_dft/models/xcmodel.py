@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..xc.base import XCFunctional
-from . import checkpoint as files
 from .dftxc import DFTXC
 from .functional import conventional_parts, make_functional
 from .losses import EntryLoss
@@ -72,8 +72,9 @@ class XCModel(Predicting, Persistent, TorchModel):
         ``type_weights`` and ``huber_delta``. The loss of an epoch is the mean over its entries.
     scf_every : int
         Optimiser steps between self-consistent solutions of a system: see
-        :class:`~deepchem_dft.models.dftxc.DFTXC`, also for ``warm_start``, ``restricted``,
-        ``tol``, ``grid_level`` and ``max_iter``.
+        :class:`~deepchem_dft.models.dftxc.DFTXC`, also for ``scf_trust``, ``warm_start``,
+        ``two_grid``, ``restricted``, ``tol``, ``grid_level``, ``density_fit``, ``max_iter``
+        and ``engine``.
     on_unconverged : {"raise", "nan"}
         What prediction does with an entry that does not converge. In training it is left out,
         counted in ``last_epoch.unconverged``, and warned about once.
@@ -142,12 +143,16 @@ class XCModel(Predicting, Persistent, TorchModel):
         type_weights: Mapping[str, float] | None = None,
         huber_delta: float = 1.0,
         scf_every: int = 1,
+        scf_trust: float = 1e-5,
         warm_start: bool = True,
+        two_grid: bool | None = None,
         tol: float = 1e-6,
         grid_level: int = 3,
+        density_fit: bool | str | None = None,
         restricted: bool | None = None,
         max_iter: int | None = None,
         on_unconverged: str = "raise",
+        engine: str = "native",
         max_grad_norm: float | None = None,
         seed: int | None = None,
         **kwargs: Any,
@@ -164,6 +169,8 @@ class XCModel(Predicting, Persistent, TorchModel):
         field: dict[str, Any] = {
             "tol": tol, "grid_level": grid_level, "restricted": restricted, "max_iter": max_iter,
             "scf_every": scf_every, "warm_start": warm_start, "on_unconverged": on_unconverged,
+            "scf_trust": scf_trust, "two_grid": two_grid, "engine": engine,
+            "density_fit": density_fit,
         }  # fmt: skip
         self.config = describe(
             xcstr, nnmodel, xc, {**recipe, **field, "loss": loss, "loss_unit": loss_unit,
@@ -183,6 +190,8 @@ class XCModel(Predicting, Persistent, TorchModel):
         if device.type == "mps":
             raise InputError("Apple's GPU has no float64, which energies need", field="device",
                              remedy="use the CPU or CUDA")
+        if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
+            os.makedirs(kwargs["model_dir"], exist_ok=True)
         super().__init__(
             DFTXC(xc=functional, **field),
             loss=_mean_square,
@@ -317,9 +326,10 @@ class XCModel(Predicting, Persistent, TorchModel):
         ))  # fmt: skip
         self._generator_report = None
         if restore:
-            self._resume(files.newest(self.model_dir))
+            self._resume()
         else:
             self.progress.new_run()
+            self._align()
         self._last_parameters = None
         return trainer.fit(train, valid, nb_epoch if restore else self.progress.epoch + nb_epoch)
 
@@ -345,7 +355,9 @@ class XCModel(Predicting, Persistent, TorchModel):
             all_losses=all_losses,
         ))  # fmt: skip
         if restore:
-            self._resume(files.newest(self.model_dir))
+            self._resume()
+        else:
+            self._align()
         self._last_parameters = None
         return trainer.fit_generator(generator)
 

@@ -65,8 +65,8 @@ def _clean(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _load(name: str, symbol: str) -> Any:
-    """Return PySCF basis data for one element, or None."""
+def load_functions(name: str, symbol: str) -> Any:
+    """Return PySCF basis data for one element, or None. It is shared: copy it to change it."""
     from pyscf import gto
 
     bare = name[4:] if name.lower().startswith("unc-") else name
@@ -104,8 +104,14 @@ def _load_ecp(name: str, symbol: str) -> Any:
     return data or []
 
 
-def _per_element(symbols: Sequence[str], spec: Any, field: str) -> dict[str, Any]:
-    """Spread a name or a per-element mapping over the elements of a system."""
+def per_element(symbols: Sequence[str], spec: Any, field: str) -> dict[str, Any]:
+    """Spread a name or a per-element mapping over the elements of a system.
+
+    Examples
+    --------
+    >>> per_element(["O", "H", "H"], {"default": "sto-3g", "O": "6-31g"}, "basis")
+    {'H': 'sto-3g', 'O': '6-31g'}
+    """
     wanted = sorted(set(symbols), key=NUCLEAR_CHARGE.__getitem__)
     if isinstance(spec, str):
         return dict.fromkeys(wanted, spec)
@@ -158,7 +164,7 @@ def resolve_basis(symbols: Sequence[str], basis: BasisSpec) -> dict[str, Any]:
     deepchem_dft.errors.InputError: field 'basis': unknown basis 'def2-tzvpx'. Remedy: ...
     """
     out: dict[str, Any] = {}
-    for symbol, spec in _per_element(symbols, basis, "basis").items():
+    for symbol, spec in per_element(symbols, basis, "basis").items():
         if isinstance(spec, (list, tuple)) and spec and not isinstance(spec[0], str):
             out[symbol] = copy.deepcopy(list(spec))
             continue
@@ -168,7 +174,7 @@ def resolve_basis(symbols: Sequence[str], basis: BasisSpec) -> dict[str, Any]:
                 else f"the basis of {symbol} must be a name, not {spec!r}", field="basis",
                 remedy="add the element or 'default' to the mapping")
         name = _clean(spec)
-        data = _load(name, symbol)
+        data = load_functions(name, symbol)
         if data is None:
             if _is_known(name):
                 raise InputError(f"basis {name!r} has no functions for {symbol}", field="basis",
@@ -184,7 +190,7 @@ def _is_known(name: str) -> bool:
 
     key = gto.basis._format_basis_name(name)
     return (key in gto.basis.ALIAS or name.lower() in _known_names()
-            or any(_load(name, symbol) is not None for symbol in ("H", "C", "O", "Fe")))
+            or any(load_functions(name, symbol) is not None for symbol in ("H", "C", "O", "Fe")))
 
 
 def check_basis(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> None:
@@ -224,8 +230,8 @@ def resolve_ecp(
     {'I': 28}
     """
     functions = resolve_basis(symbols, basis)
-    names = _per_element(symbols, basis, "basis")
-    asked = _per_element(symbols, ecp, "ecp") if ecp is not None else {}
+    names = per_element(symbols, basis, "basis")
+    asked = per_element(symbols, ecp, "ecp") if ecp is not None else {}
     names_asked = {want for want in asked.values() if isinstance(want, str)}
     unknown = sorted(want for want in names_asked if not _ecp_exists(_clean(want)))
     if unknown:
@@ -303,7 +309,7 @@ def has_diffuse(symbols: Sequence[str], basis: BasisSpec) -> bool:
     data = resolve_basis(symbols, basis)
     chosen = [s for s in data if NUCLEAR_CHARGE[s] in _P_BLOCK] or list(data)
     for symbol in chosen:
-        reference = _load("def2-tzvp", symbol)
+        reference = load_functions("def2-tzvp", symbol)
         if reference is None:
             continue
         limit = 0.6 if symbol == "H" else 0.72

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,10 +16,14 @@ import numpy as np
 
 from deepchem_dft.files import replacing
 from deepchem_dft.molecule.memory import gigabytes
+from deepchem_dft.molecule.tensors import DamagedFile, MatrixFile, write_matrix
 
 _FORMAT = 2
 _STALE_SECONDS = 86_400.0
 _writing = True
+
+#: Given a path for scratch data, returns the shape of a matrix and its rows, some at a time.
+Maker = Callable[[Path], tuple[tuple[int, int], Iterable[np.ndarray]]]
 
 
 def cache_dir() -> Path | None:
@@ -83,29 +88,23 @@ def load(key: str, part: str) -> dict[str, np.ndarray] | None:
     try:
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy does not close a file that turns out to be no archive.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         checksum = arrays.pop("checksum")
         if bytes(checksum) != _digest(arrays):
             raise ValueError("checksum mismatch")
-    except OSError as error:  # nothing is wrong with a file that this user may not read
-        warnings.warn(f"cached integrals {path} cannot be read ({error}); computing them again",
-                      stacklevel=2)
+    except Exception as error:
+        _complain(path, error)
         return None
-    except Exception as error:  # whatever is wrong with it, it can be made again
-        warnings.warn(f"cached integrals {path} are damaged ({error}); computing them again",
-                      stacklevel=2)
-        _remove(path)
-        return None
-    with suppress(OSError):
-        os.utime(path)  # least recently used files go first when the cache is pruned
+    _touch(path)
     return arrays
 
 
 def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
     """Store arrays under a key. Failing to (a full disk, say) is a warning, never an error."""
     path = _path(key, part)
-    if path is None or not _writing:
+    if path is None or not _writing or sum(a.nbytes for a in arrays.values()) > max_bytes():
         return
     try:
         with replacing(path) as draft, open(draft, "wb") as stream:
@@ -113,15 +112,119 @@ def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
             np.savez(stream, **{"checksum": checksum, **arrays})  # type: ignore[arg-type]
         _prune(path.parent.parent)
     except OSError as error:
-        warnings.warn(f"integrals could not be cached in {path.parent}: {error}", stacklevel=2)
+        warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}",
+                      stacklevel=2)
 
 
-def _path(key: str, part: str) -> Path | None:
+def load_matrix(key: str, part: str, whole: bool) -> np.ndarray | MatrixFile | None:
+    """Return a matrix stored under a key, or None. A damaged file counts as absent.
+
+    Parameters
+    ----------
+    key, part : str
+    whole : bool
+        Read it, and compare it with its checksum. Otherwise it stays on disk, and only its size
+        is checked.
+    """
+    path = _path(key, part, ".npy")
+    if path is None:
+        return None
+    try:
+        if not path.exists():
+            return None
+        file = MatrixFile(path)
+        found = file.read() if whole else file
+    except (OSError, DamagedFile) as error:
+        _complain(path, error)
+        return None
+    _touch(path)
+    return found
+
+
+def store_matrix(key: str, part: str, size: int, make: Maker) -> MatrixFile | None:
+    """Write a matrix under a key and return it, on disk.
+
+    Returns None if it cannot be kept: caching is off, it is larger than the whole cache, or
+    writing fails (on a full disk, say), which is a warning and never an error.
+
+    Parameters
+    ----------
+    key, part : str
+    size : int
+        Its bytes.
+    make : callable
+        Called only if it will be written.
+    """
+    path = _path(key, part, ".npy")
+    if path is None or not _writing or size > max_bytes():
+        return None
+    try:
+        with replacing(path) as draft:
+            scratch = draft.with_suffix(".scratch.tmp")
+            try:
+                with open(draft, "wb") as stream:
+                    write_matrix(stream, *make(scratch))
+            finally:
+                scratch.unlink(missing_ok=True)
+        stored = MatrixFile(path)
+        _prune(path.parent.parent)
+        return stored
+    except OSError as error:
+        warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}",
+                      stacklevel=2)
+        return None
+
+
+def temporary_matrix(make: Maker) -> MatrixFile:
+    """Write a matrix to a file that vanishes with the object (or the process).
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    stream = tempfile.TemporaryFile()  # noqa: SIM115  closed by the object that reads it
+    try:
+        with tempfile.TemporaryDirectory(prefix="deepchem-dft-") as folder:
+            write_matrix(stream, *make(Path(folder) / "scratch"))
+        return MatrixFile(stream)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def reason(error: OSError) -> str:
+    """Say in a few words what the system refused (HDF5 fills a page).
+
+    Examples
+    --------
+    >>> reason(OSError(28, "a long story"))
+    'No space left on device'
+    """
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _complain(path: Path, error: Exception) -> None:
+    """Warn of a file that is of no use, and remove it if something is wrong with it."""
+    if isinstance(error, OSError):  # such as one that this user may not read
+        problem = f"cannot be read ({reason(error)})"
+    else:
+        problem = f"are damaged ({error})"
+        _remove(path)
+    warnings.warn(f"cached integrals {path} {problem}; computing them again", stacklevel=3)
+
+
+def _touch(path: Path) -> None:
+    with suppress(OSError):
+        os.utime(path)  # least recently used files go first when the cache is pruned
+
+
+def _path(key: str, part: str, suffix: str = ".npz") -> Path | None:
     folder = cache_dir()
     if folder is None:
         return None
     max_bytes()  # a setting that is no size is reported now, not after hours of integrals
-    return folder / key[:2] / f"{key}-{part}.npz"
+    return folder / key[:2] / f"{key}-{part}{suffix}"
 
 
 def _remove(path: Path) -> bool:
@@ -149,7 +252,7 @@ def _prune(folder: Path) -> None:
             stat = path.stat()
         except OSError:
             continue  # another process removed it
-        if path.suffix == ".npz":
+        if path.suffix in (".npz", ".npy"):
             files.append((stat.st_mtime, stat.st_size, path))
         elif path.suffix == ".tmp" and now - stat.st_mtime > _STALE_SECONDS:
             _remove(path)  # its writer was killed

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,14 @@ from deepchem_dft.molecule.constants import Constants
 BLOCK_ROWS = 1024
 #: Functions (and gradients) that stay below this in a whole block are left out of it, 1/Bohr^(3/2).
 _NEGLIGIBLE = 1e-11
+#: Share of the memory budget for the orbitals on one grid; more are evaluated anew at every use.
+#: It leaves room for those on a coarser grid and for the integrals.
+BLOCK_SHARE = 0.4
+#: Part of the hash of a grid: the version of :func:`by_locality`.
+GRID_ORDER = 2
+# Bohr: size of the boxes of points, how far they reach beyond the nuclei, and the distance to a
+# nucleus from which points are tails. Measured on alkanes and benzene.
+_BOX, _MARGIN, _TAIL = 1.5, 4.0, 6.0
 # With fewer functions left out than this share, skipping them costs more than it saves.
 _WORTH_SKIPPING = 0.1
 
@@ -66,11 +75,15 @@ class Grid:
 
     def __init__(self, mole: Callable[[], Any], level: int, constants: Constants) -> None:
         self._mole, self.level, self._constants = mole, level, constants
+        #: Bytes that the blocks of a part take at least, if they did not fit before.
+        self._too_large: dict[str, int] = {}
 
     def _small(self, name: str) -> Tensor:
         def make() -> dict:
-            points, weights = integrals.quadrature(self._mole(), self.level)
-            return {"points": points, "weights": weights}
+            mole = self._mole()
+            points, weights = integrals.quadrature(mole, self.level)
+            order = by_locality(points, mole.atom_coords())
+            return {"points": points[order], "weights": weights[order]}
 
         return self._constants.small(name, make)
 
@@ -90,7 +103,7 @@ class Grid:
         return len(self.weights)
 
     def blocks(self, deriv: int, device: torch.device | str = "cpu") -> Iterable[Block]:
-        """Atomic orbitals block by block.
+        """Atomic orbitals block by block, from memory if they fit into their share of the budget.
 
         Parameters
         ----------
@@ -102,21 +115,72 @@ class Grid:
         Returns
         -------
         iterable of Block
+            To be gone through once; ask again for another time.
         """
-        device = torch.device(device)
-        if deriv == 0 and (richer := self._constants.held(_part(1, device))) is not None:
+        device, constants = torch.device(device), self._constants
+        part = _part(deriv, device)
+        if deriv == 0 and (richer := constants.held(_part(1, device))) is not None:
             return (Block(b.rows, b.columns, b.values[:1]) for b in richer)
-        return self._constants.large(_part(deriv, device), lambda: self._make(deriv, device))
+        if (kept := constants.held(part)) is not None:
+            return kept
+        if deriv == 1:
+            constants.release(_part(0, device))  # it is part of what comes
+        room = constants.room(BLOCK_SHARE)
+        if room >= self._too_large.get(part, 0):
+            most = 8 * self.size * self._mole().nao_nr() * (1, 4)[deriv]
+            made = constants.large(part, lambda: self._kept(deriv, device, room), min(most, room))
+            if made is not None:
+                return made
+        return self._evaluated(deriv, device)
 
-    def _make(self, deriv: int, device: torch.device) -> list[Block]:
+    def _evaluated(self, deriv: int, device: torch.device) -> Iterator[Block]:
         mole, points = self._mole(), self.points.numpy()
-        return [_screened(rows, torch.from_numpy(
-                    integrals.atomic_orbitals(mole, points[rows], deriv))).to(device)
-                for rows in row_blocks(len(points), BLOCK_ROWS)]  # fmt: skip
+        for rows in row_blocks(len(points), BLOCK_ROWS):
+            values = integrals.atomic_orbitals(mole, points[rows], deriv, 0.01 * _NEGLIGIBLE)
+            yield _screened(rows, torch.from_numpy(values)).to(device)
+
+    def _kept(self, deriv: int, device: torch.device, room: int) -> list[Block] | None:
+        """Return all blocks, or None if they take more than ``room`` bytes."""
+        blocks, size = [], 0
+        for block in self._evaluated(deriv, device):
+            size += block.values.nbytes
+            if size > room:
+                self._too_large[_part(deriv, device)] = size
+                return None
+            blocks.append(block)
+        return blocks
 
     def release(self) -> None:
         """Drop the orbitals from memory; they are made again on demand."""
         self._constants.release()
+
+
+def by_locality(points: np.ndarray, nuclei: np.ndarray) -> np.ndarray:
+    """Return the order of points in which neighbours in space follow each other.
+
+    Points near the nuclei come first, then the tails where few orbitals are left; each lot box by
+    box, there and back along the principal axes of the molecule.
+
+    Parameters
+    ----------
+    points : ndarray, shape (G, 3), Bohr
+    nuclei : ndarray, shape (natom, 3), Bohr
+
+    Returns
+    -------
+    ndarray of int, shape (G,)
+    """
+    distance = np.full(len(points), np.inf)
+    for nucleus in nuclei:
+        np.minimum(distance, np.linalg.norm(points - nucleus, axis=1), out=distance)
+    axes = np.linalg.svd(nuclei - nuclei.mean(0))[2].T
+    inner = nuclei @ axes
+    corner, reach = inner.min(0) - _MARGIN, np.ptp(inner, axis=0) + 2 * _MARGIN
+    boxes = np.clip((points @ axes - corner) // _BOX, -1, np.ceil(reach / _BOX))
+    x, y, z = boxes.astype(int).T
+    y = np.where(x % 2 == 0, y, -y)
+    z = np.where((x + y) % 2 == 0, z, -z)
+    return np.lexsort((z, y, x, distance > _TAIL))
 
 
 def row_blocks(length: int, rows: int) -> list[slice]:
@@ -135,8 +199,9 @@ def _part(deriv: int, device: torch.device) -> str:
 
 
 def _screened(rows: slice, values: Tensor) -> Block:
-    present = values.abs().amax((0, 1)) > _NEGLIGIBLE
+    present = torch.maximum(values.amax((0, 1)), -values.amin((0, 1))) > _NEGLIGIBLE
     columns = present.nonzero().flatten()
     if len(columns) > (1 - _WORTH_SKIPPING) * len(present):
         return Block(rows, None, values.contiguous())
-    return Block(rows, columns, values[:, :, columns].contiguous())
+    # PySCF's arrays run over points fastest, so columns are quick to pick before transposing.
+    return Block(rows, columns, values.mT.index_select(1, columns).mT.contiguous())

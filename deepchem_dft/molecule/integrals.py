@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
-from pyscf import dft, gto, scf
+from pyscf import df, dft, gto, lib, scf
 
 # Quadrature points below this weight come from PySCF's padding and carry nothing.
 _PADDING_WEIGHT = 1e-20
+# What PySCF may use for buffers beyond its results, MB.
+_SCRATCH_MB = 500
+# What is written to disk at a time.
+_ROW_BYTES = 32e6
 
 
 def build_mole(
@@ -59,17 +67,77 @@ def electron_repulsion(mole: gto.Mole, omega: float | None) -> np.ndarray:
 
     ``omega`` selects the long-range operator erf(omega r)/r.
     """
-    if omega is None:
+    with _range(mole, omega):
         return mole.intor("int2e", aosym="s8")
-    with mole.with_range_coulomb(omega):
-        return mole.intor("int2e", aosym="s8")
+
+
+def _range(mole: gto.Mole, omega: float | None) -> AbstractContextManager:
+    return nullcontext() if omega is None else mole.with_range_coulomb(omega)
+
+
+def fitting_mole(mole: gto.Mole, basis: dict) -> gto.Mole:
+    """Return the auxiliary functions of density fitting as a PySCF molecule.
+
+    Parameters
+    ----------
+    mole : pyscf.gto.Mole
+    basis : dict
+        PySCF basis data per element symbol.
+    """
+    return df.addons.make_auxmol(mole, basis)
+
+
+def three_index(mole: gto.Mole, basis: dict, omega: float | None) -> np.ndarray:
+    """Return B with (ij|kl) ~ sum_P B_Pij B_Pkl, shape (naux, nao (nao + 1) / 2).
+
+    Pairs ij are those of a packed lower triangle. The fit is in the Coulomb metric of the same
+    operator (long-range erf(omega r)/r with ``omega``), as in PySCF.
+    """
+    with _range(mole, omega):
+        auxiliary, nao = fitting_mole(mole, basis), mole.nao_nr()
+        result = 4e-6 * auxiliary.nao_nr() * nao * (nao + 1)  # MB
+        return df.incore.cholesky_eri(
+            mole, auxmol=auxiliary, max_memory=result + _SCRATCH_MB, verbose=0)
+
+
+def three_index_rows(
+    mole: gto.Mole, basis: dict, omega: float | None, scratch: Path
+) -> tuple[tuple[int, int], Iterator[np.ndarray]]:
+    """Return what :func:`three_index` does without ever holding it in memory.
+
+    Parameters
+    ----------
+    scratch : path
+        A file of the same size is written here, and left to the caller to remove.
+
+    Returns
+    -------
+    shape : (int, int)
+    blocks : iterator of ndarray, shape (n, shape[1])
+    """
+    with _range(mole, omega):
+        df.outcore.cholesky_eri_b(mole, str(scratch), auxmol=fitting_mole(mole, basis),
+                                  max_memory=_SCRATCH_MB, verbose=0)
+    with h5py.File(scratch, "r") as file:
+        pieces = file["j3c"]  # all rows for some of the columns each
+        total = pieces["0"].shape[0]
+        width = sum(pieces[name].shape[1] for name in pieces)
+    rows = max(int(_ROW_BYTES / 8 / width), 1)
+
+    def blocks() -> Iterator[np.ndarray]:
+        with h5py.File(scratch, "r") as file:
+            columns = [file["j3c"][str(i)] for i in range(len(file["j3c"]))]
+            for start in range(0, total, rows):
+                yield np.concatenate([c[start:start + rows] for c in columns], axis=1)
+
+    return (total, width), blocks()
 
 
 def quadrature(mole: gto.Mole, level: int) -> tuple[np.ndarray, np.ndarray]:
     """Return PySCF's pruned Becke grid of a level (0-9): points (G, 3) Bohr and weights (G,)."""
     grids = dft.gen_grid.Grids(mole)
     grids.level = level
-    grids.build(with_non0tab=False)
+    grids.build(with_non0tab=False, sort_grids=False)
     keep = np.abs(grids.weights) > _PADDING_WEIGHT
     return np.ascontiguousarray(grids.coords[keep]), np.ascontiguousarray(grids.weights[keep])
 
@@ -96,8 +164,19 @@ def starting_density(mole: gto.Mole) -> np.ndarray:
     return np.asarray(scf.hf.init_guess_by_minao(mole))
 
 
-def atomic_orbitals(mole: gto.Mole, points: np.ndarray, deriv: int) -> np.ndarray:
+def atomic_orbitals(
+    mole: gto.Mole, points: np.ndarray, deriv: int, cutoff: float | None = None
+) -> np.ndarray:
     """Evaluate atomic orbitals and derivatives.
+
+    Parameters
+    ----------
+    mole : pyscf.gto.Mole
+    points : ndarray, shape (G, 3), Bohr
+    deriv : {0, 1, 2}
+    cutoff : float, optional
+        Functions that are smaller than about this on a few dozen successive points are set to
+        zero there, which saves time.
 
     Returns
     -------
@@ -105,7 +184,7 @@ def atomic_orbitals(mole: gto.Mole, points: np.ndarray, deriv: int) -> np.ndarra
         ncomp = 1, 4 or 10 for ``deriv`` 0, 1, 2, in PySCF's order
         (value, x, y, z, xx, xy, xz, yy, yz, zz).
     """
-    values = dft.numint.eval_ao(mole, points, deriv=deriv)
+    values = dft.numint.eval_ao(mole, points, deriv=deriv, cutoff=cutoff)
     return values[None] if deriv == 0 else values
 
 
@@ -145,25 +224,64 @@ def derivative_integrals(mole: gto.Mole) -> dict[str, Any]:
     }
 
 
-def coulomb_exchange_derivative(mole: gto.Mole, dms: np.ndarray, omega: float | None = None):
-    """Return -(nabla i j|kl) contracted to J and K, each (n, 3, nao, nao).
+def coulomb_derivative(mole: gto.Mole, dm: np.ndarray, fitting: dict | None):
+    """Return what the derivative of the Coulomb energy needs.
+
+    Parameters
+    ----------
+    dm : ndarray, shape (nao, nao)
+    fitting : dict or None
+        PySCF data of the fitting basis, if the density is fitted.
+
+    Returns
+    -------
+    ndarray, shape (3, nao, nao)
+        -(nabla i j|kl) contracted with ``dm`` over kl.
+    ndarray, shape (natom, 3)
+        Derivative of 1/2 tr(D J) for moving fitting functions; zero without them.
+    """
+    from pyscf.grad import rhf as rhf_grad
+
+    if fitting is None:
+        return rhf_grad.get_j(mole, dm), np.zeros((mole.natm, 3))
+    vj = _fitted_gradients(mole, fitting).get_j(dm=dm)
+    return np.asarray(vj), np.asarray(vj.aux).sum((0, 1))
+
+
+def exchange_derivative(
+    mole: gto.Mole, dms: np.ndarray, omega: float | None, fitting: dict | None
+):
+    """Return what the derivative of the exact-exchange energy needs.
 
     Parameters
     ----------
     dms : ndarray, shape (n, nao, nao)
     omega : float, optional
         Use the long-range operator erf(omega r)/r.
+    fitting : dict or None
+        PySCF data of the fitting basis, if the density is fitted.
+
+    Returns
+    -------
+    ndarray, shape (n, 3, nao, nao)
+        -(nabla i k|jl) contracted with each matrix over kl.
+    ndarray, shape (natom, 3)
+        Derivative of 1/2 sum tr(D K) for moving fitting functions; zero without them.
     """
     from pyscf.grad import rhf as rhf_grad
 
-    def contract():
-        vj, vk = rhf_grad.get_jk(mole, np.asarray(dms))
-        return np.asarray(vj), np.asarray(vk)
+    if fitting is None:
+        with _range(mole, omega):
+            return np.asarray(rhf_grad.get_k(mole, dms)), np.zeros((mole.natm, 3))
+    gradients = _fitted_gradients(mole, fitting)
+    found = [gradients.get_k(dm=dm, omega=omega) for dm in dms]
+    return np.stack(found), sum(np.asarray(vk.aux).sum((0, 1)) for vk in found)
 
-    if omega is None:
-        return contract()
-    with mole.with_range_coulomb(omega):
-        return contract()
+
+def _fitted_gradients(mole: gto.Mole, fitting: dict):
+    gradients = scf.RHF(_even_electrons(mole)).density_fit(auxbasis=fitting).nuc_grad_method()
+    gradients.max_memory = lib.current_memory()[0] + _SCRATCH_MB
+    return gradients
 
 
 def _even_electrons(mole: gto.Mole) -> gto.Mole:

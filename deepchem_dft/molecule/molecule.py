@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -15,9 +16,11 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import cache, electrons, integrals
 from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.constants import Constants
+from deepchem_dft.molecule.fitting import FittingBasis, contract, resolve_fitting
 from deepchem_dft.molecule.geometry import parse_geometry
-from deepchem_dft.molecule.grid import Grid
+from deepchem_dft.molecule.grid import GRID_ORDER, Grid
 from deepchem_dft.molecule.memory import packed_bytes
+from deepchem_dft.molecule.tensors import MatrixFile
 
 Geometry = str | tuple[list[str], Any]
 
@@ -48,6 +51,11 @@ class Molecule:
         be filled evenly, say. Their sums are the electron numbers. Overrides ``nelec``.
     ecp : str or dict, optional
         Effective core potential by name or per element. The def2 and LANL families bring theirs.
+    density_fit : None, bool, str or dict
+        Electron repulsion from fitted densities: an error of some 1e-5 Ha per atom that mostly
+        cancels in differences, for much less memory and time. None fits molecules with more than
+        180 orbitals, True and False all and none. Or a fitting basis by name or per element; True
+        uses PySCF's choice, a JK-fit set, which is good for exact exchange as well.
     name : str, optional
         For messages; the formula if not given.
 
@@ -58,6 +66,8 @@ class Molecule:
     nelec : (float, float)
     nao : int
         Number of (spherical) atomic orbitals, in PySCF's order.
+    fitting : FittingBasis or None
+        The auxiliary functions if the density is fitted.
     key : str
         Hash of everything the constants depend on, and of the electron numbers.
 
@@ -85,6 +95,7 @@ class Molecule:
         nelec: tuple[float, float] | None = None,
         occupations: tuple[Sequence[float], Sequence[float]] | None = None,
         ecp: str | dict | None = None,
+        density_fit: bool | str | dict | None = None,
         name: str | None = None,
     ) -> None:
         self.symbols, self.positions = parse_geometry(geometry, unit=unit)
@@ -95,6 +106,8 @@ class Molecule:
         self.occupations = (
             None if occupations is None else electrons.from_occupations(occupations))
         self._set_electrons(charge, spin, nelec)
+        self.density_fit = density_fit
+        self.fitting = resolve_fitting(self.pyscf_mol, basis, density_fit)
         self.name = name or self.formula
 
     # -- what it is made of -------------------------------------------------------------------
@@ -138,7 +151,7 @@ class Molecule:
 
     @cached_property
     def constants_key(self) -> str:
-        """Hash of geometry and basis: molecules that share it share their integrals."""
+        """Hash of geometry and basis: molecules that share it share what is made from them."""
         return cache.content_key({
             "symbols": self.symbols,
             "positions": [[float(c).hex() for c in r] for r in self.positions],
@@ -148,23 +161,39 @@ class Molecule:
 
     @cached_property
     def key(self) -> str:
-        """Hash of geometry, basis, grid and electron numbers."""
-        return cache.content_key({"constants": self.constants_key, "grid_level": self.grid_level,
-                                  "nelec": self.nelec, "occupations": self.occupations})
+        """Hash of geometry, basis, fitting basis, grid and electron numbers."""
+        content = {"constants": self.constants_key, "grid_level": self.grid_level,
+                   "nelec": self.nelec, "occupations": self.occupations}
+        if self.fitting is not None:
+            content["fitting"] = self.fitting.data
+        return cache.content_key(content)
 
     def __repr__(self) -> str:
+        fitted = "" if self.fitting is None else f", density fitted in {self.fitting.name}"
         return (f"Molecule({self.name}, charge={self.charge:+g}, spin={self.spin:g}, "
-                f"{self.nao} orbitals, grid level {self.grid_level})")
+                f"{self.nao} orbitals, grid level {self.grid_level}{fitted})")
 
     def __getstate__(self) -> dict:
         # Workers get the recipe, not gigabytes; constants come back from the cache on demand.
         # The keys go too: where it is unpickled, PySCF may have another version.
-        left_out = ("_constants", "_grids", "pyscf_mol", "constants_key", "key")
+        left_out = ("_constants", "_grids", "_twin", "pyscf_mol", "constants_key", "key")
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 
     @cached_property
     def _constants(self) -> Constants:
         return Constants.of(self.constants_key)
+
+    def fitted(self) -> Molecule:
+        """Return this molecule with its density fitted, sharing all else (itself if it is)."""
+        if self.fitting is not None:
+            return self
+        if "_twin" not in self.__dict__:
+            twin = self.__class__.__new__(self.__class__)
+            twin.__dict__.update({k: v for k, v in self.__dict__.items() if k != "key"})
+            twin.density_fit = True
+            twin.fitting = resolve_fitting(self.pyscf_mol, self.basis, True)
+            self.__dict__["_twin"] = twin
+        return self.__dict__["_twin"]
 
     # -- quadrature ---------------------------------------------------------------------------
 
@@ -175,9 +204,11 @@ class Molecule:
     def grid_at(self, level: int) -> Grid:
         """Return the quadrature grid of another level (0 to 9), with orbitals on it."""
         if level not in self._grids:
-            key = cache.content_key({"constants": self.constants_key, "grid_level": _level(level)})
+            key = cache.content_key({"constants": self.constants_key, "grid_level": _level(level),
+                                     "order": GRID_ORDER})
             mole = self.pyscf_mol  # not self: a grid must not keep its molecule alive
-            self._grids[level] = Grid(lambda: mole, level, Constants.of(key))
+            constants = Constants.of(key, group=self.constants_key)
+            self._grids[level] = Grid(lambda: mole, level, constants)
         return self._grids[level]
 
     @property
@@ -243,14 +274,19 @@ class Molecule:
 
         This holds for every molecule of the same geometry and basis: they share them.
         """
-        self._constants.release()
-        for grid in self._grids.values():
-            grid.release()
+        self._constants.release_group()
 
     def _eri(self, omega: float | None) -> np.ndarray:
         return self._constants.integrals(
-            "eri" if omega is None else f"eri-{omega:.8g}", packed_bytes(self.nao), self.name,
+            _part("eri", omega), packed_bytes(self.nao), self.name,
             lambda: integrals.electron_repulsion(self.pyscf_mol, omega))
+
+    def _three_index(self, basis: FittingBasis, omega: float | None) -> np.ndarray | MatrixFile:
+        mole = self.pyscf_mol
+        return self._constants.matrix(
+            _part(f"fit-{basis.key}", omega), 4 * basis.size * self.nao * (self.nao + 1), self.name,
+            lambda: integrals.three_index(mole, basis.data, omega),
+            lambda scratch: integrals.three_index_rows(mole, basis.data, omega, scratch))
 
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
         """Evaluate the atomic orbitals anywhere.
@@ -269,12 +305,25 @@ class Molecule:
         return torch.from_numpy(np.ascontiguousarray(values))
 
     def _contract(
-        self, dms: Tensor, coulomb: bool, exchange: bool, omega: float | None
+        self, dms: Tensor, coulomb: bool, exchange: bool, omega: float | None = None,
+        occupied: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
-        stacked = dms.detach().cpu().reshape(-1, *dms.shape[-2:]).numpy()
-        pair = integrals.coulomb_exchange(self._eri(omega), stacked, coulomb, exchange)
-        return [torch.from_numpy(v).reshape(dms.shape).to(dms.device)
-                for v in pair if v is not None]
+        stacked = dms.detach().cpu().reshape(-1, *dms.shape[-2:])
+        if self.fitting is None:
+            found = integrals.coulomb_exchange(
+                self._eri(omega), stacked.numpy(), coulomb, exchange)
+            pair = [torch.from_numpy(matrix) for matrix in found if matrix is not None]
+        else:
+            if exchange and self.fitting.coulomb_only:
+                warnings.warn(
+                    f"the fitting basis {self.fitting.name} is for Coulomb energies only: exact "
+                    "exchange may be far off; density_fit=True chooses one for both",
+                    stacklevel=4)
+            if occupied is not None:
+                occupied = [c.detach().cpu() for c in occupied]
+            pair = contract(self._three_index(self.fitting, omega), stacked, coulomb, exchange,
+                            occupied)
+        return [matrix.reshape(dms.shape).to(dms.device) for matrix in pair]
 
     def coulomb(self, dms: Tensor) -> Tensor:
         """Coulomb matrices ``J_ij = sum_kl (ij|kl) D_kl``, Ha.
@@ -288,9 +337,11 @@ class Molecule:
         -------
         Tensor, same shape. Not differentiable.
         """
-        return self._contract(dms, True, False, None)[0]
+        return self._contract(dms, True, False)[0]
 
-    def exchange(self, dms: Tensor, omega: float | None = None) -> Tensor:
+    def exchange(
+        self, dms: Tensor, omega: float | None = None, occupied: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Exchange matrices ``K_ij = sum_kl (ik|jl) D_kl``, Ha.
 
         Parameters
@@ -299,17 +350,25 @@ class Molecule:
             Symmetric.
         omega : float, optional
             Use the long-range operator erf(omega r)/r (omega in 1/Bohr).
+        occupied : sequence of n Tensors, shape (nao, nocc), optional
+            ``C`` with ``D = C C^T`` where they are known, which saves fitted exchange a step.
 
         Returns
         -------
         Tensor, same shape. Not differentiable.
         """
-        return self._contract(dms, False, True, omega)[0]
+        return self._contract(dms, False, True, omega, occupied)[0]
 
-    def coulomb_exchange(self, dms: Tensor) -> tuple[Tensor, Tensor]:
+    def coulomb_exchange(
+        self, dms: Tensor, occupied: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return :meth:`coulomb` and :meth:`exchange` from one pass over the integrals."""
-        coulomb, exchange = self._contract(dms, True, True, None)
+        coulomb, exchange = self._contract(dms, True, True, occupied=occupied)
         return coulomb, exchange
+
+
+def _part(kind: str, omega: float | None) -> str:
+    return kind if omega is None else f"{kind}-{omega:.8g}"
 
 
 def _level(value: Any) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .. import parallel
 from .entries import EntrySet, unique_systems
 from .solutions import Functional, Solution
 from .solve import Solver
@@ -24,10 +25,14 @@ class Evaluation:
     solver : Solver
     grid_level : int
         PySCF's quadrature level.
+    density_fit : None, bool or str
+        As in ``Molecule``: None fits large molecules.
     """
 
-    def __init__(self, solver: Solver, grid_level: int = 3) -> None:
-        self.solver, self.grid_level = solver, grid_level
+    def __init__(
+        self, solver: Solver, grid_level: int = 3, density_fit: bool | str | None = None
+    ) -> None:
+        self.solver, self.grid_level, self.density_fit = solver, grid_level, density_fit
         self._molecules: dict[Any, Molecule] = {}
 
     def run(
@@ -51,17 +56,17 @@ class Evaluation:
             for system in unique_systems(e for e in group.entries if e.is_energy)
         ]
         solved = self.solver.solve(requests, on_solution=on_solution)
-        records = []
-        for group, functionals in tasks:
-            for functional in functionals:
-                for entry in group.entries:
-                    value = self._energy if entry.is_energy else self._deviation
-                    records.append(value(group, functional, entry, solved))
-        return records
+        rows = [(group, functional, entry) for group, functionals in tasks
+                for functional in functionals for entry in group.entries]  # fmt: skip
+        densities = [row for row in rows if not row[2].is_energy]
+        deviations = iter(parallel.share_out(lambda row: self._deviation(*row), densities))
+        return [self._energy(*row, solved) if row[2].is_energy else next(deviations)
+                for row in rows]  # fmt: skip
 
     def _molecule(self, system: DFTSystem) -> Molecule:
         if system.key not in self._molecules:
-            self._molecules[system.key] = system.to_molecule(grid_level=self.grid_level)
+            self._molecules[system.key] = system.to_molecule(
+                self.grid_level, self.density_fit)
         return self._molecules[system.key]
 
     def _energy(
@@ -81,7 +86,7 @@ class Evaluation:
         )  # fmt: skip
 
     def _deviation(
-        self, group: EntrySet, functional: Functional, entry: DFTEntry, _: Any
+        self, group: EntrySet, functional: Functional, entry: DFTEntry
     ) -> EntryRecord:
         """Deviation of a density or density matrix; few and small, so solved here."""
         import torch

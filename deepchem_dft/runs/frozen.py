@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..errors import FunctionalError
 from ..models.samples import batches, epoch_order
+from ..scf.compressed import CompressedDensity, DensityBatch
 from ..units import HARTREE_TO_KCAL
-from .densities import CompressedDensity, DensityBatch
 from .schema import StageConfig, TrainingConfig
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import parallel
 from ..errors import DeepChemDFTError, InputError
 from . import curves, plots
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
@@ -67,6 +68,9 @@ def run(
 ) -> RunResult:
     """Train the functional of a configuration and evaluate it.
 
+    Under torchrun all processes must call this. They share the systems; number 0 alone writes into
+    the run directory, which all must be able to read, and reports progress.
+
     Parameters
     ----------
     config : RunConfig
@@ -87,7 +91,7 @@ def run(
     InputError
         For input that cannot be used, or a run directory that holds something else.
     """
-    reporter = reporter or Reporter()
+    reporter = reporter if reporter and parallel.rank() == 0 else Reporter()
     directory = RunDirectory(run_dir or default_directory(config))
     # Here, so that a misspelt name fails before anything is computed.
     baselines = [Functional.named(name, label) for label, name in config.baselines.items()]
@@ -96,22 +100,29 @@ def run(
     handler = directory.log_to_file()
     started = time.perf_counter()
     try:
-        _check_data(directory, config, sets)
+        parallel.on_main(lambda: _check_data(directory, config, sets))
         with Solver(
             config.evaluation.processes,
             config.evaluation.scf_tol,
             cache=directory / "energies.jsonl",
             states=directory.states,
         ) as solver:
-            if directory.status.get("state") not in ("trained", "finished"):
+            state = parallel.on_main(lambda: directory.status.get("state"))
+            if state not in ("trained", "finished"):
                 Training(config, directory, sets, solver, reporter).run()
-            trained = Functional.trained(load_functional(directory.path), TRAINED)
+            trained = parallel.on_main(
+                lambda: Functional.trained(load_functional(directory.path), TRAINED)
+            )
             reporter.phase("evaluating")
             records = _evaluate(config, sets, baselines, trained, solver, reporter)
-            markdown = _write_tables(config, directory, sets, records)
+            markdown = parallel.on_main(lambda: _write_tables(config, directory, sets, records))
             if config.output.plots:
-                _draw(config, directory, records, [*baselines, trained], solver, reporter)
-        shutil.rmtree(directory.states, ignore_errors=True)  # only needed to go on
+                curve = _h2_curve(config, [*baselines, trained], solver, reporter)
+                parallel.on_main(
+                    lambda: _draw(config, directory, records, [*baselines, trained], curve)
+                )
+        if parallel.rank() == 0:
+            shutil.rmtree(directory.states, ignore_errors=True)  # only needed to go on
         seconds = round(time.perf_counter() - started, 1)
         directory.set_status(state="finished", seconds_of_last_start=seconds)
         LOGGER.info("finished in %.1f s", seconds)
@@ -159,7 +170,8 @@ def _evaluate(
         chosen = list(baselines) if group.role in options.baseline_sets else []
         if group.role in options.sets:
             tasks.append((group, [*chosen, trained]))
-    return Evaluation(solver, config.data.grid_level).run(tasks, reporter.solution)
+    evaluation = Evaluation(solver, config.data.grid_level, config.data.density_fit)
+    return evaluation.run(tasks, reporter.solution)
 
 
 def _write_tables(
@@ -201,8 +213,7 @@ def _draw(
     directory: RunDirectory,
     records: Sequence[EntryRecord],
     functionals: Sequence[Functional],
-    solver: Solver,
-    reporter: Reporter,
+    curve: curves.Curve | None,
 ) -> None:
     folder = directory.plots
     history = directory.read_history()
@@ -217,20 +228,27 @@ def _draw(
             folder / "error_by_molecule.png",
             rank_by=next((f.label for f in functionals if f.key == parent), ""),
         )
-    options = config.output.h2_curve
-    if options:
-        reporter.phase("H2 curve")
-        molecules = curves.molecules(
-            "H 0 0 0; H 0 0 {R}",
-            distances := curves.spaced(options.start, options.stop, options.points),
-            options.basis or config.data.basis or "def2-tzvp",
-            grid_level=config.data.grid_level,
-        )
-        table = curves.energies(solver, molecules, functionals, on_solution=reporter.solution)
-        exact = curves.exact_curve("h2")
-        curve = curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2")
+    if curve is not None:
         curve.write(folder / "h2_curve.png")
         curve.write(directory / "h2_curve.csv")
+
+
+def _h2_curve(
+    config: RunConfig, functionals: Sequence[Functional], solver: Solver, reporter: Reporter
+) -> curves.Curve | None:
+    options = config.output.h2_curve
+    if not options:
+        return None
+    reporter.phase("H2 curve")
+    molecules = curves.molecules(
+        "H 0 0 0; H 0 0 {R}",
+        distances := curves.spaced(options.start, options.stop, options.points),
+        options.basis or config.data.basis or "def2-tzvp",
+        grid_level=config.data.grid_level,
+    )
+    table = curves.energies(solver, molecules, functionals, on_solution=reporter.solution)
+    exact = curves.exact_curve("h2")
+    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2")
 
 
 def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:

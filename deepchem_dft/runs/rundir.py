@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from .. import parallel
 from ..errors import InputError
 from ..files import replacing
 from .config import config_hash, dump_yaml, validate
@@ -31,7 +32,7 @@ HISTORY_COLUMNS = [
 
 
 class RunDirectory:
-    """Files of one run.
+    """Files of one run; of several processes, number 0 alone writes them.
 
     Parameters
     ----------
@@ -67,7 +68,9 @@ class RunDirectory:
 
     def set_status(self, **values: Any) -> None:
         """Update ``status.json``; a reader never sees half of it."""
-        write_atomically(self / "status.json", json.dumps({**self.status, **values}, indent=2))
+        parallel.on_main(lambda: write_atomically(
+            self / "status.json", json.dumps({**self.status, **values}, indent=2)
+        ))  # fmt: skip
 
     def start(self, config: RunConfig, resume: bool = False) -> bool:
         """Claim the folder for a run.
@@ -89,6 +92,9 @@ class RunDirectory:
         InputError
             If the folder holds a run that may not be overwritten, or other files.
         """
+        return parallel.on_main(lambda: self._start(config, resume))
+
+    def _start(self, config: RunConfig, resume: bool) -> bool:
         wanted, status = config_hash(config), self.status
         if status:
             where = str(self.path)
@@ -151,7 +157,8 @@ class RunDirectory:
 
     def log_to_file(self) -> logging.Handler:
         """Append this package's log records to ``log.txt``; the caller removes the handler."""
-        handler = logging.FileHandler(self / "log.txt", encoding="utf-8")
+        file = os.devnull if parallel.rank() else self / "log.txt"
+        handler = logging.FileHandler(file, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("deepchem_dft")
         logger.addHandler(handler)
@@ -182,7 +189,8 @@ class RunDirectory:
             missing = [c is None or (isinstance(c, float) and math.isnan(c)) for c in cells]
             # repr keeps all digits: a resumed run must be comparable to 1e-10.
             lines.append(",".join("" if m else repr(c) for c, m in zip(cells, missing)))
-        write_atomically(self / "history.csv", "\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        parallel.on_main(lambda: write_atomically(self / "history.csv", text))
 
 
 def write_atomically(path: Path, text: str) -> None:

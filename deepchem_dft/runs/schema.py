@@ -88,6 +88,9 @@ class DataConfig(Section):
     test: list[DatasetRef] = Field([], description="keys as in train; only evaluated, at the end")
     basis: str | None = Field(None, description="basis of all systems (default: as in the data)")
     grid_level: int = Field(3, ge=0, le=9, description="PySCF's quadrature level")
+    density_fit: bool | str | None = Field(
+        None, description="true, false, or a fitting basis (default: above 180 orbitals)"
+    )
 
 
 class NetworkConfig(Section):
@@ -202,7 +205,14 @@ class TrainingConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     scf_every: int = Field(1, ge=1, description="optimiser steps between SCF solutions of a system")
+    scf_trust: float = Field(
+        1e-5, ge=0, description="solve before scf_every says so if relaxing would lower an energy "
+        "by more than this, Ha"
+    )
     scf_tol: float = Field(1e-6, gt=0, le=1e-2, description="largest orbital gradient, Ha")
+    two_grid: bool | None = Field(
+        None, description="iterate on a coarse grid, confirm on the fine one (default: warm starts)"
+    )
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     early_stopping: int | None = Field(None, ge=1, description="validations without improvement")
     select_best: bool = Field(True, description="keep the parameters of the best validation")

@@ -17,6 +17,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import parallel
 from ..errors import DeepChemDFTError, FunctionalError
 from ..files import replacing
 from .solutions import EnergyCache, Functional, Solution
@@ -43,10 +44,14 @@ class _Task:
 class Solver:
     """Solve molecules in parallel; a context manager that owns the worker processes.
 
+    Under torchrun, its processes are the workers: they share the molecules of every
+    :meth:`solve`, which all of them must call, and process 0 keeps what is found.
+
     Parameters
     ----------
     processes : int, optional
         Workers, one thread each; default all cores this process may use. 1 solves right here.
+        Of no account under torchrun.
     tol : float
         Convergence threshold of the self-consistent field.
     cache : Path, optional
@@ -122,7 +127,7 @@ class Solver:
             Store converged orbitals in the folder for states.
         densities_for : Functional, optional
             Also store what this functional needs for its energy at the converged densities (a
-            :class:`~deepchem_dft.runs.densities.CompressedDensity`).
+            :class:`~deepchem_dft.scf.compressed.CompressedDensity`).
         on_solution : callable, optional
             Called with each new solution, how many are done, and how many there are.
 
@@ -139,16 +144,12 @@ class Solver:
             If a worker process dies, for lack of memory as a rule.
         """
         wanted = _merged(requests)
-        kinds = ["state"] * keep_states + ["density"] * (densities_for is not None)
-        tasks = []
-        for molecule, functionals in sorted(wanted, key=lambda pair: _cost(pair[0]), reverse=True):
-            missing = [f for f in functionals if not self._known(molecule, f, kinds)]
-            if missing:
-                paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
-                tasks.append(_Task(molecule, missing, paths, densities_for, self.tol,
-                                   self._nearest_state(molecule)))  # fmt: skip
+        # What is known and what is stored, only process 0 can say for all.
+        tasks = parallel.on_main(lambda: self._tasks(wanted, keep_states, densities_for))
         done, total = 0, sum(len(task.functionals) for task in tasks)
-        for solutions in self._run(tasks):
+
+        def keep(solutions: list[Solution]) -> None:
+            nonlocal done
             for solution in solutions:
                 done += 1
                 self.cache.add(solution)
@@ -157,8 +158,37 @@ class Solver:
                                    solution.functional, solution.status)  # fmt: skip
                 if on_solution is not None:
                     on_solution(solution, done, total)
+
+        if parallel.world_size() > 1:
+            parallel.doing("solving systems")
+            parallel.share_out(_solve_task, tasks, keep)
+        else:
+            for solutions in self._run(tasks):
+                keep(solutions)
+        return parallel.on_main(lambda: self._found(wanted))
+
+    def _found(
+        self, wanted: Sequence[tuple[Molecule, list[Functional]]]
+    ) -> dict[tuple[str, str], Solution]:
         found = {(m.key, f.key): self.cache.get(m.key, f.key) for m, fs in wanted for f in fs}
         return {key: solution for key, solution in found.items() if solution is not None}
+
+    def _tasks(
+        self,
+        wanted: Sequence[tuple[Molecule, list[Functional]]],
+        keep_states: bool,
+        densities_for: Functional | None,
+    ) -> list[_Task]:
+        """Return what is still to be solved, costly molecules first."""
+        kinds = ["state"] * keep_states + ["density"] * (densities_for is not None)
+        tasks = []
+        for molecule, functionals in sorted(wanted, key=lambda pair: _cost(pair[0]), reverse=True):
+            missing = [f for f in functionals if not self._known(molecule, f, kinds)]
+            if missing:
+                paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
+                tasks.append(_Task(molecule, missing, paths, densities_for, self.tol,
+                                   self._nearest_state(molecule)))  # fmt: skip
+        return tasks
 
     def _known(self, molecule: Molecule, functional: Functional, kinds: Sequence[str]) -> bool:
         found = self.cache.get(molecule.key, functional.key)
@@ -320,7 +350,7 @@ def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional 
             torch.save(result.state.to_dict(), draft)
     if (path := paths.get("density")) is not None and densities_for is not None:
         from ..scf import SCFLayer
-        from .densities import compress
+        from ..scf.compressed import compress
 
         target = densities_for.load()
         frozen = result.frozen

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from .. import parallel
 from ..errors import InputError
 from ..models import checkpoint as files
 from ..models.progress import Progress
+from ..molecule.threads import threads
+from ..scf.compressed import CompressedDensity
 from ..xc import HybridXC
-from .densities import CompressedDensity
 from .entries import EntrySet, make_dataset, unique_systems
 from .frozen import FrozenEntries, FrozenTrainer
 from .functional import MODEL_DIR, WeightedMAE, build_model
@@ -20,7 +21,7 @@ from .reporter import LOGGER, Reporter
 from .rundir import RunDirectory
 from .schema import RunConfig, StageConfig
 from .solutions import Functional, Solution
-from .solve import Solver
+from .solve import Solver, available_cpus
 
 if TYPE_CHECKING:
     from ..data import DFTEntry, DFTSystem
@@ -81,12 +82,12 @@ class Training:
             If the entries cannot be trained on in the stages' modes.
         """
         self._check()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(self.config.training.threads)
-        try:
+        number = self.config.training.threads
+        if parallel.world_size() > 1:  # torchrun's processes share the cores of their machine
+            neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+            number = min(number, max(1, available_cpus() // neighbours))
+        with threads(number):
             self._run_stages()
-        finally:
-            torch.set_num_threads(threads)
         self.model.save_checkpoint(1, model_dir=str(self.directory / MODEL_DIR))
         self.directory.set_status(state="trained", epochs=len(self.history))
         return self.model
@@ -132,9 +133,9 @@ class Training:
 
     def _load_progress(self) -> dict[str, Any]:
         path = self.directory.checkpoints / _PROGRESS
-        if not path.is_file():
+        progress = parallel.on_main(lambda: files.read(path) if path.is_file() else None)
+        if progress is None:
             return {"stage": 0}
-        progress = files.read(path)
         self.functional.load_state_dict(progress["functional"])
         self.history = progress["history"]
         return progress
@@ -147,7 +148,7 @@ class Training:
         }
         if trainer is not None:
             content["trainer"] = trainer.state_dict()
-        files.write(self.directory.checkpoints / _PROGRESS, content)
+        parallel.on_main(lambda: files.write(self.directory.checkpoints / _PROGRESS, content))
         self.directory.write_history(self.history)
 
     def _add_row(self, stage: int, row: dict[str, Any], first: int) -> dict[str, Any]:
@@ -161,8 +162,8 @@ class Training:
     def molecule(self, system: DFTSystem) -> Molecule:
         """Return the molecule of a system, the same object each time."""
         if system.key not in self._molecules:
-            level = self.config.data.grid_level
-            self._molecules[system.key] = system.to_molecule(grid_level=level)
+            data = self.config.data
+            self._molecules[system.key] = system.to_molecule(data.grid_level, data.density_fit)
         return self._molecules[system.key]
 
     def _start_functional(self, stage: int) -> Functional:
@@ -198,10 +199,26 @@ class Training:
 
     def _run_frozen(self, index: int, state: dict[str, Any] | None) -> None:
         started = time.perf_counter()
-        functional = self._stage_functional(index, state is not None)
+        functional = parallel.on_main(lambda: self._stage_functional(index, state is not None))
         solved = self._solve(functional, densities=True)
         self._report_scf_errors(index, solved)
-        densities = {}
+        solving = time.perf_counter() - started
+        # Epochs take milliseconds: the other processes would rather wait than talk.
+        parameters, self.history = parallel.on_main(
+            lambda: self._train_frozen(index, state, functional, solved, solving)
+        )
+        self.functional.load_state_dict(parameters)
+
+    def _train_frozen(
+        self,
+        index: int,
+        state: dict[str, Any] | None,
+        functional: Functional,
+        solved: dict[Any, Solution],
+        solving: float,
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return the functional's parameters and the history at the end of a frozen stage."""
+        started, densities = time.perf_counter(), {}
         for system in unique_systems(self.train + self.valid):
             path = self.solver.path(self.molecule(system), functional, "density")
             if solved[system.key].converged and path is not None:
@@ -222,8 +239,8 @@ class Training:
         if state is not None:
             trainer.load_state_dict(state)
         first = len(self.history) - trainer.epoch
-        solving = time.perf_counter() - started
         saved = time.perf_counter()
+        solving += saved - started
 
         def on_epoch(row: dict[str, Any]) -> None:
             nonlocal saved
@@ -238,6 +255,7 @@ class Training:
         trainer.fit(on_epoch)
         LOGGER.info("stage %d: best epoch %s", index + 1,
                     None if trainer.best is None else first + trainer.best["epoch"])  # fmt: skip
+        return self.functional.state_dict(), self.history
 
     def _stage_functional(self, index: int, resumed: bool) -> Functional:
         """Return the functional whose densities the stage uses, also after a resume within it."""
@@ -276,7 +294,7 @@ class Training:
         model = build_model(self.config, folder)  # its optimiser and counters start afresh
         model.functional.load_state_dict(self.functional.state_dict())
         self.model = model
-        first, restore = len(self.history), bool(files.existing(folder))
+        first, restore = len(self.history), parallel.on_main(lambda: bool(files.existing(folder)))
         by_epoch = [(number, stage, epoch) for number, stage in enumerate(group, start=index)
                     for epoch in range(1, stage.epochs + 1)]  # fmt: skip
 
@@ -290,8 +308,8 @@ class Training:
             self.directory.write_history(self.history)
 
         if restore:  # epochs done before the kill
-            content = files.read(files.newest(folder))
-            for report in Progress.from_dict(content["progress"]).history:
+            done = parallel.on_main(lambda: files.read(files.newest(folder))["progress"])
+            for report in Progress.from_dict(done).history:
                 self._add_row(by_epoch[report.epoch - 1][0], _row(report, by_epoch), first)
         else:
             self._save_progress(index)
@@ -314,7 +332,7 @@ class Training:
 
     def _warm_start(self, index: int) -> None:
         """Solve all systems in parallel and hand the orbitals to the model."""
-        functional = self._start_functional(index)
+        functional = parallel.on_main(lambda: self._start_functional(index))
         self._solve(functional, densities=False)
         for store, entries in ((self.model.model.states, self.train),
                                (self.model.valid_states, self.valid)):  # fmt: skip

@@ -30,7 +30,8 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: Solution) -> Tensor:
         Minus the exact derivative of the computed energy: basis functions, quadrature weights and
         quadrature points all move with the nuclei.
     """
-    mole = hamiltonian.molecule.pyscf_mol
+    mole, fitting = hamiltonian.molecule.pyscf_mol, hamiltonian.molecule.fitting
+    basis = None if fitting is None else fitting.data
     state = solution.state
     spin_densities = state.density_matrix().cpu().numpy()
     total = spin_densities.sum(0)
@@ -38,19 +39,20 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: Solution) -> Tensor:
     energy_weighted = (weighted @ state.orbitals.mT).sum(0).cpu().numpy()
 
     made = integrals.derivative_integrals(mole)
-    gradient = made["nuclear"].copy()
-    vj, _ = integrals.coulomb_exchange_derivative(mole, total[None])
+    vj, moved = integrals.coulomb_derivative(mole, total, basis)
+    gradient = made["nuclear"] + moved
     exchange = np.zeros_like(spin_densities[:, None].repeat(3, axis=1))
     for coefficient, omega in hamiltonian.exchange_terms():
         if coefficient != 0.0:
             share = 2.0 * hamiltonian.exchange_share
-            vk = integrals.coulomb_exchange_derivative(mole, spin_densities, omega)[1]
+            vk, moved = integrals.exchange_derivative(mole, spin_densities, omega, basis)
             exchange += coefficient * share * vk
+            gradient -= coefficient * share * moved
 
     for atom, (_, _, start, stop) in enumerate(made["aoslices"]):
         rows = slice(start, stop)
         gradient[atom] += np.einsum("xij,ij->x", made["core_hamiltonian"](atom), total)
-        gradient[atom] += 2 * np.einsum("xij,ij->x", vj[0][:, rows], total[rows])
+        gradient[atom] += 2 * np.einsum("xij,ij->x", vj[:, rows], total[rows])
         gradient[atom] -= 2 * np.einsum(
             "sxij,sij->x", exchange[:, :, rows], spin_densities[:, rows])
         gradient[atom] -= 2 * np.einsum(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +36,12 @@ class FrozenDensity:
     weights: Tensor
     fixed_energy: float
     exchange: dict[float | None, float]
+    # The functional that was asked for last, and its semilocal energy at this density.
+    _semilocal: tuple[XCFunctional, Callable[[], Tensor]] | None = field(
+        default=None, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_semilocal": None}  # a copy may come with a copied functional
 
     @classmethod
     def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
@@ -56,7 +64,9 @@ class FrozenDensity:
 
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
-        total = (xc.energy_density(self.rho) * self.weights).sum() + self.fixed_energy
+        if self._semilocal is None or self._semilocal[0] is not xc:
+            self._semilocal = xc, xc.at_density(self.rho, self.weights)
+        total = self._semilocal[1]() + self.fixed_energy
         for coefficient, omega in _acting(xc):
             total = total + torch.as_tensor(coefficient) * self.exchange[omega]
         return total

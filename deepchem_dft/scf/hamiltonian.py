@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,9 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.grid import Block, Grid, row_blocks
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 
-# Grid points per call of the functional: bounds the memory of a network's activations.
-_XC_ROWS = 32768
+# Grid points per call of the functional: few enough for a network's activations to stay close to
+# a core, enough for what a call costs at any length not to matter.
+_XC_ROWS = 16384
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Evaluation:
     fixed_energy: float  # everything but exchange-correlation, Ha
     #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
     exchange: dict[float | None, float]
+    #: Derivative of the semilocal energy with respect to every trainable parameter, if asked for.
+    slopes: list[Tensor] | None = None
 
 
 class KSHamiltonian:
@@ -76,6 +79,8 @@ class KSHamiltonian:
         self.molecule, self.xc, self.restricted = molecule, xc, bool(restricted)
         self.nspin = 1 if restricted else 2
         self.device = torch.device(device or device_of(xc))
+        #: Whether the energy will be differentiated: solvers then have slopes computed on the way.
+        self.differentiate = torch.is_grad_enabled() and bool(self.parameters)
         self.ncomp = NCOMP[xc.family]
         self.overlap = molecule.overlap.to(self.device)
         self.core = molecule.core_hamiltonian.to(self.device)
@@ -96,19 +101,18 @@ class KSHamiltonian:
 
     def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
         """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
-        occupied = [c[:, f > 0] * f[f > 0].sqrt()
-                    for c, f in zip(orbitals, occupations, strict=True)]
+        occupied = _occupied(orbitals, occupations)
         sizes = [c.shape[1] for c in occupied]
-        both = torch.cat(occupied, dim=1)
+        # Orbitals as rows, one after the other in memory: the product is a third cheaper.
+        both = torch.cat([c.mT for c in occupied])
         rho = self._empty_density()
         for rows, columns, ao in self._blocks():
-            phi = (ao @ (both if columns is None else both[columns])).split(sizes, dim=2)
-            for s, p in enumerate(phi):
-                rho[s, 0, rows] = p[0].square().sum(1)
-                if self.ncomp > 1:
-                    rho[s, 1:4, rows] = 2.0 * torch.einsum("gi,xgi->xg", p[0], p[1:])
+            phi = (both if columns is None else both[:, columns]) @ ao.flatten(0, 1).mT
+            for s, p in enumerate(phi.unflatten(1, ao.shape[:2]).split(sizes)):
+                rho[s, :4, rows] = (p[:, :1] * p).sum(0)
                 if self.ncomp > 4:
-                    rho[s, 4, rows] = 0.5 * p[1:].square().sum((0, 2))
+                    rho[s, 4, rows] = 0.5 * p[:, 1:].square().sum((0, 1))
+        rho[:, 1:4] *= 2.0
         return rho
 
     def density_of_matrix(self, matrices: Tensor) -> Tensor:
@@ -145,13 +149,13 @@ class KSHamiltonian:
                 w = weighted[s, :, rows, None]
                 # Half of the symmetric result: the other half is its transpose.
                 left = 0.5 * w[0] * ao[0]
-                if self.ncomp > 1:
-                    left = left + (w[1:4] * ao[1:]).sum(0)
+                for slope, component in zip(w[1:4], ao[1:]):
+                    left.addcmul_(slope, component)
                 part = half[s] if columns is None else ao.new_zeros(len(columns), len(columns))
                 part.addmm_(ao[0].mT, left)
                 if self.ncomp > 4:
-                    tau = 0.25 * w[4] * ao[1:]
-                    part.addmm_(ao[1:].flatten(0, 1).mT, tau.flatten(0, 1))
+                    for component in ao[1:]:
+                        part.addmm_(component.mT, torch.mul(0.25 * w[4], component, out=left))
                 if columns is not None:
                     half[s].index_put_((columns[:, None], columns), part, accumulate=True)
         return half + half.mT
@@ -165,21 +169,36 @@ class KSHamiltonian:
             total = total + (self.xc.energy_density(rho[:, :, rows]) * self.weights[rows]).sum()
         return total
 
-    def xc_potential(self, rho: Tensor) -> tuple[float, Tensor]:
-        """Energy (Ha) and its derivative with respect to every density component (weighted)."""
+    def xc_potential(
+        self, rho: Tensor, slopes: bool = False
+    ) -> tuple[float, Tensor, list[Tensor] | None]:
+        """Energy (Ha) and its derivative with respect to every density component (weighted).
+
+        With ``slopes`` also the derivative with respect to every trainable parameter: one walk
+        through the network gives both.
+        """
         energy, potential = 0.0, torch.empty_like(rho)
+        parameters = self.parameters if slopes else []
+        totals = [torch.zeros_like(p) for p in parameters]
         for rows in row_blocks(rho.shape[2], _XC_ROWS):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
                 part = (self.xc.energy_density(leaf) * self.weights[rows]).sum()
                 # A functional that ignores its input (a fixed zero, say) has no graph.
+                found: Sequence[Tensor | None] = [None] * (1 + len(parameters))
                 if part.requires_grad:
-                    slope = torch.autograd.grad(part, leaf, allow_unused=True)[0]
-                else:
-                    slope = None
+                    found = torch.autograd.grad(part, [leaf, *parameters], allow_unused=True)
             energy += float(part.detach())
-            potential[:, :, rows] = 0.0 if slope is None else slope
-        return energy, potential
+            potential[:, :, rows] = 0.0 if found[0] is None else found[0]
+            for total, slope in zip(totals, found[1:], strict=True):
+                if slope is not None:
+                    total += slope
+        return energy, potential, totals if slopes else None
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Parameters of the functional that want a gradient."""
+        return [p for p in self.xc.parameters() if p.requires_grad]
 
     def exchange_terms(self) -> list[tuple[float, float | None]]:
         """Exact-exchange coefficients as plain numbers."""
@@ -189,8 +208,18 @@ class KSHamiltonian:
     # -- energy and Fock matrix ---------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, orbitals: Tensor, occupations: Tensor) -> Evaluation:
+    def evaluate(
+        self, orbitals: Tensor, occupations: Tensor, slopes: bool = False
+    ) -> Evaluation:
         """Energy and Fock matrices of a determinant.
+
+        Parameters
+        ----------
+        orbitals : Tensor, shape (nspin, nao, nmo)
+        occupations : Tensor, shape (nspin, nmo)
+        slopes : bool
+            Also differentiate with respect to the functional's parameters, which costs little
+            here and a whole evaluation later.
 
         Raises
         ------
@@ -199,20 +228,37 @@ class KSHamiltonian:
         """
         density = (orbitals * occupations[:, None, :]) @ orbitals.mT
         rho = self.density_of_orbitals(orbitals, occupations)
-        return self._assemble(density, rho)
+        return self._assemble(density, rho, slopes, _occupied(orbitals, occupations))
 
     @torch.no_grad()
     def evaluate_matrix(self, density: Tensor) -> Evaluation:
         """Energy and Fock matrices of any density matrices, shape (nspin, nao, nao)."""
         return self._assemble(density, self.density_of_matrix(density))
 
-    def _assemble(self, density: Tensor, rho: Tensor) -> Evaluation:
+    def _assemble(
+        self, density: Tensor, rho: Tensor, slopes: bool = False,
+        occupied: list[Tensor] | None = None,
+    ) -> Evaluation:
+        evaluation = self.mean_field(density, occupied)
+        energy, potential, evaluation.slopes = self.xc_potential(rho, slopes)
+        self.add_xc(evaluation, rho, energy, potential, self.matrix_of_potential(potential))
+        return evaluation
+
+    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> Evaluation:
+        """Energy and Fock matrices without semilocal exchange-correlation, and without ``rho``.
+
+        Parameters
+        ----------
+        density : Tensor, shape (nspin, nao, nao)
+        occupied : list of Tensor, optional
+            Orbitals of each channel with ``D = C C^T``, where they are known.
+        """
         total = density.sum(0)
         terms = self.exchange_terms()
         vk = None
         if any(omega is None and c != 0.0 for c, omega in terms):
             # One pass over the integrals gives both, for all channels.
-            vj, vk = self.molecule.coulomb_exchange(density)
+            vj, vk = self.molecule.coulomb_exchange(density, occupied)
             coulomb = vj.sum(0)
         else:
             coulomb = self.molecule.coulomb(total)
@@ -228,26 +274,36 @@ class KSHamiltonian:
             if omega is None and vk is not None:
                 k = vk
             else:
-                k = self.molecule.exchange(density, omega)
+                k = self.molecule.exchange(density, omega, occupied)
             bare = -self.exchange_share * float((density * k).sum())
             exchange[omega] = bare
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self.exchange_share * k
+        return Evaluation(energy, fock, density.new_empty(0), fixed, exchange)
 
-        xc, potential = self.xc_potential(rho)
-        energy += xc
-        if not (energy == energy and abs(energy) < 1e12):
+    def add_xc(
+        self, evaluation: Evaluation, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
+    ) -> None:
+        """Complete what :meth:`mean_field` returned.
+
+        Raises
+        ------
+        FunctionalError
+            If the energy (Ha) or the potential (weighted, on the grid) is not finite.
+        """
+        evaluation.rho = rho
+        evaluation.energy += energy
+        if not (evaluation.energy == evaluation.energy and abs(evaluation.energy) < 1e12):
             raise FunctionalError(
-                f"the functional gives an energy of {energy} Ha for {self.molecule.name}",
-                field="functional",
+                f"the functional gives an energy of {evaluation.energy} Ha for "
+                f"{self.molecule.name}", field="functional",
                 remedy="check the network's weights and outputs for NaN or overflow")
         if not bool(torch.isfinite(potential).all()):
             raise FunctionalError(
                 f"the functional's potential for {self.molecule.name} is not finite",
                 field="functional",
                 remedy="the network must be differentiable wherever the density goes, down to 0")
-        fock += self.matrix_of_potential(potential)
-        return Evaluation(energy, fock, rho, fixed, exchange)
+        evaluation.fock += matrix
 
     @property
     def _trainable_exchange(self) -> bool:
@@ -264,11 +320,17 @@ class KSHamiltonian:
         kernel : XCKernel
             Second derivatives of the functional at the reference density.
         """
-        response = self.molecule.coulomb(change.sum(0)).expand(self.nspin, -1, -1).clone()
-        for coefficient, omega in self.exchange_terms():
-            if coefficient != 0.0:
-                k = self.molecule.exchange(change, omega)
-                response -= 2.0 * coefficient * self.exchange_share * k
+        terms = [(c, omega) for c, omega in self.exchange_terms() if c != 0.0]
+        known: dict[float | None, Tensor] = {}
+        if any(omega is None for _, omega in terms):
+            vj, known[None] = self.molecule.coulomb_exchange(change)
+            coulomb = vj.sum(0)
+        else:
+            coulomb = self.molecule.coulomb(change.sum(0))
+        response = coulomb.expand(self.nspin, -1, -1).clone()
+        for coefficient, omega in terms:
+            k = known[omega] if omega in known else self.molecule.exchange(change, omega)
+            response -= 2.0 * coefficient * self.exchange_share * k
         return response + self.matrix_of_potential(kernel(self.density_of_matrix(change)))
 
     def exchange_energy_change(self, density: Tensor, change: Tensor) -> Tensor:
@@ -279,6 +341,11 @@ class KSHamiltonian:
                 k = self.molecule.exchange(density, omega)
                 total = total - 2.0 * coefficient * self.exchange_share * (change * k).sum()
         return total
+
+
+def _occupied(orbitals: Tensor, occupations: Tensor) -> list[Tensor]:
+    """Orbitals of each channel that hold electrons, weighted so that D = C C^T."""
+    return [c[:, f > 0] * f[f > 0].sqrt() for c, f in zip(orbitals, occupations, strict=True)]
 
 
 def device_of(xc: XCFunctional) -> torch.device:

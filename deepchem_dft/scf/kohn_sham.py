@@ -17,6 +17,7 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState
+from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -87,8 +88,23 @@ class KSResult:
             return torch.tensor(self._solution.evaluation.energy, dtype=torch.float64,
                                 device=self._hamiltonian.device)
         if self._energy is None:
-            self._energy = self.frozen.energy(self._hamiltonian.xc)
+            slopes = self._solution.evaluation.slopes
+            self._energy = (self.frozen.energy(self._hamiltonian.xc) if slopes is None
+                            else self._linear_energy(slopes))
         return self._energy
+
+    def _linear_energy(self, slopes: list[Tensor]) -> Tensor:
+        """The energy with the slopes that the solver brought along as its gradient."""
+        evaluation = self._solution.evaluation
+        energy = torch.tensor(evaluation.energy, dtype=torch.float64,
+                              device=self._hamiltonian.device)
+        for parameter, slope in zip(self._context.parameters, slopes, strict=True):
+            energy = energy + (slope * (parameter - parameter.detach())).sum().to(energy)
+        for coefficient, omega in self._hamiltonian.xc.exchange_terms:
+            if isinstance(coefficient, Tensor) and coefficient.requires_grad:
+                bare = evaluation.exchange[omega]
+                energy = energy + (coefficient - coefficient.detach()) * bare
+        return energy
 
     def _parameter_versions(self) -> list[int]:
         return [p._version for p in self._context.parameters]
@@ -196,6 +212,9 @@ class KohnSham:
         Bound on Fock builds.
     stability : bool
         Test whether the solution is a minimum, and follow the way down if not.
+    two_grid : bool, optional
+        Iterate on a coarse grid and confirm on the fine one, with the same result. None decides:
+        for warm starts of molecules.
     engine : {"native", "dqc"}
         ``dqc`` runs the same functional through DQC, as a second opinion.
     device : str, optional
@@ -219,6 +238,7 @@ class KohnSham:
         tol: float = 1e-6,
         max_iter: int = 500,
         stability: bool = False,
+        two_grid: bool | None = None,
         engine: str = "native",
         device: str | torch.device | None = None,
     ) -> None:
@@ -231,12 +251,14 @@ class KohnSham:
         if not (isinstance(max_iter, int) and max_iter >= 1):
             raise InputError(f"{max_iter!r} Fock builds are not possible", field="max_iter",
                              remedy="use a whole number of at least 1")
-        if restricted not in (None, True, False):
-            raise InputError(f"{restricted!r} is not a choice", field="restricted",
-                             remedy="use True, False or None (decide for me)")
+        for field, choice in (("restricted", restricted), ("two_grid", two_grid)):
+            if choice not in (None, True, False):
+                raise InputError(f"{choice!r} is not a choice", field=field,
+                                 remedy="use True, False or None (decide for me)")
         self.molecule, self.xc = molecule, get_xc(xc)
         self.restricted, self.tol, self.max_iter = restricted, tol, max_iter
-        self.stability, self.engine, self.device = stability, engine, device
+        self.stability, self.two_grid = stability, two_grid
+        self.engine, self.device = engine, device
 
     def run(self, on_unconverged: str = "raise", guess: SCFState | KSResult | None = None) -> Any:
         """Solve.
@@ -270,14 +292,16 @@ class KohnSham:
         if self.engine == "dqc":
             from deepchem_dft.interop.dqc import run_dqc
 
+            # What DQC's solvers do not reach in a hundred steps, they do not reach.
             return run_dqc(self.molecule, self.xc, restricted=self.restricted, tol=self.tol,
-                           guess=guess, on_unconverged=on_unconverged)
+                           max_iter=min(self.max_iter, 100), guess=guess,
+                           on_unconverged=on_unconverged)
         hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
         try:
-            solution = solve(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)
+            solution = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
-            solution = solve(hamiltonian, tol=self.tol, max_iter=self.max_iter)
+            solution = self._solve(hamiltonian, None)
         if self.stability and solution.status is Status.CONVERGED:
             solution = follow_instabilities(
                 hamiltonian, solution, tol=self.tol, max_iter=self.max_iter)
@@ -288,3 +312,8 @@ class KohnSham:
                 f"(largest occupied-virtual Fock element {result.commutator:.1e} Ha, "
                 f"wanted {self.tol:.0e} Ha): {result.status}", result)
         return result
+
+    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> Solution:
+        two_grid = suits(hamiltonian, guess) if self.two_grid is None else self.two_grid
+        way = solve_on_two_grids if two_grid else solve
+        return way(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)

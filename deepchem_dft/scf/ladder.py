@@ -12,7 +12,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.rotations import Minimum, canonicalise, minimise, off_block
-from deepchem_dft.scf.state import SCFState, occupations_of
+from deepchem_dft.scf.state import SCFState, Trend, occupations_of
 
 # Eigenvalues of the overlap below this are linear dependence, not basis functions.
 _LINEAR_DEPENDENCE = 1e-8
@@ -20,6 +20,8 @@ _LINEAR_DEPENDENCE = 1e-8
 # grid. Where DIIS does not even come close (Ha), a few shaken starts tell which one is lowest.
 _LOST, _RESTARTS, _SHAKE = 1e-3, 4, 0.05
 _ROUGH, _WORTHWHILE = 1e-4, 1e-6
+# A DIIS step lowers the residual by this factor or more as a rule.
+_NEARLY = 10.0
 
 
 class Status(str, Enum):
@@ -80,6 +82,52 @@ def solve(
     Solution
         Converged or not: see ``status``.
     """
+    problem = prepare(hamiltonian, guess)
+    run = extrapolate(hamiltonian, problem, tol=tol, max_iter=max_iter, patience=diis_iterations)
+    orbitals, evaluation, residual = run.orbitals, run.evaluation, run.residual
+    iterations, history, occupations = run.iterations, run.history, problem.occupations
+
+    status = Status.CONVERGED
+    if not residual < tol:
+        _, orbitals, evaluation = run.best
+        minimum = minimise(hamiltonian, orbitals, occupations, tol=tol,
+                           max_evaluations=max(max_iter - iterations, 0), start=evaluation)
+        orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
+        iterations += minimum.evaluations
+        if guess is None and _deserves_restarts(hamiltonian, min(history)):
+            minimum, used = _shaken(hamiltonian, minimum, occupations, tol, max_iter - iterations)
+            orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
+            iterations += used
+        history = history + minimum.history[1:]
+        if not minimum.converged:
+            status = Status.MAX_ITERATIONS if iterations >= max_iter else Status.STALLED
+
+    solution = finish(hamiltonian, orbitals, occupations, evaluation, residual, iterations, status,
+                      history)
+    solution.state.trend = Trend.after(guess, evaluation.fock)
+    return solution
+
+
+@dataclass
+class Problem:
+    """Where a solver starts: orbitals, how they are filled, and an orthonormal basis."""
+
+    basis: Tensor  # (nao, nmo)
+    occupations: Tensor  # (nspin, nmo)
+    orbitals: Tensor  # (nspin, nao, nmo)
+    iterations: int  # Fock builds spent on them
+
+
+def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> Problem:
+    """Fit a guess to a molecule, or make orbitals from its atoms' densities.
+
+    Raises
+    ------
+    InputError
+        If the electrons do not fit into the basis.
+    UnfitGuess
+        If the guess belongs to another basis.
+    """
     molecule = hamiltonian.molecule
     basis = _orthonormal_basis(hamiltonian.overlap)
     if max(molecule.nelec) > basis.shape[1]:
@@ -88,53 +136,70 @@ def solve(
             f"{basis.shape[1]} linearly independent orbitals of {molecule.name}", field="basis",
             remedy="use a basis with fewer overlapping functions, or a larger one")
     occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(basis.device)
-
-    iterations, history = 1, []
     if guess is None:
-        density = _starting_density(hamiltonian)
-        evaluation = hamiltonian.evaluate_matrix(density)
-        orbitals = _diagonalise(evaluation.fock, basis)
-        evaluation = hamiltonian.evaluate(orbitals, occupations)
-        iterations = 2
-    else:
-        # Only orbitals are taken over: how many electrons go where is the molecule's business.
-        orbitals = _fit_guess(guess, hamiltonian, basis)
-        evaluation = hamiltonian.evaluate(orbitals, occupations)
+        start = hamiltonian.evaluate_matrix(_starting_density(hamiltonian))
+        return Problem(basis, occupations, diagonalise(start.fock, basis), 1)
+    # Only orbitals are taken over: how many electrons go where is the molecule's business.
+    orbitals = _fit_guess(guess, hamiltonian, basis)
+    if guess.trend is not None and guess.trend.foresees:
+        fock = guess.trend.foresee()[0].to(hamiltonian.device)
+        if fock.shape == (hamiltonian.nspin, *hamiltonian.overlap.shape):
+            orbitals = diagonalise(fock, basis)
+    return Problem(basis, occupations, orbitals, 0)
 
+
+@dataclass
+class Extrapolation:
+    """How far DIIS came."""
+
+    orbitals: Tensor
+    evaluation: Evaluation
+    residual: float
+    iterations: int
+    history: list[float]
+    best: tuple[float, Tensor, Evaluation]  # lowest energy, Ha, and where it was
+
+
+def extrapolate(
+    hamiltonian: KSHamiltonian,
+    problem: Problem,
+    *,
+    tol: float,
+    max_iter: int,
+    patience: int,
+) -> Extrapolation:
+    """Iterate with DIIS until converged, or while it makes progress.
+
+    Parameters
+    ----------
+    hamiltonian : KSHamiltonian
+    problem : Problem
+    tol : float
+        On the largest occupied-virtual Fock element, Ha.
+    max_iter : int
+        Bound on Fock builds, those spent on the start included.
+    patience : int
+        Steps that are always allowed.
+    """
+    orbitals, occupations, basis = problem.orbitals, problem.occupations, problem.basis
+    iterations, history = problem.iterations + 1, []
+    evaluation = hamiltonian.evaluate(orbitals, occupations)
     best = (evaluation.energy, orbitals, evaluation)
     diis = DIIS()
-    residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations)
-    history.append(residual)
-    step = 0
-    while not residual < tol and iterations < max_iter and _diis_goes_on(step, history,
-                                                                       diis_iterations):
-        step += 1
-        error = _commutator(orbitals, occupations, evaluation.fock, hamiltonian.overlap, basis)
-        orbitals = _diagonalise(diis.update(evaluation.fock, error), basis)
-        evaluation = hamiltonian.evaluate(orbitals, occupations)
-        iterations += 1
+    while True:
         residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations)
         history.append(residual)
+        if residual < tol or iterations >= max_iter or not diis_goes_on(history, patience):
+            return Extrapolation(orbitals, evaluation, residual, iterations, history, best)
+        error = _commutator(orbitals, occupations, evaluation.fock, hamiltonian.overlap, basis)
+        orbitals = diagonalise(diis.update(evaluation.fock, error), basis)
+        # Who comes this close has converged with the next step as a rule.
+        near = history[-1] < _NEARLY * tol
+        evaluation = hamiltonian.evaluate(orbitals, occupations,
+                                          slopes=near and hamiltonian.differentiate)
+        iterations += 1
         if evaluation.energy < best[0]:
             best = (evaluation.energy, orbitals, evaluation)
-
-    status = Status.CONVERGED
-    if not residual < tol:
-        _, orbitals, evaluation = best
-        minimum = minimise(hamiltonian, orbitals, occupations, tol=tol,
-                           max_evaluations=max(max_iter - iterations, 0), start=evaluation)
-        orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
-        iterations += minimum.evaluations
-        history += minimum.history[1:]
-        if guess is None and _deserves_restarts(hamiltonian, min(history[: step + 1])):
-            minimum, used = _shaken(hamiltonian, minimum, occupations, tol, max_iter - iterations)
-            orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
-            iterations += used
-        if not minimum.converged:
-            status = Status.MAX_ITERATIONS if iterations >= max_iter else Status.STALLED
-
-    return finish(hamiltonian, orbitals, occupations, evaluation, residual, iterations, status,
-                  history)
 
 
 def finish(
@@ -174,7 +239,8 @@ def _shaken(hamiltonian, minimum: Minimum, occupations, tol, budget) -> tuple[Mi
     return lowest, used
 
 
-def _diis_goes_on(step: int, history: list[float], limit: int) -> bool:
+def diis_goes_on(history: list[float], limit: int) -> bool:
+    step = len(history) - 1
     if step < limit:
         return True
     # Close and still closing in: two or three more steps are cheaper than a change of method.
@@ -187,7 +253,8 @@ def _orthonormal_basis(overlap: Tensor) -> Tensor:
     return vectors[:, keep] * values[keep].rsqrt()
 
 
-def _diagonalise(fock: Tensor, basis: Tensor) -> Tensor:
+def diagonalise(fock: Tensor, basis: Tensor) -> Tensor:
+    """Orbitals of Fock matrices, shape (nspin, nao, nmo), lowest first."""
     _, vectors = torch.linalg.eigh(basis.mT @ fock @ basis)
     return basis @ vectors
 
@@ -215,6 +282,9 @@ def _fit_guess(guess: SCFState, hamiltonian: KSHamiltonian, basis: Tensor) -> Te
             f"the guess has {orbitals.shape[2]} orbitals of {orbitals.shape[1]} functions, this "
             f"basis {basis.shape[1]} of {basis.shape[0]}")
     metric = orbitals.mT @ hamiltonian.overlap @ orbitals
+    identity = torch.eye(metric.shape[-1], dtype=metric.dtype, device=metric.device)
+    if float((metric - identity).abs().max()) < 1e-10:
+        return orbitals
     # Symmetric orthonormalisation: the closest orthonormal orbitals, also after atoms moved.
     values, vectors = torch.linalg.eigh(metric)
     inverse_root = (vectors * values.clamp_min(1e-12).rsqrt()[:, None, :]) @ vectors.mT

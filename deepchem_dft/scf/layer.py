@@ -19,7 +19,7 @@ class SCFLayer(nn.Module):
     ----------
     xc : str or XCFunctional
         Its trainable parameters are this layer's parameters.
-    tol, restricted, max_iter, stability
+    tol, restricted, max_iter, stability, two_grid, engine
         As in :class:`~deepchem_dft.scf.kohn_sham.KohnSham`.
 
     Examples
@@ -43,18 +43,22 @@ class SCFLayer(nn.Module):
         restricted: bool | None = None,
         max_iter: int = 500,
         stability: bool = False,
+        two_grid: bool | None = None,
+        engine: str = "native",
     ) -> None:
         super().__init__()
         self.xc = get_xc(xc)
         self.tol, self.restricted = tol, restricted
         self.max_iter, self.stability = max_iter, stability
+        self.two_grid, self.engine = two_grid, engine
 
     def forward(
         self, molecule: Molecule, guess: SCFState | None = None, on_unconverged: str = "raise"
     ) -> KSResult:
         """Solve for a molecule; see :meth:`KohnSham.run`."""
         problem = KohnSham(molecule, self.xc, restricted=self.restricted, tol=self.tol,
-                           max_iter=self.max_iter, stability=self.stability)
+                           max_iter=self.max_iter, stability=self.stability,
+                           two_grid=self.two_grid, engine=self.engine)
         return problem.run(on_unconverged=on_unconverged, guess=guess)
 
     def frozen_density(self, molecule: Molecule, state: SCFState) -> FrozenDensity:

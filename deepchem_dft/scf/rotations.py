@@ -20,8 +20,8 @@ _MEMORY = 12
 # density response, which the gap does not see.
 _GAP_FLOOR = 0.05
 _LARGEST_ROTATION = 0.6
-# Rounding noise of an energy (Ha), relative to its size.
-_NOISE = 4e-15
+# Rounding noise of an energy (Ha), relative to its size; and where a network is not in float64.
+_NOISE, _NOISE_SINGLE = 4e-15, 1e-11
 
 
 def mixing(occupations: Tensor) -> Tensor:
@@ -160,7 +160,8 @@ def _line_search(hamiltonian, orbitals, occupations, point, direction, slope, le
     (length, orbitals, Evaluation) or None, and the number of evaluations
     """
     change = mixing(occupations)
-    noise = 10 * (_NOISE * abs(point.energy) + 1e-13)
+    double = all(p.dtype == torch.float64 for p in hamiltonian.xc.parameters())
+    noise = 10 * ((_NOISE if double else _NOISE_SINGLE) * abs(point.energy) + 1e-13)
     furthest = _LARGEST_ROTATION / float(direction.abs().max())
     best, used, ceiling = None, 0, float("inf")
     while used < min(12, budget):

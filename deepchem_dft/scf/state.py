@@ -12,6 +12,50 @@ from deepchem_dft.molecule import Molecule
 
 
 @dataclass
+class Trend:
+    """Matrices of successive solutions of one system, from which the next is foreseen.
+
+    Attributes
+    ----------
+    matrices : Tensor, shape (k, nspin, nao, nao), Ha
+        Of the last solution: its Fock matrix, and perhaps what that of a coarse grid lacks.
+    changes : Tensor, shape (n, k, nspin, nao, nao), Ha
+        How they changed from one solution to the next, the latest change first; n is 0 to 2.
+    """
+
+    matrices: Tensor
+    changes: Tensor
+
+    @classmethod
+    def after(cls, guess: SCFState | None, *matrices: Tensor) -> Trend:
+        """Return the trend of a solution that was started from a guess (or from none)."""
+        stacked = torch.stack(matrices)
+        before = None if guess is None else guess.trend
+        if before is None or before.matrices.shape != stacked.shape:
+            return cls(stacked, stacked[None][:0])
+        change = stacked - before.matrices.to(stacked.device)
+        return cls(stacked, torch.cat([change[None], before.changes[:1].to(stacked.device)]))
+
+    def foresee(self) -> Tensor:
+        """Guess the next solution's matrices, shape (k, nspin, nao, nao).
+
+        Parameters that move steadily move the solution steadily; where changes do not follow one
+        another, nothing is added.
+        """
+        if not self.foresees:
+            return self.matrices
+        latest, before = self.changes
+        overlap, scale = (latest[0] * before[0]).sum(), before[0].square().sum()
+        steadiness = float(overlap / scale.clamp_min(1e-30))
+        return self.matrices + min(max(steadiness, 0.0), 1.0) * latest
+
+    @property
+    def foresees(self) -> bool:
+        """True once there are changes to go by."""
+        return len(self.changes) == 2
+
+
+@dataclass
 class SCFState:
     """Orbitals of a molecule, detached from any graph, fit for a warm start or a checkpoint.
 
@@ -21,10 +65,13 @@ class SCFState:
         Columns are orbitals, orthonormal in the overlap metric. ``nspin`` is 1 if restricted.
     occupations : Tensor, shape (nspin, nmo), float64
         Electrons per orbital: up to 2 if restricted, up to 1 otherwise.
+    trend : Trend or None
+        What successive solutions have shown about the next one.
     """
 
     orbitals: Tensor
     occupations: Tensor
+    trend: Trend | None = None
 
     @property
     def restricted(self) -> bool:
@@ -43,12 +90,16 @@ class SCFState:
 
     def to_dict(self) -> dict[str, Tensor]:
         """Return plain tensors, for a checkpoint."""
-        return {"orbitals": self.orbitals, "occupations": self.occupations}
+        content = {"orbitals": self.orbitals, "occupations": self.occupations}
+        if self.trend is not None:
+            content |= {"trend": self.trend.matrices, "changes": self.trend.changes}
+        return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Tensor]) -> SCFState:
         """Rebuild from :meth:`to_dict`."""
-        return cls(content["orbitals"], content["occupations"])
+        trend = Trend(content["trend"], content["changes"]) if "trend" in content else None
+        return cls(content["orbitals"], content["occupations"], trend)
 
 
 def aufbau(nelec: tuple[float, ...], nmo: int, restricted: bool) -> Tensor:

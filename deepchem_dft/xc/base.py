@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 
 #: Rows of the density tensor each family reads: density, its gradient (3), tau.
@@ -34,10 +37,14 @@ class XCFunctional(nn.Module):
     spin_symmetric : bool
         True if swapping alpha and beta leaves the energy unchanged. Only then may a closed shell
         be run restricted.
+    constant : bool
+        True if nothing about the functional ever changes, so that its energy at a density may be
+        kept.
     """
 
     family: str = "lda"
     spin_symmetric: bool = True
+    constant: bool = False
 
     @property
     def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
@@ -65,6 +72,31 @@ class XCFunctional(nn.Module):
             Energy density in Ha/Bohr^3.
         """
         raise NotImplementedError
+
+    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+        """Return the semilocal energy of one density as a function of the parameters alone.
+
+        For many evaluations while parameters change: what depends on the density only is computed
+        here, once.
+
+        Parameters
+        ----------
+        rho : Tensor, shape (2, ncomp, G) or (1, ncomp, G)
+            As in :meth:`energy_density`; no gradient reaches it.
+        weights : Tensor, shape (G,)
+            Quadrature weights, Bohr^3.
+
+        Returns
+        -------
+        callable
+            Without arguments; returns Ha, 0-dimensional, differentiable in the parameters.
+        """
+        rho = rho.detach()
+        if self.constant:
+            with torch.no_grad():
+                energy = (self.energy_density(rho) * weights).sum()
+            return lambda: energy
+        return lambda: (self.energy_density(rho) * weights).sum()
 
     def forward(self, rho: Tensor) -> Tensor:
         """Call :meth:`energy_density`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +138,19 @@ class HybridXC(XCFunctional):
         energy = self.aweight.to(rho.dtype) * self.nnxc.energy_density(rho)
         if self.xc is not None:
             energy = energy + self.bweight.to(rho.dtype) * self.xc.energy_density(rho)
+        return energy
+
+    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+        """Return the energy of one density as a function of the parameters; see the base class."""
+        neural = self.nnxc.at_density(rho, weights)
+        conventional = None if self.xc is None else self.xc.at_density(rho, weights)
+
+        def energy() -> Tensor:
+            learned = self.aweight.to(rho.dtype) * neural()
+            if conventional is None:
+                return learned
+            return learned + self.bweight.to(rho.dtype) * conventional()
+
         return energy
 
     def extra_repr(self) -> str:

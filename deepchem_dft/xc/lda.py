@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.xc.base import XCFunctional
-from deepchem_dft.xc.features import LDA_X, check_rho, floored
+from deepchem_dft.xc.features import LDA_X, check_rho, floored, power
 
 #: Total density (1/Bohr^3) at and below which the energy density is exactly zero.
 VACUUM = 1e-14
@@ -61,12 +61,12 @@ def pw92(n: Tensor, up: Tensor | None = None, down: Tensor | None = None, modifi
     -0.0448
     """
     rows, fz20 = (_PW92_MOD, _FZ20_MOD) if modified else (_PW92, _FZ20)
-    rs = _RS * n ** (-1.0 / 3.0)
+    rs = _RS / power(n, 1.0 / 3.0)
     para = _pw_g(rs, rows[0])
     if up is None or down is None:
         return para
     ferro, stiffness = _pw_g(rs, rows[1]), _pw_g(rs, rows[2]) / fz20
-    f = (up ** (4.0 / 3.0) + down ** (4.0 / 3.0) - 2.0) * _F_NORM
+    f = (up * power(up, 1.0 / 3.0) + down * power(down, 1.0 / 3.0) - 2.0) * _F_NORM
     zeta4 = (0.5 * (up - down)) ** 4
     return para + zeta4 * f * (ferro - para + stiffness) - f * stiffness
 
@@ -74,21 +74,18 @@ def pw92(n: Tensor, up: Tensor | None = None, down: Tensor | None = None, modifi
 def spin_fractions(rho: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return total density, 1 + zeta, 1 - zeta and where there is any density at all.
 
-    Each spin density is floored at ``floor``; where there is no density the values are those of a
-    harmless one, so that nothing computed from them is infinite.
+    Each spin density is floored at ``floor``, so that nothing computed from them is infinite.
     """
-    total = rho[0, 0] + rho[1, 0]
-    valid = total > VACUUM
-    alpha = floored(torch.where(valid, rho[0, 0], 0.5), floor)
-    beta = floored(torch.where(valid, rho[1, 0], 0.5), floor)
+    valid = rho[0, 0] + rho[1, 0] > VACUUM
+    alpha, beta = floored(rho[0, 0], floor), floored(rho[1, 0], floor)
     n = alpha + beta
     return n, 2.0 * alpha / n, 2.0 * beta / n, valid
 
 
 def slater(n: Tensor) -> Tensor:
     """Exchange energy per volume of an unpolarised density ``n``; zero where ``n`` vanishes."""
-    valid = n > VACUUM
-    return torch.where(valid, LDA_X * torch.where(valid, n, 1.0) ** (4.0 / 3.0), 0.0)
+    safe = floored(n, VACUUM)
+    return LDA_X * safe * power(safe, 1.0 / 3.0) * (n > VACUUM)
 
 
 class SlaterPW92(XCFunctional):
@@ -108,15 +105,15 @@ class SlaterPW92(XCFunctional):
     """
 
     family = "lda"
+    constant = True
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
         check_rho(rho, self.family)
         if rho.shape[0] == 1:
             n = rho[0, 0]
-            valid = n > VACUUM
-            safe = torch.where(valid, n, 1.0)
-            return slater(n) + torch.where(valid, safe * pw92(safe), 0.0)
+            safe = floored(n, VACUUM)
+            return slater(n) + safe * pw92(safe) * (n > VACUUM)
         exchange = 0.5 * (slater(2.0 * rho[0, 0]) + slater(2.0 * rho[1, 0]))
         n, up, down, valid = spin_fractions(rho, floor=1e-15)
-        return exchange + torch.where(valid, n * pw92(n, up, down), 0.0)
+        return exchange + n * pw92(n, up, down) * valid

@@ -269,6 +269,8 @@ class Libxc(XCFunctional):
     -0.039606
     """
 
+    constant = True
+
     def __init__(self, name: str) -> None:
         super().__init__()
         if not isinstance(name, str) or not name.strip():

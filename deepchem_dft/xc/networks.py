@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
-from deepchem_dft.xc.features import LDA_X
+from deepchem_dft.xc.features import LDA_X, power
 from deepchem_dft.xc.neural import INPUTS
 
 #: Activations by name, all with a continuous first derivative: a potential must not jump.
@@ -42,7 +42,11 @@ class XCNetwork(nn.Module):
         Plain values only, fit for YAML or JSON.
     even_in_xi : bool
         True if the network does not see the sign of xi.
+    casts_inputs : bool
+        True: inputs of any float type are taken, and the result has that type.
     """
+
+    casts_inputs = True
 
     def __init__(self, *, family: str, hidden: Sequence[int], activation: str, inputs: str,
                  output: str, max_output: float | None, zero_last: bool, ueg_exact: bool,
@@ -79,28 +83,34 @@ class XCNetwork(nn.Module):
         """Turn raw inputs (G, k) into those the first layer sees."""
         if not self.bounded:
             return x
-        n, xi = x[:, 0], x[:, 1]
-        root = n ** (1.0 / 3.0)
+        n, xi, *more = x.unbind(1)
+        root = power(n, 1.0 / 3.0)
         features = [root / (root + _RS), xi * xi]  # 1/(1 + rs): 0 in the tail, 1 in the core
-        if x.shape[1] > 2:
-            s2 = x[:, 2] * x[:, 2]
+        if more:
+            s2 = more[0] * more[0]
             features += [s2 / (1.0 + s2), s2 / (16.0 + s2)]
-        if x.shape[1] > 3:
-            alpha = x[:, 3]
+        if len(more) > 1:
+            alpha = more[1]
             features.append((alpha - 1.0) / (alpha + 1.0))
-        return torch.stack(features, -1)
+        return torch.stack(features).T
+
+    def _perceptron(self, x: Tensor) -> Tensor:
+        # Only the layers run in the network's own precision: a factor rounded to it, such as that
+        # of exchange, would be an error of the same sign at every point.
+        features = self._features(x).to(next(self.layers.parameters()).dtype)
+        return self.layers(features).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw features (G, 2, 3 or 4) to energies per electron (G, 1) in Ha."""
-        value = self.layers(self._features(x))
+        value = self._perceptron(x)
         if self.ueg_exact:
             uniform = torch.stack([torch.full_like(x[:, 0], v) for v in (0.0, 1.0)], -1)
             at_ueg = torch.cat([x[:, :2], uniform[:, : x.shape[1] - 2]], -1)
-            value = value - self.layers(self._features(at_ueg))
+            value = value - self._perceptron(at_ueg)
         if self.max_output is not None:
             value = self.max_output * torch.tanh(value / self.max_output)
         if self.output == "lda_exchange":
-            value = value * (LDA_X * x[:, :1] ** (1.0 / 3.0))
+            value = value * (LDA_X * power(x[:, :1], 1.0 / 3.0))
         return value
 
 

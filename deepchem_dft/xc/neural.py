@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.base import XCFunctional
-from deepchem_dft.xc.features import spin_features
+from deepchem_dft.xc.features import network_inputs
 
 #: What the network of each family is fed, in order.
 INPUTS = {"lda": ("n", "xi"), "gga": ("n", "xi", "s"), "mgga": ("n", "xi", "s", "alpha")}
@@ -20,9 +22,10 @@ class NeuralXC(XCFunctional):
     ----------
     nnmodel : nn.Module
         Maps (G, number of inputs) to (G, 1), the energy per electron in Ha. Any float type: the
-        inputs are cast to that of its parameters and the result back to that of the density. A
-        true attribute ``even_in_xi`` promises that the network does not see the sign of xi and
-        saves half of the evaluations.
+        inputs are cast to that of its parameters (unless it has a true attribute
+        ``casts_inputs``) and the result back to that of the density. A true attribute
+        ``even_in_xi`` promises that the network does not see the sign of xi and saves half of
+        the evaluations.
     spin_symmetric : bool
         Average the network over xi and -xi, so that swapping alpha and beta changes nothing.
         False is DeepChem's raw form; such a functional is always run unrestricted.
@@ -47,23 +50,32 @@ class NeuralXC(XCFunctional):
 
         Points with less than 1e-12 electrons per Bohr^3 give exactly zero.
         """
-        n, xi, s, alpha, valid = spin_features(rho, self.family)
-        inputs = [x for x in (n, xi, s, alpha) if x is not None]
+        inputs, density = network_inputs(rho, self.family)
+        return self._per_electron(inputs, rho.shape[0] == 2) * density
+
+    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+        """Return the energy of one density as a function of the parameters; see the base class."""
+        inputs, density = network_inputs(rho.detach(), self.family)
+        electrons = density * weights
+        present = electrons != 0.0
+        inputs, electrons = inputs[:, present], electrons[present]
+        polarised = rho.shape[0] == 2
+        return lambda: (self._per_electron(inputs, polarised) * electrons).sum()
+
+    def _per_electron(self, inputs: Tensor, polarised: bool) -> Tensor:
+        """Energy per electron (G,) of inputs (number of inputs, G)."""
         # a closed shell has xi = 0, where the average is the value itself
-        average = (rho.shape[0] == 2 and self.spin_symmetric
-                   and not getattr(self.nnmodel, "even_in_xi", False))
-        x = torch.stack(inputs, -1)
-        if average:
-            inputs[1] = -xi
-            x = torch.cat([x, torch.stack(inputs, -1)])
-        e = self._network(x)
-        if average:
-            e = 0.5 * (e[: len(n)] + e[len(n) :])
-        return torch.where(valid, e * n, 0.0)
+        if polarised and self.spin_symmetric and not getattr(self.nnmodel, "even_in_xi", False):
+            signs = inputs.new_ones(len(inputs), 1)
+            signs[1] = -1.0
+            both = self._network(torch.cat([inputs, signs * inputs], 1).T)
+            return 0.5 * (both[: inputs.shape[1]] + both[inputs.shape[1] :])
+        return self._network(inputs.T)
 
     def _network(self, x: Tensor) -> Tensor:
         try:
-            out = self.nnmodel(x.to(self._network_dtype(x)))
+            takes_any = getattr(self.nnmodel, "casts_inputs", False)
+            out = self.nnmodel(x if takes_any else x.to(self._network_dtype(x)))
         except (RuntimeError, ValueError, IndexError):
             width, names = self._width_that_works(x), INPUTS[self.family]
             if width in (None, len(names)):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.xc.base import XCFunctional
-from deepchem_dft.xc.features import LDA_X, S_FACTOR, check_rho
+from deepchem_dft.xc.features import LDA_X, S_FACTOR, check_rho, floored, power
 from deepchem_dft.xc.lda import VACUUM, pw92, spin_fractions
 
 _BETA = 0.06672455060314922
@@ -21,11 +21,11 @@ _KS2 = 4.0 * (3.0 * math.pi**2) ** (1.0 / 3.0) / math.pi
 
 def pbe_exchange(n: Tensor, sigma: Tensor) -> Tensor:
     """Exchange energy per volume (Ha/Bohr^3) of an unpolarised density; ``sigma`` = |grad n|^2."""
-    valid = n > VACUUM
-    n = torch.where(valid, n, 1.0)
-    s2 = torch.where(valid, sigma, 0.0) / (S_FACTOR**2 * n ** (8.0 / 3.0))
+    safe = floored(n, VACUUM)
+    third = power(safe, 1.0 / 3.0)
+    s2 = sigma / (S_FACTOR * safe * third) ** 2
     enhancement = 1.0 + _KAPPA - _KAPPA / (1.0 + (_MU / _KAPPA) * s2)
-    return torch.where(valid, LDA_X * n ** (4.0 / 3.0) * enhancement, 0.0)
+    return LDA_X * safe * third * enhancement * (n > VACUUM)
 
 
 def pbe_correlation(
@@ -46,9 +46,9 @@ def pbe_correlation(
     if up is None or down is None:
         phi2 = phi3 = 1.0
     else:
-        phi = 0.5 * (up ** (2.0 / 3.0) + down ** (2.0 / 3.0))
+        phi = 0.5 * (power(up, 2.0 / 3.0) + power(down, 2.0 / 3.0))
         phi2, phi3 = phi**2, phi**3
-    t2 = sigma / (4.0 * _KS2 * phi2 * n ** (7.0 / 3.0))
+    t2 = sigma / (4.0 * _KS2 * phi2 * n * n * power(n, 1.0 / 3.0))
     a = (_BETA / _GAMMA) / torch.expm1(-local / (_GAMMA * phi3))
     x = a * t2
     # (1 + x) / (1 + x + x^2), written so that no power of a huge x is ever formed
@@ -73,20 +73,19 @@ class PBE(XCFunctional):
     """
 
     family = "gga"
+    constant = True
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
         check_rho(rho, self.family)
         if rho.shape[0] == 1:
             n, sigma = rho[0, 0], (rho[0, 1:4] ** 2).sum(0)
-            valid = n > VACUUM
-            safe, safe_sigma = torch.where(valid, n, 1.0), torch.where(valid, sigma, 0.0)
-            correlation = safe * pbe_correlation(safe, safe_sigma)
-            return pbe_exchange(n, sigma) + torch.where(valid, correlation, 0.0)
+            safe = floored(n, VACUUM)
+            correlation = safe * pbe_correlation(safe, sigma)
+            return pbe_exchange(n, sigma) + correlation * (n > VACUUM)
         sigma = (rho[:, 1:4] ** 2).sum(1)
         exchange = 0.5 * pbe_exchange(2.0 * rho[:, 0], 4.0 * sigma).sum(0)
         # the floor is libxc's own: phi has an infinite slope where a spin channel is empty
         n, up, down, valid = spin_fractions(rho, floor=1e-12)
-        total_sigma = torch.where(valid, (rho[:, 1:4].sum(0) ** 2).sum(0), 0.0)
-        correlation = n * pbe_correlation(n, total_sigma, up, down)
-        return exchange + torch.where(valid, correlation, 0.0)
+        total_sigma = (rho[:, 1:4].sum(0) ** 2).sum(0)
+        return exchange + n * pbe_correlation(n, total_sigma, up, down) * valid

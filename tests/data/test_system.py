@@ -148,3 +148,9 @@ def test_explicit_occupations_are_kept_and_imply_the_electrons():
 def test_impossible_occupations_are_refused(occupations):
     with pytest.raises(InputError, match=r"occupation|electrons"):
         DFTSystem({"moldesc": "B 0 0 0", "basis": "6-31g", "occupations": occupations})
+
+
+def test_molecule_is_fitted_if_asked():
+    item = DFTSystem({"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"})
+    assert item.to_molecule().fitting is None
+    assert item.to_molecule(density_fit="weigend").fitting.name == "weigend"

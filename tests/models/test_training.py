@@ -157,6 +157,15 @@ def test_frozen_steps_solve_less_and_learn_the_same(make_model, small):
     assert losses[1] == pytest.approx(losses[0], rel=0.2)
 
 
+def test_a_system_is_solved_early_where_its_density_would_move(make_model, small):
+    counts = {}
+    for trust in (1e-9, 1.0):
+        model = make_model(scf_every=100, scf_trust=trust, learning_rate=0.01)
+        model.fit(small, nb_epoch=8)
+        counts[trust] = sum(r.scf_solutions for r in model.history)
+    assert counts[1.0] == 2 < counts[1e-9] <= 16
+
+
 def test_frozen_step_equals_self_consistent_gradient_where_nothing_moved(make_model, small):
     model = make_model(scf_every=2, tol=1e-9)
     network = model.model.train()
@@ -167,7 +176,8 @@ def test_frozen_step_equals_self_consistent_gradient_where_nothing_moved(make_mo
         network(small.X).sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
     assert network.solver.solutions == 2
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
+    # Not to the last digit: frozen steps merge grid points that look alike to the network.
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=2e-4, atol=1e-6)
 
 
 def test_unconverged_entries_are_left_out_counted_and_warned_about_once(make_model, dataset):

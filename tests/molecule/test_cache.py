@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,26 +28,120 @@ def damage(path):
     path.write_bytes(content)
 
 
-def test_disk_cache_is_used_and_survives_damage(water, forget, monkeypatch, tmp_path):
+def truncate(path):
+    os.truncate(path, path.stat().st_size - 1000)
+
+
+def molecule(density_fit):
+    return Molecule(WATER, basis="6-31g", grid_level=1, density_fit=density_fit)
+
+
+#: Exact integrals, fitted ones in memory, and fitted ones that are left on disk.
+KINDS = pytest.mark.parametrize("kind", ["exact", "fitted", "streamed"])
+
+
+@pytest.fixture
+def water_of_kind(kind, forget, monkeypatch):
+    """Return a function that makes water anew; nothing large fits into memory for the last."""
+    if kind == "streamed":
+        monkeypatch.setenv("DEEPCHEM_DFT_MEMORY_GB", "0.00001")
+
+    def make(without_integrals=False):
+        forget()
+        if without_integrals:
+            for name in ("electron_repulsion", "three_index", "three_index_rows"):
+                monkeypatch.setattr(integrals, name, None)  # would fail if called
+        return molecule(False if kind == "exact" else "weigend")
+
+    return make
+
+
+@KINDS
+def test_disk_cache_is_used(water_of_kind, monkeypatch, tmp_path, kind):
     monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
-    density = water.starting_density
-    water.coulomb(density)
-    files = sorted(tmp_path.rglob("*.npz"))
-    assert len(files) == 2
+    first = water_of_kind()
+    matrix = first.coulomb(first.starting_density)
+    assert sorted(p.suffix for p in tmp_path.rglob("*.np?")) == [
+        ".npz" if kind == "exact" else ".npy", ".npz"]
     assert not list(tmp_path.rglob("*.tmp"))
+    again = water_of_kind(without_integrals=True)
+    assert torch.equal(again.coulomb(again.starting_density), matrix)
 
-    forget()
-    again = Molecule(WATER, basis="6-31g", grid_level=1)
-    with monkeypatch.context() as patch:
-        patch.setattr(integrals, "electron_repulsion", None)  # would fail if called
-        assert torch.equal(again.coulomb(density), water.coulomb(density))
 
+@KINDS
+@pytest.mark.parametrize("harm", [damage, truncate])
+def test_a_damaged_cache_is_made_again(water_of_kind, monkeypatch, tmp_path, kind, harm):
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
+    first = water_of_kind()
+    matrix = first.coulomb(first.starting_density)
+    files = list(tmp_path.rglob("*.np?"))
     for path in files:
-        damage(path)
-    forget()
-    fresh = Molecule(WATER, basis="6-31g", grid_level=1)
+        if kind != "streamed" or harm is truncate or path.suffix == ".npz":
+            harm(path)
+    again = water_of_kind()
+    with pytest.warns(UserWarning, match="damaged") as caught:
+        assert torch.allclose(again.coulomb(again.starting_density), matrix)
+    # Reading a file in pieces cannot compare its checksum.
+    assert len(caught) == (1 if kind == "streamed" and harm is damage else 2)
+    last = water_of_kind(without_integrals=True)
+    assert torch.allclose(last.coulomb(last.starting_density), matrix)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00v\x00{'descr'" * 20])
+def test_a_file_with_a_broken_header_is_damaged(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
+    cache.store_matrix("aa", "part", 8, lambda _: ((1, 1), [np.zeros((1, 1))]))
+    path = next(tmp_path.rglob("*.npy"))
+    path.write_bytes(content)
     with pytest.warns(UserWarning, match="damaged"):
-        assert torch.allclose(fresh.coulomb(fresh.starting_density), water.coulomb(density))
+        assert cache.load_matrix("aa", "part", whole=False) is None
+    assert not path.exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@KINDS
+def test_a_full_disk_is_a_warning(water_of_kind, monkeypatch, tmp_path, kind):
+    first = water_of_kind()
+    matrix = first.coulomb(first.starting_density)
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
+
+    @contextmanager
+    def on_a_full_disk(path):
+        yield Path("/dev/full")
+
+    monkeypatch.setattr(cache, "replacing", on_a_full_disk)
+    if kind == "streamed":  # nowhere at all: then memory has to do
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: (
+            open("/dev/full", "r+b")))  # noqa: SIM115
+    again = water_of_kind()
+    with pytest.warns(UserWarning, match="No space left") as caught:
+        assert torch.allclose(again.coulomb(again.starting_density), matrix)
+    assert ("kept in memory" in str(caught[-1].message)) == (kind == "streamed")
+    assert not list(tmp_path.rglob("*.np?"))
+
+
+def test_without_a_cache_the_file_is_temporary(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPCHEM_DFT_MEMORY_GB", "0.00001")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for setting, most in (("off", "8"), (str(tmp_path / "cache"), "0.000001")):
+        monkeypatch.setenv("DEEPCHEM_DFT_CACHE", setting)
+        monkeypatch.setenv("DEEPCHEM_DFT_CACHE_GB", most)  # larger than the whole cache
+        water = molecule("weigend")
+        water.coulomb(water.overlap)
+        (part,) = (v for k, v in water._constants._large.items() if k.startswith("fit"))
+        assert part.nbytes == 0 and part.shape == (water.fitting.size, 91)
+        assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".npz"]
+        water.release()
+
+
+def test_removing_a_file_that_is_in_use_does_no_harm(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
+    rows = np.random.default_rng(0).normal(size=(5, 4))
+    cache.store_matrix("aa", "part", rows.nbytes, lambda _: (rows.shape, [rows[:2], rows[2:]]))
+    file = cache.load_matrix("aa", "part", whole=False)
+    next(tmp_path.rglob("*.npy")).unlink()
+    assert np.array_equal(np.concatenate([block.copy() for block in file.blocks(2)]), rows)
+    assert np.array_equal(file.read(), rows)
 
 
 def test_a_shared_cache_may_be_read_only(monkeypatch, tmp_path, recwarn):

@@ -47,6 +47,7 @@ def test_integrals_that_do_not_fit_are_refused(water, monkeypatch, omega):
         with pytest.raises(InputError, match=f"{size / 1e9:.3g} GB") as caught:
             water.exchange(density, omega)
         assert caught.value.field == "basis" and "smaller basis" in caught.value.remedy
+        assert "density_fit=True" in caught.value.remedy
     for available in (int(1.3 * size), None):
         monkeypatch.setattr(memory, "available_bytes", lambda available=available: available)
         water.release()
@@ -57,8 +58,9 @@ def test_constants_of_others_make_room(water, monkeypatch):
     helium = Molecule("He 0 0 0", basis="6-31g", grid_level=1)
     helium.grid.blocks(0)
     size = memory.packed_bytes(water.nao)
-    monkeypatch.setattr(memory, "available_bytes",
-                        lambda: size if helium.grid._constants.held("ao0") is not None else 2 * size)
+    monkeypatch.setattr(
+        memory, "available_bytes",
+        lambda: size if helium.grid._constants.held("ao0") is not None else 2 * size)
     assert water.coulomb(water.overlap).shape == (water.nao, water.nao)
     assert helium.grid._constants.held("ao0") is None
 
@@ -108,3 +110,79 @@ def test_memory_budget_releases_the_oldest():
         molecule.release = lambda part, m=molecule: released.append((m, part))
         budget.use(molecule, "eri", 1_000_000)
     assert released == [(molecules[0], "eri")]
+
+
+def test_releasing_lowers_the_count_at_once(water):
+    before = memory.BUDGET.held()
+    water.coulomb(water.overlap)
+    water.grid.blocks(0)
+    assert memory.BUDGET.held() > before + memory.packed_bytes(water.nao)
+    water.release()
+    assert memory.BUDGET.held() == before
+
+
+def test_what_is_used_together_stays_together():
+    class Owner:
+        def __init__(self):
+            self.released = []
+
+        def release(self, part):
+            self.released.append(part)
+
+    budget, (integrals_, grid, other) = MemoryBudget(limit=100), (Owner() for _ in range(3))
+    budget.use(other, "eri", 30, "other molecule")
+    budget.use(integrals_, "eri", 80, "this molecule")
+    budget.use(grid, "ao", 80, "this molecule")
+    assert other.released and not integrals_.released and not grid.released
+    budget.use(other, "eri", 30, "other molecule")
+    assert integrals_.released and grid.released and budget.held() == 30
+
+
+def test_a_failed_attempt_takes_nothing(water):
+    before = memory.BUDGET.held()
+    for failure in (MemoryError, KeyboardInterrupt):
+        def fail(failure=failure):
+            raise failure
+
+        with pytest.raises(failure):
+            water._constants.large("eri", fail, 1000)
+    assert water._constants.large("eri", lambda: None, 1000) is None
+    assert memory.BUDGET.held() == before
+
+
+def group(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in files.items():
+        (folder / name).write_text(f"{value}\n")
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_limits_of_containers_count_version_2(tmp_path, visible):
+    membership, root = tmp_path / "cgroup", tmp_path / "fs"
+    membership.write_text("0::/a/b\n")
+    assert memory.container_bytes(membership, root) is None
+    content = {"memory.max": 1000, "memory.current": 700,
+               "memory.stat": "anon 1\ninactive_file 100\nfile 200"}
+    group(root / "a" / "b", {**content, "memory.max": "max"})
+    assert memory.container_bytes(membership, root) is None
+    # The limit of the parent holds; inside a container it is the mount itself.
+    group(root / "a" if visible else root, content)
+    assert memory.container_bytes(membership, root) == 400
+
+
+def test_limits_of_containers_count_version_1(tmp_path):
+    membership, root = tmp_path / "cgroup", tmp_path / "fs"
+    membership.write_text("9:cpu,cpuacct:/x\n4:memory:/x\n0::/\n")
+    group(root / "memory" / "x", {"memory.limit_in_bytes": 1000, "memory.usage_in_bytes": 1200,
+                                  "memory.stat": "total_inactive_file 50"})
+    group(root / "memory", {"memory.limit_in_bytes": 2**63 - 4096, "memory.usage_in_bytes": 5000,
+                            "memory.stat": ""})
+    assert memory.container_bytes(membership, root) == 0
+    assert memory.container_bytes(tmp_path / "missing", root) is None
+
+
+def test_the_smaller_of_system_and_container_counts(monkeypatch):
+    monkeypatch.setattr(memory, "_system_bytes", lambda: 100)
+    for container, expected in ((50, 50), (200, 100), (None, 100)):
+        monkeypatch.setattr(memory, "container_bytes", lambda container=container: container)
+        assert memory.available_bytes() == expected

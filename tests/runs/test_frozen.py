@@ -7,11 +7,11 @@ import torch
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.models import EntryLoss
-from deepchem_dft.runs.densities import compress
 from deepchem_dft.runs.entries import select, unique_systems
 from deepchem_dft.runs.frozen import FrozenEntries, FrozenTrainer
 from deepchem_dft.runs.schema import DatasetRef, StageConfig, TrainingConfig
 from deepchem_dft.scf import KohnSham, SCFLayer
+from deepchem_dft.scf.compressed import compress
 from deepchem_dft.xc import HybridXC, build_network
 
 from .conftest import DATA

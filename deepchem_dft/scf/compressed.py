@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..xc.features import S_FACTOR, TAU_FACTOR, spin_features
+from deepchem_dft.xc.features import S_FACTOR, TAU_FACTOR, spin_features
 
 if TYPE_CHECKING:
-    from ..scf.frozen import FrozenDensity
-    from ..xc import HybridXC
+    from deepchem_dft.scf.frozen import FrozenDensity
+    from deepchem_dft.xc import HybridXC
 
 #: Width of a bin in log10(n), xi^2, s/(1+s) and alpha/(1+alpha). With centroids as
 #: representatives the error is of second order: below 1e-6 Ha for networks of ordinary smoothness.
@@ -65,7 +65,9 @@ class CompressedDensity:
         return cls(**{**content, "omegas": omegas})
 
 
-def compress(frozen: FrozenDensity, functional: HybridXC) -> CompressedDensity:
+def compress(
+    frozen: FrozenDensity, functional: HybridXC, widths: Sequence[float] = BIN_WIDTHS
+) -> CompressedDensity:
     """Boil a density down to what ``functional``'s network sees.
 
     Parameters
@@ -74,13 +76,16 @@ def compress(frozen: FrozenDensity, functional: HybridXC) -> CompressedDensity:
         From a self-consistent field, or of its orbitals.
     functional : HybridXC
         Whose energy is wanted; only its kind matters, not its parameters.
+    widths : sequence of float
+        See :data:`BIN_WIDTHS`.
     """
     with torch.no_grad():
         conventional = 0.0
         if functional.xc is not None:
             density = functional.xc.energy_density(frozen.rho)
             conventional = float((density * frozen.weights).sum())
-        rho, weights = merge_points(frozen.rho, frozen.weights, functional.nnxc.family)
+        rho, weights = merge_points(
+            frozen.rho, frozen.weights, functional.nnxc.family, widths)
     omegas = [omega for _, omega in functional.exchange_terms]
     exchange = [frozen.exchange[omega] for omega in omegas]
     return CompressedDensity(rho, weights, frozen.fixed_energy, conventional, omegas, exchange)
@@ -117,15 +122,15 @@ def merge_points(
     >>> bool(torch.isclose((few[:, 0].sum(0) * w).sum(), (rho[0, 0] * weights).sum()))
     True
     """
-    n, xi, s, alpha, valid = spin_features(rho, family)
-    electrons = n * weights
-    keep = valid & (electrons.abs() > 1e-14)
+    n, xi, s, alpha, density = spin_features(rho, family)
+    electrons = density * weights
+    keep = electrons.abs() > 1e-14
     zero = torch.zeros_like(n)
     s = zero if s is None else s
     alpha = torch.ones_like(n) if alpha is None else alpha
     n, xi, s, alpha, electrons = (x[keep] for x in (n, xi.abs(), s, alpha, electrons))
     coordinates = torch.stack([n.log10(), xi * xi, s / (1 + s), alpha / (1 + alpha)])
-    scale = torch.tensor(widths, dtype=n.dtype)[:, None]
+    scale = torch.tensor(widths, dtype=n.dtype, device=n.device)[:, None]
     _, bins = torch.unique((coordinates / scale).round().long(), dim=1, return_inverse=True)
     # Energies per electron go like n^(1/3), so that is what the mean has to keep.
     coordinates[0] = n ** (1.0 / 3.0)
@@ -134,8 +139,8 @@ def merge_points(
     # Quadrature weights may be negative: a bin in which they cancel keeps its plain mean.
     size = zero.new_zeros(count).index_add_(0, bins, electrons.abs())
     means = zero.new_zeros(4, count).index_add_(1, bins, coordinates * electrons.abs()) / size
-    density = means[0] ** 3
-    return _with_features(density, *_undo(means)), total / density
+    merged = means[0] ** 3
+    return _with_features(merged, *_undo(means)), total / merged
 
 
 def _undo(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,8 +169,8 @@ class DensityBatch:
         self.densities = list(densities)
         self.rho = torch.cat([d.rho for d in densities], dim=-1)
         self.weights = torch.cat([d.weights for d in densities])
-        counts = torch.tensor([len(d.weights) for d in densities])
-        self.system = torch.repeat_interleave(torch.arange(len(densities)), counts)
+        counts = torch.tensor([len(d.weights) for d in densities], device=self.rho.device)
+        self.system = torch.arange(len(densities), device=self.rho.device).repeat_interleave(counts)
         self.fixed = self.rho.new_tensor([d.fixed for d in densities])
         self.conventional = self.rho.new_tensor([d.conventional for d in densities])
         self.exchange = self.rho.new_tensor([d.exchange for d in densities])

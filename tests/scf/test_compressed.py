@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.densities import CompressedDensity, DensityBatch, compress, merge_points
 from deepchem_dft.scf import KohnSham, SCFLayer
+from deepchem_dft.scf.compressed import CompressedDensity, DensityBatch, compress, merge_points
 from deepchem_dft.xc import HybridXC, build_network
 
 CASES = [("O 0 0 0; H 0 1.43 -0.98; H 0 -1.43 -0.98", 0), ("O 0 0 0", 2)]

@@ -1,0 +1,38 @@
+"""Several processes of one run, as torchrun starts them: sharing work, numbers and errors."""
+
+from __future__ import annotations
+
+from .share import share_out
+from .talk import (
+    activity,
+    check_same,
+    copy_from_main,
+    doing,
+    first_to_report,
+    gather,
+    gather_on_main,
+    leave,
+    on_main,
+    raise_first,
+    total,
+)
+from .team import alone, launched, rank, world_size
+
+__all__ = [
+    "activity",
+    "alone",
+    "check_same",
+    "copy_from_main",
+    "doing",
+    "first_to_report",
+    "gather",
+    "gather_on_main",
+    "launched",
+    "leave",
+    "on_main",
+    "raise_first",
+    "rank",
+    "share_out",
+    "total",
+    "world_size",
+]

@@ -1,0 +1,27 @@
+"""Starts scripts as torchrun does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def torchrun():
+    """Return ``f(script, *arguments, processes=2, restarts=0) -> CompletedProcess``."""
+
+    def start(
+        script: str, *arguments: object, processes: int = 2, restarts: int = 0
+    ) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
+                   "--nproc-per-node", str(processes), "--max-restarts", str(restarts),
+                   str(HERE / script)]  # fmt: skip
+        return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True,
+                              timeout=300)  # fmt: skip
+
+    return start
