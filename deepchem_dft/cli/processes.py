@@ -46,6 +46,6 @@ def report(message: str) -> None:
 def _terminate(number: int, frame: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise Terminated(
-        f"{parallel.activity()}: ended by SIGTERM, as torchrun ends all processes when one is lost. "
-        "The newest checkpoint is whole."
+        f"{parallel.activity()}: ended by SIGTERM, as torchrun ends all processes when one is "
+        "lost. The newest checkpoint is whole."
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from .. import parallel
 from ..errors import ProcessLost
 from .common import console, load_deepchem
 from .processes import Terminated, report
@@ -69,14 +68,13 @@ def train(
     reporter = _reporter(quiet)
     again = (f"go on with: deepchem-dft train {config} {' '.join([*(overrides or []), ''])}"
              f"--run-dir {directory} --resume")  # fmt: skip
-    if parallel.world_size() > 1:
-        again += " (under torchrun or without, with any number of processes)"
+    several = f" Remedy: {again} (any number of processes will do)"
     try:
         result = run(settings, directory, resume=resume, reporter=reporter)
     except ProcessLost as error:
-        raise ProcessLost(f"{error} Here: {again}") from error
+        raise ProcessLost(str(error).partition(" Remedy: ")[0] + several) from error
     except Terminated as end:
-        raise Terminated(f"{end} Remedy: {again}") from None
+        raise Terminated(f"{end}{several}") from None
     except KeyboardInterrupt:
         report(f"\ninterrupted; {again}")
         raise typer.Exit(130) from None

@@ -163,6 +163,8 @@ class DFTXC(nn.Module):
             return torch.zeros(0, 1, dtype=torch.float64, device=device_of(self.xc))
         tasks = tasks_of(entries)
         strict = on_unconverged == "raise"
+        mine = [task.system for task in self.spreader.mine(tasks)]
+        self.solver.solve_ahead(mine, store, scf_every)
 
         def solve(task: Task) -> Numbers:
             return self._solve(task, store, scf_every, strict)

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from ..errors import FunctionalError
 from ..molecule import Molecule
 from ..scf import KSResult, SCFLayer, SCFState
+from ..scf.batch import solve_batch
+from ..scf.hamiltonian import KSHamiltonian, device_of
 from ..scf.held import HeldDensity
+from ..scf.ladder import UnfitGuess
 from .states import StateStore
 
 
@@ -46,6 +49,9 @@ class SystemSolver:
         The optimiser step in hand; the fit loop sets it.
     solutions : int
         Self-consistent fields solved so far.
+    side_by_side : bool or None
+        Whether systems of one shape are solved together. None: on GPUs, which single small systems
+        leave idle.
     """
 
     def __init__(
@@ -60,10 +66,12 @@ class SystemSolver:
         self.trust, self.density_fit = trust, density_fit
         self.step = 0
         self.solutions = 0
+        self.side_by_side: bool | None = None
         self._molecules: dict[str, Molecule] = {}
+        self._ahead: dict[str, KSResult] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_molecules": {}}
+        return {**self.__dict__, "_molecules": {}, "_ahead": {}}
 
     def molecule(self, system: Any) -> Molecule:
         """Return the (cached) molecule of a system, with its integrals and grid."""
@@ -93,15 +101,13 @@ class SystemSolver:
             Age in steps at which stored orbitals are too old to be used as they are.
         """
         molecule, key = self.molecule(system), str(system.key)
-        kept = store.get(key) if store is not None else None
-        if store is not None and kept is not None and not whole and self._is_young(
-                kept[1], scf_every):
-            held = self._held(key, molecule, kept[0], store)
-            if held is not None and held.drift(self.layer.xc) <= self.trust:
-                return Solved(linearised(held.energy(self.layer.xc), self.layer), None, True)
+        held = None if whole else self._resting(system, store, scf_every)
+        if held is not None:
+            return Solved(linearised(held.energy(self.layer.xc), self.layer), None, True)
         self.solutions += 1
-        guess = kept[0] if kept is not None and self.warm_start else None
-        result = self.layer(molecule, guess, on_unconverged="continue")
+        guess = self._guess(key, store)
+        result = self._ahead.pop(key, None) or self.layer(molecule, guess,
+                                                          on_unconverged="continue")
         if not result.converged and guess is not None:
             result = self.layer(molecule, None, on_unconverged="continue")
         if not result.converged:
@@ -116,13 +122,47 @@ class SystemSolver:
             return Solved(None, result, True)
         return Solved(linearised(result.energy, self.layer), None, True)
 
-    def _held(
-        self, key: str, molecule: Molecule, state: SCFState, store: StateStore
+    def solve_ahead(
+        self, systems: Sequence[Any], store: StateStore | None, scf_every: int
+    ) -> None:
+        """Solve those of some systems side by side that :meth:`solve` is going to solve.
+
+        Does nothing unless ``side_by_side`` says so.
+        """
+        self._ahead.clear()
+        on_gpu = device_of(self.layer.xc).type != "cpu"
+        chosen = on_gpu if self.side_by_side is None else self.side_by_side
+        if not chosen or self.layer.engine != "native":
+            return
+        waiting = [s for s in systems if self._resting(s, store, scf_every) is None]
+        fields = [KSHamiltonian(self.molecule(s), self.layer.xc, self.layer.restricted)
+                  for s in waiting]
+        guesses = [self._guess(str(s.key), store) for s in waiting]
+        try:
+            found = solve_batch(fields, guesses, tol=self.layer.tol, max_iter=self.layer.max_iter)
+        except (FunctionalError, UnfitGuess):
+            return  # one by one it will be clear which of them it was
+        for system, field, solution in zip(waiting, fields, found, strict=True):
+            self._ahead[str(system.key)] = KSResult(field, solution)
+
+    def _guess(self, key: str, store: StateStore | None) -> SCFState | None:
+        kept = store.get(key) if store is not None and self.warm_start else None
+        return None if kept is None else kept[0]
+
+    def _resting(
+        self, system: Any, store: StateStore | None, scf_every: int
     ) -> HeldDensity | None:
-        anchor = store.anchor(key)
+        """Return the density to evaluate instead of solving, if there is one to be trusted."""
+        key = str(system.key)
+        kept = store.get(key) if store is not None else None
+        if store is None or kept is None or not self._is_young(kept[1], scf_every):
+            return None
+        anchor, xc = store.anchor(key), self.layer.xc
         if key not in store.held and anchor is not None:  # after a resume
-            store.hold(key, HeldDensity.restored(molecule, self.layer.xc, state, anchor))
-        return store.held.get(key)
+            molecule = self.molecule(system)
+            store.hold(key, HeldDensity.restored(molecule, xc, kept[0], anchor))
+        held = store.held.get(key)
+        return held if held is not None and held.drift(xc) <= self.trust else None
 
     def _is_young(self, step: int, scf_every: int) -> bool:
         # With scf_every=1 even orbitals of the same step are solved again: whoever calls the

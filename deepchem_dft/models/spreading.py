@@ -104,6 +104,13 @@ class Spreader:
                 new[task.key] = cost
         self.owners.update(zip(new, spread(list(new.values()), loads), strict=True))
 
+    def mine(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks that this process does."""
+        if parallel.world_size() == 1:
+            return list(tasks)
+        self.assign(tasks)
+        return [task for task in tasks if self.owners[task.key] == parallel.rank()]
+
     def run(
         self, tasks: Sequence[Task], solve: Callable[[Task], Numbers], xc: XCFunctional
     ) -> list[Numbers]:

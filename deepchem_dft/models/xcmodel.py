@@ -34,7 +34,8 @@ class XCModel(Predicting, Persistent, TorchModel):
     The functional is ``a * network + b * xcstr + exact exchange``, and training starts exactly at
     ``xcstr``. Every entry of a data set (atomisation energy, barrier, density...) is a combination
     of systems that are solved self-consistently; the loss on it is minimised. Any DeepChem
-    ``Dataset`` of ``DFTEntry`` objects works, with DeepChem's fit, predict and evaluate.
+    ``Dataset`` of ``DFTEntry`` objects works, with DeepChem's fit, predict and evaluate. Under
+    torchrun these share the systems over its processes, all of which must make the same calls.
 
     Parameters
     ----------

@@ -38,8 +38,8 @@ def talking() -> Iterator[None]:
         reason = re.sub(r"^\[.*?\] ", "", str(error).partition("\n")[0]).partition(". ")[0]
         raise ProcessLost(
             f"{_activity}: another process was lost, or did not answer in time ({reason}). "
-            "The newest checkpoint is whole. Remedy: start again and go on from there, with "
-            "--resume or fit(restore=True); any number of processes will do."
+            "The newest checkpoint is whole. Remedy: start again and go on from there with "
+            "fit(restore=True); any number of processes will do."
         ) from error
 
 

@@ -217,7 +217,7 @@ class TrainingConfig(Section):
     early_stopping: int | None = Field(None, ge=1, description="validations without improvement")
     select_best: bool = Field(True, description="keep the parameters of the best validation")
     seed: int = Field(0, ge=0, description="of initial weights and order of entries")
-    threads: int = Field(1, ge=1, description="torch threads of the training process")
+    threads: int = Field(1, ge=1, description="threads of each training process")
 
     def resolved_stages(self) -> list[StageConfig]:
         """Return the stages with every value filled in, repeats unrolled, cut to ``epochs``.

@@ -68,6 +68,8 @@ CHECKS = [
           script("paper.py"), last_line),
     Check("bad input", "one error naming file, entry, field and remedy",
           pytest("tests/data", "tests/cli", "tests/xc"), tests),
+    Check("processes", "two give 1.6 x the epochs of one; losses 1e-10 (first), 1e-7 (tenth)",
+          script("processes.py"), last_line),
     Check("resume", "killed and resumed equals uninterrupted to 1e-10",
           pytest("tests/models/test_resume.py", "tests/runs"), tests),
 ]

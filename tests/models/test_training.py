@@ -389,3 +389,21 @@ def test_labels_stay_in_double_precision(make_model, make_dataset, entries):
     model.fit_generator(model.default_generator(make_dataset([entry])), loss=loss)
     assert seen == [value, value]
     assert model._prepare_batch(([], [np.array([[value]])], []))[1][0].item() == value
+
+
+def test_systems_of_one_shape_can_be_solved_side_by_side(make_model):
+    """As on a GPU; the same values, gradients and number of solutions."""
+    curve = [DFTEntry.create("energy", "-1.1 Ha", [{"moldesc": f"H 0 0 0; H 0 0 {r}",
+                                                    "basis": "6-31g"}]) for r in (1.2, 1.4, 1.7)]
+    found = []
+    for together in (False, True):
+        network = make_model(tol=1e-8).model.train()
+        network.solver.side_by_side = together
+        for _ in range(2):  # cold, then warm
+            network.zero_grad()
+            network(curve).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
+        found.append((network(curve).detach(), gradient, network.solver.solutions))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=1e-10)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-7, atol=1e-9)
+    assert found[0][2] == found[1][2] == 9

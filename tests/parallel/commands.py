@@ -1,8 +1,8 @@
 """The command line under torchrun; afterwards torchrun may be asked to lose a process.
 
 Usage under torchrun: commands.py [--lose RANK STEP] COMMAND...
-With ``--lose``, that process dies by SIGKILL after that optimiser step, once. Several commands may be
-given, divided by ``+``.
+With ``--lose``, that process dies by SIGKILL after that optimiser step, once. Several commands may
+be given, divided by ``+``.
 """
 
 from __future__ import annotations

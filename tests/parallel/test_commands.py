@@ -16,7 +16,10 @@ TINY = runpy.run_path(str(Path(__file__).parents[1] / "runs" / "conftest.py"))
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    return TINY["write_run"](tmp_path_factory.mktemp("several"))
+    return TINY["write_run"](
+        tmp_path_factory.mktemp("several"),
+        baselines={"pbe": "pbe"}, evaluation={"processes": 1}, output={"plots": False},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +106,8 @@ def test_losing_the_first_process_and_going_on_with_three(config, single, torchr
 def test_torchrun_may_restart_by_itself(config, single, torchrun):
     folder = config.parent / "restarted"
     done = torchrun("commands.py", "--lose", 1, 3, "train", config, "--run-dir", folder,
-                    "--resume", "-q", restarts=1)  # fmt: skip
+                    "--resume", "-q", "output.plots=true", restarts=1)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "another process was lost" in done.stderr or "SIGTERM" in done.stderr
+    assert (folder / "plots" / "h2_curve.png").is_file()
     assert_same(folder, single, "history.csv", "results.csv", "entries.csv")
