@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"units", "errors", "files"},
     {"parallel"},
-    {"molecule", "xc"},
+    {"molecule", "xc", "equilibrium"},
     {"scf", "data"},
     {"models"},
     {"molnet", "interop"},

@@ -20,6 +20,7 @@ from statistics import median
 from training_step import TOL, functional, peak_gb, steps_of
 
 LEVEL = 3
+BOUND = 2.7  # largest exponent
 WAYS = ["warm", "two-grid"]
 
 
@@ -121,11 +122,14 @@ def main() -> None:
         formula = f"C{carbons}H{2 * carbons + 2}"
         print(f"{formula:7s} {known['nao']:4d} AOs {known['points']:7d} points  "
               + "  ".join(figures), flush=True)
+    worst = 0.0
     for way in WAYS:
         k = exponent([r["nao"] for r in rows[way]], [r["seconds"] for r in rows[way]])
+        worst = max(worst, k)
         print(f"{way}: exponent {k:.2f} in the number of orbitals")
     if options.plot:
         draw(rows, options.plot)
+    sys.exit(worst > BOUND)
 
 
 if __name__ == "__main__":

@@ -299,3 +299,24 @@ def test_load_from_pretrained_with_deepchem_maps(make_model):
     torch.testing.assert_close(
         model.functional.nnxc.nnmodel[0].weight, source.functional.nnxc.nnmodel[0].weight + 1.0
     )
+
+
+@pytest.mark.parametrize("path", [
+    {"two_grid": None}, {"two_grid": False}, {"scf_every": 4, "scf_trust": 1e-8},
+    {"scf_every": 3}, {"density_fit": True},
+], ids=["two-grid", "warm", "trusted", "held", "fitted"])  # fmt: skip
+def test_every_fast_path_resumes_to_the_same_result(make_model, make_dataset, tmp_path, path):
+    """Orbitals, trends, anchors of held densities and counters are in the checkpoint."""
+    from deepchem_dft.data import DFTEntry
+
+    systems = [{"moldesc": "Li 0 0 0; H 0 0 3.0", "basis": "6-31g"},
+               {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}]
+    data = make_dataset([DFTEntry.create("energy", f"{value} Ha", [system])
+                         for value, system in zip((-8.07, -1.17), systems, strict=True)])
+    options = {"grid_level": 2, "batch_size": 1, **path}
+    whole = make_model(**options, model_dir=str(tmp_path / "whole"))
+    whole.fit(data, nb_epoch=7)
+    make_model(**options, model_dir=str(tmp_path / "parts")).fit(data, nb_epoch=4)
+    again = make_model(**options, model_dir=str(tmp_path / "parts"))
+    again.fit(data, nb_epoch=7, restore=True)
+    assert_same(state_of(again), state_of(whole))
