@@ -55,13 +55,13 @@ class Block(NamedTuple):
 class Grid:
     """Becke quadrature of one level, and the molecule's orbitals on it.
 
-    Get one from :attr:`Molecule.grid` or :meth:`Molecule.grid_at`.
+    Get one from :attr:`Molecule.grid` or :attr:`Molecule.coarse_grid`.
 
     Parameters
     ----------
     mole : callable returning pyscf.gto.Mole
-    level : int
-        PySCF's quadrature level, 0 to 9.
+    level : int or None
+        PySCF's quadrature level, 0 to 9; None for the coarse grid.
     constants : Constants
         Where points, weights and orbitals are kept.
 
@@ -69,11 +69,11 @@ class Grid:
     --------
     >>> from deepchem_dft.molecule import Molecule
     >>> hydrogen = Molecule("H 0 0 0; H 0 0 1.4", basis="sto-3g", grid_level=3)
-    >>> hydrogen.grid.size > 5 * hydrogen.grid_at(0).size
+    >>> hydrogen.grid.size > 5 * hydrogen.coarse_grid.size
     True
     """
 
-    def __init__(self, mole: Callable[[], Any], level: int, constants: Constants) -> None:
+    def __init__(self, mole: Callable[[], Any], level: int | None, constants: Constants) -> None:
         self._mole, self.level, self._constants = mole, level, constants
         #: Bytes that the blocks of a part take at least, if they did not fit before.
         self._too_large: dict[str, int] = {}

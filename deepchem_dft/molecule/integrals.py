@@ -18,6 +18,10 @@ _SCRATCH_MB = 500
 # What is written to disk at a time.
 _ROW_BYTES = 32e6
 
+#: Radial shells and angular points of the coarse grid, up to an atomic number. Twice the shells of
+#: PySCF's level 0, which does not resolve what a network does near the nuclei.
+COARSE = ((2, (20, 50)), (10, (30, 86)), (18, (40, 110)), (200, (50, 110)))
+
 
 def build_mole(
     symbols: list[str], positions: np.ndarray, basis: dict, ecp: dict | None
@@ -133,10 +137,19 @@ def three_index_rows(
     return (total, width), blocks()
 
 
-def quadrature(mole: gto.Mole, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return PySCF's pruned Becke grid of a level (0-9): points (G, 3) Bohr and weights (G,)."""
+def quadrature(mole: gto.Mole, level: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return PySCF's pruned Becke grid of a level (0-9): points (G, 3) Bohr and weights (G,).
+
+    With None, that of :data:`COARSE`.
+    """
     grids = dft.gen_grid.Grids(mole)
-    grids.level = level
+    if level is None:
+        charges = {mole.atom_symbol(i): gto.charge(mole.atom_pure_symbol(i))
+                   for i in range(mole.natm)}
+        grids.atom_grid = {symbol: next(points for last, points in COARSE if charge <= last)
+                           for symbol, charge in charges.items()}
+    else:
+        grids.level = level
     grids.build(with_non0tab=False, sort_grids=False)
     keep = np.abs(grids.weights) > _PADDING_WEIGHT
     return np.ascontiguousarray(grids.coords[keep]), np.ascontiguousarray(grids.weights[keep])

@@ -198,14 +198,13 @@ class Molecule:
     # -- quadrature ---------------------------------------------------------------------------
 
     @cached_property
-    def _grids(self) -> dict[int, Grid]:
+    def _grids(self) -> dict[int | None, Grid]:
         return {}
 
-    def grid_at(self, level: int) -> Grid:
-        """Return the quadrature grid of another level (0 to 9), with orbitals on it."""
+    def _grid_at(self, level: int | None) -> Grid:
         if level not in self._grids:
-            key = cache.content_key({"constants": self.constants_key, "grid_level": _level(level),
-                                     "order": GRID_ORDER})
+            key = cache.content_key({"constants": self.constants_key, "order": GRID_ORDER,
+                                     "grid_level": integrals.COARSE if level is None else level})
             mole = self.pyscf_mol  # not self: a grid must not keep its molecule alive
             constants = Constants.of(key, group=self.constants_key)
             self._grids[level] = Grid(lambda: mole, level, constants)
@@ -214,7 +213,12 @@ class Molecule:
     @property
     def grid(self) -> Grid:
         """The quadrature grid of the molecule's own level."""
-        return self.grid_at(self.grid_level)
+        return self._grid_at(self.grid_level)
+
+    @property
+    def coarse_grid(self) -> Grid:
+        """A grid of few points that gives potentials to some 1e-3 Ha."""
+        return self._grid_at(None)
 
     @property
     def points(self) -> Tensor:

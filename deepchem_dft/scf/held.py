@@ -15,7 +15,6 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.kohn_sham import KSResult
 from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.scf.state import SCFState
-from deepchem_dft.scf.two_grid import COARSE_LEVEL
 from deepchem_dft.xc import HybridXC
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.neural import NeuralXC
@@ -148,7 +147,7 @@ class HeldDensity:
 
     def _coarse(self, xc: XCFunctional) -> KSHamiltonian:
         return KSHamiltonian(self._molecule, xc, self._restricted,
-                             grid=self._molecule.grid_at(COARSE_LEVEL))
+                             grid=self._molecule.coarse_grid)
 
     def _potential(self, xc: XCFunctional) -> Tensor:
         coarse = self._coarse(xc)

@@ -25,8 +25,6 @@ from deepchem_dft.scf.ladder import (
 from deepchem_dft.scf.rotations import off_block
 from deepchem_dft.scf.state import SCFState, Trend
 
-#: Level of the coarse grid, whatever the fine one's.
-COARSE_LEVEL = 0
 # Beyond this many orbitals the coarse problem has its density fitted, which is much cheaper; the
 # difference makes up for the fitting error as well.
 _FIT_ABOVE = 60
@@ -47,7 +45,7 @@ class CorrectedHamiltonian(KSHamiltonian):
     def __init__(self, fine: KSHamiltonian) -> None:
         molecule = fine.molecule
         super().__init__(molecule.fitted() if molecule.nao > _FIT_ABOVE else molecule, fine.xc,
-                         fine.restricted, fine.device, grid=molecule.grid_at(COARSE_LEVEL))
+                         fine.restricted, fine.device, grid=molecule.coarse_grid)
         self.differentiate = False
         self.correction = torch.zeros_like(self.core).expand(self.nspin, -1, -1).clone()
 
@@ -69,7 +67,7 @@ def suits(hamiltonian: KSHamiltonian, guess: SCFState | None) -> bool:
     """
     molecule = hamiltonian.molecule
     return (guess is not None and len(molecule.symbols) > 1
-            and hamiltonian.grid.size > _WORTHWHILE * molecule.grid_at(COARSE_LEVEL).size)
+            and hamiltonian.grid.size > _WORTHWHILE * molecule.coarse_grid.size)
 
 
 def solve_on_two_grids(
