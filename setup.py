@@ -14,7 +14,10 @@ VERSION = re.search(
     r'^__version__ = "([^"]+)"', (ROOT / "deepchem_dft" / "__init__.py").read_text("utf-8"), re.M
 ).group(1)
 
+# Labels by GFN2-xTB, and graphs of crystals.
+PROPERTY = ["ase>=3.22.1", "tblite>=0.4"]
 TEST = [
+    *PROPERTY,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
     "hypothesis>=6.80",
@@ -87,6 +90,7 @@ setup(
         "lint": LINT,
         "docs": DOCS,
         "dqc": DQC,
+        "property": PROPERTY,
         "dev": sorted({*TEST, *LINT, *DOCS, *DQC}),
     },
     entry_points={"console_scripts": ["deepchem-dft = deepchem_dft.cli:main"]},

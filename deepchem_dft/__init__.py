@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from . import errors, molnet, parallel
     from .data import DFTEntry, DFTSystem, DFTYamlLoader
-    from .models import XCModel
+    from .models import DEQModel, XCModel
     from .molecule import Molecule
     from .scf import XCNNSCF, KohnSham, KSCalc, KSResult, SCFLayer
     from .xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc
@@ -34,11 +34,13 @@ _ROOMS = {
     "DFTYamlLoader": "data",
     "DFTEntry": "data",
     "DFTSystem": "data",
+    "DEQModel": "models",
     "XCModel": "models",
 }
 _MODULES = ("errors", "molnet", "parallel")
 
 __all__ = [
+    "DEQModel",
     "DFTEntry",
     "DFTSystem",
     "DFTYamlLoader",

@@ -91,6 +91,20 @@ class ResponseNotConverged(DeepChemDFTError, RuntimeError):
     """The coupled-perturbed equations did not converge, so a gradient would be wrong."""
 
 
+class GradientNotConverged(DeepChemDFTError, RuntimeError):
+    """The adjoint of a fixed point has no solution in reach, so a gradient would be wrong.
+
+    Attributes
+    ----------
+    samples : Tensor of int or None
+        The samples it concerns, counted from 0.
+    """
+
+    def __init__(self, message: str, samples: Any = None) -> None:
+        super().__init__(message)
+        self.samples = samples
+
+
 class FunctionalError(InputError):
     """A functional that does not exist, cannot be run, or returns values that are not numbers."""
 

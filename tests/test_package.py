@@ -23,7 +23,7 @@ LAYERS = [
     {"units", "errors", "files"},
     {"parallel"},
     {"molecule", "xc", "equilibrium"},
-    {"scf", "data"},
+    {"scf", "data", "property"},
     {"models"},
     {"molnet", "interop"},
     {"runs"},
@@ -35,6 +35,8 @@ ALLOWED = {
     "dqc": ("interop/dqc",),
     "pylibxc": ("interop/dqc",),
     "xitorch": ("interop/dqc",),
+    "tblite": ("data/xtb.py",),
+    "ase": ("data/atoms.py",),
 }
 
 

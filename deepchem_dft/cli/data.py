@@ -1,4 +1,4 @@
-"""``deepchem-dft data``: check files, make reference densities, list what is there."""
+"""``deepchem-dft data``: check files, make densities and labels, list what is there."""
 
 # ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
@@ -8,11 +8,13 @@ from pathlib import Path
 import typer
 
 from .common import console, load_deepchem, quiet_imports
+from .label import label
 
 app = typer.Typer(
-    help="Check data files, make reference densities, list the data sets of the package.",
+    help="Check data files, make reference densities, label molecules, list data sets.",
     no_args_is_help=True,
 )
+app.command("label")(label)
 
 
 @app.command("check")

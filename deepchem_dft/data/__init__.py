@@ -5,21 +5,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
-from deepchem_dft.data.reader import check, read_yaml
-from deepchem_dft.data.system import DFTSystem
-
 if TYPE_CHECKING:
     from deepchem_dft.data.density_files import make_densities
+    from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
     from deepchem_dft.data.featurizer import DFTFeaturizer
     from deepchem_dft.data.loader import DFTYamlLoader, arrays
+    from deepchem_dft.data.reader import check, read_yaml
+    from deepchem_dft.data.system import DFTSystem
 
 __all__ = ["ENERGY_TYPES", "ENTRY_TYPES", "DFTEntry", "DFTFeaturizer", "DFTSystem",
            "DFTYamlLoader", "arrays", "check", "make_densities", "read_yaml"]
 
-# DeepChem takes seconds to import, and checking a file does not need it.
-_LATER = {"DFTFeaturizer": "featurizer", "DFTYamlLoader": "loader", "arrays": "loader",
-          "make_densities": "density_files"}
+# DeepChem and torch take seconds to import; checking a file does without the one, the processes
+# that label molecules without both.
+_LATER = {"ENERGY_TYPES": "entry", "ENTRY_TYPES": "entry", "DFTEntry": "entry",
+          "DFTFeaturizer": "featurizer", "DFTSystem": "system", "DFTYamlLoader": "loader",
+          "arrays": "loader", "check": "reader", "make_densities": "density_files",
+          "read_yaml": "reader"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from .dftxc import DFTXC
-from .losses import EntryLoss
-from .progress import EpochReport
-from .xcmodel import XCModel
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DFTXC", "EntryLoss", "EpochReport", "XCModel"]
+if TYPE_CHECKING:
+    from .deq import DEQModel
+    from .deq_files import DEQEpoch
+    from .dftxc import DFTXC
+    from .losses import EntryLoss
+    from .progress import EpochReport
+    from .xcmodel import XCModel
+
+#: File of every name: who trains a property model need not load integrals, nor the other way.
+_FILES = {
+    "DEQEpoch": "deq_files",
+    "DEQModel": "deq",
+    "DFTXC": "dftxc",
+    "EntryLoss": "losses",
+    "EpochReport": "progress",
+    "XCModel": "xcmodel",
+}
+
+__all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "XCModel"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+    globals()[name] = value
+    return value

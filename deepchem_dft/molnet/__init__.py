@@ -1,7 +1,8 @@
 """The package's data sets in MoleculeNet's form, offline.
 
 Each function returns ``(tasks, datasets, transformers)``: one task, ``(train, valid, test)`` or,
-with ``splitter=None``, ``(all,)``, and no transformers, since values must stay in Hartree.
+with ``splitter=None``, ``(all,)``. Entries of densities and energies have no transformers, since
+values must stay in Hartree:
 
 ==============================  ====================================  ====  ==================
 function                        quantity                              N     train/valid/test
@@ -17,6 +18,10 @@ function                        quantity                              N     trai
 `load_atomic_total_energy`      exact total energies H-Ar             18    no split
 ==============================  ====================================  ====  ==================
 
+`load_nci` (GFN2-xTB labels of 2,010 molecules), `load_labelled`, `load_qmugs`, `load_qmof` and
+`load_oqmd` are for properties of molecules and crystals: labels that you computed or downloaded, in
+classes or as numbers, with the features, splits and transformers of your choice.
+
 `load_xcnn` counts ``dataset="dataset1"`` without its 15 densities. The data files and their
 caveats are described in ``datasets/README.md``.
 """
@@ -27,7 +32,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
+    from deepchem_dft.molnet.labelled import load_labelled, load_nci
     from deepchem_dft.molnet.location import datasets_dir
+    from deepchem_dft.molnet.properties import load_oqmd, load_qmof, load_qmugs
     from deepchem_dft.molnet.sets import (
         load_atomic_ea,
         load_atomic_ip,
@@ -42,7 +49,9 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from deepchem_dft.molnet.splitter import PublishedSplitter
 
 # DeepChem takes seconds to import; those who only look for the data files need not wait for it.
-_MODULES = {"datasets_dir": "location", "PublishedSplitter": "splitter"}
+_MODULES = {"datasets_dir": "location", "PublishedSplitter": "splitter", "load_nci": "labelled",
+            "load_labelled": "labelled", "load_oqmd": "properties", "load_qmof": "properties",
+            "load_qmugs": "properties"}
 
 __all__ = [
     "PublishedSplitter",
@@ -52,8 +61,13 @@ __all__ = [
     "load_atomic_total_energy",
     "load_barriers",
     "load_h2_curve",
+    "load_labelled",
     "load_molecular_ip",
     "load_molecular_vip",
+    "load_nci",
+    "load_oqmd",
+    "load_qmof",
+    "load_qmugs",
     "load_w411",
     "load_xcnn",
 ]

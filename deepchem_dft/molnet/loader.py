@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from deepchem_dft import __version__
 from deepchem_dft.data import DFTEntry, DFTFeaturizer, DFTYamlLoader, arrays
 from deepchem_dft.data.loader import TASKS
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule.cache import cache_dir
+from deepchem_dft.molnet.cache import code_digest, default_save_dir, made_once
 from deepchem_dft.molnet.location import find_file
 from deepchem_dft.molnet.splitter import PublishedSplitter
 
@@ -71,7 +69,7 @@ class DFTLoader(_MolnetLoader):
             featurizer, DFTFeaturizer)
         super().__init__(
             _featurizer(featurizer), _splitter(splitter), [], list(TASKS),
-            str(self.files[0].parent), str(save_dir or _save_dir()))
+            str(self.files[0].parent), str(save_dir or default_save_dir()))
 
     def create_dataset(self) -> dc.data.DiskDataset:
         """Return all entries as one data set in a temporary folder."""
@@ -124,33 +122,15 @@ class DFTLoader(_MolnetLoader):
 
     def _cached(self) -> Loaded:
         home = Path(self.save_dir) / f"{self.name}-featurized"
-        final = home / self._key()
-        if final.is_dir():
-            try:
-                return self._open(final)
-            except (OSError, ValueError, KeyError, EOFError):
-                logger.warning("%s is damaged and made anew", final)
-                shutil.rmtree(final, ignore_errors=True)
-        home.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=home, prefix=".draft-"))
-        try:
-            self._make(draft)
-            os.replace(draft, final)  # atomic: another process sees all of it or nothing
-        except OSError:
-            if not final.is_dir():  # else another process was faster, with the same content
-                raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return self._open(final)
+        return made_once(home, self._key(), self._make, self._open)
 
     def _key(self) -> str:
         """Hash of everything the cached data sets depend on, the code that made them included."""
         digest = hashlib.sha256(json.dumps(
             [__version__, type(self.splitter).__name__, self.options], sort_keys=True,
             default=str).encode())
-        package = Path(__file__).resolve().parents[1]
-        code = [path for room in ("data", "molnet") for path in (package / room).glob("*.py")]
-        for file in [*self.files, *sorted(code)]:
+        digest.update(code_digest())
+        for file in self.files:
             digest.update(file.read_bytes())
         return digest.hexdigest()[:20]
 
@@ -166,14 +146,6 @@ def _write(entries: list[DFTEntry], folder: Path | None) -> dc.data.DiskDataset:
 
 
 _EMPTY = (np.empty(0, dtype=object), np.empty((0, 1)), np.empty((0, 1)), np.empty(0, dtype=str))
-
-
-def _save_dir() -> str:
-    """DeepChem's data folder if it is set, else a private one: data sets hold pickles."""
-    folder = cache_dir()
-    if "DEEPCHEM_DATA_DIR" in os.environ or folder is None:
-        return dc.utils.data_utils.get_data_dir()
-    return str(folder / "molnet")
 
 
 def _text(options: dict[str, Any]) -> str:

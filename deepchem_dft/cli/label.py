@@ -1,0 +1,106 @@
+"""``deepchem-dft data label``: GFN2-xTB labels for a file of molecules."""
+
+# ruff: noqa: B008 (typer declares options as calls in defaults)
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .common import check_out, console
+
+if TYPE_CHECKING:
+    from ..data.labelling import Tally
+
+
+def label(
+    file: Path = typer.Argument(..., help="SMILES (.smi), .sdf or .xyz file, or one of them .gz."),
+    out: Path = typer.Option(..., "--out", help="CSV file of labels to write."),
+    jobs: int = typer.Option(1, "--jobs", min=1, help="Number of processes."),
+    resume: bool = typer.Option(False, "--resume", help="Go on where a run was stopped."),
+    relax: bool = typer.Option(
+        False, "--relax", help="Relax each geometry with GFN2-xTB (some 5 times slower)."
+    ),
+    conformers: int = typer.Option(
+        10, "--conformers", min=1, help="Conformers to choose the lowest of."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of the conformers."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Show no progress."),
+) -> None:
+    """Compute dipole moments, HOMO-LUMO gaps and energies with GFN2-xTB.
+
+    SMILES get a geometry by RDKit (ETKDG, MMFF94); three-dimensional SDF records and XYZ frames
+    keep theirs. A molecule that cannot be done is written down with the reason. Ctrl-C and worse
+    lose nothing: `--resume` goes on.
+
+    Examples:
+
+    - `deepchem-dft data label molecules.smi --out labels.csv --jobs 4`
+
+    - `deepchem-dft data label molecules.smi --out labels.csv --jobs 4 --resume`
+    """
+    from ..data.labelling import Recipe, label_file
+
+    check_out(out)
+    recipe = Recipe(seed=seed, conformers=conformers, relax=relax)
+    try:
+        with _progress(quiet) as show:
+            tally = label_file(file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show)
+    except KeyboardInterrupt:
+        console(stderr=True).print("stopped; the same command with --resume goes on", markup=False)
+        raise typer.Exit(130) from None
+    labelled = tally.done - tally.failed
+    text = f"{out}: {labelled} of {tally.total} molecules labelled"
+    if tally.failed:
+        text += f", {tally.failed} could not be (see the column 'problem')"
+    if tally.resumed:
+        text += f"; {tally.resumed} were there already"
+    console().print(text, markup=False)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Tally], None] | None]:
+    """Show how far it is: a bar, or a line now and then where there is no terminal."""
+    out = console(stderr=True)
+    if quiet:
+        yield None
+    elif out.is_terminal:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        with Progress(
+            TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False), console=out,
+        ) as bar:  # fmt: skip
+            task = bar.add_task("", total=None, text="")
+
+            def move(tally: Tally) -> None:
+                text = f"{tally.failed} failed" if tally.failed else ""
+                bar.update(task, completed=tally.done, total=tally.total, text=text)
+
+            yield move
+    else:
+        yield _Lines(lambda text: out.print(text, markup=False))
+
+
+class _Lines:
+    """Say at the beginning, at the end and in between how many molecules are done."""
+
+    def __init__(self, say: Callable[[str], None], interval: float = 10.0) -> None:
+        self.say, self.interval = say, interval
+        self.next = 0.0
+
+    def __call__(self, tally: Tally) -> None:
+        if tally.done == tally.total or time.monotonic() >= self.next:
+            self.next = time.monotonic() + self.interval
+            self.say(f"labelled {tally.done}/{tally.total} molecules, {tally.failed} failed")

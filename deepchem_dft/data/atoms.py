@@ -1,0 +1,96 @@
+"""Neighbours in crystals and relaxing of molecules by ASE, which is imported here only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepchem_dft.errors import InputError
+
+
+def _ase(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        raise InputError("this needs ASE", field="ase",
+                         remedy="pip install 'deepchem_dft[property]'") from None
+
+
+def version() -> str:
+    """Return the version of ASE."""
+    return _ase("ase").__version__
+
+
+def neighbours(
+    cell: np.ndarray, positions: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return all pairs of atoms of a crystal that are closer than a radius.
+
+    Parameters
+    ----------
+    cell : np.ndarray
+        (3, 3) lattice vectors in rows, Angstrom.
+    positions : np.ndarray
+        (N, 3) Cartesian, Angstrom.
+    radius : float
+        Angstrom.
+
+    Returns
+    -------
+    centre, neighbour : np.ndarray
+        (E,) numbers of atoms. A pair occurs once per periodic image, in both directions.
+    distance : np.ndarray
+        (E,) Angstrom.
+
+    Examples
+    --------
+    >>> centre, neighbour, distance = neighbours(3 * np.eye(3), np.zeros((1, 3)), 3.1)
+    >>> len(centre), distance.tolist()
+    (6, [3.0, 3.0, 3.0, 3.0, 3.0, 3.0])
+    """
+    find = _ase("ase.neighborlist").primitive_neighbor_list
+    return find("ijd", [True] * 3, np.asarray(cell, float), np.asarray(positions, float),
+                float(radius))
+
+
+def relax(
+    numbers: np.ndarray, positions: np.ndarray, calculator: Any, force: float = 0.05,
+    steps: int = 500,
+) -> np.ndarray:
+    """Relax a molecule with an ASE calculator.
+
+    Parameters
+    ----------
+    numbers : np.ndarray
+        (N,) nuclear charges.
+    positions : np.ndarray
+        (N, 3) in Angstrom.
+    calculator : ase.calculators.calculator.Calculator
+    force : float
+        Largest force that may be left on an atom, eV/Angstrom.
+    steps : int
+        Of L-BFGS, at most.
+
+    Returns
+    -------
+    np.ndarray
+        (N, 3) in Angstrom.
+
+    Raises
+    ------
+    InputError
+        If it takes more steps, or the calculator fails.
+    """
+    atoms = _ase("ase").Atoms(numbers=np.asarray(numbers), positions=np.asarray(positions, float))
+    atoms.calc = calculator
+    failures = (RuntimeError, ValueError, _ase("ase.calculators.calculator").CalculatorError)
+    try:
+        done = _ase("ase.optimize").LBFGS(atoms, logfile=None).run(fmax=force, steps=steps)
+    except failures as error:
+        raise InputError(f"relaxing fails ({' '.join(str(error).split())})") from None
+    if not done:
+        raise InputError(f"not relaxed after {steps} steps")
+    return atoms.get_positions()

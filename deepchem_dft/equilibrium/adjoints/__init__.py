@@ -1,0 +1,29 @@
+"""Ways to differentiate a fixed point, one per file."""
+
+from __future__ import annotations
+
+from deepchem_dft.equilibrium.adjoints.base import Adjoint
+from deepchem_dft.equilibrium.adjoints.implicit import Implicit
+from deepchem_dft.equilibrium.adjoints.truncated import Truncated
+from deepchem_dft.equilibrium.adjoints.unrolled import Unrolled
+from deepchem_dft.errors import InputError
+
+__all__ = ["Adjoint", "Implicit", "Truncated", "Unrolled", "get_adjoint"]
+
+_BY_NAME = {"implicit": Implicit, "truncated": Truncated, "unrolled": Unrolled}
+
+
+def get_adjoint(adjoint: str | Adjoint) -> Adjoint:
+    """Return an adjoint by its name, or as it is.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if not isinstance(adjoint, str):
+        return adjoint
+    if adjoint not in _BY_NAME:
+        raise InputError(f"there is no adjoint '{adjoint}'", field="adjoint",
+                         remedy=f"choose one of {', '.join(_BY_NAME)}")
+    return _BY_NAME[adjoint]()

@@ -1,0 +1,358 @@
+"""DEQModel: a DeepChem model whose features are a fixed point."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+from deepchem.models.torch_models.torch_model import TorchModel
+from torch import Tensor
+
+from ..equilibrium import Adjoint, Solver, Unrolled
+from ..equilibrium.adjoints import get_adjoint
+from ..equilibrium.solvers import get_solver
+from ..errors import InputError
+from ..property import EquilibriumNetwork, Settings, SolveCount
+from ..property.inputs import KINDS, Kind
+from .deq_files import DEQEpoch, DEQFiles
+from .ordering import seeded_batches
+
+LOGGER = logging.getLogger("deepchem_dft.models")
+
+_BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
+                 "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
+
+
+class DEQModel(DEQFiles, TorchModel):
+    """Predict properties of molecules and materials from the fixed point of a small network.
+
+    Instead of passing through a stack of layers, features are iterated with one cell until they no
+    longer change: a deep equilibrium model. Any solver of
+    :func:`~deepchem_dft.equilibrium.fixed_point` finds the same features; which is a matter of
+    speed, and may be changed at any time: ``model.solver = "damped"``.
+
+    Parameters
+    ----------
+    n_tasks : int
+    mode : {"regression", "classification"}
+        Predictions have shape (N, n_tasks), or (N, n_tasks, n_classes) and are probabilities.
+    cell : {"graph", "fingerprint", "image"}
+        ``"graph"`` takes DeepChem's ``GraphData``: molecules
+        (``MolGraphConvFeaturizer(use_edges=True)``, ``DMPNNFeaturizer()``) or crystals.
+        ``"fingerprint"`` takes vectors: fingerprints or descriptors. ``"image"`` takes pictures
+        (channels, height, width).
+    n_features : int or tuple of int
+        Features per atom (default 30, as ``MolGraphConvFeaturizer`` makes), length of the vectors
+        (default 2048), or shape of the pictures (default (3, 32, 32)).
+    n_edge_features : int
+        Per bond, for graphs; default 11. 0 ignores what there is.
+    n_global_features : int
+        Length of ``global_features`` of the graphs, which join the fixed point.
+    n_classes : int
+    width : int
+        Features of the fixed point, per atom or pixel.
+    layers : int
+        Layers in one evaluation of the cell.
+    bound : float or None
+        Upper bound on the slope of the cell; below 1 the fixed point exists and is the only one.
+        None: no bound; watch ``unconverged`` in the history.
+    pooling : sequence of {"mean", "sum", "max", "attention"}
+        From the atoms of a graph to the graph.
+    hidden : int
+        Width of the layer between fixed point and prediction; 0: none.
+    dropout : float
+        On the fixed point and that layer.
+    jacobian_weight : float
+        Penalty on the mean square of the cell's Jacobian, for cells without bound.
+    solver : {"anderson", "broyden", "damped"} or Solver
+        ``"damped"`` is plain forward iteration.
+    adjoint : {"implicit", "truncated", "unrolled"} or Adjoint
+    tol : float, optional
+        Relative residual of a fixed point; default 2e-6, or 1e-11 in float64.
+    train_tol : float, optional
+        The same while training; default 1e-4, or ``tol`` if that is larger.
+    max_iter : int
+        Evaluations at most. A sample that needs more is predicted from its best iterate, with a
+        warning; in training it is left out of the step, unless the adjoint is unrolled.
+    dtype : {"float32", "float64"}
+    seed : int
+        Of initial weights, order of samples, and dropout.
+    **kwargs
+        ``batch_size`` (100), ``learning_rate`` (0.001), ``optimizer``, ``model_dir``, ``device``,
+        ``tensorboard``, ``log_frequency``...: as in ``deepchem.models.TorchModel``.
+
+    Attributes
+    ----------
+    history : list of DEQEpoch
+        One per epoch.
+    last_solve : SolveCount
+        What the latest ``fit`` (its last epoch) or ``predict`` took.
+
+    Raises
+    ------
+    InputError
+        For arguments that describe no model, and data that do not fit it.
+
+    Examples
+    --------
+    >>> import deepchem as dc
+    >>> smiles, y = ["CCO", "CC", "CCN", "CCC"], [[1], [0], [1], [0]]
+    >>> graphs = dc.feat.MolGraphConvFeaturizer(use_edges=True).featurize(smiles)
+    >>> dataset = dc.data.NumpyDataset(graphs, y)
+    >>> model = DEQModel(1, "classification", learning_rate=0.01, seed=0)
+    >>> loss = model.fit(dataset, nb_epoch=20)
+    >>> model.predict(dataset)[:, 0, 1].round().tolist(), model.history[-1].unconverged
+    ([1.0, 0.0, 1.0, 0.0], 0.0)
+
+    References
+    ----------
+    S. Bai, J. Z. Kolter, V. Koltun, Deep Equilibrium Models, NeurIPS 32 (2019).
+    """
+
+    def __init__(
+        self,
+        n_tasks: int,
+        mode: str = "regression",
+        cell: str = "graph",
+        n_features: int | Sequence[int] | None = None,
+        n_edge_features: int = 11,
+        n_global_features: int = 0,
+        n_classes: int = 2,
+        *,
+        width: int = 64,
+        layers: int = 1,
+        bound: float | None = 0.9,
+        pooling: Sequence[str] = ("mean", "sum", "max"),
+        hidden: int = 64,
+        dropout: float = 0.0,
+        jacobian_weight: float = 0.0,
+        solver: str | Solver = "anderson",
+        adjoint: str | Adjoint = "implicit",
+        tol: float | None = None,
+        train_tol: float | None = None,
+        max_iter: int = 200,
+        dtype: str = "float32",
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        for name in kwargs:
+            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
+                raise TypeError(f"DEQModel got an unexpected keyword argument {name!r}")
+        _choice(mode, ("regression", "classification"), "mode")
+        _choice(cell, tuple(KINDS), "cell")
+        _choice(dtype, ("float32", "float64"), "dtype")
+        if n_tasks < 1 or n_classes < 2:
+            raise InputError(f"{n_tasks} tasks and {n_classes} classes", field="n_tasks",
+                             remedy="at least 1 task, and 2 classes")  # fmt: skip
+        self.n_tasks, self.mode, self.n_classes, self.seed = n_tasks, mode, n_classes, seed
+        self.dtype = getattr(torch, dtype)
+        if tol is None:
+            tol = 2e-6 if dtype == "float32" else 1e-11
+        if train_tol is None:
+            train_tol = max(tol, 1e-4)
+        settings = Settings(_solver(solver), _adjoint(adjoint), tol, train_tol, max_iter)
+        self.kind: Kind = KINDS[cell](n_features, n_edge_features, n_global_features)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = EquilibriumNetwork(
+                self.kind.cell(width=width, layers=layers, bound=bound, pooling=tuple(pooling)),
+                n_tasks * (n_classes if mode == "classification" else 1), settings,
+                hidden, dropout, jacobian_weight, seed,
+            ).to(self.dtype)  # fmt: skip
+        self.history: list[DEQEpoch] = []
+        self._losses: list[Tensor] = []
+        outputs = ["prediction", "loss", "embedding"]
+        super().__init__(_Outputs(network, n_tasks, n_classes if mode == "classification" else 0),
+                         self._loss, output_types=outputs, **kwargs)  # fmt: skip
+
+    # -- how fixed points are found ------------------------------------------------------------
+
+    @property
+    def network(self) -> EquilibriumNetwork:
+        """The cell and what reads the prediction off its fixed point."""
+        return self.model.network
+
+    @property
+    def last_solve(self) -> SolveCount:
+        """What the latest ``fit`` (its last epoch) or ``predict`` took."""
+        return self.network.count
+
+    @property
+    def solver(self) -> str | Solver:
+        """The solver; may be set."""
+        return self.network.settings.solver
+
+    @solver.setter
+    def solver(self, solver: str | Solver) -> None:
+        self.network.settings.solver = _solver(solver)
+
+    @property
+    def adjoint(self) -> str | Adjoint:
+        """The adjoint; may be set."""
+        return self.network.settings.adjoint
+
+    @adjoint.setter
+    def adjoint(self, adjoint: str | Adjoint) -> None:
+        self.network.settings.adjoint = _adjoint(adjoint)
+
+    # -- training ------------------------------------------------------------------------------
+
+    def fit(self, dataset: Dataset, *args: Any, restore: bool = False, **kwargs: Any) -> float:
+        """Train on a data set; see ``deepchem.models.TorchModel.fit``.
+
+        The first data set also sets the scale of descriptors. ``deterministic=False`` shuffles the
+        samples in an order that depends on ``seed`` and the number of the epoch only.
+        """
+        if restore:
+            self.restore()
+        self._ensure_built()
+        self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
+        return super().fit(dataset, *args, **kwargs)
+
+    def default_generator(
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
+        pad_batches: bool = False,
+    ) -> Iterator[tuple[list, list, list]]:
+        """Yield batches ``([inputs], [labels], [weights])``; in training, report every epoch."""
+        for _ in range(epochs):
+            start, count = time.perf_counter(), SolveCount()
+            if mode == "fit":
+                self._losses = []
+            number = int(self.network.epochs)
+            batches = dataset.iterbatches(self.batch_size, deterministic=deterministic)
+            for x, y, w, ids in seeded_batches(batches, (self.seed, number)):
+                inputs = self.kind.batch(x, ids)
+                if mode == "fit":
+                    self._check(y, w, ids)
+                    # A callback that validates leaves evaluation mode and its own count behind.
+                    self.model.train()
+                    self.network.count = count
+                yield [inputs], [y], [w]
+            if mode == "fit":
+                self._end_epoch(count, time.perf_counter() - start)
+
+    def _check(self, y: np.ndarray, w: np.ndarray, ids: np.ndarray) -> None:
+        labels = np.asarray(y, dtype=float).reshape(len(y), -1)
+        if labels.shape[1] != self.n_tasks:
+            raise InputError(f"{labels.shape[1]} labels per sample for {self.n_tasks} tasks",
+                             field="y")  # fmt: skip
+        bad = ~np.isfinite(labels)
+        if self.mode == "classification":
+            bad |= (labels < 0) | (labels >= self.n_classes) | (labels != np.round(labels))
+        bad &= np.broadcast_to(np.asarray(w).reshape(len(y), -1), labels.shape) != 0
+        if bad.any():
+            row, task = np.argwhere(bad)[0]
+            what = "a finite number" if self.mode == "regression" else (
+                f"a class from 0 to {self.n_classes - 1}")  # fmt: skip
+            raise InputError(f"the label {labels[row, task]} of task {task} is not {what}",
+                             entry=str(ids[row]), field="y",
+                             remedy="give missing labels a weight of 0")  # fmt: skip
+
+    def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list[Tensor], list[Tensor]]:
+        inputs, labels, weights = batch
+        inputs = [self.kind.batch(x) if isinstance(x, np.ndarray) else x for x in inputs]
+        self.network.draw = self._global_step
+
+        def tensors(values: Any) -> list[Tensor]:
+            return [torch.as_tensor(np.asarray(v, dtype=float), dtype=self.dtype,
+                                    device=self.device) for v in values or []]  # fmt: skip
+
+        return ([self.kind.move(x, self.device, self.dtype) for x in inputs], tensors(labels),
+                tensors(weights))  # fmt: skip
+
+    def _loss(self, outputs: list[Tensor], labels: list[Tensor], weights: list[Tensor]) -> Tensor:
+        """Weighted mean over samples and tasks, DeepChem's normalisation."""
+        (output,), last = outputs, self.model.last
+        shape = (len(output), self.n_tasks)
+        weight = weights[0].reshape(len(output), -1).expand(shape)
+        if not isinstance(get_adjoint(self.adjoint), Unrolled):
+            weight = weight * last.found.converged[:, None]
+        # A missing label may be NaN, and 0 * NaN is not 0.
+        label = torch.where(weight != 0, labels[0].reshape(shape), 0.0)
+        if self.mode == "regression":
+            loss = (output - label).square()
+        else:
+            loss = torch.nn.functional.cross_entropy(output.mT, label.long(), reduction="none")
+        loss = (loss * weight).mean()
+        self._losses.append(loss.detach() * len(output))
+        if self.regularization_loss is not None:
+            loss = loss + self.regularization_loss()
+        return loss + last.penalty
+
+    def _end_epoch(self, count: SolveCount, seconds: float) -> None:
+        with torch.no_grad():
+            self.network.epochs += 1
+        samples, self.network.count = max(count.samples, 1), count
+        report = DEQEpoch(
+            int(self.network.epochs), float(sum(self._losses)) / samples,
+            count.unconverged_fraction, count.evaluations / max(count.batches, 1),
+            count.iterations / samples, seconds,
+        )  # fmt: skip
+        self.history.append(report)
+        LOGGER.info(
+            "epoch %d: loss %.6g, unconverged %.2f %%, %.1f evaluations (%.1f s)", report.epoch,
+            report.loss, 100 * report.unconverged, report.evaluations, report.seconds,
+        )  # fmt: skip
+        if self.tensorboard:
+            for name, value in asdict(report).items():
+                self._log_scalar_to_tensorboard(name, value, self._global_step)
+
+    # -- prediction ------------------------------------------------------------------------------
+
+    def _predict(self, *args: Any, **kwargs: Any) -> Any:
+        self.network.count = SolveCount()
+        with torch.no_grad():  # DeepChem would keep the graph of every batch
+            result = super()._predict(*args, **kwargs)
+        count = self.network.count
+        if count.unconverged:
+            warnings.warn(
+                f"{count.unconverged} of {count.samples} samples have no converged fixed point and "
+                "are predicted from their best iterate. Remedy: raise max_iter, choose another "
+                "solver, or bound the cell", stacklevel=4,
+            )  # fmt: skip
+        return result
+
+
+class _Outputs(torch.nn.Module):
+    """What DeepChem wants of a network: prediction, input of the loss, embedding."""
+
+    def __init__(self, network: EquilibriumNetwork, n_tasks: int, n_classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self._tasks, self._classes = n_tasks, n_classes
+
+    def forward(self, batch: Any) -> list[Tensor]:
+        """Return (prediction, what the loss is made of, embedding)."""
+        self.last = self.network(batch)
+        output = self.last.output
+        if not self._classes:
+            return [output, output, self.last.embedding]
+        logits = output.reshape(-1, self._tasks, self._classes)
+        return [torch.softmax(logits, dim=2), logits, self.last.embedding]
+
+
+def _choice(value: str, allowed: tuple[str, ...], field: str) -> None:
+    if value not in allowed:
+        raise InputError(f"unknown {field} {value!r}", field=field,
+                         remedy=f"choose from {', '.join(allowed)}")  # fmt: skip
+
+
+def _solver(solver: str | Solver) -> str | Solver:
+    get_solver(solver)
+    return solver
+
+
+def _adjoint(adjoint: str | Adjoint) -> str | Adjoint:
+    get_adjoint(adjoint)
+    return adjoint

@@ -1,0 +1,77 @@
+"""Data sets made once and kept on disk, so that others see all of one or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import deepchem as dc
+
+from deepchem_dft.molecule.cache import cache_dir
+
+logger = logging.getLogger(__name__)
+
+
+def made_once(
+    home: Path, key: str, make: Callable[[Path], None], opened: Callable[[Path], Any]
+) -> Any:
+    """Return ``opened(home / key)``, which ``make`` fills if it is not there or damaged.
+
+    Parameters
+    ----------
+    home : Path
+    key : str
+        Hash of all that the content depends on.
+    make : callable
+        Fills an empty folder; whatever it raises, nothing of it is left.
+    opened : callable
+        Reads a folder, and raises ``OSError``, ``ValueError``, ``KeyError`` or ``EOFError`` if it
+        is damaged.
+
+    Raises
+    ------
+    OSError
+        If ``home`` cannot be written.
+    """
+    final = home / key
+    if final.is_dir():
+        try:
+            return opened(final)
+        except (OSError, ValueError, KeyError, EOFError):
+            logger.warning("%s is damaged and made anew", final)
+            shutil.rmtree(final, ignore_errors=True)
+    home.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=home, prefix=".draft-"))
+    try:
+        make(draft)
+        os.replace(draft, final)  # atomic: another process sees all of it or nothing
+    except OSError:
+        if not final.is_dir():  # else another process was faster, with the same content
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return opened(final)
+
+
+def code_digest() -> bytes:
+    """Return a hash of the code that makes data sets."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parents[1]
+    code = [path for room in ("data", "molnet") for path in (package / room).glob("*.py")]
+    for path in sorted(code):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def default_save_dir() -> str:
+    """Return DeepChem's data folder if it is set, else a private one: data sets hold pickles."""
+    folder = cache_dir()
+    if "DEEPCHEM_DATA_DIR" in os.environ or folder is None:
+        return dc.utils.data_utils.get_data_dir()
+    return str(folder / "molnet")

@@ -1,0 +1,271 @@
+"""What the loaders of property data do: stream, split, label, featurize, keep on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import deepchem as dc
+import numpy as np
+from deepchem.molnet.load_function.molnet_loader import TransformerGenerator, _MolnetLoader
+from deepchem.molnet.load_function.molnet_loader import transformers as TRANSFORMERS
+from rdkit import rdBase
+
+from deepchem_dft import __version__
+from deepchem_dft.data.featurizer import object_array
+from deepchem_dft.data.records import OnBad, PropertyRecord
+from deepchem_dft.errors import InputError
+from deepchem_dft.molnet.cache import code_digest, default_save_dir, made_once
+from deepchem_dft.molnet.classes import ClassTransformer
+from deepchem_dft.molnet.property_sets import PropertySet, names
+
+logger = logging.getLogger(__name__)
+
+Loaded = tuple[list[str], tuple[dc.data.Dataset, ...], list[Any]]
+#: Samples per file of a data set; what is in memory at a time.
+SHARD = 4096
+_PARTS = ("train", "valid", "test")
+_SEED = 0
+
+
+class PropertyLoader(_MolnetLoader):
+    """MoleculeNet's loader for `PropertyRecord` streams.
+
+    The records are read twice: once for what decides the split and the thresholds, and once to be
+    featurized and written, a shard at a time.
+
+    Parameters
+    ----------
+    kind : PropertySet
+    read : callable
+        ``read(quantities, bad)`` yields records.
+    files : sequence of path
+        All that is read, for the cache.
+    task : str or sequence of str
+        One classification task, or any regression tasks.
+    threshold : float, sequence of float or None
+        Of a classification task.
+    on_bad : {"raise", "skip"}
+    featurizer, splitter, transformers, data_dir, save_dir
+        As in MoleculeNet.
+    options : mapping
+        Everything else the records depend on.
+    """
+
+    def __init__(
+        self, kind: PropertySet, read: Callable[[list[str], OnBad], Iterator[PropertyRecord]],
+        files: Sequence[Path], *, task: Any, threshold: Any, on_bad: str, featurizer: Any,
+        splitter: Any, transformers: Any, save_dir: str | None, options: Mapping[str, Any],
+    ) -> None:
+        tasks = [task] if isinstance(task, str) else list(task)
+        self.kind, self.read, self.files = kind, read, list(files)
+        self.class_task, self.quantities = kind.choose(tasks)
+        self.bounds = self.class_task.bounds(threshold) if self.class_task else None
+        if threshold is not None and not self.class_task:
+            raise InputError("only classes have a threshold", field="threshold",
+                             remedy=f"leave it out, or use task={names(kind.classes)}")
+        if on_bad not in ("raise", "skip"):
+            raise InputError(f"on_bad={on_bad!r} is not known", field="on_bad",
+                             remedy="use 'raise' or 'skip'")
+        self.skip = on_bad == "skip"
+        generators = [_generator(t) for t in transformers or ()]
+        made = _chosen(featurizer, kind.featurizers, dc.feat.Featurizer, "featurizer")
+        split = splitter if splitter is None else _chosen(
+            splitter, kind.splitters, dc.splits.Splitter, "splitter")
+        # A splitter or somebody else's featurizer may carry state that no cache key can see.
+        self.cacheable = (splitter is None or isinstance(splitter, str)) and (
+            type(made).__module__.partition(".")[0] in ("deepchem", "deepchem_dft"))
+        self.options = {**options, "tasks": tasks, "bounds": self.bounds, "skip": self.skip}
+        super().__init__(made, split, generators, tasks, str(self.files[0].parent),
+                         str(save_dir or default_save_dir()))
+
+    def load_dataset(self, name: str | None = None, reload: bool = True) -> Loaded:
+        """Return the data sets in MoleculeNet's form.
+
+        Parameters
+        ----------
+        name : str, optional
+            Accepted for the sake of the base class.
+        reload : bool
+            Keep the data sets in ``save_dir`` and take them from there the next time.
+        """
+        if reload and self.cacheable:
+            try:
+                return made_once(Path(self.save_dir) / f"{self.kind.name}-featurized", self._key(),
+                                 self._make, self._open)
+            except OSError as error:  # a folder that cannot be written, a full disk
+                logger.warning("%s is not cached in %s: %s", self.kind.name, self.save_dir, error)
+        folder = Path(tempfile.mkdtemp())
+        try:
+            self._make(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return self._open(folder)
+
+    def _records(self) -> Iterator[PropertyRecord]:
+        self.skipped: list[InputError] = []
+        yield from self.read(self.quantities, self._bad)
+
+    def _bad(self, error: InputError) -> None:
+        if not self.skip:
+            raise error
+        self.skipped.append(error)
+
+    def _parts(self) -> tuple[str, ...]:
+        return ("all",) if self.splitter is None else _PARTS
+
+    def _make(self, folder: Path) -> None:
+        values, part_of = self._plan()
+        transformers: list[Any] = []
+        if self.class_task is not None:
+            bounds = self.bounds or (float(np.median(values[part_of == 0])),)
+            classes = ClassTransformer(bounds, self.class_task.classes)
+            values = classes.numbers(values)
+            if len(np.unique(values[part_of == 0])) < 2:
+                raise InputError(f"all training samples are in one class at {bounds}",
+                                 file=str(self.files[0]), field="threshold",
+                                 remedy="choose another threshold, or None for the median")
+            transformers.append(classes)
+        drafts = self._write(folder, values, part_of)
+        for generator in self.transformers:
+            made = generator.create_transformer(drafts[0])
+            drafts = [self._transformed(d, made, folder) for d in drafts]
+            transformers.append(made)
+        for draft, part in zip(drafts, self._parts()):
+            if Path(draft.data_dir) != folder / part:
+                draft.move(str(folder / part), delete_if_exists=True)
+        dc.utils.data_utils.save_transformers(str(folder), transformers)
+
+    @staticmethod
+    def _transformed(dataset: dc.data.DiskDataset, transformer: Any, folder: Path) -> Any:
+        if not len(dataset):
+            return dataset
+        return transformer.transform(dataset, out_dir=tempfile.mkdtemp(dir=folder))
+
+    def _plan(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all values and the part each record goes to (-1 for none)."""
+        idents, rows = [], []
+        for record in self._records():
+            idents.append(record.ident)
+            rows.append([record.values[name] for name in self.quantities])
+        if not rows:
+            raise InputError("there is no record that could be used", file=str(self.files[0]),
+                             field="records") from next(iter(self.skipped), None)
+        values = np.array(rows, dtype=np.float64)
+        if self.splitter is None:
+            return values, np.zeros(len(values), dtype=np.int8)
+        part_of = np.full(len(values), -1, dtype=np.int8)
+        table = dc.data.NumpyDataset(np.zeros((len(values), 1)), values, ids=np.array(idents))
+        for part, indices in enumerate(self.splitter.split(table, seed=_SEED)):
+            part_of[np.asarray(indices, dtype=int)] = part
+        return values, part_of
+
+    def _write(
+        self, folder: Path, values: np.ndarray, part_of: np.ndarray
+    ) -> list[dc.data.DiskDataset]:
+        parts = [_Part(folder / name, self.tasks) for name in self._parts()]
+        for record, row, part in zip(self._records(), values, part_of):
+            if part < 0:
+                continue
+            try:
+                parts[part].add(self._features(record), row, record.ident)
+            except InputError as error:
+                self._bad(error.located(file=record.file, entry=record.entry))
+        if self.skipped:
+            warnings.warn(f"{self.kind.name}: {len(self.skipped)} records left out; the first: "
+                          f"{self.skipped[0]}", stacklevel=2)
+        return [part.close() for part in parts]
+
+    def _features(self, record: PropertyRecord) -> Any:
+        """Return the features of one record; DeepChem would put an empty array for a failure."""
+        name = type(self.featurizer).__name__
+        with rdBase.BlockLogs():  # RDKit deprecates what DeepChem calls, a line per molecule
+            made = self.featurizer.featurize([record.subject])
+        if len(made) == 1 and not (isinstance(made[0], np.ndarray) and made[0].size == 0):
+            return made[0]
+        try:
+            self.featurizer._featurize(record.subject)
+            reason = "it returns nothing"
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name} cannot featurize it ({reason})", file=record.file,
+                         entry=record.entry, field="featurizer",
+                         remedy="choose another featurizer, or leave it out by on_bad='skip'")
+
+    def _key(self) -> str:
+        """Hash of everything the cached data sets depend on, the code that made them included."""
+        files = [path for file in self.files
+                 for path in ([file] if file.is_file() else sorted(file.rglob("*")))]
+        identity = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        names = [t.get_directory_name() for t in self.transformers]
+        everything = [
+            __version__, code_digest().hex(), _state(self.featurizer), names,
+            type(self.splitter).__name__, self.options, identity]
+        text = json.dumps(everything, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    def _open(self, folder: Path) -> Loaded:
+        datasets = tuple(dc.data.DiskDataset(str(folder / part)) for part in self._parts())
+        transformers = list(dc.utils.data_utils.load_transformers(str(folder)))
+        return list(self.tasks), datasets, transformers
+
+
+class _Part:
+    """A data set that grows by shards."""
+
+    def __init__(self, folder: Path, tasks: list[str]) -> None:
+        self.dataset = dc.data.DiskDataset.create_dataset([], str(folder), tasks)
+        self.tasks = tasks
+        self.rows: list[tuple[Any, np.ndarray, str]] = []
+
+    def add(self, features: Any, labels: np.ndarray, ident: str) -> None:
+        self.rows.append((features, labels, ident))
+        if len(self.rows) == SHARD:
+            self._flush()
+
+    def _flush(self) -> None:
+        features = [row[0] for row in self.rows]
+        same = bool(features) and all(
+            isinstance(f, np.ndarray) and f.shape == features[0].shape for f in features)
+        y = np.array([row[1] for row in self.rows]).reshape(-1, len(self.tasks))
+        self.dataset.add_shard(np.stack(features) if same else object_array(features), y,
+                               np.ones_like(y), np.array([row[2] for row in self.rows], dtype=str))
+        self.rows = []
+
+    def close(self) -> dc.data.DiskDataset:
+        if self.rows or not self.dataset.get_number_shards():  # an empty part has a shard, too
+            self._flush()
+        return self.dataset
+
+
+def _state(featurizer: dc.feat.Featurizer) -> list[Any]:
+    """Return what tells featurizers apart; ``repr`` fails for some of DeepChem's."""
+    plain = (bool, int, float, str, list, tuple, type(None))
+    kept = {key: value for key, value in vars(featurizer).items() if isinstance(value, plain)}
+    return [type(featurizer).__qualname__, kept]
+
+
+def _chosen(value: Any, options: Mapping[str, Callable[[], Any]], base: type, field: str) -> Any:
+    if isinstance(value, base):
+        return value
+    if isinstance(value, str) and value.lower() in options:
+        return options[value.lower()]()
+    raise InputError(f"{value!r} is not possible here", field=field,
+                     remedy=f"use one of {', '.join(options)}, or a DeepChem {field.capitalize()}")
+
+
+def _generator(value: Any) -> TransformerGenerator:
+    if isinstance(value, TransformerGenerator):
+        return value
+    if isinstance(value, str) and value.lower() in TRANSFORMERS:
+        return TRANSFORMERS[value.lower()]
+    raise InputError(f"{value!r} is no transformer", field="transformers",
+                     remedy=f"use {', '.join(TRANSFORMERS)} or a TransformerGenerator")

@@ -1,0 +1,143 @@
+"""Kinds of input a model may have: how data sets of them become batches, and cells for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .cells import Cell, DenseCell, GraphCell
+from .graphs import GraphBatch, collate
+from .image_cell import ImageCell
+
+#: Widths of what ``MolGraphConvFeaturizer(use_edges=True)`` and ``CircularFingerprint`` make.
+ATOM_FEATURES, FINGERPRINT, PICTURE = 30, 2048, (3, 32, 32)
+
+
+class Kind(Protocol):
+    """One kind of input."""
+
+    def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
+        """Return a new cell for it."""
+
+    def batch(self, x: np.ndarray, names: Sequence[Any] | None = None) -> Any:
+        """Return a batch of the X of a data set, whose samples are called so in errors."""
+
+    def move(self, batch: Any, device: torch.device, dtype: torch.dtype) -> Any:
+        """Return it on a device."""
+
+    def fit_scales(self, cell: Any, dataset: Any, batch_size: int) -> None:
+        """Let the cell learn the scale of its input from a data set, if it does not know it."""
+
+
+class Graphs:
+    """Molecules and crystals as DeepChem's ``GraphData``."""
+
+    def __init__(self, n_features: Any, n_edge_features: int, n_global_features: int) -> None:
+        n_features = ATOM_FEATURES if n_features is None else int(n_features)
+        self.sizes = (n_features, n_edge_features, n_global_features)
+
+    def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
+        """Return a new :class:`GraphCell`."""
+        return GraphCell(*self.sizes, width=width, layers=layers, bound=bound, pooling=pooling)
+
+    def batch(self, x: np.ndarray, names: Sequence[Any] | None = None) -> GraphBatch:
+        """Return the graphs as one."""
+        return collate(list(x), *self.sizes, names=names)
+
+    def move(self, batch: GraphBatch, device: torch.device, dtype: torch.dtype) -> GraphBatch:
+        """Return the batch on a device."""
+        return batch.to(device, dtype)
+
+    def fit_scales(self, cell: Any, dataset: Any, batch_size: int) -> None:
+        """Learn the scale of the global features."""
+        if self.sizes[2] and not cell.standardize.known:
+            cell.standardize.fit(b.overall for b in _batches(self.batch, dataset, batch_size))
+
+
+class Vectors:
+    """Fingerprints and descriptors."""
+
+    def __init__(self, n_features: Any, n_edge_features: int, n_global_features: int) -> None:
+        self.size = FINGERPRINT if n_features is None else int(n_features)
+
+    def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
+        """Return a new :class:`DenseCell`."""
+        return DenseCell(self.size, width, layers, bound)
+
+    def batch(self, x: np.ndarray, names: Sequence[Any] | None = None) -> Tensor:
+        """Return a matrix (B, n_features); NaN is allowed."""
+        return _array(x, (self.size,))
+
+    def move(self, batch: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return the batch on a device."""
+        return batch.to(device, dtype)
+
+    def fit_scales(self, cell: Any, dataset: Any, batch_size: int) -> None:
+        """Learn the scale of every feature."""
+        if not cell.standardize.known:
+            cell.standardize.fit(_batches(self.batch, dataset, batch_size))
+
+
+class Images:
+    """Pictures of shape (channels, height, width)."""
+
+    def __init__(self, n_features: Any, n_edge_features: int, n_global_features: int) -> None:
+        shape = PICTURE if n_features is None else n_features
+        if isinstance(shape, int) or len(shape) != 3:
+            raise InputError(f"{shape} is not the shape of a picture", field="n_features",
+                             remedy="give (channels, height, width)")  # fmt: skip
+        self.shape = tuple(int(s) for s in shape)
+
+    def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
+        """Return a new :class:`ImageCell`."""
+        return ImageCell(self.shape, width, layers, bound)
+
+    def batch(self, x: np.ndarray, names: Sequence[Any] | None = None) -> Tensor:
+        """Return a tensor (B, channels, height, width)."""
+        batch = _array(x, self.shape)
+        bad = ~torch.isfinite(batch).flatten(1).all(1)
+        if bad.any():
+            row = int(bad.nonzero()[0])
+            raise InputError("a pixel is not a number", field="X",
+                             entry=str(row if names is None else names[row]))  # fmt: skip
+        return batch
+
+    def move(self, batch: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return the batch on a device."""
+        return batch.to(device, dtype)
+
+    def fit_scales(self, cell: Any, dataset: Any, batch_size: int) -> None:
+        """Do nothing: pictures are normalised one by one."""
+
+
+#: Kinds of input by the name of their cell.
+KINDS: dict[str, Callable[[Any, int, int], Kind]] = {
+    "graph": Graphs,
+    "fingerprint": Vectors,
+    "image": Images,
+}
+
+
+def _array(x: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    try:
+        array = np.asarray(x, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError("the samples are not arrays of numbers of one shape", field="X",
+                         remedy="choose the cell that fits the featurizer") from None  # fmt: skip
+    if array.shape[1:] != shape:
+        raise InputError(f"samples of shape {array.shape[1:]}, where the model expects {shape}",
+                         field="X", remedy="build the model with n_features="
+                         f"{array.shape[1] if array.ndim == 2 else array.shape[1:]}")  # fmt: skip
+    return torch.from_numpy(array)
+
+
+def _batches(
+    batch: Callable[[np.ndarray, Any], Any], dataset: Any, batch_size: int
+) -> Iterator[Any]:
+    for x, _, _, ids in dataset.iterbatches(batch_size, deterministic=True):
+        yield batch(x, ids)

@@ -1,0 +1,165 @@
+"""A cell's fixed point, and a prediction made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point
+from ..equilibrium.regularisation import jacobian_norm
+from .cells import Cell
+
+
+@dataclass
+class Settings:
+    """How fixed points are found and differentiated; see ``fixed_point``.
+
+    Attributes
+    ----------
+    solver : str or Solver
+    adjoint : str or Adjoint
+    tol : float
+        On the relative residual of every sample, where a prediction is made.
+    train_tol : float
+        The same while training, where gradients need not be as exact.
+    max_iter : int
+        Evaluations at most.
+    """
+
+    solver: str | Solver
+    adjoint: str | Adjoint
+    tol: float
+    train_tol: float
+    max_iter: int
+
+
+@dataclass
+class SolveCount:
+    """What solving took.
+
+    Attributes
+    ----------
+    batches, samples, unconverged : int
+    evaluations : int
+        Evaluations of the cell, summed over batches: each lasts until its slowest sample is done.
+    iterations : int
+        Evaluations that samples needed, summed over samples.
+    """
+
+    batches: int = 0
+    samples: int = 0
+    unconverged: int = 0
+    evaluations: int = 0
+    iterations: int = 0
+
+    def add(self, found: Equilibrium) -> None:
+        """Count a batch."""
+        self.batches += 1
+        self.samples += len(found.converged)
+        self.unconverged += int((~found.converged).sum())
+        self.evaluations += found.evaluations
+        self.iterations += int(found.iterations.sum())
+
+    @property
+    def unconverged_fraction(self) -> float:
+        """Share of samples without a fixed point; 0 if there were none."""
+        return self.unconverged / max(self.samples, 1)
+
+
+@dataclass
+class Prediction:
+    """What the network makes of a batch.
+
+    Attributes
+    ----------
+    output : Tensor, shape (B, n_outputs)
+        Before any softmax.
+    embedding : Tensor, shape (B, n_summary)
+        The fixed points, summed up per sample.
+    found : Equilibrium
+    penalty : Tensor, scalar
+        To be added to a loss.
+    """
+
+    output: Tensor
+    embedding: Tensor
+    found: Equilibrium = field(repr=False)
+    penalty: Tensor
+
+
+class EquilibriumNetwork(nn.Module):
+    """Solve for the fixed point of a cell and read the prediction off it.
+
+    Parameters
+    ----------
+    cell : Cell
+    n_outputs : int
+    hidden : int
+        Width of the layer between fixed point and prediction; 0: none.
+    dropout : float
+        There, in training. Never inside the cell: a map that changes has no fixed point.
+    settings : Settings
+    jacobian_weight : float
+        Of the mean square of the cell's Jacobian at the fixed point, in ``penalty``.
+    seed : int
+        Of dropout and of the probes of the Jacobian; with :attr:`draw` it fixes all random numbers.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        n_outputs: int,
+        settings: Settings,
+        hidden: int = 64,
+        dropout: float = 0.0,
+        jacobian_weight: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.cell, self.settings = cell, settings
+        self.dropout, self.jacobian_weight = dropout, jacobian_weight
+        self.seed = seed
+        #: Number of the training step, which random numbers depend on: a resumed run repeats them.
+        self.draw = 0
+        self.count = SolveCount()
+        self.epochs = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
+        width = cell.n_summary
+        self.hidden = nn.Linear(width, hidden) if hidden else None
+        self.out = nn.Linear(hidden or width, n_outputs)
+
+    def forward(self, batch: Any) -> Prediction:
+        """Return the prediction for a batch of the cell's kind of input."""
+        settings = self.settings
+        problem = self.cell.problem(batch)
+        adjoint = settings.adjoint
+        if adjoint == "implicit":  # one sample that has no gradient should not end a training run
+            adjoint = Implicit(on_failure="drop")
+        found = fixed_point(
+            problem.step, problem.start, problem.params, solver=settings.solver, adjoint=adjoint,
+            tol=settings.train_tol if self.training else settings.tol, max_iter=settings.max_iter,
+            segments=problem.segments,
+        )  # fmt: skip
+        self.count.add(found)
+        embedding = self.cell.summary(found.state, batch)
+        generator = None
+        penalty = embedding.new_zeros(())
+        if self.training:
+            generator = torch.Generator().manual_seed(hash((self.seed, self.draw)) % 2**63)
+            if self.jacobian_weight:
+                penalty = self.jacobian_weight * jacobian_norm(
+                    lambda z: problem.step(z, *problem.params), found.state,
+                    segments=problem.segments, generator=generator,
+                )  # fmt: skip
+        features = self._drop(embedding, generator)
+        if self.hidden is not None:
+            features = self._drop(torch.relu(self.hidden(features)), generator)
+        return Prediction(self.out(features), embedding, found, penalty)
+
+    def _drop(self, features: Tensor, generator: torch.Generator | None) -> Tensor:
+        if generator is None or not self.dropout:
+            return features
+        kept = torch.rand(features.shape, generator=generator) >= self.dropout
+        return features * kept.to(features) / (1 - self.dropout)

@@ -1,0 +1,96 @@
+"""Pulay's extrapolation, by itself and on Fock matrices."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepchem_dft.equilibrium import DIIS, Pulay, fixed_point
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "benchmarks"))
+import _fock as benchmark
+
+
+def best_mixture(values, errors):
+    """Constrained least squares by Lagrange's equations."""
+    count = len(errors)
+    E = torch.stack([e.flatten() for e in errors])
+    system = torch.ones(count + 1, count + 1, dtype=E.dtype)
+    system[:count, :count], system[count, count] = E @ E.T, 0.0
+    right = torch.zeros(count + 1, dtype=E.dtype)
+    right[count] = 1.0
+    return torch.einsum("i,i...->...", torch.linalg.solve(system, right)[:count],
+                        torch.stack(values))
+
+
+def test_the_mixture_is_that_of_the_smallest_error():
+    diis, values, errors = DIIS(), [], []
+    for i in range(5):
+        values.append(torch.randn(2, 3, 3, dtype=torch.float64))
+        errors.append(10.0**-i * torch.randn(7, dtype=torch.float64))  # of any shape and size
+        mixed = diis.update(values[-1], errors[-1])
+        torch.testing.assert_close(mixed, best_mixture(values, errors), rtol=1e-6, atol=1e-8)
+
+
+def test_the_worst_makes_room_not_the_oldest():
+    diis = DIIS(window=3)
+    sizes = [0.1, 5.0, 1.0, 0.5, 0.4]  # the second goes first, then the third
+    values = [torch.randn(4, dtype=torch.float64) for _ in sizes]
+    errors = [s * torch.nn.functional.normalize(torch.randn(6, dtype=torch.float64), dim=0)
+              for s in sizes]
+    for value, error in zip(values, errors):
+        mixed = diis.update(value, error)
+    kept = [0, 3, 4]
+    expected = best_mixture([values[i] for i in kept], [errors[i] for i in kept])
+    torch.testing.assert_close(mixed, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_an_error_that_is_no_number_is_passed_over():
+    diis = DIIS()
+    values = [torch.randn(4, dtype=torch.float64) for _ in range(4)]
+    errors = [torch.randn(6, dtype=torch.float64) for _ in range(4)]
+    diis.update(values[0], errors[0])
+    assert diis.update(values[1], errors[1] * torch.nan).equal(values[1])
+    diis.update(values[2], errors[2])
+    mixed = diis.update(values[3], errors[3])
+    kept = [0, 2, 3]
+    torch.testing.assert_close(
+        mixed, best_mixture([values[i] for i in kept], [errors[i] for i in kept]), rtol=1e-6,
+        atol=1e-8)
+
+
+def test_an_error_of_the_users_own_decides(problem):
+    """Residuals weighed differently: two components of different size matter alike."""
+    f, z = problem("linear", 0.95, samples=2, size=6)
+    weights = torch.logspace(0, 4, 6, dtype=z.dtype)
+    # The same as unweighed in scaled coordinates.
+    scaled = fixed_point(lambda y: weights * f(y / weights), z, solver=Pulay(4), max_iter=6,
+                         tol=0.0, fallback=False, adjoint="unrolled")
+    unrolled = fixed_point(f, z, solver=Pulay(4), error=lambda z, fz: weights * (fz - z),
+                           max_iter=6, tol=0.0, fallback=False, adjoint="unrolled")
+    for mine, theirs in zip(unrolled.trajectory, scaled.trajectory):
+        torch.testing.assert_close(mine, theirs / weights, rtol=1e-6, atol=1e-7)
+
+
+def test_water_takes_as_many_fock_builds_as_with_the_solver_of_the_scf():
+    from deepchem_dft.scf.diis import DIIS as Current
+
+    fock = benchmark.FockProblem("water", basis="6-31g*", grid_level=1)
+    ours, theirs = fock.iterate(DIIS().update), fock.iterate(Current().update)
+    assert ours.builds == theirs.builds
+    assert ours.energy == pytest.approx(theirs.energy, abs=1e-9)
+    assert fock.iterate(None).builds > ours.builds  # plain iteration
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", benchmark.MOLECULES)
+def test_fock_matrices_converge_as_fast_as_in_pyscf(name):
+    fock = benchmark.FockProblem(name)
+    ours, theirs = fock.iterate(DIIS().update), fock.pyscf()
+    assert ours.converged
+    if theirs.converged:
+        assert ours.builds <= theirs.builds + 1
+        assert ours.energy == pytest.approx(theirs.energy, abs=1e-8)
