@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from deepchem_dft.equilibrium import DIIS
 from deepchem_dft.errors import FunctionalError, InputError
 
 # PySCF, which this imports, must be loaded before DQC: both bring a libcgto.so and a
 # libnp_helper.so, and the loader knows libraries by name. DQC runs on PySCF's libnp_helper, while
 # PySCF cannot run on DQC's older one.
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.rotations import canonicalise, off_block
 from deepchem_dft.scf.state import SCFState, occupations_of
 

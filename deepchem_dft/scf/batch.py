@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_dft.equilibrium import DIIS
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.grid import BLOCK_ROWS, row_blocks
-from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.ladder import (
     Problem,

@@ -8,8 +8,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from deepchem_dft.equilibrium import DIIS
 from deepchem_dft.errors import InputError
-from deepchem_dft.scf.diis import DIIS
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.rotations import Minimum, canonicalise, minimise, off_block
 from deepchem_dft.scf.state import SCFState, Trend, occupations_of
