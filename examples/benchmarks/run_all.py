@@ -78,6 +78,10 @@ CHECKS = [
           script("scf_every.py"), last_line),
     Check("processes", "two give 1.6 x the epochs of one; losses 1e-10 (first), 1e-7 (tenth)",
           script("processes.py"), last_line),
+    Check("fixed points", "evaluations, overhead, gradients, Fock builds: see the script",
+          script("equilibrium.py"), last_line),
+    Check("polar molecules", "DEQ at least the best baseline less one standard error",
+          script("deq_property.py"), last_line),
     Check("resume", "killed and resumed equals uninterrupted to 1e-10",
           pytest("tests/models/test_resume.py", "tests/runs"), tests),
 ]

@@ -49,7 +49,8 @@ def test_pores_of_qmof(qmof):
 #: Elements, and a band gap in eV that such a rock salt may have.
 SALTS = [(("Ti", "N"), 0.0), (("Zr", "C"), 0.0), (("V", "N"), 0.0), (("Ti", "C"), 0.0),
          (("Pb", "S"), 0.4), (("Pb", "Te"), 0.2), (("Sn", "Te"), 0.2), (("Pb", "Se"), 0.3),
-         (("Na", "Cl"), 5.0), (("K", "F"), 6.1), (("Li", "F"), 8.7), (("Na", "F"), 6.0)]  # fmt: skip
+         (("Na", "Cl"), 5.0), (("K", "F"), 6.1), (("Li", "F"), 8.7),
+         (("Na", "F"), 6.0)]  # fmt: skip
 
 
 def test_metals_semiconductors_and_insulators_of_oqmd(tmp_path):
