@@ -63,8 +63,9 @@ class DEQModel(DEQFiles, TorchModel):
     bound : float or None
         Upper bound on the slope of the cell; below 1 the fixed point exists and is the only one.
         None: no bound; watch ``unconverged`` in the history.
-    pooling : sequence of {"mean", "sum", "max", "attention"}
-        From the atoms of a graph to the graph.
+    pooling : sequence of {"mean", "sum", "max", "attention", "pairs"}
+        From the atoms of a graph to the graph. ``"pairs"`` adds what dipole moments are made of:
+        products of two atoms' charges by their distance in bonds.
     hidden : int
         Width of the layer between fixed point and prediction; 0: none.
     dropout : float

@@ -167,7 +167,7 @@ class GraphCell(Cell):
 
     def summary(self, state: Tensor, batch: GraphBatch) -> Tensor:
         """Return pooled features of the nodes, and the graph's own features, standardised."""
-        pooled = self.pool(state, batch.sample, len(batch))
+        pooled = self.pool(state, batch.sample, len(batch), batch.pairs)
         return torch.cat([pooled, self.standardize(batch.overall)], dim=1)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .pairs import pairs_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class GraphBatch:
         Number of the graph a node belongs to.
     overall : Tensor, shape (B, G)
         Features of the graphs as a whole; G may be 0.
+    pairs : Tensor of int, shape (3, P), or None
+        All pairs of nodes of one graph with their distance in bonds, if asked for.
     """
 
     nodes: Tensor
@@ -37,6 +40,7 @@ class GraphBatch:
     edges: Tensor
     sample: Tensor
     overall: Tensor
+    pairs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.overall)
@@ -46,6 +50,7 @@ class GraphBatch:
         return GraphBatch(
             self.nodes.to(device, dtype), self.source.to(device), self.target.to(device),
             self.edges.to(device, dtype), self.sample.to(device), self.overall.to(device, dtype),
+            None if self.pairs is None else self.pairs.to(device),
         )  # fmt: skip
 
 
@@ -55,6 +60,7 @@ def collate(
     n_edge_features: int,
     n_global_features: int = 0,
     names: Sequence[Any] | None = None,
+    with_pairs: bool = False,
 ) -> GraphBatch:
     """Lay graphs end to end.
 
@@ -69,6 +75,8 @@ def collate(
         ``n_edge_features=0`` the features of edges are left aside.
     names : sequence, optional
         What to call the graphs in errors; default their numbers.
+    with_pairs : bool
+        Whether to work out the distances of nodes.
 
     Returns
     -------
@@ -89,7 +97,7 @@ def collate(
     >>> batch.nodes.shape, batch.edges.shape, batch.sample.tolist()
     (torch.Size([5, 30]), torch.Size([6, 11]), [0, 0, 0, 1, 1])
     """
-    nodes, edges, overall, pairs = [], [], [], []
+    nodes, edges, overall, pairs, distances = [], [], [], [], []
     counts: list[int] = []
     for number, graph in zip(range(len(graphs)) if names is None else names, graphs, strict=True):
         features = _matrix(getattr(graph, "node_features", None), number, "node_features")
@@ -106,6 +114,8 @@ def collate(
             )  # fmt: skip
         nodes.append(_width(features, n_features, number, "node_features", "n_features"))
         pairs.append(index + sum(counts))
+        if with_pairs:
+            distances.append(pairs_of(index, len(features)) + [[sum(counts)], [sum(counts)], [0]])
         counts.append(len(features))
         edge = _edges(graph, index.shape[1], number) if n_edge_features else None
         if edge is None:
@@ -123,6 +133,8 @@ def collate(
         _stack(nodes, n_features), joined[0], joined[1], _stack(edges, n_edge_features),
         torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts, dtype=torch.long)),
         _stack(overall, n_global_features),
+        torch.from_numpy(np.concatenate([np.zeros((3, 0), int), *distances], axis=1))
+        if with_pairs else None,
     )  # fmt: skip
 
 

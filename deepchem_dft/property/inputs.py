@@ -40,14 +40,16 @@ class Graphs:
     def __init__(self, n_features: Any, n_edge_features: int, n_global_features: int) -> None:
         n_features = ATOM_FEATURES if n_features is None else int(n_features)
         self.sizes = (n_features, n_edge_features, n_global_features)
+        self._with_pairs = False
 
     def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
         """Return a new :class:`GraphCell`."""
+        self._with_pairs = "pairs" in pooling
         return GraphCell(*self.sizes, width=width, layers=layers, bound=bound, pooling=pooling)
 
     def batch(self, x: np.ndarray, names: Sequence[Any] | None = None) -> GraphBatch:
         """Return the graphs as one."""
-        return collate(list(x), *self.sizes, names=names)
+        return collate(list(x), *self.sizes, names=names, with_pairs=self._with_pairs)
 
     def move(self, batch: GraphBatch, device: torch.device, dtype: torch.dtype) -> GraphBatch:
         """Return the batch on a device."""

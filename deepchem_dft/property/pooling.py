@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .pairs import PairPooling
 
 #: What a graph can be summed up by.
-KINDS = ("mean", "sum", "max", "attention")
+KINDS = ("mean", "sum", "max", "attention", "pairs")
 
 
 class Pooling(nn.Module):
@@ -20,9 +21,10 @@ class Pooling(nn.Module):
 
     Parameters
     ----------
-    kinds : sequence of {"mean", "sum", "max", "attention"}
+    kinds : sequence of {"mean", "sum", "max", "attention", "pairs"}
         ``"sum"`` is divided by 10, so that it is of the size of the others for usual molecules;
-        ``"attention"`` is a mean with learned weights.
+        ``"attention"`` is a mean with learned weights; ``"pairs"`` multiplies nodes by their
+        distance, see :class:`~deepchem_dft.property.pairs.PairPooling`.
     width : int
         Features per node.
 
@@ -47,14 +49,24 @@ class Pooling(nn.Module):
             raise InputError(f"unknown pooling {wrong or kinds}", field="pooling",
                              remedy=f"choose from {', '.join(KINDS)}")  # fmt: skip
         self.kinds = kinds
-        self.width = width * len(kinds)
         self.score = nn.Linear(width, 1) if "attention" in kinds else None
+        self.pairs = PairPooling(width) if "pairs" in kinds else None
+        #: Numbers per graph.
+        self.width = sum(self.pairs.width if self.pairs and k == "pairs" else width for k in kinds)
 
-    def forward(self, nodes: Tensor, sample: Tensor, count: int) -> Tensor:
-        """Return (B, width * kinds) of nodes (N, width) that belong to graphs ``sample`` (N,)."""
-        return torch.cat([self._pool(kind, nodes, sample, count) for kind in self.kinds], dim=1)
+    def forward(
+        self, nodes: Tensor, sample: Tensor, count: int, pairs: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, ``self.width``) of nodes (N, width) that belong to graphs ``sample`` (N,)."""
+        return torch.cat(
+            [self._pool(kind, nodes, sample, count, pairs) for kind in self.kinds], dim=1)
 
-    def _pool(self, kind: str, nodes: Tensor, sample: Tensor, count: int) -> Tensor:
+    def _pool(
+        self, kind: str, nodes: Tensor, sample: Tensor, count: int, pairs: Tensor | None
+    ) -> Tensor:
+        if kind == "pairs":
+            assert self.pairs is not None and pairs is not None
+            return self.pairs(nodes, sample, count, pairs)
         if kind == "max":
             return _extreme(nodes, sample, count)
         if kind == "attention":

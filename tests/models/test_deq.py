@@ -66,9 +66,10 @@ def test_vectors_are_learned_by_heart(vectors):
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-6), ("float64", 1e-10)])
-@pytest.mark.parametrize("bound", [0.9, 0.99])
-def test_prediction_does_not_depend_on_batches(molecules, dtype, limit, bound):
-    model = DEQModel(2, n_features=30, dtype=dtype, bound=bound)
+@pytest.mark.parametrize(("bound", "pooling"), [(0.9, ("mean", "sum", "max", "attention")),
+                                                (0.99, ("mean", "pairs"))])  # fmt: skip
+def test_prediction_does_not_depend_on_batches(molecules, dtype, limit, bound, pooling):
+    model = DEQModel(2, n_features=30, dtype=dtype, bound=bound, pooling=pooling)
     all_at_once = model.predict(molecules)
     assert all_at_once.shape == (12, 2)
     for size in (1, 5):
