@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from . import errors, molnet, parallel
     from .data import DFTEntry, DFTSystem, DFTYamlLoader
+    from .equilibrium import DEQLayer, fixed_point
     from .models import DEQModel, XCModel
     from .molecule import Molecule
     from .scf import XCNNSCF, KohnSham, KSCalc, KSResult, SCFLayer
@@ -26,6 +27,8 @@ _ROOMS = {
     "NNPBE": "xc",
     "NNMGGA": "xc",
     "HybridXC": "xc",
+    "fixed_point": "equilibrium",
+    "DEQLayer": "equilibrium",
     "KohnSham": "scf",
     "KSResult": "scf",
     "SCFLayer": "scf",
@@ -40,6 +43,7 @@ _ROOMS = {
 _MODULES = ("errors", "molnet", "parallel")
 
 __all__ = [
+    "DEQLayer",
     "DEQModel",
     "DFTEntry",
     "DFTSystem",
@@ -58,6 +62,7 @@ __all__ = [
     "XCNNSCF",
     "__version__",
     "errors",
+    "fixed_point",
     "molnet",
     "parallel",
 ]

@@ -56,6 +56,7 @@ def drive(
     size: Callable[[Tensor], Tensor] = relative_to_image,
     error: Callable[[Tensor, Tensor], Tensor] | None = None,
     keep: bool = False,
+    linger: bool = False,
 ) -> Trace:
     """Iterate until every sample has converged or cannot be helped.
 
@@ -81,8 +82,10 @@ def drive(
         ``(z, f(z))`` to errors (B, E), for solvers that mix by them.
     keep : bool
         Whether to return every iterate.
+    linger : bool
+        Whether samples that have converged go on, until they leave ``tol`` again.
     """
-    book = _Book(z, solvers)
+    book = _Book(z, solvers, linger)
     runs: list[Run | None] = [None] * len(solvers)
     iterates: list[Tensor] = []
     for evaluation in range(1, max_iter + 1):
@@ -116,11 +119,12 @@ def _choose(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
 class _Book:
     """What is known of every sample; all tensors have a row per sample."""
 
-    def __init__(self, z: Tensor, solvers: Sequence[Solver]) -> None:
+    def __init__(self, z: Tensor, solvers: Sequence[Solver], linger: bool) -> None:
         def full(value, dtype=None):
             return torch.full((len(z),), value, dtype=dtype or z.dtype, device=z.device)
 
         self.active = full(True, torch.bool)
+        self._linger, self._settled = linger, full(False, torch.bool)
         self.best, self._best_residual = z, torch.zeros_like(z)
         self._norm = full(torch.inf)  # at the best iterate
         self._limit: Tensor | None = None
@@ -143,15 +147,18 @@ class _Book:
         return self.active & (self._stage == number)
 
     def note(self, z: Tensor, residual: Tensor, size: Tensor, tol: float) -> None:
-        """Take an evaluation into account; samples that have converged stop."""
+        """Take an evaluation into account; samples that have converged stop, or settle."""
         norm = vector_norm(residual.detach(), dim=1)
         relative = norm / size
+        done = relative < tol
+        if self._linger:  # who has left again stops where it was last
+            self.active = self.active & (done | ~self._settled)
+        done = self.active & done
         self._present.append(self.active)
         self._norms.append(norm)
         self._relatives.append(relative)
         if self._limit is None:
             self._limit = _LOST * norm
-        done = self.active & (relative < tol)
         better = self.active & (norm < self._norm) | done
         self._norm = torch.where(better, norm, self._norm)
         self.best = _choose(better, z, self.best)
@@ -159,7 +166,10 @@ class _Book:
         if self._several:
             self._waited = (self._waited + 1).masked_fill(better, 0)
         self._codes = self._codes.masked_fill(done, code(Status.CONVERGED))
-        self.active = self.active & ~done
+        if self._linger:
+            self._settled = self._settled | done
+        else:
+            self.active = self.active & ~done
 
     def put_back(self, z: Tensor, residual: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return samples that are lost or stuck to their best iterate, for the next method.
@@ -173,7 +183,7 @@ class _Book:
         """
         assert self._limit is not None
         norm = self._norms[-1]
-        lost = self.active & ~(norm <= self._limit)  # also where either is NaN
+        lost = self.active & ~(self._settled | (norm <= self._limit))  # also where either is NaN
         turn = lost
         if self._several:
             turn = lost | self.active & (self._waited >= self._patience[self._stage])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from deepchem_dft.equilibrium.adjoints import Adjoint
+from deepchem_dft.equilibrium.adjoints import Adjoint, get_adjoint
+from deepchem_dft.equilibrium.checks import tolerance, whole
 from deepchem_dft.equilibrium.regularisation import jacobian_norm, spectral_norm
 from deepchem_dft.equilibrium.result import Equilibrium
 from deepchem_dft.equilibrium.solve import fixed_point
-from deepchem_dft.equilibrium.solvers import Solver
+from deepchem_dft.equilibrium.solvers import Solver, get_solver
 
 
 class DEQLayer(nn.Module):
@@ -67,6 +70,9 @@ class DEQLayer(nn.Module):
         spectral_bound: float = 0.95,
     ) -> None:
         super().__init__()
+        get_solver(solver), get_adjoint(adjoint)  # a mistake should show here
+        tolerance(tol=tol)
+        whole(1, max_iter=max_iter)
         self.cell = cell
         self.solver, self.adjoint = solver, adjoint
         self.tol, self.max_iter, self.fallback = tol, max_iter, fallback
@@ -75,17 +81,24 @@ class DEQLayer(nn.Module):
         self._lost: Tensor | int = 0
         self._seen = 0
 
-    def forward(self, z0: Any, *inputs: Any, segments: Any = None) -> Equilibrium:
+    def forward(
+        self, z0: Any, *inputs: Any, segments: Any = None,
+        error: Callable[[Any, Any], Tensor] | None = None,
+    ) -> Equilibrium:
         """Solve ``z = cell(z, *inputs)`` from ``z0``; see :func:`fixed_point`."""
         found = fixed_point(
             self.cell, z0, inputs, solver=self.solver, adjoint=self.adjoint, tol=self.tol,
-            max_iter=self.max_iter, fallback=self.fallback, segments=segments)
+            max_iter=self.max_iter, fallback=self.fallback, segments=segments,
+            error=error)
         # Added up on the device, so that counting never waits for it.
         self._lost = self._lost + (~found.converged).sum()
         self._seen += len(found.converged)
         return found
 
-    def penalty(self, found: Equilibrium, *inputs: Any, segments: Any = None) -> Tensor:
+    def penalty(
+        self, found: Equilibrium, *inputs: Any, segments: Any = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Return what to add to a loss so that fixed points stay easy to find, a scalar.
 
         Parameters
@@ -96,15 +109,19 @@ class DEQLayer(nn.Module):
             Those ``found`` was solved with.
         segments : optional
             Likewise.
+        generator : torch.Generator, optional
+            Of the random vectors that the Jacobian is probed with.
         """
         def f(z):
             return self.cell(z, *inputs)
 
         total = found.residual.new_zeros(())
         if self.jacobian_weight:
-            total = total + self.jacobian_weight * jacobian_norm(f, found.state, segments=segments)
+            total = total + self.jacobian_weight * jacobian_norm(
+                f, found.state, segments=segments, generator=generator)
         if self.spectral_weight:
-            excess = spectral_norm(f, found.state, segments=segments) - self.spectral_bound
+            largest = spectral_norm(f, found.state, segments=segments, generator=generator)
+            excess = largest - self.spectral_bound
             total = total + self.spectral_weight * excess.clamp_min(0.0).square().mean()
         return total
 

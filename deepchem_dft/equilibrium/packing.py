@@ -51,6 +51,12 @@ class Packing:
             self.dtype = torch.promote_types(self.dtype, leaf.real.dtype)
         #: Machine precision of the coarsest part of the state.
         self.eps = max(torch.finfo(dtype).eps for dtype in self._dtypes)
+        #: Relative residuals below this are rounding. Accelerated solvers take normal maps to one
+        #: unit of it; what is computed in single precision anyway, half precision, to less.
+        self.rounding = max(
+            max(torch.finfo(dtype).eps,
+                4.0 * torch.finfo(torch.promote_types(dtype, torch.float32)).eps)
+            for dtype in self._dtypes)
         self._rows: list[_Rows | None] = [None] * len(leaves)
         if segments is None:
             self.samples = leaves[0].shape[0]
@@ -96,23 +102,44 @@ class Packing:
         InputError
             If the state is structured or shaped differently from the first one.
         """
-        if self._plain and isinstance(state, Tensor) and state.shape == self._shapes[0]:
+        if (self._plain and isinstance(state, Tensor) and state.shape == self._shapes[0]
+                and not state.is_complex()):
             return (state.flatten(1) if state.dim() > 1 else state[:, None]).to(self.dtype)
         leaves, structure = tree_flatten(state)
         if structure != self._structure:
             raise InputError("the map returned another structure than it was given", field="f",
                              remedy="f(z) must look like z: same keys, same order")
         columns = []
-        for leaf, shape, rows in zip(leaves, self._shapes, self._rows, strict=True):
+        for leaf, shape, dtype, rows in zip(leaves, self._shapes, self._dtypes, self._rows,
+                                            strict=True):
+            if not isinstance(leaf, Tensor):
+                raise InputError(f"the map returned a {type(leaf).__name__} for a tensor",
+                                 field="f", remedy="f(z) must look like z")
             if leaf.shape != shape:
                 raise InputError(
                     f"the map turned a tensor of shape {tuple(shape)} into {tuple(leaf.shape)}",
                     field="f", remedy="f(z) must have the shape of z")
-            if leaf.is_complex():
-                leaf = torch.view_as_real(leaf.resolve_conj())
-            matrix = leaf.reshape(len(leaf), -1).to(self.dtype)
+            if leaf.is_complex() and not dtype.is_complex:
+                raise InputError("the map turned a real tensor into a complex one", field="f",
+                                 remedy="start from a complex z0, or return a real tensor")
+            matrix = _matrix(leaf.to(dtype) if dtype.is_complex else leaf, self.dtype)
             columns.append(matrix if rows is None else rows.spread(matrix))
         return columns[0] if len(columns) == 1 else torch.cat(columns, 1)
+
+    def pack_error(self, error: Any) -> Tensor:
+        """Return a real matrix, shape (B, E), of an error of the user's own; differentiable.
+
+        Raises
+        ------
+        InputError
+            If it is not a tensor with a row per sample.
+        """
+        if not isinstance(error, Tensor) or error.dim() == 0 or len(error) != self.samples:
+            found = (f"a tensor of shape {tuple(error.shape)}" if isinstance(error, Tensor)
+                     else f"a {type(error).__name__}")
+            raise InputError(f"error returned {found} for {self.samples} samples", field="error",
+                             remedy=f"one tensor of shape ({self.samples}, ...): a row per sample")
+        return _matrix(error, self.dtype)
 
     def unpack(self, matrix: Tensor) -> Any:
         """Return the state that a matrix of shape (B, D) holds; differentiable."""
@@ -136,6 +163,13 @@ class Packing:
         """Real numbers in the state, padding not counted."""
         return sum(shape.numel() * (2 if dtype.is_complex else 1)
                    for shape, dtype in zip(self._shapes, self._dtypes, strict=True))
+
+
+def _matrix(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor as a real matrix with the same rows."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return tensor.reshape(len(tensor), tensor.shape[1:].numel()).to(dtype)
 
 
 def _count(groups: list[Tensor]) -> int:
@@ -163,7 +197,8 @@ class _Rows:
 
     def spread(self, matrix: Tensor) -> Tensor:
         empty = matrix.new_zeros(self.samples * self.longest, matrix.shape[1])
-        return empty.index_copy(0, self._slots, matrix).reshape(self.samples, -1)
+        return empty.index_copy(0, self._slots, matrix).reshape(
+            self.samples, self.longest * matrix.shape[1])
 
     def gather(self, part: Tensor, width: int) -> Tensor:
         return part.reshape(self.samples * self.longest, width)[self._slots]

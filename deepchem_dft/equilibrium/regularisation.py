@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_dft.equilibrium.checks import whole
 from deepchem_dft.equilibrium.packing import Packing
 
 
@@ -47,11 +48,12 @@ def jacobian_norm(
     >>> bool((value - 0.25).abs() < 0.03)
     True
     """
+    whole(1, probes=probes)
     packing = Packing(state, segments)
     point, image = _evaluate(f, state, packing)
     total = image.new_zeros(())
     for _ in range(probes):
-        probe = torch.randn(image.shape, generator=generator, dtype=image.dtype).to(image.device)
+        probe = _random(image, generator)
         total = total + _pull(image, point, probe).square().sum()
     return total / (probes * max(packing.numel, 1))
 
@@ -82,9 +84,10 @@ def spectral_norm(
     >>> spectral_norm(lambda z: z @ W, torch.zeros(1, 2, dtype=torch.float64))
     tensor([3.], dtype=torch.float64)
     """
+    whole(1, steps=steps)
     packing = Packing(state, segments)
     point, image = _evaluate(f, state, packing)
-    left = torch.randn(image.shape, generator=generator, dtype=image.dtype).to(image.device)
+    left = _random(image, generator)
     # The map u -> J^T u is linear in u: its own transpose is u -> J u.
     slot = torch.zeros_like(image, requires_grad=True)
     pulled = _pull(image, point, slot)
@@ -100,6 +103,13 @@ def _evaluate(f: Callable[[Any], Any], state: Any, packing: Packing) -> tuple[Te
     with torch.enable_grad():
         point = packing.pack(state).detach().requires_grad_()
         return point, packing.pack(f(packing.unpack(point)))
+
+
+def _random(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return normal numbers, drawn where the generator is: on the CPU the same for any device."""
+    where = "cpu" if generator is None else generator.device
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=where).to(
+        like.device)
 
 
 def _pull(image: Tensor, point: Tensor, vector: Tensor) -> Tensor:

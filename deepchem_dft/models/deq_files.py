@@ -19,7 +19,7 @@ class DEQEpoch:
     loss : float
         Mean over samples and tasks, each at the parameters it was evaluated with.
     unconverged : float
-        Share of samples for which no fixed point was found.
+        Share of samples for which no fixed point, or no gradient, was found.
     evaluations : float
         Evaluations of the cell per batch: until its slowest sample was done.
     iterations : float

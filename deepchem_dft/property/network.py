@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point
-from ..equilibrium.regularisation import jacobian_norm
+from ..equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point, jacobian_norm
+from ..equilibrium.checks import tolerance, whole
+from ..equilibrium.result import Status, code
 from .cells import Cell
 
 
@@ -35,6 +36,10 @@ class Settings:
     train_tol: float
     max_iter: int
 
+    def __post_init__(self) -> None:
+        tolerance(tol=self.tol, train_tol=self.train_tol)
+        whole(1, max_iter=self.max_iter)
+
 
 @dataclass
 class SolveCount:
@@ -42,30 +47,37 @@ class SolveCount:
 
     Attributes
     ----------
-    batches, samples, unconverged : int
+    batches, samples : int
     evaluations : int
         Evaluations of the cell, summed over batches: each lasts until its slowest sample is done.
     iterations : int
         Evaluations that samples needed, summed over samples.
+    codes : list of Tensor
+        How the samples of every batch ended; a backward pass may still change it.
     """
 
     batches: int = 0
     samples: int = 0
-    unconverged: int = 0
     evaluations: int = 0
     iterations: int = 0
+    codes: list[Tensor] = field(default_factory=list, repr=False)
 
     def add(self, found: Equilibrium) -> None:
         """Count a batch."""
         self.batches += 1
         self.samples += len(found.converged)
-        self.unconverged += int((~found.converged).sum())
         self.evaluations += found.evaluations
         self.iterations += int(found.iterations.sum())
+        self.codes.append(found.codes)
+
+    @property
+    def unconverged(self) -> int:
+        """Samples without a fixed point or, after a backward pass, without a gradient."""
+        return sum(int((codes != code(Status.CONVERGED)).sum()) for codes in self.codes)
 
     @property
     def unconverged_fraction(self) -> float:
-        """Share of samples without a fixed point; 0 if there were none."""
+        """Their share; 0 if there were no samples."""
         return self.unconverged / max(self.samples, 1)
 
 

@@ -199,7 +199,7 @@ SOLVERS = ("damped", "anderson", "broyden")
 #: Solvers have to come so close to the best validation score of forward iteration; runs differ by
 #: rounding, and the best of several epochs is partly luck.
 CLOSE = 0.01
-LIMIT, TOLERANCE = 1000, 1e-4
+LIMIT, TOLERANCE = 1000, 1e-4  # of comparisons with other libraries
 #: Solvers of the trained cells' fixed points: ours and those of other libraries.
 OTHERS = {name: solve for name, solve in {
     "damped": of_ours(Damped(), TOLERANCE, LIMIT),
@@ -251,7 +251,7 @@ def acceleration(data: Data, epochs: int, molecules: int) -> None:
     for name, options, slow in CELLS:
         target = None
         for solver in SOLVERS:
-            model = DEQModel(1, "classification", n_features=31, solver=solver, max_iter=LIMIT,
+            model = DEQModel(1, "classification", n_features=31, solver=solver, max_iter=3000,
                              tol=TOLERANCE, train_tol=1e-3, batch_size=64, learning_rate=0.002,
                              **options)  # fmt: skip
             if slow:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from deepchem_dft.equilibrium import DIIS, Pulay, fixed_point
+from deepchem_dft.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "benchmarks"))
 import _fock as benchmark
@@ -73,6 +74,37 @@ def test_an_error_of_the_users_own_decides(problem):
                            max_iter=6, tol=0.0, fallback=False, adjoint="unrolled")
     for mine, theirs in zip(unrolled.trajectory, scaled.trajectory):
         torch.testing.assert_close(mine, theirs / weights, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["complex", "half", "double", "whole", "flat"])
+def test_an_error_may_be_of_any_type(kind):
+    """All the same residual, up to the precision it is given in; the state is single precision."""
+    b = torch.tensor([[0.3, -1.0, 0.2, 0.7], [0.5, 0.2, -0.4, 0.1]])
+    rate = torch.tensor([0.9, -0.8, 0.5, 0.2])
+    cast = {
+        "complex": lambda r: torch.complex(r[:, :2], r[:, 2:]).to(torch.complex128),
+        "half": lambda r: r.bfloat16(), "double": lambda r: r.double(),
+        "whole": lambda r: (r * 1e6).long(), "flat": lambda r: r.norm(dim=1),
+    }[kind]
+    found = fixed_point(lambda z: rate * z + b, torch.zeros_like(b), solver="diis", tol=1e-5,
+                        error=lambda z, fz: cast(fz - z), adjoint="unrolled")
+    assert found.converged.all()
+    torch.testing.assert_close(found.state, b / (1 - rate), rtol=1e-4, atol=1e-4)
+    if kind in ("complex", "double"):  # not a digit less than the residual itself
+        plain = fixed_point(lambda z: rate * z + b, torch.zeros_like(b), solver="diis", tol=1e-5)
+        assert found.iterations.tolist() == plain.iterations.tolist()
+
+
+@pytest.mark.parametrize(("error", "message"), [
+    (lambda z, fz: (fz - z).T, r"shape \(3, 2\) for 2 samples"),
+    (lambda z, fz: (fz - z).sum(), r"shape \(\) for 2 samples"),
+    (lambda z, fz: [fz - z], "a list for 2 samples"),
+])
+def test_an_error_that_is_not_one_row_per_sample_is_refused(error, message):
+    with pytest.raises(InputError, match=message) as caught:
+        fixed_point(lambda z: 0.5 * z + 1.0, torch.zeros(2, 3), solver="diis", tol=1e-5,
+                    error=error)
+    assert (caught.value.field, "a row per sample" in caught.value.remedy) == ("error", True)
 
 
 def test_fock_matrices_of_water_converge_as_fast_as_in_pyscf():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import pytest
 import torch
+from torch import nn
 
-from deepchem_dft.equilibrium import Damped, Implicit, Status, Unrolled, fixed_point
+from deepchem_dft.equilibrium import Damped, DEQLayer, Implicit, Status, Unrolled, fixed_point
 from deepchem_dft.errors import GradientNotConverged
 
 SOLVERS = ["damped", "anderson", "broyden", "diis"]
@@ -76,13 +78,23 @@ def test_where_a_solver_gets_lost_another_takes_over(problem, solver):
 
 def test_unconverged_samples_contribute_no_gradient():
     a = double([0.5], [0.999]).requires_grad_()
-    with pytest.warns(UserWarning, match="1 of 2 samples did not converge"):
+    with pytest.warns(UserWarning, match="1 of 2 samples did not converge") as warned:
         found = fixed_point(lambda z, a: a * z + 1.0, torch.zeros(2, 1, dtype=torch.float64), (a,),
                             solver="damped", max_iter=50, tol=1e-10)
+    assert warned[0].filename == __file__
     found.state.sum().backward()
     assert found.converged.tolist() == [True, False]
     # d/da 1 / (1 - a) for the first, nothing for the second.
     torch.testing.assert_close(a.grad, double([4.0], [0.0]), rtol=1e-8, atol=0.0)
+
+
+def test_a_layers_warning_points_at_the_line_that_calls_it():
+    """Frames of this package and of torch, which are between, are passed over."""
+    cell = nn.Linear(2, 2).double()
+    with pytest.warns(UserWarning, match="did not converge") as warned:
+        line = sys._getframe().f_lineno + 1
+        DEQLayer(cell, tol=1e-12, max_iter=2)(torch.zeros(1, 2, dtype=torch.float64))
+    assert (warned[0].filename, warned[0].lineno) == (__file__, line)
 
 
 @pytest.mark.parametrize("adjoint", ["implicit", "truncated", "unrolled"])
@@ -142,8 +154,9 @@ def test_samples_without_a_gradient_may_be_dropped():
     found = fixed_point(lambda z, a: rate * z + 1e-9 * a, double([2.0], [2e-9]), (a,),
                         adjoint=Implicit(on_failure="drop"))
     assert found.converged.all()
-    with pytest.warns(UserWarning, match="no gradient for sample 0 of 2"):
+    with pytest.warns(UserWarning, match="no gradient for sample 0 of 2") as warned:
         found.state.sum().backward()
+    assert warned[0].filename == __file__
     torch.testing.assert_close(a.grad, double([0.0], [2e-9]))
     assert found.status == [Status.ILL_CONDITIONED, Status.CONVERGED]
 

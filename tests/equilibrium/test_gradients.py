@@ -227,6 +227,63 @@ def test_adjoints_have_settings_of_their_own(cell):
     assert 1e-6 < error < 1e-2
 
 
+def _dense_slope(f, z, w, c):
+    """d(c z*)/dw at a fixed point exact to rounding, by a dense solve per sample."""
+    star = fixed_point(f, z, (w,), tol=1e-15, max_iter=300).state.detach()
+    J = torch.autograd.functional.jacobian(lambda z: f(z, w), star)
+    u = torch.stack([torch.linalg.solve(torch.eye(z.shape[1]).to(J) - J[i, :, i].T, c[i])
+                     for i in range(len(z))])
+    return torch.autograd.grad(f(star, w), w, u)[0]
+
+
+@pytest.mark.parametrize("adjoint", ["unrolled", "implicit"])
+@pytest.mark.parametrize("solver", ["anderson", "diis", "broyden"])
+def test_gradients_are_right_however_long_a_solve_goes_on(problem, solver, adjoint):
+    """With tol=0, far into rounding: mixing by rounding errors is wrong by 1e9."""
+    for seed in range(3):
+        f, z = problem("tanh", 0.9, seed, samples=4, size=8)
+        w, b = f.W.clone().requires_grad_(), f.b
+
+        def g(z, w, b=b):
+            return torch.tanh(z @ w.T + b)
+
+        c = torch.randn(4, 8, generator=torch.Generator().manual_seed(5), dtype=z.dtype)
+        exact = _dense_slope(g, z, w, c)
+        for limit in (30, 45, 60):
+            found = fixed_point(g, z, (w,), solver=solver, adjoint=adjoint, tol=0.0,
+                                max_iter=limit)
+            assert found.converged.all()
+            (slope,) = torch.autograd.grad((c * found.state).sum(), w)
+            assert float((slope - exact).norm() / exact.norm()) < 1e-10
+
+
+def test_unrolled_damped_iteration_goes_on_at_the_fixed_point():
+    """From the fixed point itself, k steps give k terms of Neumann's series; one sample is slow."""
+    a = torch.tensor([[0.5], [0.95]], dtype=torch.float64, requires_grad=True)
+    star = (1.0 / (1.0 - a)).detach()
+    found = fixed_point(lambda z, a: a * z + 1.0, star, (a,), solver="damped", adjoint="unrolled",
+                        tol=0.0, max_iter=11)
+    assert found.converged.all()
+    assert found.iterations.tolist() == [11, 11]
+    assert len(found.trajectory) == 11
+    (slope,) = torch.autograd.grad(found.state.sum(), a)
+    expected = star * (1.0 - a.detach()**10) / (1.0 - a.detach())
+    torch.testing.assert_close(slope, expected, rtol=1e-12, atol=0.0)
+
+
+def test_a_sample_that_leaves_its_fixed_point_is_returned_from_there():
+    """A repelling one: rounding grows threefold with every step."""
+    a = torch.tensor([[3.0], [0.5]], dtype=torch.float64, requires_grad=True)
+    start = torch.tensor([[-0.5 * (1.0 + 2.0**-52)], [0.0]], dtype=torch.float64)
+    found = fixed_point(lambda z, a: a * z + 1.0, start, (a,), solver="damped",
+                        adjoint="unrolled", tol=0.0, max_iter=40)
+    assert found.converged[0]
+    assert found.iterations[0] < 4
+    assert found.residual[0] < 1e-15
+    assert found.history[found.iterations[0]:, 0].isnan().all()
+    assert found.state[0].item() == pytest.approx(-0.5, abs=1e-15)
+
+
 def test_gradients_do_not_depend_on_the_batch(cell):
     """Each sample's own gradient, alone and in company."""
     f, z, w, x = cell

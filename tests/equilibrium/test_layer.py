@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepchem_dft.equilibrium import DEQLayer
-from deepchem_dft.equilibrium.regularisation import jacobian_norm, spectral_norm
+from deepchem_dft.equilibrium import DEQLayer, Implicit, Pulay, jacobian_norm, spectral_norm
+from deepchem_dft.errors import InputError
 
 
 class Cell(nn.Module):
@@ -100,3 +100,38 @@ def test_a_penalty_makes_fixed_points_easier():
         layer.penalty(before, x).backward()
         optimiser.step()
     assert layer(z0, x).evaluations < 0.8 * before.evaluations
+
+
+@pytest.mark.parametrize("settings", [
+    {"solver": "dis"}, {"solver": Pulay}, {"adjoint": "implict"}, {"adjoint": Implicit},
+    {"tol": 2.0}, {"max_iter": 0},
+], ids=str)
+def test_mistakes_show_when_a_layer_is_made(settings):
+    with pytest.raises(InputError) as caught:
+        DEQLayer(Cell(), **settings)
+    assert [caught.value.field] == list(settings)
+
+
+def test_a_layer_takes_an_error_of_the_users_own():
+    x = torch.randn(4, 6, dtype=torch.float64)
+    seen = []
+
+    def error(z, fz):
+        seen.append(z.shape)
+        return fz - z
+
+    layer = DEQLayer(Cell(), solver="diis", tol=1e-8)
+    found = layer(torch.zeros_like(x), x, error=error)
+    assert found.converged.all()
+    assert set(seen) == {x.shape}
+
+
+def test_penalties_may_be_repeated():
+    x = torch.randn(4, 6, dtype=torch.float64)
+    layer = DEQLayer(Cell(), tol=1e-8, jacobian_weight=1.0, spectral_weight=1.0,
+                     spectral_bound=0.1)
+    found = layer(torch.zeros_like(x), x)
+    first, again, other = (
+        layer.penalty(found, x, generator=torch.Generator().manual_seed(seed)).item()
+        for seed in (3, 3, 4))
+    assert first == again != other

@@ -148,10 +148,52 @@ def test_tensors_may_have_segments_of_their_own():
     torch.testing.assert_close(found.state["e"], torch.full((2, 2), 2 / 0.9, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_sample_comes_out_the_same_in_single_precision(solver):
+    """Products in batches of another size round differently; no more than that may differ."""
+    generator = torch.Generator().manual_seed(3)
+    W = 0.15 * torch.randn(16, 16, generator=generator)
+    b = torch.randn(37, 16, generator=generator)
+
+    def solve(rows):
+        found = fixed_point(lambda z: torch.tanh(z @ W + b[rows]), torch.zeros_like(b[rows]),
+                            solver=solver, tol=1e-6)
+        assert found.converged.all()
+        return found
+
+    whole = solve(slice(None))
+    for rows in (slice(0, 1), slice(5, 8), slice(20, 37)):
+        part = solve(rows)
+        torch.testing.assert_close(part.state, whole.state[rows], rtol=0, atol=4e-6)
+        assert (part.iterations - whole.iterations[rows]).abs().max() <= 1
+
+
 def test_an_empty_batch_is_no_error():
-    found = fixed_point(torch.cos, torch.zeros(0, 3), tol=1e-5)
-    assert found.state.shape == (0, 3)
-    assert found.status == []
+    for dtype in (torch.float32, torch.float16, torch.complex64):
+        found = fixed_point(torch.cos, torch.zeros(0, 3, dtype=dtype), tol=1e-2)
+        assert found.state.shape == (0, 3)
+        assert found.status == []
+    none = torch.zeros(0, dtype=torch.long)
+    found = fixed_point(lambda s: {"a": torch.cos(s["a"])}, {"a": torch.zeros(0, 3)},
+                        segments=none, tol=1e-5)
+    assert found.state["a"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_samples_without_numbers_have_converged(solver):
+    w = torch.tensor(0.5, requires_grad=True)
+    found = fixed_point(lambda z, w: w * z, torch.zeros(3, 0), (w,), solver=solver, tol=1e-5)
+    assert found.status == [Status.CONVERGED] * 3
+    assert found.evaluations == 1
+    found.state.sum().backward()
+    assert w.grad == 0.0
+    # The middle one of three graphs has no nodes.
+    nodes, b = torch.tensor([0, 2, 2]), torch.ones(3, 2)
+    found = fixed_point(lambda z: 0.5 * z + b, torch.zeros(3, 2), solver=solver, segments=nodes,
+                        tol=1e-5)
+    assert found.converged.tolist() == [True] * 3
+    assert found.iterations[1] == 1
+    torch.testing.assert_close(found.state, torch.full((3, 2), 2.0), rtol=1e-4, atol=0.0)
 
 
 @pytest.mark.parametrize(("f", "z0", "segments", "message"), [
@@ -162,6 +204,8 @@ def test_an_empty_batch_is_no_error():
     (torch.cos, [], None, "empty"),
     (lambda z: z[:1], torch.zeros(2, 2), None, "shape"),
     (lambda z: [z], torch.zeros(2, 2), None, "structure"),
+    (lambda z: z.numpy(), torch.zeros(2, 2), None, "returned a ndarray"),
+    (lambda z: 1j * z, torch.zeros(2, 2), None, "complex"),
     (torch.cos, torch.zeros(3, 2), torch.tensor([0, 1]), "do not assign 3 rows"),
     (torch.cos, torch.zeros(2, 2), torch.tensor([0, -1]), "do not assign"),
     (torch.cos, torch.zeros(2, 2), torch.tensor([0.0, 1.0]), "do not assign"),

@@ -7,7 +7,17 @@ import statistics
 import pytest
 import torch
 
-from deepchem_dft.equilibrium import Anderson, Broyden, Damped, Pulay, fixed_point
+from deepchem_dft.equilibrium import (
+    DIIS,
+    Anderson,
+    Broyden,
+    Damped,
+    Implicit,
+    Pulay,
+    Status,
+    Truncated,
+    fixed_point,
+)
 from deepchem_dft.errors import InputError
 
 CASES = [("tanh", 0.9), ("tanh", 0.99), ("tanh", 1.6), ("linear", 0.99), ("antisymmetric", 1.2)]
@@ -127,10 +137,98 @@ def test_any_floating_type(dtype, solver):
     ({"solver": "newton"}, "choose one of damped, anderson, broyden, diis"),
     ({"adjoint": "magic"}, "choose one of implicit, truncated, unrolled"),
     ({"tol": 1e-17}, "float64"),
-    ({"tol": -1.0}, "larger tol"),
+    ({"tol": -1.0}, "never negative"),
+    ({"tol": 1}, "nearly any state"),
+    ({"tol": float("nan")}, "tol is nan.*between 0 and 1"),
+    ({"tol": "1e-6"}, "between 0 and 1"),
     ({"max_iter": 0}, "at least 1"),
+    ({"max_iter": 10.5}, "whole number"),
     ({"error": lambda z, f: z}, "diis"),
+    ({"error": torch.zeros(1), "solver": "diis"}, "a function of z"),
+    ({"solver": Anderson}, r"an instance: Anderson\(\)"),
+    ({"solver": DIIS()}, "is no solver"),
+    ({"adjoint": Implicit}, r"an instance: Implicit\(\)"),
+    ({"adjoint": None}, "is no adjoint"),
+    ({"params": torch.zeros(1, 1)}, r"\(x,\) for a single one"),
+    ({"params": 0.5}, "params is a float"),
+    ({"f": torch.zeros(1)}, "f is a Tensor"),
+    ({"adjoint": Implicit(tol=1e-17)}, "below rounding"),
 ])
 def test_mistakes_are_told_with_a_remedy(arguments, message):
-    with pytest.raises(InputError, match=message):
-        fixed_point(torch.cos, torch.zeros(1, 1, dtype=torch.float64), **arguments)
+    f = arguments.pop("f", torch.cos)
+    with pytest.raises(InputError, match=message) as caught:
+        fixed_point(f, torch.zeros(1, 1, dtype=torch.float64), **arguments)
+    assert caught.value.field
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("build", "settings"), [
+    (Anderson, {"window": 0}), (Anderson, {"window": 2.5}), (Anderson, {"mixing": 0.0}),
+    (Anderson, {"mixing": float("nan")}), (Anderson, {"regularisation": -1.0}),
+    (Anderson, {"patience": 0}), (Broyden, {"memory": 0}), (Broyden, {"patience": 0}),
+    (Pulay, {"window": 0}), (Pulay, {"patience": 0}), (DIIS, {"window": 0}),
+    (Damped, {"mixing": 0.0}), (Damped, {"mixing": -0.5}), (Damped, {"mixing": float("inf")}),
+    (Damped, {"patience": 0}), (Truncated, {"steps": 0}), (Truncated, {"mixing": 0.0}),
+    (Implicit, {"on_failure": "ignore"}), (Implicit, {"tol": -1e-3}), (Implicit, {"tol": 1.0}),
+    (Implicit, {"max_iter": 0}), (Implicit, {"solver": "dis"}),
+], ids=str)
+def test_settings_are_checked_where_they_are_made(build, settings):
+    (field,) = settings
+    with pytest.raises(InputError) as caught:
+        build(**settings)
+    assert caught.value.field == field
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("solver", ["anderson", "broyden", "diis", "damped"])
+@pytest.mark.parametrize("context", [torch.no_grad, torch.enable_grad])
+def test_a_map_that_changes_its_argument_is_refused(solver, context):
+    """Else image and state were one tensor, and every start a fixed point."""
+    z0 = torch.zeros(3, 2, dtype=torch.float64)
+    half = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    maps = (lambda z: z.mul_(0.5).add_(1.0), lambda z: z.add_(1.0) * half,
+            lambda z: torch.tanh(z[:, :1].add_(1.0)).expand(3, 2))
+    for f in maps:
+        for adjoint in ("implicit", "unrolled"):
+            with context(), pytest.raises(InputError, match=r"f changes .* in place") as caught:
+                fixed_point(f, z0.clone(), solver=solver, adjoint=adjoint)
+            assert "new tensor" in caught.value.remedy
+    with pytest.raises(InputError, match="in place"):  # also where the state is packed
+        fixed_point(lambda s: {"a": s["a"].mul_(0.5).add_(1.0)}, {"a": z0.clone()})
+    with pytest.raises(InputError, match="error changes its argument in place"):
+        fixed_point(lambda z: 0.5 * z + 1.0, z0, solver="diis", error=lambda z, fz: z.sub_(fz))
+
+
+def test_a_map_may_return_its_argument_or_one_tensor_of_its_own():
+    """Neither is a change of the argument: the identity, and a buffer that is used again."""
+    z0 = torch.ones(2, 3, dtype=torch.float64)
+    found = fixed_point(lambda z: z, z0)
+    assert found.converged.all()
+    assert found.state.equal(z0)
+    buffer = torch.empty_like(z0)
+    with torch.no_grad():
+        found = fixed_point(lambda z: torch.cos(z, out=buffer), z0, tol=1e-12)
+    torch.testing.assert_close(found.state, torch.cos(found.state), rtol=1e-11, atol=0.0)
+
+
+def test_inference_mode_counts_no_changes_but_finds_the_fixed_point():
+    with torch.inference_mode():
+        found = fixed_point(lambda z: z.mul_(0.5).add_(1.0), torch.zeros(2, 3))
+    torch.testing.assert_close(found.state, torch.full((2, 3), 2.0))
+
+
+@pytest.mark.parametrize("solver", ["anderson", "diis", "broyden", "damped"])
+def test_without_a_tolerance_a_sample_stops_where_rounding_begins(solver):
+    """A slow sample makes all evaluations, a fast one stops as if it had been given 4 roundings."""
+    rate = torch.tensor([[0.98, -0.9, 0.6, 0.3], [1e-4, 2e-4, 3e-4, 0.0]], dtype=torch.float64)
+
+    def f(z):
+        return torch.cos(rate * z)
+
+    z = torch.zeros_like(rate)
+    found = fixed_point(f, z, solver=solver, tol=0.0, max_iter=7, fallback=False)
+    assert found.status == [Status.MAX_ITERATIONS, Status.CONVERGED]
+    assert found.iterations[0] == found.evaluations == 7
+    assert found.iterations[1] < 7
+    rounding = 4 * torch.finfo(z.dtype).eps
+    assert found.residual[1] < rounding < found.history[:found.iterations[1] - 1, 1].min()

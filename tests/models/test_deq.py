@@ -13,7 +13,7 @@ import torch
 from deepchem_dft import DEQModel
 from deepchem_dft.data.crystal_graph import CrystalGraphFeaturizer
 from deepchem_dft.data.crystals import Crystal
-from deepchem_dft.equilibrium import Anderson
+from deepchem_dft.equilibrium import Anderson, Implicit
 from deepchem_dft.errors import CheckpointError, InputError
 
 SMILES = ["CCO", "CC", "CCN", "CCC", "c1ccccc1", "CC(=O)O", "C1CCCCC1", "CC#N", "CCCl", "CO",
@@ -250,6 +250,17 @@ def test_what_does_not_converge_is_told(vectors):
         warnings.simplefilter("ignore")
         model.fit(vectors, nb_epoch=1)
     assert not torch.equal(before[0], next(model.network.cell.parameters()))
+
+
+def test_samples_without_a_gradient_count_as_unconverged(vectors):
+    """Fixed points are found, but three steps do not solve the equations of the gradient."""
+    adjoint = Implicit("damped", tol=1e-8, max_iter=3, on_failure="drop")
+    model = _vector_model(adjoint=adjoint, dtype="float64")
+    with pytest.warns(UserWarning, match="no gradient for"):
+        model.fit(vectors, nb_epoch=1)
+    assert model.history[-1].unconverged == 1.0
+    model.predict(vectors)
+    assert model.last_solve.unconverged == 0
 
 
 def test_a_validation_callback_does_not_disturb_training(vectors):

@@ -19,9 +19,12 @@ def get_adjoint(adjoint: str | Adjoint) -> Adjoint:
     Raises
     ------
     InputError
-        If there is none of that name.
+        If there is none of that name, or it is no adjoint.
     """
     if not isinstance(adjoint, str):
+        if isinstance(adjoint, type) or not hasattr(adjoint, "solve"):
+            raise InputError(f"{adjoint!r} is no adjoint", field="adjoint",
+                             remedy="a name such as 'implicit', or an instance: Implicit()")
         return adjoint
     if adjoint not in _BY_NAME:
         raise InputError(f"there is no adjoint '{adjoint}'", field="adjoint",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.equilibrium.driver import Trace, drive
-from deepchem_dft.equilibrium.solvers import Solver
+from deepchem_dft.equilibrium.solvers import Damped, Solver
 from deepchem_dft.errors import GradientNotConverged
 
 
@@ -22,15 +22,20 @@ class Problem:
     inputs: tuple[Tensor, ...]
     start: Tensor  # (B, D)
     solvers: Sequence[Solver]
-    tol: float
+    tol: float  # 0: to rounding
     max_iter: int
     eps: float  # machine precision of the state
+    rounding: float  # relative residuals below this are rounding
     error: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def drive(self, keep: bool = False) -> Trace:
         """Solve it."""
-        return drive(lambda z: self.f(z, *self.inputs), self.start, self.solvers, tol=self.tol,
-                     max_iter=self.max_iter, error=self.error, keep=keep)
+        # Derivatives lag behind, so that plain steps go on; what accelerated solvers mix where only
+        # rounding is left has no derivative worth the name.
+        linger = keep and not self.tol and isinstance(self.solvers[0], Damped)
+        return drive(lambda z: self.f(z, *self.inputs), self.start, self.solvers,
+                     tol=self.tol or self.rounding, max_iter=self.max_iter, error=self.error,
+                     keep=keep, linger=linger)
 
 
 class Adjoint(Protocol):

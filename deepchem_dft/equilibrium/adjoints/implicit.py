@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +11,10 @@ from torch import Tensor
 from deepchem_dft.equilibrium.adjoints.base import Problem, broken_rows, refuse
 from deepchem_dft.equilibrium.adjoints.judge import Judge, relative_to_right
 from deepchem_dft.equilibrium.adjoints.leaves import Gate, captured_leaves, graph_freed
+from deepchem_dft.equilibrium.checks import reachable, tolerance, warn, whole
 from deepchem_dft.equilibrium.driver import Trace, drive
 from deepchem_dft.equilibrium.solvers import Solver, chain_of
+from deepchem_dft.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Implicit:
     solver : str or Solver, optional
         For the adjoint; default the one that found the fixed point.
     tol : float, optional
-        On ``|J^T u + g - u| / |g|``; default that of the fixed point.
+        On ``|J^T u + g - u| / |g|``; default that of the fixed point. 0: to rounding.
     max_iter : int, optional
         Bound on products with ``J^T``; default that of the fixed point.
     on_failure : "raise" or "drop"
@@ -50,6 +51,17 @@ class Implicit:
     max_iter: int | None = None
     on_failure: str = "raise"
 
+    def __post_init__(self) -> None:
+        if self.solver is not None:
+            chain_of(self.solver)
+        if self.tol is not None:
+            tolerance(tol=self.tol)
+        if self.max_iter is not None:
+            whole(1, max_iter=self.max_iter)
+        if self.on_failure not in ("raise", "drop"):
+            raise InputError(f"on_failure is {self.on_failure!r}", field="on_failure",
+                             remedy="'raise' or 'drop'")
+
     def solve(self, problem: Problem) -> tuple[Tensor, Trace]:
         """Return the fixed points (B, D) with gradients attached, and how they were found."""
         with torch.no_grad():
@@ -59,13 +71,12 @@ class Implicit:
         adjoint = replace(
             problem,
             solvers=problem.solvers if self.solver is None else chain_of(self.solver),
-            tol=problem.tol if self.tol is None else self.tol,
+            tol=reachable(problem.tol if self.tol is None else self.tol, problem.rounding),
             max_iter=self.max_iter or problem.max_iter)
         state = differentiable(adjoint, trace, Judge(adjoint.eps, self.on_failure == "drop"))
         if state.requires_grad and not bool(trace.converged.all()):
-            warnings.warn(
-                f"{int((~trace.converged).sum())} of {len(trace.codes)} samples did not converge "
-                "and contribute no gradient (see Equilibrium.status)", stacklevel=3)
+            warn(f"{int((~trace.converged).sum())} of {len(trace.codes)} samples did not converge "
+                 "and contribute no gradient (see Equilibrium.status)")
         return state, trace
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.equilibrium.adjoints.base import name_samples
+from deepchem_dft.equilibrium.checks import warn
 from deepchem_dft.equilibrium.driver import Trace
 from deepchem_dft.equilibrium.result import CODES, Status, code
 from deepchem_dft.errors import GradientNotConverged
@@ -59,7 +59,7 @@ class Judge:
         message = f"no gradient for {name_samples(failed)} of {len(failed)}: {first}"
         if not self.drop:
             raise GradientNotConverged(message, failed.nonzero()[:, 0])
-        warnings.warn(message + " (they contribute none)", stacklevel=2)
+        warn(message + " (they contribute none)")
 
 
 def relative_to_right(right: Tensor, tol: float, eps: float) -> Callable[[Tensor], Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.equilibrium.adjoints.base import Problem, attach, broken_rows
+from deepchem_dft.equilibrium.checks import positive, whole
 from deepchem_dft.equilibrium.driver import Trace
 
 
@@ -34,6 +35,10 @@ class Truncated:
 
     steps: int = 1
     mixing: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole(1, steps=self.steps)
+        positive(mixing=self.mixing)
 
     def solve(self, problem: Problem) -> tuple[Tensor, Trace]:
         """Return the fixed points (B, D) with gradients attached, and how they were found."""

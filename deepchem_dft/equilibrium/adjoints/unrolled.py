@@ -15,7 +15,10 @@ class Unrolled:
     """Differentiate the solver itself, and return its whole trajectory.
 
     The exact derivative of what was computed, converged or not, also with respect to the start.
-    Memory grows with the number of iterations. With ``tol=0`` all of ``max_iter`` steps are made.
+    Memory grows with the number of iterations. With ``tol=0`` damped iteration makes all of
+    ``max_iter`` steps; accelerated solvers stop where only rounding is left, since a mixture of
+    rounding errors has no derivative worth the name. From a start that is there already, they
+    have next to nothing to differentiate.
     """
 
     def solve(self, problem: Problem) -> tuple[Tensor, Trace]:

@@ -20,9 +20,12 @@ def get_solver(solver: str | Solver) -> Solver:
     Raises
     ------
     InputError
-        If there is none of that name.
+        If there is none of that name, or it is no solver.
     """
     if not isinstance(solver, str):
+        if isinstance(solver, type) or not hasattr(solver, "start"):
+            raise InputError(f"{solver!r} is no solver", field="solver",
+                             remedy="a name such as 'anderson', or an instance: Anderson()")
         return solver
     if solver not in _BY_NAME:
         raise InputError(f"there is no solver '{solver}'", field="solver",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.equilibrium.checks import positive, whole
 from deepchem_dft.equilibrium.solvers.base import Ring, least_squares
 
 
@@ -40,6 +41,12 @@ class Anderson:
     mixing: float = 1.0
     regularisation: float | None = None
     patience: int = 10
+
+    def __post_init__(self) -> None:
+        whole(1, window=self.window, patience=self.patience)
+        positive(mixing=self.mixing)
+        if self.regularisation is not None:
+            positive(regularisation=self.regularisation)
 
     def start(self) -> _AndersonRun:
         """Begin a solve."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.equilibrium.checks import whole
 from deepchem_dft.equilibrium.solvers.base import Ring, combine, rowdot
 
 # An update that would change the length of a step's image by more than this is softened
@@ -37,6 +38,9 @@ class Broyden:
 
     memory: int = 100
     patience: int = 60
+
+    def __post_init__(self) -> None:
+        whole(1, memory=self.memory, patience=self.patience)
 
     def start(self) -> _BroydenRun:
         """Begin a solve."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from deepchem_dft.equilibrium.checks import positive, whole
+
 
 @dataclass(frozen=True)
 class Damped:
@@ -21,6 +23,10 @@ class Damped:
 
     mixing: float = 1.0
     patience: int = 15
+
+    def __post_init__(self) -> None:
+        positive(mixing=self.mixing)
+        whole(1, patience=self.patience)
 
     def start(self) -> Damped:
         """Begin a solve; nothing is remembered."""

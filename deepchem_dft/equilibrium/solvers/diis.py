@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.equilibrium.checks import whole
 from deepchem_dft.equilibrium.solvers.base import combine, least_squares
 
 
@@ -28,6 +29,9 @@ class Pulay:
 
     window: int = 8
     patience: int = 20
+
+    def __post_init__(self) -> None:
+        whole(1, window=self.window, patience=self.patience)
 
     def start(self) -> _PulayRun:
         """Begin a solve."""
@@ -92,6 +96,7 @@ class DIIS:
     """
 
     def __init__(self, window: int = 8) -> None:
+        whole(1, window=window)
         self._run = _PulayRun(window)
 
     def update(self, value: Tensor, error: Tensor) -> Tensor:
