@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from . import errors, molnet, parallel
     from .data import DFTEntry, DFTSystem, DFTYamlLoader
-    from .models import DEQModel, XCModel
+    from .models import DEQModel, KSRModel, XCModel
     from .molecule import Molecule
     from .scf import XCNNSCF, KohnSham, KSCalc, KSResult, SCFLayer
     from .xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc
@@ -35,6 +35,7 @@ _ROOMS = {
     "DFTEntry": "data",
     "DFTSystem": "data",
     "DEQModel": "models",
+    "KSRModel": "models",
     "XCModel": "models",
 }
 _MODULES = ("errors", "molnet", "parallel")
@@ -46,6 +47,7 @@ __all__ = [
     "DFTYamlLoader",
     "HybridXC",
     "KSCalc",
+    "KSRModel",
     "KSResult",
     "KohnSham",
     "Libxc",
