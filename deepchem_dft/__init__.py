@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from . import errors, molnet, parallel
     from .data import DFTEntry, DFTSystem, DFTYamlLoader
     from .equilibrium import DEQLayer, fixed_point
-    from .models import DEQModel, XCModel
+    from .models import DEQModel, KSRModel, XCModel
     from .molecule import Molecule
     from .scf import XCNNSCF, KohnSham, KSCalc, KSResult, SCFLayer
     from .xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc
@@ -38,6 +38,7 @@ _ROOMS = {
     "DFTEntry": "data",
     "DFTSystem": "data",
     "DEQModel": "models",
+    "KSRModel": "models",
     "XCModel": "models",
 }
 _MODULES = ("errors", "molnet", "parallel")
@@ -50,6 +51,7 @@ __all__ = [
     "DFTYamlLoader",
     "HybridXC",
     "KSCalc",
+    "KSRModel",
     "KSResult",
     "KohnSham",
     "Libxc",

@@ -105,6 +105,10 @@ class GradientNotConverged(DeepChemDFTError, RuntimeError):
         self.samples = samples
 
 
+class ExactNotConverged(DeepChemDFTError, RuntimeError):
+    """Exact reference data on a grid could not be made to the accuracy that was asked for."""
+
+
 class FunctionalError(InputError):
     """A functional that does not exist, cannot be run, or returns values that are not numbers."""
 

@@ -23,7 +23,7 @@ LAYERS = [
     {"units", "errors", "files"},
     {"parallel"},
     {"molecule", "xc", "equilibrium"},
-    {"scf", "data", "property"},
+    {"scf", "data", "property", "lattice"},
     {"models"},
     {"molnet", "interop"},
     {"runs"},
@@ -31,7 +31,8 @@ LAYERS = [
 ]
 #: Where the outside world may be imported: a folder of the package, or a file.
 ALLOWED = {
-    "pyscf": ("molecule/", "xc/libxc.py", "interop/", "data/densities.py"),
+    "pyscf": ("molecule/", "xc/libxc.py", "interop/", "data/densities.py",
+              "lattice/exact/full_ci.py"),
     "dqc": ("interop/dqc",),
     "pylibxc": ("interop/dqc",),
     "xitorch": ("interop/dqc",),

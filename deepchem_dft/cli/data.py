@@ -9,12 +9,14 @@ import typer
 
 from .common import console, load_deepchem, quiet_imports
 from .label import label
+from .lattice import ksr
 
 app = typer.Typer(
     help="Check data files, make reference densities, label molecules, list data sets.",
     no_args_is_help=True,
 )
 app.command("label")(label)
+app.command("ksr")(ksr)
 
 
 @app.command("check")

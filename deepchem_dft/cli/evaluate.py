@@ -52,6 +52,8 @@ def evaluate(
     - `deepchem-dft evaluate --xc lda,pw --dataset atomic-ip --basis 6-31g`
 
     - `deepchem-dft evaluate --xc pbe --dataset my.yaml --out errors.csv`
+
+    - `deepchem-dft evaluate runs/ksr_h2 --dataset h2_plus:test` (a run with `model: ksr`)
     """
     from ..errors import InputError
 
@@ -61,6 +63,9 @@ def evaluate(
         raise InputError("no data set given", field="dataset", remedy="add --dataset NAME")
     check_out(out)
     config = _run_config(run)
+    if getattr(config, "model", None) == "ksr":
+        _evaluate_ksr(run, config, dataset or [], entries, out)
+        return
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
     load_deepchem()
     from ..runs import load_functional, tables
@@ -116,6 +121,11 @@ def predict(
     """
     check_out(out)
     config = _run_config(run)
+    if getattr(config, "model", None) == "ksr":
+        from ..errors import InputError
+
+        raise InputError("this run is about one-dimensional molecules", file=str(run),
+                         remedy="use 'deepchem-dft evaluate', or KSRModel.predict in Python")
     ref = dataset_ref(str(file))
     load_deepchem()
     from ..runs import load_functional, tables
@@ -134,6 +144,34 @@ def predict(
     screen = console()
     screen.print(tables.entries_markdown(records), markup=False)
     screen.print(f"written: {out}", markup=False)
+    _fail_if_unconverged(records)
+
+
+def _evaluate_ksr(
+    run: Path | None, config: Any, names: list[str], entries: bool, out: Path | None
+) -> None:
+    """Evaluate a one-dimensional run on families of molecules such as ``h4:test``."""
+    from ..errors import InputError
+
+    load_deepchem()
+    from ..runs import ksr, load_model, tables
+    from ..runs.ksr_schema import CurveRef
+
+    refs = [CurveRef.model_validate(name) for name in names] or config.data.test
+    if not refs:
+        raise InputError("the run has no test set", file=str(run), remedy="add --dataset h2:test")
+    assert run is not None
+    model = load_model(run)
+    sets = [ksr.exact_curve(ref, "test", model.functional.grid, "dataset") for ref in refs]
+    found = ksr.evaluate_sets(model, ksr.TRAINED, sets)
+    records = [record for one in found for record in one.records(config.evaluation.tol)]
+    screen = console()
+    screen.print(ksr.curves_markdown(found, config.evaluation.tol), markup=False)
+    if entries:
+        screen.print(tables.entries_markdown(records), markup=False)
+    if out is not None:
+        tables.write_entries_csv(out, records)
+        screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class DFTFeaturizer(Featurizer):
         return RawEntry(datapoint, schema_of([datapoint])).build()
 
 
-def object_array(entries: list[DFTEntry]) -> np.ndarray:
+def object_array(entries: Sequence[Any]) -> np.ndarray:
     """Return a one-dimensional object array, whatever the objects look like to numpy."""
     out = np.empty(len(entries), dtype=object)
     for i, entry in enumerate(entries):

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from .deq import DEQModel
     from .deq_files import DEQEpoch
     from .dftxc import DFTXC
+    from .ksr import KSRModel
+    from .ksr_loss import KSRLoss
+    from .ksr_progress import KSREpoch
     from .losses import EntryLoss
     from .progress import EpochReport
     from .xcmodel import XCModel
@@ -20,10 +23,14 @@ _FILES = {
     "DFTXC": "dftxc",
     "EntryLoss": "losses",
     "EpochReport": "progress",
+    "KSREpoch": "ksr_progress",
+    "KSRLoss": "ksr_loss",
+    "KSRModel": "ksr",
     "XCModel": "xcmodel",
 }
 
-__all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "XCModel"]
+__all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "KSREpoch", "KSRLoss",
+           "KSRModel", "XCModel"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,8 @@ function                        quantity                              N     trai
 `load_oqmd` are for properties of molecules and crystals: labels that you computed or downloaded, in
 classes or as numbers, with the features, splits and transformers of your choice.
 
+`load_ksr` makes exact energies and densities of one-dimensional molecules, for `KSRModel`.
+
 `load_xcnn` counts ``dataset="dataset1"`` without its 15 densities. The data files and their
 caveats are described in ``datasets/README.md``.
 """
@@ -32,6 +34,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
+    from deepchem_dft.molnet.ksr import load_ksr
     from deepchem_dft.molnet.labelled import load_labelled, load_nci
     from deepchem_dft.molnet.location import datasets_dir
     from deepchem_dft.molnet.properties import load_oqmd, load_qmof, load_qmugs
@@ -51,7 +54,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
 # DeepChem takes seconds to import; those who only look for the data files need not wait for it.
 _MODULES = {"datasets_dir": "location", "PublishedSplitter": "splitter", "load_nci": "labelled",
             "load_labelled": "labelled", "load_oqmd": "properties", "load_qmof": "properties",
-            "load_qmugs": "properties"}
+            "load_qmugs": "properties", "load_ksr": "ksr"}
 
 __all__ = [
     "PublishedSplitter",
@@ -61,6 +64,7 @@ __all__ = [
     "load_atomic_total_energy",
     "load_barriers",
     "load_h2_curve",
+    "load_ksr",
     "load_labelled",
     "load_molecular_ip",
     "load_molecular_vip",

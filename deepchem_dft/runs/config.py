@@ -12,7 +12,13 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import InputError
+from .ksr_schema import LatticeRunConfig
 from .schema import RunConfig
+
+#: Schema of each value of the key ``model``; a file without the key is of the first kind.
+_SCHEMAS: dict[str, type[RunConfig] | type[LatticeRunConfig]] = {
+    "xc": RunConfig, "ksr": LatticeRunConfig,
+}  # fmt: skip
 
 
 def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
@@ -112,8 +118,10 @@ def _assign(content: Any, parts: list[str], value: Any, override: str) -> None:
             node = node[part]
 
 
-def validate(content: dict[str, Any], file: str | None = None) -> RunConfig:
-    """Check a configuration against the schema.
+def validate(
+    content: dict[str, Any], file: str | None = None
+) -> RunConfig | LatticeRunConfig:
+    """Check a configuration against the schema that its key ``model`` names.
 
     Raises
     ------
@@ -130,8 +138,14 @@ def validate(content: dict[str, Any], file: str | None = None) -> RunConfig:
     ...     print(error)
     a.yaml, field 'trainig': unknown key. Remedy: use 'training' instead.
     """
+    kind = content.get("model", "xc")
+    if kind not in _SCHEMAS:
+        raise InputError(f"there is no model {kind!r}", file=file, field="model",
+                         remedy="use ksr for one-dimensional molecules, or leave it out")
+    if kind == "xc":
+        content = {k: v for k, v in content.items() if k != "model"}
     try:
-        return RunConfig.model_validate(content)
+        return _SCHEMAS[kind].model_validate(content)
     except ValidationError as error:
         raise _as_input_error(error, file) from None
 
@@ -141,7 +155,8 @@ def _as_input_error(error: ValidationError, file: str | None) -> InputError:
     first = next((d for d in details if d["type"] == "unknown_key"), details[0])
     context = first.get("ctx") or {}
     # pydantic puts branches of unions into the location; the user never wrote them.
-    branches = ("CurveConfig", "str", "list[str]", "literal[False]", "[key]")
+    branches = ("CurveConfig", "str", "list[str]", "list[float]", "literal[False]", "[key]",
+                "literal['test','valid','curve']")  # fmt: skip
     location = [str(part) for part in first["loc"] if part not in branches]
     if "key" in context:
         location.append(context["key"])
@@ -153,7 +168,9 @@ def _as_input_error(error: ValidationError, file: str | None) -> InputError:
     return InputError(problem, file=file, field=".".join(location) or None, remedy=remedy)
 
 
-def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+def load_config(
+    path: str | Path, overrides: list[str] | None = None
+) -> RunConfig | LatticeRunConfig:
     """Read, override and check a run configuration.
 
     Parameters
@@ -165,7 +182,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
 
     Returns
     -------
-    RunConfig
+    RunConfig or LatticeRunConfig
         With data files as absolute paths.
 
     Raises
@@ -175,6 +192,8 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     """
     content = apply_overrides(read_yaml_mapping(path), overrides or [])
     config = validate(content, file=str(path))
+    if isinstance(config, LatticeRunConfig):
+        return config
     base = Path(path).resolve().parent
     for refs in (config.data.train, config.data.valid, config.data.test):
         for ref in refs:
@@ -184,7 +203,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     return config
 
 
-def config_hash(config: RunConfig) -> str:
+def config_hash(config: RunConfig | LatticeRunConfig) -> str:
     """Return a SHA-256 of everything that can change a number of the run.
 
     Its name and folder cannot, and neither can the choice of baselines and sets that are
@@ -192,14 +211,22 @@ def config_hash(config: RunConfig) -> str:
     """
     content = config.model_dump(mode="json")
     for key in ("name", "description", "output", "baselines"):
-        content.pop(key)
+        content.pop(key, None)
+    if isinstance(config, LatticeRunConfig):
+        content.pop("evaluation")
+        content["data"].pop("test")
+        return _digest(content)
     content["evaluation"] = {"scf_tol": content["evaluation"]["scf_tol"]}
     for refs in (content["data"][role] for role in ("train", "valid", "test")):
         for ref in refs:  # a moved folder is the same run; the data hash guards the content
             ref["file"] = ref["file"] and Path(ref["file"]).name
+    return _digest(content)
+
+
+def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def dump_yaml(config: RunConfig) -> str:
+def dump_yaml(config: RunConfig | LatticeRunConfig) -> str:
     """Return the resolved configuration as YAML text."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)

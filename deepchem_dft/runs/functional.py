@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .ksr_schema import LatticeRunConfig
 from .rundir import RunDirectory
 from .schema import RunConfig
 
@@ -72,8 +73,8 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
         raise error.located(field="functional") from None
 
 
-def load_model(run: str | Path) -> XCModel:
-    """Return the trained model of a finished run.
+def load_model(run: str | Path) -> Any:
+    """Return the trained model of a finished run, an XCModel or a KSRModel.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def load_model(run: str | Path) -> XCModel:
         If the folder is no run directory, or nothing was trained in it yet.
     """
     directory = RunDirectory(run)
-    directory.load_config()
+    config = directory.load_config()
     folder = directory / MODEL_DIR
     if not folder.is_dir():
         raise InputError(
@@ -89,13 +90,24 @@ def load_model(run: str | Path) -> XCModel:
             file=str(run),
             remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'",
         )
-    from ..models import XCModel
+    from ..models import KSRModel, XCModel
 
+    if isinstance(config, LatticeRunConfig):
+        return KSRModel.load(str(folder))
     return XCModel.load(str(folder))
 
 
 def load_functional(run: str | Path) -> XCFunctional:
-    """Return the trained functional of a finished run, in evaluation mode."""
+    """Return the trained functional of a finished run, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        Also for a run of one-dimensional molecules, whose functional is none for real ones.
+    """
+    if isinstance(RunDirectory(run).load_config(), LatticeRunConfig):
+        raise InputError("the functional of this run is for one-dimensional molecules",
+                         file=str(run), remedy="use load_model(run).functional")
     return load_model(run).functional.eval()
 
 

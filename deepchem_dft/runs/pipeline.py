@@ -15,6 +15,7 @@ from . import curves, plots
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from .evaluate import Evaluation
 from .functional import load_functional
+from .ksr_schema import LatticeRunConfig
 from .reporter import LOGGER, Reporter
 from .rundir import RunDirectory, write_atomically
 from .schema import RunConfig
@@ -54,13 +55,13 @@ class RunResult:
     markdown: str
 
 
-def default_directory(config: RunConfig) -> Path:
+def default_directory(config: RunConfig | LatticeRunConfig) -> Path:
     """Return where a run goes if nothing else is said: ``output.dir``, or ``runs/<name>``."""
     return Path(config.output.dir or Path("runs") / config.name)
 
 
 def run(
-    config: RunConfig,
+    config: RunConfig | LatticeRunConfig,
     run_dir: str | Path | None = None,
     *,
     resume: bool = False,
@@ -73,7 +74,7 @@ def run(
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunConfig or LatticeRunConfig
         From :func:`deepchem_dft.runs.load_config`.
     run_dir : path, optional
         Default: ``output.dir`` of the configuration, or ``runs/<name>``.
@@ -92,6 +93,11 @@ def run(
         For input that cannot be used, or a run directory that holds something else.
     """
     reporter = reporter if reporter and parallel.rank() == 0 else Reporter()
+    if isinstance(config, LatticeRunConfig):
+        from .ksr import run_lattice
+
+        return run_lattice(
+            config, run_dir or default_directory(config), resume=resume, reporter=reporter)
     directory = RunDirectory(run_dir or default_directory(config))
     # Here, so that a misspelt name fails before anything is computed.
     baselines = [Functional.named(name, label) for label, name in config.baselines.items()]

@@ -9,10 +9,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .ksr_schema import LatticeRunConfig
 from .schema import RunConfig, Section
 
 
-def keys() -> list[tuple[str, str, str, str]]:
+def keys(model: type[Section] = RunConfig) -> list[tuple[str, str, str, str]]:
     """Return (dotted key, type, default, meaning) of every key, in the order of the schema.
 
     The keys below ``data.valid`` and ``data.test`` are those below ``data.train``.
@@ -22,13 +23,19 @@ def keys() -> list[tuple[str, str, str, str]]:
     >>> [row for row in keys() if row[0] == "training.seed"]
     [('training.seed', 'int', '0', 'of initial weights and order of entries')]
     """
-    return list(_rows(RunConfig, ""))
+    return list(_rows(model, ""))
 
 
 def keys_text() -> str:
-    """Return the keys as text, a line per key."""
+    """Return the keys as text, a line per key: those of usual runs, then of ``model: ksr``."""
+    titles = ("A run with real molecules", "A run with one-dimensional molecules (model: ksr)")
+    parts = [_text(keys(model)) for model in (RunConfig, LatticeRunConfig)]
+    return "\n\n".join(f"{t}\n\n{p}" for t, p in zip(titles, parts, strict=True))
+
+
+def _text(rows: list[tuple[str, str, str, str]]) -> str:
     lines = []
-    for key, kind, default, meaning in keys():
+    for key, kind, default, meaning in rows:
         depth = key.count(".")
         head = "  " * depth + key.rpartition(".")[2]
         value = f"{kind} = {default}" if default else kind

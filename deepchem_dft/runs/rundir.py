@@ -20,6 +20,7 @@ from .. import parallel
 from ..errors import InputError
 from ..files import replacing
 from .config import config_hash, dump_yaml, validate
+from .ksr_schema import LatticeRunConfig
 from .schema import RunConfig
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
@@ -72,7 +73,7 @@ class RunDirectory:
             self / "status.json", json.dumps({**self.status, **values}, indent=2)
         ))  # fmt: skip
 
-    def start(self, config: RunConfig, resume: bool = False) -> bool:
+    def start(self, config: RunConfig | LatticeRunConfig, resume: bool = False) -> bool:
         """Claim the folder for a run.
 
         Parameters
@@ -94,7 +95,7 @@ class RunDirectory:
         """
         return parallel.on_main(lambda: self._start(config, resume))
 
-    def _start(self, config: RunConfig, resume: bool) -> bool:
+    def _start(self, config: RunConfig | LatticeRunConfig, resume: bool) -> bool:
         wanted, status = config_hash(config), self.status
         if status:
             where = str(self.path)
@@ -126,7 +127,7 @@ class RunDirectory:
             self.set_status(state="started", config_hash=wanted, seed=config.training.seed)
         return bool(status)
 
-    def _difference(self, config: RunConfig) -> str:
+    def _difference(self, config: RunConfig | LatticeRunConfig) -> str:
         """Name the first keys in which the stored configuration differs."""
         try:
             stored = yaml.safe_load((self / "config.yaml").read_text())
@@ -138,7 +139,7 @@ class RunDirectory:
         keys = [k for k in keys if not k.startswith(free)]
         return f" (they differ in {', '.join(keys[:3])})" if keys else ""
 
-    def load_config(self) -> RunConfig:
+    def load_config(self) -> RunConfig | LatticeRunConfig:
         """Read the stored configuration.
 
         Raises
@@ -175,17 +176,19 @@ class RunDirectory:
             return []
         with open(file, newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
-        whole = ("epoch", "stage", "unconverged", "scf_solutions")
+        whole = ("epoch", "stage", "unconverged", "scf_solutions", "seed", "best", "evaluations")
         return [
             {k: (int(v) if k in whole else float(v)) if v else math.nan for k, v in row.items()}
             for row in rows
         ]
 
-    def write_history(self, rows: Sequence[dict[str, Any]]) -> None:
+    def write_history(
+        self, rows: Sequence[dict[str, Any]], columns: Sequence[str] = HISTORY_COLUMNS
+    ) -> None:
         """Replace ``history.csv``."""
-        lines = [",".join(HISTORY_COLUMNS)]
+        lines = [",".join(columns)]
         for row in rows:
-            cells = [row.get(key) for key in HISTORY_COLUMNS]
+            cells = [row.get(key) for key in columns]
             missing = [c is None or (isinstance(c, float) and math.isnan(c)) for c in cells]
             # repr keeps all digits: a resumed run must be comparable to 1e-10.
             lines.append(",".join("" if m else repr(c) for c, m in zip(cells, missing)))

@@ -15,14 +15,18 @@ from typer.testing import CliRunner
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write ``generated/cli.md`` and ``generated/run-config.md``."""
+    """Write ``generated/cli.md``, ``generated/run-config.md`` and ``generated/ksr-config.md``."""
     from deepchem_dft.cli import app as cli
+    from deepchem_dft.runs.ksr_schema import LatticeRunConfig
     from deepchem_dft.runs.schema import RunConfig
 
     folder = Path(app.srcdir) / "generated"
     folder.mkdir(exist_ok=True)
     _write(folder / "cli.md", "\n".join(command_pages(cli)))
-    _write(folder / "run-config.md", "\n".join(config_tables(RunConfig)))
+    usual = config_tables("Keys of a run configuration", RunConfig)
+    _write(folder / "run-config.md", "\n".join(usual))
+    ksr = config_tables("Keys of a run with `model: ksr`", LatticeRunConfig)
+    _write(folder / "ksr-config.md", "\n".join(ksr))
 
 
 def command_pages(cli: Any) -> list[str]:
@@ -46,13 +50,14 @@ def _commands(command: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...
     return found
 
 
-def config_tables(root: type[BaseModel]) -> list[str]:
-    """Return one table per section of the run configuration."""
-    lines = ["# Keys of a run configuration", ""]
+def config_tables(title: str, root: type[BaseModel]) -> list[str]:
+    """Return one table per section of a run configuration."""
+    lines = [f"# {title}", ""]
     lines += ["Every key of the file that `deepchem-dft train` reads, with its default.", ""]
     seen: list[type[BaseModel]] = [root]
     for model in seen:
-        title = "The file itself" if model is root else model.__name__.removesuffix("Config")
+        name = model.__name__.removesuffix("Config").removeprefix("Lattice")
+        title = "The file itself" if model is root else name
         text = (model.__doc__ or "").strip().split("\n\n")
         lines += [f"({_label(model)})=", f"## {title}", "", *text, ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]

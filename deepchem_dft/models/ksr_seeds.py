@@ -1,0 +1,69 @@
+"""Initial weights of a KSRModel: one set per seed, tried one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from ..errors import InputError
+from ..lattice.functionals import LatticeFunctional, make_functional
+from .ksr_progress import KSRProgress
+
+
+class KSRSeeds:
+    """The part of ``KSRModel`` that makes functionals; its methods belong to that class."""
+
+    _built: bool
+
+    def _ensure_built(self) -> None:
+        if not self._built and not list(self.functional.parameters()):  # the uniform gas
+            self._built, self._global_step = True, 0
+            self._pytorch_optimizer = self._lr_schedule = None
+        super()._ensure_built()
+
+    def _make(self, seed: int) -> LatticeFunctional:
+        recipe, options = self._recipe, dict(self._options)
+        if callable(recipe) and not isinstance(recipe, nn.Module):
+            recipe = recipe(seed)
+        if isinstance(recipe, LatticeFunctional):
+            if recipe.grid != self._grid or recipe.polarised != options["polarised"]:
+                raise InputError("the functional is for another grid or treatment of spin",
+                                 field="functional",
+                                 remedy="give the model the functional's grid and polarised")
+            return recipe
+        if recipe != "uniform-gas":
+            options["seed"] = seed
+        return make_functional(recipe, self._grid, **options)
+
+    def _begin(self, seeds: int | Sequence[int] | None, pretrain: int) -> None:
+        """Start a new run: on the present weights, or on the first seed's."""
+        stage = "step" if pretrain else "trajectory"
+        if seeds is None:
+            self.progress = KSRProgress(self.seed, stage=stage, history=self.history)
+            return
+        chosen = list(range(self.seed, self.seed + seeds)) if isinstance(seeds, int) else [*seeds]
+        if not chosen:
+            raise InputError("there are no seeds", field="seeds", remedy="use 1 or more")
+        if isinstance(self._recipe, nn.Module) and len(chosen) > 1:
+            raise InputError("a network has one set of initial weights", field="seeds",
+                             remedy="give the model a function of the seed that returns a network")
+        self.progress = KSRProgress(chosen[0], chosen[1:])
+        self.start_seed(chosen[0], pretrain)
+
+    def start_seed(self, seed: int, pretrain: int = 0) -> None:
+        """Take the initial weights of a seed, to be trained on a step first, or on trajectories."""
+        if not isinstance(self._recipe, nn.Module):
+            self.functional.load_state_dict(self._make(seed).state_dict())
+        self.new_optimizer()
+        old = self.progress
+        self.progress = KSRProgress(
+            seed, old.seeds_left, "step" if pretrain else "trajectory", history=old.history,
+            best=old.best, best_score=old.best_score, failures=old.failures)
+
+    def new_optimizer(self) -> None:
+        """Forget what DeepChem's optimiser has learned of the gradients."""
+        self._ensure_built()
+        step, self._built = self._global_step, False
+        self._ensure_built()
+        self._global_step = step

@@ -1,0 +1,374 @@
+"""A one-dimensional run: exact data, training, evaluation, tables and figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DeepChemDFTError, InputError
+from ..units import HARTREE_TO_KCAL
+from .functional import MODEL_DIR
+from .ksr_schema import CurveRef, LatticeRunConfig
+from .reporter import LOGGER, Reporter
+from .rundir import RunDirectory, write_atomically
+from .tables import (
+    EntryRecord,
+    markdown_table,
+    summarise,
+    summary_markdown,
+    write_entries_csv,
+    write_summary_csv,
+)
+
+if TYPE_CHECKING:
+    from deepchem.data import NumpyDataset
+
+    from ..lattice.exact import ExactState
+    from ..lattice.grid import Grid
+    from ..models import KSREpoch, KSRModel
+    from .pipeline import RunResult
+
+ROLES = ("train", "valid", "test")
+TRAINED, BASELINE = "trained", "uniform-gas LDA"
+HISTORY_COLUMNS = ["seed", "stage", "epoch", "loss", "valid_mae_kcal", "best", "evaluations",
+                   "seconds"]  # fmt: skip
+
+
+@dataclass
+class CurveSet:
+    """Exact states of one family that share a table.
+
+    Attributes
+    ----------
+    role : str
+        train, valid or test.
+    label, family : str
+    distances : list of float
+        Bohr.
+    states : list of ExactState
+    """
+
+    role: str
+    label: str
+    family: str
+    distances: list[float]
+    states: list[ExactState]
+
+
+@dataclass
+class Evaluated:
+    """A functional on a set: energies without nuclear repulsion, densities, electrons moved."""
+
+    functional: str
+    curve: CurveSet
+    energies: np.ndarray
+    densities: np.ndarray
+    residuals: np.ndarray
+
+    def density_error(self) -> float:
+        """Return the mean of int |n - n_exact| dx per electron."""
+        exact = np.array([state.density for state in self.curve.states])
+        moved = np.abs(self.densities - exact).sum(1) * self.curve.states[0].grid.spacing
+        return float(np.mean(moved / [s.system.electrons for s in self.curve.states]))
+
+    def records(self, tol: float) -> list[EntryRecord]:
+        """Return one record per molecule; unconverged ones have no value."""
+        return [
+            EntryRecord(
+                self.functional, self.curve.role, self.curve.label, state.system.name, "energy",
+                state.energy, float(energy) if moved < tol else float("nan"),
+                [] if moved < tol else [f"{moved:.2g} electrons moved"],
+            )
+            for state, energy, moved in zip(
+                self.curve.states, self.energies, self.residuals, strict=True)
+        ]  # fmt: skip
+
+
+def distances_of(ref: CurveRef, field: str) -> list[float]:
+    """Return the distances, Bohr, that a reference stands for.
+
+    Raises
+    ------
+    InputError
+        For a family that does not exist, or one without such a set.
+    """
+    from ..lattice import systems
+
+    if ref.family not in systems.FAMILIES:
+        raise InputError(f"there is no family {ref.family!r}", field=f"{field}.family",
+                         remedy=f"use one of {', '.join(systems.FAMILIES)}")
+    if not isinstance(ref.distances, str):
+        return list(ref.distances)
+    table = {"test": systems.TEST, "valid": systems.VALID, "curve": systems.CURVE}[ref.distances]
+    if ref.family not in table:
+        raise InputError(f"{ref.family} has no set {ref.distances!r}", field=f"{field}.distances",
+                         remedy="give the distances as a list, Bohr")
+    return list(table[ref.family])
+
+
+def load_curves(config: LatticeRunConfig, reporter: Reporter | None = None) -> list[CurveSet]:
+    """Make the exact states of a run, or take them from the cache."""
+    sets = []
+    for role in ROLES:
+        for number, ref in enumerate(getattr(config.data, role)):
+            sets.append(exact_curve(ref, role, _grid(config), f"data.{role}.{number}"))
+            if reporter is not None:
+                reporter.note(f"exact: {role} {sets[-1].label}, {len(sets[-1].states)} molecules")
+    return sets
+
+
+def exact_curve(ref: CurveRef, role: str, grid: Grid, field: str = "data") -> CurveSet:
+    """Return the exact states of one reference."""
+    from ..lattice.exact import exact
+    from ..lattice.systems import FAMILIES
+
+    distances = distances_of(ref, field)
+    states = [exact(FAMILIES[ref.family](r), grid) for r in distances]
+    return CurveSet(role, ref.label or ref.family, ref.family, distances, states)
+
+
+def make_dataset(states: Sequence[ExactState]) -> NumpyDataset:
+    """Return a data set for KSRModel."""
+    from deepchem.data import NumpyDataset
+
+    x = np.empty(len(states), dtype=object)
+    x[:] = list(states)
+    y = np.array([[state.energy] for state in states])
+    return NumpyDataset(x, y, ids=[state.system.name for state in states])
+
+
+def build_model(config: LatticeRunConfig, model_dir: str | Path | None = None) -> KSRModel:
+    """Return the untrained model a configuration describes."""
+    from ..models import KSRModel
+
+    functional, training = config.functional, config.training
+    options = functional.model_dump(exclude={"kind", "polarised"}, exclude_none=True)
+    loss = {k: getattr(training, k)
+            for k in ("energy_weight", "density_weight", "discount", "skip",
+                      "separability_weight")}  # fmt: skip
+    return KSRModel(
+        functional.kind, grid=_grid(config), polarised=functional.polarised,
+        functional_options=options, **config.trajectory.model_dump(), **loss,
+        method=training.method, learning_rate=training.learning_rate, seed=training.seed,
+        batch_size=training.batch_size, tol=config.evaluation.tol,
+        model_dir=None if model_dir is None else str(model_dir),
+    )  # fmt: skip
+
+
+def _grid(config: LatticeRunConfig) -> Grid:
+    from ..lattice.grid import Grid
+
+    return Grid(**config.data.grid.model_dump())
+
+
+# -- a whole run -----------------------------------------------------------------------------------
+
+
+def run_lattice(
+    config: LatticeRunConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Train the functional of a configuration and evaluate it: see :func:`runs.run`."""
+    from .pipeline import RunResult
+
+    reporter, directory = reporter or Reporter(), RunDirectory(run_dir)
+    build_model(config)  # what cannot be fails before anything is computed
+    for role in ROLES:
+        for number, ref in enumerate(getattr(config.data, role)):
+            distances_of(ref, f"data.{role}.{number}")
+    directory.start(config, resume)
+    handler, started = directory.log_to_file(), time.perf_counter()
+    try:
+        reporter.phase("exact data")
+        sets = load_curves(config, reporter)
+        _check_data(directory, sets)
+        if directory.status.get("state") not in ("trained", "finished"):
+            _train(config, directory, sets, reporter)
+        model = _load(directory, config)
+        reporter.phase("evaluating")
+        found = _evaluate(config, sets, model)
+        tol = config.evaluation.tol
+        records = [record for one in found for record in one.records(tol)]
+        markdown = _write_tables(config, directory, found, records)
+        if config.output.plots:
+            _draw(directory, sets, found, model)
+        seconds = round(time.perf_counter() - started, 1)
+        directory.set_status(state="finished", seconds_of_last_start=seconds)
+        LOGGER.info("finished in %.1f s", seconds)
+        return RunResult(directory, records, summarise(records), markdown)
+    except DeepChemDFTError as error:
+        LOGGER.error("%s", error)
+        raise
+    finally:
+        reporter.close()
+        logging.getLogger("deepchem_dft").removeHandler(handler)
+        handler.close()
+
+
+def _check_data(directory: RunDirectory, sets: Sequence[CurveSet]) -> None:
+    """Store the data's hash, or compare with the stored one."""
+    file, digest = directory / "data.json", hashlib.sha256()
+    for one in sets:
+        for state in one.states:
+            system = state.system
+            digest.update(json.dumps([one.role, system.positions, system.charges,
+                                      system.electrons, system.spin]).encode())  # fmt: skip
+            digest.update(f"{state.energy:.7f}".encode())
+    if file.is_file():
+        if json.loads(file.read_text())["sha256"] != digest.hexdigest():
+            raise InputError("the data have changed since this run was started",
+                             file=str(directory.path), field="data",
+                             remedy="start another run directory")
+        return
+    content = [{"role": s.role, "set": s.label, "family": s.family, "distances": s.distances,
+                "energies": [state.energy for state in s.states]} for s in sets]  # fmt: skip
+    write_atomically(file, json.dumps({"sha256": digest.hexdigest(), "sets": content}, indent=1))
+
+
+def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
+    return [state for one in sets if one.role == role for state in one.states]
+
+
+def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet],
+           reporter: Reporter) -> None:  # fmt: skip
+    from ..models import checkpoint as files
+
+    training, valid = config.training, _states(sets, "valid")
+    model = build_model(config, directory.checkpoints)
+    total = (training.pretrain + training.epochs) * training.seeds
+    reporter.phase("training", total)
+    restore = bool(files.existing(directory.checkpoints))
+
+    def after_epoch(report: KSREpoch) -> None:
+        number = len(model.history)
+        reporter.epoch({"epoch": number, "loss": report.loss, "unconverged": 0,
+                        "valid_mae_kcal": _row(report)["valid_mae_kcal"]})  # fmt: skip
+        if number % config.output.checkpoint_every == 0:
+            _write_history(directory, model)
+
+    model.fit(
+        make_dataset(_states(sets, "train")), nb_epoch=training.epochs, restore=restore,
+        valid_dataset=make_dataset(valid) if valid else None,
+        validate_every=training.validate_every, early_stopping=training.early_stopping,
+        seeds=None if restore else training.seeds, pretrain=training.pretrain,
+        max_checkpoints_to_keep=2,
+        checkpoint_every=config.output.checkpoint_every, epoch_callback=after_epoch,
+    )  # fmt: skip
+    _write_history(directory, model)
+    for seed, reason in model.progress.failures.items():
+        reporter.note(f"seed {seed} failed: {reason}")
+    model.save_checkpoint(1, model_dir=str(directory / MODEL_DIR))
+    directory.set_status(state="trained", epochs=len(model.history))
+
+
+def _row(report: KSREpoch) -> dict[str, Any]:
+    row = asdict(report)
+    score = row.pop("score")
+    return {**row, "best": int(report.best), "stage": ("step", "trajectory").index(row["stage"]),
+            "valid_mae_kcal": None if score is None else score * HARTREE_TO_KCAL}  # fmt: skip
+
+
+def _write_history(directory: RunDirectory, model: KSRModel) -> None:
+    directory.write_history([_row(report) for report in model.history], HISTORY_COLUMNS)
+
+
+def _load(directory: RunDirectory, config: LatticeRunConfig) -> KSRModel:
+    model = build_model(config)
+    model.restore(model_dir=str(directory / MODEL_DIR))
+    return model
+
+
+# -- evaluation ------------------------------------------------------------------------------------
+
+
+def evaluate_sets(model: KSRModel, name: str, sets: Sequence[CurveSet]) -> list[Evaluated]:
+    """Return what a model makes of sets."""
+    import warnings
+
+    out = []
+    for one in sets:
+        dataset = make_dataset(one.states)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tables say what did not converge
+            energies = model.predict(dataset)[:, 0]
+            residuals = model.last_residuals
+            densities = model.predict_density(dataset)
+        out.append(Evaluated(name, one, energies, densities, residuals))
+    return out
+
+
+def _evaluate(config: LatticeRunConfig, sets: Sequence[CurveSet], model: KSRModel,
+              ) -> list[Evaluated]:  # fmt: skip
+    from ..models import KSRModel
+
+    order = [s for role in ("test", "valid", "train") for s in sets if s.role == role]
+    found = []
+    if config.evaluation.baseline:
+        lda = KSRModel("uniform-gas", grid=_grid(config), iterations=40, batch_size=32)
+        found = evaluate_sets(lda, BASELINE, [s for s in order if s.role == "test"])
+    chosen = [s for s in order if s.role in config.evaluation.sets]
+    return found + evaluate_sets(model, TRAINED, chosen)
+
+
+def curves_markdown(found: Sequence[Evaluated], tol: float) -> str:
+    """Return one table: errors in mHa, how many are within chemical accuracy, densities."""
+    rows = []
+    for one in found:
+        errors = np.array([r.error for r in one.records(tol)]) / HARTREE_TO_KCAL * 1000
+        known = errors[np.isfinite(errors)]
+        within = int((np.abs(known) * HARTREE_TO_KCAL / 1000 <= 1.0).sum())
+        rows.append([
+            f"{one.curve.role}: {one.curve.label}, {one.functional}", str(len(errors)),
+            *([f"{np.abs(known).mean():.2f}", f"{np.abs(known).max():.2f}"] if len(known)
+              else ["-", "-"]), f"{within} of {len(errors)}", f"{one.density_error():.2e}",
+            str(len(errors) - len(known)),
+        ])  # fmt: skip
+    return markdown_table(
+        ["set, functional", "N", "MAE, mHa", "max, mHa", "within 1 kcal/mol", "density",
+         "unconverged"], rows)  # fmt: skip
+
+
+def _write_tables(config: LatticeRunConfig, directory: RunDirectory, found: Sequence[Evaluated],
+                  records: Sequence[EntryRecord]) -> str:  # fmt: skip
+    summaries = summarise(records)
+    write_summary_csv(directory / "results.csv", summaries)
+    write_entries_csv(directory / "entries.csv", records)
+    parts = [
+        f"# Results of {config.name}\n",
+        "Energies against exact ones on the same grid. Density: int |n - exact| dx per electron. "
+        f"Unconverged: the last iteration moved {config.evaluation.tol:g} electrons or more.\n",
+        curves_markdown(found, config.evaluation.tol) + "\n",
+        summary_markdown(summaries),
+    ]
+    markdown = "\n".join(parts)
+    write_atomically(directory / "results.md", markdown)
+    return markdown
+
+
+def _draw(directory: RunDirectory, sets: Sequence[CurveSet], found: Sequence[Evaluated],
+          model: KSRModel) -> None:  # fmt: skip
+    from . import ksr_plots
+
+    folder = directory.plots
+    history = directory.read_history()
+    if history:
+        ksr_plots.learning_curve(history, folder / "learning_curve.png")
+    for label in dict.fromkeys(one.curve.label for one in found if one.curve.role == "test"):
+        chosen = [one for one in found
+                  if (one.curve.role, one.curve.label) == ("test", label)]  # fmt: skip
+        marks = [s for s in sets if s.role == "train" and s.family == chosen[0].curve.family]
+        ksr_plots.curve(chosen, marks, folder / f"curve_{label}.png")
+        states = chosen[0].curve.states
+        shown = [states[len(states) // 4], states[-1]]
+        ksr_plots.trajectories(model, shown, folder / f"trajectory_{label}.png")

@@ -1,0 +1,148 @@
+"""What the configuration of a one-dimensional run (``model: ksr``) may say."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from .schema import Section
+
+
+class CurveRef(Section):
+    """Molecules of one family at several distances.
+
+    The text form ``h2:test`` means ``{family: h2, distances: test}``.
+    """
+
+    family: str = Field(description="h2_plus, h2, h3_plus, h3, h4, h2h2, heh_plus, lih, beh_plus")
+    distances: Literal["test", "valid", "curve"] | list[float] = Field(
+        "test", description="Bohr; or those of the paper's test, the rest, or all of them"
+    )
+    label: str | None = Field(None, description="name in tables (default: the family)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, values: Any) -> Any:
+        if not isinstance(values, str):
+            return values
+        family, _, which = values.partition(":")
+        return {"family": family, "distances": which or "test"}
+
+    @field_validator("distances")
+    @classmethod
+    def _some(cls, distances: Any) -> Any:
+        if not distances:
+            raise ValueError("give at least one distance")
+        return distances
+
+
+class GridConfig(Section):
+    """The line of points."""
+
+    points: int = Field(513, description="number of points, centred on 0")
+    spacing: float = Field(0.08, description="distance between points, Bohr")
+    order: int = Field(5, description="points of the central difference for the kinetic energy")
+
+
+class LatticeDataConfig(Section):
+    """Which molecules are trained on, selected on and tested on; exact values are made."""
+
+    train: list[CurveRef] = Field(min_length=1, description="what the loss is made of")
+    valid: list[CurveRef] = Field(
+        [], description="keys as in train; selects the parameters and the seed"
+    )
+    test: list[CurveRef] = Field([], description="keys as in train; only evaluated, at the end")
+    grid: GridConfig = Field(GridConfig(), description="where everything lives")
+
+
+class LatticeFunctionalConfig(Section):
+    """What is trained."""
+
+    kind: Literal["global", "gradient", "local"] = Field(
+        "global", description="network of the paper: all of the density, or 3 or 1 points of it"
+    )
+    hidden: list[int] | None = Field(None, description="channels of the hidden layers")
+    windows: int | list[int] | None = Field(None, description="points each hidden layer sees")
+    convolutions: int | None = Field(None, ge=0, description="exponential convolutions (15)")
+    gate: bool | None = Field(
+        None, description="exact for one electron (default: the global kind is)"
+    )
+    gate_width: float | None = Field(None, gt=0, description="of the gate at the start, electrons")
+    polarised: bool = Field(False, description="treat spins apart")
+
+
+class TrajectoryConfig(Section):
+    """How Kohn-Sham equations are iterated."""
+
+    iterations: int = Field(15, ge=1, description="K, at training")
+    test_iterations: int | None = Field(None, ge=1, description="K otherwise (default: the same)")
+    mixing: float = Field(0.5, gt=0, le=1, description="share of the new density at first")
+    decay: float = Field(0.9, gt=0, le=1, description="of that share, from each to the next")
+    start: Literal["noninteracting", "atoms", "exact"] = Field(
+        "noninteracting", description="first density"
+    )
+    burn_in: int = Field(0, ge=0, description="iterations of training without gradients")
+
+
+class LatticeTrainingConfig(Section):
+    """How the functional is fitted."""
+
+    method: Literal["lbfgs", "adam"] = Field("lbfgs", description="optimiser")
+    pretrain: int = Field(
+        0, ge=0, description="epochs on one step from the exact densities, before the others"
+    )
+    epochs: int = Field(200, ge=0, description="iterations of L-BFGS, or epochs, for each seed")
+    seeds: int = Field(1, ge=1, description="initial weights to try; validation decides")
+    seed: int = Field(0, ge=0, description="the first of them")
+    validate_every: int = Field(5, ge=1, description="epochs between validations")
+    early_stopping: int | None = Field(None, ge=1, description="validations without improvement")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's")
+    batch_size: int = Field(8, ge=1, description="molecules side by side; Adam's batches")
+    energy_weight: float = Field(1.0, ge=0, description="of squared errors, per square Hartree")
+    density_weight: float = Field(1.0, ge=0, description="of int (n - n_exact)^2 dx, Bohr")
+    discount: float = Field(0.9, gt=0, le=1, description="of an energy, by iterations before K")
+    skip: int | None = Field(None, ge=0, description="iterations that do not count (all but 5)")
+    separability_weight: float = Field(
+        0.0, ge=0, description="of twice the energy for two far copies of a molecule"
+    )
+
+
+class LatticeEvaluationConfig(Section):
+    """What is evaluated after training."""
+
+    sets: list[Literal["train", "valid", "test"]] = Field(
+        ["train", "valid", "test"], description="evaluated with the trained functional"
+    )
+    baseline: bool = Field(True, description="the uniform-gas LDA as well, on the test sets")
+    tol: float = Field(1e-2, gt=0, description="electrons the last iteration may move")
+
+
+class LatticeOutputConfig(Section):
+    """Where the run directory is and what is drawn."""
+
+    dir: str | None = Field(None, description="run directory (default: runs/<name>)")
+    plots: bool = Field(True, description="draw curves, their errors, and trajectories")
+    checkpoint_every: int = Field(20, ge=1, description="epochs between checkpoints")
+
+
+class LatticeRunConfig(Section):
+    """A whole one-dimensional run: data, functional, iteration, training, evaluation, output."""
+
+    model: Literal["ksr"] = Field("ksr", description="says that the file is one of these")
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.\-]*$", description="names the folder")
+    description: str = Field("", description="free text")
+    data: LatticeDataConfig = Field(description="the molecules")
+    functional: LatticeFunctionalConfig = Field(
+        LatticeFunctionalConfig(), description="what is trained"
+    )
+    trajectory: TrajectoryConfig = Field(
+        TrajectoryConfig(), description="how it is iterated"
+    )
+    training: LatticeTrainingConfig = Field(
+        LatticeTrainingConfig(), description="how it is trained"
+    )
+    evaluation: LatticeEvaluationConfig = Field(
+        LatticeEvaluationConfig(), description="what is evaluated"
+    )
+    output: LatticeOutputConfig = Field(LatticeOutputConfig(), description="what is written")
