@@ -16,8 +16,11 @@ VERSION = re.search(
 
 # Labels by GFN2-xTB, and graphs of crystals.
 PROPERTY = ["ase>=3.22.1", "tblite>=0.4"]
+# Networks for Hamiltonians, and their data.
+HAMILTONIAN = ["e3nn>=0.5.1", "h5py>=3.8", "ase>=3.22.1"]
 TEST = [
     *PROPERTY,
+    *HAMILTONIAN,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
     "hypothesis>=6.80",
@@ -91,6 +94,7 @@ setup(
         "docs": DOCS,
         "dqc": DQC,
         "property": PROPERTY,
+        "hamiltonian": HAMILTONIAN,
         "dev": sorted({*TEST, *LINT, *DOCS, *DQC}),
     },
     entry_points={"console_scripts": ["deepchem-dft = deepchem_dft.cli:main"]},

@@ -23,7 +23,7 @@ LAYERS = [
     {"units", "errors", "files"},
     {"parallel"},
     {"molecule", "xc", "equilibrium"},
-    {"scf", "data", "property", "lattice"},
+    {"scf", "hamiltonian", "lattice", "data", "property"},
     {"models"},
     {"molnet", "interop"},
     {"runs"},
@@ -32,12 +32,13 @@ LAYERS = [
 #: Where the outside world may be imported: a folder of the package, or a file.
 ALLOWED = {
     "pyscf": ("molecule/", "xc/libxc.py", "interop/", "data/densities.py",
-              "lattice/exact/full_ci.py"),
+              "lattice/exact/full_ci.py", "hamiltonian/reference.py"),
     "dqc": ("interop/dqc",),
     "pylibxc": ("interop/dqc",),
     "xitorch": ("interop/dqc",),
     "tblite": ("data/xtb.py",),
-    "ase": ("data/atoms.py",),
+    "ase": ("data/atoms.py", "hamiltonian/files/md17.py"),
+    "e3nn": ("hamiltonian/",),
 }
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import typer
 
 from .common import console, load_deepchem, quiet_imports
+from .hamiltonian import hamiltonian
 from .label import label
 from .lattice import ksr
 
 app = typer.Typer(
-    help="Check data files, make reference densities, label molecules, list data sets.",
+    help="Check data files, make reference densities, labels and Hamiltonians, list data sets.",
     no_args_is_help=True,
 )
 app.command("label")(label)
+app.command("hamiltonian")(hamiltonian)
 app.command("ksr")(ksr)
 
 

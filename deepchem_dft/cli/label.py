@@ -7,14 +7,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
 from .common import check_out, console
-
-if TYPE_CHECKING:
-    from ..data.labelling import Tally
 
 
 def label(
@@ -48,7 +45,7 @@ def label(
     check_out(out)
     recipe = Recipe(seed=seed, conformers=conformers, relax=relax)
     try:
-        with _progress(quiet) as show:
+        with tally_progress(quiet) as show:
             tally = label_file(file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show)
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; the same command with --resume goes on", markup=False)
@@ -63,7 +60,9 @@ def label(
 
 
 @contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Tally], None] | None]:
+def tally_progress(
+    quiet: bool, title: str = "labelling", line: str = "labelled {}/{} molecules, {} failed"
+) -> Iterator[Callable[[Any], None] | None]:
     """Show how far it is: a bar, or a line now and then where there is no terminal."""
     out = console(stderr=True)
     if quiet:
@@ -79,28 +78,28 @@ def _progress(quiet: bool) -> Iterator[Callable[[Tally], None] | None]:
         )
 
         with Progress(
-            TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False), console=out,
         ) as bar:  # fmt: skip
             task = bar.add_task("", total=None, text="")
 
-            def move(tally: Tally) -> None:
+            def move(tally: Any) -> None:
                 text = f"{tally.failed} failed" if tally.failed else ""
                 bar.update(task, completed=tally.done, total=tally.total, text=text)
 
             yield move
     else:
-        yield _Lines(lambda text: out.print(text, markup=False))
+        yield _Lines(lambda text: out.print(text, markup=False), line)
 
 
 class _Lines:
     """Say at the beginning, at the end and in between how many molecules are done."""
 
-    def __init__(self, say: Callable[[str], None], interval: float = 10.0) -> None:
-        self.say, self.interval = say, interval
+    def __init__(self, say: Callable[[str], None], line: str, interval: float = 10.0) -> None:
+        self.say, self.line, self.interval = say, line, interval
         self.next = 0.0
 
-    def __call__(self, tally: Tally) -> None:
+    def __call__(self, tally: Any) -> None:
         if tally.done == tally.total or time.monotonic() >= self.next:
             self.next = time.monotonic() + self.interval
-            self.say(f"labelled {tally.done}/{tally.total} molecules, {tally.failed} failed")
+            self.say(self.line.format(tally.done, tally.total, tally.failed))

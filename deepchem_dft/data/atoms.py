@@ -1,4 +1,4 @@
-"""Neighbours in crystals and relaxing of molecules by ASE, which is imported here only."""
+"""Neighbours in crystals, relaxing and moving of molecules by ASE."""
 
 from __future__ import annotations
 
@@ -94,3 +94,57 @@ def relax(
     if not done:
         raise InputError(f"not relaxed after {steps} steps")
     return atoms.get_positions()
+
+
+def thermal_motion(
+    numbers: np.ndarray, positions: np.ndarray, calculator: Any, temperature: float, frames: int,
+    rng: np.random.Generator, every: int = 20, warm_up: int = 1000,
+) -> np.ndarray:
+    """Let a molecule move at a temperature by Langevin dynamics, in steps of 0.5 fs.
+
+    Parameters
+    ----------
+    numbers : np.ndarray
+        (N,) nuclear charges.
+    positions : np.ndarray
+        (N, 3) in Angstrom, best a minimum.
+    calculator : ase.calculators.calculator.Calculator
+    temperature : float
+        Kelvin.
+    frames : int
+        Geometries to be returned.
+    rng : np.random.Generator
+        Of the first velocities and of the bath; it makes the motion repeatable.
+    every : int
+        Steps from one geometry to the next.
+    warm_up : int
+        Steps before the first one. The bath has a friction of 1/(100 fs).
+
+    Returns
+    -------
+    np.ndarray
+        (frames, N, 3) in Angstrom, about the centre of mass.
+
+    Raises
+    ------
+    InputError
+        If the calculator fails, which it does for molecules that come apart.
+    """
+    units = _ase("ase.units")
+    atoms = _ase("ase").Atoms(numbers=np.asarray(numbers), positions=np.asarray(positions, float))
+    atoms.calc = calculator
+    _ase("ase.md.velocitydistribution").MaxwellBoltzmannDistribution(
+        atoms, temperature_K=temperature, rng=rng)
+    motion = _ase("ase.md.langevin").Langevin(
+        atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.01 / units.fs, rng=rng,
+        fixcm=False)
+    failures = (RuntimeError, ValueError, _ase("ase.calculators.calculator").CalculatorError)
+    found = []
+    try:
+        motion.run(warm_up)
+        for _ in range(frames):
+            motion.run(every)
+            found.append(atoms.get_positions() - atoms.get_center_of_mass())
+    except failures as error:
+        raise InputError(f"the motion fails ({' '.join(str(error).split())})") from None
+    return np.array(found)

@@ -21,6 +21,7 @@ function                        quantity                              N     trai
 `load_nci` (GFN2-xTB labels of 2,010 molecules), `load_labelled`, `load_qmugs`, `load_qmof` and
 `load_oqmd` are for properties of molecules and crystals: labels that you computed or downloaded, in
 classes or as numbers, with the features, splits and transformers of your choice.
+`load_md17_hamiltonian`, `load_qh9` and `load_hamiltonian` are for Kohn-Sham matrices.
 
 `load_ksr` makes exact energies and densities of one-dimensional molecules, for `KSRModel`.
 
@@ -34,6 +35,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
+    from deepchem_dft.molnet.hamiltonians import (
+        load_hamiltonian,
+        load_md17_hamiltonian,
+        load_qh9,
+    )
     from deepchem_dft.molnet.ksr import load_ksr
     from deepchem_dft.molnet.labelled import load_labelled, load_nci
     from deepchem_dft.molnet.location import datasets_dir
@@ -54,7 +60,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
 # DeepChem takes seconds to import; those who only look for the data files need not wait for it.
 _MODULES = {"datasets_dir": "location", "PublishedSplitter": "splitter", "load_nci": "labelled",
             "load_labelled": "labelled", "load_oqmd": "properties", "load_qmof": "properties",
-            "load_qmugs": "properties", "load_ksr": "ksr"}
+            "load_qmugs": "properties", "load_hamiltonian": "hamiltonians",
+            "load_md17_hamiltonian": "hamiltonians", "load_qh9": "hamiltonians", "load_ksr": "ksr"}
 
 __all__ = [
     "PublishedSplitter",
@@ -64,12 +71,15 @@ __all__ = [
     "load_atomic_total_energy",
     "load_barriers",
     "load_h2_curve",
+    "load_hamiltonian",
     "load_ksr",
     "load_labelled",
+    "load_md17_hamiltonian",
     "load_molecular_ip",
     "load_molecular_vip",
     "load_nci",
     "load_oqmd",
+    "load_qh9",
     "load_qmof",
     "load_qmugs",
     "load_w411",

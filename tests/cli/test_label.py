@@ -91,7 +91,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr(label, "console", lambda stderr: Console(
         file=screen, force_terminal=True, width=100))  # fmt: skip
-    with label._progress(quiet=False) as show:
+    with label.tally_progress(quiet=False) as show:
         show(Tally(total=7))
         show(Tally(total=7, done=5, failed=2))
     assert "5/7" in screen.getvalue() and "2 failed" in screen.getvalue()

@@ -1,0 +1,1 @@
+"""Networks that predict Kohn-Sham Hamiltonians, and the data they learn from."""

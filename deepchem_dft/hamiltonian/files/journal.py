@@ -1,0 +1,160 @@
+"""A file that grows by whole records: what a killed run had finished is there, and nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from deepchem_dft.errors import InputError
+from deepchem_dft.files import replacing
+
+Record = dict[str, np.ndarray]
+
+_MAGIC = b"deepchem_dft journal 1\n"
+_HEAD = struct.Struct("<QI")  # bytes of a record, and their checksum
+
+
+class Journal:
+    """Append records to a new file, or to one that a killed run left.
+
+    Parameters
+    ----------
+    path : path
+    settings : mapping
+        What the records depend on, as JSON can hold it; a file is gone on with under the same
+        settings only.
+    resume : bool
+        Go on with the file if there is one.
+
+    Attributes
+    ----------
+    count : int
+        Number of records.
+
+    Raises
+    ------
+    InputError
+        If there is a file already, or one with other settings, or another process writes it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with Journal(folder / "a.part", {"seed": 1}) as journal:
+    ...     journal.append({"x": np.arange(3)})
+    >>> with Journal(folder / "a.part", {"seed": 1}, resume=True) as journal:
+    ...     journal.count, [record["x"].tolist() for record in journal.records()]
+    (1, [[0, 1, 2]])
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool = False) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not resume:
+            raise InputError("an unfinished run left the file", file=str(path), field="out",
+                             remedy="go on with it by --resume, or remove it")
+        try:
+            if not self.path.exists():
+                with replacing(self.path) as draft:
+                    draft.write_bytes(_MAGIC + _packed(json.dumps(dict(settings)).encode()))
+            self.stream = open(self.path, "r+b")  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"the file cannot be written ({error.strerror})", file=str(path),
+                             field="out") from None
+        try:
+            self._lock()
+            compare_settings(self._settings(), settings, self.path)
+            self.start = self.stream.tell()
+            self.count = sum(1 for _ in _payloads(self.stream))
+            # A kill in the middle of a record leaves a piece of it.
+            self.stream.truncate(self._whole)
+        except BaseException:
+            self.stream.close()
+            raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError("another process is writing the file", file=str(self.path),
+                             field="out", remedy="wait for it, or choose another name") from None
+
+    def _settings(self) -> dict[str, Any]:
+        if self.stream.read(len(_MAGIC)) == _MAGIC:
+            for payload in _payloads(self.stream):
+                return dict(json.loads(payload))
+        raise InputError("it is no file of an unfinished run", file=str(self.path), field="out",
+                         remedy="remove it, or choose another name")
+
+    @property
+    def _whole(self) -> int:
+        return self.stream.tell()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write arrays by name; they survive whatever happens to this process afterwards."""
+        content = io.BytesIO()
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in record.items()}
+        np.savez(content, **arrays)
+        try:
+            self.stream.seek(0, os.SEEK_END)
+            self.stream.write(_packed(content.getvalue()))
+            self.stream.flush()
+        except OSError as error:
+            raise InputError(f"the file cannot be written ({error.strerror})", file=str(self.path),
+                             field="out", remedy="make room, and go on by --resume") from None
+        self.count += 1
+
+    def records(self) -> Iterator[Record]:
+        """Yield all records in order."""
+        self.stream.seek(self.start)
+        for payload in _payloads(self.stream):
+            with np.load(io.BytesIO(payload), allow_pickle=False) as record:
+                yield dict(record)
+
+    def close(self) -> None:
+        """Give the file free for others."""
+        self.stream.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def compare_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    """Raise `InputError` unless a file was made with the same settings."""
+    asked = json.loads(json.dumps(dict(wanted)))  # as it comes back from a file
+    for key in sorted({*found, *asked} - {"input"}):
+        if found.get(key) != asked.get(key):
+            raise InputError(
+                f"the file was begun with {found.get(key)!r} and not {asked.get(key)!r}",
+                file=str(path), field=key,
+                remedy="go on with the same settings, or choose another file")
+
+
+def _packed(payload: bytes) -> bytes:
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def _payloads(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield whole records, and leave the stream behind the last one."""
+    while True:
+        place = stream.tell()
+        head = stream.read(_HEAD.size)
+        if len(head) == _HEAD.size:
+            size, checksum = _HEAD.unpack(head)
+            payload = stream.read(size)
+            if len(payload) == size and zlib.crc32(payload) == checksum:
+                yield payload
+                continue
+        stream.seek(place)
+        return

@@ -1,0 +1,102 @@
+"""What a network predicts, and whether its prediction is fed back: the four forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from deepchem_dft.equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point
+from deepchem_dft.errors import InputError
+from deepchem_dft.hamiltonian.expansion import Parts
+from deepchem_dft.hamiltonian.feedback import Feedback
+from deepchem_dft.hamiltonian.graph import Graph
+from deepchem_dft.hamiltonian.network import HamiltonianNetwork
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of the model.
+
+    Attributes
+    ----------
+    delta : bool
+        The network predicts the difference to the guess.
+    equilibrium : bool
+        The prediction is a fixed point.
+    """
+
+    delta: bool
+    equilibrium: bool
+
+    @staticmethod
+    def of(name: str) -> Form:
+        """Return a form by its name.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name.
+        """
+        if name not in FORMS:
+            raise InputError(f"unknown form {name!r}", field="form",
+                             remedy=f"choose from {', '.join(FORMS)}")
+        return FORMS[name]
+
+
+#: The forms by name.
+FORMS = {
+    "direct": Form(False, False),
+    "delta": Form(True, False),
+    "equilibrium": Form(False, True),
+    "equilibrium-delta": Form(True, True),
+}
+
+
+@dataclass
+class Search:
+    """How fixed points are found; arguments of `fixed_point`."""
+
+    solver: str | Solver = "anderson"
+    adjoint: str | Adjoint = "implicit"
+    tol: float = 1e-5
+    max_iter: int = 50
+
+    def __call__(self, step: Callable[..., Any], start: Any, params: Any, segments: Any,
+                 tol: float | None = None) -> Equilibrium:
+        """Solve."""
+        adjoint = self.adjoint
+        if adjoint == "implicit":  # one molecule without gradient should not end a training run
+            adjoint = Implicit(on_failure="drop")
+        return fixed_point(step, start, params, solver=self.solver, adjoint=adjoint,
+                           tol=tol or self.tol, max_iter=self.max_iter, segments=segments)
+
+
+class EquilibriumHead(nn.Module):
+    """Make a network's prediction self-consistent: ``y = prediction + feedback(y)``.
+
+    The feedback is a contraction, see `Feedback`: there is one fixed point, whatever the weights.
+    Features of the geometry are computed once; only the feedback is iterated.
+    """
+
+    def __init__(self, network: HamiltonianNetwork, width: int, bound: float | None,
+                 search: Search) -> None:
+        super().__init__()
+        self.feedback = Feedback(network.elements, network.channels, width, bound, network.cutoff)
+        self.search = search
+
+    def forward(self, parts: Parts, features: Any, graph: Graph) -> tuple[Parts, Equilibrium]:
+        """Return components at the fixed point."""
+        groups = list(parts)
+        context = self.feedback.context(features, graph)
+
+        def step(state: list[Tensor], fixed: list[Tensor], context: Any) -> list[Tensor]:
+            change = self.feedback(dict(zip(groups, state)), context, graph)
+            return [a + change[group] for a, group in zip(fixed, groups)]
+
+        fixed = [parts[group].contiguous() for group in groups]
+        found = self.search(step, [part.detach() for part in fixed], (fixed, context),
+                            [graph.samples(group) for group in groups])
+        return dict(zip(groups, found.state)), found
