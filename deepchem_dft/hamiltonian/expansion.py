@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -67,6 +69,7 @@ class Expansion(nn.Module):
         for group, span in graph.spans.items():
             part = parts[group]
             if graph.is_pair[group]:
-                part = torch.bmm(graph.frame[span].mT, self.aligns[group].undo(part))
+                align = cast(Align, self.aligns[group])
+                part = torch.bmm(graph.frame[span].mT, align.undo(part))
             found.append((part.flatten(1) @ self.get_buffer(f"matrix{group}")).flatten())
         return torch.cat(found)

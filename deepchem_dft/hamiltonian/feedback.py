@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,8 @@ class Feedback(nn.Module):
 
     def forward(self, parts: Parts, context: Context, graph: Graph) -> Parts:
         """Take components, in units of their size, to as many."""
-        atoms, pairs = [], []
+        atoms: list[Tensor] = []
+        pairs: list[Tensor] = []
         for group, part in parts.items():
             (pairs if graph.is_pair[group] else atoms).append(
                 _mix(part, context[f"into{group}"]))
@@ -102,13 +105,14 @@ class Feedback(nn.Module):
                                     context[f"out{group}"])
                 for group, span in graph.spans.items()}
 
-    def _mixes(self, graph: Graph) -> list[tuple[str, nn.Module]]:
+    def _mixes(self, graph: Graph) -> list[tuple[str, Mix]]:
         found = [(f"into{g}", self.into[g]) for g in graph.sizes]
         found += [(f"out{g}", self.out[g]) for g in graph.sizes]
         found += [(f"atoms{i}", self.of_atoms[i]) for i in range(3)]
-        return found + [(f"pairs{i}", self.of_pairs[i]) for i in range(2)]
+        found += [(f"pairs{i}", self.of_pairs[i]) for i in range(2)]
+        return cast(list[tuple[str, Mix]], found)
 
-    def _held(self, mix: nn.Module) -> Tensor:
+    def _held(self, mix: Mix) -> Tensor:
         """Return the weights of every component, held below norm 1."""
         weight = mix.weight * mix.mask
         if self._bound is not None:

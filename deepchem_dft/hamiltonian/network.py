@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ class HamiltonianNetwork(nn.Module):
         targets : iterable of Tensor, shape (P,)
         """
         expansion = Expansion(self.elements).double()
-        for number, standard in enumerate(self.known):
+        for number, standard in enumerate(self._standards()):
             standard.fit((g, expansion.to_parts(g, m[number])) for g, m in zip(graphs, known))
         self.target.fit((g, expansion.to_parts(g, t)) for g, t in zip(graphs, targets))
         weights = sum(float(envelope(g.distance, self.cutoff).square().sum()) for g in graphs)
@@ -99,8 +100,11 @@ class HamiltonianNetwork(nn.Module):
         """Put known matrices, elements of the blocks (P,) in float64, into the graph's inputs."""
         expansion = Expansion(self.elements).double()
         parts = [standard.normalise(graph, expansion.to_parts(graph, matrix))
-                 for standard, matrix in zip(self.known, known)]
+                 for standard, matrix in zip(self._standards(), known)]
         graph.inputs = {g: torch.cat([p[g] for p in parts], 2) for g in parts[0]}
+
+    def _standards(self) -> list[Standard]:
+        return cast(list[Standard], list(self.known))
 
     # -- the network proper ----------------------------------------------------------------------
 
@@ -109,7 +113,8 @@ class HamiltonianNetwork(nn.Module):
         radial = radial_basis(graph.distance, self.cutoff, self._n_radial)
         invariants = self.invariants(self.of_distance(radial) + self.of_pair(graph.pair))
         weight = envelope(graph.distance, self.cutoff) * self.norm
-        atoms, pairs = [], []
+        atoms: list[Tensor] = []
+        pairs: list[Tensor] = []
         for group in graph.sizes:
             (pairs if graph.is_pair[group] else atoms).append(
                 self.sources[group](graph.inputs[group]))
@@ -128,8 +133,10 @@ class HamiltonianNetwork(nn.Module):
     def read(self, features: Features, graph: Graph) -> Parts:
         """Return components of the target, in units of their size in the training data."""
         pairs = merge(features.pairs, self._layout)
-        return {group: self.readouts[group]((pairs if graph.is_pair[group] else features.atoms)[span])
-                for group, span in graph.spans.items()}
+        return {
+            group: self.readouts[group]((pairs if graph.is_pair[group] else features.atoms)[span])
+            for group, span in graph.spans.items()
+        }
 
     def blocks(self, parts: Parts, graph: Graph) -> Tensor:
         """Return elements of the blocks, shape (P,), symmetric."""

@@ -56,6 +56,8 @@ class Align(nn.Module):
     opposite: Tensor
     sign: Tensor
 
+    back: Tensor
+
     def __init__(self, layout: Components, true: int, size: int) -> None:
         super().__init__()
         self._split = [true, size - true]
