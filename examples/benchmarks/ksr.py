@@ -151,7 +151,8 @@ def main() -> int:
     parts = options.parts or ["speed", "h2", "transfer"]
     checks = {"speed": speed, "h2": lambda: h2_curve(options.runs),
               "transfer": lambda: transfer(options.runs)}
-    return 0 if all([checks[part]() for part in parts]) else 1
+    kept = [checks[part]() for part in parts]
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":
