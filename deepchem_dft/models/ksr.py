@@ -307,8 +307,9 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
         else:
             self._begin(seeds)
         options = KSRFit(
-            stages or [KSRStage(nb_epoch)], self._scorer(valid_dataset, metric, metric_greater_is_better),
-            validate_every, early_stopping,
+            stages or [KSRStage(nb_epoch)],
+            self._scorer(valid_dataset, metric, metric_greater_is_better), validate_every,
+            early_stopping,
             checkpoint_every if checkpoint_interval is None else checkpoint_interval,
             max_checkpoints_to_keep, deterministic,
             [callbacks] if callable(callbacks) else list(callbacks), epoch_callback,

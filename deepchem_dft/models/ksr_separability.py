@@ -10,8 +10,9 @@ from torch import Tensor
 from ..lattice.functionals import LatticeFunctional
 from ..lattice.systems import System
 
-#: Gaps between the outer nuclei of two copies, Bohr: beyond the overlap of their electrons.
-GAPS = (6.0, 8.0, 10.0)
+#: Gaps between two copies, from nucleus to nucleus, Bohr: three decay lengths of the interaction
+#: and more.
+GAPS = (7.0, 9.0, 11.0)
 #: Electrons that may be lost beyond the ends of the grid.
 _LOST = 1e-6
 
