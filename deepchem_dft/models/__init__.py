@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .deq_files import DEQEpoch
     from .dftxc import DFTXC
     from .ksr import KSRModel
-    from .ksr_loss import KSRLoss
+    from .ksr_loss import KSRLoss, KSRStage
     from .ksr_progress import KSREpoch
     from .losses import EntryLoss
     from .progress import EpochReport
@@ -26,11 +26,12 @@ _FILES = {
     "KSREpoch": "ksr_progress",
     "KSRLoss": "ksr_loss",
     "KSRModel": "ksr",
+    "KSRStage": "ksr_loss",
     "XCModel": "xcmodel",
 }
 
 __all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "KSREpoch", "KSRLoss",
-           "KSRModel", "XCModel"]  # fmt: skip
+           "KSRModel", "KSRStage", "XCModel"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..lattice.functionals import LatticeFunctional
 from ..lattice.grid import Grid
 from .ksr_files import KSRFiles
-from .ksr_loss import KSRLoss
+from .ksr_loss import KSRLoss, KSRStage
 from .ksr_network import KSRNetwork
 from .ksr_prediction import KSRPredicting
 from .ksr_progress import KSREpoch, KSRProgress
@@ -230,7 +230,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
         early_stopping: int | None = None,
         restore_best: bool = True,
         seeds: int | Sequence[int] | None = None,
-        pretrain: int = 0,
+        stages: Sequence[KSRStage] = (),
         checkpoint_every: int = 20,
         epoch_callback: Callable[[KSREpoch], None] | None = None,
     ) -> float:
@@ -273,11 +273,8 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
         seeds : int or sequence of int, optional
             Train from the initial weights of so many seeds in turn, from ``seed`` on, or of these.
             Default: go on from the weights as they are.
-        pretrain : int
-            Epochs, for each seed, on a single Kohn-Sham step from the exact densities before those
-            on trajectories. They take a fraction of the time, and lead to where trajectories end
-            near the exact densities. Without, trajectories of molecules whose charge is easily
-            moved, such as stretched chains, are chaotic at first and hard to learn from.
+        stages : sequence of KSRStage, optional
+            Stretches of training, for each seed one after the other, instead of ``nb_epoch``.
         checkpoint_every : int
             Epochs between checkpoints; 0 for none.
         epoch_callback : callable, optional
@@ -308,10 +305,11 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
         if restore:
             self._resume()
         else:
-            self._begin(seeds, pretrain)
+            self._begin(seeds)
         options = KSRFit(
-            nb_epoch, pretrain, self._scorer(valid_dataset, metric, metric_greater_is_better),
-            validate_every, early_stopping,
+            stages or [KSRStage(nb_epoch)],
+            self._scorer(valid_dataset, metric, metric_greater_is_better), validate_every,
+            early_stopping,
             checkpoint_every if checkpoint_interval is None else checkpoint_interval,
             max_checkpoints_to_keep, deterministic,
             [callbacks] if callable(callbacks) else list(callbacks), epoch_callback,

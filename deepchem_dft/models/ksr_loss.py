@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -85,3 +85,41 @@ class KSRLoss:
             square = trajectory.molecules.grid.integrate(deviation**2).sum(1)
             loss = loss + self.density_weight * square
         return loss / trajectory.molecules.electrons
+
+
+@dataclass(frozen=True)
+class KSRStage:
+    """A stretch of training; what is None is as in the model.
+
+    Parameters
+    ----------
+    epochs : int
+    iterations : int, optional
+        With 1 and ``start="exact"``, a single step from the exact density is learned: energy and
+        density of the electrons in its potential. That takes a fraction of the time of a
+        trajectory, and leads to where trajectories end near the exact density. Trajectories of
+        molecules whose charge is easily moved, such as stretched chains, are chaotic at first and
+        hard to learn from.
+    start : {"noninteracting", "atoms", "exact"}, optional
+    burn_in, skip : int, optional
+        Default, if ``iterations`` is given: no burn-in, and the last five count.
+    energy_weight, density_weight, discount, separability_weight : float, optional
+    """
+
+    epochs: int
+    iterations: int | None = None
+    start: str | None = None
+    burn_in: int | None = None
+    skip: int | None = None
+    energy_weight: float | None = None
+    density_weight: float | None = None
+    discount: float | None = None
+    separability_weight: float | None = None
+
+    def loss(self, usual: KSRLoss) -> KSRLoss:
+        """Return the stage's loss."""
+        names = ("energy_weight", "density_weight", "discount", "skip")
+        given = {n: v for n in names if (v := getattr(self, n)) is not None}
+        if self.iterations is not None and self.skip is None:
+            given["skip"] = max(self.iterations - 5, 0)
+        return replace(usual, **given)

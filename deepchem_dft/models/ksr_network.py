@@ -61,11 +61,15 @@ class KSRNetwork(nn.Module):
         functional = self.functional
         return densities_of(entries, functional.grid, 2 if functional.polarised else 1)
 
-    def start(self, entries: Sequence[Any]) -> Tensor | None:
+    def start(self, entries: Sequence[Any], kind: str | None = None) -> Tensor | None:
         """Return first densities of entries, None for those of electrons that do not interact."""
-        if self.first == "noninteracting":
+        kind = self.first if kind is None else kind
+        if kind not in _STARTS:
+            raise InputError(f"there is no start {kind!r}", field="start",
+                             remedy=f"use one of {', '.join(_STARTS)}")
+        if kind == "noninteracting":
             return None
-        return (self.exact_densities if self.first == "exact" else self._atoms)(entries)
+        return (self.exact_densities if kind == "exact" else self._atoms)(entries)
 
     def _atoms(self, entries: Sequence[Any]) -> Tensor:
         return self.molecules(entries).atoms()
@@ -77,12 +81,13 @@ class KSRNetwork(nn.Module):
         start: Tensor | None = None,
         last: int | None = None,
         test: bool = False,
+        burn_in: int | None = None,
     ) -> Trajectory:
         """Iterate prepared molecules, by default as often as training or a test (``test``) does."""
         usual = self.test_iterations if test else self.iterations
         return run_trajectory(molecules, self.functional, iterations or usual, self.mixing,
                               self.decay, start=start, last=last,
-                              burn_in=0 if test else self.burn_in)
+                              burn_in=self.burn_in if burn_in is None else burn_in)
 
     def forward(self, entries: Sequence[Any]) -> list[Tensor]:
         """Return energies (B, 1), Hartree, densities (B, n) and residuals (B, 1)."""

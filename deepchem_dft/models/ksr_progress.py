@@ -18,8 +18,8 @@ class KSREpoch:
     ----------
     seed : int
         Of the initial weights.
-    stage : {"step", "trajectory"}
-        What the loss was made of: one Kohn-Sham step from exact densities, or all iterations.
+    stage : int
+        From 1, for each seed.
     epoch : int
         From 1, for each seed and stage.
     loss : float
@@ -35,7 +35,7 @@ class KSREpoch:
     """
 
     seed: int
-    stage: str
+    stage: int
     epoch: int
     loss: float
     score: float | None = None
@@ -76,7 +76,8 @@ class KSRProgress:
     seed : int
         Of the weights being trained.
     seeds_left : list of int
-    stage : {"step", "trajectory"}
+    stage : int
+        Index of the stage, from 0.
     epoch : int
         Completed, of this seed and stage.
     evaluations : int
@@ -98,7 +99,7 @@ class KSRProgress:
 
     seed: int
     seeds_left: list[int] = field(default_factory=list)
-    stage: str = "trajectory"
+    stage: int = 0
     epoch: int = 0
     evaluations: int = 0
     history: list[KSREpoch] = field(default_factory=list)
@@ -111,9 +112,9 @@ class KSRProgress:
     failures: dict[str, str] = field(default_factory=dict)
 
     def next_stage(self) -> None:
-        """Go on from a step to the trajectory, with an optimiser that knows nothing."""
-        self.stage, self.epoch, self.evaluations, self.record = "trajectory", 0, 0, None
-        self.since_best = 0
+        """Begin the next stage, with an optimiser that knows nothing."""
+        self.stage += 1
+        self.epoch, self.evaluations, self.since_best, self.record = 0, 0, 0, None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data and tensors."""

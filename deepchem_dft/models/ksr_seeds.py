@@ -36,11 +36,10 @@ class KSRSeeds:
             options["seed"] = seed
         return make_functional(recipe, self._grid, **options)
 
-    def _begin(self, seeds: int | Sequence[int] | None, pretrain: int) -> None:
+    def _begin(self, seeds: int | Sequence[int] | None) -> None:
         """Start a new run: on the present weights, or on the first seed's."""
-        stage = "step" if pretrain else "trajectory"
         if seeds is None:
-            self.progress = KSRProgress(self.seed, stage=stage, history=self.history)
+            self.progress = KSRProgress(self.seed, history=self.history)
             return
         chosen = list(range(self.seed, self.seed + seeds)) if isinstance(seeds, int) else [*seeds]
         if not chosen:
@@ -49,17 +48,17 @@ class KSRSeeds:
             raise InputError("a network has one set of initial weights", field="seeds",
                              remedy="give the model a function of the seed that returns a network")
         self.progress = KSRProgress(chosen[0], chosen[1:])
-        self.start_seed(chosen[0], pretrain)
+        self.start_seed(chosen[0])
 
-    def start_seed(self, seed: int, pretrain: int = 0) -> None:
-        """Take the initial weights of a seed, to be trained on a step first, or on trajectories."""
+    def start_seed(self, seed: int) -> None:
+        """Take the initial weights of a seed."""
         if not isinstance(self._recipe, nn.Module):
             self.functional.load_state_dict(self._make(seed).state_dict())
         self.new_optimizer()
         old = self.progress
         self.progress = KSRProgress(
-            seed, old.seeds_left, "step" if pretrain else "trajectory", history=old.history,
-            best=old.best, best_score=old.best_score, failures=old.failures)
+            seed, old.seeds_left, history=old.history, best=old.best, best_score=old.best_score,
+            failures=old.failures)
 
     def new_optimizer(self) -> None:
         """Forget what DeepChem's optimiser has learned of the gradients."""

@@ -10,8 +10,9 @@ from torch import Tensor
 from ..lattice.functionals import LatticeFunctional
 from ..lattice.systems import System
 
-#: Gaps between the outer nuclei of two copies, Bohr: beyond the overlap of their electrons.
-GAPS = (6.0, 8.0, 10.0)
+#: Gaps between two copies, from nucleus to nucleus, Bohr: three decay lengths of the interaction
+#: and more.
+GAPS = (7.0, 9.0, 11.0)
 #: Electrons that may be lost beyond the ends of the grid.
 _LOST = 1e-6
 
@@ -23,7 +24,8 @@ class Separability:
 
     over molecules with their exact densities n, of N electrons, and distances 2a at which copies do
     not overlap. A network that sees far must learn this; that the molecules it is trained on are
-    well described tells it nothing about two of them.
+    well described tells it nothing about two of them. Pairs are no larger than the largest
+    molecule, unless all are larger.
 
     Parameters
     ----------
@@ -46,19 +48,21 @@ class Separability:
     def __init__(self, functional: LatticeFunctional, systems: Sequence[System],
                  densities: Tensor) -> None:
         grid = functional.grid
-        single, double, electrons = [], [], []
-        for system, density in zip(systems, densities, strict=True):
+        counts = [system.electrons for system in systems]
+        most = max(*counts, 2 * min(counts), 0)
+        pairs, self.molecule = [], []
+        for number, (system, density) in enumerate(zip(systems, densities, strict=True)):
             length = max(system.positions) - min(system.positions)
-            for gap in GAPS:
+            for gap in GAPS if 2 * system.electrons <= most else ():
                 pair = _two(density, round((length + gap) / 2 / grid.spacing))
                 lost = 2 * system.electrons - grid.integrate(pair).sum()
                 if lost.abs() < _LOST:
-                    single.append(density)
-                    double.append(pair)
-                    electrons.append(2.0 * system.electrons)
-        self.single = torch.stack(single) if single else densities[:0]
-        self.double = torch.stack(double) if double else densities[:0]
-        self.electrons = torch.tensor(electrons, dtype=torch.float64)
+                    pairs.append(pair)
+                    self.molecule.append(number)
+        self.pairs = torch.stack(pairs) if pairs else densities[:0]
+        self.densities = densities
+        self.electrons = torch.tensor(
+            [2.0 * counts[number] for number in self.molecule], dtype=torch.float64)
 
     def __len__(self) -> int:
         return len(self.electrons)
@@ -68,7 +72,10 @@ class Separability:
         if not len(self):
             return torch.zeros((), dtype=torch.float64)
         bound = functional.bind()
-        excess = bound.energy(self.double) - 2 * bound.energy(self.single)
+        used = sorted(set(self.molecule))
+        single = bound.energy(self.densities[used])
+        where = [used.index(number) for number in self.molecule]
+        excess = bound.energy(self.pairs) - 2 * single[where]
         return (excess**2 / self.electrons).mean()
 
 

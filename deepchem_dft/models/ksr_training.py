@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, FunctionalError, InputError
 from ..lattice.step import Molecules
+from .ksr_loss import KSRStage
 from .ksr_progress import KSREpoch, KSRProgress, Record
 from .ksr_samples import KSRSamples
 from .ksr_separability import Separability
@@ -31,8 +32,7 @@ _MEMORY = 100
 class KSRFit:
     """What :meth:`KSRModel.fit` was asked for; its docstring explains."""
 
-    nb_epoch: int
-    pretrain: int = 0
+    stages: Sequence[KSRStage]
     score: Callable[[], float] | None = None
     validate_every: int = 5
     early_stopping: int | None = None
@@ -51,8 +51,6 @@ class _Chunk(NamedTuple):
     weight: Tensor
     density: Tensor | None
     start: Tensor | None
-    iterations: int
-    last: int
 
 
 class _Enough(Exception):
@@ -68,12 +66,9 @@ class KSRTrainer:
         if not self.parameters:
             raise InputError("the functional has no parameters to train", field="functional",
                              remedy="use 'global', 'gradient', 'local' or a network")
-        self._clock = time.process_time()
-        self._epochs = 0
+        self.stage, self.loss = options.stages[0], model.ksr_loss
         self._separability: Separability | None = None
-        if model.separability_weight:
-            densities = model.network.exact_densities(samples.entries)
-            self._separability = Separability(model.functional, samples.systems, densities)
+        self._clock = time.process_time()
 
     @property
     def progress(self) -> KSRProgress:
@@ -85,11 +80,11 @@ class KSRTrainer:
         progress = self.progress
         while True:
             try:
-                if progress.stage == "step":
-                    self._optimise(self.options.pretrain)
+                self._optimise()
+                while progress.stage + 1 < len(self.options.stages):
                     progress.next_stage()
                     self.model.new_optimizer()
-                self._optimise(self.options.nb_epoch)
+                    self._optimise()
             except (InputError, FunctionalError) as error:
                 # A few initial weights lead nowhere. Others may do; if none does, say why.
                 progress.failures[str(progress.seed)] = str(error)
@@ -98,37 +93,49 @@ class KSRTrainer:
                     raise
             if not progress.seeds_left:
                 break
-            self.model.start_seed(progress.seeds_left.pop(0), self.options.pretrain)
+            self.model.start_seed(progress.seeds_left.pop(0))
             progress = self.progress
         self._save()
         return progress.history[-1].loss if progress.history else math.nan
 
-    def _optimise(self, epochs: int) -> None:
-        """Train one stage of one seed until it has had so many epochs."""
-        self._epochs, self._clock = epochs, time.process_time()
+    def _optimise(self) -> None:
+        """Train one stage of one seed until it has had its epochs."""
+        model, samples = self.model, self.samples
+        self.stage = stage = self.options.stages[self.progress.stage]
+        self.loss = stage.loss(model.ksr_loss)
+        self.loss.discounts(stage.iterations or model.network.iterations)
+        self._separability, self._clock = None, time.process_time()
+        if self._separability_weight:
+            densities = model.network.exact_densities(samples.entries)
+            self._separability = Separability(model.functional, samples.systems, densities)
         try:
-            (self._lbfgs if self.model.method == "lbfgs" else self._adam)()
+            (self._lbfgs if model.method == "lbfgs" else self._adam)()
         except _Enough:
             LOGGER.info("seed %d: no improvement, stopped early", self.progress.seed)
 
     # -- the loss ------------------------------------------------------------------------------
 
+    @property
+    def _separability_weight(self) -> float:
+        own = self.stage.separability_weight
+        return self.model.separability_weight if own is None else own
+
     def _chunk(self, rows: np.ndarray) -> _Chunk:
         samples, network = self.samples, self.model.network
         entries = [samples.entries[i] for i in rows]
-        step, loss = self.progress.stage == "step", self.model.ksr_loss
-        exact = network.exact_densities(entries) if step or loss.density_weight > 0 else None
         return _Chunk(
             network.molecules(entries), samples.energy[rows], samples.weight[rows] / len(samples),
-            exact, exact if step else network.start(entries), 1 if step else network.iterations,
-            1 if step else network.iterations - loss.skip,
+            network.exact_densities(entries) if self.loss.density_weight > 0 else None,
+            network.start(entries, self.stage.start),
         )  # fmt: skip
 
     def _loss(self, chunk: _Chunk) -> Tensor:
-        trajectory = self.model.network.run(
-            chunk.molecules, chunk.iterations, chunk.start, last=chunk.last)
-        loss = self.model.ksr_loss(trajectory, chunk.energy, chunk.density)
-        return (chunk.weight * loss).sum()
+        stage, network = self.stage, self.model.network
+        iterations = stage.iterations or network.iterations
+        burn_in = 0 if stage.iterations and stage.burn_in is None else stage.burn_in
+        trajectory = network.run(chunk.molecules, iterations, chunk.start,
+                                 last=iterations - self.loss.skip, burn_in=burn_in)
+        return (chunk.weight * self.loss(trajectory, chunk.energy, chunk.density)).sum()
 
     def _backward(self, chunks: Sequence[_Chunk]) -> float:
         """Add the gradient of some samples' loss to the parameters'; return the loss."""
@@ -151,7 +158,7 @@ class KSRTrainer:
         """Return the part of the loss that is not of samples."""
         extra = None
         if self._separability is not None:
-            extra = self.model.separability_weight * self._separability(self.model.functional)
+            extra = self._separability_weight * self._separability(self.model.functional)
         if self.model.regularization_loss is not None:
             added = self.model.regularization_loss()
             extra = added if extra is None else extra + added
@@ -208,15 +215,15 @@ class KSRTrainer:
             progress.evaluations = asked
             self._end_epoch(loss)
 
-        if done >= self._epochs:
+        if done >= self.stage.epochs:
             return
         result = minimize(
             value, record.start.numpy(), jac=True, method="L-BFGS-B", callback=accepted,
-            options={"maxiter": self._epochs, "maxfun": 10**9, "maxcor": _MEMORY,
+            options={"maxiter": self.stage.epochs, "maxfun": 10**9, "maxcor": _MEMORY,
                      "ftol": 0.0, "gtol": 1e-14},
         )  # fmt: skip
         self._assign(result.x)
-        if epoch < self._epochs:
+        if epoch < self.stage.epochs:
             LOGGER.info("seed %d: L-BFGS ended after %d iterations (%s)", progress.seed, epoch,
                         result.message)  # fmt: skip
 
@@ -225,7 +232,7 @@ class KSRTrainer:
     def _adam(self) -> None:
         model, progress, n = self.model, self.progress, len(self.samples)
         model._ensure_built()
-        while progress.epoch < self._epochs:
+        while progress.epoch < self.stage.epochs:
             order = epoch_order(n, progress.seed, progress.epoch, self.options.deterministic)
             total = 0.0
             for rows in batches(order, model.batch_size):
@@ -249,15 +256,15 @@ class KSRTrainer:
         model, progress, options = self.model, self.progress, self.options
         progress.epoch += 1
         model._global_step += 1
-        report = KSREpoch(progress.seed, progress.stage, progress.epoch, loss,
+        report = KSREpoch(progress.seed, progress.stage + 1, progress.epoch, loss,
                           evaluations=progress.evaluations)
-        last = progress.epoch == self._epochs
+        last = progress.epoch == self.stage.epochs
         if options.score is not None and (progress.epoch % options.validate_every == 0 or last):
             self._validate(report)
         report.seconds, self._clock = time.process_time() - self._clock, time.process_time()
         progress.history.append(report)
         judged = "" if report.score is None else f", validation {report.score:.4g}"
-        LOGGER.info("seed %d, %s, epoch %d: loss %.4g%s (%.1f s)", report.seed, report.stage,
+        LOGGER.info("seed %d, stage %d, epoch %d: loss %.4g%s (%.1f s)", report.seed, report.stage,
                     report.epoch, loss, judged, report.seconds)  # fmt: skip
         if options.checkpoint_every and progress.epoch % options.checkpoint_every == 0:
             self._save()

@@ -242,12 +242,14 @@ def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
 
 def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet],
            reporter: Reporter) -> None:  # fmt: skip
+    from ..models import KSRStage
     from ..models import checkpoint as files
 
     training, valid = config.training, _states(sets, "valid")
     model = build_model(config, directory.checkpoints)
-    total = (training.pretrain + training.epochs) * training.seeds
-    reporter.phase("training", total)
+    stages = [KSRStage(**stage.model_dump()) for stage in training.stages]
+    epochs = sum(stage.epochs for stage in stages) or training.epochs
+    reporter.phase("training", epochs * training.seeds)
     restore = bool(files.existing(directory.checkpoints))
 
     def after_epoch(report: KSREpoch) -> None:
@@ -261,7 +263,7 @@ def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[Cur
         make_dataset(_states(sets, "train")), nb_epoch=training.epochs, restore=restore,
         valid_dataset=make_dataset(valid) if valid else None,
         validate_every=training.validate_every, early_stopping=training.early_stopping,
-        seeds=None if restore else training.seeds, pretrain=training.pretrain,
+        seeds=None if restore else training.seeds, stages=stages,
         max_checkpoints_to_keep=2,
         checkpoint_every=config.output.checkpoint_every, epoch_callback=after_epoch,
     )  # fmt: skip
@@ -275,7 +277,7 @@ def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[Cur
 def _row(report: KSREpoch) -> dict[str, Any]:
     row = asdict(report)
     score = row.pop("score")
-    return {**row, "best": int(report.best), "stage": ("step", "trajectory").index(row["stage"]),
+    return {**row, "best": int(report.best),
             "valid_mae_kcal": None if score is None else score * HARTREE_TO_KCAL}  # fmt: skip
 
 

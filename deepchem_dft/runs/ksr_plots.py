@@ -37,11 +37,13 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         for index, seed in enumerate(dict.fromkeys(row["seed"] for row in history)):
             rows = [row for row in history if row["seed"] == seed]
             look = {"color": _colour(index), "linewidth": 1, "label": f"seed {int(seed)}"}
-            left.semilogy([r["epoch"] for r in rows], [r["loss"] for r in rows], **look)
-            judged = [r for r in rows if not _missing(r["valid_mae_kcal"])]
-            if judged:
-                right.semilogy([r["epoch"] for r in judged],
-                               [r["valid_mae_kcal"] for r in judged], **look)
+            epochs = np.arange(1, len(rows) + 1)  # those of all stages
+            left.semilogy(epochs, [r["loss"] for r in rows], **look)
+            scores = np.array([math.nan if _missing(r["valid_mae_kcal"]) else r["valid_mae_kcal"]
+                               for r in rows])  # fmt: skip
+            judged = np.isfinite(scores)
+            if judged.any():
+                right.semilogy(epochs[judged], scores[judged], **look)
         right.axhline(1.0, color="grey", linestyle=":", linewidth=1)
         left.set(xlabel="epoch", ylabel="training loss", title="Loss")
         right.set(xlabel="epoch", ylabel="mean absolute error (kcal/mol)", title="Validation")
@@ -110,6 +112,8 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
         The image file.
     """
     plt = _pyplot()
+    from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
+
     found = model.trajectory(states)
     x = model.functional.grid.x.numpy()
     with plt.rc_context(_STYLE):
@@ -121,7 +125,9 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
             count = len(energies)
             top.plot(range(1, count + 1), energies, "o-", color=_colour(0), markersize=3)
             top.axhspan(-_ACCURATE, _ACCURATE, color="grey", alpha=0.25)
-            top.set_yscale("symlog", linthresh=10)
+            top.set_yscale("symlog", linthresh=1)
+            top.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1))
+            top.yaxis.set_major_formatter(ScalarFormatter())
             top.set(xlabel="iteration", ylabel="calculated - exact (mHa)",
                     title=state.system.name)
             shown = sorted({0, 1, 3, count - 1} & set(range(count)))

@@ -85,14 +85,34 @@ class TrajectoryConfig(Section):
     burn_in: int = Field(0, ge=0, description="iterations of training without gradients")
 
 
+class LatticeStageConfig(Section):
+    """One stretch of training; what is left out is as in ``trajectory`` and ``training``.
+
+    ``{iterations: 1, start: exact}`` learns a single step from the exact density. That takes a
+    fraction of the time, and is the way in where trajectories are chaotic at first.
+    """
+
+    epochs: int = Field(ge=1, description="iterations of L-BFGS, or epochs")
+    iterations: int | None = Field(None, ge=1, description="of a trajectory")
+    start: Literal["noninteracting", "atoms", "exact"] | None = Field(
+        None, description="first density"
+    )
+    burn_in: int | None = Field(None, ge=0, description="iterations without gradients")
+    skip: int | None = Field(None, ge=0, description="iterations that do not count")
+    energy_weight: float | None = Field(None, ge=0, description="of squared errors")
+    density_weight: float | None = Field(None, ge=0, description="of int (n - n_exact)^2 dx")
+    discount: float | None = Field(None, gt=0, le=1, description="of an energy")
+    separability_weight: float | None = Field(None, ge=0, description="of far copies")
+
+
 class LatticeTrainingConfig(Section):
     """How the functional is fitted."""
 
     method: Literal["lbfgs", "adam"] = Field("lbfgs", description="optimiser")
-    pretrain: int = Field(
-        0, ge=0, description="epochs on one step from the exact densities, before the others"
+    epochs: int = Field(200, ge=1, description="iterations of L-BFGS, or epochs, for each seed")
+    stages: list[LatticeStageConfig] = Field(
+        [], description="stretches of training, in order, instead of epochs"
     )
-    epochs: int = Field(200, ge=0, description="iterations of L-BFGS, or epochs, for each seed")
     seeds: int = Field(1, ge=1, description="initial weights to try; validation decides")
     seed: int = Field(0, ge=0, description="the first of them")
     validate_every: int = Field(5, ge=1, description="epochs between validations")

@@ -14,7 +14,7 @@ from deepchem_dft.lattice.exact.state import ExactState
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.step import Molecules
 from deepchem_dft.lattice.systems import System, h2, h2_plus, h4
-from deepchem_dft.models import KSRLoss
+from deepchem_dft.models import KSRLoss, KSRStage
 from deepchem_dft.models.ksr_separability import Separability
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not self-consistent")
@@ -256,8 +256,8 @@ def test_the_users_random_numbers_go_on_undisturbed(two):
     assert (np.random.rand(), torch.rand(1).item()) == expected
 
 
-@pytest.mark.parametrize("stop", [(1, "step", 4), (2, "trajectory", 2)])
-def test_steps_come_before_trajectories(two, others, stop, tmp_path):
+@pytest.mark.parametrize("stop", [(1, 1, 4), (2, 2, 2)])
+def test_stages_come_one_after_the_other(two, others, stop, tmp_path):
     class Killed(Exception):
         pass
 
@@ -265,20 +265,25 @@ def test_steps_come_before_trajectories(two, others, stop, tmp_path):
         if (report.seed, report.stage, report.epoch) == stop:
             raise Killed
 
-    settings = {"valid_dataset": others, "validate_every": 2, "pretrain": 5}
+    stages = [KSRStage(5, iterations=1, start="exact", energy_weight=3.0), KSRStage(3)]
+    settings = {"valid_dataset": others, "validate_every": 2, "stages": stages}
     straight = _model("global")
-    straight.fit(two, nb_epoch=3, seeds=2, **settings)
-    expected = [(s, stage, e) for s in (1, 2)
-                for stage, n in (("step", 5), ("trajectory", 3)) for e in range(1, n + 1)]
+    straight.fit(two, seeds=2, **settings)
+    expected = [(s, stage, e) for s in (1, 2) for stage, n in ((1, 5), (2, 3))
+                for e in range(1, n + 1)]  # fmt: skip
     assert [(r.seed, r.stage, r.epoch) for r in straight.history] == expected
-    step = _model("global", iterations=1, skip=0, start="exact")
+    step = _model("global", iterations=1, skip=0, start="exact", energy_weight=3.0)
     step.fit(two, nb_epoch=5)
     assert [r.loss for r in step.history] == [r.loss for r in straight.history[:5]]
+    rest = _model("global")
+    rest.functional.load_state_dict(step.functional.state_dict())
+    rest.fit(two, nb_epoch=3)
+    assert [r.loss for r in rest.history] == [r.loss for r in straight.history[5:8]]
     model = _model("global", model_dir=str(tmp_path))
     with pytest.raises(Killed):
-        model.fit(two, nb_epoch=3, seeds=2, **settings, checkpoint_every=1, epoch_callback=kill)
+        model.fit(two, seeds=2, **settings, checkpoint_every=1, epoch_callback=kill)
     again = _model("global", model_dir=str(tmp_path))
-    again.fit(two, nb_epoch=3, **settings, restore=True)
+    again.fit(two, **settings, restore=True)
     assert [r.loss for r in again.history] == [r.loss for r in straight.history]
     assert np.array_equal(again.predict(others), straight.predict(others))
 
@@ -351,7 +356,7 @@ def test_spins_apart(two):
 
 
 def test_far_copies_of_a_molecule_are_learned_to_have_twice_its_energy():
-    grid = Grid(181, 0.22)
+    grid = Grid(191, 0.22)
     dataset = _dataset(h2(1.2), h2(2.4), grid=grid)
     densities = torch.tensor(np.array([state.density for state in dataset.X]))[:, None]
     left = {}
@@ -366,10 +371,10 @@ def test_far_copies_of_a_molecule_are_learned_to_have_twice_its_energy():
     assert left[30.0] < 0.4 * min(before, left[0.0])
     assert len(measure) == 6
     assert measure.electrons.tolist() == [4.0] * 6
-    counts = grid.integrate(measure.double)[:, 0]
+    counts = grid.integrate(measure.pairs)[:, 0]
     assert counts.tolist() == pytest.approx([4.0] * 6, abs=1e-5)
-    centre = (grid.integrate(measure.double * grid.x.abs()) / counts[:, None])[:, 0]
-    assert (2 * centre).tolist() == pytest.approx([7.2, 9.2, 11.2, 8.4, 10.4, 12.4], abs=0.3)
+    centre = (grid.integrate(measure.pairs * grid.x.abs()) / counts[:, None])[:, 0]
+    assert (2 * centre).tolist() == pytest.approx([8.2, 10.2, 12.2, 9.4, 11.4, 13.4], abs=0.3)
 
 
 # -- mistakes --------------------------------------------------------------------------------------
