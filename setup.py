@@ -81,6 +81,7 @@ setup(
         "pyscf>=2.5",
         "numpy>=1.23",
         "scipy>=1.9",
+        "threadpoolctl>=3.0",
         "pyyaml>=6.0",
         "pydantic>=2.5",
         "typer>=0.12",

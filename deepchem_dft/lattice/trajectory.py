@@ -108,7 +108,7 @@ def run_trajectory(
     >>> with torch.no_grad():
     ...     found = run_trajectory([h2_plus(2.48), h2(1.52)], make_functional("uniform-gas"))
     >>> [round(energy, 3) for energy in found.energy.tolist()]
-    [-1.205, -1.994]
+    [-1.125, -1.973]
 
     References
     ----------

@@ -66,6 +66,10 @@ class KSRTrainer:
         if not self.parameters:
             raise InputError("the functional has no parameters to train", field="functional",
                              remedy="use 'global', 'gradient', 'local' or a network")
+        if self.progress.stage >= len(options.stages):
+            raise InputError(f"the run is in stage {self.progress.stage + 1} of "
+                             f"{len(options.stages)}", field="stages",
+                             remedy="give the stages it was begun with")
         self.stage, self.loss = options.stages[0], model.ksr_loss
         self._separability: Separability | None = None
         self._clock = time.process_time()

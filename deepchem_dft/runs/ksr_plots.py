@@ -85,8 +85,8 @@ def curve(found: Sequence[Evaluated], marks: Sequence[CurveSet], path: str | Pat
             total = [state.total_energy for state in mark.states]
             left.plot(mark.distances, total, "D", color="#D00000", markersize=6, zorder=9,
                       label="trained on")
-            right.plot(mark.distances, [0.0] * len(total), "D", color="#D00000", markersize=6,
-                       zorder=9)
+            for distance in mark.distances:
+                right.axvline(distance, color="#D00000", linestyle=":", linewidth=1)
         right.axhspan(-_ACCURATE, _ACCURATE, color="grey", alpha=0.25)
         error = 1000 * np.abs(found[-1].energies - exact).max()
         limit = max(3.0, min(1.3 * error, 60.0))

@@ -51,6 +51,11 @@ def last_line(output: str) -> str:
     return lines[-1].strip() if lines else "no output"
 
 
+def ksr(output: str) -> str:
+    """Return the lines that sum up a part of ksr.py."""
+    return "; ".join(re.findall(r"^(?:speed|h2|transfer): .*$", output, re.M)) or "no result"
+
+
 CHECKS = [
     Check("main job", "test MAE <= 0.5 x PBE, IE MAE <= 1.2 x PBE, < 10 min",
           script("main_job.py"), last_line),
@@ -82,6 +87,8 @@ CHECKS = [
           script("equilibrium.py"), last_line),
     Check("polar molecules", "DEQ at least the best baseline less one standard error",
           script("deq_property.py"), last_line),
+    Check("KSR", "20 x dense; H2 31/32, MAE 1 mHa, 10 CPU min; H4, H2H2 MAE 1.6, H2+ 0.1 mHa",
+          script("ksr.py"), ksr),
     Check("resume", "killed and resumed equals uninterrupted to 1e-10",
           pytest("tests/models/test_resume.py", "tests/runs"), tests),
 ]

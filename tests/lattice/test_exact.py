@@ -11,6 +11,7 @@ import scipy.sparse as sparse
 import torch
 from scipy.optimize import brentq
 from scipy.special import jvp
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from deepchem_dft.errors import ExactNotConverged, InputError
 from deepchem_dft.lattice.exact import exact, natural_ci, one_body, two_body
@@ -257,6 +258,25 @@ class TestDavidson:
         with pytest.raises(ExactNotConverged, match="H9: .* 3 iterations: residual .*e-09"):
             lowest(lambda v: self.matrix @ v, np.diag(self.matrix), np.ones(60), tol=1e-9,
                    max_iter=3, name="H9")
+
+
+def test_one_thread_and_then_as_many_as_before(monkeypatch):
+    import deepchem_dft.lattice.exact as room
+
+    def threads():
+        return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+    seen = []
+
+    def solve(system, grid):
+        seen.append(threads())
+        return one_body.one_electron(system, grid)
+
+    monkeypatch.setattr(room, "one_electron", solve)
+    with threadpool_limits(2):
+        before = threads()
+        exact(ion(1, 1), SMALL, cached=False)
+        assert seen == [{1}] and threads() == before
 
 
 def test_methods_are_named():

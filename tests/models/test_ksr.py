@@ -286,6 +286,8 @@ def test_stages_come_one_after_the_other(two, others, stop, tmp_path):
     again.fit(two, **settings, restore=True)
     assert [r.loss for r in again.history] == [r.loss for r in straight.history]
     assert np.array_equal(again.predict(others), straight.predict(others))
+    with pytest.raises(InputError, match="stage 2 of 1"):
+        again.fit(two, nb_epoch=3, restore=True)
 
 
 # -- how it is iterated ----------------------------------------------------------------------------

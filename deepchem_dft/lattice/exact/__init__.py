@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+from threadpoolctl import threadpool_limits
+
 from deepchem_dft.errors import InputError
 from deepchem_dft.lattice.exact.cache import load, store
 from deepchem_dft.lattice.exact.natural_ci import several_electrons
@@ -31,7 +33,7 @@ def exact(
 
     Exact for the Hamiltonian on the grid: finite differences of the grid's order, its spacing, its
     walls. One and two electrons are solved without any other approximation; three and four by full
-    CI in natural orbitals.
+    CI in natural orbitals. It runs in one thread.
 
     Parameters
     ----------
@@ -73,12 +75,14 @@ def exact(
                          entry=system.name or None, field="electrons", remedy=f"use at most {MOST}")
     state = load(system, grid, orbitals) if cached else None
     if state is None:
-        if system.electrons == 1:
-            state = one_electron(system, grid)
-        elif system.electrons == 2:
-            state = two_electrons(system, grid)
-        else:
-            state = several_electrons(system, grid, orbitals)
+        # Matrices of this size gain little from threads, and lose a lot where cores are busy.
+        with threadpool_limits(1):
+            if system.electrons == 1:
+                state = one_electron(system, grid)
+            elif system.electrons == 2:
+                state = two_electrons(system, grid)
+            else:
+                state = several_electrons(system, grid, orbitals)
         if cached:
             store(state)
     if state.wall_error > WALL_WARNING:

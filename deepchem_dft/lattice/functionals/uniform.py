@@ -32,7 +32,7 @@ class UniformGasLDA(LatticeFunctional):
     --------
     >>> xc = UniformGasLDA(Grid(101, 0.1))
     >>> xc.energy(torch.full((1, 1, 101), 0.5, dtype=torch.float64)) / 5.05
-    tensor([-0.4164], dtype=torch.float64)
+    tensor([-0.3450], dtype=torch.float64)
 
     References
     ----------
