@@ -40,7 +40,8 @@ def cache(tmp_path_factory):
 
 def test_there_is_a_loader_for_every_file():
     assert {name for name in molnet.__all__ if name.startswith("load_")} == {
-        *SIZES, "load_ksr", "load_nci", "load_labelled", "load_qmugs", "load_qmof", "load_oqmd"}
+        *SIZES, "load_nci", "load_labelled", "load_qmugs", "load_qmof", "load_oqmd", "load_ksr",
+        "load_hamiltonian", "load_md17_hamiltonian", "load_qh9"}
     assert len(list(datasets_dir().glob("*.yaml"))) == len(SIZES) + 1  # xcnn has two
 
 
