@@ -87,6 +87,8 @@ CHECKS = [
           script("equilibrium.py"), last_line),
     Check("polar molecules", "DEQ at least the best baseline less one standard error",
           script("deq_property.py"), last_line),
+    Check("exact data", "H2 1e-6 Ha, H4 and H2H2 1e-5 Ha, 72 points of H2 in 20 CPU s",
+          script("ksr_exact.py"), last_line),
     Check("KSR", "20 x dense; H2 31/32, MAE 1 mHa, 10 CPU min; H4, H2H2 MAE 1.6, H2+ 0.1 mHa",
           script("ksr.py"), ksr),
     Check("resume", "killed and resumed equals uninterrupted to 1e-10",
