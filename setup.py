@@ -73,7 +73,9 @@ setup(
     author="deepchem_dft contributors",
     python_requires=">=3.10",
     packages=find_packages(include=["deepchem_dft", "deepchem_dft.*"]),
-    package_data={"deepchem_dft": ["py.typed", "**/*.yaml", "**/*.json", "**/*.csv"]},
+    package_data={"deepchem_dft": [
+        "py.typed", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
+    ]},
     cmdclass={"build_py": BuildWithDatasets},
     install_requires=[
         "deepchem>=2.8",
@@ -88,6 +90,7 @@ setup(
         "rich>=13.0",
         "matplotlib>=3.7",
         "basis-set-exchange>=0.9",
+        "safetensors>=0.4",
     ],
     extras_require={
         "test": TEST,

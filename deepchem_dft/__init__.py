@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
-    from . import errors, molnet, parallel
+    from . import errors, molnet, parallel, zoo
     from .data import DFTEntry, DFTSystem, DFTYamlLoader
     from .equilibrium import DEQLayer, fixed_point
     from .models import DEQModel, KSRModel, XCModel
@@ -41,7 +41,7 @@ _ROOMS = {
     "KSRModel": "models",
     "XCModel": "models",
 }
-_MODULES = ("errors", "molnet", "parallel")
+_MODULES = ("errors", "molnet", "parallel", "zoo")
 
 __all__ = [
     "DEQLayer",
@@ -67,6 +67,7 @@ __all__ = [
     "fixed_point",
     "molnet",
     "parallel",
+    "zoo",
 ]
 
 

@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from ..errors import DeepChemDFTError
-from . import curve, data, dqc, evaluate, scf, train
+from . import curve, data, dqc, evaluate, scf, train, zoo
 from .processes import Terminated, one_of_several, report
 
 app = typer.Typer(
@@ -45,6 +45,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(evaluate.predict)
 app.command("scf")(scf.scf)
 app.command("curve")(curve.curve)
+app.command("export")(zoo.export)
+app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
 app.command("install-dqc")(dqc.install_dqc)
 

@@ -11,7 +11,7 @@ import typer
 def curve(
     geometry: str = typer.Argument(..., help="Geometry with {R} where the distance goes (Bohr)."),
     xc: list[str] | None = typer.Option(
-        None, "--xc", help="Functional; may be given several times. Default: pbe."
+        None, "--xc", help="Functional by name, zoo:NAME or file; may be repeated. Default: pbe."
     ),
     run: list[Path] | None = typer.Option(
         None, "--run", help="Run directory of a trained functional; may be repeated."

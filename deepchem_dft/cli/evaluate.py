@@ -15,7 +15,7 @@ from .common import check_out, console, dataset_ref, load_deepchem, solution_pro
 def evaluate(
     run: Path | None = typer.Argument(None, help="Run directory of a trained functional."),
     xc: list[str] | None = typer.Option(
-        None, "--xc", help="Conventional functional by name; may be given several times."
+        None, "--xc", help="Functional by name, zoo:NAME or a file; may be given several times."
     ),
     dataset: list[str] | None = typer.Option(
         None,
@@ -50,6 +50,8 @@ def evaluate(
     - `deepchem-dft evaluate runs/pbe_mgga --xc pbe --xc b3lyp --dataset barriers`
 
     - `deepchem-dft evaluate --xc lda,pw --dataset atomic-ip --basis 6-31g`
+
+    - `deepchem-dft evaluate --xc zoo:NAME --xc pbe --dataset w4-11`
 
     - `deepchem-dft evaluate --xc pbe --dataset my.yaml --out errors.csv`
 

@@ -13,7 +13,9 @@ def scf(
     geometry: str = typer.Argument(
         ..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom)."
     ),
-    xc: str = typer.Option("pbe", "--xc", help="Functional: any name libxc knows."),
+    xc: str = typer.Option(
+        "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."
+    ),
     run: Path | None = typer.Option(
         None, "--run", help="Use the functional trained in this run directory instead."
     ),
@@ -42,6 +44,8 @@ def scf(
     - `deepchem-dft scf water.xyz --xc b3lyp --forces`
 
     - `deepchem-dft scf "O 0 0 0" --spin 2 --run runs/pbe_mgga`
+
+    - `deepchem-dft scf water.xyz --xc zoo:NAME` (see `deepchem-dft zoo list`)
     """
     from .common import console, functional_from_run, quiet_imports, read_geometry
 
@@ -49,11 +53,14 @@ def scf(
     with quiet_imports():
         from ..molecule import Molecule
         from ..scf import KohnSham
-    functional: Any = functional_from_run(run) if run is not None else xc
+        from ..xc import get_xc
+    functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     molecule = Molecule(text, basis, charge, spin, unit, grid_level,
                         density_fit=density_fit)
     result = KohnSham(molecule, functional, tol=tol, engine=engine).run(on_unconverged="continue")
-    _print(console(), molecule, xc if run is None else f"trained in {run}", result, forces)
+    spread = functional.spread(result) if hasattr(functional, "spread") else None
+    label = xc if run is None else f"trained in {run}"
+    _print(console(), molecule, label, result, forces, spread)
     if not result.converged:
         from ..errors import SCFNotConverged
 
@@ -64,10 +71,11 @@ def scf(
         )
 
 
-def _print(out: Any, molecule: Any, functional: str, result: Any, forces: bool) -> None:
+def _print(out: Any, molecule: Any, functional: str, result: Any, forces: bool,
+           spread: float | None) -> None:  # fmt: skip
     import torch
 
-    from ..units import AU_TO_DEBYE, HARTREE_TO_EV
+    from ..units import AU_TO_DEBYE, HARTREE_TO_EV, HARTREE_TO_KCAL
 
     status = getattr(result.status, "value", result.status)
     lines = {
@@ -78,6 +86,8 @@ def _print(out: Any, molecule: Any, functional: str, result: Any, forces: bool) 
         f"(orbital gradient {float(result.commutator):.1e} Ha)",
         "energy": f"{float(result.energy.detach()):.8f} Ha",
     }
+    if spread is not None and result.converged:
+        lines["spread"] = f"{spread * HARTREE_TO_KCAL:.3f} kcal/mol between the ensemble's members"
     gap = _gap(result)
     if gap is not None:
         lines["gap"] = f"{gap * HARTREE_TO_EV:.3f} eV (HOMO-LUMO)"

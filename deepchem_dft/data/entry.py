@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from deepchem_dft.data.constraints import CONSTRAINT_TYPES, constraint_coefficients
 from deepchem_dft.data.fields import SPLITS, inside, number, show, suggest
 from deepchem_dft.data.stoichiometry import (
     check_balance,
@@ -20,7 +21,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.units import parse_energy
 
 #: Entry types whose value is a combination of energies.
-ENERGY_TYPES = ("energy", "ae", "ie", "ea", "reaction")
+ENERGY_TYPES = ("energy", "ae", "ie", "ea", "reaction", *CONSTRAINT_TYPES)
 #: All entry types.
 ENTRY_TYPES = (*ENERGY_TYPES, "dm", "dens")
 
@@ -37,7 +38,7 @@ class DFTEntry:
     ----------
     name : str
     entry_type : str
-        energy, ae, ie, ea, reaction, dm or dens.
+        energy, ae, ie, ea, reaction, fractional_charge, fractional_spin, dm or dens.
     is_energy : bool
         Whether the value is a combination of energies.
     coefficients : list of float
@@ -80,9 +81,11 @@ class DFTEntry:
 
         Parameters
         ----------
-        e_type : {"energy", "ae", "ie", "ea", "reaction", "dm", "dens"}
+        e_type : {"energy", "ae", "ie", "ea", "reaction", "fractional_charge", \
+"fractional_spin", "dm", "dens"}
         true_val : number, str or array
-            An energy with an optional unit. For dm and dens: a file (see `data.targets`), the
+            An energy with an optional unit; None is 0 for fractional_charge and fractional_spin,
+            whose exact value that is. For dm and dens: a file (see `data.targets`), the
             array or mapping itself, or ``"ccsd"`` for a reference made by PySCF when needed.
         systems : sequence of mapping or DFTSystem
             For ae and ie in DeepChem's order: molecule, or neutral, first.
@@ -135,6 +138,8 @@ class DFTEntry:
             "name": name or f"{e_type}-{members[0].name}", "weight": share, "source": source,
             "split": split, "tags": tags}
         if e_type in ENERGY_TYPES:
+            if e_type in CONSTRAINT_TYPES and true_val is None:
+                true_val = 0.0
             return EnergyEntry(e_type, _energy(true_val, energy_unit), members,
                                _coefficients(e_type, members, coefficients), **common)
         from deepchem_dft.data.target_entries import DensityEntry, DensityMatrixEntry
@@ -276,6 +281,8 @@ def _coefficients(
     if e_type == "reaction":
         raise InputError("coefficients are missing", field="coefficients",
                          remedy="give the factor of each system's energy")
+    if e_type in CONSTRAINT_TYPES:
+        return constraint_coefficients(e_type, systems)
     if e_type in ("energy", "ea"):
         return coefficients_by_role(e_type, systems)
     coefficients = positional_coefficients(systems)

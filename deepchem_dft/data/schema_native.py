@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deepchem_dft.data.constraints import CONSTRAINT_TYPES, constraint_coefficients
 from deepchem_dft.data.context import Context
 from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
 from deepchem_dft.data.fields import Fields, number, show, suggest
@@ -24,6 +25,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "ie": ("systems", "neutral", "cation"),
     "ea": ("systems", "neutral", "anion"),
     "reaction": ("systems", "coefficients"),
+    "fractional_charge": ("systems",),
+    "fractional_spin": ("systems",),
     "dm": ("systems", "molecule"),
     "dens": ("systems", "molecule"),
 }
@@ -37,6 +40,10 @@ _FORMS = {
     "ie": "write 'systems: [...]', or 'neutral: NAME' and 'cation: NAME'",
     "ea": "write 'systems: [...]', or 'neutral: NAME' and 'anion: NAME'",
     "reaction": "write 'coefficients: {product: 1, reactant: -1}'",
+    "fractional_charge": "write 'systems: [...]' with the system of fractional charge and its "
+                         "neighbours of whole charge",
+    "fractional_spin": "write 'systems: [...]' with the fractional system and the one that it is "
+                       "compared with",
     "dm": "write 'molecule: NAME'",
     "dens": "write 'molecule: NAME'",
 }
@@ -87,7 +94,7 @@ def build(data: Any, context: Context) -> DFTEntry:
     options["source"] = options["source"] or header.source
     options.setdefault("split", header.split)
     weight = fields.number("weight", header.weight)
-    if "value" not in fields:
+    if "value" not in fields and e_type not in CONSTRAINT_TYPES:
         example = "232.6 kcal/mol" if e_type in ENERGY_TYPES else "ccsd, or the name of a file"
         raise InputError("value is missing", field="value", remedy=f"write a value: {example}")
     systems, coefficients = _members(e_type, fields, header)
@@ -121,6 +128,8 @@ def _members(
         systems = [header.resolve(fields.get(key), key) for key in given]
         if e_type in ("ie", "ea"):
             _check_roles(given, systems)
+    if e_type in CONSTRAINT_TYPES:
+        return systems, constraint_coefficients(e_type, systems)
     return systems, coefficients_by_role(e_type, systems) if e_type in ENERGY_TYPES else None
 
 

@@ -23,6 +23,7 @@ from ..property import EquilibriumNetwork, Settings, SolveCount
 from ..property.inputs import KINDS, Kind
 from .deq_files import DEQEpoch, DEQFiles
 from .ordering import seeded_batches
+from .persistence import _plain, _plain_copy
 
 LOGGER = logging.getLogger("deepchem_dft.models")
 
@@ -153,6 +154,16 @@ class DEQModel(DEQFiles, TorchModel):
             raise InputError(f"{n_tasks} tasks and {n_classes} classes", field="n_tasks",
                              remedy="at least 1 task, and 2 classes")  # fmt: skip
         self.n_tasks, self.mode, self.n_classes, self.seed = n_tasks, mode, n_classes, seed
+        config = {
+            "n_tasks": n_tasks, "mode": mode, "cell": cell, "n_features": n_features,
+            "n_edge_features": n_edge_features, "n_global_features": n_global_features,
+            "n_classes": n_classes, "width": width, "layers": layers, "bound": bound,
+            "pooling": list(pooling), "hidden": hidden, "dropout": dropout,
+            "jacobian_weight": jacobian_weight, "solver": solver, "adjoint": adjoint, "tol": tol,
+            "train_tol": train_tol, "max_iter": max_iter, "dtype": dtype, "seed": seed,
+        }  # fmt: skip
+        #: Arguments that rebuild the model, those that are plain data.
+        self.config = _plain_copy({k: v for k, v in config.items() if _plain(v)})
         self.dtype = getattr(torch, dtype)
         if tol is None:
             tol = 2e-6 if dtype == "float32" else 1e-11

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .. import parallel
 from ..errors import CheckpointError, FunctionalError
 from ..xc.base import XCFunctional
+from ..xc.names import get_xc, is_trained
 from ..xc.networks import XCNetwork
 from . import checkpoint as files
 from .progress import Progress, first_not_finite
@@ -334,7 +335,8 @@ class Persistent:
         ----------
         source_model : XCModel, str or Path
             A model (its newest checkpoint, or ``checkpoint``, is restored first if there is one),
-            a checkpoint file, or a model folder.
+            a checkpoint file, a model folder, or the name of a trained functional such as
+            ``"zoo:NAME"``.
         assignment_map, value_map : dict, optional
             As in DeepChem.
         checkpoint, model_dir : str, optional
@@ -355,7 +357,11 @@ class Persistent:
             )
             return
         self._ensure_built()
-        if isinstance(source_model, (str, Path)):
+        if isinstance(source_model, (str, Path)) and is_trained(str(source_model)):
+            label = str(source_model)
+            trained = get_xc(label).state_dict()
+            parameters = {f"xc.{name}": value for name, value in trained.items()}
+        elif isinstance(source_model, (str, Path)):
             label = files.newest(source_model)
             parameters = files.read(label, self.device)["model_state_dict"]
         else:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-EntryType = Literal["energy", "ae", "ie", "ea", "reaction", "dm", "dens"]
+EntryType = Literal["energy", "ae", "ie", "ea", "reaction", "fractional_charge",
+                    "fractional_spin", "dm", "dens"]  # fmt: skip
 
 
 class Section(BaseModel):

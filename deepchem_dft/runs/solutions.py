@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,17 @@ class Functional:
 
     @classmethod
     def named(cls, name: str, label: str | None = None) -> Functional:
-        """Return a conventional functional; raises ``FunctionalError`` for unknown names."""
-        from ..xc import get_xc
+        """Return a functional by name; raises ``FunctionalError`` for unknown ones.
 
-        get_xc(name)
+        A trained functional (``zoo:NAME``) is read now, so that all processes use the same.
+        """
+        from ..xc.names import get_xc, is_trained
+
+        module = get_xc(name)
+        if is_trained(name):
+            from ..zoo import card
+
+            return replace(cls.trained(module, label or name), key=f"zoo:{card(name).key}")
         return cls(label or name, name.strip().lower(), name)
 
     @classmethod

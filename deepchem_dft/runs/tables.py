@@ -227,6 +227,8 @@ TYPE_TITLES = {
     "ie": "ionisation energies",
     "ea": "electron affinities",
     "reaction": "reaction energies",
+    "fractional_charge": "deviations from the line between whole charges",
+    "fractional_spin": "fractional-spin errors",
     "dm": "density-matrix deviations",
     "dens": "density deviations",
 }

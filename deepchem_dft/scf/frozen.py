@@ -68,7 +68,9 @@ class FrozenDensity:
             self._semilocal = xc, xc.at_density(self.rho, self.weights)
         total = self._semilocal[1]() + self.fixed_energy
         for coefficient, omega in _acting(xc):
-            total = total + torch.as_tensor(coefficient) * self.exchange[omega]
+            # A number of Python's alone would become a tensor of single precision.
+            share = torch.as_tensor(coefficient, dtype=torch.float64)
+            total = total + share * self.exchange[omega]
         return total
 
 

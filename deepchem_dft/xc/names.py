@@ -1,4 +1,4 @@
-"""From a name to a functional: libxc's names, and ``native:`` for those written in torch."""
+"""From a name to a functional: libxc's names, ``native:`` in torch, ``zoo:`` for trained ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ from deepchem_dft.xc.pbe import PBE
 NATIVE: dict[str, type[XCFunctional]] = {"lda": SlaterPW92, "pbe": PBE}
 
 
+def is_trained(xc: object) -> bool:
+    """Return True for names of trained functionals: ``zoo:NAME`` and files of weights.
+
+    Examples
+    --------
+    >>> is_trained("zoo:mine"), is_trained("folder/mine.safetensors"), is_trained("pbe")
+    (True, True, False)
+    """
+    text = xc.strip().lower() if isinstance(xc, str) else ""
+    return text.startswith("zoo:") or text.endswith(".safetensors")
+
+
 def get_xc(xc: str | XCFunctional) -> XCFunctional:
     """Return the functional that a name stands for; a functional is returned as it is.
 
@@ -19,12 +31,15 @@ def get_xc(xc: str | XCFunctional) -> XCFunctional:
     ----------
     xc : str or XCFunctional
         A libxc name as in :class:`~deepchem_dft.xc.libxc.Libxc`, or ``"native:lda"`` (Slater and
-        PW92) or ``"native:pbe"``, which run on the device of their input.
+        PW92) or ``"native:pbe"``, which run on the device of their input; or ``"zoo:NAME"`` or
+        the file of a trained one, see :mod:`deepchem_dft.zoo`.
 
     Raises
     ------
     FunctionalError
         If there is no such functional or it cannot be run whole.
+    CheckpointError
+        If the files of a trained functional are damaged.
 
     Examples
     --------
@@ -42,6 +57,10 @@ def get_xc(xc: str | XCFunctional) -> XCFunctional:
                                   remedy=f"one of {', '.join('native:' + k for k in NATIVE)}, or a "
                                   "libxc name without 'native:'")
         return NATIVE[name]()
+    if isinstance(xc, str) and is_trained(xc):
+        from deepchem_dft.zoo import functional  # the zoo builds functionals, so it lies above
+
+        return functional(xc)
     if not isinstance(xc, str):
         raise FunctionalError(f"{type(xc).__name__} is not a functional", field="xc",
                               remedy="pass a name or an XCFunctional; wrap a network in NNLDA, "

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 COMMANDS = ["train", "evaluate", "predict", "scf", "curve", "install-dqc", "data check",
-            "data densities", "data ksr", "data label", "data list"]  # fmt: skip
+            "data densities", "data ksr", "data label", "data list", "export", "zoo list",
+            "zoo show"]  # fmt: skip
 
 
 def test_root_help_names_every_command(command):

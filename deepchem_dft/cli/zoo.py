@@ -1,0 +1,96 @@
+"""``deepchem-dft zoo`` and ``export``: trained functionals to look at, and to hand on."""
+
+# ruff: noqa: B008 (typer declares options as calls in defaults)
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from .common import check_out, console, load_deepchem
+
+app = typer.Typer(help="List trained functionals and networks, show their cards.",
+                  no_args_is_help=True)  # fmt: skip
+_FOLDER = typer.Option(
+    None, "--folder", help="Look here only. Default: DEEPCHEM_DFT_ZOO, and those of the package."
+)
+
+
+@app.command("list")
+def list_models(folder: Path | None = _FOLDER) -> None:
+    """List all models with a sentence on each.
+
+    Exit status 1 if a card cannot be read.
+
+    Examples:
+
+    - `deepchem-dft zoo list`
+
+    - `deepchem-dft zoo list --folder my-functionals`
+    """
+    from .. import zoo
+    from ..errors import CheckpointError
+    from ..zoo.text import list_text, printable
+
+    cards, problems = [], []
+    for name in zoo.names(folder):
+        try:
+            cards.append(zoo.card(name, folder))
+        except CheckpointError as error:
+            problems.append(str(error))
+    if cards:
+        console().print(list_text(cards), markup=False)
+    elif not problems:
+        console().print("the zoo is empty", markup=False)
+    for problem in problems:
+        console(stderr=True).print(f"error: {printable(problem)}", markup=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("show")
+def show(
+    name: str = typer.Argument(..., help="Name in the zoo, or file of a card or of weights."),
+    folder: Path | None = _FOLDER,
+    json: bool = typer.Option(False, "--json", help="Print the card as JSON."),
+) -> None:
+    """Show the card of a model: training data, errors, known failures, form.
+
+    Examples:
+
+    - `deepchem-dft zoo show NAME`
+
+    - `deepchem-dft zoo show NAME --json`
+    """
+    from json import dumps
+
+    from .. import zoo
+
+    card = zoo.card(name, folder)
+    text = dumps(card.to_dict(), indent=1) if json else card.text().rstrip("\n")
+    console().print(text, markup=False)
+
+
+def export(
+    source: str = typer.Argument(..., help="Run directory, name in the zoo, or file."),
+    to: Path = typer.Option(..., "--to", help="File NAME.safetensors; NAME.json goes with it."),
+    summary: str | None = typer.Option(None, "--summary", help="One sentence for the card."),
+) -> None:
+    """Write a trained model to a file of weights and a card, for others to use.
+
+    Nothing in these files is ever executed. `--xc NAME.safetensors` uses them.
+
+    Examples:
+
+    - `deepchem-dft export runs/pbe_mgga --to mine.safetensors`
+
+    - `deepchem-dft export NAME --to copy.safetensors`
+    """
+    check_out(to)
+    load_deepchem()
+    from ..runs.export import export as write
+
+    card = write(source, to, summary)
+    out = console()
+    out.print(f"written: {to} ({card.weights['parameters']} parameters)", markup=False)
+    out.print(f"written: {to.with_suffix('.json')}", markup=False)

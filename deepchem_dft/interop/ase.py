@@ -1,0 +1,187 @@
+"""Molecules in ASE: a calculator that runs any functional of this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+try:
+    from ase import Atoms, units
+    from ase.calculators.calculator import (
+        Calculator,
+        CalculatorSetupError,
+        SCFError,
+        all_changes,
+    )
+except ImportError as error:
+    raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
+
+from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf import KohnSham
+from deepchem_dft.scf.state import SCFState
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.names import get_xc
+
+__all__ = ["KohnShamCalculator"]
+
+_PARAMETERS = {"basis": "def2-svp", "charge": None, "spin": None, "grid_level": 3,
+               "density_fit": None, "tol": 1e-6, "max_iter": 500, "ecp": None}
+
+
+class KohnShamCalculator(Calculator):
+    """Kohn-Sham energies, forces and dipole moments of molecules for ASE.
+
+    Each geometry starts from the orbitals of the last one, which about halves the time to
+    self-consistency. The quadrature grid moves with the atoms and its response is part of the
+    forces, so that these are exact derivatives of the energy and dynamics conserve it.
+
+    Parameters
+    ----------
+    xc : str or XCFunctional
+        A name (of libxc, or ``zoo:NAME``) or any functional of this package, such as
+        ``model.functional``.
+    basis : str or dict
+        As in :class:`~deepchem_dft.molecule.Molecule`, like ``ecp``, ``grid_level`` and
+        ``density_fit``.
+    charge : int, optional
+        Total charge. Default: the sum of the atoms' initial charges.
+    spin : int, optional
+        2S = n_alpha - n_beta. Default: the sum of the atoms' initial magnetic moments.
+    tol : float
+        Convergence of the self-consistent field, Ha; see :class:`~deepchem_dft.scf.KohnSham`.
+    max_iter : int
+        Bound on Fock builds.
+    **kwargs
+        Passed on to ASE: ``atoms``, ``label``, ``directory``.
+
+    Attributes
+    ----------
+    result : KSResult or None
+        The last calculation, in atomic units, with all there is beyond what ASE knows.
+
+    Raises
+    ------
+    CalculatorSetupError
+        For a molecule that cannot be: periodic, impossible charge or spin, unknown functional or
+        basis. Mind that a radical needs ``spin`` or magnetic moments.
+    SCFError
+        If the self-consistent field does not converge.
+    PropertyNotImplementedError
+        For other properties, such as the stress.
+
+    References
+    ----------
+    Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017).
+
+    Examples
+    --------
+    >>> h2 = Atoms("H2", [(0, 0, 0), (0, 0, 0.74)])
+    >>> h2.calc = KohnShamCalculator(xc="pbe", basis="sto-3g", grid_level=1)
+    >>> round(h2.get_potential_energy(), 1), h2.get_forces().shape      # eV, eV/Angstrom
+    (-31.3, (2, 3))
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "dipole", "magmom"]
+    default_parameters: dict[str, Any] = {"xc": "pbe", **_PARAMETERS}
+    #: Vacuum around a molecule means nothing here.
+    ignored_changes = {"cell"}
+    discard_results_on_any_change = True
+
+    def __init__(self, xc: str | XCFunctional = "pbe", **kwargs: Any) -> None:
+        self.result: Any = None
+        self._guess: SCFState | None = None
+        self._system: tuple | None = None  # what the guess is for
+        super().__init__(xc=xc, **kwargs)
+
+    def set(self, **kwargs: Any) -> dict:
+        """Change parameters; results and orbitals of the old ones are dropped.
+
+        Raises
+        ------
+        CalculatorSetupError
+            For a parameter or functional there is not.
+        """
+        unknown = sorted(set(kwargs) - set(self.default_parameters))
+        if unknown:
+            raise CalculatorSetupError(f"unknown parameter '{unknown[0]}'; there are "
+                                       f"{', '.join(self.default_parameters)}")
+        if "xc" in kwargs:
+            try:
+                self._functional = get_xc(kwargs["xc"])
+            except (InputError, CheckpointError) as error:
+                raise CalculatorSetupError(str(error)) from error
+        # not in reset(), which older ASE calls whenever atoms move
+        self.result = self._guess = None
+        return super().set(**kwargs)
+
+    def todict(self, skip_default: bool = True) -> dict:
+        """Return the parameters as plain data, for ASE's files; a functional by its class."""
+        found = super().todict(skip_default)
+        if isinstance(found.get("xc"), XCFunctional):
+            found["xc"] = type(found["xc"]).__name__
+        return found
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Run one geometry; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        # ASE asks for one property after the other; for the same atoms one solution serves all.
+        if system_changes or self.result is None or not self.results:
+            self.results = {}
+            self._solve(self.atoms)
+        if "forces" in properties:
+            scale = units.Hartree / units.Bohr
+            self.results["forces"] = _array(self.result.forces()) * scale
+
+    def _solve(self, atoms: Any) -> None:
+        try:
+            molecule = self._molecule(atoms)
+            system = (molecule.symbols, molecule.nelec)
+            guess = self._guess if system == self._system else None
+            self.result = self._guess = None  # what does not converge is no place to start from
+            result = KohnSham(molecule, self._functional, tol=self.parameters["tol"],
+                              max_iter=self.parameters["max_iter"]).run(guess=guess)
+        except SCFNotConverged as error:
+            raise SCFError(str(error)) from error
+        except InputError as error:
+            raise CalculatorSetupError(str(error)) from error
+        self.result, self._guess, self._system = result, result.state, system
+        energy = float(result.energy.detach()) * units.Hartree
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,  # nothing is smeared
+            "dipole": _array(result.dipole) * units.Bohr,
+            "magmom": float(molecule.spin),
+        }
+
+    def _molecule(self, atoms: Atoms) -> Molecule:
+        if atoms.pbc.any():
+            raise InputError("periodic systems are not supported", field="pbc",
+                             remedy="set atoms.pbc = False")
+        asked = self.parameters
+        charge, spin = asked["charge"], asked["spin"]
+        if charge is None:
+            charge = _whole(atoms.get_initial_charges().sum(), "initial charges", "charge")
+        if spin is None:
+            spin = _whole(abs(atoms.get_initial_magnetic_moments().sum()),
+                          "initial magnetic moments", "spin")
+        # ASE's own constants, not ours, which are of another year
+        geometry = (atoms.get_chemical_symbols(), atoms.get_positions() / units.Bohr)
+        return Molecule(geometry, asked["basis"], charge, spin, "bohr", asked["grid_level"],
+                        density_fit=asked["density_fit"], ecp=asked["ecp"])
+
+
+def _whole(total: float, what: str, field: str) -> int:
+    # guesses per atom are often rounded, so their sum may be a little off
+    if abs(total - round(total)) > 0.05:
+        raise InputError(f"the {what} of the atoms add up to {total:g}, which is no whole number",
+                         field=field, remedy=f"set {field}= of the calculator")
+    return round(total)
+
+
+def _array(tensor: Any) -> np.ndarray:
+    return tensor.detach().cpu().numpy()

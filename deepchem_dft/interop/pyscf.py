@@ -1,0 +1,394 @@
+"""Any functional of this package in PySCF's own programs: SCF, forces, Hessian, TDDFT, solvent."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from pyscf import dft, gto
+from pyscf.dft import numint
+
+from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.interop.derivatives import derivatives, parts
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.xc.base import NCOMP, XCFunctional
+from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.names import get_xc
+
+__all__ = ["to_pyscf"]
+
+#: Highest derivative PySCF asks for: the third, in forces of excited states.
+_MOST_DERIVATIVES = 3
+#: Densities below this (1/Bohr^3) have no energy per electron; it would not count anyway.
+_NOTHING = 1e-30
+
+
+def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
+    """Return a PySCF mean-field object that runs a functional of this package.
+
+    All that PySCF builds on top of a mean field then works as it does with PySCF's functionals:
+    ``nuc_grad_method()`` (with the response of the grid, so that forces are exact derivatives of
+    the energy), ``Hessian()``, ``TDA()`` and ``TDDFT()``, ``newton()``, ``density_fit()``,
+    ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
+
+    Parameters
+    ----------
+    mf : pyscf RKS, UKS or ROKS, pyscf.gto.Mole, or Molecule
+        A mean-field object lends its settings and is not changed itself. From a molecule one is
+        made: RKS for closed shells if the functional is spin-symmetric, UKS otherwise. A
+        ``Molecule`` also lends its grid level and its density fitting.
+    functional : str or XCFunctional
+        Used as it is whenever PySCF asks: weights that are trained further change it here too.
+
+    Returns
+    -------
+    mean-field object
+        Not yet run, on PySCF's grid of its own ``grids.level``. Its ``xc`` is a label; to run
+        another functional, make another object.
+
+    Raises
+    ------
+    InputError
+        For an object that cannot take a functional: Hartree-Fock, generalised, relativistic,
+        periodic, already of second order, or on a GPU.
+    FunctionalError
+        For a functional that cannot be: unknown, not spin-symmetric in a restricted calculation,
+        or with more than one range of exact exchange, which PySCF does not have.
+
+    Notes
+    -----
+    Derivatives up to the third order come from autograd, in the variables PySCF works with: the
+    spin densities, their gradients and tau. Parts from libxc bring their own.
+
+    References
+    ----------
+    Sun et al., J. Chem. Phys. 153, 024109 (2020).
+
+    Examples
+    --------
+    >>> from pyscf import gto
+    >>> mol = gto.M(atom="H 0 0 0; H 0 0 0.74", basis="sto-3g", verbose=0)
+    >>> mf = to_pyscf(mol, "native:pbe")
+    >>> round(float(mf.kernel()), 3), mf.nuc_grad_method().kernel().shape
+    (-1.152, (2, 3))
+    """
+    functional = get_xc(functional)
+    library = _Library(functional)
+    if isinstance(mf, Molecule):
+        mf = _from_molecule(mf, functional)
+    elif isinstance(mf, gto.Mole) and not hasattr(mf, "lattice_vectors"):
+        closed = mf.spin == 0 and functional.spin_symmetric
+        mf = dft.RKS(mf) if closed else dft.UKS(mf)
+    _check_mean_field(mf)
+    if isinstance(mf, dft.rks.RKS):
+        _check_restricted(functional)
+    adapted = mf.copy()
+    adapted.grids = copy.copy(mf.grids)  # or a new geometry of one would be that of the other
+    adapted._numint = _NumInt(functional, library)
+    adapted.xc = library.label
+    adapted.converged, adapted.e_tot = False, 0
+    adapted.mo_energy = adapted.mo_coeff = adapted.mo_occ = None  # those of another functional
+    return _adapt(adapted)
+
+
+def _check_mean_field(mf: Any) -> None:
+    remedy = "pass dft.RKS(mol), dft.UKS(mol), dft.ROKS(mol), or the molecule itself"
+    module = type(mf).__module__
+    problem = None
+    if module.startswith("gpu4pyscf"):
+        problem = "GPU4PySCF evaluates functionals in kernels of its own, without this adapter"
+        remedy = "pass mf.to_cpu(); the functional itself runs on the device of its parameters"
+    elif module.startswith("pyscf.pbc") or hasattr(mf, "cell") or hasattr(mf, "lattice_vectors"):
+        problem = "periodic systems are not supported"
+    elif not isinstance(mf, dft.rks.KohnShamDFT):
+        problem = f"a {type(mf).__name__} is no Kohn-Sham calculation of PySCF's"
+    elif not isinstance(mf, (dft.rks.RKS, dft.uks.UKS, dft.roks.ROKS)):
+        problem = f"{type(mf).__name__} is not supported, only RKS, UKS and ROKS are"
+    elif hasattr(mf, "_scf"):
+        problem = "the calculation is already of second order"
+        remedy = "write to_pyscf(mf, functional).newton()"
+    elif mf._numint.omega is not None:
+        problem = "omega is set, but the range separation belongs to the functional"
+        remedy = "leave mf.omega alone"
+    if problem:
+        raise InputError(problem, field="mf", remedy=remedy)
+
+
+def _check_restricted(functional: XCFunctional) -> None:
+    if not functional.spin_symmetric:
+        raise FunctionalError("a functional that is not spin-symmetric cannot be run restricted",
+                              field="functional", remedy="use dft.UKS(mol)")
+
+
+def _from_molecule(molecule: Molecule, functional: XCFunctional) -> Any:
+    whole = all(float(n).is_integer() for n in molecule.nelec)
+    if molecule.occupations is not None or not whole:
+        raise InputError(f"PySCF cannot occupy the orbitals of {molecule.name} as asked",
+                         field="mf", remedy="use KohnSham for fractional electrons")
+    mol = molecule.pyscf_mol.copy()
+    mol.charge, mol.spin = int(molecule.charge), int(molecule.spin)
+    mol.build(dump_input=False, parse_arg=False)
+    mf = dft.RKS(mol) if mol.spin == 0 and functional.spin_symmetric else dft.UKS(mol)
+    mf.grids.level = molecule.grid_level
+    if molecule.fitting is not None:
+        mf = mf.density_fit(auxbasis=molecule.fitting.data)
+    return mf
+
+
+# -- what PySCF asks of a mean field -----------------------------------------------------------
+
+
+class _Adapted:
+    """Mixed in before a class of PySCF's; the functional itself is in ``_numint``."""
+
+    xc: str
+    disp: Any
+    _numint: Any
+
+    def nuc_grad_method(self) -> Any:
+        """Forces, with the response of the grid: exact derivatives of the energy."""
+        gradients = super().nuc_grad_method()  # type: ignore[misc]
+        gradients.grid_response = True
+        return gradients
+
+    Gradients = nuc_grad_method
+
+    def density_fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Fit the density, as PySCF does."""
+        # PySCF looks up the kind of functional by name, only to choose a fitting basis.
+        hybrid = self._numint.libxc.is_hybrid_xc(self.xc)
+        return self._extended("density_fit", "pbe0" if hybrid else "pbe", args, kwargs)
+
+    def newton(self, *args: Any, **kwargs: Any) -> Any:
+        """Converge in second order, as PySCF does."""
+        return self._extended("newton", self.xc, args, kwargs)
+
+    def _extended(self, method: str, xc: str, args: tuple, kwargs: dict) -> Any:
+        """Call a method that mixes in another class, with this one staying on top."""
+        label, (first, *others) = self.xc, type(self).__bases__
+        on_top = first is _Adapted  # or PySCF has put a solvent above, which has to stay there
+        below: Any = others[0] if on_top else type(self)
+        plain = below.__new__(below)
+        plain.__dict__.update(self.__dict__, xc=xc)
+        extended = getattr(plain if on_top else super(_Adapted, plain), method)(*args, **kwargs)
+        extended.xc = plain.xc = label
+        return _adapt(extended) if on_top else extended
+
+    def to_gpu(self) -> Any:
+        """Not offered, see :func:`to_pyscf`."""
+        return self._numint.to_gpu()
+
+    def do_disp(self, disp: Any = None) -> bool:
+        """Tell whether a dispersion correction is wanted, and refuse one without parameters."""
+        self._check_dispersion(disp)
+        return super().do_disp(disp)  # type: ignore[misc]
+
+    def get_dispersion(self, disp: Any = None, *args: Any, **kwargs: Any) -> float:
+        """Return the dispersion energy, Ha."""
+        self._check_dispersion(disp)
+        return super().get_dispersion(disp, *args, **kwargs)  # type: ignore[misc]
+
+    def _check_dispersion(self, disp: Any) -> None:
+        disp = self.disp if disp is None else disp
+        named = isinstance(self._numint.functional, Libxc)
+        if disp and not named and ":" not in str(disp):
+            raise InputError(
+                f"dispersion '{disp}' has no parameters for a functional of your own",
+                field="disp", remedy=f"say whose to use, e.g. mf.disp = '{disp}:pbe'")
+
+
+@cache
+def _adapted_class(cls: Any) -> type:
+    # the name is that of PySCF's class, which PySCF's messages and its own mixins build on
+    return type(cls.__name__, (_Adapted, cls), {"__module__": cls.__module__})
+
+
+def _adapt(mf: Any) -> Any:
+    cls: Any = type(mf)
+    if not issubclass(cls, _Adapted):
+        mf.__class__ = _adapted_class(cls)
+    return mf
+
+
+# -- what PySCF asks of a library of functionals -----------------------------------------------
+
+
+class _Library:
+    """What PySCF asks ``libxc`` about a functional, answered for one of ours."""
+
+    __name__ = "deepchem_dft"
+    __version__ = ""
+    __reference__ = ""
+
+    def __init__(self, functional: XCFunctional) -> None:
+        self.functional = functional
+        if isinstance(functional, Libxc):
+            self.label = functional.code
+        else:  # no libxc can read this: whatever passes the adapter by fails instead of erring
+            self.label = f"deepchem_dft:{type(functional).__name__}"
+        self.exchange()  # a wrong one is reported here, before any SCF
+
+    def check(self, xc_code: Any) -> None:
+        """Raise unless PySCF means this functional."""
+        if str(xc_code).lower() != self.label.lower():  # PySCF lowers some names itself
+            raise InputError(f"this calculation runs {self.label}, not '{xc_code}'", field="xc",
+                             remedy="make another one for another functional, and leave mf.xc and "
+                             "mf.nlc alone")
+
+    def exchange(self) -> tuple[float, float, float]:
+        """Return omega (1/Bohr), the share of long-range and of short-range exact exchange."""
+        full, long, omega = 0.0, 0.0, 0.0
+        for coefficient, range_ in self.functional.exchange_terms:
+            share = float(torch.as_tensor(coefficient).detach())
+            if share == 0.0:
+                continue
+            if range_ is None:
+                full += share
+                continue
+            if omega not in (0.0, range_):
+                raise FunctionalError(
+                    f"PySCF has one range of exact exchange, this functional has {omega:g} and "
+                    f"{range_:g} 1/Bohr", field="functional", remedy="use KohnSham for it")
+            omega, long = float(range_), long + share
+        return omega, full + long, full
+
+    def xc_type(self, xc_code: Any) -> str:
+        """Return LDA, GGA or MGGA."""
+        self.check(xc_code)
+        return self.functional.family.upper()
+
+    def is_lda(self, xc_code: Any) -> bool:
+        """Tell whether only the density is read."""
+        return self.xc_type(xc_code) == "LDA"
+
+    def is_gga(self, xc_code: Any) -> bool:
+        """Tell whether density and gradient are read."""
+        return self.xc_type(xc_code) == "GGA"
+
+    def is_meta_gga(self, xc_code: Any) -> bool:
+        """Tell whether tau is read too."""
+        return self.xc_type(xc_code) == "MGGA"
+
+    def is_hybrid_xc(self, xc_code: Any) -> bool:
+        """Tell whether there is exact exchange of any range."""
+        self.check(xc_code)
+        return any(self.exchange()[1:])
+
+    def is_nlc(self, xc_code: Any) -> bool:
+        """Tell whether there is nonlocal correlation; there never is."""
+        self.check(xc_code)
+        return False
+
+    def nlc_coeff(self, xc_code: Any) -> tuple:
+        """Return the parameters of nonlocal correlation: none."""
+        self.check(xc_code)
+        return ()
+
+    def needs_laplacian(self, xc_code: Any) -> bool:
+        """Tell whether the Laplacian is read; it never is."""
+        self.check(xc_code)
+        return False
+
+    def rsh_coeff(self, xc_code: Any) -> tuple[float, float, float]:
+        """Return omega, the long-range share, and the short-range share less that."""
+        self.check(xc_code)
+        omega, long, short = self.exchange()
+        return omega, long, short - long
+
+    def hybrid_coeff(self, xc_code: Any, spin: int = 0) -> float:
+        """Return the share of exact exchange at short range."""
+        self.check(xc_code)
+        return self.exchange()[2]
+
+    def max_deriv_order(self, xc_code: Any) -> int:
+        """Return the highest order of derivatives there is."""
+        self.check(xc_code)
+        hidden = any(isinstance(m, Libxc) and m is not part
+                     for _, part in parts(self.functional) for m in part.modules())
+        return _MOST_DERIVATIVES - 1 if hidden else _MOST_DERIVATIVES
+
+    def test_deriv_order(self, xc_code: Any, deriv: int, raise_error: bool = False) -> bool:
+        """Tell (or insist) that there are derivatives of an order."""
+        enough = deriv <= self.max_deriv_order(xc_code)
+        if raise_error and not enough:
+            raise FunctionalError(
+                f"{self.label} has no derivatives of order {deriv}", field="functional",
+                remedy="build it as a HybridXC, or on 'native:pbe' instead of a libxc functional")
+        return enough
+
+
+class _NumInt(numint.NumInt):
+    """PySCF's integration on the grid with a functional of ours."""
+
+    def __init__(self, functional: XCFunctional, library: _Library) -> None:
+        super().__init__()
+        self.functional, self.libxc = functional, library
+
+    def eval_xc_eff(
+        self, xc_code: Any, rho: Any, deriv: int = 1, omega: float | None = None,
+        xctype: str | None = None, verbose: Any = None, spin: int | None = None,
+    ) -> list[np.ndarray | None]:
+        """Energy per electron and its derivatives in the variables PySCF integrates.
+
+        Parameters
+        ----------
+        rho : array, shape (ncomp, G), (2, ncomp, G), or (G,), (2, G) for an LDA
+            Total density, or one per spin: density, gradient and, as the last row, tau.
+        deriv : int
+            Highest order of derivatives, up to 3.
+
+        Returns
+        -------
+        list of 4 ndarrays, None beyond ``deriv``
+            Energy per electron (G,), Ha; then derivatives of the energy per volume, of shape
+            (ncomp, G), (ncomp, ncomp, G) ... or (2, ncomp, G), (2, ncomp, 2, ncomp, G) ...
+        """
+        self.libxc.test_deriv_order(xc_code, deriv, raise_error=True)
+        self._no_omega(omega)
+        rho = np.asarray(rho, dtype=float)
+        polarised = bool(spin) if spin is not None else rho.ndim >= 2 and rho.shape[0] == 2
+        if not polarised:
+            _check_restricted(self.functional)
+        rows = NCOMP[self.functional.family]
+        rho = rho.reshape(2 if polarised else 1, -1, rho.shape[-1])
+        if rows == 5:  # older PySCF puts the Laplacian before tau
+            rho = rho[:, [0, 1, 2, 3, -1]]
+        rho = np.ascontiguousarray(rho[:, :rows])
+        orders = derivatives(self.functional, rho, deriv)
+        density = rho[:, 0].sum(0)
+        present = np.abs(density) > _NOTHING
+        energy = np.divide(orders[0], density, out=np.zeros_like(density), where=present)
+        # one axis of variables becomes spin and component
+        variables = (2, rows) if polarised else (rows,)
+        found: list[np.ndarray | None] = [energy]
+        for order, values in enumerate(orders[1:], 1):
+            found.append(values.reshape(*variables * order, density.size))
+        return found + [None] * (_MOST_DERIVATIVES - deriv)
+
+    def eval_xc(self, *args: Any, **kwargs: Any) -> Any:
+        """Not offered: derivatives by the squared gradient, which PySCF has all but left."""
+        raise FunctionalError("this part of PySCF asks for derivatives by the squared gradient, "
+                              "which are not available", field="functional",
+                              remedy="use a functional of PySCF's own there")
+
+    eval_xc1 = eval_xc
+
+    def rsh_and_hybrid_coeff(self, xc_code: Any, spin: int = 0) -> tuple[float, float, float]:
+        """Return omega, the long-range and the short-range share of exact exchange."""
+        self.libxc.check(xc_code)
+        self._no_omega(None)
+        return self.libxc.exchange()
+
+    def _no_omega(self, omega: float | None) -> None:
+        if omega is not None or self.omega is not None:
+            raise InputError("omega is set, but the range separation belongs to the functional",
+                             field="omega", remedy="leave mf.omega alone")
+
+    def to_gpu(self) -> Any:
+        """Not offered, see :func:`to_pyscf`."""
+        raise InputError("GPU4PySCF evaluates functionals in kernels of its own, without this "
+                         "adapter", field="mf", remedy="stay on the CPU; the functional itself "
+                         "runs on the device of its parameters")

@@ -1,0 +1,104 @@
+"""The mean of several functionals, and how far they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepchem_dft.errors import FunctionalError
+from deepchem_dft.xc.base import XCFunctional, highest_family
+from deepchem_dft.xc.names import get_xc
+
+
+class EnsembleXC(XCFunctional):
+    r"""The mean of functionals, a functional itself: :math:`E = \frac1M \sum_i E_i[\rho]`.
+
+    Parameters
+    ----------
+    members : sequence of XCFunctional or str
+        At least two.
+
+    Raises
+    ------
+    FunctionalError
+        For fewer than two members.
+
+    Examples
+    --------
+    >>> both = EnsembleXC(["pbe", "pbe0"])
+    >>> both.family, both.exchange_terms, len(both)
+    ('gga', [(0.125, None)], 2)
+    """
+
+    def __init__(self, members: Sequence[XCFunctional | str]) -> None:
+        super().__init__()
+        if isinstance(members, (str, XCFunctional)) or len(members) < 2:
+            raise FunctionalError("an ensemble needs at least two functionals", field="members",
+                                  remedy="give a list of them")
+        self.members = nn.ModuleList([get_xc(member) for member in members])
+        self.family = highest_family(*(member.family for member in self))
+        self.spin_symmetric = all(member.spin_symmetric for member in self)
+        self.constant = all(member.constant for member in self)
+
+    def __iter__(self) -> Iterator[XCFunctional]:
+        return iter(self.members)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
+        """Mean exact exchange as ``(coefficient, omega)``, one term for each omega."""
+        shares: dict[float | None, Any] = {}
+        for member in self:
+            for coefficient, omega in member.exchange_terms:
+                shares[omega] = shares.get(omega, 0.0) + coefficient / len(self)
+        return [(share, omega) for omega, share in shares.items()]
+
+    def energy_density(self, rho: Tensor) -> Tensor:
+        """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
+        return sum(member.energy_density(rho) for member in self) / len(self)  # type: ignore
+
+    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+        """Return the energy of one density as a function of the parameters; see the base class."""
+        energies = [member.at_density(rho, weights) for member in self]
+        return lambda: sum(energy() for energy in energies) / len(self)  # type: ignore
+
+    def energies(self, result: Any) -> Tensor:
+        """Return the total energy that each member gives at the mean functional's density.
+
+        A member's own density would lower its energy, by an amount of second order in the
+        difference of the densities. Form differences (of reactions, say) member by member and take
+        the deviation last: errors that members share cancel.
+
+        Parameters
+        ----------
+        result : KSResult
+            Of a calculation with this functional.
+
+        Returns
+        -------
+        Tensor, shape (M,), Ha
+            Without gradient.
+
+        Examples
+        --------
+        >>> from deepchem_dft import KohnSham, Molecule
+        >>> both = EnsembleXC(["pbe", "blyp"])
+        >>> result = KohnSham(Molecule("He 0 0 0", "sto-3g", grid_level=0), both).run()
+        >>> energies = both.energies(result)
+        >>> bool((energies.mean() - result.energy).abs() < 1e-10)
+        True
+        """
+        with torch.no_grad():
+            return torch.stack([result.frozen.energy(member) for member in self])
+
+    def spread(self, result: Any) -> float:
+        """Return the standard deviation (Ha, M - 1 in the denominator) of :meth:`energies`."""
+        return float(self.energies(result).std())
+
+    def extra_repr(self) -> str:
+        return f"family={self.family}"

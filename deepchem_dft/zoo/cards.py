@@ -1,0 +1,213 @@
+"""Cards: what a trained functional is, how far to trust it, and which weights belong to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from ..files import replacing
+
+#: What every card says it is; the number changes when older programs would misread it.
+FORMAT = "deepchem_dft/zoo/1"
+#: Kinds of models, and what they are.
+KINDS = {
+    "functional": "exchange-correlation functional",
+    "ksr": "functional of one-dimensional molecules",
+    "deq": "equilibrium network for properties",
+    "hamiltonian": "network for Kohn-Sham matrices",
+}
+#: A card is text for people; a file beyond this size, in bytes, is something else.
+LARGEST = 1 << 20
+_HEX = frozenset("0123456789abcdef")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,), "kind": (str,), "form": (dict,), "weights": (dict,), "summary": (str,),
+    "parent": (str, type(None)), "worse_than_parent": (list,), "training": (dict,),
+    "overlap": (list,), "errors": (list,), "cost": (dict,), "known_failures": (list,),
+    "out_of_scope": (list,), "versions": (dict,), "seed": (int, list, type(None)),
+}  # fmt: skip
+_TEXTS = ("worse_than_parent", "overlap", "known_failures", "out_of_scope")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a trained model.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"functional", "ksr", "deq", "hamiltonian"}
+    form : dict
+        Plain data that rebuilds the module without its weights; see :mod:`deepchem_dft.zoo.forms`.
+    weights : dict
+        ``file``, ``sha256`` of the whole file, ``parameters`` (their number), and ``form_sha256``.
+    summary : str
+        One sentence.
+    parent : str or None
+        The conventional functional it corrects.
+    worse_than_parent : list of str
+        Where it is worse than that; shown first.
+    training : dict
+        What it was trained on and how.
+    overlap : list of str
+        What training data and each test set share.
+    errors : list of dict
+        ``set``, ``type``, ``entries``, ``unit`` and ``mae``: by name of the functional, its own
+        under ``"this"``.
+    cost : dict
+        Of the training, units in the names.
+    known_failures, out_of_scope : list of str
+    versions : dict
+        Of the programs it was made with.
+    seed : int, list of int or None
+    """
+
+    name: str
+    kind: str
+    form: dict[str, Any]
+    weights: dict[str, Any]
+    summary: str = ""
+    parent: str | None = None
+    worse_than_parent: list[str] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)
+    overlap: list[str] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
+    known_failures: list[str] = field(default_factory=list)
+    out_of_scope: list[str] = field(default_factory=list)
+    versions: dict[str, Any] = field(default_factory=dict)
+    seed: int | list[int] | None = None
+
+    @property
+    def key(self) -> str:
+        """Identity of what is computed: equal for two cards of the same form and weights."""
+        both = self.weights["sha256"] + form_digest(self.kind, self.form)
+        return hashlib.sha256(both.encode()).hexdigest()[:32]
+
+    @property
+    def members(self) -> int:
+        """Number of functionals in it: 1, or that of an ensemble."""
+        members = self.form.get("members") if self.form.get("type") == "ensemble" else None
+        return len(members) if isinstance(members, list) else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the card's file."""
+        return {"format": FORMAT, **{f.name: getattr(self, f.name) for f in fields(self)}}
+
+    def write(self, path: str | Path) -> None:
+        """Write the card; the file is whole or not there at all."""
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        with replacing(path) as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
+
+    def text(self) -> str:
+        """Return the card as Markdown."""
+        from .text import card_text
+
+        return card_text(self)
+
+
+def form_digest(kind: str, form: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a form, in the one spelling JSON has for it with sorted keys.
+
+    Examples
+    --------
+    >>> form_digest("functional", {"a": 1, "b": 2}) == form_digest("functional", {"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps([FORMAT, kind, form], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_card(path: str | Path) -> Card:
+    """Read a card and check everything about it that can be checked without its weights.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, of another format, or was changed where that matters.
+    """
+    path = Path(path)
+    content = _content(path)
+    found = content.pop("format", None)
+    if found != FORMAT:
+        known = isinstance(found, str) and found.startswith("deepchem_dft/zoo/")
+        raise CheckpointError(
+            f"{path}: the format is {found!r}, this version reads {FORMAT!r}. Remedy: "
+            + ("update deepchem_dft" if known else "give a card of a functional of the zoo") + "."
+        )
+    missing = [name for name in ("name", "kind", "form", "weights") if name not in content]
+    if missing:
+        raise CheckpointError(f"{path}: '{missing[0]}' is missing from the card. "
+                              "Remedy: get the card again.")
+    for name, value in content.items():
+        _check(path, name, value)
+    card = Card(**content)
+    try:
+        digest = form_digest(card.kind, card.form)
+    except RecursionError:
+        digest = "nested without end"
+    if card.weights["form_sha256"] != digest:
+        raise CheckpointError(f"{path}: the form on the card has been changed or damaged (its "
+                              "SHA-256 is another). Remedy: get card and weights again.")
+    return card
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as stream:
+            raw = stream.read(LARGEST + 1)
+    except OSError:
+        raise CheckpointError(
+            f"{path}: there is no such card. Remedy: a model is two files, NAME.safetensors and "
+            "NAME.json; put the card beside the weights.") from None
+    if len(raw) > LARGEST:
+        raise CheckpointError(f"{path}: too large to be a card. Remedy: get the card again.")
+    try:
+        content = json.loads(raw.decode("utf-8"), parse_constant=_no_constant,
+                             object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise CheckpointError(f"{path}: the card is damaged or not JSON ({reason}). "
+                              "Remedy: get the card again.") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a card. Remedy: give a card of the zoo.")
+    return content
+
+
+def _check(path: Path, name: str, value: Any) -> None:
+    allowed = _TYPES.get(name)
+    problem = None
+    wrong = allowed is not None and type(value) not in allowed  # True is an int otherwise
+    if allowed is None:
+        problem = f"unknown key {name!r}"
+    elif wrong:
+        problem = f"'{name}' is a {type(value).__name__}"
+    elif name == "kind" and value not in KINDS:
+        problem = f"unknown kind {value!r}"
+    elif name in _TEXTS and not all(isinstance(item, str) for item in value):
+        problem = f"'{name}' is not a list of texts"
+    elif name == "errors" and not all(
+            isinstance(row, dict) and isinstance(row.get("mae"), dict) for row in value):
+        problem = "'errors' is not a list of rows with 'mae'"
+    elif name == "weights":
+        digests = (value.get("sha256"), value.get("form_sha256"))
+        if not all(isinstance(d, str) and len(d) == 64 and set(d) <= _HEX for d in digests):
+            problem = "'weights' has no SHA-256"
+    if problem is not None:
+        raise CheckpointError(f"{path}: {problem[:200]} on the card. Remedy: get the card again.")
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return content

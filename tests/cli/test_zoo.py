@@ -1,0 +1,151 @@
+"""Trained functionals on the command line: listed, shown, run, exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepchem_dft import zoo
+from deepchem_dft.units import HARTREE_TO_KCAL
+
+from ..runs.conftest import DATA, write_run
+from ..zoo.conftest import hybrid
+
+H2 = "H 0 0 0; H 0 0 1.4"
+SMALL = ("--basis", "sto-3g", "--grid-level", "0")
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch) -> Path:
+    """A zoo of one functional and one ensemble."""
+    from deepchem_dft.xc.ensemble import EnsembleXC
+
+    folder = tmp_path / "shelf"
+    zoo.save(hybrid(1), folder / "small.safetensors", summary="a small hybrid", parent="pbe")
+    zoo.save(EnsembleXC([hybrid(i) for i in (1, 2, 3)]), folder / "three.safetensors")
+    monkeypatch.setenv("DEEPCHEM_DFT_ZOO", str(folder))
+    return folder
+
+
+def energy_in(text: str) -> float:
+    return float(re.search(r"energy: +(\S+) Ha", text).group(1))
+
+
+def solved(xc):
+    from deepchem_dft import KohnSham, Molecule
+
+    with torch.no_grad():
+        return KohnSham(Molecule(H2, "sto-3g", grid_level=0), xc).run()
+
+
+def test_list(command, shelf):
+    outcome = command("zoo", "list")
+    assert outcome.status == 0 and outcome.err == ""
+    assert "| small | functional | pbe | a small hybrid |" in outcome.out
+    assert "| three | functional x 3 |" in outcome.out
+    (shelf / "small.json").write_text("{}")
+    outcome = command("zoo", "list", "--folder", shelf)
+    assert outcome.status == 1 and "three" in outcome.out
+    assert outcome.err.count("error: ") == 1 and "small.json" in outcome.err
+    empty = command("zoo", "list", "--folder", shelf.parent)
+    assert (empty.status, empty.out) == (0, "the zoo is empty\n")
+
+
+def test_show(command, shelf):
+    outcome = command("zoo", "show", "small")
+    assert outcome.status == 0 and "a small hybrid" in outcome.out
+    assert zoo.card("small").weights["sha256"] in outcome.out
+    raw = command("zoo", "show", shelf / "small.safetensors", "--json")
+    assert json.loads(raw.out) == json.loads((shelf / "small.json").read_text())
+    outcome = command("zoo", "show", "smal")
+    assert outcome.status == 1 and "did you mean 'small'" in outcome.err
+
+
+def test_scf(command, shelf):
+    outcome = command("scf", H2, *SMALL, "--xc", "zoo:small")
+    assert outcome.status == 0, outcome.err
+    assert "functional: zoo:small" in outcome.out and "spread" not in outcome.out
+    assert energy_in(outcome.out) == pytest.approx(solved(hybrid(1)).energy.item(), abs=1e-8)
+    by_file = command("scf", H2, *SMALL, "--xc", shelf / "small.safetensors")
+    assert energy_in(by_file.out) == energy_in(outcome.out)
+
+
+def test_scf_of_an_ensemble_tells_how_far_it_disagrees(command, shelf):
+    outcome = command("scf", H2, *SMALL, "--xc", "zoo:three")
+    spread = float(re.search(r"spread: +(\S+) kcal/mol", outcome.out).group(1))
+    own = torch.tensor([solved(hybrid(i)).energy.item() for i in (1, 2, 3)])
+    assert spread == pytest.approx(own.std().item() * HARTREE_TO_KCAL, rel=0.02)
+
+
+def test_curve_and_evaluate(command, shelf, tmp_path):
+    table = tmp_path / "h2.csv"
+    outcome = command("curve", "H 0 0 0; H 0 0 {R}", "--xc", "zoo:small", "--xc", "pbe", "--start",
+                      "1.4", "--stop", "4", "--points", "2", "--jobs", "1", *SMALL, "--out", table)
+    assert outcome.status == 0, outcome.err
+    with open(table, newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert float(row["zoo:small_hartree"]) == pytest.approx(
+        solved(hybrid(1)).energy.item(), abs=1e-7)
+    (tmp_path / "data.yaml").write_text(DATA)
+    outcome = command("evaluate", "--xc", "zoo:three", "--xc", "zoo:small", "--dataset",
+                      tmp_path / "data.yaml", "--grid-level", "0", "--jobs", "1")
+    assert outcome.status == 0, outcome.err
+    assert "zoo:three" in outcome.out and "zoo:small" in outcome.out
+
+
+def test_refusals_are_one_line(command, shelf):
+    file = shelf / "small.safetensors"
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    for name, message in (("zoo:small", "the file is damaged or another one"),
+                          ("zoo:smoll", "did you mean 'small'"),
+                          (str(shelf / "no.safetensors"), "the file does not exist")):
+        outcome = command("scf", H2, *SMALL, "--xc", name)
+        assert outcome.status == 1 and outcome.out == ""
+        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
+        assert message in outcome.err
+
+
+def test_export_of_a_run_and_of_a_name(command, shelf, tmp_path):
+    from deepchem_dft.runs import load_config, load_functional, run
+
+    folder = tmp_path / "made"
+    folder.mkdir()
+    overrides = ["training.epochs=2", "output.plots=false", "baselines=[pbe]"]
+    run(load_config(write_run(folder), overrides), folder / "run")
+    outcome = command("export", folder / "run", "--to", tmp_path / "mine.safetensors",
+                      "--summary", "two epochs")
+    assert outcome.status == 0, outcome.err
+    assert "mine.safetensors" in outcome.out and "mine.json" in outcome.out
+    card, loaded = zoo.card(tmp_path / "mine.json"), zoo.load(tmp_path / "mine.safetensors")
+    trained = load_functional(folder / "run")
+    assert all(torch.equal(v, trained.state_dict()[k]) for k, v in loaded.state_dict().items())
+    assert solved(loaded).energy.item() == solved(trained).energy.item()
+    assert (card.summary, card.parent, card.seed) == ("two epochs", "pbe", 0)
+    assert {row["set"] for row in card.errors} == {"data"} and card.cost["epochs"] == 2
+    assert set(card.errors[0]["mae"]) == {"this", "pbe"} and card.training["data_sha256"]
+    assert card.out_of_scope == ["elements other than those trained on: H, He"]
+    assert any("train and test share" in line for line in card.overlap)
+    assert str(tmp_path) not in (tmp_path / "mine.json").read_text()
+
+    outcome = command("export", "small", "--to", tmp_path / "copy.safetensors")
+    assert outcome.status == 0, outcome.err
+    copy = zoo.card(tmp_path / "copy.json")
+    assert copy.name == "copy" and copy.summary == "a small hybrid"
+    assert copy.key == zoo.card("small").key
+
+    for arguments, message in (
+        (("smoll", "--to", tmp_path / "x.safetensors"), "did you mean 'small'"),
+        (("small", "--to", tmp_path / "x.pt"), "end it with .safetensors"),
+        (("small", "--to", tmp_path / "no" / "x.safetensors"), "the folder does not exist"),
+        ((tmp_path, "--to", tmp_path / "x.safetensors"), "not a run directory"),
+    ):
+        outcome = command("export", *arguments)
+        assert outcome.status == 1 and message in outcome.err
+    assert not list(tmp_path.glob("x.*"))

@@ -1,0 +1,461 @@
+"""Functionals in PySCF: the same numbers as our own SCF, as libxc, and as finite differences."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import types
+
+import numpy as np
+import pytest
+import torch
+from pyscf import dft, gto, scf
+from pyscf.dft import numint
+from torch import nn
+
+from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.interop.derivatives import derivatives
+from deepchem_dft.interop.pyscf import to_pyscf
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf import KohnSham
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.ensemble import EnsembleXC
+from deepchem_dft.xc.hybrid import HybridXC
+from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.neural import NNLDA, NNMGGA, NNPBE
+
+WATER = "O 0 0 0.2217; H 0 1.4309 -0.8867; H 0 -1.4309 -0.8867"
+SYSTEMS = {"H2O": (WATER, 0), "NH": ("N 0 0 0; H 0 0 1.96", 2)}
+
+
+def net(inputs: int) -> nn.Module:
+    """An untrained network, the same at every call."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(inputs, 8), nn.SiLU(), nn.Linear(8, 1)).double()
+
+
+FUNCTIONALS = {
+    "nn-lda": lambda: NNLDA(net(2)),
+    "nn-gga": lambda: HybridXC("pbe", net(3), aweight0=0.05),
+    "nn-mgga": lambda: HybridXC("r2scan", net(4), aweight0=0.05),
+    "nn-hybrid": lambda: HybridXC("pbe0", net(4), aweight0=0.05, family="mgga"),
+    "nn-range-separated": lambda: HybridXC("camb3lyp", net(3), aweight0=0.05),
+    "short-range": lambda: get_xc("hse06"),
+    "exact-exchange": lambda: get_xc("hf"),
+    "ensemble": lambda: EnsembleXC([HybridXC("pbe", net(3), aweight0=0.05), "pbe0"]),
+    "native": lambda: get_xc("native:pbe"),
+}
+
+
+def mole(basis="sto-3g", geometry=WATER, **options):
+    return gto.M(atom=geometry, unit="bohr", basis=basis, verbose=0, **options)
+
+
+def tight(mf, level=0):
+    mf.grids.level = level
+    return mf.set(conv_tol=1e-12, conv_tol_grad=1e-7)
+
+
+def densities(nspin: int, rows: int, points: int = 12) -> np.ndarray:
+    """Return densities such as molecules have, shape (nspin, rows, points)."""
+    rng = np.random.default_rng(3)
+    rho = rng.normal(size=(nspin, rows, points))
+    rho[:, 0] = 0.02 + 0.4 * rho[:, 0] ** 2
+    if rows == 5:
+        weizsaecker = (rho[:, 1:4] ** 2).sum(1) / (8 * rho[:, 0])
+        rho[:, 4] = weizsaecker * (1.1 + rho[:, 4] ** 2)
+    return rho
+
+
+@pytest.mark.parametrize("spin", [0, 1])
+@pytest.mark.parametrize("ours, theirs, kind, rows", [
+    ("native:lda", "lda,pw", "LDA", 1),
+    ("native:pbe", "pbe", "GGA", 4),
+    ("pbe", "pbe", "GGA", 4),
+    ("0.3*hf + 0.7*pbe, pbe", "0.7*pbe,pbe", "GGA", 4),
+])
+def test_derivatives_are_those_of_libxc(ours, theirs, kind, rows, spin):
+    """Three orders from autograd, in layout and value; both spin treatments."""
+    mf = to_pyscf(gto.M(atom="H 0 0 0", spin=1, verbose=0), ours)
+    rho = densities(spin + 1, rows)
+    rho = rho if spin else rho[0]
+    if rows == 1:
+        rho = rho[..., 0, :]
+    found = mf._numint.eval_xc_eff(mf.xc, rho, 3, xctype=kind)
+    wanted = numint.NumInt().eval_xc_eff(theirs, rho, 3, xctype=kind)
+    for mine, reference in itertools.zip_longest(found, wanted):
+        assert mine.shape == reference.shape
+        np.testing.assert_allclose(mine, reference, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("nspin", [1, 2])
+def test_meta_gga_derivatives_are_finite_differences(nspin):
+    """Of a network, where no library has them; sums of parts of different families."""
+    functional = HybridXC("pbe", net(4), aweight0=0.3, family="mgga")
+    rho = densities(nspin, 5)
+    orders = derivatives(functional, rho, 3)
+    shift = 1e-6
+    for n in range(5 * nspin):
+        plus, minus = rho.copy(), rho.copy()
+        plus.reshape(5 * nspin, -1)[n] += shift
+        minus.reshape(5 * nspin, -1)[n] -= shift
+        up, down = derivatives(functional, plus, 2), derivatives(functional, minus, 2)
+        for k in range(3):
+            numeric = (up[k] - down[k]) / (2 * shift)
+            scale = np.abs(orders[k + 1]).max()
+            np.testing.assert_allclose(orders[k + 1][n], numeric, rtol=1e-5, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("name", FUNCTIONALS)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_energy_is_that_of_our_own_scf(name, system):
+    geometry, spin = SYSTEMS[system]
+    molecule = Molecule(geometry, basis="sto-3g", spin=spin, grid_level=1)
+    functional = FUNCTIONALS[name]()
+    ours = KohnSham(molecule, functional, tol=1e-8).run()
+    theirs = tight(to_pyscf(molecule, functional), level=1)
+    assert isinstance(theirs, dft.uks.UKS if spin else dft.rks.RKS)
+    assert theirs.kernel() == pytest.approx(float(ours.energy.detach()), abs=1e-8)
+    assert theirs.converged
+
+
+def test_energy_is_that_of_our_own_scf_with_fitted_density():
+    molecule = Molecule(WATER, basis="6-31g", grid_level=0, density_fit=True)
+    functional = FUNCTIONALS["nn-hybrid"]()
+    ours = KohnSham(molecule, functional, tol=1e-8).run()
+    theirs = tight(to_pyscf(molecule, functional))
+    assert theirs.kernel() == pytest.approx(float(ours.energy.detach()), abs=1e-8)
+
+
+@pytest.mark.parametrize("name, system", [
+    ("nn-gga", "NH"), ("nn-hybrid", "H2O"), ("nn-range-separated", "H2O"),
+])
+def test_forces_are_finite_differences(name, system):
+    geometry, spin = SYSTEMS[system]
+    functional = FUNCTIONALS[name]()
+
+    def at(shift: float):
+        return tight(to_pyscf(moved(mole(geometry=geometry, spin=spin), shift), functional)).run()
+
+    gradient = at(0.0).nuc_grad_method().kernel()
+    steps = 1e-3, 2e-3
+    first, second = [(at(h).e_tot - at(-h).e_tot) / (2 * h) for h in steps]
+    assert gradient[1, 2] == pytest.approx((4 * first - second) / 3, abs=1e-6)
+    molecule = Molecule(geometry, basis="sto-3g", spin=spin, grid_level=0)
+    ours = KohnSham(molecule, functional, tol=1e-8).run().forces()
+    np.testing.assert_allclose(gradient, -ours.numpy(), atol=1e-6)
+
+
+class TestAgainstPBEOfPySCF:
+    """PBE in torch, differentiated by autograd, next to PySCF's own."""
+
+    @pytest.fixture(scope="class")
+    def pair(self):
+        own = tight(dft.RKS(mole(), xc="pbe"))
+        ours = to_pyscf(own, "native:pbe")
+        return ours.run(), own.run()
+
+    @staticmethod
+    def both(pair, function):
+        return [function(mf) for mf in pair]
+
+    def test_energy(self, pair):
+        assert pair[0].e_tot == pytest.approx(pair[1].e_tot, abs=1e-10)
+        np.testing.assert_allclose(pair[0].mo_energy, pair[1].mo_energy, atol=1e-9)
+
+    def test_forces_have_the_response_of_the_grid(self, pair):
+        ours, own = pair
+        wanted = own.nuc_grad_method().set(grid_response=True).kernel()
+        np.testing.assert_allclose(ours.nuc_grad_method().kernel(), wanted, atol=1e-8)
+        np.testing.assert_allclose(ours.Gradients().kernel(), wanted, atol=1e-8)
+        assert np.abs(wanted.sum(0)).max() < 1e-9  # which without it they have not
+
+    def test_hessian(self, pair):
+        ours, own = self.both(pair, lambda mf: mf.Hessian().kernel())
+        np.testing.assert_allclose(ours, own, atol=1e-7)
+
+    @pytest.mark.parametrize("singlet", [True, False])
+    @pytest.mark.parametrize("method", ["TDDFT", "TDA"])
+    def test_excitations(self, pair, method, singlet):
+        ours, own = self.both(
+            pair, lambda mf: getattr(mf, method)().set(singlet=singlet, nstates=2).run().e)
+        np.testing.assert_allclose(ours, own, atol=1e-7)
+
+    def test_forces_of_an_excited_state(self, pair):
+        ours, own = self.both(
+            pair, lambda mf: mf.TDA().run(nstates=2).nuc_grad_method().kernel(state=1))
+        np.testing.assert_allclose(ours, own, atol=1e-7)
+
+    @pytest.mark.parametrize("method", [
+        lambda mf: mf.density_fit(), lambda mf: mf.newton(), lambda mf: mf.PCM(),
+        lambda mf: mf.newton().density_fit(), lambda mf: mf.density_fit().newton(),
+        lambda mf: mf.PCM().newton(), lambda mf: mf.density_fit().PCM(),
+        lambda mf: mf.to_uks(), lambda mf: mf.as_scanner(),
+    ], ids=["fit", "newton", "solvent", "newton+fit", "fit+newton", "solvent+newton",
+            "fit+solvent", "unrestricted", "scanner"])
+    def test_what_pyscf_builds_on_top(self, pair, method):
+        ours, own = self.both(pair, lambda mf: method(mf))
+        for mf in ours, own:
+            mf.reset(mole()).run(conv_tol=1e-10, conv_tol_grad=1e-6)
+        assert ours.e_tot == pytest.approx(own.e_tot, abs=1e-9)
+        assert ours.converged == own.converged
+        if not hasattr(ours, "with_solvent"):  # the forces of solvents take seconds
+            gradients = own.nuc_grad_method().set(grid_response=True)
+            forces = ours.nuc_grad_method().kernel()
+            np.testing.assert_allclose(forces, gradients.kernel(), atol=1e-6)
+
+    def test_forces_in_a_solvent(self):
+        own = tight(dft.RKS(mole(geometry="F 0 0 0; H 0 0 1.8"), xc="pbe")).PCM()
+        ours = to_pyscf(own, "native:pbe")
+        wanted = own.run().nuc_grad_method().set(grid_response=True).kernel()
+        np.testing.assert_allclose(ours.run().nuc_grad_method().kernel(), wanted, atol=1e-7)
+
+    @pytest.mark.parametrize("method", [dft.UKS, dft.ROKS])
+    def test_open_shells(self, method):
+        own = tight(method(mole(charge=1, spin=1), xc="pbe"))
+        ours = to_pyscf(own, "native:pbe").run()
+        own.run()
+        assert ours.e_tot == pytest.approx(own.e_tot, abs=1e-9)
+        wanted = own.nuc_grad_method().set(grid_response=True).kernel()
+        np.testing.assert_allclose(ours.nuc_grad_method().kernel(), wanted, atol=1e-6)
+        if method is dft.UKS:
+            found, wanted = [mf.TDA().run(nstates=2).e for mf in (ours, own)]
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+    def test_hessian_of_an_open_shell(self):
+        own = tight(dft.UKS(mole(geometry="N 0 0 0; H 0 0 1.96", spin=2), xc="pbe"))
+        ours = to_pyscf(own, "native:pbe")
+        found, wanted = [mf.run().Hessian().kernel() for mf in (ours, own)]
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def moved(mol, shift: float):
+    """The molecule with its second atom shifted along z (Bohr)."""
+    where = mol.atom_coords()
+    where[1, 2] += shift
+    return mol.set_geom_(where, unit="bohr", inplace=False)
+
+
+class TestUntrainedHybridMetaGGA:
+    """Everything at once: network, conventional part and exact exchange."""
+
+    @pytest.fixture(scope="class")
+    def mf(self):
+        mf = to_pyscf(mole("6-31g", "H 0 0 0; F 0 0 1.8"), FUNCTIONALS["nn-hybrid"]())
+        return tight(mf).run()
+
+    @pytest.fixture(scope="class")
+    def stretched(self):
+        """H2 and its neighbours, on a grid fine enough for second derivatives."""
+        mol = mole("6-31g", "H 0 0 0; H 0 0 1.5")
+        at = [to_pyscf(moved(mol, shift), FUNCTIONALS["nn-hybrid"]())
+              for shift in (0.0, 2e-3, -2e-3)]
+        return [tight(mf, level=2).run() for mf in at]
+
+    def test_second_order_scf_finds_the_same(self, mf):
+        assert mf.newton().run().e_tot == pytest.approx(mf.e_tot, abs=1e-9)
+
+    def test_hessian_is_the_slope_of_the_forces(self, stretched):
+        mf, plus, minus = stretched
+        up, down = [at.nuc_grad_method().kernel()[1, 2] for at in (plus, minus)]
+        found = mf.Hessian().kernel()[1, 1, 2, 2]
+        assert found == pytest.approx((up - down) / 4e-3, abs=1e-4)  # leaves the grid's motion out
+
+    def test_forces_of_an_excited_state_are_finite_differences(self, stretched):
+        mf, plus, minus = stretched
+        up, down = [at.e_tot + at.TDDFT().run(nstates=1, conv_tol=1e-9).e[0]
+                    for at in (plus, minus)]
+        found = mf.TDDFT().run(nstates=1, conv_tol=1e-9).nuc_grad_method().kernel(state=1)
+        assert found[1, 2] == pytest.approx((up - down) / 4e-3, abs=1e-4)
+
+    def test_excitations_are_positive_and_triplets_lower(self, mf):
+        singlets = mf.TDDFT().set(nstates=2).run().e
+        triplets = mf.TDDFT().set(nstates=2, singlet=False).run().e
+        assert 0 < triplets[0] < singlets[0]
+
+    def test_fitting_basis_is_one_for_exact_exchange(self, mf):
+        fitted = mf.density_fit()
+        assert "jk" in str(fitted.with_df.auxbasis).lower()
+        assert fitted.run().e_tot == pytest.approx(mf.e_tot, abs=2e-4)
+
+    def test_solvent_stabilises_a_dipole(self, mf):
+        assert mf.e_tot - 0.05 < mf.PCM().run().e_tot < mf.e_tot
+
+
+def test_the_given_object_is_left_alone_and_lends_its_settings():
+    own = tight(dft.RKS(mole(), xc="b3lyp")).run(max_cycle=2)
+    before = own.e_tot
+    ours = to_pyscf(own, "pbe")
+    assert (own.xc, own.e_tot, type(own)) == ("b3lyp", before, dft.rks.RKS)
+    assert (ours.conv_tol, ours.grids.level, ours.max_cycle) == (1e-12, 0, 2)
+    assert ours.mo_coeff is None and ours.grids is not own.grids
+    assert not own.nuc_grad_method().grid_response
+
+
+def test_weights_trained_further_are_seen():
+    functional = NNPBE(net(3))
+    mf = tight(to_pyscf(mole(geometry="He 0 0 0"), functional))
+    before = mf.kernel()
+    with torch.no_grad():
+        functional.nnmodel[-1].bias += 0.01  # Ha per electron
+    assert mf.kernel() == pytest.approx(before + 0.02, abs=1e-4)  # a coarse grid
+
+
+def test_a_mole_is_run_restricted_only_where_that_is_right():
+    assert isinstance(to_pyscf(mole(), "pbe"), dft.rks.RKS)
+    assert isinstance(to_pyscf(mole(charge=1, spin=1), "pbe"), dft.uks.UKS)
+    assert isinstance(to_pyscf(mole(), NNLDA(net(2), spin_symmetric=False)), dft.uks.UKS)
+
+
+def test_laplacian_of_older_pyscf_is_skipped():
+    mf = to_pyscf(mole(), NNMGGA(net(4)))
+    rho = densities(1, 5)[0]
+    with_laplacian = np.insert(rho, 4, 99.0, axis=0)
+    for mine, other in zip(mf._numint.eval_xc_eff(mf.xc, rho, 1)[:2],
+                           mf._numint.eval_xc_eff(mf.xc, with_laplacian, 1)[:2]):
+        np.testing.assert_array_equal(mine, other)
+
+
+class TwoRanges(XCFunctional):
+    exchange_terms = [(0.1, None), (0.2, 0.3), (0.3, 0.4)]
+
+
+class Wrapped(XCFunctional):
+    """A functional of the user's around one of libxc's."""
+
+    family = "gga"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Libxc("pbe")
+
+    def energy_density(self, rho):
+        return self.inner.energy_density(rho)
+
+
+class Broken(XCFunctional):
+    def energy_density(self, rho):
+        return rho[:, 0].sum(0) * torch.nan
+
+
+def test_a_functional_around_libxc_has_two_derivatives():
+    wrapped = tight(to_pyscf(mole(), Wrapped())).run()
+    own = tight(dft.RKS(mole(), xc="pbe")).run()
+    np.testing.assert_allclose(wrapped.TDA().run(nstates=1).e, own.TDA().run(nstates=1).e,
+                               atol=1e-7)
+    with pytest.raises(FunctionalError, match="no derivatives of order 3"):
+        wrapped.TDA().run(nstates=1).nuc_grad_method().kernel(state=1)
+
+
+def gpu_calculation():
+    return type("RKS", (dft.rks.RKS,), {"__module__": "gpu4pyscf.dft.rks"})(mole())
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: scf.RHF(mole()), "RHF is no Kohn-Sham"),
+    (lambda: dft.GKS(mole()), "GKS is not supported"),
+    (lambda: dft.RKS(mole()).newton(), "already of second order"),
+    (lambda: dft.RKS(mole()).set(omega=0.3), "omega is set"),
+    (gpu_calculation, "GPU4PySCF"),
+    (lambda: 3, "int is no Kohn-Sham"),
+    (lambda: Molecule("H 0 0 0", "sto-3g", nelec=(0.5, 0.5)), "cannot occupy"),
+], ids=["hf", "gks", "newton", "omega", "gpu", "number", "fractional"])
+def test_objects_that_cannot_take_a_functional(make, message):
+    with pytest.raises(InputError, match=message):
+        to_pyscf(make(), "pbe")
+
+
+def test_periodic_systems_are_refused():
+    from pyscf.pbc import dft as pbc_dft
+    from pyscf.pbc import gto as pbc_gto
+
+    cell = pbc_gto.M(atom="He 0 0 0", a=np.eye(3) * 4, basis="sto-3g", verbose=0)
+    for given in cell, pbc_dft.RKS(cell):
+        with pytest.raises(InputError, match="periodic"):
+            to_pyscf(given, "pbe")
+
+
+def test_functionals_that_cannot_be_run():
+    with pytest.raises(FunctionalError, match="not spin-symmetric"):
+        to_pyscf(dft.RKS(mole()), NNLDA(net(2), spin_symmetric=False))
+    with pytest.raises(FunctionalError, match="one range of exact exchange"):
+        to_pyscf(mole(), TwoRanges())
+    with pytest.raises(FunctionalError, match="unknown functional"):
+        to_pyscf(mole(), "pbee")
+    with pytest.raises(FunctionalError, match="not finite"):
+        to_pyscf(mole(), Broken()).kernel()
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda mf: mf.set(xc="b3lyp").kernel(), "this calculation runs"),
+    (lambda mf: mf.set(nlc="vv10").kernel(), "not 'vv10'"),
+    (lambda mf: mf.set(omega=0.2).kernel(), "omega is set"),
+    (lambda mf: mf.to_gpu(), "GPU4PySCF"),
+    (lambda mf: mf._numint.eval_xc(mf.xc, None), "squared gradient"),
+], ids=["xc", "nlc", "omega", "gpu", "eval_xc"])
+def test_changes_that_would_go_unnoticed_are_refused(change, message):
+    """All of these would otherwise run the functional unchanged, or another one."""
+    with pytest.raises(InputError, match=message):
+        change(to_pyscf(mole(), NNPBE(net(3))))
+
+
+class TestDispersion:
+    """PySCF's own hook; the parameters are those of a functional that has some."""
+
+    def test_without_parameters_is_refused(self):
+        mf = to_pyscf(mole(), NNPBE(net(3))).set(disp="d3bj")
+        with pytest.raises(InputError, match="d3bj:pbe"):
+            mf.kernel()
+
+    def test_energy_is_added_with_the_parameters_named(self, monkeypatch):
+        from pyscf.scf import dispersion
+
+        asked = []
+
+        class Model:
+            def __init__(self, mol, xc, version="d4", atm=False):
+                asked.append((xc, version))
+
+            def get_dispersion(self, grad=False):
+                return {"energy": -0.25, "gradient": np.full((1, 3), 0.5)}
+
+        monkeypatch.setattr(dispersion, "dftd3", types.SimpleNamespace(DFTD3Dispersion=Model))
+        mf = to_pyscf(mole(geometry="He 0 0 0"), FUNCTIONALS["nn-gga"]())
+        plain = mf.kernel()
+        assert mf.set(disp="d3bj:pbe").kernel() == pytest.approx(plain - 0.25, abs=1e-8)
+        assert set(asked) == {("pbe", "d3bj")}
+        named = to_pyscf(mole(geometry="He 0 0 0"), "b3lyp").set(disp="d3bj")
+        named.kernel()
+        assert asked[-1] == ("b3lyp", "d3bj")
+
+    @pytest.mark.skipif(importlib.util.find_spec("pyscf.dispersion") is None,
+                        reason="pyscf-dispersion is not installed")
+    @pytest.mark.parametrize("version", ["d3bj", "d4"])
+    def test_correction_is_that_of_the_functional_named(self, version):
+        mf = tight(to_pyscf(mole(), FUNCTIONALS["nn-gga"]()))
+        plain = mf.kernel()
+        own = dft.RKS(mole(), xc="pbe").set(disp=version)
+        corrected = mf.set(disp=f"{version}:pbe").kernel()
+        assert corrected - plain == pytest.approx(own.get_dispersion(), abs=1e-9)
+        assert np.isfinite(mf.nuc_grad_method().kernel()).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("geometric") is None,
+                    reason="geomeTRIC is not installed")
+@pytest.mark.parametrize("geometry", [
+    "O 0 0 0.23; H 0 1.5 -0.9; H 0 -1.4 -0.9",
+    "C 0 0 -1.0; O 0 0 1.3; H 0 1.8 -2.1; H 0 -1.8 -2.1",
+], ids=["water", "formaldehyde"])
+def test_geometry_optimisation_converges(geometry):
+    from pyscf.geomopt import geometric_solver
+
+    mf = to_pyscf(mole("6-31g", geometry), FUNCTIONALS["nn-hybrid"]())
+    converged, relaxed = geometric_solver.kernel(mf)
+    assert converged
+    forces = to_pyscf(relaxed, mf._numint.functional).run().nuc_grad_method().kernel()
+    assert np.abs(forces).max() < 1e-3
+
+

@@ -1,0 +1,127 @@
+"""Whatever can be written as data comes back as the same functional."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc, build_network, deepchem_network
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.ensemble import EnsembleXC
+from deepchem_dft.xc.names import get_xc
+from deepchem_dft.zoo.forms import CONFIGURED, build_form, form_of
+
+from .conftest import hybrid, network
+
+FUNCTIONALS = {
+    "libxc": lambda: Libxc("0.3*hf+0.7*b88,lyp"),
+    "range separated": lambda: Libxc("camb3lyp"),
+    "native": lambda: get_xc("native:pbe"),
+    "raw lda": lambda: NNLDA(deepchem_network(2, 5, 2, modeltype=2), spin_symmetric=False),
+    "sequential": lambda: NNPBE(nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 1))),
+    "float32": lambda: NNMGGA(network(3, "mgga", dtype="float32", ueg_exact=True)),
+    "hybrid": hybrid,
+    "own exchange": lambda: hybrid(train_exchange=True),
+    "network alone": lambda: HybridXC(None, network(2, "lda", output="raw"), aweight0=1.0),
+    "nested": lambda: HybridXC("pbe0", hybrid(4), aweight0=0.5, bweight0=0.5),
+    "ensemble": lambda: EnsembleXC([hybrid(1), "camb3lyp", NNMGGA(network(5, "mgga"))]),
+}
+
+
+def density(points: int = 30) -> torch.Tensor:
+    """Return densities with gradients and a tau above its lower bound."""
+    generator = torch.Generator().manual_seed(1)
+    rho = torch.rand(2, 5, points, generator=generator, dtype=torch.float64)
+    rho[:, 4] += (rho[:, 1:4] ** 2).sum(1) / (8 * rho[:, 0])
+    return rho
+
+
+@pytest.mark.parametrize("name", FUNCTIONALS)
+def test_round_trip_through_json(name):
+    before = FUNCTIONALS[name]()
+    form = json.loads(json.dumps(form_of(before)))
+    after = build_form(form)
+    assert type(after) is type(before) and form_of(after) == form
+    after.load_state_dict(before.state_dict())
+    rho = density()
+    assert torch.equal(before(rho), after(rho))
+    assert [p.requires_grad for p in before.parameters()] == [
+        p.requires_grad for p in after.parameters()
+    ]
+    with torch.no_grad():
+        own, other = ([(float(c), w) for c, w in xc.exchange_terms] for xc in (before, after))
+    assert own == other
+    assert (before.family, before.spin_symmetric) == (after.family, after.spin_symmetric)
+
+
+def test_every_registered_network_is_rebuilt():
+    assert {known for known, _ in CONFIGURED.values()} == {type(build_network())}
+
+
+class Mine(nn.Module):
+    """A network whose code is the user's."""
+
+    def forward(self, x):
+        return x[:, :1]
+
+
+class Special(Libxc):
+    """Looks like a conventional functional, and may be anything."""
+
+
+@pytest.mark.parametrize("part", [
+    lambda: NNLDA(Mine()), lambda: Special("pbe"),
+    lambda: NNLDA(nn.Sequential(nn.Linear(2, 1), nn.ELU(alpha=0.5))),
+    lambda: NNLDA(nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.1), nn.Linear(4, 1))),
+])  # fmt: skip
+def test_what_would_not_come_back_the_same_is_refused(part):
+    with pytest.raises(FunctionalError, match="cannot be written down as data"):
+        form_of(part())
+
+
+NET = form_of(network())
+
+
+@pytest.mark.parametrize(("form", "field"), [
+    ("pbe", "form"),
+    ({"type": "os.system", "command": "true"}, "form"),
+    ({"type": ["libxc"]}, "form"),
+    ({"type": "libxc", "name": "no-such-thing"}, "xc"),
+    ({"type": "libxc", "name": "pbe", "more": 1}, "form"),
+    ({"type": "native", "name": "__class__"}, "form"),
+    ({"type": "activation", "name": "Module"}, "form"),
+    ({"type": "linear", "inputs": 10**9, "outputs": 10**9}, "form"),
+    ({"type": "linear", "inputs": -1, "outputs": 1}, "form"),
+    ({"type": "neural", "family": "xyz", "network": NET}, "form"),
+    ({"type": "neural", "family": "gga", "network": {"type": "neural"}}, "form.network"),
+    ({"type": "neural", "family": "lda", "network": NET}, "nnmodel"),
+    ({"type": "hybrid", "conventional": None, "learned": {**NET, "hidden": "8"}}, "hidden"),
+    ({"type": "ensemble", "members": [{"type": "libxc", "name": "pbe"}]}, "members"),
+    ({"type": "ensemble", "members": 3}, "form"),
+    ({"type": "sequential", "layers": [{"type": "eval"}]}, "form.layers[0]"),
+])  # fmt: skip
+def test_bad_forms_are_refused_where_they_are_bad(form, field):
+    with pytest.raises(InputError) as caught:
+        build_form(form)
+    assert caught.value.field == field
+    assert len(str(caught.value)) < 500
+
+
+def test_a_new_kind_of_functional_joins_by_one_line(monkeypatch):
+    class Scaled(XCFunctional):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.config = {"factor": factor}
+            self.weight = nn.Parameter(torch.tensor(factor, dtype=torch.float64))
+
+        def energy_density(self, rho):
+            return self.weight * rho[:, 0].sum(0)
+
+    monkeypatch.setitem(CONFIGURED, "scaled", (Scaled, Scaled))
+    form = form_of(HybridXC("pbe", Scaled(0.5), aweight0=1.0))
+    assert form["learned"] == {"type": "scaled", "factor": 0.5}
+    assert isinstance(build_form(form).nnxc, Scaled)
