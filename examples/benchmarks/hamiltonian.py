@@ -168,7 +168,7 @@ def cycles(data: Path, runs: Path, out: Path) -> bool:
 
     good = True
     for name, tests in (("water", water(data)[1]),
-                        ("ethanol", {"300 K": part(data / "ethanol.h5", "*", 90)})):
+                        ("ethanol", {"300 K": part(data / "ethanol.h5", "*", 80)})):
         result = run(load_config(CONFIGS / f"{name}.yaml"), runs / name, resume=True)
         model = HamiltonianModel.load(str(result.directory / "model"))
         for label, test in tests.items():
