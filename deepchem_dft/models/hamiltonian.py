@@ -86,7 +86,8 @@ class HamiltonianModel(HamiltonianFitting, HamiltonianPredicting, HamiltonianFil
     ema : float
         Share of the old in averages of the parameters, which are what predicts; 0: no averages.
     max_grad_norm : float, optional
-        Longer gradients are cut.
+        Longer gradients are cut: the first are a thousand times as long as later ones, and Adam
+        would remember them for as many steps.
     dtype : {"float32", "float64"}
         Of the network; matrices are put together in float64 either way.
     grid_level : int
@@ -164,7 +165,7 @@ class HamiltonianModel(HamiltonianFitting, HamiltonianPredicting, HamiltonianFil
         warmup: int = 100,
         decay: float = 1.0,
         ema: float = 0.99,
-        max_grad_norm: float | None = None,
+        max_grad_norm: float | None = 50.0,
         dtype: str = "float32",
         grid_level: int = 3,
         on_unconverged: str = "warn",

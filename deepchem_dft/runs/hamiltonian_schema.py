@@ -117,7 +117,7 @@ class HamiltonianTrainingConfig(Section):
     warmup: int = Field(100, ge=0, description="steps over which it rises")
     decay: float = Field(1.0, ge=0, description="it falls like (1 - t)^decay")
     ema: float = Field(0.99, ge=0, lt=1, description="share of the old in averaged parameters")
-    max_grad_norm: float | None = Field(None, gt=0, description="longer gradients are cut")
+    max_grad_norm: float | None = Field(50.0, gt=0, description="longer gradients are cut")
     mae_weight: float = Field(1.0, ge=0, description="of mean absolute errors of H")
     mse_weight: float = Field(1.0, ge=0, description="of mean square errors of H")
     orbital_weight: float = Field(0.0, ge=0, description="of orbital energies")
