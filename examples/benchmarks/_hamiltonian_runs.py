@@ -19,7 +19,7 @@ from deepchem_dft.molnet import load_hamiltonian
 
 FORMS = ("direct", "delta", "equilibrium", "equilibrium-delta")
 SEEDS = (0, 1, 2)
-EPOCHS = 48  # of 32 steps
+EPOCHS = 32  # of 32 steps each
 
 
 @lru_cache(maxsize=8)

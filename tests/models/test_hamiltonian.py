@@ -422,3 +422,20 @@ class TestMistakes:
         assert (model.config["basis"], model.config["xc"]) == ("sto-3g", "pbe")
         other = [replace(s, xc="gga_x_pbe,gga_c_pbe") for s in hamiltonians[:1]]
         assert model.prepared(other)[0].nao == 7  # the same functional by another name
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_steps_on_a_gpu(make, dataset, form):
+    """The same losses as on the CPU; prints time and memory of a step (pytest -s)."""
+    import time
+
+    losses = {}
+    for device in ("cpu", "cuda"):
+        model, marks = make(form, device=torch.device(device)), [time.perf_counter()]
+        model.fit(dataset, 8, checkpoint_every=0, deterministic=True,
+                  epoch_callback=lambda report, marks=marks: marks.append(time.perf_counter()))
+        losses[device] = [report.loss for report in model.history]
+        print(f"{form} on {device}: {1000 * np.median(np.diff(marks)[3:]):.1f} ms per epoch")
+    print(f"{torch.cuda.max_memory_allocated() / 1024**2:.0f} MiB")
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-2)
