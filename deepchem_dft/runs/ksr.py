@@ -317,7 +317,11 @@ def _evaluate(config: LatticeRunConfig, sets: Sequence[CurveSet], model: KSRMode
     order = [s for role in ("test", "valid", "train") for s in sets if s.role == role]
     found = []
     if config.evaluation.baseline:
-        lda = KSRModel("uniform-gas", grid=_grid(config), iterations=40, batch_size=32)
+        # As careful as the trained one, and self-consistent even where that one is not meant to be.
+        path = config.trajectory
+        iterations = max(path.test_iterations or path.iterations, 40)
+        lda = KSRModel("uniform-gas", grid=_grid(config), iterations=iterations,
+                       mixing=path.mixing, decay=path.decay, batch_size=32)
         found = evaluate_sets(lda, BASELINE, [s for s in order if s.role == "test"])
     chosen = [s for s in order if s.role in config.evaluation.sets]
     return found + evaluate_sets(model, TRAINED, chosen)

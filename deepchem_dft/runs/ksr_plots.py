@@ -90,7 +90,7 @@ def curve(found: Sequence[Evaluated], marks: Sequence[CurveSet], path: str | Pat
         right.axhspan(-_ACCURATE, _ACCURATE, color="grey", alpha=0.25)
         error = 1000 * np.abs(found[-1].energies - exact).max()
         limit = max(3.0, min(1.3 * error, 60.0))
-        left.set(xlabel="R (Bohr)", ylabel="total energy (Ha)", title=found[0].curve.label)
+        left.set(xlabel="R (Bohr)", ylabel="total energy (Ha)", title=_title(found[0].curve))
         right.set(xlabel="R (Bohr)", ylabel="calculated - exact (mHa)", title="Error",
                   ylim=(-limit, limit))
         low, high = (exact + repulsion).min(), (exact + repulsion).max()
@@ -99,6 +99,13 @@ def curve(found: Sequence[Evaluated], marks: Sequence[CurveSet], path: str | Pat
         figure.tight_layout()
         figure.savefig(path)
         plt.close(figure)
+
+
+def _title(curve: CurveSet) -> str:
+    """Return what the user called a set, or the name of its molecules."""
+    if curve.label != curve.family:
+        return curve.label
+    return curve.states[0].system.name.split(" R=")[0]
 
 
 def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path) -> None:
