@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from . import errors, molnet, parallel, zoo
     from .data import DFTEntry, DFTSystem, DFTYamlLoader
     from .equilibrium import DEQLayer, fixed_point
-    from .models import DEQModel, KSRModel, XCModel
+    from .models import DEQModel, HamiltonianModel, KSRModel, XCModel
     from .molecule import Molecule
     from .scf import XCNNSCF, KohnSham, KSCalc, KSResult, SCFLayer
     from .xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc
@@ -38,6 +38,7 @@ _ROOMS = {
     "DFTEntry": "data",
     "DFTSystem": "data",
     "DEQModel": "models",
+    "HamiltonianModel": "models",
     "KSRModel": "models",
     "XCModel": "models",
 }
@@ -49,6 +50,7 @@ __all__ = [
     "DFTEntry",
     "DFTSystem",
     "DFTYamlLoader",
+    "HamiltonianModel",
     "HybridXC",
     "KSCalc",
     "KSRModel",

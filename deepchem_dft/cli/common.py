@@ -140,6 +140,21 @@ def functional_from_run(run: Path) -> Any:
     return load_functional(run)
 
 
+def hamiltonian_model(source: Path) -> Any:
+    """Return the model of a run on Hamiltonians, or of a folder of checkpoints."""
+    load_deepchem()
+    from ..models import HamiltonianModel
+    from ..runs import load_model
+
+    if not (source / "config.yaml").is_file():
+        return HamiltonianModel.load(str(source))
+    model = load_model(source)
+    if not isinstance(model, HamiltonianModel):
+        raise InputError("this run has trained no model of Hamiltonians", file=str(source),
+                         field="guess", remedy="give a run with 'model: hamiltonian'")
+    return model
+
+
 def dataset_ref(text: str, **filters: Any) -> Any:
     """Return a checked reference to a data set: a name, or a file if it looks like one."""
     from ..runs.entries import dataset_path

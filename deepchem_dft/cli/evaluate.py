@@ -56,6 +56,8 @@ def evaluate(
     - `deepchem-dft evaluate --xc pbe --dataset my.yaml --out errors.csv`
 
     - `deepchem-dft evaluate runs/ksr_h2 --dataset h2_plus:test` (a run with `model: ksr`)
+
+    - `deepchem-dft evaluate runs/water --dataset "water.h5:*/500K/*"` (with `model: hamiltonian`)
     """
     from ..errors import InputError
 
@@ -67,6 +69,9 @@ def evaluate(
     config = _run_config(run)
     if getattr(config, "model", None) == "ksr":
         _evaluate_ksr(run, config, dataset or [], entries, out)
+        return
+    if getattr(config, "model", None) == "hamiltonian":
+        _evaluate_hamiltonian(run, config, dataset or [], out)
         return
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
     load_deepchem()
@@ -128,6 +133,12 @@ def predict(
 
         raise InputError("this run is about one-dimensional molecules", file=str(run),
                          remedy="use 'deepchem-dft evaluate', or KSRModel.predict in Python")
+    if getattr(config, "model", None) == "hamiltonian":
+        from ..errors import InputError
+
+        raise InputError("this run has trained no functional but a model of Hamiltonians",
+                         file=str(run), remedy="use 'deepchem-dft evaluate', 'scf --guess', or "
+                         "HamiltonianModel.predict_properties in Python")
     ref = dataset_ref(str(file))
     load_deepchem()
     from ..runs import load_functional, tables
@@ -175,6 +186,36 @@ def _evaluate_ksr(
         tables.write_entries_csv(out, records)
         screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
+
+
+def _evaluate_hamiltonian(
+    run: Path | None, config: Any, names: list[str], out: Path | None
+) -> None:
+    """Evaluate a run on Hamiltonians on sets such as ``water.h5:*/500K/*``."""
+    from ..errors import InputError, SCFNotConverged
+
+    load_deepchem()
+    from ..runs import hamiltonian, load_model
+    from ..runs.hamiltonian_schema import HamiltonianSetRef
+    from ..runs.hamiltonian_sets import load_set
+
+    refs = [HamiltonianSetRef.model_validate(name) for name in names] or config.data.test
+    if not refs:
+        raise InputError("the run has no test set", file=str(run), remedy="add --dataset FILE.h5")
+    assert run is not None
+    options, model = config.evaluation, load_model(run)
+    found = [one for ref in refs for one in hamiltonian.evaluate_hamiltonian_set(
+        model, load_set(ref, "test"), options.energies, options.cycles,
+        options.baseline)]
+    screen = console()
+    screen.print("mean absolute errors, microhartree", markup=False)
+    screen.print(hamiltonian.hamiltonian_markdown(found), markup=False)
+    if out is not None:
+        hamiltonian.write_molecules(out, found)
+        screen.print(f"written: {out}", markup=False)
+    bad = [s.name for one in found for s in one.scores if not s.converged]
+    if bad:
+        raise SCFNotConverged(f"{len(bad)} fixed points were not found: {', '.join(bad[:5])}")
 
 
 def _run_config(run: Path | None) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def epoch_text(row: dict[str, Any]) -> str:
-    """Return the figures of an epoch, errors in kcal/mol.
+    """Return the figures of an epoch, errors with their units.
 
     Examples
     --------
@@ -27,6 +27,9 @@ def epoch_text(row: dict[str, Any]) -> str:
         value = row.get(key)
         if value is not None and not math.isnan(value):
             parts.append(f"{label} {value:.3f} kcal/mol")
+        value = row.get(key.replace("kcal", "uha"))
+        if value is not None and not math.isnan(value):
+            parts.append(f"{label} {value:.1f} microhartree")
     return ", ".join([*parts, f"unconverged {row.get('unconverged', 0)}"])
 
 

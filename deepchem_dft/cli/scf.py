@@ -19,7 +19,9 @@ def scf(
     run: Path | None = typer.Option(
         None, "--run", help="Use the functional trained in this run directory instead."
     ),
-    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    basis: str | None = typer.Option(
+        None, "--basis", help="Basis set by name. Default: def2-tzvp, or that of --guess."
+    ),
     charge: int = typer.Option(0, "--charge", help="Total charge."),
     spin: int = typer.Option(0, "--spin", help="2S = n_alpha - n_beta."),
     unit: str | None = typer.Option(
@@ -32,6 +34,17 @@ def scf(
     tol: float = typer.Option(1e-6, "--tol", help="Convergence: largest orbital gradient, Ha."),
     forces: bool = typer.Option(False, "--forces", help="Also print forces (Ha/Bohr)."),
     engine: str = typer.Option("native", "--engine", help="native, or dqc (see install-dqc)."),
+    guess: Path | None = typer.Option(
+        None,
+        "--guess",
+        help="Start from the Kohn-Sham matrix that this model predicts: run directory of "
+        "'model: hamiltonian', or folder of a HamiltonianModel.",
+    ),
+    compare: bool = typer.Option(
+        True,
+        "--compare/--no-compare",
+        help="With --guess: count the iterations of the default guess too, and PySCF's of both.",
+    ),
 ) -> None:
     """Solve the Kohn-Sham equations for one molecule.
 
@@ -46,8 +59,16 @@ def scf(
     - `deepchem-dft scf "O 0 0 0" --spin 2 --run runs/pbe_mgga`
 
     - `deepchem-dft scf water.xyz --xc zoo:NAME` (see `deepchem-dft zoo list`)
+
+    - `deepchem-dft scf water.xyz --guess runs/water`
     """
-    from .common import console, functional_from_run, quiet_imports, read_geometry
+    from .common import (
+        console,
+        functional_from_run,
+        hamiltonian_model,
+        quiet_imports,
+        read_geometry,
+    )
 
     text, unit = read_geometry(geometry, unit)
     with quiet_imports():
@@ -55,12 +76,23 @@ def scf(
         from ..scf import KohnSham
         from ..xc import get_xc
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
+    model = None if guess is None else hamiltonian_model(guess)
+    basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
     molecule = Molecule(text, basis, charge, spin, unit, grid_level,
                         density_fit=density_fit)
-    result = KohnSham(molecule, functional, tol=tol, engine=engine).run(on_unconverged="continue")
+    prediction = None if model is None else _predicted(model, molecule, grid_level)
+    # Two grids would make iterations of different cost, which cannot be compared.
+    problem = KohnSham(molecule, functional, tol=tol, engine=engine,
+                       two_grid=None if model is None else False)
+    start = None if prediction is None else prediction.state
+    result = problem.run(on_unconverged="continue", guess=start)
     spread = functional.spread(result) if hasattr(functional, "spread") else None
     label = xc if run is None else f"trained in {run}"
     _print(console(), molecule, label, result, forces, spread)
+    if prediction is not None:
+        # PySCF knows functionals by name only.
+        known = run is None and not xc.startswith("zoo:") and not Path(xc).is_file()
+        _print_guess(console(), problem, prediction, result, compare, xc if known else None)
     if not result.converged:
         from ..errors import SCFNotConverged
 
@@ -69,6 +101,50 @@ def scf(
             f"({result.status}); the energy above is not a prediction",
             result,
         )
+
+
+def _predicted(model: Any, molecule: Any, grid_level: int) -> Any:
+    """Return what a model predicts of a molecule."""
+    import numpy as np
+
+    from ..errors import InputError
+    from ..hamiltonian.sample import HamiltonianSample
+    from ..molecule.geometry import NUCLEAR_CHARGE
+
+    if molecule.spin or molecule.charge != round(molecule.charge):
+        raise InputError("the model knows closed shells only", field="guess",
+                         remedy="leave --guess out, or --spin")
+    model.preparation.grid_level = grid_level
+    numbers = np.array([NUCLEAR_CHARGE[symbol] for symbol in molecule.symbols])
+    # Without a functional: one of another functional is a start, too.
+    sample = HamiltonianSample(numbers, molecule.positions, molecule.basis,
+                               charge=round(molecule.charge), name=molecule.name)
+    return model.predict_properties([sample])[0]
+
+
+def _print_guess(
+    out: Any, problem: Any, prediction: Any, result: Any, compare: bool, xc: str | None
+) -> None:
+    from ..hamiltonian.reference import Reference
+
+    known = prediction.prepared.reference
+    if xc is not None:
+        density = prediction.density_matrix
+        reference = Reference(prediction.sample, xc, known.grid_level)
+        above = 1e6 * (reference.energy(density) - float(result.energy.detach()))
+        out.print(f"{'start:':<12}density of the model, whose energy is {above:.2f} microhartree "
+                  "above", markup=False)
+    if not prediction.converged:
+        out.print(f"{'':<12}its fixed point was not found: {prediction.status}", markup=False)
+    if not compare:
+        return
+    plain = problem.run(on_unconverged="continue")
+    out.print(f"{'saved:':<12}{plain.iterations - result.iterations} of {plain.iterations} "
+              "iterations of the default guess", markup=False)
+    if xc is not None:
+        before, after = (reference.solve(start, conv_tol=1e-9).cycles for start in (None, density))
+        out.print(f"{'PySCF:':<12}{after} cycles with this dm0, {before} without (1e-9 Ha)",
+                  markup=False)
 
 
 def _print(out: Any, molecule: Any, functional: str, result: Any, forces: bool,

@@ -49,6 +49,8 @@ def train(
 
     - `deepchem-dft train examples/train_pbe_mgga.yaml`
 
+    - `deepchem-dft train examples/hamiltonian/water.yaml network.form=equilibrium-delta`
+
     - `deepchem-dft train my.yaml training.epochs=5 training.learning_rate=1e-4 --run-dir runs/a`
 
     - `deepchem-dft train my.yaml --run-dir runs/a --resume`

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from deepchem_dft.equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point
+from deepchem_dft.equilibrium import Equilibrium
 from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.expansion import Parts
 from deepchem_dft.hamiltonian.feedback import Feedback
 from deepchem_dft.hamiltonian.graph import Graph
 from deepchem_dft.hamiltonian.network import HamiltonianNetwork
+from deepchem_dft.hamiltonian.search import Search
+
+__all__ = ["FORMS", "EquilibriumHead", "Form", "Search"]
 
 
 @dataclass(frozen=True)
@@ -55,25 +57,6 @@ FORMS = {
 }
 
 
-@dataclass
-class Search:
-    """How fixed points are found; arguments of `fixed_point`."""
-
-    solver: str | Solver = "anderson"
-    adjoint: str | Adjoint = "implicit"
-    tol: float = 1e-5
-    max_iter: int = 50
-
-    def __call__(self, step: Callable[..., Any], start: Any, params: Any, segments: Any,
-                 tol: float | None = None) -> Equilibrium:
-        """Solve."""
-        adjoint = self.adjoint
-        if adjoint == "implicit":  # one molecule without gradient should not end a training run
-            adjoint = Implicit(on_failure="drop")
-        return fixed_point(step, start, params, solver=self.solver, adjoint=adjoint,
-                           tol=tol or self.tol, max_iter=self.max_iter, segments=segments)
-
-
 class EquilibriumHead(nn.Module):
     """Make a network's prediction self-consistent: ``y = prediction + feedback(y)``.
 
@@ -84,7 +67,7 @@ class EquilibriumHead(nn.Module):
     def __init__(self, network: HamiltonianNetwork, width: int, bound: float | None,
                  search: Search) -> None:
         super().__init__()
-        self.feedback = Feedback(network.elements, network.channels, width, bound, network.cutoff)
+        self.feedback = Feedback(network.elements, network.size, width, bound)
         self.search = search
 
     def forward(self, parts: Parts, features: Any, graph: Graph) -> tuple[Parts, Equilibrium]:

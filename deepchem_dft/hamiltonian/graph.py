@@ -13,6 +13,7 @@ from torch import Tensor
 from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.orbitals import orbital_layout
+from deepchem_dft.hamiltonian.radial import envelope
 from deepchem_dft.hamiltonian.rotations import frames
 
 #: Bohr. Data with atoms closer than this is broken.
@@ -43,6 +44,8 @@ class Graph:
         Turns components so that the second atom lies on the z axis, seen from the first.
     distance : Tensor, shape (E,)
         Bohr.
+    weight : Tensor, shape (E,)
+        From 1 at no distance smoothly to 0 at the cutoff.
     sizes : dict
         Atoms or pairs in each group that occurs, in order.
     areas : dict
@@ -61,6 +64,7 @@ class Graph:
     pair: Tensor
     frame: Tensor
     distance: Tensor
+    weight: Tensor
     sizes: dict[int, int]
     areas: dict[int, int]
     place: Tensor
@@ -180,6 +184,7 @@ def make_graph(
     by_group = torch.argsort(group, stable=True)
     first, second, group = first[by_group], second[by_group], group[by_group]
 
+    distance = distance[first, second]
     start = torch.from_numpy(layout.starts[:-1])[order]
     sizes, areas, place, turned = {}, {}, [], []
     for number in range(len(elements.groups)):
@@ -199,8 +204,8 @@ def make_graph(
     return Graph(
         [layout.nao], species, torch.zeros_like(species), first, second,
         species[first] * len(elements.numbers) + species[second],
-        elements.layout.rotation(frames(x[second] - x[first])), distance[first, second],
-        sizes, areas, torch.cat(place), torch.cat(turned))
+        elements.layout.rotation(frames(x[second] - x[first])), distance,
+        envelope(distance, cutoff), sizes, areas, torch.cat(place), torch.cat(turned))
 
 
 def join(graphs: Sequence[Graph]) -> Graph:
@@ -246,6 +251,7 @@ def join(graphs: Sequence[Graph]) -> Graph:
         torch.cat([graph.species for graph in graphs])[atoms],
         torch.repeat_interleave(torch.arange(len(graphs)), counts)[atoms],
         ends("first"), ends("second"), of_pairs("pair"), of_pairs("frame"), of_pairs("distance"),
+        of_pairs("weight"),
         {group: sum(graph.sizes.get(group, 0) for graph in graphs) for group in groups},
         {group: areas[group] for group in groups},
         torch.cat(place), torch.cat(turned), inputs)

@@ -12,9 +12,13 @@ from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.expansion import Expansion, Parts
 from deepchem_dft.hamiltonian.graph import Graph
 from deepchem_dft.hamiltonian.interaction import Features, Interaction, PairUpdate
-from deepchem_dft.hamiltonian.radial import envelope, radial_basis
+from deepchem_dft.hamiltonian.radial import radial_basis
 from deepchem_dft.hamiltonian.so2 import Channels, Mix, merge, split
 from deepchem_dft.hamiltonian.standard import Standard
+
+#: Components of inputs, root mean square over those of one l, in units of their size in training
+#: data, where they reach 3 to 6.
+_LONGEST = 6.0
 
 
 class HamiltonianNetwork(nn.Module):
@@ -69,7 +73,8 @@ class HamiltonianNetwork(nn.Module):
             self.sources.append(Mix(layout, slots.times(n_matrices), channels, axial,
                                     gain=n_matrices**-0.5))
             self.readouts.append(Mix(layout, channels, slots, axial))
-        size = (layout, channels, n_invariants, hidden)
+        #: Arguments of `PairUpdate`.
+        self.size = size = (layout, channels, n_invariants, hidden)
         self.layers = nn.ModuleList([Interaction(*size) for _ in range(layers)])
         self.last = PairUpdate(*size)
         # Constants are exact until here; a later change of type would keep their rounding.
@@ -93,15 +98,26 @@ class HamiltonianNetwork(nn.Module):
         for number, standard in enumerate(self._standards()):
             standard.fit((g, expansion.to_parts(g, m[number])) for g, m in zip(graphs, known))
         self.target.fit((g, expansion.to_parts(g, t)) for g, t in zip(graphs, targets))
-        weights = sum(float(envelope(g.distance, self.cutoff).square().sum()) for g in graphs)
+        weights = sum(float(g.weight.square().sum()) for g in graphs)
         self.norm.fill_(max(weights / sum(len(g.species) for g in graphs), 1e-6) ** -0.5)
 
     def inform(self, graph: Graph, known: Sequence[Tensor]) -> None:
         """Put known matrices, elements of the blocks (P,) in float64, into the graph's inputs."""
         expansion = Expansion(self.elements).double()
-        parts = [standard.normalise(graph, expansion.to_parts(graph, matrix))
+        parts = [self._saturate(standard.normalise(graph, expansion.to_parts(graph, matrix)))
                  for standard, matrix in zip(self._standards(), known)]
         graph.inputs = {g: torch.cat([p[g] for p in parts], 2) for g in parts[0]}
+
+    def _saturate(self, parts: Parts) -> Parts:
+        """Shorten what is much longer than in the training data, which no layer is prepared for.
+
+        Without this, a pair of elements at a distance that was never met is off by many powers of
+        ten: inputs of 100 go through products, layer after layer.
+        """
+        same = (self._layout.l[:, None] == self._layout.l).double()
+        same /= same.sum(1, keepdim=True)
+        return {group: part * (1.0 + (same @ part.square() / _LONGEST**2) ** 4) ** -0.125
+                for group, part in parts.items()}
 
     def _standards(self) -> list[Standard]:
         return cast(list[Standard], list(self.known))
@@ -112,7 +128,6 @@ class HamiltonianNetwork(nn.Module):
         """Return features of atoms and pairs."""
         radial = radial_basis(graph.distance, self.cutoff, self._n_radial)
         invariants = self.invariants(self.of_distance(radial) + self.of_pair(graph.pair))
-        weight = envelope(graph.distance, self.cutoff) * self.norm
         atoms: list[Tensor] = []
         pairs: list[Tensor] = []
         for group in graph.sizes:
@@ -123,7 +138,8 @@ class HamiltonianNetwork(nn.Module):
         nothing = own.new_zeros(0, *own.shape[1:])  # a single atom has no pairs
         features = Features(torch.cat(atoms) + own,
                             split(torch.cat([*pairs, nothing]), self._layout),
-                            invariants, graph.frame.mT * weight[:, None, None])
+                            invariants,
+                            graph.frame.mT * (graph.weight * self.norm)[:, None, None])
         for layer in self.layers:
             features = layer(features, graph)
         change = self.last(features, graph)

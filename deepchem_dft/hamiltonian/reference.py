@@ -89,6 +89,11 @@ class Reference:
         self.mole.charge, self.mole.spin = sample.charge, 0
         self.mole.build(dump_input=False, parse_arg=False)
 
+    @property
+    def n_occupied(self) -> int:
+        """Number of doubly occupied orbitals, those of effective cores left out."""
+        return int(self.mole.nelectron) // 2
+
     @cached_property
     def overlap(self) -> np.ndarray:
         """(nao, nao) overlap matrix."""
@@ -130,6 +135,28 @@ class Reference:
         """Return the (nao, nao) Kohn-Sham matrix of a density matrix, Hartree."""
         # Plain arrays: PySCF tags what it returns with potentials it would then reuse.
         return np.array(self._field.get_fock(h1e=self.core, dm=np.array(density)))
+
+    def response(self, density: np.ndarray, change: np.ndarray) -> np.ndarray:
+        """Return by how much `fock` changes with a (symmetric) change of the density matrix.
+
+        Parameters
+        ----------
+        density, change : np.ndarray
+            (nao, nao); the density matrix is that of orbitals.
+
+        Returns
+        -------
+        np.ndarray
+            (nao, nao) Hartree, to first order in the change.
+        """
+        from scipy.linalg import eigh
+
+        weighted = self.overlap @ density @ self.overlap
+        occupations, orbitals = eigh(weighted, self.overlap)
+        if self._field.grids.coords is None:
+            self._field.grids.build(with_non0tab=True)
+        linear = self._field.gen_response(orbitals, occupations.clip(0.0), hermi=1)
+        return np.array(linear(np.array(change)))
 
     def energy(self, density: np.ndarray) -> float:
         """Return the total energy of a density matrix, without any iteration, Hartree."""

@@ -113,8 +113,11 @@ class Mix(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Take (rows, size, channels) to (rows, size, channels)."""
-        weight = (self.weight * self.mask).index_select(0, self.index)
-        return torch.bmm(features.transpose(0, 1), weight).transpose(0, 1)
+        return torch.bmm(features.transpose(0, 1), self.weights()).transpose(0, 1)
+
+    def weights(self) -> Tensor:
+        """Return the matrix of every component, shape (size, channels, channels)."""
+        return (self.weight * self.mask).index_select(0, self.index)
 
 
 class SO2Linear(nn.Module):
@@ -194,5 +197,8 @@ def split(features: Tensor, layout: Components) -> list[Tensor]:
 
 def merge(parts: Sequence[Tensor], layout: Components) -> Tensor:
     """Undo `split`."""
-    channels = parts[0].shape[1] // (layout.lmax + 1)
-    return torch.cat([part.reshape(len(part), -1, channels) for part in parts], 1)
+    rows = layout.lmax + 1
+    channels = parts[0].shape[1] // rows
+    sizes = [rows] + [2 * (rows - m) for m in range(1, rows)]  # -1 is ambiguous without any row
+    return torch.cat([part.reshape(len(part), size, channels)
+                      for part, size in zip(parts, sizes)], 1)

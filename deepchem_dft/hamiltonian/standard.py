@@ -76,10 +76,16 @@ class Standard(nn.Module):
                 for group, part in parts.items()}
 
     def restore(self, graph: Graph, parts: Parts) -> Parts:
-        """Undo `normalise`."""
-        return {group: torch.addcmul(self._of("mean", graph, group), part,
-                                     self._of("size", graph, group))
-                for group, part in parts.items()}
+        """Undo `normalise`; blocks of pairs vanish at the cutoff."""
+        found = {}
+        for group, part in parts.items():
+            part = torch.addcmul(self._of("mean", graph, group), part,
+                                 self._of("size", graph, group))
+            if graph.is_pair[group]:
+                part = part * graph.weight[graph.spans[group], None, None]
+            found[group] = part
+        return found
 
     def _of(self, name: str, graph: Graph, group: int) -> Tensor:
-        return self.get_buffer(f"{name}{group}").index_select(0, graph.types(group))
+        types = graph.types(group)  # on a CPU while molecules are prepared, wherever the rest is
+        return self.get_buffer(f"{name}{group}").to(types.device).index_select(0, types)

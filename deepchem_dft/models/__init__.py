@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from .deq import DEQModel
     from .deq_files import DEQEpoch
     from .dftxc import DFTXC
+    from .hamiltonian import HamiltonianModel
+    from .hamiltonian_loss import HamiltonianLoss
+    from .hamiltonian_prediction import HamiltonianPrediction, HamiltonianScore
+    from .hamiltonian_progress import HamiltonianEpoch
     from .ksr import KSRModel
     from .ksr_loss import KSRLoss, KSRStage
     from .ksr_progress import KSREpoch
@@ -23,6 +27,11 @@ _FILES = {
     "DFTXC": "dftxc",
     "EntryLoss": "losses",
     "EpochReport": "progress",
+    "HamiltonianEpoch": "hamiltonian_progress",
+    "HamiltonianLoss": "hamiltonian_loss",
+    "HamiltonianModel": "hamiltonian",
+    "HamiltonianPrediction": "hamiltonian_prediction",
+    "HamiltonianScore": "hamiltonian_prediction",
     "KSREpoch": "ksr_progress",
     "KSRLoss": "ksr_loss",
     "KSRModel": "ksr",
@@ -30,8 +39,9 @@ _FILES = {
     "XCModel": "xcmodel",
 }
 
-__all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "KSREpoch", "KSRLoss",
-           "KSRModel", "KSRStage", "XCModel"]  # fmt: skip
+__all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "HamiltonianEpoch",
+           "HamiltonianLoss", "HamiltonianModel", "HamiltonianPrediction", "HamiltonianScore",
+           "KSREpoch", "KSRLoss", "KSRModel", "KSRStage", "XCModel"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -6,18 +6,22 @@ import copy
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 from pydantic import ValidationError
 
 from ..errors import InputError
+from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .schema import RunConfig
 
+#: What a configuration may be.
+AnyConfig: TypeAlias = RunConfig | LatticeRunConfig | HamiltonianRunConfig
+
 #: Schema of each value of the key ``model``; a file without the key is of the first kind.
-_SCHEMAS: dict[str, type[RunConfig] | type[LatticeRunConfig]] = {
-    "xc": RunConfig, "ksr": LatticeRunConfig,
+_SCHEMAS: dict[str, type[AnyConfig]] = {
+    "xc": RunConfig, "ksr": LatticeRunConfig, "hamiltonian": HamiltonianRunConfig,
 }  # fmt: skip
 
 
@@ -120,7 +124,7 @@ def _assign(content: Any, parts: list[str], value: Any, override: str) -> None:
 
 def validate(
     content: dict[str, Any], file: str | None = None
-) -> RunConfig | LatticeRunConfig:
+) -> AnyConfig:
     """Check a configuration against the schema that its key ``model`` names.
 
     Raises
@@ -141,7 +145,8 @@ def validate(
     kind = content.get("model", "xc")
     if kind not in _SCHEMAS:
         raise InputError(f"there is no model {kind!r}", file=file, field="model",
-                         remedy="use ksr for one-dimensional molecules, or leave it out")
+                         remedy="use ksr for one-dimensional molecules, hamiltonian for "
+                         "Kohn-Sham matrices, or leave it out")
     if kind == "xc":
         content = {k: v for k, v in content.items() if k != "model"}
     try:
@@ -170,7 +175,7 @@ def _as_input_error(error: ValidationError, file: str | None) -> InputError:
 
 def load_config(
     path: str | Path, overrides: list[str] | None = None
-) -> RunConfig | LatticeRunConfig:
+) -> AnyConfig:
     """Read, override and check a run configuration.
 
     Parameters
@@ -182,7 +187,7 @@ def load_config(
 
     Returns
     -------
-    RunConfig or LatticeRunConfig
+    RunConfig, LatticeRunConfig or HamiltonianRunConfig
         With data files as absolute paths.
 
     Raises
@@ -195,15 +200,31 @@ def load_config(
     if isinstance(config, LatticeRunConfig):
         return config
     base = Path(path).resolve().parent
+    if isinstance(config, HamiltonianRunConfig):
+        _locate_hamiltonians(config, base)
+        return config
     for refs in (config.data.train, config.data.valid, config.data.test):
         for ref in refs:
-            if ref.file is not None and not Path(ref.file).is_absolute():
-                local = base / ref.file
-                ref.file = str(local if local.exists() else Path(ref.file).resolve())
+            if ref.file is not None:
+                ref.file = _located(ref.file, base)
     return config
 
 
-def config_hash(config: RunConfig | LatticeRunConfig) -> str:
+def _located(file: str, base: Path) -> str:
+    """Return the absolute path of a file beside the configuration, or in the working folder."""
+    local = base / file
+    return str(local if local.exists() else Path(file).resolve())
+
+
+def _locate_hamiltonians(config: HamiltonianRunConfig, base: Path) -> None:
+    data = config.data
+    for ref in (*data.train, *data.valid, *data.test):
+        ref.file = _located(ref.file, base)
+    for recipe in data.recipes:
+        recipe.file, recipe.input = _located(recipe.file, base), _located(recipe.input, base)
+
+
+def config_hash(config: AnyConfig) -> str:
     """Return a SHA-256 of everything that can change a number of the run.
 
     Its name and folder cannot, and neither can the choice of baselines and sets that are
@@ -216,6 +237,12 @@ def config_hash(config: RunConfig | LatticeRunConfig) -> str:
         content.pop("evaluation")
         content["data"].pop("test")
         return _digest(content)
+    if isinstance(config, HamiltonianRunConfig):
+        content.pop("evaluation")
+        content["data"] = {
+            role: [{**ref, "file": Path(ref["file"]).name} for ref in content["data"][role]]
+            for role in ("train", "valid")}
+        return _digest(content)
     content["evaluation"] = {"scf_tol": content["evaluation"]["scf_tol"]}
     for refs in (content["data"][role] for role in ("train", "valid", "test")):
         for ref in refs:  # a moved folder is the same run; the data hash guards the content
@@ -227,6 +254,6 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def dump_yaml(config: RunConfig | LatticeRunConfig) -> str:
+def dump_yaml(config: AnyConfig) -> str:
     """Return the resolved configuration as YAML text."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .rundir import RunDirectory
 from .schema import RunConfig
@@ -74,7 +75,7 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
 
 
 def load_model(run: str | Path) -> Any:
-    """Return the trained model of a finished run, an XCModel or a KSRModel.
+    """Return the trained model of a finished run: XCModel, KSRModel or HamiltonianModel.
 
     Raises
     ------
@@ -90,8 +91,10 @@ def load_model(run: str | Path) -> Any:
             file=str(run),
             remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'",
         )
-    from ..models import KSRModel, XCModel
+    from ..models import HamiltonianModel, KSRModel, XCModel
 
+    if isinstance(config, HamiltonianRunConfig):
+        return HamiltonianModel.load(str(folder))
     if isinstance(config, LatticeRunConfig):
         return KSRModel.load(str(folder))
     return XCModel.load(str(folder))
@@ -103,9 +106,14 @@ def load_functional(run: str | Path) -> XCFunctional:
     Raises
     ------
     InputError
-        Also for a run of one-dimensional molecules, whose functional is none for real ones.
+        Also for a run of one-dimensional molecules, whose functional is none for real ones, and
+        one on Hamiltonians.
     """
-    if isinstance(RunDirectory(run).load_config(), LatticeRunConfig):
+    config = RunDirectory(run).load_config()
+    if isinstance(config, HamiltonianRunConfig):
+        raise InputError("this run has trained no functional but a model of Hamiltonians",
+                         file=str(run), remedy="use load_model(run), or 'scf --guess'")
+    if isinstance(config, LatticeRunConfig):
         raise InputError("the functional of this run is for one-dimensional molecules",
                          file=str(run), remedy="use load_model(run).functional")
     return load_model(run).functional.eval()

@@ -12,9 +12,11 @@ from pathlib import Path
 from .. import parallel
 from ..errors import DeepChemDFTError, InputError
 from . import curves, plots
+from .config import AnyConfig
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from .evaluate import Evaluation
 from .functional import load_functional
+from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .reporter import LOGGER, Reporter
 from .rundir import RunDirectory, write_atomically
@@ -55,13 +57,13 @@ class RunResult:
     markdown: str
 
 
-def default_directory(config: RunConfig | LatticeRunConfig) -> Path:
+def default_directory(config: AnyConfig) -> Path:
     """Return where a run goes if nothing else is said: ``output.dir``, or ``runs/<name>``."""
     return Path(config.output.dir or Path("runs") / config.name)
 
 
 def run(
-    config: RunConfig | LatticeRunConfig,
+    config: AnyConfig,
     run_dir: str | Path | None = None,
     *,
     resume: bool = False,
@@ -74,7 +76,7 @@ def run(
 
     Parameters
     ----------
-    config : RunConfig or LatticeRunConfig
+    config : RunConfig, LatticeRunConfig or HamiltonianRunConfig
         From :func:`deepchem_dft.runs.load_config`.
     run_dir : path, optional
         Default: ``output.dir`` of the configuration, or ``runs/<name>``.
@@ -97,6 +99,11 @@ def run(
         from .ksr import run_lattice
 
         return run_lattice(
+            config, run_dir or default_directory(config), resume=resume, reporter=reporter)
+    if isinstance(config, HamiltonianRunConfig):
+        from .hamiltonian import run_hamiltonian
+
+        return run_hamiltonian(
             config, run_dir or default_directory(config), resume=resume, reporter=reporter)
     directory = RunDirectory(run_dir or default_directory(config))
     # Here, so that a misspelt name fails before anything is computed.

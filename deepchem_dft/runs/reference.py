@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .schema import RunConfig, Section
 
@@ -27,9 +28,11 @@ def keys(model: type[Section] = RunConfig) -> list[tuple[str, str, str, str]]:
 
 
 def keys_text() -> str:
-    """Return the keys as text, a line per key: those of usual runs, then of ``model: ksr``."""
-    titles = ("A run with real molecules", "A run with one-dimensional molecules (model: ksr)")
-    parts = [_text(keys(model)) for model in (RunConfig, LatticeRunConfig)]
+    """Return the keys as text, a line per key: usual runs first, then ``model:`` others."""
+    titles = ("A run with real molecules", "A run with one-dimensional molecules (model: ksr)",
+              "A run on Kohn-Sham matrices (model: hamiltonian)")
+    models: tuple[type[Section], ...] = (RunConfig, LatticeRunConfig, HamiltonianRunConfig)
+    parts = [_text(keys(model)) for model in models]
     return "\n\n".join(f"{t}\n\n{p}" for t, p in zip(titles, parts, strict=True))
 
 

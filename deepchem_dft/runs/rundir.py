@@ -19,9 +19,7 @@ import yaml
 from .. import parallel
 from ..errors import InputError
 from ..files import replacing
-from .config import config_hash, dump_yaml, validate
-from .ksr_schema import LatticeRunConfig
-from .schema import RunConfig
+from .config import AnyConfig, config_hash, dump_yaml, validate
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
@@ -73,7 +71,7 @@ class RunDirectory:
             self / "status.json", json.dumps({**self.status, **values}, indent=2)
         ))  # fmt: skip
 
-    def start(self, config: RunConfig | LatticeRunConfig, resume: bool = False) -> bool:
+    def start(self, config: AnyConfig, resume: bool = False) -> bool:
         """Claim the folder for a run.
 
         Parameters
@@ -95,7 +93,7 @@ class RunDirectory:
         """
         return parallel.on_main(lambda: self._start(config, resume))
 
-    def _start(self, config: RunConfig | LatticeRunConfig, resume: bool) -> bool:
+    def _start(self, config: AnyConfig, resume: bool) -> bool:
         wanted, status = config_hash(config), self.status
         if status:
             where = str(self.path)
@@ -127,7 +125,7 @@ class RunDirectory:
             self.set_status(state="started", config_hash=wanted, seed=config.training.seed)
         return bool(status)
 
-    def _difference(self, config: RunConfig | LatticeRunConfig) -> str:
+    def _difference(self, config: AnyConfig) -> str:
         """Name the first keys in which the stored configuration differs."""
         try:
             stored = yaml.safe_load((self / "config.yaml").read_text())
@@ -139,7 +137,7 @@ class RunDirectory:
         keys = [k for k in keys if not k.startswith(free)]
         return f" (they differ in {', '.join(keys[:3])})" if keys else ""
 
-    def load_config(self) -> RunConfig | LatticeRunConfig:
+    def load_config(self) -> AnyConfig:
         """Read the stored configuration.
 
         Raises
@@ -218,7 +216,8 @@ def _flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 def versions() -> dict[str, Any]:
     """Return the versions of all that can change a number, and the git commit if there is one."""
     out: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("deepchem_dft", "torch", "deepchem", "pyscf", "numpy", "scipy"):
+    for package in ("deepchem_dft", "torch", "deepchem", "pyscf", "numpy", "scipy", "e3nn",
+                    "h5py"):
         try:
             out[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

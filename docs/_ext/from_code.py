@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write ``generated/cli.md``, ``generated/run-config.md`` and ``generated/ksr-config.md``."""
+    """Write pages of the command line and of the keys of configurations into ``generated``."""
     from deepchem_dft.cli import app as cli
+    from deepchem_dft.runs.hamiltonian_schema import HamiltonianRunConfig
     from deepchem_dft.runs.ksr_schema import LatticeRunConfig
     from deepchem_dft.runs.schema import RunConfig
 
@@ -27,6 +28,8 @@ def write_pages(app: Sphinx) -> None:
     _write(folder / "run-config.md", "\n".join(usual))
     ksr = config_tables("Keys of a run with `model: ksr`", LatticeRunConfig)
     _write(folder / "ksr-config.md", "\n".join(ksr))
+    hamiltonian = config_tables("Keys of a run with `model: hamiltonian`", HamiltonianRunConfig)
+    _write(folder / "hamiltonian-config.md", "\n".join(hamiltonian))
 
 
 def command_pages(cli: Any) -> list[str]:
@@ -56,7 +59,8 @@ def config_tables(title: str, root: type[BaseModel]) -> list[str]:
     lines += ["Every key of the file that `deepchem-dft train` reads, with its default.", ""]
     seen: list[type[BaseModel]] = [root]
     for model in seen:
-        name = model.__name__.removesuffix("Config").removeprefix("Lattice")
+        name = model.__name__.removesuffix("Config")
+        name = name.removeprefix("Lattice").removeprefix("Hamiltonian")
         title = "The file itself" if model is root else name
         text = (model.__doc__ or "").strip().split("\n\n")
         lines += [f"({_label(model)})=", f"## {title}", "", *text, ""]

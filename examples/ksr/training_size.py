@@ -39,8 +39,11 @@ WAYS = {
 VALID = {"h2": "[0.96, 1.68, 2.24, 2.96, 4.40, 5.52]", "h4": "valid"}
 
 
-def error(family: str, way: str, size: int, folder: Path) -> float:
-    """Return the mean absolute error over the family's test separations, mHa."""
+def error(family: str, way: str, size: int, folder: Path) -> tuple[float, int]:
+    """Return the mean absolute error over the family's test separations, mHa.
+
+    Those whose calculation does not converge are left out, and counted.
+    """
     name, changes = WAYS[family, way]
     config = load_config(HERE / name, [
         f"data.train=[{{family: {family}, distances: {SEPARATIONS[family][size]}}}]",
@@ -49,8 +52,9 @@ def error(family: str, way: str, size: int, folder: Path) -> float:
         "evaluation.baseline=false", *changes,
     ])  # fmt: skip
     result = run(config, folder / f"{family}_{way}_{size}", resume=True)
-    return float(np.mean([
-        1000 * abs(r.value - r.reference) for r in result.records if r.role == "test"]))
+    errors = np.array([
+        1000 * abs(r.value - r.reference) for r in result.records if r.role == "test"])
+    return float(np.nanmean(errors)), int(np.isnan(errors).sum())
 
 
 def draw(found: dict[tuple[str, str], dict[int, float]], path: Path) -> None:
@@ -87,9 +91,10 @@ def main() -> None:
     for family in options.families:
         for way in ("KSR", "direct"):
             for size in SEPARATIONS[family]:
-                value = error(family, way, size, options.runs)
+                value, lost = error(family, way, size, options.runs)
                 found.setdefault((family, way), {})[size] = value
-                print(f"{family} {way:<7} {size} molecules: {value:9.2f} mHa", flush=True)
+                note = f"; {lost} did not converge" if lost else ""
+                print(f"{family} {way:<7} {size} molecules: {value:9.2f} mHa{note}", flush=True)
     options.runs.mkdir(parents=True, exist_ok=True)
     draw(found, options.out or options.runs / "training_size.png")
 

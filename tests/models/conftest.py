@@ -82,3 +82,33 @@ def float32_network():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return nn.Sequential(nn.Linear(2, 4), nn.Softplus(), nn.Linear(4, 1))
+
+
+@pytest.fixture(scope="session")
+def solved():
+    """Return a function from atoms (Bohr) to a sample with all that PySCF says of it."""
+    from dataclasses import replace
+
+    from deepchem_dft.hamiltonian.reference import Reference
+    from deepchem_dft.hamiltonian.sample import HamiltonianSample
+
+    def make(numbers, positions, name, basis="sto-3g"):
+        reference = Reference(HamiltonianSample(numbers, positions, basis, xc="pbe", name=name),
+                              grid_level=0)
+        found = reference.solve()
+        return replace(reference.complete(), hamiltonian=found.hamiltonian, energy=found.energy)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def hamiltonians(solved):
+    """Five waters and three hydrogen fluorides, in disorder."""
+    rng = np.random.default_rng(0)
+    water = np.array([[0, 0, 0.1], [0.1, 1.45, 1.1], [0, -1.4, 1.2]])
+    fluoride = np.array([[0, 0, 0], [0.1, 0.3, 1.7]])
+    waters = [solved([8, 1, 1], water + 0.1 * rng.normal(size=(3, 3)), f"water/{i}")
+              for i in range(5)]
+    fluorides = [solved([9, 1], fluoride + 0.1 * rng.normal(size=(2, 3)), f"HF/{i}")
+                 for i in range(3)]
+    return [*waters[:2], *fluorides, *waters[2:]]
