@@ -13,6 +13,7 @@ from pyscf import dft, gto, scf
 from pyscf.dft import numint
 from torch import nn
 
+from deepchem_dft import zoo
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.interop.derivatives import derivatives
 from deepchem_dft.interop.pyscf import to_pyscf
@@ -301,6 +302,22 @@ def test_weights_trained_further_are_seen():
     with torch.no_grad():
         functional.nnmodel[-1].bias += 0.01  # Ha per electron
     assert mf.kernel() == pytest.approx(before + 0.02, abs=1e-4)  # a coarse grid
+
+
+def test_trained_functionals_are_found_by_name(tmp_path, monkeypatch):
+    functional = FUNCTIONALS["nn-hybrid"]()
+    zoo.save(functional, tmp_path / "mine.safetensors", summary="untrained")
+    monkeypatch.setenv("DEEPCHEM_DFT_ZOO", str(tmp_path))
+    energies = [tight(to_pyscf(mole(), xc)).kernel() for xc in (functional, "zoo:mine")]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-10)
+
+
+@pytest.mark.gpu
+def test_a_functional_on_a_gpu_runs_there():
+    functional = HybridXC("native:pbe", net(4), aweight0=0.05, family="mgga")
+    energies = [tight(to_pyscf(mole(), functional.to(device))).kernel()
+                for device in ("cpu", "cuda")]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-9)
 
 
 def test_a_mole_is_run_restricted_only_where_that_is_right():
