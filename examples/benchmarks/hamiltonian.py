@@ -169,6 +169,7 @@ def cycles(data: Path, runs: Path, out: Path) -> bool:
     from deepchem_dft.runs import load_config, run
 
     good = True
+    ratios = []
     for name, tests in (("water", water(data)[1]),
                         ("ethanol", {"300 K": part(data / "ethanol.h5", "*", 80)})):
         result = run(load_config(CONFIGS / f"{name}.yaml"), runs / name, resume=True)
@@ -181,9 +182,11 @@ def cycles(data: Path, runs: Path, out: Path) -> bool:
             print(f"{name}, {label}: {after.mean():.1f} of {before.mean():.1f} cycles "
                   f"({ratio:.2f}); density {np.mean(excess):.2f} microhartree above the converged "
                   f"one, at most {np.max(excess):.2f}", flush=True)
+            ratios.append(f"{name}, {label} {ratio:.2f}")
             good &= bool(ratio <= LIMIT[name])
             if name == "water":
                 good &= bool(np.max(excess) <= LIMIT["energy"])
+    print(f"cycles: {'; '.join(ratios)} of those of the default guess")
     return good
 
 

@@ -56,6 +56,11 @@ def ksr(output: str) -> str:
     return "; ".join(re.findall(r"^(?:speed|h2|transfer): .*$", output, re.M)) or "no result"
 
 
+def hamiltonian(output: str) -> str:
+    """Return the lines that sum up a part of hamiltonian.py."""
+    return "; ".join(re.findall(r"^(?:forms|cycles): .*$", output, re.M)) or last_line(output)
+
+
 CHECKS = [
     Check("main job", "test MAE <= 0.5 x PBE, IE MAE <= 1.2 x PBE, < 10 min",
           script("main_job.py"), last_line),
@@ -91,6 +96,8 @@ CHECKS = [
           script("ksr_exact.py"), last_line),
     Check("KSR", "20 x dense; H2 31/32, MAE 1 mHa, 10 CPU min; H4, H2H2 MAE 1.6, H2+ 0.1 mHa",
           script("ksr.py"), ksr),
+    Check("Hamiltonians", "water: H 15, orbitals 60 uHa; fed back no worse; cycles 0.55 x, 0.7 x",
+          script("hamiltonian.py", "forms", "cycles"), hamiltonian),
     Check("resume", "killed and resumed equals uninterrupted to 1e-10",
           pytest("tests/models/test_resume.py", "tests/runs"), tests),
 ]
