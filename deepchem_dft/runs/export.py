@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .rundir import RunDirectory
 
 if TYPE_CHECKING:
     from ..zoo import Card
+    from .config import AnyConfig
     from .entries import EntrySet
     from .schema import RunConfig
 
@@ -61,15 +63,18 @@ def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> C
     directory = RunDirectory(run)
     config = directory.load_config()
     model = load_model(run)
-    known = {
+    known: dict[str, Any] = {
         "summary": summary or config.description,
         "training": _training(directory, config),
         "cost": _cost(directory),
         "versions": _json(directory / "versions.json"),
         "seed": config.training.seed,
-        "errors": (errors := _errors(directory / "results.csv")),
-        "known_failures": _unconverged(directory / "results.csv"),
     }
+    if isinstance(config, HamiltonianRunConfig):
+        errors = _matrix_errors(directory / "results.csv", config.network.form)
+        return zoo.save(model, to, **known, errors=errors)
+    errors = _errors(directory / "results.csv")
+    known |= {"errors": errors, "known_failures": _unconverged(directory / "results.csv")}
     if isinstance(config, LatticeRunConfig):
         return zoo.save(model, to, **known)
     parent = config.functional.xc
@@ -98,9 +103,9 @@ def worse(errors: Sequence[dict[str, Any]], parent: str) -> list[str]:
     return found
 
 
-def _training(directory: RunDirectory, config: RunConfig | LatticeRunConfig) -> dict[str, Any]:
+def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
     content = config.model_dump(mode="json", exclude_defaults=True)
-    kept = {key: content[key] for key in ("data", "functional", "trajectory", "training")
+    kept = {key: content[key] for key in ("data", "functional", "trajectory", "network", "training")
             if key in content}  # fmt: skip
     data = _json(directory / "data.json")
     counts: dict[str, int] = {}
@@ -147,6 +152,20 @@ def _errors(path: Path) -> list[dict[str, Any]]:
         value = float(row["mae"])
         name = "this" if row["functional"] == _TRAINED else row["functional"]
         entry["mae"][name] = value if math.isfinite(value) else None
+    return [row for row in table.values() if "this" in row["mae"]]
+
+
+def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:
+    """Return the test rows of a run on Hamiltonians: elements of H and orbital energies."""
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in _rows(path):
+        label, _, method = row["set"].rpartition(", ")
+        for column, kind in (("H", "elements of H"), ("orbitals", "occupied orbital energies")):
+            if label.startswith("test: "):
+                entry = table.setdefault((label, kind), {
+                    "set": label.removeprefix("test: "), "type": kind, "entries": int(row["N"]),
+                    "unit": "microhartree", "mae": {}})  # fmt: skip
+                entry["mae"]["this" if method == form else method] = float(row[column])
     return [row for row in table.values() if "this" in row["mae"]]
 
 
