@@ -97,7 +97,7 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
     left.set_yticks(range(len(rows)), [name for name, _ in rows])
     left.invert_yaxis()
     left.set(xscale="log", xlabel="mean absolute error of H (microhartree)")
-    left.legend(loc="upper right")
+    left.legend(loc="lower right")
     for form, colour in zip(("equilibrium", "equilibrium-delta"), ("tab:green", "tab:purple")):
         steps = [r["step"] for r in found[form][0]["history"]]
         for axis, key, factor in ((middle, "iterations", 1), (right, "unconverged", 100)):
@@ -105,7 +105,7 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
             axis.plot(steps, values.mean(0), color=colour, label=form)
             axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.25)
     middle.set(xlabel="training step", ylabel="iterations to the fixed point", ylim=(0, None))
-    right.set(xlabel="training step", ylabel="unconverged in training (%)", ylim=(-0.5, None))
+    right.set(xlabel="training step", ylabel="unconverged in training (%)", ylim=(-0.1, 2))
     middle.legend()
     figure.tight_layout()
     figure.savefig(out / "hamiltonian_forms.png", dpi=110)
