@@ -79,6 +79,10 @@ class XCNetwork(nn.Module):
                 nn.init.zeros_(parameter)
         self.layers = nn.Sequential(*layers)
 
+    def extra_repr(self) -> str:
+        """Name all options: caches tell networks of equal weights apart by them."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
     def _features(self, x: Tensor) -> Tensor:
         """Turn raw inputs (G, k) into those the first layer sees."""
         if not self.bounded:

@@ -148,3 +148,10 @@ def test_deepchem_network_refuses(options, field):
     with pytest.raises(FunctionalError) as caught:
         deepchem_network(**options)
     assert caught.value.field == field
+
+
+def test_networks_of_equal_weights_can_be_told_apart():
+    """Caches of solved fields take what a module prints for what it is."""
+    one, other = (build_network(family="gga", seed=0, max_output=m) for m in (0.5, 1.0))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters()))
+    assert repr(one) != repr(other)
