@@ -5,84 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, FunctionalError
+from ..errors import CheckpointError
 from . import checkpoint as files
+from .checkpointed import Checkpointed, must_be_finite
 from .hamiltonian_progress import HamiltonianProgress
 from .hamiltonian_training import parameters_of
 from .persistence import _plain_copy
-from .progress import first_not_finite
 
 #: Arguments that give the same parameters another meaning.
 _MEANING = ("elements", "basis", "form", "guess", "inputs", "cutoff", "xc")
 
 
-class HamiltonianFiles:
+class HamiltonianFiles(Checkpointed):
     """The part of ``HamiltonianModel`` that reads and writes files; its methods belong to it."""
 
-    def save_checkpoint(
-        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
-    ) -> None:
-        """Write parameters, averages, optimiser and history.
+    def _saved(self) -> dict[str, Any]:
+        """Return what is beside the optimiser.
 
-        The file is whole or not there at all. Parameters are those that predict: during training
-        the averaged ones, beside those that are trained.
-
-        Raises
-        ------
-        FunctionalError
-            If a parameter is NaN or infinite; no file is written or removed.
+        Parameters are those that predict: during training the averaged ones, beside those that are
+        trained.
         """
-        if max_checkpoints_to_keep == 0:
-            return
-        self._ensure_built()
         state, progress = self.model.state_dict(), self.progress.to_dict()
-        bad = first_not_finite({k: v for k, v in state.items() if v.is_floating_point()})
-        if bad is not None:
-            raise FunctionalError(f"the parameter '{bad}' is not finite, so no checkpoint is "
-                                  "written", remedy="restore an earlier checkpoint")
+        must_be_finite({k: v for k, v in state.items() if v.is_floating_point()})
         if self.training and self.progress.average is not None:
             progress["trained"] = parameters_of(self.model)
             state = {**state, **self.progress.average}
-        content: dict[str, Any] = {
-            "model_state_dict": state,
-            "optimizer_state_dict": self._pytorch_optimizer.state_dict(),
-            "global_step": self._global_step,
-            "progress": progress,
-            "config": _plain_copy(self.config),
-        }
-        if self._lr_schedule is not None:
-            content["schedule"] = self._lr_schedule.state_dict()
-        files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep)
+        return {"model_state_dict": state, "progress": progress,
+                "config": _plain_copy(self.config)}
 
-    def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
-        """Return the checkpoint files, newest first."""
-        return files.existing(model_dir or self.model_dir)
-
-    def restore(
-        self, checkpoint: str | None = None, model_dir: str | None = None, strict: bool = True
-    ) -> None:
-        """Load a checkpoint; default the newest of the model's folder.
-
-        Raises
-        ------
-        CheckpointError
-            If it is missing, damaged, or that of another model; this model is then unchanged.
-        """
-        self._ensure_built()
-        source = files.newest(checkpoint or model_dir or self.model_dir)
-        content = files.read(source, self.device)
-        self._compare(content["config"], source)
-        files.load_parameters(self.model, content["model_state_dict"], source, bool(strict))
-        self._pytorch_optimizer.load_state_dict(content["optimizer_state_dict"])
-        if self._lr_schedule is not None and "schedule" in content:
-            self._lr_schedule.load_state_dict(content["schedule"])
-        self._global_step = content["global_step"]
+    def _take(self, content: dict[str, Any]) -> None:
         self.progress = HamiltonianProgress.from_dict(content["progress"])
         self.preparation.forget()
 
-    def _compare(self, config: dict[str, Any], source: str) -> None:
+    def _compare(self, content: dict[str, Any], source: str) -> None:
         for name in _MEANING:
-            theirs, own = config[name], _plain_copy(self.config[name])
+            theirs, own = content["config"][name], _plain_copy(self.config[name])
             if theirs != own:
                 raise CheckpointError(
                     f"{source}: the checkpoint is of a model with {name}={theirs!r}, this one has "

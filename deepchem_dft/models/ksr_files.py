@@ -7,71 +7,22 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import CheckpointError, FunctionalError
+from ..errors import CheckpointError
 from ..lattice.grid import Grid
 from . import checkpoint as files
+from .checkpointed import Checkpointed, must_be_finite
 from .ksr_progress import KSRProgress
 from .persistence import _plain_copy
-from .progress import first_not_finite
 
 
-class KSRFiles:
+class KSRFiles(Checkpointed):
     """The part of ``KSRModel`` that reads and writes files; its methods belong to that class."""
 
-    def save_checkpoint(
-        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
-    ) -> None:
-        """Write parameters, what the optimiser knows, history, and the best parameters so far.
+    def _saved(self) -> dict[str, Any]:
+        must_be_finite(self.functional.state_dict())
+        return {"progress": self.progress.to_dict(), "config": _plain_copy(self.config)}
 
-        The file is whole or not there at all.
-
-        Raises
-        ------
-        FunctionalError
-            If a parameter is NaN or infinite; no file is written or removed.
-        """
-        if max_checkpoints_to_keep == 0:
-            return
-        self._ensure_built()
-        bad = first_not_finite(self.functional.state_dict())
-        if bad is not None:
-            raise FunctionalError(f"the parameter '{bad}' is not finite, so no checkpoint is "
-                                  "written", remedy="restore an earlier checkpoint")
-        content: dict[str, Any] = {
-            "model_state_dict": self.model.state_dict(),
-            "optimizer_state_dict": (
-                self._pytorch_optimizer.state_dict() if self._pytorch_optimizer else None),
-            "global_step": self._global_step,
-            "progress": self.progress.to_dict(),
-            "config": _plain_copy(self.config),
-        }
-        if self._lr_schedule is not None:
-            content["schedule"] = self._lr_schedule.state_dict()
-        files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep)
-
-    def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
-        """Return the checkpoint files, newest first."""
-        return files.existing(model_dir or self.model_dir)
-
-    def restore(
-        self, checkpoint: str | None = None, model_dir: str | None = None, strict: bool = True
-    ) -> None:
-        """Load a checkpoint; default the newest of the model's folder.
-
-        Raises
-        ------
-        CheckpointError
-            If it is missing, damaged, or that of another model; this model is then unchanged.
-        """
-        self._ensure_built()
-        source = files.newest(checkpoint or model_dir or self.model_dir)
-        content = files.read(source)
-        files.load_parameters(self.model, content["model_state_dict"], source, bool(strict))
-        if self._pytorch_optimizer is not None:
-            self._pytorch_optimizer.load_state_dict(content["optimizer_state_dict"])
-        if self._lr_schedule is not None and "schedule" in content:
-            self._lr_schedule.load_state_dict(content["schedule"])
-        self._global_step = content["global_step"]
+    def _take(self, content: dict[str, Any]) -> None:
         self.progress = KSRProgress.from_dict(content["progress"])
 
     def _resume(self) -> None:

@@ -1,0 +1,90 @@
+"""What models with one optimiser share of saving and restoring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import FunctionalError
+from . import checkpoint as files
+from .progress import first_not_finite
+
+
+class Checkpointed:
+    """Checkpoints of parameters, optimiser, learning-rate schedule and what the model adds.
+
+    A model says in ``_saved`` what else belongs into the file, and takes it back in ``_take``.
+    """
+
+    def save_checkpoint(
+        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
+    ) -> None:
+        """Write parameters, optimiser, history and whatever else a training needs to go on.
+
+        The file is whole or not there at all.
+
+        Raises
+        ------
+        FunctionalError
+            If the model refuses parameters that are NaN or infinite; no file is written or removed.
+        """
+        if max_checkpoints_to_keep == 0:
+            return
+        self._ensure_built()
+        optimizer = self._pytorch_optimizer
+        content: dict[str, Any] = {
+            "model_state_dict": self.model.state_dict(),
+            "optimizer_state_dict": None if optimizer is None else optimizer.state_dict(),
+            "global_step": self._global_step,
+            **self._saved(),
+        }
+        if self._lr_schedule is not None:
+            content["schedule"] = self._lr_schedule.state_dict()
+        files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep)
+
+    def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
+        """Return the checkpoint files, newest first."""
+        return files.existing(model_dir or self.model_dir)
+
+    def restore(
+        self, checkpoint: str | None = None, model_dir: str | None = None, strict: bool = True
+    ) -> None:
+        """Load a checkpoint; default the newest of the model's folder.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, damaged, or that of another model; this model is then unchanged.
+        """
+        self._ensure_built()
+        source = files.newest(checkpoint or model_dir or self.model_dir)
+        content = files.read(source, self.device)
+        self._compare(content, source)
+        files.load_parameters(self.model, content["model_state_dict"], source, bool(strict))
+        if self._pytorch_optimizer is not None:
+            self._pytorch_optimizer.load_state_dict(content["optimizer_state_dict"])
+        if self._lr_schedule is not None and "schedule" in content:
+            self._lr_schedule.load_state_dict(content["schedule"])
+        self._global_step = content["global_step"]
+        self._take(content)
+
+    def _saved(self) -> dict[str, Any]:
+        """Return what else a checkpoint holds; ``model_state_dict`` may be among it."""
+        raise NotImplementedError
+
+    def _take(self, content: dict[str, Any]) -> None:
+        """Take back what `_saved` gave."""
+        raise NotImplementedError
+
+    def _compare(self, content: dict[str, Any], source: str) -> None:
+        """Raise CheckpointError if a checkpoint is that of another model."""
+
+
+def must_be_finite(state: Mapping[str, Tensor]) -> None:
+    """Raise FunctionalError if a parameter is NaN or infinite."""
+    bad = first_not_finite(dict(state))
+    if bad is not None:
+        raise FunctionalError(f"the parameter '{bad}' is not finite, so no checkpoint is written",
+                              remedy="restore an earlier checkpoint")
