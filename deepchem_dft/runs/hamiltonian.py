@@ -6,17 +6,16 @@ import csv
 import hashlib
 import io
 import json
-import logging
 import math
-import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DeepChemDFTError, InputError, SCFNotConverged
+from ..errors import InputError, SCFNotConverged
 from .functional import MODEL_DIR
 from .hamiltonian_schema import HamiltonianRunConfig
 from .hamiltonian_sets import HamiltonianSet, load_hamiltonian_sets
@@ -101,8 +100,7 @@ def run_hamiltonian(
     sets = load_hamiltonian_sets(config)  # what cannot be fails before anything is written
     build_hamiltonian_model(config, sets)
     directory.start(config, resume)
-    handler, started = directory.log_to_file(), time.perf_counter()
-    try:
+    with closing(reporter), directory.logged():
         _check_data(directory, sets)
         if directory.status.get("state") not in ("trained", "finished"):
             _train(config, directory, sets, reporter)
@@ -118,17 +116,7 @@ def run_hamiltonian(
         markdown = _write_tables(config, directory, found)
         if config.output.plots:
             _draw(directory, found)
-        seconds = round(time.perf_counter() - started, 1)
-        directory.set_status(state="finished", seconds_of_last_start=seconds)
-        LOGGER.info("finished in %.1f s", seconds)
         return RunResult(directory, [], [], markdown)
-    except DeepChemDFTError as error:
-        LOGGER.error("%s", error)
-        raise
-    finally:
-        reporter.close()
-        logging.getLogger("deepchem_dft").removeHandler(handler)
-        handler.close()
 
 
 def _check_data(directory: RunDirectory, sets: Sequence[HamiltonianSet]) -> None:

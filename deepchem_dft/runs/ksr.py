@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DeepChemDFTError, InputError
+from ..errors import InputError
 from ..units import HARTREE_TO_KCAL
 from .functional import MODEL_DIR
 from .ksr_schema import CurveRef, LatticeRunConfig
-from .reporter import LOGGER, Reporter
+from .reporter import Reporter
 from .rundir import RunDirectory, write_atomically
 from .tables import (
     EntryRecord,
@@ -188,8 +187,7 @@ def run_lattice(
         for number, ref in enumerate(getattr(config.data, role)):
             distances_of(ref, f"data.{role}.{number}")
     directory.start(config, resume)
-    handler, started = directory.log_to_file(), time.perf_counter()
-    try:
+    with closing(reporter), directory.logged():
         reporter.phase("exact data")
         sets = load_curves(config, reporter)
         _check_data(directory, sets)
@@ -203,17 +201,7 @@ def run_lattice(
         markdown = _write_tables(config, directory, found, records)
         if config.output.plots:
             _draw(directory, sets, found, model)
-        seconds = round(time.perf_counter() - started, 1)
-        directory.set_status(state="finished", seconds_of_last_start=seconds)
-        LOGGER.info("finished in %.1f s", seconds)
         return RunResult(directory, records, summarise(records), markdown)
-    except DeepChemDFTError as error:
-        LOGGER.error("%s", error)
-        raise
-    finally:
-        reporter.close()
-        logging.getLogger("deepchem_dft").removeHandler(handler)
-        handler.close()
 
 
 def _check_data(directory: RunDirectory, sets: Sequence[CurveSet]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import parallel
-from ..errors import DeepChemDFTError, InputError
+from ..errors import InputError
 from . import curves, plots
 from .config import AnyConfig
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
@@ -18,7 +18,7 @@ from .evaluate import Evaluation
 from .functional import load_functional
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
-from .reporter import LOGGER, Reporter
+from .reporter import Reporter
 from .rundir import RunDirectory, write_atomically
 from .schema import RunConfig
 from .solutions import Functional
@@ -110,9 +110,7 @@ def run(
     baselines = [Functional.named(name, label) for label, name in config.baselines.items()]
     sets = load_sets(config.data)
     directory.start(config, resume)
-    handler = directory.log_to_file()
-    started = time.perf_counter()
-    try:
+    with closing(reporter), directory.logged():
         parallel.on_main(lambda: _check_data(directory, config, sets))
         with Solver(
             config.evaluation.processes,
@@ -136,19 +134,7 @@ def run(
                 )
         if parallel.rank() == 0:
             shutil.rmtree(directory.states, ignore_errors=True)  # only needed to go on
-        seconds = round(time.perf_counter() - started, 1)
-        directory.set_status(state="finished", seconds_of_last_start=seconds)
-        LOGGER.info("finished in %.1f s", seconds)
         return RunResult(directory, records, summarise(records), markdown)
-    except DeepChemDFTError as error:
-        LOGGER.error("%s", error)
-        raise
-    finally:
-        reporter.close()
-        import logging
-
-        logging.getLogger("deepchem_dft").removeHandler(handler)
-        handler.close()
 
 
 def _check_data(directory: RunDirectory, config: RunConfig, sets: Sequence[EntrySet]) -> None:

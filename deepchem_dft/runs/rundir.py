@@ -9,7 +9,9 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import yaml
 
 from .. import parallel
-from ..errors import InputError
+from ..errors import DeepChemDFTError, InputError
 from ..files import replacing
 from .config import AnyConfig, config_hash, dump_yaml, validate
 
@@ -154,8 +156,12 @@ class RunDirectory:
             )
         return validate(yaml.safe_load(file.read_text(encoding="utf-8")), file=str(file))
 
-    def log_to_file(self) -> logging.Handler:
-        """Append this package's log records to ``log.txt``; the caller removes the handler."""
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Append this package's log records to ``log.txt``, errors included, while a run lasts.
+
+        A run that ends without an error is marked as finished.
+        """
         file = os.devnull if parallel.rank() else self / "log.txt"
         handler = logging.FileHandler(file, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -163,7 +169,18 @@ class RunDirectory:
         logger.addHandler(handler)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)
-        return handler
+        started = time.perf_counter()
+        try:
+            yield
+            seconds = round(time.perf_counter() - started, 1)
+            self.set_status(state="finished", seconds_of_last_start=seconds)
+            LOGGER.info("finished in %.1f s", seconds)
+        except DeepChemDFTError as error:
+            LOGGER.error("%s", error)
+            raise
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
 
     # -- history ---------------------------------------------------------------------------
 
