@@ -75,6 +75,7 @@ def scf(
         from ..molecule import Molecule
         from ..scf import KohnSham
         from ..xc import get_xc
+        from ..xc.names import is_trained
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     model = None if guess is None else hamiltonian_model(guess)
     basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
@@ -91,7 +92,7 @@ def scf(
     _print(console(), molecule, label, result, forces, spread)
     if prediction is not None:
         # PySCF knows functionals by name only.
-        known = run is None and not xc.startswith("zoo:") and not Path(xc).is_file()
+        known = run is None and not is_trained(xc)
         _print_guess(console(), problem, prediction, result, compare, xc if known else None)
     if not result.converged:
         from ..errors import SCFNotConverged

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import time
@@ -15,28 +14,23 @@ import numpy as np
 import torch
 
 from deepchem_dft import HamiltonianModel
-from deepchem_dft.molnet import load_hamiltonian
+from deepchem_dft.runs.hamiltonian_schema import HamiltonianSetRef
+from deepchem_dft.runs.hamiltonian_sets import load_set
 
 FORMS = ("direct", "delta", "equilibrium", "equilibrium-delta")
 SEEDS = (0, 1, 2)
 EPOCHS = 32  # of 32 steps each
 
 
-@lru_cache(maxsize=8)
-def whole(file: Path):
-    """Return all molecules of a file."""
-    if not file.is_file():
-        raise SystemExit(f"{file} is missing; the first lines of examples/hamiltonian/"
-                         f"{file.stem}.yaml say how it is made")
-    return load_hamiltonian(str(file), splitter=None)[1][0]
-
-
 @lru_cache(maxsize=32)
 def part(file: Path, match: str, start: int = 0, stop: int | None = None):
     """Return the molecules of a file whose names match, from the start-th on."""
-    data = whole(file)
-    rows = [i for i, name in enumerate(data.ids) if fnmatch.fnmatchcase(str(name), match)]
-    return data.select(rows[start:stop])
+    if not file.is_file():
+        raise SystemExit(f"{file} is missing; the first lines of the files in "
+                         "examples/hamiltonian say how it is made")
+    limit = None if stop is None else stop - start
+    ref = HamiltonianSetRef(file=str(file), match=match, skip=start, limit=limit)
+    return load_set(ref, "test").dataset
 
 
 def water(folder: Path) -> tuple[Any, dict[str, Any]]:

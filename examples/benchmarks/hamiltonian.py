@@ -172,8 +172,9 @@ def cycles(data: Path, runs: Path, out: Path) -> bool:
     ratios = []
     for name, tests in (("water", water(data)[1]),
                         ("ethanol", {"300 K": part(data / "ethanol.h5", "*", 80)})):
-        result = run(load_config(CONFIGS / f"{name}.yaml"), runs / name, resume=True)
-        model = HamiltonianModel.load(str(result.directory / "model"))
+        if not (runs / name / "model").is_dir():
+            run(load_config(CONFIGS / f"{name}.yaml"), runs / name, resume=True)
+        model = HamiltonianModel.load(str(runs / name / "model"))
         for label, test in tests.items():
             found = model.predict_properties(test.select(range(min(20, len(test)))))
             before, after = np.array([one.cycles(1e-9) for one in found]).T
