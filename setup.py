@@ -75,6 +75,7 @@ setup(
     packages=find_packages(include=["deepchem_dft", "deepchem_dft.*"]),
     package_data={"deepchem_dft": [
         "py.typed", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
+        "**/*.css", "**/*.js",
     ]},
     cmdclass={"build_py": BuildWithDatasets},
     install_requires=[

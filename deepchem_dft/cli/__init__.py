@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from ..errors import DeepChemDFTError
-from . import curve, data, dqc, evaluate, scf, train, zoo
+from . import curve, data, dqc, evaluate, optimize, reports, scf, train, zoo
 from .processes import Terminated, one_of_several, report
 
 app = typer.Typer(
@@ -44,8 +44,10 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(evaluate.predict)
 app.command("scf")(scf.scf)
+app.command("optimize")(optimize.optimize)
 app.command("curve")(curve.curve)
 app.command("export")(zoo.export)
+app.command("report")(reports.report)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
 app.command("install-dqc")(dqc.install_dqc)

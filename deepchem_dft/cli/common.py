@@ -140,12 +140,32 @@ def functional_from_run(run: Path) -> Any:
     return load_functional(run)
 
 
+def uncertainty_text(functional: Any, result: Any) -> str:
+    """Return the uncertainty of an ensemble's total energy and where it comes from, or nothing."""
+    from ..units import HARTREE_TO_KCAL
+    from ..xc.ensemble import EnsembleXC
+
+    if not isinstance(functional, EnsembleXC) or not result.converged:
+        return ""
+    value = functional.uncertainty(result) * HARTREE_TO_KCAL
+    return (f"{value:.3f} kcal/mol of this total energy ({functional.calibration:.3g} x standard "
+            f"deviation of {len(functional)} members; less of most differences)")
+
+
 def hamiltonian_model(source: Path) -> Any:
-    """Return the model of a run on Hamiltonians, or of a folder of checkpoints."""
+    """Return the model of a run on Hamiltonians, a folder of checkpoints, the zoo, or a file."""
     load_deepchem()
     from ..models import HamiltonianModel
     from ..runs import load_model
 
+    if str(source).lower().startswith("zoo:") or source.suffix == ".safetensors":
+        from .. import zoo
+        from ..zoo.cards import KINDS
+
+        if (kind := zoo.card(source).kind) != "hamiltonian":
+            raise InputError(f"this is a {KINDS[kind]}", file=str(source), field="guess",
+                             remedy="give a model of Hamiltonians: 'deepchem-dft zoo list'")
+        return zoo.load(source)
     if not (source / "config.yaml").is_file():
         return HamiltonianModel.load(str(source))
     model = load_model(source)

@@ -37,7 +37,8 @@ def curve(
     """Compute a dissociation curve with one or several functionals.
 
     A point that does not converge is left out of the figure, reported, and makes the exit
-    status 1.
+    status 1. Of an ensemble, the uncertainty of each energy is given too: a column, and a band in
+    the figure.
 
     Examples:
 
@@ -65,8 +66,8 @@ def curve(
     if exact:
         curves.check_is_h2(molecules, distances, unit)
     with Solver(jobs) as solver, solution_progress("curve") as show:
-        table = curves.energies(solver, molecules, functionals, on_solution=show)
-    result = curves.Curve(geometry, unit, distances, table, reference)
+        table, spread = curves.solve(solver, molecules, functionals, on_solution=show)
+    result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread)
     for path in out or []:
         result.write(path)
     screen = console()

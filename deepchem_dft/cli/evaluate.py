@@ -9,7 +9,14 @@ from typing import Any
 import typer
 
 from .. import parallel
-from .common import check_out, console, dataset_ref, load_deepchem, solution_progress
+from .common import (
+    check_out,
+    console,
+    dataset_ref,
+    load_deepchem,
+    quiet_imports,
+    solution_progress,
+)
 
 
 def evaluate(
@@ -34,6 +41,10 @@ def evaluate(
     ),
     entries: bool = typer.Option(False, "--entries", help="Also print the error of every entry."),
     out: Path | None = typer.Option(None, "--out", help="Write the errors of all entries (CSV)."),
+    keep: Path | None = typer.Option(
+        None, "--keep", help="Write every solution to this file (JSON lines) as it is found, and "
+        "solve only what is not in it: the same command goes on where it was stopped."
+    ),
     jobs: int | None = typer.Option(
         None, "--jobs", min=1, help="Worker processes (default: all cores)."
     ),
@@ -41,7 +52,8 @@ def evaluate(
     """Print mean errors (kcal/mol) of functionals on data sets.
 
     Entries whose self-consistent field does not converge are named and left out of the averages;
-    the exit status is then 1.
+    the exit status is then 1. Of ensembles, the uncertainty of every entry is compared with its
+    error.
 
     Examples:
 
@@ -51,7 +63,7 @@ def evaluate(
 
     - `deepchem-dft evaluate --xc lda,pw --dataset atomic-ip --basis 6-31g`
 
-    - `deepchem-dft evaluate --xc zoo:NAME --xc pbe --dataset w4-11`
+    - `deepchem-dft evaluate --xc zoo:NAME --xc pbe --dataset w4-11 --keep w4-11.jsonl`
 
     - `deepchem-dft evaluate --xc pbe --dataset my.yaml --out errors.csv`
 
@@ -66,7 +78,11 @@ def evaluate(
     if run is None and not dataset:
         raise InputError("no data set given", field="dataset", remedy="add --dataset NAME")
     check_out(out)
+    check_out(keep)
     config = _run_config(run)
+    if keep is not None and getattr(config, "model", None) in ("ksr", "hamiltonian"):
+        raise InputError("the models of this run are evaluated in one go", field="keep",
+                         remedy="leave --keep out")
     if getattr(config, "model", None) == "ksr":
         _evaluate_ksr(run, config, dataset or [], entries, out)
         return
@@ -76,6 +92,7 @@ def evaluate(
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
     load_deepchem()
     from ..runs import load_functional, tables
+    from ..runs.calibration import coverage_markdown
     from ..runs.entries import EntrySet, load_sets, select
     from ..runs.evaluate import Evaluation
     from ..runs.solutions import Functional
@@ -92,12 +109,15 @@ def evaluate(
         sets = [s for s in load_sets(config.data) if s.role == "test"]
         if not sets:
             raise InputError("the run has no test set", file=str(run), remedy="add --dataset NAME")
-    with Solver(jobs) as solver, solution_progress("solving") as show:
+    with Solver(jobs, cache=keep) as solver, solution_progress("solving") as show:
+        _tell_of_kept(solver, keep)
         level = 3 if grid_level is None else grid_level
         fit = None if run is None else config.data.density_fit
         records = Evaluation(solver, level, fit).run([(s, functionals) for s in sets], show)
     screen = console()
     screen.print(tables.summary_markdown(tables.summarise(records)), markup=False)
+    if uncertain := coverage_markdown(records):
+        screen.print(f"### uncertainties\n\n{uncertain}", markup=False)
     if entries:
         screen.print(tables.entries_markdown(records), markup=False)
     if out is not None:
@@ -107,14 +127,19 @@ def evaluate(
 
 
 def predict(
-    run: Path = typer.Argument(..., help="Run directory of a trained functional."),
+    run: str = typer.Argument(
+        ..., help="Trained functional: run directory, zoo:NAME, or NAME.safetensors."
+    ),
     file: Path = typer.Argument(..., help="YAML file of entries, in any of the schemas."),
     out: Path = typer.Option(..., "--out", help="CSV file of predictions (Ha and kcal/mol)."),
     basis: str | None = typer.Option(
         None, "--basis", help="Basis set. Default: that of the file."
     ),
     grid_level: int | None = typer.Option(
-        None, "--grid-level", min=0, max=9, help="PySCF's quadrature level. Default: the run's."
+        None, "--grid-level", min=0, max=9, help="PySCF's grid level. Default: the run's, or 3."
+    ),
+    keep: Path | None = typer.Option(
+        None, "--keep", help="File of solutions (JSON lines) to go on from, as of 'evaluate'."
     ),
     jobs: int | None = typer.Option(
         None, "--jobs", min=1, help="Worker processes (default: all cores)."
@@ -122,23 +147,20 @@ def predict(
 ) -> None:
     """Predict every entry of a file with a trained functional.
 
+    An ensemble tells the uncertainty of each value, too.
+
     Examples:
 
     - `deepchem-dft predict runs/pbe_mgga molecules.yaml --out predictions.csv`
+
+    - `deepchem-dft predict zoo:NAME molecules.yaml --out predictions.csv --keep solved.jsonl`
     """
     check_out(out)
-    config = _run_config(run)
-    if getattr(config, "model", None) == "ksr":
-        from ..errors import InputError
-
-        raise InputError("this run is about one-dimensional molecules", file=str(run),
-                         remedy="use 'deepchem-dft evaluate', or KSRModel.predict in Python")
-    if getattr(config, "model", None) == "hamiltonian":
-        from ..errors import InputError
-
-        raise InputError("this run has trained no functional but a model of Hamiltonians",
-                         file=str(run), remedy="use 'deepchem-dft evaluate', 'scf --guess', or "
-                         "HamiltonianModel.predict_properties in Python")
+    check_out(keep)
+    with quiet_imports():
+        from ..xc.names import is_trained
+    config = None if is_trained(run) else _run_config(Path(run))
+    _refuse_other_models(run, config)
     ref = dataset_ref(str(file))
     load_deepchem()
     from ..runs import load_functional, tables
@@ -147,17 +169,41 @@ def predict(
     from ..runs.solutions import Functional
     from ..runs.solve import Solver
 
-    group = EntrySet("test", file.stem, select(ref, basis))
-    functional = Functional.trained(load_functional(run))
-    with Solver(jobs) as solver, solution_progress("solving") as show:
+    fit, level = None, 3 if grid_level is None else grid_level
+    if config is None:
+        functional = Functional.named(run)
+    else:
+        functional = Functional.trained(load_functional(run))
+        fit = config.data.density_fit
         level = config.data.grid_level if grid_level is None else grid_level
-        evaluation = Evaluation(solver, level, config.data.density_fit)
-        records = evaluation.run([(group, [functional])], show)
+    group = EntrySet("test", file.stem, select(ref, basis))
+    with Solver(jobs, cache=keep) as solver, solution_progress("solving") as show:
+        _tell_of_kept(solver, keep)
+        records = Evaluation(solver, level, fit).run([(group, [functional])], show)
     parallel.on_main(lambda: tables.write_entries_csv(out, records))
     screen = console()
     screen.print(tables.entries_markdown(records), markup=False)
     screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
+
+
+def _refuse_other_models(run: str, config: Any) -> None:
+    from ..errors import InputError
+
+    kind = getattr(config, "model", None)
+    if kind == "ksr":
+        raise InputError("this run is about one-dimensional molecules", file=run,
+                         remedy="use 'deepchem-dft evaluate', or KSRModel.predict in Python")
+    if kind == "hamiltonian":
+        raise InputError("this run has trained no functional but a model of Hamiltonians",
+                         file=run, remedy="use 'deepchem-dft evaluate', 'scf --guess', or "
+                         "HamiltonianModel.predict_properties in Python")
+
+
+def _tell_of_kept(solver: Any, keep: Path | None) -> None:
+    if keep is not None and len(solver.cache):
+        what = "1 solution is" if len(solver.cache) == 1 else f"{len(solver.cache)} solutions are"
+        console(stderr=True).print(f"{keep}: {what} known", markup=False)
 
 
 def _evaluate_ksr(

@@ -38,7 +38,7 @@ def scf(
         None,
         "--guess",
         help="Start from the Kohn-Sham matrix that this model predicts: run directory of "
-        "'model: hamiltonian', or folder of a HamiltonianModel.",
+        "'model: hamiltonian', folder of a HamiltonianModel, or zoo:NAME.",
     ),
     compare: bool = typer.Option(
         True,
@@ -87,9 +87,8 @@ def scf(
                        two_grid=None if model is None else False)
     start = None if prediction is None else prediction.state
     result = problem.run(on_unconverged="continue", guess=start)
-    spread = functional.spread(result) if hasattr(functional, "spread") else None
     label = xc if run is None else f"trained in {run}"
-    _print(console(), molecule, label, result, forces, spread)
+    _print(console(), molecule, label, result, forces, functional)
     if prediction is not None:
         # PySCF knows functionals by name only.
         known = run is None and not is_trained(xc)
@@ -148,23 +147,25 @@ def _print_guess(
                   markup=False)
 
 
-def _print(out: Any, molecule: Any, functional: str, result: Any, forces: bool,
-           spread: float | None) -> None:  # fmt: skip
+def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool,
+           functional: Any) -> None:  # fmt: skip
     import torch
 
-    from ..units import AU_TO_DEBYE, HARTREE_TO_EV, HARTREE_TO_KCAL
+    from ..units import AU_TO_DEBYE, HARTREE_TO_EV
+    from .common import uncertainty_text
 
     status = getattr(result.status, "value", result.status)
     lines = {
         "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
-        "functional": functional,
+        "functional": label,
         "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
         "status": f"{status} after {result.iterations} iterations "
         f"(orbital gradient {float(result.commutator):.1e} Ha)",
         "energy": f"{float(result.energy.detach()):.8f} Ha",
     }
-    if spread is not None and result.converged:
-        lines["spread"] = f"{spread * HARTREE_TO_KCAL:.3f} kcal/mol between the ensemble's members"
+    uncertainty = uncertainty_text(functional, result)
+    if uncertainty:
+        lines["uncertainty"] = uncertainty
     gap = _gap(result)
     if gap is not None:
         lines["gap"] = f"{gap * HARTREE_TO_EV:.3f} eV (HOMO-LUMO)"
@@ -174,7 +175,7 @@ def _print(out: Any, molecule: Any, functional: str, result: Any, forces: bool,
     if molecule.charge:
         lines["dipole"] += ", about the origin"
     for key, value in lines.items():
-        out.print(f"{key + ':':<12}{value}", markup=False)
+        out.print(f"{key + ':':<11} {value}", markup=False)
     if forces and result.converged:
         out.print("forces (Ha/Bohr):")
         for symbol, row in zip(molecule.symbols, result.forces().tolist()):

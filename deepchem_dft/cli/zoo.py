@@ -73,7 +73,7 @@ def show(
 
 def export(
     source: str = typer.Argument(..., help="Run directory, name in the zoo, or file."),
-    to: Path = typer.Option(..., "--to", help="File NAME.safetensors; NAME.json goes with it."),
+    to: Path = typer.Option(..., "--to", help="File NAME.safetensors, or a folder."),
     summary: str | None = typer.Option(None, "--summary", help="One sentence for the card."),
 ) -> None:
     """Write a trained model to a file of weights and a card, for others to use.
@@ -86,11 +86,11 @@ def export(
 
     - `deepchem-dft export NAME --to copy.safetensors`
     """
-    check_out(to)
+    check_out(None if to.is_dir() else to)
     load_deepchem()
     from ..runs.export import export as write
 
     card = write(source, to, summary)
-    out = console()
+    out, to = console(), to / str(card.weights["file"]) if to.is_dir() else to
     out.print(f"written: {to} ({card.weights['parameters']} parameters)", markup=False)
     out.print(f"written: {to.with_suffix('.json')}", markup=False)

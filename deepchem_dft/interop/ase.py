@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,17 @@ try:
         SCFError,
         all_changes,
     )
+    from ase.optimize import BFGS
 except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
 
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
+from deepchem_dft.interop.relaxation import Step, largest
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.names import get_xc
 
 __all__ = ["KohnShamCalculator"]
@@ -60,6 +64,9 @@ class KohnShamCalculator(Calculator):
     ----------
     result : KSResult or None
         The last calculation, in atomic units, with all there is beyond what ASE knows.
+    results : dict
+        What ASE reads; of an ensemble also ``"energy_uncertainty"`` (eV), that of the total energy
+        (see :class:`~deepchem_dft.xc.ensemble.EnsembleXC`).
 
     Raises
     ------
@@ -157,6 +164,9 @@ class KohnShamCalculator(Calculator):
             "dipole": _array(result.dipole) * units.Bohr,
             "magmom": float(molecule.spin),
         }
+        if isinstance(self._functional, EnsembleXC):
+            spread = self._functional.uncertainty(result)
+            self.results["energy_uncertainty"] = spread * units.Hartree
 
     def _molecule(self, atoms: Atoms) -> Molecule:
         if atoms.pbc.any():
@@ -173,6 +183,45 @@ class KohnShamCalculator(Calculator):
         geometry = (atoms.get_chemical_symbols(), atoms.get_positions() / units.Bohr)
         return Molecule(geometry, asked["basis"], charge, spin, "bohr", asked["grid_level"],
                         density_fit=asked["density_fit"], ecp=asked["ecp"])
+
+
+def bfgs(
+    molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, tol: float,
+    on_step: Callable[[Step], None],
+) -> tuple[bool, np.ndarray, Any]:
+    """Relax a molecule; see :func:`deepchem_dft.interop.relaxation.relax`, which calls this.
+
+    Returns
+    -------
+    converged : bool
+    positions : ndarray, shape (natom, 3), Bohr
+    result : KSResult
+    """
+    atoms = Atoms(molecule.symbols, molecule.positions * units.Bohr)
+    calculator = KohnShamCalculator(
+        functional, basis=molecule.basis, charge=molecule.charge, spin=molecule.spin,
+        grid_level=molecule.grid_level, density_fit=molecule.density_fit, tol=tol)
+    atoms.calc = calculator
+    seen = 0
+
+    def tell() -> None:
+        nonlocal seen
+        seen += 1
+        spread = calculator.results.get("energy_uncertainty")
+        on_step(Step(
+            float(atoms.get_potential_energy()) / units.Hartree,
+            largest(atoms.get_forces()) * units.Bohr / units.Hartree,
+            None if spread is None else spread / units.Hartree))
+
+    optimizer = BFGS(atoms, logfile=None)
+    optimizer.attach(tell)
+    try:
+        converged = optimizer.run(fmax=fmax * units.Hartree / units.Bohr, steps=max_steps)
+    except SCFError as error:
+        raise SCFNotConverged(f"{error}, at geometry {seen}") from None
+    except CalculatorSetupError as error:
+        raise (error.__cause__ or error) from None
+    return bool(converged), atoms.get_positions() / units.Bohr, calculator.result
 
 
 def _whole(total: float, what: str, field: str) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import InputError
 from ..xc import HybridXC, build_network, deepchem_network, get_xc
 from ..xc.base import XCFunctional
+from ..xc.enhancement import EnhancedXC
 from ..xc.neural import INPUTS, NEURAL
 
 
@@ -40,8 +41,9 @@ def make_functional(
     xcstr : str
         Conventional functional, any name libxc knows.
     nnmodel : nn.Module, mapping or None
-        A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or None for
-        DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
+        A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or
+        ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``;
+        or None for DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
     aweight0 : float, optional
         Initial weight of the network. Default: 1 for a network that returns zero, as those built
         here do, and 0 for any other, so that training starts at ``xcstr`` in either case.
@@ -63,6 +65,11 @@ def make_functional(
             field="xcstr",
             remedy="give xcstr (such as 'pbe', or 'none' for the network alone), or xc=",
         )
+    if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
+        options = {name: value for name, value in nnmodel.items() if name != "form"}
+        enhanced = EnhancedXC(xcstr, exchange=exchange or 0.0, train_exchange=train_exchange,
+                              seed=seed, **options)
+        return HybridXC(None, enhanced, aweight0=1.0, train_a=False)
     if family is None:
         family = "lda" if xcstr.strip().lower() in ("", "none") else get_xc(xcstr).family
     if family not in INPUTS:

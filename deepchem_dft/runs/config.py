@@ -227,11 +227,11 @@ def _locate_hamiltonians(config: HamiltonianRunConfig, base: Path) -> None:
 def config_hash(config: AnyConfig) -> str:
     """Return a SHA-256 of everything that can change a number of the run.
 
-    Its name and folder cannot, and neither can the choice of baselines and sets that are
+    Its name, folder and card cannot, and neither can the choice of baselines and sets that are
     evaluated: a finished run may be resumed to evaluate more.
     """
     content = config.model_dump(mode="json")
-    for key in ("name", "description", "output", "baselines"):
+    for key in ("name", "description", "output", "baselines", "card"):
         content.pop(key, None)
     if isinstance(config, LatticeRunConfig):
         content.pop("evaluation")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,28 @@ def molecules(
     ]
 
 
+def solve(
+    solver: Solver,
+    points: Sequence[Molecule],
+    functionals: Sequence[Functional],
+    on_solution: Callable[..., None] | None = None,
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return energies and uncertainties (Ha), both by functional label.
+
+    Energies are NaN where the field did not converge. Only ensembles have uncertainties.
+    """
+    from ..xc.ensemble import uncertainty_of
+
+    found = solver.solve([(m, functionals) for m in points], on_solution=on_solution)
+    rows = {f.label: (f, [found[m.key, f.key] for m in points]) for f in functionals}
+    spread = {
+        label: [math.nan if p.members is None else uncertainty_of(p.members, f.calibration)
+                for p in row]
+        for label, (f, row) in rows.items() if f.calibration is not None
+    }  # fmt: skip
+    return {label: [p.energy for p in row] for label, (_, row) in rows.items()}, spread
+
+
 def energies(
     solver: Solver,
     points: Sequence[Molecule],
@@ -90,8 +112,7 @@ def energies(
     on_solution: Callable[..., None] | None = None,
 ) -> dict[str, list[float]]:
     """Return energies (Ha) by functional label; NaN where the field did not converge."""
-    found = solver.solve([(m, functionals) for m in points], on_solution=on_solution)
-    return {f.label: [found[m.key, f.key].energy for m in points] for f in functionals}
+    return solve(solver, points, functionals, on_solution)[0]
 
 
 def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -148,6 +169,8 @@ class Curve:
         Bohr, Ha.
     title : str
         Heading of figures; default the geometry.
+    uncertainties : mapping of str to list of float
+        Of the energies of those functionals that know them, Ha.
     """
 
     geometry: str
@@ -156,6 +179,7 @@ class Curve:
     energies: Mapping[str, Sequence[float]]
     exact: tuple[Any, Any] | None = None
     title: str = ""
+    uncertainties: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def bohr(self) -> np.ndarray:
@@ -177,17 +201,23 @@ class Curve:
             return {}
         return {k: (np.asarray(v) - exact) * HARTREE_TO_KCAL for k, v in self.energies.items()}
 
+    def _spreads(self) -> dict[str, np.ndarray]:
+        return {k: np.asarray(v) * HARTREE_TO_KCAL for k, v in self.uncertainties.items()}
+
     def text(self) -> str:
         """Return a table for the screen."""
         names, errors = list(self.energies), self.errors()
         header = [f"R ({self.unit})"] + [f"{name} (Ha)" for name in names]
         header += ["exact (Ha)"] * bool(errors) + [f"{n} error (kcal/mol)" for n in errors]
+        spreads = self._spreads()
+        header += [f"{n} uncertainty (kcal/mol)" for n in spreads]
         exact = self.exact_energies()
         lines = ["  ".join(f"{h:>14}" for h in header)]
         for i, distance in enumerate(self.distances):
             cells = [f"{distance:.4f}"] + [f"{self.energies[n][i]:.8f}" for n in names]
             cells += [f"{exact[i]:.8f}"] if exact is not None else []
             cells += [f"{errors[n][i]:.3f}" for n in errors]
+            cells += [f"{values[i]:.3f}" for values in spreads.values()]
             lines.append("  ".join(f"{c:>{max(14, len(h))}}" for c, h in zip(cells, header)))
         return "\n".join(lines)
 
@@ -200,19 +230,22 @@ class Curve:
         plots.dissociation_curve(
             list(self.bohr), self.energies, path, exact=self.exact,
             title=self.title or self.geometry.replace("{R}", "R"),
+            uncertainties=self.uncertainties,
         )  # fmt: skip
 
     def _write_csv(self, path: Path) -> None:
-        errors, exact = self.errors(), self.exact_energies()
+        errors, exact, spreads = self.errors(), self.exact_energies(), self._spreads()
         with open(path, "w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
             header += ["exact_hartree"] * (exact is not None)
-            writer.writerow(header + [f"{name}_error_kcal_per_mol" for name in errors])
+            header += [f"{name}_error_kcal_per_mol" for name in errors]
+            writer.writerow(header + [f"{name}_uncertainty_kcal_per_mol" for name in spreads])
             for i, distance in enumerate(self.distances):
                 row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
                 row += [f"{exact[i]:.10f}"] if exact is not None else []
-                writer.writerow(row + [f"{v[i]:.6f}" for v in errors.values()])
+                more = [*errors.values(), *spreads.values()]
+                writer.writerow(row + [f"{v[i]:.6f}" for v in more])
 
     def raise_if_unconverged(self) -> None:
         """Raise SCFNotConverged naming every point without an energy."""

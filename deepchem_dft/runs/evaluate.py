@@ -83,6 +83,7 @@ class Evaluation:
         return EntryRecord(
             functional.label, group.role, group.label, entry.name, entry.entry_type,
             entry.label, math.nan if bad else value, bad,
+            _uncertainty(functional, entry.coefficients, parts),
         )  # fmt: skip
 
     def _deviation(
@@ -102,3 +103,16 @@ class Evaluation:
         return EntryRecord(
             functional.label, group.role, group.label, entry.name, entry.entry_type, 0.0, value, bad
         )
+
+
+def _uncertainty(
+    functional: Functional, coefficients: Sequence[float], parts: Sequence[Solution]
+) -> float | None:
+    """Return that of a sum of energies (Ha), which the members of an ensemble form one by one."""
+    members = [part.members for part in parts]
+    if functional.calibration is None or None in members:
+        return None
+    from ..xc.ensemble import uncertainty_of
+
+    values = [sum(c * e for c, e in zip(coefficients, column)) for column in zip(*members)]  # type: ignore[arg-type]
+    return uncertainty_of(values, functional.calibration)

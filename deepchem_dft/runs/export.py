@@ -32,7 +32,8 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
     source : str or Path
         Run directory, name in the zoo, or file.
     to : path
-        NAME.safetensors; the card NAME.json is written beside it.
+        NAME.safetensors, or a folder; the card NAME.json is written beside it. In a folder the
+        name is that of the section ``card`` of the run, else of the run.
     summary : str, optional
         One sentence for the card. Default: the run's description, or as on the other card.
 
@@ -52,36 +53,101 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
     old = zoo.card(source)
     known = {name: value for name, value in old.to_dict().items()
              if name not in ("format", "name", "kind", "form", "weights")}  # fmt: skip
-    return zoo.save(zoo.load(source), to, **{**known, "summary": summary or old.summary})
+    return zoo.save(zoo.load(source), _file(to, old.name),
+                    **{**known, "summary": summary or old.summary})
 
 
 def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> Card:
-    """Write the model of a finished run; its tables go on the card."""
+    """Write the model of a finished run; its tables, and its section ``card``, go on the card."""
     from .. import zoo
     from .functional import load_model
 
     directory = RunDirectory(run)
     config = directory.load_config()
-    model = load_model(run)
+    model, said = load_model(run), config.card
+    if isinstance(config, HamiltonianRunConfig):
+        found = _of_hamiltonians(directory, config)
+    elif isinstance(config, LatticeRunConfig):
+        found = _of_lattice(directory)
+    else:
+        found, model = _of_functional(directory, config), model.functional
     known: dict[str, Any] = {
-        "summary": summary or config.description,
+        **found,
+        "summary": summary or said.summary or config.description,
         "training": _training(directory, config),
         "cost": _cost(directory),
         "versions": _json(directory / "versions.json"),
         "seed": config.training.seed,
     }
-    if isinstance(config, HamiltonianRunConfig):
-        errors = _matrix_errors(directory / "results.csv", config.network.form)
-        return zoo.save(model, to, **known, errors=errors)
-    errors = _errors(directory / "results.csv")
-    known |= {"errors": errors, "known_failures": _unconverged(directory / "results.csv")}
-    if isinstance(config, LatticeRunConfig):
-        return zoo.save(model, to, **known)
-    parent = config.functional.xc
+    for name in ("worse_than_parent", "known_failures", "out_of_scope"):
+        known[name] = [*getattr(said, name), *found.get(name, [])]
+    return zoo.save(model, _file(to, said.name or config.name), **known)
+
+
+def _file(to: str | Path, name: str) -> Path:
+    """Return where a model goes: a file, or a file of its name in a folder."""
+    return Path(to) / f"{name}.safetensors" if Path(to).is_dir() else Path(to)
+
+
+# -- what each kind of run has found --------------------------------------------------------------
+
+
+def _of_functional(directory: RunDirectory, config: RunConfig) -> dict[str, Any]:
+    errors, parent = _errors(directory / "results.csv"), config.functional.xc
     row = next((label for label, xc in config.baselines.items() if xc.strip().lower() ==
                 parent.strip().lower()), parent)  # fmt: skip
-    known |= {"parent": parent, "worse_than_parent": worse(errors, row), **_data(config)}
-    return zoo.save(model.functional, to, **known)
+    return {"errors": errors, "known_failures": _unconverged(directory / "results.csv"),
+            "parent": parent, "worse_than_parent": worse(errors, row), **_data(config)}
+
+
+def _of_lattice(directory: RunDirectory) -> dict[str, Any]:
+    sets = [one for one in _json(directory / "data.json").get("sets", []) if "family" in one]
+    trained: dict[str, set[float]] = {}
+    for one in (s for s in sets if s["role"] == "train"):
+        trained.setdefault(one["family"], set()).update(one["distances"])
+    overlap = []
+    for one in (s for s in sets if s["role"] == "test"):
+        shared = len(set(one["distances"]) & trained.get(one["family"], set()))
+        many = len(one["distances"])
+        what = (f"share {shared} of {many} molecules; the family is trained on at other distances"
+                if one["family"] in trained else "share none; the family is not trained on")
+        overlap.append(f"train and test {one['set']} {what}")
+    families = ", ".join(sorted(trained))
+    return {"errors": _errors(directory / "results.csv"), "overlap": overlap,
+            "known_failures": _unconverged(directory / "results.csv"),
+            "out_of_scope": ["molecules in three dimensions",
+                             f"molecules unlike those trained on ({families}), unless tested"]}
+
+
+def _of_hamiltonians(directory: RunDirectory, config: HamiltonianRunConfig) -> dict[str, Any]:
+    form, guess = config.network.form, f"{config.network.guess} guess"
+    errors = _matrix_errors(directory / "results.csv", form)
+    parent = guess if form.endswith("delta") else None
+    return {"errors": errors, "parent": parent, "worse_than_parent": worse(errors, guess),
+            **_matrix_data(config)}
+
+
+def _matrix_data(config: HamiltonianRunConfig) -> dict[str, Any]:
+    """Return what the geometries say: which molecules are tested on, what a model is made for."""
+    from ..molecule.geometry import SYMBOLS
+    from .hamiltonian_sets import load_hamiltonian_sets
+
+    try:
+        sets = load_hamiltonian_sets(config)  # refuses a geometry that is in two roles
+    except InputError:  # the files are no longer where the run found them
+        return {}
+    names = [{str(name).rsplit("/", 2)[0] for name in one.dataset.ids} for one in sets]
+    trained = set().union(*(found for one, found in zip(sets, names) if one.role == "train"))
+    overlap = [f"train and test {one.label} share no geometry; {len(found & trained)} of "
+               f"{len(found)} tested molecules were trained on in other geometries"
+               for one, found in zip(sets, names) if one.role == "test"]
+    sample = sets[0].dataset.X[0]
+    numbers = {int(z) for one in sets for x, *_ in one.dataset.itersamples() for z in x.numbers}
+    elements = ", ".join(SYMBOLS[z] for z in sorted(numbers))
+    return {"overlap": overlap, "out_of_scope": [
+        f"elements other than {elements}",
+        f"other functionals than {sample.xc}, other basis sets than {sample.basis}",
+        "other charges than those of the training data, open shells"]}
 
 
 def worse(errors: Sequence[dict[str, Any]], parent: str) -> list[str]:
@@ -110,9 +176,10 @@ def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
     data = _json(directory / "data.json")
     counts: dict[str, int] = {}
     for one in data.get("sets", []):
-        if isinstance(one, dict) and isinstance(one.get("entries"), list):
-            name = f"{one.get('role')}: {one.get('set')}"
-            counts[name] = counts.get(name, 0) + len(one["entries"])
+        keys = ("entries", "distances", "molecules")
+        many: Any = next((one[key] for key in keys if key in one), [])
+        name = f"{one.get('role')}: {one.get('set')}"
+        counts[name] = counts.get(name, 0) + (many if isinstance(many, int) else len(many))
     return {"entries": counts, "data_sha256": data.get("sha256"),
             "config": _without_paths(kept)}  # fmt: skip
 
@@ -120,8 +187,8 @@ def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
 def _without_paths(value: Any) -> Any:
     """Keep names of files, not where they lie on somebody's disk."""
     if isinstance(value, dict):
-        return {k: Path(v).name if k == "file" and isinstance(v, str) else _without_paths(v)
-                for k, v in value.items()}  # fmt: skip
+        return {k: Path(v).name if k in ("file", "input") and isinstance(v, str) else
+                _without_paths(v) for k, v in value.items()}  # fmt: skip
     return [_without_paths(v) for v in value] if isinstance(value, list) else value
 
 

@@ -118,14 +118,19 @@ class FrozenTrainer:
         self.functional, self.train, self.valid, self.loss = functional, train, valid, loss
         self.stage, self.training = stage, training
         self.parameters = [p for p in functional.parameters() if p.requires_grad]
-        rate = stage.rate(1)
-        self.optimizer = (
-            torch.optim.AdamW(self.parameters, lr=rate, weight_decay=training.weight_decay)
-            if training.weight_decay
-            else torch.optim.Adam(self.parameters, lr=rate)
-        )
+        self.optimizer = self._make_optimizer(stage.rate(1))
         self.epoch = 0
         self.best: dict[str, Any] | None = None
+
+    def _make_optimizer(self, rate: float) -> torch.optim.Optimizer:
+        decay = self.training.weight_decay
+        if self.stage.optimizer == "lbfgs":
+            return torch.optim.LBFGS(
+                self.parameters, lr=1.0, max_iter=10, history_size=50, tolerance_grad=1e-9,
+                tolerance_change=1e-12, line_search_fn="strong_wolfe")
+        if decay:
+            return torch.optim.AdamW(self.parameters, lr=rate, weight_decay=decay)
+        return torch.optim.Adam(self.parameters, lr=rate)
 
     def fit(self, on_epoch: Callable[[dict[str, Any]], None]) -> None:
         """Train to the end of the stage (or until early stopping), then take the best parameters.
@@ -141,8 +146,9 @@ class FrozenTrainer:
     def _run_epoch(self) -> dict[str, Any]:
         start = time.perf_counter()
         rate = self.stage.rate(self.epoch + 1)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        if self.stage.optimizer == "adam":
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
         size = self.stage.batch_size or len(self.train)
         whole = size >= len(self.train)  # then the order is of no consequence
         order = epoch_order(len(self.train), self.training.seed, self.epoch, deterministic=whole)
@@ -167,21 +173,37 @@ class FrozenTrainer:
         return row
 
     def _step(self, part: FrozenEntries) -> tuple[float, Tensor]:
-        self.optimizer.zero_grad(set_to_none=True)
-        prediction = part.predict(self.functional)
-        value = self.loss(part.entries, prediction, part.target, part.weight)
+        first: list[tuple[float, Tensor]] = []
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            prediction = part.predict(self.functional)
+            value = self.loss(part.entries, prediction, part.target, part.weight)
+            value = value + self._penalty()
+            self._check(value)
+            value.backward()
+            limit = self.training.gradient_clip
+            if limit is not None:
+                torch.nn.utils.clip_grad_norm_(self.parameters, limit)
+            first.append((value.item(), prediction))
+            return value
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+        return first[0]
+
+    def _penalty(self) -> Tensor | float:
+        fines = self.training.penalties
+        if not (fines.size or fines.roughness):
+            return 0.0
+        return self.functional.nnxc.penalty(fines.size, fines.roughness)  # type: ignore[operator]
+
+    def _check(self, value: Tensor) -> None:
         if not bool(torch.isfinite(value.detach())):
             raise FunctionalError(
                 f"the loss is not a number in epoch {self.epoch + 1}",
                 field="training",
                 remedy="lower training.learning_rate, or set training.gradient_clip",
             )
-        value.backward()
-        limit = self.training.gradient_clip
-        if limit is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, limit)
-        self.optimizer.step()
-        return value.item(), prediction
 
     def _validate(self) -> dict[str, float]:
         assert self.valid is not None

@@ -39,13 +39,15 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
 
     functional, training = config.functional, config.training
     network = functional.network.model_dump(exclude={"spin_symmetric"})
+    if functional.enhancement is not None:
+        network = {"form": "enhancement", **functional.enhancement.model_dump()}
     rate, decay = training.learning_rate, training.weight_decay
     optimizer = AdamW(learning_rate=rate, weight_decay=decay) if decay else Adam(learning_rate=rate)
     try:
         return XCModel(
             functional.xc,
             network,
-            family=network["family"],
+            family=network.get("family"),
             spin_symmetric=functional.network.spin_symmetric,
             aweight0=functional.aweight0,
             bweight0=functional.bweight0,
@@ -84,6 +86,11 @@ def load_model(run: str | Path) -> Any:
     """
     directory = RunDirectory(run)
     config = directory.load_config()
+    if getattr(config, "cross_validation", None) is not None:
+        from ..models import XCModel
+        from .cross_validation import load_ensemble
+
+        return XCModel(xc=load_ensemble(directory), grid_level=config.data.grid_level)  # type: ignore[union-attr]
     folder = directory / MODEL_DIR
     if not folder.is_dir():
         raise InputError(

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from .schema import Section
+from .card_schema import CardConfig
+from .section import Section
 
 
 class HamiltonianSetRef(Section):
@@ -169,3 +170,4 @@ class HamiltonianRunConfig(Section):
     output: HamiltonianOutputConfig = Field(
         HamiltonianOutputConfig(), description="what is written"
     )
+    card: CardConfig = Field(CardConfig(), description="text for the card of its model")

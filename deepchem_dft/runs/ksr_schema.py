@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .schema import Section
+from .card_schema import CardConfig
+from .section import Section
 
 
 class CurveRef(Section):
@@ -166,3 +167,4 @@ class LatticeRunConfig(Section):
         LatticeEvaluationConfig(), description="what is evaluated"
     )
     output: LatticeOutputConfig = Field(LatticeOutputConfig(), description="what is written")
+    card: CardConfig = Field(CardConfig(), description="text for the card of its model")

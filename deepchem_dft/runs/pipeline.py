@@ -12,7 +12,9 @@ from pathlib import Path
 from .. import parallel
 from ..errors import InputError
 from . import curves, plots
+from .calibration import coverage_markdown
 from .config import AnyConfig
+from .cross_validation import CrossValidation
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from .evaluate import Evaluation
 from .functional import load_functional
@@ -119,13 +121,16 @@ def run(
             states=directory.states,
         ) as solver:
             state = parallel.on_main(lambda: directory.status.get("state"))
+            folds = None
+            if config.cross_validation is not None:
+                folds = CrossValidation(config, directory, sets, solver, reporter)
             if state not in ("trained", "finished"):
-                Training(config, directory, sets, solver, reporter).run()
+                (folds or Training(config, directory, sets, solver, reporter)).run()
             trained = parallel.on_main(
                 lambda: Functional.trained(load_functional(directory.path), TRAINED)
             )
             reporter.phase("evaluating")
-            records = _evaluate(config, sets, baselines, trained, solver, reporter)
+            records = _evaluate(config, sets, baselines, trained, solver, reporter, folds)
             markdown = parallel.on_main(lambda: _write_tables(config, directory, sets, records))
             if config.output.plots:
                 curve = _h2_curve(config, [*baselines, trained], solver, reporter)
@@ -162,6 +167,7 @@ def _evaluate(
     trained: Functional,
     solver: Solver,
     reporter: Reporter,
+    folds: CrossValidation | None,
 ) -> list[EntryRecord]:
     options = config.evaluation
     tasks = []
@@ -169,6 +175,10 @@ def _evaluate(
         chosen = list(baselines) if group.role in options.baseline_sets else []
         if group.role in options.sets:
             tasks.append((group, [*chosen, trained]))
+    if folds is not None and "valid" in options.sets:
+        chosen = list(baselines) if "valid" in options.baseline_sets else []
+        for functional, groups in folds.held_out_sets():
+            tasks += [(group, [*chosen, functional]) for group in groups]
     evaluation = Evaluation(solver, config.data.grid_level, config.data.density_fit)
     return evaluation.run(tasks, reporter.solution)
 
@@ -189,6 +199,7 @@ def _write_tables(
         f"{config.data.grid_level}. MAE: mean absolute error, ME: mean error.\n",
         overview_markdown(summaries) + "\n",
         summary_markdown(summaries),
+        *_uncertainty_markdown(records),
         "## Overlap of the data\n",
         overlap_markdown(sets),
         _unconverged_markdown(records),
@@ -196,6 +207,11 @@ def _write_tables(
     markdown = "\n".join(parts)
     write_atomically(directory / "results.md", markdown)
     return markdown
+
+
+def _uncertainty_markdown(records: Sequence[EntryRecord]) -> list[str]:
+    text = coverage_markdown(records)
+    return ["## Uncertainties\n", text] if text else []
 
 
 def _unconverged_markdown(records: Sequence[EntryRecord]) -> str:
@@ -245,9 +261,9 @@ def _h2_curve(
         options.basis or config.data.basis or "def2-tzvp",
         grid_level=config.data.grid_level,
     )
-    table = curves.energies(solver, molecules, functionals, on_solution=reporter.solution)
+    table, spread = curves.solve(solver, molecules, functionals, on_solution=reporter.solution)
     exact = curves.exact_curve("h2")
-    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2")
+    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread)
 
 
 def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:

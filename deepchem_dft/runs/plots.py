@@ -217,6 +217,7 @@ def dissociation_curve(
     exact: tuple[Sequence[float], Sequence[float]] | None = None,
     title: str = "Dissociation curve",
     xlabel: str = "R (Bohr)",
+    uncertainties: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
     """Draw total energies along a stretched bond, and their errors if exact values are known.
 
@@ -232,6 +233,8 @@ def dissociation_curve(
         Reference values, Bohr and Hartree.
     title, xlabel : str
         Labels.
+    uncertainties : mapping of str to list of float, optional
+        Half the widths (Ha) of bands around the curves of these functionals.
     """
     from scipy.interpolate import CubicSpline
 
@@ -255,10 +258,17 @@ def dissociation_curve(
                 "linewidth": 1.3,
             }
             left.plot(distances, energies, label=name, **look)
+            half = np.asarray((uncertainties or {}).get(name, 0.0), dtype=float)
+            band = {"color": _colour(index), "alpha": 0.2, "linewidth": 0}
+            if half.any():
+                left.fill_between(distances, energies - half, energies + half, **band)
             if exact:
                 # The tabulated curve is dense: a spline is far closer than what the eye can see.
                 errors = (energies - spline(distances)) * HARTREE_TO_KCAL
                 axes[0][1].plot(distances, errors, label=name, **look)
+                if half.any():
+                    wide = half * HARTREE_TO_KCAL
+                    axes[0][1].fill_between(distances, errors - wide, errors + wide, **band)
         left.set(xlabel=xlabel, ylabel="total energy (Ha)", title=title)
         left.legend()
         if exact:

@@ -135,7 +135,7 @@ class RunDirectory:
             return ""
         old, new = _flatten(stored), _flatten(config.model_dump(mode="json"))
         keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
-        free = ("name", "description", "output.", "baselines.", "evaluation.")
+        free = ("name", "description", "output.", "baselines.", "evaluation.", "card.")
         keys = [k for k in keys if not k.startswith(free)]
         return f" (they differ in {', '.join(keys[:3])})" if keys else ""
 

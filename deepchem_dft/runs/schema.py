@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
+
+from .card_schema import CardConfig
+from .functional_schema import FunctionalConfig
+from .section import Section
 
 EntryType = Literal["energy", "ae", "ie", "ea", "reaction", "fractional_charge",
                     "fractional_spin", "dm", "dens"]  # fmt: skip
-
-
-class Section(BaseModel):
-    """A section of the configuration; unknown keys are errors that suggest the known one."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _reject_unknown_keys(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        known = list(cls.model_fields)
-        for key in values:
-            if key not in known:
-                close = difflib.get_close_matches(str(key), known, n=1)
-                remedy = f"use '{close[0]}' instead" if close else f"use one of {', '.join(known)}"
-                raise PydanticCustomError(
-                    "unknown_key", "unknown key", {"key": str(key), "remedy": remedy}
-                )
-        return values
 
 
 class DatasetRef(Section):
@@ -94,49 +75,6 @@ class DataConfig(Section):
     )
 
 
-class NetworkConfig(Section):
-    """The neural part; the keys are those of ``deepchem_dft.xc.build_network``."""
-
-    family: Literal["lda", "gga", "mgga"] = Field(
-        "gga", description="what it sees: (n, xi), (n, xi, s) or (n, xi, s, alpha)"
-    )
-    hidden: list[int] = Field([16, 16], description="widths of the hidden layers")
-    activation: str = Field("silu", description="between the layers: silu, softplus, tanh, ...")
-    inputs: Literal["bounded", "raw"] = Field(
-        "bounded", description="transform the inputs to within [-1.2, 1], or not"
-    )
-    output: Literal["raw", "lda_exchange"] = Field(
-        "lda_exchange", description="energy per electron (Ha), or a factor on LDA exchange"
-    )
-    max_output: float | None = Field(None, gt=0, description="bound of the network's value")
-    ueg_exact: bool = Field(False, description="leave the uniform gas as it is (not for lda)")
-    zero_last: bool = Field(True, description="start exactly at the conventional functional")
-    dtype: Literal["float64", "float32"] = Field("float64", description="of the network alone")
-    spin_symmetric: bool = Field(True, description="average over the sign of xi")
-
-    @field_validator("hidden")
-    @classmethod
-    def _positive(cls, hidden: list[int]) -> list[int]:
-        if any(width < 1 for width in hidden):
-            raise ValueError("layer widths must be at least 1")
-        return hidden
-
-
-class FunctionalConfig(Section):
-    """``xc = a * network + b * conventional + exact exchange``."""
-
-    xc: str = Field("pbe", description="conventional part, any name libxc knows")
-    network: NetworkConfig = Field(NetworkConfig(), description="the learned part")
-    aweight0: float = Field(1.0, description="initial weight of the network")
-    bweight0: float = Field(1.0, description="initial weight of the conventional part")
-    train_a: bool = Field(False, description="train the weight of the network")
-    train_b: bool = Field(False, description="train the weight of the conventional part")
-    exchange: float | None = Field(
-        None, description="share of exact exchange (default: b times that of xc)"
-    )
-    train_exchange: bool = Field(False, description="train the share of exact exchange")
-
-
 class StageConfig(Section):
     """One stretch of training; what is left out is taken from ``training``.
 
@@ -161,12 +99,17 @@ class StageConfig(Section):
     batch_size: int | None = Field(None, ge=1, description="frozen: default all entries at once")
     scf_every: int | None = Field(None, ge=1, description="scf only: steps between solutions")
     validate_every: int | None = Field(None, ge=1, description="frozen only, in epochs")
+    optimizer: Literal["adam", "lbfgs"] = Field(
+        "adam", description="lbfgs: frozen only, all entries at once; ten iterations an epoch"
+    )
 
     @model_validator(mode="after")
     def _fits_mode(self) -> StageConfig:
         alien = "scf_every" if self.mode == "frozen" else "validate_every"
         if getattr(self, alien) is not None:
             raise ValueError(f"'{alien}' has no meaning in a stage of mode '{self.mode}'")
+        if self.optimizer == "lbfgs" and (self.mode == "scf" or self.batch_size is not None):
+            raise ValueError("'lbfgs' is for stages of mode 'frozen' without batches")
         return self
 
     def rate(self, epoch: int) -> float:
@@ -184,6 +127,13 @@ class StageConfig(Section):
         if self.schedule == "cosine":
             return start * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress)))
         return start * end**progress if self.schedule == "exponential" else start
+
+
+class PenaltyConfig(Section):
+    """What a learned factor is fined for, in the unit of the loss; see ``EnhancedXC.penalty``."""
+
+    size: float = Field(0.0, ge=0, description="times the mean squares of both factors")
+    roughness: float = Field(0.0, ge=0, description="times those of their second derivatives")
 
 
 class TrainingConfig(Section):
@@ -204,6 +154,9 @@ class TrainingConfig(Section):
     huber_delta: float = Field(5.0, gt=0, description="in loss_unit")
     type_weights: dict[EntryType, float] = Field({}, description="weight by entry type (1)")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    penalties: PenaltyConfig = Field(
+        PenaltyConfig(), description="on the factors of an enhancement, in frozen stages"
+    )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     scf_every: int = Field(1, ge=1, description="optimiser steps between SCF solutions of a system")
     scf_trust: float = Field(
@@ -247,7 +200,18 @@ class TrainingConfig(Section):
         values = {k: getattr(self, k) if v is None else v for k, v in own.items()}
         if stage.mode == "frozen":
             values["batch_size"] = stage.batch_size
-        return StageConfig(mode=stage.mode, epochs=epochs, **values)
+        return StageConfig(mode=stage.mode, epochs=epochs, optimizer=stage.optimizer, **values)
+
+
+class CrossValidationConfig(Section):
+    """Train on all but one fold of the training entries, fold by fold; average the functionals.
+
+    Barriers of one transition state are held out together.
+    """
+
+    folds: int = Field(5, ge=2, description="parts, each held out once")
+    repeats: int = Field(1, ge=1, description="times to do so with other parts")
+    seed: int = Field(0, ge=0, description="of the parts")
 
 
 class EvaluationConfig(Section):
@@ -300,8 +264,12 @@ class RunConfig(Section):
         {"LDA": "lda,pw", "PBE": "pbe", "B3LYP": "b3lyp"},
         description="conventional functionals of the tables: label to libxc name, or a list",
     )
+    cross_validation: CrossValidationConfig | None = Field(
+        None, description="folds, if an ensemble is trained; evaluated as set 'valid'"
+    )
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="what is evaluated")
     output: OutputConfig = Field(OutputConfig(), description="what is written")
+    card: CardConfig = Field(CardConfig(), description="text for the card of its model")
 
     @field_validator("baselines", mode="before")
     @classmethod

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
+
 
 @dataclass(frozen=True)
 class Functional:
@@ -25,11 +27,15 @@ class Functional:
         Identity: two functionals with one key have equal energies.
     payload : str or bytes
         A name libxc knows, or a pickled module.
+    calibration : float or None
+        That of an ensemble, which alone can tell how uncertain it is (see
+        :class:`~deepchem_dft.xc.ensemble.EnsembleXC`).
     """
 
     label: str
     key: str
     payload: str | bytes = field(repr=False)
+    calibration: float | None = None
 
     @classmethod
     def named(cls, name: str, label: str | None = None) -> Functional:
@@ -51,13 +57,16 @@ class Functional:
         """Return a functional with the module's present parameters."""
         import torch
 
+        from ..xc.ensemble import EnsembleXC
+
         digest = hashlib.sha256(repr(module).encode())
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         buffer = io.BytesIO()
         # torch.save, not pickle: sharing tensors by file descriptor would run out of them.
         torch.save(copy.deepcopy(module).cpu(), buffer)
-        return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue())
+        calibration = module.calibration if isinstance(module, EnsembleXC) else None
+        return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue(), calibration)
 
     def load(self) -> Any:
         """Return the name or the module, for ``KohnSham``."""
@@ -73,7 +82,8 @@ class Solution:
     """Outcome of one self-consistent field calculation.
 
     ``energy`` is in Hartree and NaN unless ``converged``; ``seconds`` include making integrals
-    for the first functional of a molecule.
+    for the first functional of a molecule. ``members`` are the energies (Ha) that the members of
+    an ensemble give at its density; None for other functionals.
     """
 
     molecule: str
@@ -84,6 +94,7 @@ class Solution:
     status: str
     iterations: int
     seconds: float
+    members: list[float] | None = None
 
 
 class EnergyCache:
@@ -93,18 +104,34 @@ class EnergyCache:
     ----------
     path : Path or None
         The file; None keeps solutions in memory only.
+
+    Raises
+    ------
+    InputError
+        If the file holds something else, to which nothing should be added.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._known: dict[tuple[str, str], Solution] = {}
-        if path is not None and path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                # A kill can cut the last line short; what it said is computed again.
-                with contextlib.suppress(ValueError, TypeError):
-                    raw = json.loads(line)
-                    raw["energy"] = math.nan if raw["energy"] is None else raw["energy"]
-                    self._remember(Solution(**raw))
+        self._torn = False  # whether a kill has cut the last line short
+        if path is None or not path.is_file():
+            return
+        text = path.read_text(encoding="utf-8", errors="replace")
+        start = text[: len(_START)]
+        if not _START.startswith(start):
+            raise InputError("this is no file of solutions", file=str(path),
+                             remedy="give the name of a new file")
+        self._torn = bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
+            # What a torn line said is computed again.
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                raw = json.loads(line)
+                raw["energy"] = math.nan if raw["energy"] is None else raw["energy"]
+                self._remember(Solution(**raw))
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def _remember(self, solution: Solution) -> None:
         self._known[solution.molecule, solution.functional] = solution
@@ -121,4 +148,9 @@ class EnergyCache:
         raw = asdict(solution)
         raw["energy"] = solution.energy if solution.converged else None
         with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(raw) + "\n")
+            stream.write("\n" * self._torn + json.dumps(raw) + "\n")
+        self._torn = False
+
+
+#: How the file begins, whichever its first solution is.
+_START = '{"molecule": '

@@ -194,6 +194,8 @@ class Solver:
         found = self.cache.get(molecule.key, functional.key)
         if found is None or not found.converged:
             return found is not None
+        if functional.calibration is not None and found.members is None:
+            return False  # solved before members' energies were kept
         paths = [self.path(molecule, functional, kind) for kind in kinds]
         return all(path is None or path.is_file() for path in paths)
 
@@ -311,7 +313,8 @@ def _solve_all(task: _Task) -> list[Solution]:
     out = []
     for functional, paths in zip(task.functionals, task.paths):
         start = time.perf_counter()
-        problem = KohnSham(task.molecule, functional.load(), tol=task.tol)
+        module = functional.load()
+        problem = KohnSham(task.molecule, module, tol=task.tol)
         try:
             with torch.no_grad():
                 result = problem.run(on_unconverged="continue", guess=guess)
@@ -325,6 +328,9 @@ def _solve_all(task: _Task) -> list[Solution]:
         if result.converged:
             guess = None if _is_atom(task.molecule) else result.state
             _keep(result, paths, task.densities_for)
+        members = None
+        if result.converged and functional.calibration is not None:
+            members = module.energies(result).tolist()
         out.append(
             Solution(
                 molecule=task.molecule.key,
@@ -335,6 +341,7 @@ def _solve_all(task: _Task) -> list[Solution]:
                 status=result.status.name.lower(),
                 iterations=int(result.iterations),
                 seconds=round(time.perf_counter() - start, 3),
+                members=members,
             )
         )
     task.molecule.release()

@@ -33,6 +33,9 @@ class EntryRecord:
         entry's systems did not converge.
     unconverged : list of str
         The systems to blame, with their status.
+    uncertainty : float or None
+        Half the width of the interval that is meant to hold 68 % of the true values, Ha; known for
+        energies by ensembles only.
     """
 
     functional: str
@@ -43,6 +46,7 @@ class EntryRecord:
     reference: float
     value: float
     unconverged: list[str] = field(default_factory=list)
+    uncertainty: float | None = None
 
     @property
     def is_energy(self) -> bool:
@@ -127,18 +131,19 @@ def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
 
 
 def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
-    """Write one line per entry and functional: reference, value and error."""
+    """Write one line per entry and functional: reference, value, error, uncertainty if known."""
     columns = ["functional", "role", "set", "entry", "type", "reference", "value", "unit",
-               "error_kcal_per_mol", "unconverged"]  # fmt: skip
+               "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged"]  # fmt: skip
     with open(path, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
         for r in records:
             unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
             error = f"{r.error:.6f}" if r.is_energy else ""
+            spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
             writer.writerow(
                 [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
-                 f"{r.value:.10f}", unit, error, "; ".join(r.unconverged)]  # fmt: skip
+                 f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged)]  # fmt: skip
             )
 
 
@@ -235,13 +240,22 @@ TYPE_TITLES = {
 
 
 def entries_markdown(records: Sequence[EntryRecord]) -> str:
-    """Return one Markdown table of values and errors, entry by entry."""
+    """Return one Markdown table of values and errors, entry by entry.
+
+    A column for the uncertainty is there if any record has one.
+    """
+    header = ["entry", "functional", "type", "reference", "calculated", "error", "unit",
+              "unconverged"]  # fmt: skip
+    known = any(r.uncertainty is not None for r in records)
+    if known:
+        header.insert(6, "uncertainty")
     rows = []
     for r in records:
         scale = HARTREE_TO_KCAL if r.is_energy else 1.0
         unit = "kcal/mol" if r.is_energy else DEVIATION_UNITS[r.type]
         numbers = [_number(v, unit) for v in (r.reference * scale, r.value * scale, r.error)]
+        if known:
+            spread = math.nan if r.uncertainty is None else r.uncertainty * scale
+            numbers.append(_number(spread, unit))
         rows.append([r.entry, r.functional, r.type, *numbers, unit, "; ".join(r.unconverged)])
-    header = ["entry", "functional", "type", "reference", "calculated", "error", "unit",
-              "unconverged"]  # fmt: skip
     return markdown_table(header, rows)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from .. import parallel
 from ..errors import InputError
@@ -14,6 +17,7 @@ from ..models.progress import Progress
 from ..molecule.threads import threads
 from ..scf.compressed import CompressedDensity
 from ..xc import HybridXC
+from ..xc.parents import hybrid_name
 from .entries import EntrySet, make_dataset, unique_systems
 from .frozen import FrozenEntries, FrozenTrainer
 from .functional import MODEL_DIR, WeightedMAE, build_model
@@ -169,6 +173,9 @@ class Training:
     def _start_functional(self, stage: int) -> Functional:
         """Return whose densities a stage starts from: the conventional one's at the beginning."""
         xc = self.config.functional.xc.strip()
+        enhanced = self.config.functional.enhancement is not None
+        if stage == 0 and enhanced and self.config.functional.exchange:
+            return Functional.named(hybrid_name(xc, self.config.functional.exchange))
         if stage == 0:
             return Functional.named("lda" if xc.lower() in ("", "none") else xc)
         return Functional.trained(self.functional)
@@ -194,6 +201,25 @@ class Training:
             else:
                 good.append(entry)
         return good
+
+    def frozen_values(self, entries: Sequence[DFTEntry]) -> Any:
+        """Return values (Ha) of entries at the densities the first stage starts from, (N,).
+
+        Entries with a system that has no density there are NaN.
+        """
+        functional = self._start_functional(0)
+        systems = unique_systems(entries)
+        self.solver.solve([(self.molecule(s), [functional]) for s in systems], keep_states=True,
+                          densities_for=Functional.trained(self.functional))  # fmt: skip
+        densities = {}
+        for system in systems:
+            path = self.solver.path(self.molecule(system), functional, "density")
+            if path is not None and path.is_file():
+                densities[system.key] = CompressedDensity.load(path)
+        known = [e for e in entries if all(s.key in densities for s in e.get_systems())]
+        with torch.no_grad():
+            found = iter(FrozenEntries.make(known, densities).predict(self.functional).flatten())
+        return [float(next(found)) if e in known else math.nan for e in entries]
 
     # -- frozen stages --------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepchem_dft.xc.base import XCFunctional
+    from deepchem_dft.xc.enhancement import EnhancedXC
+    from deepchem_dft.xc.ensemble import EnsembleXC
     from deepchem_dft.xc.hybrid import HybridXC
     from deepchem_dft.xc.lda import SlaterPW92
     from deepchem_dft.xc.libxc import Libxc
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "XCFunctional": "base",
+    "EnhancedXC": "enhancement",
+    "EnsembleXC": "ensemble",
     "HybridXC": "hybrid",
     "SlaterPW92": "lda",
     "Libxc": "libxc",
@@ -29,8 +33,8 @@ _HOME = {
     "PBE": "pbe",
 }
 __all__ = [
-    "NNLDA", "NNMGGA", "NNPBE", "PBE", "HybridXC", "Libxc", "SlaterPW92", "XCFunctional",
-    "build_network", "deepchem_network", "get_xc",
+    "NNLDA", "NNMGGA", "NNPBE", "PBE", "EnhancedXC", "EnsembleXC", "HybridXC", "Libxc",
+    "SlaterPW92", "XCFunctional", "build_network", "deepchem_network", "get_xc",
 ]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from deepchem_dft.xc.binning import Histogram
 
 #: Rows of the density tensor each family reads: density, its gradient (3), tau.
 NCOMP = {"lda": 1, "gga": 4, "mgga": 5}
@@ -97,6 +101,32 @@ class XCFunctional(nn.Module):
                 energy = (self.energy_density(rho) * weights).sum()
             return lambda: energy
         return lambda: (self.energy_density(rho) * weights).sum()
+
+    def histograms(
+        self, rho: Tensor, weights: Tensor, widths: Sequence[float] | None = None
+    ) -> dict[str, Histogram]:
+        """Boil a density down to few points that give this functional's semilocal energy.
+
+        For thousands of evaluations while parameters change. The energy is the sum over all
+        histograms of ``weights * on_histogram(name, points)``.
+
+        Parameters
+        ----------
+        rho, weights
+            As in :meth:`at_density`.
+        widths : sequence of float, optional
+            Coarseness, where points are merged in bins of equal width.
+
+        Raises
+        ------
+        NotImplementedError
+            If a kind of functional has no such form.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be boiled down")
+
+    def on_histogram(self, name: str, points: Tensor) -> Tensor:
+        """Return what the weights of a histogram are multiplied by, shape (B,)."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be boiled down")
 
     def forward(self, rho: Tensor) -> Tensor:
         """Call :meth:`energy_density`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -20,11 +22,15 @@ class EnsembleXC(XCFunctional):
     ----------
     members : sequence of XCFunctional or str
         At least two.
+    calibration : float
+        What the standard deviation of the members' values is multiplied by to become the
+        uncertainty of a value: half the width of an interval that is meant to hold 68 % of the
+        true values. See :mod:`deepchem_dft.runs.calibration`. It changes no energy.
 
     Raises
     ------
     FunctionalError
-        For fewer than two members.
+        For fewer than two members, or a calibration that is no positive number.
 
     Examples
     --------
@@ -33,11 +39,18 @@ class EnsembleXC(XCFunctional):
     ('gga', [(0.125, None)], 2)
     """
 
-    def __init__(self, members: Sequence[XCFunctional | str]) -> None:
+    def __init__(
+        self, members: Sequence[XCFunctional | str], calibration: float = 1.0
+    ) -> None:
         super().__init__()
         if isinstance(members, (str, XCFunctional)) or len(members) < 2:
             raise FunctionalError("an ensemble needs at least two functionals", field="members",
                                   remedy="give a list of them")
+        real = isinstance(calibration, Real) and not isinstance(calibration, bool)
+        if not real or not 0.0 < calibration < math.inf:
+            raise FunctionalError(f"a calibration of {str(calibration)[:60]} is no uncertainty",
+                                  field="calibration", remedy="give a positive number")
+        self.calibration = float(calibration)
         self.members = nn.ModuleList([get_xc(member) for member in members])
         self.family = highest_family(*(member.family for member in self))
         self.spin_symmetric = all(member.spin_symmetric for member in self)
@@ -100,5 +113,39 @@ class EnsembleXC(XCFunctional):
         """Return the standard deviation (Ha, M - 1 in the denominator) of :meth:`energies`."""
         return float(self.energies(result).std())
 
+    def uncertainty(self, result: Any) -> float:
+        """Return the uncertainty (Ha) of the total energy: calibration times :meth:`spread`.
+
+        That of a difference is smaller as a rule, and follows from :meth:`energies` alone:
+        ``uncertainty_of`` the members' differences.
+        """
+        return uncertainty_of(self.energies(result), self.calibration)
+
     def extra_repr(self) -> str:
         return f"family={self.family}"
+
+
+def uncertainty_of(values: Sequence[float] | Tensor, calibration: float = 1.0) -> float:
+    """Return the uncertainty of a quantity that every member of an ensemble has a value of.
+
+    Parameters
+    ----------
+    values : (M,) of any unit
+        The members' values, of a reaction energy for example. Form differences first: errors that
+        members share cancel.
+    calibration : float
+        See :class:`EnsembleXC`.
+
+    Returns
+    -------
+    float
+        Calibration times standard deviation (M - 1 in the denominator), in the unit of the values.
+
+    Examples
+    --------
+    >>> uncertainty_of([1.0, 2.0, 3.0], calibration=1.5)
+    1.5
+    """
+    # of deviations from the first: total energies are large, what they differ by is small
+    values = torch.as_tensor(values, dtype=torch.float64).detach()
+    return calibration * float((values - values[0]).std())

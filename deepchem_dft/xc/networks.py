@@ -17,7 +17,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU, "gelu": nn.GELU, "softplus": nn.Softplus, "tanh": nn.Tanh, "mish": nn.Mish,
     "sigmoid": nn.Sigmoid, "elu": nn.ELU, "celu": nn.CELU,
 }
-_DTYPES = {"float64": torch.float64, "float32": torch.float32}
+#: Precisions by name.
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _FAMILY_OF_SIZE = {len(names): family for family, names in INPUTS.items()}
 _RS = 0.6203504908994  # r_s n^(1/3)
 
@@ -28,6 +29,45 @@ class ExpM1Activation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation."""
         return torch.expm1(x)
+
+
+def perceptron(
+    sizes: Sequence[int], activation: str, *, bias_last: bool = True, zero_last: bool = False,
+    dtype: torch.dtype = torch.float64, seed: int | None = None,
+) -> nn.Sequential:
+    """Build a multilayer perceptron whose initial weights depend on ``seed`` alone.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths from the inputs to the outputs.
+    activation : str
+        One of :data:`ACTIVATIONS`, between the layers.
+    bias_last, zero_last : bool
+        Whether the last layer has a constant, and starts at zero.
+    seed : int, optional
+        ``None`` draws from the global random state, which is left alone otherwise.
+
+    Examples
+    --------
+    >>> len(perceptron([2, 8, 1], "silu", seed=0))
+    3
+    """
+    layers: list[nn.Module] = []
+    # a private random state: building a network must not shift anyone else's
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        for width, following in zip(sizes[:-2], sizes[1:-1], strict=True):
+            layers += [nn.Linear(width, following, dtype=dtype), ACTIVATIONS[activation]()]
+        layers.append(nn.Linear(sizes[-2], sizes[-1], bias=bias_last, dtype=dtype))
+        drawn = torch.random.get_rng_state()
+    if seed is None:  # unseeded: go on from the global state as any other module does
+        torch.random.set_rng_state(drawn)
+    if zero_last:
+        for parameter in layers[-1].parameters():
+            nn.init.zeros_(parameter)
+    return nn.Sequential(*layers)
 
 
 class XCNetwork(nn.Module):
@@ -61,23 +101,9 @@ class XCNetwork(nn.Module):
         self.even_in_xi = self.bounded
         self.output, self.max_output, self.ueg_exact = output, max_output, ueg_exact
         sizes = [len(self._features(torch.ones(1, len(INPUTS[family])))[0]), *hidden]
-        layers: list[nn.Module] = []
-        # a private random state: building a network must not shift anyone else's
-        with torch.random.fork_rng(devices=[]):
-            if seed is not None:
-                torch.manual_seed(seed)
-            for width, following in zip(sizes[:-1], sizes[1:], strict=True):
-                layers += [nn.Linear(width, following, dtype=_DTYPES[dtype]),
-                           ACTIVATIONS[activation]()]
-            # a constant would cancel in the difference to the uniform gas
-            layers.append(nn.Linear(sizes[-1], 1, bias=not ueg_exact, dtype=_DTYPES[dtype]))
-            drawn = torch.random.get_rng_state()
-        if seed is None:  # unseeded: go on from the global state as any other module does
-            torch.random.set_rng_state(drawn)
-        if zero_last:
-            for parameter in layers[-1].parameters():
-                nn.init.zeros_(parameter)
-        self.layers = nn.Sequential(*layers)
+        # a constant would cancel in the difference to the uniform gas
+        self.layers = perceptron([*sizes, 1], activation, bias_last=not ueg_exact,
+                                 zero_last=zero_last, dtype=DTYPES[dtype], seed=seed)
 
     def extra_repr(self) -> str:
         """Name all options: caches tell networks of equal weights apart by them."""
@@ -202,7 +228,7 @@ def build_network(
     if ueg_exact and family == "lda":
         raise _bad("ueg_exact", ueg_exact, "False: an lda network is its uniform-gas value")
     dtype_name = str(dtype).removeprefix("torch.")
-    if dtype_name not in _DTYPES:
+    if dtype_name not in DTYPES:
         raise _bad("dtype", dtype, "float64 or float32")
     return XCNetwork(
         family=family, hidden=hidden, activation=name, inputs=inputs, output=output,

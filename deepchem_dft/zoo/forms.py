@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import FunctionalError, InputError
+from ..xc.enhancement import EnhancedXC
 from ..xc.ensemble import EnsembleXC
 from ..xc.hybrid import HybridXC
 from ..xc.lda import SlaterPW92
@@ -28,6 +29,7 @@ Form = dict[str, Any]
 #: Modules with a ``config``, by the name of their type: (class, what rebuilds it from that).
 CONFIGURED: dict[str, tuple[type[nn.Module], Callable[..., nn.Module]]] = {
     "xc_network": (XCNetwork, build_network),
+    "enhanced": (EnhancedXC, EnhancedXC),
 }
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _ACTIVATIONS: dict[str, type[nn.Module]] = {**ACTIVATIONS, "expm1": ExpM1Activation}
@@ -159,10 +161,16 @@ def _build_neural(place: str, *, family: str, network: Any, spin_symmetric: bool
     return NEURAL[family](build_form(network, f"{place}.network"), bool(spin_symmetric))
 
 
-def _build_ensemble(place: str, *, members: Any) -> EnsembleXC:
+def _write_ensemble(module: EnsembleXC) -> Form:
+    return {"type": "ensemble", "calibration": module.calibration,
+            "members": [form_of(m) for m in module]}  # fmt: skip
+
+
+def _build_ensemble(place: str, *, members: Any, calibration: Any = 1.0) -> EnsembleXC:
     if not isinstance(members, list):
         raise InputError("the members are no list")
-    return EnsembleXC([build_form(m, f"{place}.members[{i}]") for i, m in enumerate(members)])
+    return EnsembleXC([build_form(m, f"{place}.members[{i}]") for i, m in enumerate(members)],
+                      calibration)
 
 
 def _build_native(place: str, *, name: str) -> nn.Module:
@@ -208,7 +216,7 @@ _WRITE: dict[type, Callable[[Any], Form]] = {
     PBE: lambda module: {"type": "native", "name": "pbe"},
     HybridXC: _write_hybrid,
     **dict.fromkeys((NNLDA, NNPBE, NNMGGA), _write_neural),
-    EnsembleXC: lambda module: {"type": "ensemble", "members": [form_of(m) for m in module]},
+    EnsembleXC: _write_ensemble,
     nn.Linear: _write_linear,
     nn.Sequential: lambda module: {"type": "sequential", "layers": [form_of(m) for m in module]},
     **dict.fromkeys(_ACTIVATIONS.values(), _write_activation),

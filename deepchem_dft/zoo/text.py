@@ -24,6 +24,7 @@ def card_text(card: Card) -> str:
         f"kind: {what}",
         f"parent: {card.parent or 'none'}",
         f"parameters: {card.weights.get('parameters', _UNSTATED)}",
+        *_uncertainty(card),
         f"seed: {_UNSTATED if card.seed is None else card.seed}",
         f"weights: {card.weights.get('file')}, SHA-256 {card.weights['sha256']}",
     ])  # fmt: skip
@@ -39,6 +40,14 @@ def card_text(card: Card) -> str:
     ):
         lines += ["", f"## {title}", "", *(part or [_UNSTATED])]
     return printable("\n".join(lines)) + "\n"
+
+
+def _uncertainty(card: Card) -> list[str]:
+    if card.members < 2:
+        return []
+    factor = card.form.get("calibration", 1.0)
+    return [f"uncertainty: {_number(factor)} x standard deviation of the members "
+            + ("(not calibrated)" if factor == 1.0 else "(calibrated)")]  # fmt: skip
 
 
 def list_text(cards: list[Card]) -> str:

@@ -30,6 +30,33 @@ def write_pages(app: Sphinx) -> None:
     _write(folder / "ksr-config.md", "\n".join(ksr))
     hamiltonian = config_tables("Keys of a run with `model: hamiltonian`", HamiltonianRunConfig)
     _write(folder / "hamiltonian-config.md", "\n".join(hamiltonian))
+    write_cards(folder)
+
+
+def write_cards(folder: Path) -> None:
+    """Write a page per model that comes with the package, and a table of them to include."""
+    from deepchem_dft import zoo
+    from deepchem_dft.zoo.shelf import SHIPPED
+    from deepchem_dft.zoo.text import list_text
+
+    cards = [zoo.card(name, SHIPPED) for name in zoo.names(SHIPPED)]
+    pages = folder / "models"
+    pages.mkdir(exist_ok=True)
+    for page in pages.glob("*.md"):
+        if page.stem not in {card.name for card in cards}:
+            page.unlink()
+    for card in cards:
+        _write(pages / f"{card.name}.md", _literal(card.text()))
+    table = _literal(list_text(cards))
+    for card in cards:
+        link = f"[{card.name}](/generated/models/{card.name}.md)"
+        table = table.replace(f"| {_literal(card.name)} |", f"| {link} |", 1)
+    _write(folder / "models.inc", table + "\n")
+
+
+def _literal(text: str) -> str:
+    """Keep what a card says from being read as Markdown, but for bold print, lists and tables."""
+    return re.sub(r"(?<!\*)\*(?!\*)|[_<$`\[\]{}~]", lambda found: "\\" + found[0], text)
 
 
 def command_pages(cli: Any) -> list[str]:
@@ -63,20 +90,20 @@ def config_tables(title: str, root: type[BaseModel]) -> list[str]:
         name = name.removeprefix("Lattice").removeprefix("Hamiltonian")
         title = "The file itself" if model is root else name
         text = (model.__doc__ or "").strip().split("\n\n")
-        lines += [f"({_label(model)})=", f"## {title}", "", *text, ""]
+        lines += [f"({_label(root, model)})=", f"## {title}", "", *text, ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for key, field in model.model_fields.items():
             inner = _sections(field.annotation)
             seen += [m for m in inner if m not in seen]
-            links = ", ".join(f"[section](#{_label(m)})" for m in inner)
+            links = ", ".join(f"[section](#{_label(root, m)})" for m in inner)
             meaning = " ".join(filter(None, [field.description, links]))
             lines.append(f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {meaning} |")
         lines.append("")
     return lines
 
 
-def _label(model: type[BaseModel]) -> str:
-    return f"config-{model.__name__.lower()}"
+def _label(root: type[BaseModel], model: type[BaseModel]) -> str:
+    return f"{root.__name__}-{model.__name__}".lower()  # a section may be in several files
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:

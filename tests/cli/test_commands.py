@@ -133,6 +133,7 @@ def test_evaluate_names(command, tmp_path):
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert "kcal/mol" in outcome.out and "| pbe" in outcome.out
+    assert "uncertain" not in outcome.out and "68 %" not in outcome.out  # no ensemble
     rows = [r for r in read(out) if r["entry"] == "tiny:He"]
     from pyscf import dft, gto
 

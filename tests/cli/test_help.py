@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-COMMANDS = ["train", "evaluate", "predict", "scf", "curve", "install-dqc", "data check",
-            "data densities", "data ksr", "data label", "data list", "export", "zoo list",
-            "zoo show"]  # fmt: skip
+COMMANDS = ["train", "evaluate", "predict", "scf", "optimize", "curve", "install-dqc",
+            "data check", "data densities", "data ksr", "data label", "data list", "export",
+            "report", "zoo list", "zoo show"]  # fmt: skip
 
 
 def test_root_help_names_every_command(command):

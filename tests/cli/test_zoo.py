@@ -69,17 +69,83 @@ def test_show(command, shelf):
 def test_scf(command, shelf):
     outcome = command("scf", H2, *SMALL, "--xc", "zoo:small")
     assert outcome.status == 0, outcome.err
-    assert "functional: zoo:small" in outcome.out and "spread" not in outcome.out
+    assert "functional: zoo:small" in outcome.out and "uncertainty" not in outcome.out
     assert energy_in(outcome.out) == pytest.approx(solved(hybrid(1)).energy.item(), abs=1e-8)
     by_file = command("scf", H2, *SMALL, "--xc", shelf / "small.safetensors")
     assert energy_in(by_file.out) == energy_in(outcome.out)
 
 
+def uncertainty_in(text: str) -> float:
+    return float(re.search(r"uncertainty: +(\S+) kcal/mol", text).group(1))
+
+
 def test_scf_of_an_ensemble_tells_how_far_it_disagrees(command, shelf):
     outcome = command("scf", H2, *SMALL, "--xc", "zoo:three")
-    spread = float(re.search(r"spread: +(\S+) kcal/mol", outcome.out).group(1))
+    spread = uncertainty_in(outcome.out)
     own = torch.tensor([solved(hybrid(i)).energy.item() for i in (1, 2, 3)])
     assert spread == pytest.approx(own.std().item() * HARTREE_TO_KCAL, rel=0.02)
+
+    from deepchem_dft.xc.ensemble import EnsembleXC
+
+    zoo.save(EnsembleXC([hybrid(i) for i in (1, 2, 3)], 1.5), shelf / "wide.safetensors")
+    wide = command("scf", H2, *SMALL, "--xc", "zoo:wide")
+    assert uncertainty_in(wide.out) == pytest.approx(1.5 * spread, abs=2e-3)
+    assert energy_in(wide.out) == energy_in(outcome.out) and "1.5 x standard" in wide.out
+    assert "1.5 x standard deviation of the members" in command("zoo", "show", "wide").out
+
+
+def test_uncertainties_of_entries_are_those_of_differences(command, shelf, tmp_path):
+    """An ionisation energy's: of the members' ionisation energies, each of its own two energies."""
+    from deepchem_dft import KohnSham, Molecule
+
+    (tmp_path / "data.yaml").write_text(DATA)
+    ensemble, table = zoo.load("three"), tmp_path / "entries.csv"
+    outcome = command("evaluate", "--xc", "zoo:three", "--xc", "pbe", "--dataset",
+                      tmp_path / "data.yaml", "--grid-level", "0", "--jobs", "1", "--entries",
+                      "--out", table)
+    assert outcome.status == 0, outcome.err
+    with open(table, newline="") as stream:
+        rows = {(r["functional"], r["entry"]): r["uncertainty_kcal_per_mol"]
+                for r in csv.DictReader(stream)}
+    with torch.no_grad():
+        cation, neutral = (
+            ensemble.energies(KohnSham(Molecule("He 0 0 0", "sto-3g", q, q, grid_level=0),
+                                       ensemble).run()) for q in (1, 0))
+    expected = (cation - neutral).std().item() * HARTREE_TO_KCAL
+    assert float(rows["zoo:three", "tiny:He"]) == pytest.approx(expected, abs=1e-4)
+    assert expected < 0.95 * (cation.std() ** 2 + neutral.std() ** 2) ** 0.5 * HARTREE_TO_KCAL
+    assert rows["pbe", "tiny:He"] == "" and f"{expected:.2f} | kcal/mol" in outcome.out
+    assert re.search(r"zoo:three, test: data \(ionis.*68 % interval covers \d+ % of 2", outcome.out)
+    assert "pbe, test" not in outcome.out
+
+
+def test_predict_with_a_name(command, shelf, tmp_path):
+    (tmp_path / "data.yaml").write_text(DATA)
+    for name in ("zoo:three", shelf / "small.safetensors"):
+        outcome = command("predict", name, tmp_path / "data.yaml", "--out", tmp_path / "p.csv",
+                          "--jobs", "1", "--grid-level", "0")
+        assert outcome.status == 0, outcome.err
+        with open(tmp_path / "p.csv", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert all(bool(r["uncertainty_kcal_per_mol"]) == (name == "zoo:three") for r in rows)
+        assert ("uncertainty" in outcome.out) == (name == "zoo:three")
+    outcome = command("predict", "zoo:thre", tmp_path / "data.yaml", "--out", tmp_path / "p.csv")
+    assert outcome.status == 1 and "did you mean 'three'" in outcome.err
+
+
+def test_curve_of_an_ensemble_has_a_band(command, shelf, tmp_path):
+    table, figure = tmp_path / "h2.csv", tmp_path / "h2.png"
+    arguments = ("curve", "H 0 0 0; H 0 0 {R}", "--xc", "zoo:three", "--xc", "pbe", "--exact", "h2",
+                 "--start", "1.4", "--stop", "4", "--points", "2", "--jobs", "1", *SMALL)
+    outcome = command(*arguments, "--out", table, "--out", figure)
+    assert outcome.status == 0, outcome.err
+    with open(table, newline="") as stream:
+        row = next(csv.DictReader(stream))
+    ensemble = zoo.load("three")
+    expected = ensemble.spread(solved(ensemble)) * HARTREE_TO_KCAL
+    assert float(row["zoo:three_uncertainty_kcal_per_mol"]) == pytest.approx(expected, abs=1e-4)
+    assert "pbe_uncertainty_kcal_per_mol" not in row and figure.stat().st_size > 5000
+    assert "zoo:three uncertainty (kcal/mol)" in outcome.out
 
 
 def test_curve_and_evaluate(command, shelf, tmp_path):

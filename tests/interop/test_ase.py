@@ -21,6 +21,7 @@ from ase.optimize import BFGS
 from deepchem_dft.interop.ase import KohnShamCalculator
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
+from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.hybrid import HybridXC
 
 WATER = [(0.0, 0.0, 0.12), (0.0, 0.76, -0.47), (0.0, -0.76, -0.47)]  # Angstrom
@@ -177,6 +178,22 @@ def test_results_can_be_written_and_read(tmp_path):
         read = io.read(tmp_path / name)
         assert read.get_potential_energy() == pytest.approx(energy, abs=1e-6)
         np.testing.assert_allclose(read.get_forces(), forces, atol=1e-6)
+
+
+def test_uncertainty_of_an_ensemble(tmp_path):
+    ensemble = EnsembleXC([functional(), "pbe", "blyp"], calibration=1.5)
+    atoms, plain = water(xc=ensemble), water()
+    atoms.get_forces(), plain.get_forces()
+    found = atoms.calc.results["energy_uncertainty"]
+    energies = ensemble.energies(atoms.calc.result)
+    assert found == pytest.approx(1.5 * energies.std().item() * units.Hartree, rel=1e-9)
+    assert "energy_uncertainty" not in plain.calc.results
+    assert list(map(type, atoms.calc.results.values())).count(float) == 4
+    for name in "water.traj", "water.extxyz":
+        io.write(tmp_path / name, atoms)
+        assert io.read(tmp_path / name).get_potential_energy() == pytest.approx(
+            atoms.get_potential_energy(), abs=1e-6)
+    BFGS(atoms, logfile=None, trajectory=str(tmp_path / "r.traj")).run(fmax=0.5, steps=1)
 
 
 def test_relaxation_converges_to_a_minimum():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -95,8 +96,11 @@ def test_cache_survives_a_torn_line(tmp_path):
     unconverged = back.get("n", "pbe")
     assert unconverged is not None and math.isnan(unconverged.energy)
     assert not unconverged.converged
-    back.add(good)
-    assert EnergyCache(path).get("m", "pbe") == good
+    other = replace(good, molecule="o")
+    back.add(other)
+    again = EnergyCache(path)
+    assert again.get("o", "pbe") == other and again.get("m", "pbe") == good and len(again) == 3
+    assert path.read_text().count("\n") == 4
 
 
 def test_unconverged_is_nan(monkeypatch):

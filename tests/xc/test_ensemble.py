@@ -8,7 +8,7 @@ import torch
 from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import Libxc
-from deepchem_dft.xc.ensemble import EnsembleXC
+from deepchem_dft.xc.ensemble import EnsembleXC, uncertainty_of
 
 
 @pytest.mark.parametrize("geometry", ["H 0 0 0; H 0 0 1.4", "Li 0 0 0"])
@@ -63,3 +63,20 @@ def test_gradient_of_the_mean_reaches_every_member():
 def test_one_functional_is_no_ensemble(members):
     with pytest.raises(FunctionalError, match="at least two"):
         EnsembleXC(members)
+
+
+def test_uncertainty_of_a_difference_is_that_of_the_members_differences():
+    ensemble = EnsembleXC(["pbe", "blyp", "pbe0"], calibration=2.0)
+    h2, h = (KohnSham(Molecule(g, "sto-3g", spin=s, grid_level=1), ensemble).run()
+             for g, s in (("H 0 0 0; H 0 0 1.4", 0), ("H 0 0 0", 1)))
+    assert ensemble.uncertainty(h2) == pytest.approx(2.0 * ensemble.spread(h2))
+    members = 2 * ensemble.energies(h) - ensemble.energies(h2)
+    expected = 2.0 * (((members - members.mean()) ** 2).sum() / 2).sqrt().item()
+    assert uncertainty_of(members, ensemble.calibration) == pytest.approx(expected, rel=1e-9)
+    assert uncertainty_of([-1e5, -1e5 + 2e-6], 1.0) == pytest.approx(1.41421e-6, rel=1e-4)
+
+
+@pytest.mark.parametrize("calibration", [0.0, -1.0, float("nan"), float("inf"), True])
+def test_calibration_is_a_positive_number(calibration):
+    with pytest.raises(FunctionalError, match="calibration"):
+        EnsembleXC(["pbe", "blyp"], calibration)

@@ -28,7 +28,7 @@ FUNCTIONALS = {
     "own exchange": lambda: hybrid(train_exchange=True),
     "network alone": lambda: HybridXC(None, network(2, "lda", output="raw"), aweight0=1.0),
     "nested": lambda: HybridXC("pbe0", hybrid(4), aweight0=0.5, bweight0=0.5),
-    "ensemble": lambda: EnsembleXC([hybrid(1), "camb3lyp", NNMGGA(network(5, "mgga"))]),
+    "ensemble": lambda: EnsembleXC([hybrid(1), "camb3lyp", NNMGGA(network(5, "mgga"))], 1.7),
 }
 
 
@@ -56,6 +56,12 @@ def test_round_trip_through_json(name):
         own, other = ([(float(c), w) for c, w in xc.exchange_terms] for xc in (before, after))
     assert own == other
     assert (before.family, before.spin_symmetric) == (after.family, after.spin_symmetric)
+
+
+def test_ensembles_from_before_calibration_are_uncalibrated():
+    form = form_of(EnsembleXC(["pbe", "blyp"], 1.7))
+    assert form.pop("calibration") == 1.7
+    assert build_form(form).calibration == 1.0
 
 
 def test_every_registered_network_is_rebuilt():
@@ -102,6 +108,10 @@ NET = form_of(network())
     ({"type": "hybrid", "conventional": None, "learned": {**NET, "hidden": "8"}}, "hidden"),
     ({"type": "ensemble", "members": [{"type": "libxc", "name": "pbe"}]}, "members"),
     ({"type": "ensemble", "members": 3}, "form"),
+    ({"type": "ensemble", "calibration": 0, "members": [{"type": "libxc", "name": "pbe"}] * 2},
+     "calibration"),
+    ({"type": "ensemble", "calibration": "1", "members": [{"type": "libxc", "name": "pbe"}] * 2},
+     "calibration"),
     ({"type": "sequential", "layers": [{"type": "eval"}]}, "form.layers[0]"),
 ])  # fmt: skip
 def test_bad_forms_are_refused_where_they_are_bad(form, field):

@@ -1,0 +1,162 @@
+"""``deepchem-dft optimize``: a molecule relaxed with any functional."""
+
+# ruff: noqa: B008 (typer declares options as calls in defaults)
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def optimize(
+    geometry: str = typer.Argument(
+        ..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom)."
+    ),
+    xc: str = typer.Option(
+        "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."
+    ),
+    run: Path | None = typer.Option(
+        None, "--run", help="Use the functional trained in this run directory instead."
+    ),
+    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    charge: int = typer.Option(0, "--charge", help="Total charge."),
+    spin: int = typer.Option(0, "--spin", help="2S = n_alpha - n_beta."),
+    unit: str | None = typer.Option(
+        None, "--unit", help="Unit of the geometry: bohr or angstrom."
+    ),
+    grid_level: int = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9."),
+    density_fit: bool | None = typer.Option(
+        None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals."
+    ),
+    optimizer: str = typer.Option(
+        "bfgs", "--optimizer", help="bfgs (needs ASE), or geometric (needs geomeTRIC)."
+    ),
+    fmax: float = typer.Option(
+        4.5e-4, "--fmax", help="Convergence: largest force on an atom, Ha/Bohr."
+    ),
+    max_steps: int = typer.Option(100, "--max-steps", min=1, help="Most steps that are taken."),
+    tol: float = typer.Option(
+        1e-6, "--tol", help="Convergence of each self-consistent field, Ha."
+    ),
+    out: Path | None = typer.Option(
+        None, "--out", help="Write the minimum to this .xyz file (Angstrom)."
+    ),
+) -> None:
+    """Relax the geometry of a molecule.
+
+    Each geometry starts from the orbitals of the one before. Exit status 1, and no file, if a
+    self-consistent field or the geometry does not converge; the last geometry is printed then, too.
+
+    Examples:
+
+    - `deepchem-dft optimize water.xyz --xc pbe --basis def2-svp --out relaxed.xyz`
+
+    - `deepchem-dft optimize water.xyz --xc zoo:NAME --out relaxed.xyz`
+
+    - `deepchem-dft optimize "O 0 0 0; H 0 0 1.8" --spin 1 --run runs/pbe_mgga`
+
+    - `deepchem-dft optimize peroxide.xyz --optimizer geometric --max-steps 50`
+    """
+    from ..errors import DeepChemDFTError
+    from .common import check_out, console, functional_from_run, quiet_imports, read_geometry
+
+    check_out(out)
+    _check_name(out)
+    text, unit = read_geometry(geometry, unit)
+    with quiet_imports():
+        from ..interop.relaxation import relax
+        from ..molecule import Molecule
+        from ..xc import get_xc
+    functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
+    label = xc if run is None else f"trained in {run}"
+    molecule = Molecule(text, basis, charge, spin, unit, grid_level, density_fit=density_fit)
+    screen = console()
+    found = relax(molecule, functional, optimizer, fmax=fmax, max_steps=max_steps, tol=tol,
+                  on_step=_Table(screen))
+    first, last = found.steps[0], found.steps[-1]
+    _print(screen, found, label, functional, first.energy - last.energy)
+    if not found.converged:
+        raise DeepChemDFTError(
+            f"the geometry of {molecule.name} did not converge in {_moves(found)}: the largest force "
+            f"is {last.force:.2e} Ha/Bohr, wanted {fmax:.2e}; the geometry above is no minimum"
+            f"{', and nothing was written' if out else ''}. Remedy: go on from it, with a larger "
+            "--max-steps")
+    if out is not None:
+        _write(out, found, f"{label}/{basis}")
+        screen.print(f"written: {out}", markup=False)
+
+
+class _Table:
+    """Prints one line for each step as it comes."""
+
+    def __init__(self, screen: Any) -> None:
+        self.screen, self.count = screen, 0
+
+    def __call__(self, step: Any) -> None:
+        from ..units import HARTREE_TO_KCAL
+
+        header = f"{'step':>4}  {'energy (Ha)':>18}  {'largest force (Ha/Bohr)':>23}"
+        line = f"{self.count:>4}  {step.energy:>18.8f}  {step.force:>23.2e}"
+        if step.uncertainty is not None:
+            header += f"  {'uncertainty (kcal/mol)':>22}"
+            line += f"  {step.uncertainty * HARTREE_TO_KCAL:>22.3f}"
+        if not self.count:
+            self.screen.print(header, markup=False)
+        self.screen.print(line, markup=False)
+        self.count += 1
+
+
+def _check_name(out: Path | None) -> None:
+    from ..errors import InputError
+
+    if out is not None and out.suffix.lower() != ".xyz":
+        raise InputError(f"cannot write a geometry as '{out.suffix or out.name}'", file=str(out),
+                         field="out", remedy="end the name with .xyz")
+
+
+def _moves(found: Any) -> str:
+    count = len(found.steps) - 1
+    return "1 step" if count == 1 else f"{count} steps"
+
+
+def _atoms(molecule: Any) -> list[str]:
+    from ..units import BOHR_TO_ANGSTROM
+
+    return [f"{symbol:<3}" + "".join(f"{round(x * BOHR_TO_ANGSTROM, 8) + 0.0:>14.8f}" for x in row)
+            for symbol, row in zip(molecule.symbols, molecule.positions)]
+
+
+def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) -> None:
+    from ..units import HARTREE_TO_KCAL
+    from .common import uncertainty_text
+
+    molecule, result = found.molecule, found.result
+    state = "converged" if found.converged else "NOT converged"
+    lines = {
+        "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
+        "functional": label,
+        "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
+        "status": f"{state} after {_moves(found)} (largest force "
+        f"{found.steps[-1].force:.2e} Ha/Bohr)",
+        "energy": f"{float(result.energy.detach()):.8f} Ha, "
+        f"{gain * HARTREE_TO_KCAL:.3f} kcal/mol below the start",
+    }
+    uncertainty = uncertainty_text(functional, result)
+    if uncertainty:
+        lines["uncertainty"] = uncertainty
+    for key, value in lines.items():
+        screen.print(f"{key + ':':<11} {value}", markup=False)
+    screen.print("geometry (Angstrom):")
+    for line in _atoms(molecule):
+        screen.print(f"  {line}", markup=False)
+
+
+def _write(out: Path, found: Any, method: str) -> None:
+    from ..files import replacing
+
+    energy, force = float(found.result.energy.detach()), found.steps[-1].force
+    comment = f"{method}, energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr"
+    lines = [str(len(found.molecule.symbols)), comment, *_atoms(found.molecule)]
+    with replacing(out) as draft:
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,229 @@
+"""Geometries relaxed with any functional, by ASE's BFGS or by geomeTRIC through PySCF."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepchem_dft.errors import InputError, SCFNotConverged
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf import KohnSham
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.names import get_xc
+
+__all__ = ["OPTIMIZERS", "Relaxed", "Step", "relax"]
+
+#: What an optimiser needs, and how to get it.
+OPTIMIZERS = {"bfgs": ("ase", "pip install 'ase>=3.22.1'"),
+              "geometric": ("geometric", "pip install geometric")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One geometry on the way.
+
+    Attributes
+    ----------
+    energy : float
+        Ha.
+    force : float
+        Length of the largest force on an atom, Ha/Bohr.
+    uncertainty : float or None
+        Of the energy, Ha, where an ensemble tells; not known with geomeTRIC, but at the end.
+    """
+
+    energy: float
+    force: float
+    uncertainty: float | None = None
+
+
+@dataclass
+class Relaxed:
+    """Outcome of a relaxation.
+
+    Attributes
+    ----------
+    molecule : Molecule
+        With the last geometry.
+    result : KSResult
+        At that geometry.
+    converged : bool
+        False if the forces were not small enough after as many steps as were allowed.
+    steps : list of Step
+        From the first geometry to the last.
+    """
+
+    molecule: Molecule
+    result: Any
+    converged: bool
+    steps: list[Step] = field(repr=False)
+
+
+def relax(
+    molecule: Molecule,
+    functional: str | XCFunctional,
+    optimizer: str = "bfgs",
+    *,
+    fmax: float = 4.5e-4,
+    max_steps: int = 100,
+    tol: float = 1e-6,
+    on_step: Callable[[Step], None] | None = None,
+) -> Relaxed:
+    """Move the atoms of a molecule to a minimum of its energy.
+
+    Parameters
+    ----------
+    molecule : Molecule
+        Where to start from; it is not changed.
+    functional : str or XCFunctional
+    optimizer : str
+        ``bfgs`` of ASE, through :class:`~deepchem_dft.interop.ase.KohnShamCalculator`; or
+        ``geometric``, geomeTRIC in internal coordinates, through
+        :func:`~deepchem_dft.interop.pyscf.to_pyscf`. The latter needs fewer steps for floppy
+        molecules, and also looks at how far atoms still move.
+    fmax : float
+        Converged is a geometry with no larger force on any atom, Ha/Bohr.
+    max_steps : int
+        Bound on the moves.
+    tol : float
+        Convergence of the self-consistent fields, Ha. Those that geomeTRIC asks for are PySCF's,
+        to its own bounds.
+    on_step : callable, optional
+        Called with every :class:`Step` when it is known.
+
+    Raises
+    ------
+    InputError
+        For an optimiser that is unknown or not installed, or a single atom.
+    SCFNotConverged
+        If a self-consistent field on the way does not converge.
+
+    References
+    ----------
+    Wang and Song, J. Chem. Phys. 144, 214108 (2016): geomeTRIC.
+
+    Examples
+    --------
+    >>> h2 = Molecule("H 0 0 0; H 0 0 1.3", "sto-3g", grid_level=0)
+    >>> found = relax(h2, "pbe", fmax=1e-3)
+    >>> found.converged, round(float(found.molecule.positions[1, 2]
+    ...                              - found.molecule.positions[0, 2]), 1)      # Bohr
+    (True, 1.4)
+    """
+    if optimizer not in OPTIMIZERS:
+        raise InputError(f"there is no optimiser {optimizer!r}", field="optimizer",
+                         remedy=f"use one of {', '.join(OPTIMIZERS)}")
+    package, command = OPTIMIZERS[optimizer]
+    if importlib.util.find_spec(package) is None:
+        others = [name for name in OPTIMIZERS
+                  if name != optimizer and importlib.util.find_spec(OPTIMIZERS[name][0])]
+        raise InputError(f"the optimiser {optimizer!r} is not installed", field="optimizer",
+                         remedy=" or ".join([command, *(f"--optimizer {o}" for o in others)]))
+    if len(molecule.symbols) < 2:
+        raise InputError("an atom has no geometry to relax", field="geometry",
+                         remedy="use 'deepchem-dft scf'")
+    if molecule.occupations is not None or any(n % 1 for n in molecule.nelec):
+        raise InputError("only whole electrons in the lowest orbitals can be relaxed with",
+                         field="geometry", remedy="leave nelec and occupations out")
+    if not (fmax > 0 and max_steps > 0):
+        raise InputError("fmax and the number of steps must be positive", field="fmax")
+    functional = get_xc(functional)
+    steps: list[Step] = []
+
+    def note(step: Step) -> None:
+        steps.append(step)
+        if on_step is not None:
+            on_step(step)
+
+    if optimizer == "bfgs":
+        from deepchem_dft.interop.ase import bfgs
+
+        converged, positions, result = bfgs(molecule, functional, fmax, max_steps, tol, note)
+    else:
+        converged, positions = _geometric(molecule, functional, fmax, max_steps, note)
+        result = None
+    last = moved(molecule, positions)
+    if result is None:
+        result = KohnSham(last, functional, tol=tol).run()
+    return Relaxed(last, result, converged, steps)
+
+
+def moved(molecule: Molecule, positions: np.ndarray) -> Molecule:
+    """Return the same molecule with its atoms elsewhere (natom, 3), Bohr."""
+    return Molecule((molecule.symbols, positions), molecule.basis, molecule.charge, molecule.spin,
+                    "bohr", molecule.grid_level, density_fit=molecule.density_fit,
+                    name=molecule.name)  # fmt: skip
+
+
+def largest(forces: np.ndarray) -> float:
+    """Return the length of the longest of vectors (natom, 3)."""
+    return float(np.linalg.norm(forces, axis=-1).max())
+
+
+def _geometric(
+    molecule: Molecule,
+    functional: XCFunctional,
+    fmax: float,
+    max_steps: int,
+    note: Callable[[Step], None],
+) -> tuple[bool, np.ndarray]:
+    """Return whether geomeTRIC converged, and where the atoms are (natom, 3), Bohr."""
+    from pyscf.geomopt import geometric_solver
+
+    from deepchem_dft.interop.pyscf import to_pyscf
+
+    mf = to_pyscf(molecule, functional)
+    mf.verbose, mf.mol.verbose = 0, 0
+    seen: list[float] = []
+
+    def tell(found: dict[str, Any]) -> None:
+        if not found["g_scanner"].converged:  # of no use, and the last one
+            raise SCFNotConverged(f"the self-consistent field of {molecule.name} did not converge "
+                                  f"at geometry {len(seen)}")
+        seen.append(float(found["energy"]))
+        note(Step(seen[-1], largest(np.asarray(found["gradients"]))))
+
+    with _silent() as settings:
+        converged, mol = geometric_solver.kernel(
+            mf, assert_convergence=False, callback=tell, maxsteps=max_steps, logIni=settings,
+            # the bounds of Gaussian, of which geomeTRIC's are a copy, scaled to the one asked for
+            convergence_gmax=fmax, convergence_grms=fmax / 1.5)  # fmt: skip
+    return bool(converged), mol.atom_coords()
+
+
+@contextmanager
+def _silent() -> Iterator[str]:
+    """Keep geomeTRIC from printing, and from leaving its log in charge of everyone's."""
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "log.ini"
+        settings.write_text(_LOG_INI)
+        try:
+            yield str(settings)
+        finally:
+            root.setLevel(before[0])
+            root.handlers[:] = before[1]
+
+
+_LOG_INI = """[loggers]
+keys=root
+[handlers]
+keys=nowhere
+[formatters]
+keys=
+[logger_root]
+level=CRITICAL
+handlers=nowhere
+[handler_nowhere]
+class=NullHandler
+args=()
+"""

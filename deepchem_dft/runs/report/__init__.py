@@ -1,0 +1,7 @@
+"""A report: what run directories hold, as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from .page import Report, write_report
+
+__all__ = ["Report", "write_report"]

@@ -1,0 +1,213 @@
+"""What a run directory holds, read leniently: a report on an old or unfinished run is welcome."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+from ...errors import InputError
+from ..config import read_yaml_mapping, validate
+
+#: Name of the trained functional in a run's tables.
+TRAINED = "trained"
+_PNG = b"\x89PNG\r\n\x1a\n"
+#: Keys of a configuration that say where somebody's files lie.
+_PLACES = ("file", "input", "dir")
+
+
+@dataclass
+class RunData:
+    """A run directory's content.
+
+    Attributes
+    ----------
+    path : Path
+    label : str
+        Name in the report, unlike those of the other runs.
+    kind : str
+        ``xc``, ``ksr`` or ``hamiltonian``.
+    config, chosen : dict
+        All of the configuration, and what was set to another value than the default.
+    status, versions, data : dict
+        As in the files of these names; empty without them.
+    history : list of dict
+        Rows of ``history.csv``, numbers as numbers, NaN where blank.
+    entries, results, molecules, curve : list of dict
+        Rows of the CSV files.
+    solutions : list of dict
+        Solved systems, in the order in which they were solved.
+    overlap : list of str
+        What ``results.md`` says on the overlap of the sets.
+    images : list of (str, bytes)
+        Titles and content of the figures.
+    """
+
+    path: Path
+    label: str
+    kind: str
+    config: dict[str, Any]
+    chosen: dict[str, Any]
+    status: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    entries: list[dict[str, str]] = field(default_factory=list)
+    results: list[dict[str, str]] = field(default_factory=list)
+    molecules: list[dict[str, str]] = field(default_factory=list)
+    curve: list[dict[str, str]] = field(default_factory=list)
+    solutions: list[dict[str, Any]] = field(default_factory=list)
+    overlap: list[str] = field(default_factory=list)
+    images: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def get(self, dotted: str, default: Any = None) -> Any:
+        """Return a value of the configuration, such as ``training.seed``."""
+        node: Any = self.config
+        for key in dotted.split("."):
+            if not isinstance(node, dict) or key not in node:
+                return default
+            node = node[key]
+        return node
+
+    @property
+    def seconds(self) -> float:
+        """Training time; NaN if unknown."""
+        known = [row.get("seconds", math.nan) for row in self.history]
+        known = [s for s in known if math.isfinite(s)]
+        return sum(known) if known else math.nan
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[RunData]:
+    """Read run directories, and give them labels that differ.
+
+    Raises
+    ------
+    InputError
+        If a folder is not a run directory, or none or the same is given twice.
+    """
+    if not paths:
+        raise InputError("there is no run to report on", remedy="give a run directory")
+    runs = [read_run(path) for path in paths]
+    places = [run.path.resolve() for run in runs]
+    for place in places:
+        if places.count(place) > 1:
+            raise InputError("the same run is given twice", file=str(place))
+    for choose in (lambda run: run.label, lambda run: run.path.resolve().name):
+        labels = [choose(run) for run in runs]
+        if len(set(labels)) == len(labels):
+            return [replace(run, label=label) for run, label in zip(runs, labels)]
+    return [replace(run, label=f"{run.label} {number}") for number, run in enumerate(runs, 1)]
+
+
+def read_run(path: str | Path) -> RunData:
+    """Read one run directory; only ``config.yaml`` has to be there.
+
+    Raises
+    ------
+    InputError
+        If it is not a run directory.
+    """
+    path = Path(path)
+    file = path / "config.yaml"
+    if not file.is_file():
+        inside = sorted(p.parent.name for p in path.glob("*/config.yaml"))
+        raise InputError(
+            "not a run directory: there is no config.yaml in it", file=str(path),
+            remedy=f"give the runs in it, such as {path / inside[0]}" if inside
+            else "give the folder that 'deepchem-dft train' wrote",
+        )  # fmt: skip
+    content = read_yaml_mapping(file)
+    try:
+        chosen = validate(content, file=str(file)).model_dump(mode="json", exclude_defaults=True)
+    except InputError:  # of another version of this package
+        chosen = content
+    return RunData(
+        path,
+        str(content.get("name") or path.resolve().name),
+        str(content.get("model") or "xc"),
+        without_places(content),
+        without_places(chosen),
+        status=_json(path / "status.json"),
+        versions=_json(path / "versions.json"),
+        data=_json(path / "data.json"),
+        history=[{k: _float(v) for k, v in row.items()} for row in _rows(path / "history.csv")],
+        entries=_rows(path / "entries.csv"),
+        results=_rows(path / "results.csv"),
+        molecules=_rows(path / "molecules.csv"),
+        curve=_rows(path / "h2_curve.csv"),
+        solutions=_solutions(path / "energies.jsonl"),
+        overlap=_overlap(path / "results.md"),
+        images=_images(path / "plots"),
+    )
+
+
+def without_places(value: Any) -> Any:
+    """Keep names of files, not where they lie on somebody's disk.
+
+    Examples
+    --------
+    >>> without_places({"data": [{"file": "/home/me/water.h5", "limit": 4}]})
+    {'data': [{'file': 'water.h5', 'limit': 4}]}
+    """
+    if isinstance(value, dict):
+        return {k: PurePath(v).name if k in _PLACES and isinstance(v, str) else without_places(v)
+                for k, v in value.items()}  # fmt: skip
+    return [without_places(v) for v in value] if isinstance(value, list) else value
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [{str(k): v or "" for k, v in row.items() if isinstance(v, str) or v is None}
+                for row in csv.DictReader(stream)]  # fmt: skip
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _solutions(path: Path) -> list[dict[str, Any]]:
+    """Return the solved systems, the last word on each; a line cut short by a kill is none."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                raw = json.loads(line)
+                found[raw["molecule"], raw["functional"]] = raw
+            except (ValueError, KeyError, TypeError):
+                continue
+    return list(found.values())
+
+
+def _overlap(path: Path) -> list[str]:
+    """Return the list under the heading on overlap: it needs the data files to be made again."""
+    if not path.is_file():
+        return []
+    _, _, rest = path.read_text(encoding="utf-8").partition("## Overlap of the data")
+    lines = rest.partition("\n## ")[0].splitlines()
+    return [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+
+
+def _images(folder: Path) -> list[tuple[str, bytes]]:
+    found = []
+    for path in sorted(folder.glob("*.png")):
+        content = path.read_bytes()
+        if content.startswith(_PNG):
+            found.append((path.stem, content))
+    return found

@@ -1,0 +1,291 @@
+"""A conventional functional with learned, bounded factors on its exchange and its correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deepchem_dft.errors import FunctionalError
+from deepchem_dft.xc.base import NCOMP, XCFunctional
+from deepchem_dft.xc.binning import Histogram, on_nodes
+from deepchem_dft.xc.factors import make_factor
+from deepchem_dft.xc.features import DENSITY_FLOOR, LDA_X, network_inputs, power
+from deepchem_dft.xc.parents import Parent
+
+#: Largest exchange enhancement of an unpolarised density that keeps the Lieb-Oxford bound for all
+#: densities in the form of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996), eq. 11.
+LIEB_OXFORD = 1.804
+#: Nodes of the histograms: (u, beta) of exchange; (u, beta, r, zeta^2) of correlation.
+NODES = {"exchange": (61, 61), "correlation": (21, 21, 25, 9)}
+_STEP = 0.05  # of finite differences, in coordinates
+_RS = 0.6203504908994  # r_s n^(1/3)
+
+
+class _Points(NamedTuple):
+    """What the factors see (rows of coordinates), and what they are factors of."""
+
+    coordinates: Tensor  # (k, G), each in [0, 1]
+    energy: Tensor  # (G,) of the parent, Ha/Bohr^3
+    limit: Tensor | None = None  # parent's enhancement of exchange
+
+
+class EnhancedXC(XCFunctional):
+    r"""Exchange and correlation of a parent, each times a learned factor of bounded size.
+
+    .. math::
+
+        E = (1-a)\, \tfrac12 \sum_\sigma E_x[2 n_\sigma] + a E_x^\mathrm{HF} + E_c, \qquad
+        F_x = \frac{b F e^{g}}{b + F (e^{g} - 1)}, \quad
+        e_c = e_c^\mathrm{parent} (1 + \tanh h)
+
+    with F the parent's exchange enhancement, b its largest value allowed, g(u, beta) and
+    h(u, beta, r, zeta^2) learned functions of u = s^2/(1 + s^2),
+    beta = (tau - tau_W)/(tau + tau_UEG), r = r_s/(1 + r_s) and the squared spin polarisation. As
+    g and h are zero the functional is its parent.
+
+    Exact properties kept whatever is learned: the spin scaling of exchange, 0 < F_x < b (the
+    Lieb-Oxford bound for b = 1.804), correlation that is never positive where the parent's is not
+    and vanishes where the parent's does (one electron, for r2SCAN), the uniform gas
+    (``ueg_exact``), uniform coordinate scaling of exchange, symmetry in spin.
+
+    Parameters
+    ----------
+    parent : str
+        One of :data:`~deepchem_dft.xc.parents.PARTS`.
+    hidden : sequence of int
+        Widths of the hidden layers of both networks. With ``degree``, no networks.
+    activation : str
+        As in :func:`~deepchem_dft.xc.networks.build_network`.
+    degree : int, optional
+        Total degree of polynomials to take in place of networks: tens of coefficients.
+    bound : float
+        Of the exchange enhancement.
+    exchange : float
+        Share a of exact exchange.
+    train_exchange : bool
+    ueg_exact : bool
+        Subtract what the factors are at u = 0, beta = 1/2, so that the uniform gas is the parent's.
+        Not for a local parent.
+    dtype : {"float64", "float32"}
+        Precision of the networks alone.
+    zero_last : bool
+        Start at the parent.
+    seed : int, optional
+        Of the initial weights.
+
+    Raises
+    ------
+    FunctionalError
+        For options that describe no functional.
+
+    References
+    ----------
+    Kept bounds and inputs: Sun, Ruzsinszky and Perdew, Phys. Rev. Lett. 115, 036402 (2015);
+    Furness et al., J. Phys. Chem. Lett. 11, 8208 (2020).
+
+    Examples
+    --------
+    >>> xc = EnhancedXC("pbe", hidden=[8], exchange=0.25, seed=0)
+    >>> rho = torch.tensor([[[0.1], [0.05], [0.0], [0.0]]], dtype=torch.float64)
+    >>> from deepchem_dft.xc import Libxc
+    >>> semilocal = Libxc("0.75*gga_x_pbe+gga_c_pbe")(rho)
+    >>> bool(torch.isclose(xc(rho), semilocal, rtol=1e-12)), xc.exchange_terms[0][0].item()
+    (True, 0.25)
+    """
+
+    def __init__(
+        self,
+        parent: str,
+        *,
+        hidden: Sequence[int] = (16, 16),
+        activation: str = "silu",
+        degree: int | None = None,
+        bound: float = LIEB_OXFORD,
+        exchange: float = 0.0,
+        train_exchange: bool = False,
+        ueg_exact: bool = True,
+        dtype: str = "float64",
+        zero_last: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.parent = Parent.named(parent)
+        self.family = self.parent.family
+        if not 1.0 < float(bound) < 100.0:
+            raise FunctionalError(f"{bound!r} bounds no exchange enhancement", field="bound",
+                                  remedy=f"use a number above 1 such as {LIEB_OXFORD}")
+        if not 0.0 <= float(exchange) <= 1.0:
+            raise FunctionalError(f"{exchange!r} is no share of exact exchange", field="exchange",
+                                  remedy="use a number from 0 to 1")
+        self.config: dict[str, Any] = {
+            "parent": self.parent.name, "hidden": [int(h) for h in hidden],
+            "activation": activation, "degree": degree, "bound": float(bound),
+            "exchange": float(exchange), "train_exchange": bool(train_exchange),
+            "ueg_exact": bool(ueg_exact) and self.family != "lda", "dtype": dtype,
+            "zero_last": bool(zero_last), "seed": seed,
+        }
+        self.bound = float(bound)
+        self.share = nn.Parameter(torch.tensor(float(exchange), dtype=torch.float64),
+                                  requires_grad=bool(train_exchange))
+        self.hybrid = bool(exchange) or bool(train_exchange)
+        factor: dict[str, Any] = {"hidden": hidden, "activation": activation, "degree": degree,
+                                  "dtype": dtype, "zero_last": zero_last}
+        gradient = {"lda": 0, "gga": 1, "mgga": 2}[self.family]
+        uniform = [0.0, 0.5][:gradient] if self.config["ueg_exact"] else None
+        second = None if seed is None else seed + 1
+        self.x_factor = make_factor(gradient, uniform=uniform, seed=seed, **factor)
+        self.c_factor = make_factor(gradient + 2, uniform=uniform, seed=second, **factor)
+
+    @property
+    def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
+        """Exact exchange as ``(coefficient, omega)``; the coefficient is the parameter itself."""
+        return [(self.share, None)] if self.hybrid else []
+
+    # -- densities ---------------------------------------------------------------------------
+
+    def _exchange_points(self, rho: Tensor) -> list[_Points]:
+        """Exchange of each spin channel, or of a closed shell as a whole."""
+        rho = rho[:, : NCOMP[self.family]]
+        if rho.shape[0] == 1:
+            return [self._channel(rho, 1.0)]
+        return [self._channel(2.0 * rho[spin : spin + 1], 0.5) for spin in (0, 1)]
+
+    def _channel(self, rho: Tensor, share: float) -> _Points:
+        inputs, _ = network_inputs(rho, self.family)
+        energy = self.parent.exchange.energy_density(rho)
+        n = inputs[0]
+        enhancement = energy / (LDA_X * n * power(n, 1.0 / 3.0))
+        return _Points(_coordinates(inputs)[:-2], share * energy, enhancement)
+
+    def _correlation_points(self, rho: Tensor) -> _Points:
+        rho = rho[:, : NCOMP[self.family]]
+        inputs, _ = network_inputs(rho, self.family)
+        return _Points(_coordinates(inputs), self.parent.correlation.energy_density(rho))
+
+    def _exchange_energy(self, at: _Points) -> Tensor:
+        if not len(at.coordinates):  # a local parent: a factor would break the uniform gas
+            return (1.0 - self.share) * at.energy if self.hybrid else at.energy
+        assert at.limit is not None
+        grown = torch.expm1(self.x_factor(at.coordinates))
+        energy = at.energy * (self.bound * (1.0 + grown) / (self.bound + at.limit * grown))
+        return (1.0 - self.share.to(energy.dtype)) * energy if self.hybrid else energy
+
+    def _correlation_energy(self, at: _Points) -> Tensor:
+        return at.energy * (1.0 + torch.tanh(self.c_factor(at.coordinates)))
+
+    def energy_density(self, rho: Tensor) -> Tensor:
+        """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
+        exchange = sum(self._exchange_energy(at) for at in self._exchange_points(rho))
+        return exchange + self._correlation_energy(self._correlation_points(rho))
+
+    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+        """Return the energy of one density as a function of the parameters; see the base class."""
+        rho = rho.detach()
+        total = rho[:, 0].sum(0)
+        rho, weights = rho[:, :, total > DENSITY_FLOOR], weights[total > DENSITY_FLOOR]
+        with torch.no_grad():
+            exchange = self._exchange_points(rho)
+            correlation = self._correlation_points(rho)
+
+        def energy() -> Tensor:
+            density = sum(self._exchange_energy(at) for at in exchange)
+            return ((density + self._correlation_energy(correlation)) * weights).sum()
+
+        return energy
+
+    # -- histograms --------------------------------------------------------------------------
+
+    def histograms(
+        self, rho: Tensor, weights: Tensor, widths: Sequence[float] | None = None
+    ) -> dict[str, Histogram]:
+        """Boil a density down to nodes; see the base class. ``widths`` are of no account."""
+        with torch.no_grad():
+            channels = self._exchange_points(rho)
+            whole = self._correlation_points(rho)
+            coordinates = torch.cat([at.coordinates for at in channels], dim=1)
+            energy = torch.cat([at.energy * weights for at in channels])
+            if len(coordinates):
+                exchange = on_nodes(coordinates, energy, NODES["exchange"][: len(coordinates)])
+            else:
+                exchange = Histogram(coordinates.new_zeros(1, 1), energy.sum()[None])
+            s2, alpha = _undo(exchange.points)
+            points = torch.cat([exchange.points, self.parent.enhancement(s2, alpha)[None]])
+            shape = (*NODES["correlation"][: len(whole.coordinates) - 2], *NODES["correlation"][2:])
+            correlation = on_nodes(whole.coordinates, whole.energy * weights, shape)
+        return {"exchange": Histogram(points, exchange.weights), "correlation": correlation}
+
+    def on_histogram(self, name: str, points: Tensor) -> Tensor:
+        """Return what the weights of a histogram are multiplied by, (B,); see the base class."""
+        one = torch.ones_like(points[0])
+        if name == "correlation":
+            return self._correlation_energy(_Points(points, one))
+        coordinates = points[:-1] if self.family != "lda" else points[:0]
+        return self._exchange_energy(_Points(coordinates, one, points[-1].clamp(max=self.bound)))
+
+    def penalty(self, size: float, roughness: float) -> Tensor:
+        """Return the fine for large and for rough factors, differentiable in the parameters.
+
+        Parameters
+        ----------
+        size : float
+            Times the mean of g^2 + h^2 over the cube of coordinates.
+        roughness : float
+            Times the mean squares of their second derivatives along random directions, whose
+            components have unit variance (by finite differences at fixed random points).
+
+        Examples
+        --------
+        >>> EnhancedXC("r2scan", hidden=[8], seed=0).penalty(1.0, 1.0).item()
+        0.0
+        """
+        total = self.share.new_zeros(())
+        for factor, count in ((self.x_factor, 1000), (self.c_factor, 2000)):
+            axes = factor.size
+            if not axes:
+                continue
+            draw = torch.Generator().manual_seed(axes)
+            points = torch.rand(axes, count, generator=draw, dtype=torch.float64)
+            points = points.to(self.share.device)
+            if size:
+                total = total + size * factor(points).square().mean()
+            if roughness:
+                step = torch.randn(axes, count, generator=draw, dtype=torch.float64)
+                step = _STEP * step.to(self.share.device)
+                before, here, after = factor(
+                    torch.cat([points - step, points, points + step], dim=1)).reshape(3, -1)
+                second = (before - 2.0 * here + after) / _STEP**2
+                total = total + roughness * second.square().mean()
+        return total
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
+
+def _coordinates(inputs: Tensor) -> Tensor:
+    """Turn (n, xi[, s[, alpha]]) into ([u[, beta],] r, zeta^2), each within [0, 1]."""
+    n, xi, *more = inputs.unbind(0)
+    rows = []
+    if more:
+        s2 = more[0] * more[0]
+        rows.append(s2 / (1.0 + s2))
+        if len(more) > 1:
+            up, down = (1.0 + xi).clamp(min=1e-12), (1.0 - xi).clamp(min=1e-12)
+            spin = 0.5 * (power(up, 5.0 / 3.0) + power(down, 5.0 / 3.0))
+            # tau_W / tau_UEG = 5 s^2 / 3 d_s; rounding makes alpha slightly negative
+            alpha = more[1]
+            rows.append(alpha / (1.0 + alpha + (5.0 / 3.0) * s2 / spin))
+    root = power(n, 1.0 / 3.0)
+    return torch.stack([*rows, _RS / (_RS + root), xi * xi])
+
+
+def _undo(coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    """Return s^2 and alpha of an unpolarised density from (u, beta); large ones are cut."""
+    u = coordinates[0].clamp(max=0.9999)
+    s2 = u / (1.0 - u)
+    if len(coordinates) < 2:
+        return s2, torch.ones_like(s2)
+    beta = coordinates[1].clamp(max=0.9999)
+    return s2, beta * (1.0 + (5.0 / 3.0) * s2) / (1.0 - beta)

@@ -1,0 +1,144 @@
+"""Calibration: the factor does what its formula promises, and coverage is counted right."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from deepchem_dft import KohnSham, Molecule
+from deepchem_dft.errors import InputError
+from deepchem_dft.runs.calibration import (
+    calibrated,
+    coverage,
+    coverage_markdown,
+    draw,
+    fitted_factor,
+    qualities,
+    rank_correlation,
+)
+from deepchem_dft.runs.entries import EntrySet, select
+from deepchem_dft.runs.evaluate import Evaluation
+from deepchem_dft.runs.schema import DatasetRef
+from deepchem_dft.runs.solutions import EnergyCache, Functional, Solution
+from deepchem_dft.runs.solve import Solver
+from deepchem_dft.runs.tables import EntryRecord
+from deepchem_dft.units import HARTREE_TO_KCAL
+from deepchem_dft.xc.ensemble import EnsembleXC
+
+from .conftest import DATA
+
+KCAL = 1.0 / HARTREE_TO_KCAL
+
+
+def samples(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Errors whose spread is known up to a factor of 2.5, from a distribution with long tails."""
+    spread = rng.lognormal(size=count)
+    return 2.5 * spread * rng.standard_t(4, size=count), spread
+
+
+def test_fitted_factor_covers_other_data():
+    """As the formula promises: between 68 % and that plus 1/(n + 1), on average."""
+    rng, count, found = np.random.default_rng(0), 24, []
+    for _ in range(1500):
+        factor = fitted_factor(*samples(rng, count))
+        errors, spread = samples(rng, 40)
+        found.append(coverage(errors, factor * spread))
+    noise = 3 * np.std(found) / len(found) ** 0.5
+    assert 0.68 - noise < np.mean(found) < 0.68 + 1 / (count + 1) + noise
+    errors, spread = samples(rng, 1000)
+    factor = fitted_factor(errors, spread)
+    assert coverage(errors, factor * spread) == pytest.approx(0.68, abs=2e-3)
+    assert fitted_factor(errors, spread, 0.9) > factor
+
+
+def test_normal_errors_are_covered_at_every_level():
+    rng = np.random.default_rng(1)
+    levels = np.array([0.1, 0.5, 0.68, 0.9, 0.99])
+    scale = rng.uniform(0.5, 2.0, size=40_000)
+    found = coverage(scale * rng.normal(size=scale.size), 0.99446 * scale, levels)
+    np.testing.assert_allclose(found, levels, atol=0.01)
+    assert coverage([1.0, -1.0], [0.0, 2.0]) == 0.5 and coverage([0.0], [0.0]) == 1.0
+
+
+def test_rank_correlation():
+    errors = np.array([1.0, -2.0, 3.0, -4.0, 5.0])
+    assert rank_correlation(errors, np.exp(np.abs(errors))) == 1.0
+    assert rank_correlation(errors, [5.0, 4.0, 3.0, 2.0, 1.0]) == -1.0
+    assert rank_correlation(errors, [1.0, 2.0, 3.0, 5.0, 4.0]) == pytest.approx(0.9)
+    assert math.isnan(rank_correlation(errors, np.ones(5)))
+
+
+@pytest.mark.parametrize("errors, spread, message", [
+    ([1.0, 2.0], [1.0, 1.0], "too few"),
+    ([], [], "one for each"),
+    ([1.0, 2.0], [1.0], "one for each"),
+    ([1.0, 2.0, 3.0], [0.0, 0.0, 1.0], "spread says nothing"),
+    ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], "spread says nothing"),
+])
+def test_what_cannot_be_calibrated(errors, spread, message):
+    with pytest.raises(InputError, match=message):
+        fitted_factor(errors, spread)
+
+
+def records() -> list[EntryRecord]:
+    """Errors 1 to 4 kcal/mol, uncertainties of 2.5; one unconverged, one of another functional."""
+    rows = [EntryRecord("mean", "test", "s", str(e), "ae", 0.1, 0.1 + e * KCAL, [], 2.5 * KCAL)
+            for e in (1, -2, 3, -4)]
+    rows.append(EntryRecord("mean", "test", "s", "x", "ae", 0.1, math.nan, ["x"], None))
+    return [*rows, EntryRecord("pbe", "test", "s", "1", "ae", 0.1, 0.2)]
+
+
+def test_groups_and_text(tmp_path):
+    (one,) = qualities(records())
+    assert (one.functional, len(one.errors), one.covered) == ("mean", 4, 0.5)
+    text = coverage_markdown(records())
+    assert "68 % interval covers 50 % of 4" in text and text.count("\n") == 1
+    assert "rank" not in text  # all uncertainties are equal
+    assert coverage_markdown(records()[-1:]) == ""
+    draw({"as it is": (one.errors, one.uncertainties),
+          "twice": (one.errors, 2 * one.uncertainties)}, tmp_path / "c.png")
+    assert (tmp_path / "c.png").stat().st_size > 5000
+
+
+def test_calibrated_ensemble():
+    ensemble = EnsembleXC(["pbe", "blyp"], 2.0)
+    better = calibrated(ensemble, records())
+    assert list(better) == list(ensemble)
+    assert better.calibration == pytest.approx(2.0 * 4.0 / 2.5)
+    with pytest.raises(InputError, match="no record has an uncertainty"):
+        calibrated(ensemble, records()[-1:])
+
+
+def test_an_evaluation_keeps_the_members(tmp_path):
+    """Uncertainty of an atomisation energy from the file, against each member's by hand."""
+    (tmp_path / "data.yaml").write_text(DATA)
+    group = EntrySet("test", "tiny", select(DatasetRef(file=str(tmp_path / "data.yaml"))))
+    ensemble = EnsembleXC(["lda", "pbe", "blyp"], 1.5)
+    functional, known = Functional.trained(ensemble, "mean"), tmp_path / "solved.jsonl"
+    found = Evaluation(Solver(1, cache=known), 1).run([(group, [functional])])
+    assert Evaluation(Solver(1, cache=known), 1).run([(group, [functional])]) == found
+
+    def members(geometry: str, spin: int = 0):
+        molecule = Molecule(geometry, "sto-3g", spin=spin, grid_level=1)
+        return ensemble.energies(KohnSham(molecule, ensemble).run())
+
+    values = 2 * members("H 0 0 0", 1) - members("H 0 0 0; H 0 0 1.4")
+    assert found[0].entry == "tiny:H2"
+    assert found[0].value == pytest.approx(values.mean().item(), abs=1e-6)
+    assert found[0].uncertainty == pytest.approx(1.5 * values.std().item(), rel=1e-3)
+
+
+def test_solutions_from_before_members_were_kept_are_found_anew(tmp_path):
+    known, functional = tmp_path / "e.jsonl", Functional.trained(EnsembleXC(["lda", "pbe"]))
+    helium = Molecule("He 0 0 0", "sto-3g", grid_level=0)
+    EnergyCache(known).add(
+        Solution(helium.key, functional.key, "He", -2.8, True, "converged", 5, 0.1))
+    found = Solver(1, cache=known).solve([(helium, [functional])])[helium.key, functional.key]
+    assert found.energy != -2.8 and found.members is not None and len(found.members) == 2
+    assert sum(found.members) / 2 == pytest.approx(found.energy, abs=1e-9)
+    with torch.no_grad():
+        alone = KohnSham(helium, "pbe").run().energy.item()
+    assert found.members[1] == pytest.approx(alone, abs=1e-3)
