@@ -128,8 +128,10 @@ def conventional_parts(functional: XCFunctional) -> list[str]:
     >>> conventional_parts(make_functional("PBE", seed=0))
     ["libxc('pbe', family=gga)"]
     """
-    return [
-        repr(part).lower()
-        for part in functional.modules()
-        if isinstance(part, XCFunctional) and next(part.parameters(), None) is None
-    ]
+    parts = []
+    for part in functional.modules():
+        if isinstance(part, EnhancedXC):
+            parts.append(f"enhanced({part.config['parent']!r}, bound={part.bound:g})")
+        elif isinstance(part, XCFunctional) and next(part.parameters(), None) is None:
+            parts.append(repr(part).lower())
+    return parts

@@ -172,15 +172,27 @@ class CrossValidation:
         return out
 
     def _write_note(self, predictions: Sequence[Any]) -> None:
-        values = torch.stack([torch.as_tensor(p) for p in predictions])
-        labels = torch.tensor([e.label for e in self.entries], dtype=torch.float64)
         note = {
-            "calibration": calibration_of(values, labels, self._unseen()),
+            "calibration": self._calibration(predictions),
             "members": len(self.members),
             "held_out": {m.number + 1: sorted(e.name for e in self.entries
                                               if unit_of(e) in m.held_out) for m in self.members},
         }  # fmt: skip
         write_atomically(self.directory / NOTE, json.dumps(note, indent=1))
+
+    def _calibration(self, predictions: Sequence[Any]) -> float:
+        """Return the factor of the energies all members know; 1 if there are too few of them."""
+        values = torch.stack([torch.as_tensor(p, dtype=torch.float64) for p in predictions])
+        known = values.isfinite().all(0)
+        labels = torch.tensor([e.label if e.is_energy else 0.0 for e in self.entries],
+                              dtype=torch.float64)  # fmt: skip
+        try:
+            if not known.any():
+                raise InputError("no energy is held out")
+            return calibration_of(values[:, known], labels[known], self._unseen()[:, known])
+        except InputError as error:  # of use all the same, after hours of training
+            self.reporter.note(f"the ensemble's uncertainties are not calibrated: {error}")
+            return 1.0
 
     def _unseen(self) -> torch.Tensor:
         return torch.tensor([[unit_of(e) in m.held_out for e in self.entries]

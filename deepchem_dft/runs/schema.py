@@ -277,3 +277,13 @@ class RunConfig(Section):
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
             return {name: name for name in value}
         return value
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> RunConfig:
+        fines = self.training.penalties
+        if self.functional.enhancement is None and (fines.size or fines.roughness):
+            raise ValueError("'training.penalties' has no meaning without 'functional.enhancement'")
+        if self.cross_validation is not None and self.data.valid:
+            raise ValueError("'cross_validation' holds out training entries itself: "
+                             "move what is in 'data.valid' to 'data.train'")
+        return self

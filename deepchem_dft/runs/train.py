@@ -174,8 +174,9 @@ class Training:
         """Return whose densities a stage starts from: the conventional one's at the beginning."""
         xc = self.config.functional.xc.strip()
         enhanced = self.config.functional.enhancement is not None
-        if stage == 0 and enhanced and self.config.functional.exchange:
-            return Functional.named(hybrid_name(xc, self.config.functional.exchange))
+        share = self.config.functional.exchange or 0.0
+        if stage == 0 and enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
+            return Functional.named(hybrid_name(xc, share))
         if stage == 0:
             return Functional.named("lda" if xc.lower() in ("", "none") else xc)
         return Functional.trained(self.functional)
@@ -205,10 +206,10 @@ class Training:
     def frozen_values(self, entries: Sequence[DFTEntry]) -> Any:
         """Return values (Ha) of entries at the densities the first stage starts from, (N,).
 
-        Entries with a system that has no density there are NaN.
+        Entries with a system that has no density there, or that are no energies, are NaN.
         """
         functional = self._start_functional(0)
-        systems = unique_systems(entries)
+        systems = unique_systems([e for e in entries if e.is_energy])
         self.solver.solve([(self.molecule(s), [functional]) for s in systems], keep_states=True,
                           densities_for=Functional.trained(self.functional))  # fmt: skip
         densities = {}
@@ -216,7 +217,8 @@ class Training:
             path = self.solver.path(self.molecule(system), functional, "density")
             if path is not None and path.is_file():
                 densities[system.key] = CompressedDensity.load(path)
-        known = [e for e in entries if all(s.key in densities for s in e.get_systems())]
+        known = [e for e in entries
+                 if e.is_energy and all(s.key in densities for s in e.get_systems())]
         with torch.no_grad():
             found = iter(FrozenEntries.make(known, densities).predict(self.functional).flatten())
         return [float(next(found)) if e in known else math.nan for e in entries]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from deepchem_dft.xc.parents import Parent
 LIEB_OXFORD = 1.804
 #: Nodes of the histograms: (u, beta) of exchange; (u, beta, r, zeta^2) of correlation.
 NODES = {"exchange": (61, 61), "correlation": (21, 21, 25, 9)}
+_LARGEST = 40.0  # exponent: nothing changes beyond, and its square still is a number
 _STEP = 0.05  # of finite differences, in coordinates
 _RS = 0.6203504908994  # r_s n^(1/3)
 
@@ -30,6 +31,9 @@ class _Points(NamedTuple):
     coordinates: Tensor  # (k, G), each in [0, 1]
     energy: Tensor  # (G,) of the parent, Ha/Bohr^3
     limit: Tensor | None = None  # parent's enhancement of exchange
+
+
+Prepared: TypeAlias = tuple[list[_Points], _Points]
 
 
 class EnhancedXC(XCFunctional):
@@ -49,7 +53,8 @@ class EnhancedXC(XCFunctional):
     Exact properties kept whatever is learned: the spin scaling of exchange, 0 < F_x < b (the
     Lieb-Oxford bound for b = 1.804), correlation that is never positive where the parent's is not
     and vanishes where the parent's does (one electron, for r2SCAN), the uniform gas
-    (``ueg_exact``), uniform coordinate scaling of exchange, symmetry in spin.
+    (``ueg_exact``), uniform coordinate scaling of exchange, symmetry in spin. Where a parent itself
+    exceeds b (revPBE and BLYP at large gradients), its exchange is left as it is.
 
     Parameters
     ----------
@@ -120,13 +125,6 @@ class EnhancedXC(XCFunctional):
         if not 0.0 <= float(exchange) <= 1.0:
             raise FunctionalError(f"{exchange!r} is no share of exact exchange", field="exchange",
                                   remedy="use a number from 0 to 1")
-        self.config: dict[str, Any] = {
-            "parent": self.parent.name, "hidden": [int(h) for h in hidden],
-            "activation": activation, "degree": degree, "bound": float(bound),
-            "exchange": float(exchange), "train_exchange": bool(train_exchange),
-            "ueg_exact": bool(ueg_exact) and self.family != "lda", "dtype": dtype,
-            "zero_last": bool(zero_last), "seed": seed,
-        }
         self.bound = float(bound)
         self.share = nn.Parameter(torch.tensor(float(exchange), dtype=torch.float64),
                                   requires_grad=bool(train_exchange))
@@ -134,10 +132,17 @@ class EnhancedXC(XCFunctional):
         factor: dict[str, Any] = {"hidden": hidden, "activation": activation, "degree": degree,
                                   "dtype": dtype, "zero_last": zero_last}
         gradient = {"lda": 0, "gga": 1, "mgga": 2}[self.family]
-        uniform = [0.0, 0.5][:gradient] if self.config["ueg_exact"] else None
+        keeps_gas = bool(ueg_exact) and self.family != "lda"
+        uniform = [0.0, 0.5][:gradient] if keeps_gas else None
         second = None if seed is None else seed + 1
         self.x_factor = make_factor(gradient, uniform=uniform, seed=seed, **factor)
         self.c_factor = make_factor(gradient + 2, uniform=uniform, seed=second, **factor)
+        self.config: dict[str, Any] = {
+            "parent": self.parent.name, "hidden": list(hidden), "activation": activation,
+            "degree": degree, "bound": self.bound, "exchange": float(exchange),
+            "train_exchange": bool(train_exchange), "ueg_exact": keeps_gas, "dtype": dtype,
+            "zero_last": bool(zero_last), "seed": seed,
+        }
 
     @property
     def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
@@ -169,8 +174,9 @@ class EnhancedXC(XCFunctional):
         if not len(at.coordinates):  # a local parent: a factor would break the uniform gas
             return (1.0 - self.share) * at.energy if self.hybrid else at.energy
         assert at.limit is not None
-        grown = torch.expm1(self.x_factor(at.coordinates))
-        energy = at.energy * (self.bound * (1.0 + grown) / (self.bound + at.limit * grown))
+        grown = torch.expm1(self.x_factor(at.coordinates).clamp(-_LARGEST, _LARGEST))
+        limit = at.limit.clamp(max=self.bound)  # beyond its bound the form has a pole
+        energy = at.energy * (self.bound * (1.0 + grown) / (self.bound + limit * grown))
         return (1.0 - self.share.to(energy.dtype)) * energy if self.hybrid else energy
 
     def _correlation_energy(self, at: _Points) -> Tensor:
@@ -178,8 +184,20 @@ class EnhancedXC(XCFunctional):
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
-        exchange = sum(self._exchange_energy(at) for at in self._exchange_points(rho))
-        return exchange + self._correlation_energy(self._correlation_points(rho))
+        return self.energy_at(self.prepared(rho))
+
+    def prepared(self, rho: Tensor) -> Prepared:
+        """Return what depends on the density and the parent alone, for :meth:`energy_at`.
+
+        Functionals of one parent (``config["parent"]``) may share it.
+        """
+        return self._exchange_points(rho), self._correlation_points(rho)
+
+    def energy_at(self, prepared: Prepared) -> Tensor:
+        """Return the energy per volume (G,) in Ha/Bohr^3 of a prepared density."""
+        exchange, correlation = prepared
+        energy = sum(self._exchange_energy(at) for at in exchange)
+        return energy + self._correlation_energy(correlation)
 
     def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""
@@ -187,14 +205,8 @@ class EnhancedXC(XCFunctional):
         total = rho[:, 0].sum(0)
         rho, weights = rho[:, :, total > DENSITY_FLOOR], weights[total > DENSITY_FLOOR]
         with torch.no_grad():
-            exchange = self._exchange_points(rho)
-            correlation = self._correlation_points(rho)
-
-        def energy() -> Tensor:
-            density = sum(self._exchange_energy(at) for at in exchange)
-            return ((density + self._correlation_energy(correlation)) * weights).sum()
-
-        return energy
+            prepared = self.prepared(rho)
+        return lambda: (self.energy_at(prepared) * weights).sum()
 
     # -- histograms --------------------------------------------------------------------------
 
@@ -223,7 +235,7 @@ class EnhancedXC(XCFunctional):
         if name == "correlation":
             return self._correlation_energy(_Points(points, one))
         coordinates = points[:-1] if self.family != "lda" else points[:0]
-        return self._exchange_energy(_Points(coordinates, one, points[-1].clamp(max=self.bound)))
+        return self._exchange_energy(_Points(coordinates, one, points[-1]))
 
     def penalty(self, size: float, roughness: float) -> Tensor:
         """Return the fine for large and for rough factors, differentiable in the parameters.

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.base import XCFunctional, highest_family
+from deepchem_dft.xc.enhancement import EnhancedXC
+from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
 
 
@@ -73,7 +75,22 @@ class EnsembleXC(XCFunctional):
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
-        return sum(member.energy_density(rho) for member in self) / len(self)  # type: ignore
+        cores = self._cores()
+        if cores is None:
+            return sum(member.energy_density(rho) for member in self) / len(self)  # type: ignore
+        # libxc and the features, most of the cost, once for all members
+        prepared = cores[0][1].prepared(rho)
+        return sum(weight * core.energy_at(prepared) for weight, core in cores) / len(self)  # type: ignore
+
+    def _cores(self) -> list[tuple[Tensor, EnhancedXC]] | None:
+        """Return weights and enhanced functionals if the members are such, all of one parent."""
+        cores: list[tuple[Tensor, EnhancedXC]] = []
+        for member in self:
+            if not (isinstance(member, HybridXC) and member.xc is None
+                    and isinstance(member.nnxc, EnhancedXC)):
+                return None
+            cores.append((member.aweight, member.nnxc))
+        return cores if len({core.config["parent"] for _, core in cores}) == 1 else None
 
     def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""

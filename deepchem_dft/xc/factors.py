@@ -118,7 +118,7 @@ def make_factor(size: int, *, hidden: Sequence[int], activation: str, degree: in
         raise _bad("activation", activation, f"one of {', '.join(ACTIVATIONS)}")
     if dtype not in DTYPES:
         raise _bad("dtype", dtype, "float64 or float32")
-    if isinstance(hidden, (int, str)) or not all(
+    if not isinstance(hidden, (list, tuple)) or not all(
         isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in hidden
     ):
         raise _bad("hidden", hidden, "a list of positive widths such as [16, 16]")

@@ -20,6 +20,7 @@ from deepchem_dft.interop.pyscf import to_pyscf
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.libxc import Libxc
@@ -47,7 +48,14 @@ FUNCTIONALS = {
     "exact-exchange": lambda: get_xc("hf"),
     "ensemble": lambda: EnsembleXC([HybridXC("pbe", net(3), aweight0=0.05), "pbe0"]),
     "native": lambda: get_xc("native:pbe"),
+    "enhanced": lambda: enhanced("r2scan"),
+    "enhanced-hybrid": lambda: HybridXC(None, enhanced("pbe", exchange=0.25), aweight0=1.0),
 }
+
+
+def enhanced(parent: str, **options) -> EnhancedXC:
+    """An untrained functional with factors of some per cent."""
+    return EnhancedXC(parent, hidden=[6], zero_last=False, seed=1, **options)
 
 
 def mole(basis="sto-3g", geometry=WATER, **options):
@@ -131,7 +139,8 @@ def test_energy_is_that_of_our_own_scf_with_fitted_density():
 
 
 @pytest.mark.parametrize("name, system", [
-    ("nn-gga", "NH"), ("nn-hybrid", "H2O"), ("nn-range-separated", "H2O"),
+    ("nn-gga", "NH"), ("nn-hybrid", "H2O"), ("nn-range-separated", "H2O"), ("enhanced", "NH"),
+    ("enhanced-hybrid", "H2O"),
 ])
 def test_forces_are_finite_differences(name, system):
     geometry, spin = SYSTEMS[system]

@@ -45,6 +45,22 @@ def changed(path: str, value: object) -> dict:
         ("data.train.0.file", None, "data.train.0", "dataset"),
         ("data.test.0.types", ["aee"], "data.test.0.types.0", "ae"),
         ("name", "a/b", "name", "a/b"),
+        ("functional.enhancement", {"degre": 3}, "functional.enhancement.degre", "degree"),
+        ("functional.enhancement", {"degree": 13}, "functional.enhancement.degree", "12"),
+        ("functional.enhancement", {"hidden": [0]}, "functional.enhancement.hidden", "at least 1"),
+        ("functional.enhancement", {"bound": 1}, "functional.enhancement.bound", "1"),
+        ("functional.enhancement", {}, "functional", "'network' has no meaning"),
+        ("functional", {"enhancement": {}, "bweight0": 0.5}, "functional", "'bweight0'"),
+        ("training.stages.1.optimizer", "lbfgs", "training.stages.1", "mode 'frozen'"),
+        ("training.stages", [{"mode": "frozen", "epochs": 1, "optimizer": "lbfgs",
+                              "batch_size": 2}], "training.stages.0", "without batches"),
+        ("training.stages.0.optimizer", "lbfg", "training.stages.0.optimizer", "lbfgs"),
+        ("training.penalties.rough", 1.0, "training.penalties.rough", "roughness"),
+        ("training.penalties.size", -1.0, "training.penalties.size", "-1"),
+        ("training.penalties", {"size": 1.0}, None, "enhancement"),
+        ("cross_validation", {}, None, "data.valid"),
+        ("cross_validation", {"folds": 1}, "cross_validation.folds", "2"),
+        ("cross_validation", {"fold": 4}, "cross_validation.fold", "folds"),
     ],
 )
 def test_mistake_names_field_and_remedy(path, value, field, words):
@@ -118,6 +134,19 @@ def test_resolved_configuration_reads_back(tiny):
     assert validate(yaml.safe_load(dump_yaml(config))) == config
 
 
+def test_an_enhancement_reads_back():
+    content = {
+        "data": {"train": ["w4-11"]}, "cross_validation": {"folds": 3},
+        "functional": {"xc": "r2scan", "enhancement": {"degree": 4}, "exchange": 0.2},
+        "training": {"penalties": {"size": 0.1},
+                     "stages": [{"mode": "frozen", "epochs": 3, "optimizer": "lbfgs"}]},
+    }  # fmt: skip
+    config = validate(content)
+    assert validate(yaml.safe_load(dump_yaml(config))) == config
+    (stage,) = config.training.resolved_stages()
+    assert (stage.optimizer, stage.batch_size, stage.learning_rate) == ("lbfgs", None, 1e-3)
+
+
 def test_hash_ignores_what_cannot_change_results(tiny):
     base = config_hash(load_config(tiny))
     for same in ("name=other", "output.dir=elsewhere", "evaluation.processes=2", "baselines=[]"):
@@ -165,7 +194,8 @@ def test_schedule_of_defaults_is_what_the_reference_says():
     """Defaults printed are those used."""
     from deepchem_dft.runs.reference import keys
 
-    used = validate({"data": {"train": ["w4-11"]}}).model_dump()
+    filled = {"functional": {"enhancement": {}}, "cross_validation": {}}
+    used = validate({"data": {"train": ["w4-11"]}, **filled}).model_dump()
     for key, _, default, _ in keys():
         if default and ".0." not in key and not key.startswith("output.h2_curve."):
             node = used

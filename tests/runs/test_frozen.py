@@ -9,10 +9,11 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.models import EntryLoss
 from deepchem_dft.runs.entries import select, unique_systems
 from deepchem_dft.runs.frozen import FrozenEntries, FrozenTrainer
-from deepchem_dft.runs.schema import DatasetRef, StageConfig, TrainingConfig
+from deepchem_dft.runs.schema import DatasetRef, PenaltyConfig, StageConfig, TrainingConfig
 from deepchem_dft.scf import KohnSham, SCFLayer
 from deepchem_dft.scf.compressed import compress
-from deepchem_dft.xc import HybridXC, build_network
+from deepchem_dft.units import HARTREE_TO_KCAL as KCAL
+from deepchem_dft.xc import EnhancedXC, HybridXC, build_network
 
 from .conftest import DATA
 
@@ -22,12 +23,13 @@ def functional() -> HybridXC:
     return HybridXC("pbe", network, aweight0=1.0, family="mgga", train_a=False, train_b=False)
 
 
-@pytest.fixture(scope="module")
-def frozen(tmp_path_factory) -> tuple[FrozenEntries, FrozenEntries]:
-    """Training and validation entries at their PBE densities."""
-    file = tmp_path_factory.mktemp("data") / "data.yaml"
-    file.write_text(DATA)
-    xc = functional()
+def enhanced(**options) -> HybridXC:
+    xc = EnhancedXC("pbe", **{"hidden": [4], "seed": 3, **options})
+    return HybridXC(None, xc, aweight0=1.0, train_a=False)
+
+
+def parts_of(file, xc) -> tuple[FrozenEntries, FrozenEntries]:
+    """Return training and validation entries of a file at their PBE densities."""
     parts = []
     for split in ("train", "valid"):
         entries = select(DatasetRef(file=str(file), split=split))
@@ -39,6 +41,31 @@ def frozen(tmp_path_factory) -> tuple[FrozenEntries, FrozenEntries]:
             densities[system.key] = compress(density, xc)
         parts.append(FrozenEntries.make(entries, densities))
     return parts[0], parts[1]
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "data.yaml"
+    file.write_text(DATA)
+    return file
+
+
+@pytest.fixture(scope="module")
+def frozen(data_file) -> tuple[FrozenEntries, FrozenEntries]:
+    """Training and validation entries at their PBE densities."""
+    return parts_of(data_file, functional())
+
+
+@pytest.fixture(scope="module")
+def nodes(data_file) -> tuple[FrozenEntries, FrozenEntries]:
+    """The same, boiled down to what an enhanced PBE sees."""
+    return parts_of(data_file, enhanced(exchange=0.1, train_exchange=True))
+
+
+def quick(nodes, xc, epochs=12, optimizer="lbfgs", **training) -> FrozenTrainer:
+    stage = StageConfig(mode="frozen", epochs=epochs, optimizer=optimizer, learning_rate=0.01)
+    return FrozenTrainer(xc, nodes[0], None, EntryLoss("l2", unit="kcal/mol"), stage,
+                         TrainingConfig(**training))  # fmt: skip
 
 
 def trainer(frozen, *, valid=True, batch_size=None, **training) -> FrozenTrainer:
@@ -128,3 +155,86 @@ def test_a_loss_that_explodes_is_an_error(frozen):
         next(iter(run.parameters)).fill_(float("inf"))
     with pytest.raises(FunctionalError, match="learning_rate"):
         run.fit(lambda row: None)
+
+
+# -- L-BFGS and penalties --------------------------------------------------------------------
+
+
+def test_lbfgs_is_ahead_of_adam(nodes):
+    """It gets from the same start to a lower loss in as many evaluations."""
+    ends = {}
+    for optimizer, epochs in (("lbfgs", 5), ("adam", 60)):
+        rows: list[dict] = []
+        quick(nodes, enhanced(exchange=0.1), epochs, optimizer).fit(rows.append)
+        assert rows[0]["loss"] == pytest.approx(ends.setdefault("first", rows[0]["loss"]))
+        ends[optimizer] = rows[-1]["loss"]
+    assert ends["lbfgs"] < ends["adam"] < ends["first"]
+
+
+def test_linear_form_is_solved_as_ridge(nodes):
+    """Correlation alone at first order in a stiff ridge: the textbook formula."""
+    xc = enhanced(degree=1)
+    size = 5e5
+    names = ["nnxc.x_factor.coefficients", "nnxc.c_factor.coefficients"]
+    parameters = [dict(xc.named_parameters())[name] for name in names]
+    values = nodes[0].predict(xc).flatten()
+    rows = [torch.cat([g.flatten() for g in torch.autograd.grad(v, parameters, retain_graph=True)])
+            for v in values]  # fmt: skip
+    slopes, residual = torch.stack(rows) * KCAL, (nodes[0].target[:, 0] - values).detach() * KCAL
+    # the metric of the fine, from its gradient: it is quadratic
+    metric = []
+    for p in parameters:
+        for k in range(len(p)):
+            with torch.no_grad():
+                p[k] = 1.0
+            fine = xc.nnxc.penalty(size, 0.0)
+            metric.append(torch.cat([g.flatten() for g in torch.autograd.grad(fine, parameters)]))
+            with torch.no_grad():
+                p[k] = 0.0
+    count = len(residual)
+    left = slopes.T @ slopes * (2.0 / count) + torch.stack(metric)
+    expected = torch.linalg.solve(left, slopes.T @ residual * (2.0 / count))
+    rows_: list[dict] = []
+    quick(nodes, xc, 20, penalties=PenaltyConfig(size=size)).fit(rows_.append)
+    found = torch.cat([p.detach().flatten() for p in parameters])
+    assert 1e-5 < expected.abs().max() < 1e-2  # small enough for first order
+    torch.testing.assert_close(found, expected, rtol=2e-2, atol=float(expected.abs().max()) * 1e-2)
+
+
+@pytest.mark.parametrize("kind", ["size", "roughness"])
+def test_penalties_hold_factors_back(nodes, kind):
+    fines = []
+    for strength in (0.0, 1.0, 100.0):
+        rows: list[dict] = []
+        run = quick(nodes, enhanced(), 4, penalties=PenaltyConfig(**{kind: strength}))
+        run.fit(rows.append)
+        measure = (1.0, 0.0) if kind == "size" else (0.0, 1.0)
+        fines.append(run.functional.nnxc.penalty(*measure).item())
+    assert fines[0] > fines[1] > fines[2] > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "float32"},
+                                     {"exchange": 0.1, "train_exchange": True}])  # fmt: skip
+def test_lbfgs_goes_on_where_it_stopped(nodes, options):
+    whole: list[dict] = []
+    complete = quick(nodes, enhanced(**options), 5)
+    complete.fit(whole.append)
+    first, saved = quick(nodes, enhanced(**options), 5), {}
+
+    class Killed(Exception):
+        pass
+
+    def stop(row):
+        if row["epoch"] == 2:
+            saved.update(torch.load(_through_file(first.state_dict()), weights_only=True))
+            raise Killed
+
+    with pytest.raises(Killed):
+        first.fit(stop)
+    second, rest = quick(nodes, enhanced(**options), 5), []
+    second.load_state_dict(saved)
+    second.fit(rest.append)
+    assert [row["loss"] for row in rest] == [row["loss"] for row in whole[2:]]
+    assert rest[-1]["loss"] < whole[0]["loss"]
+    for name, value in complete.functional.state_dict().items():
+        assert torch.equal(second.functional.state_dict()[name], value)

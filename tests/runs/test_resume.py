@@ -10,8 +10,12 @@ import signal
 import pytest
 import torch
 
+from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.runs import load_config, load_functional, run
 from deepchem_dft.runs.reporter import Reporter
+from deepchem_dft.units import HARTREE_TO_KCAL
+
+from .conftest import write_run
 
 
 class Killer(Reporter):
@@ -38,7 +42,7 @@ def run_and_die(config, folder, when) -> None:
     from deepchem_dft.runs import train
 
     train.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every frozen epoch
-    run(config, folder, reporter=Killer(when))
+    run(config, folder, reporter=when if isinstance(when, Reporter) else Killer(when))
 
 
 def kill_during(when, config, folder) -> None:
@@ -74,6 +78,63 @@ def test_killed_run_resumes_exactly(finished, tmp_path, when):
     for ours, theirs in zip(result.records, uninterrupted.records, strict=True):
         assert (ours.functional, ours.entry) == (theirs.functional, theirs.entry)
         assert ours.value == pytest.approx(theirs.value, rel=0, abs=1e-10)
+
+
+RECIPE = {
+    "functional": {"xc": "pbe", "enhancement": {"hidden": [4]}, "exchange": 0.2},
+    "training": {
+        "penalties": {"size": 0.1, "roughness": 1.0e-4},
+        "stages": [{"mode": "frozen", "epochs": 4, "optimizer": "lbfgs", "repeat": 2},
+                   {"mode": "scf", "epochs": 1}],
+    },
+    "baselines": {},
+    "evaluation": {"sets": ["train"], "processes": 1},
+    "output": {"plots": False, "h2_curve": False},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A finished run of an enhanced hybrid, trained by L-BFGS: (configuration, folder)."""
+    folder = tmp_path_factory.mktemp("recipe")
+    config = load_config(write_run(folder, **RECIPE))
+    run(config, folder / "run")
+    return config, folder / "run"
+
+
+@pytest.mark.parametrize("when", [2, 6])
+def test_lbfgs_resumes_exactly(recipe, tmp_path, when):
+    """Within the first stage, and within the second at the functional's own densities."""
+    config, complete = recipe
+    folder = tmp_path / "run"
+    kill_during(when, config, folder)
+    run(config, folder, resume=True)
+    for ours, theirs in zip(history(folder), history(complete), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-10, rel=1e-10)
+    resumed = load_functional(folder).state_dict()
+    for name, value in load_functional(complete).state_dict().items():
+        assert torch.allclose(resumed[name], value, rtol=0, atol=1e-10), name
+
+
+@pytest.mark.parametrize("parent, exchange, name", [
+    ("pbe", 0.2, "0.8*gga_x_pbe+0.2*hf,gga_c_pbe"), ("lda", None, "lda,pw_mod"),
+    ("PBE", 0.0, "pbe"),
+])  # fmt: skip
+def test_first_stage_starts_at_the_parent(tmp_path, parent, exchange, name):
+    """The first errors are those of libxc, self-consistently, correlation and all."""
+    functional = {"xc": parent, "enhancement": {"hidden": [4]}, "exchange": exchange}
+    stage = {"mode": "frozen", "epochs": 1, "optimizer": "lbfgs"}
+    run(load_config(write_run(tmp_path, **{
+        **RECIPE, "functional": functional, "training": {"stages": [stage]},
+        "evaluation": {"sets": [], "processes": 1}})), tmp_path / "run")  # fmt: skip
+    h2, h, he, ion = (
+        float(KohnSham(Molecule(geometry, "sto-3g", charge=charge, spin=spin, grid_level=1),
+                       name).run().energy)
+        for geometry, charge, spin in (
+            ("H 0 0 0; H 0 0 1.4", 0, 0), ("H 0 0 0", 0, 1), ("He 0 0 0", 0, 0), ("He 0 0 0", 1, 1))
+    )  # fmt: skip
+    errors = (2 * h - h2) * HARTREE_TO_KCAL - 109.5, (ion - he) * HARTREE_TO_KCAL - 567.07
+    assert history(tmp_path / "run")[0][2] == pytest.approx(sum(map(abs, errors)) / 2, abs=0.01)
 
 
 def test_interrupt_leaves_something_to_go_on_from(finished, tmp_path):

@@ -9,7 +9,16 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import FunctionalError, InputError
-from deepchem_dft.xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc, build_network, deepchem_network
+from deepchem_dft.xc import (
+    NNLDA,
+    NNMGGA,
+    NNPBE,
+    EnhancedXC,
+    HybridXC,
+    Libxc,
+    build_network,
+    deepchem_network,
+)
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.names import get_xc
@@ -29,7 +38,24 @@ FUNCTIONALS = {
     "network alone": lambda: HybridXC(None, network(2, "lda", output="raw"), aweight0=1.0),
     "nested": lambda: HybridXC("pbe0", hybrid(4), aweight0=0.5, bweight0=0.5),
     "ensemble": lambda: EnsembleXC([hybrid(1), "camb3lyp", NNMGGA(network(5, "mgga"))], 1.7),
+    "enhanced": lambda: enhanced("r2scan"),
+    "enhanced local": lambda: enhanced("lda", dtype="float32"),
+    "enhanced hybrid": lambda: enhanced("pbe", exchange=0.25, bound=3.0, ueg_exact=False),
+    "enhanced, own exchange": lambda: HybridXC(
+        None, enhanced("pbe", train_exchange=True), aweight0=1.0, train_a=False),
+    "enhanced, linear": lambda: enhanced("r2scan", degree=2),
+    "ensemble of enhanced": lambda: EnsembleXC([enhanced("r2scan"), enhanced("pbe", degree=3)]),
 }
+
+
+def enhanced(parent: str, **options) -> EnhancedXC:
+    """Return one whose factors and share of exact exchange, where trained, are random."""
+    xc = EnhancedXC(parent, **{"hidden": [4], "seed": 1, **options})
+    with torch.no_grad():
+        for p in xc.parameters():
+            if p.requires_grad:
+                p += 0.3 * torch.rand_like(p)
+    return xc
 
 
 def density(points: int = 30) -> torch.Tensor:
@@ -65,7 +91,7 @@ def test_ensembles_from_before_calibration_are_uncalibrated():
 
 
 def test_every_registered_network_is_rebuilt():
-    assert {known for known, _ in CONFIGURED.values()} == {type(build_network())}
+    assert {known for known, _ in CONFIGURED.values()} == {type(build_network()), EnhancedXC}
 
 
 class Mine(nn.Module):
@@ -113,6 +139,15 @@ NET = form_of(network())
     ({"type": "ensemble", "calibration": "1", "members": [{"type": "libxc", "name": "pbe"}] * 2},
      "calibration"),
     ({"type": "sequential", "layers": [{"type": "eval"}]}, "form.layers[0]"),
+    ({"type": "enhanced", "parent": "b3lyp"}, "parent"),
+    ({"type": "enhanced"}, "form"),
+    ({"type": "enhanced", "parent": "pbe", "code": "1"}, "form"),
+    ({"type": "enhanced", "parent": "pbe", "degree": 10**4}, "form"),
+    ({"type": "enhanced", "parent": "pbe", "degree": 100}, "degree"),
+    ({"type": "enhanced", "parent": "pbe", "hidden": [10**9]}, "form"),
+    ({"type": "enhanced", "parent": "pbe", "hidden": None}, "hidden"),
+    ({"type": "enhanced", "parent": "pbe", "bound": "1"}, "bound"),
+    ({"type": "enhanced", "parent": "pbe", "exchange": 2}, "exchange"),
 ])  # fmt: skip
 def test_bad_forms_are_refused_where_they_are_bad(form, field):
     with pytest.raises(InputError) as caught:
