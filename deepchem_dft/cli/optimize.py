@@ -78,10 +78,10 @@ def optimize(
     _print(screen, found, label, functional, first.energy - last.energy)
     if not found.converged:
         raise DeepChemDFTError(
-            f"the geometry of {molecule.name} did not converge in {_moves(found)}: the largest force "
-            f"is {last.force:.2e} Ha/Bohr, wanted {fmax:.2e}; the geometry above is no minimum"
-            f"{', and nothing was written' if out else ''}. Remedy: go on from it, with a larger "
-            "--max-steps")
+            f"the geometry of {molecule.name} did not converge in {_moves(found)}: the largest "
+            f"force is {last.force:.2e} Ha/Bohr, wanted {fmax:.2e}; the geometry above is no "
+            f"minimum{', and nothing was written' if out else ''}. Remedy: go on from it, with a "
+            "larger --max-steps")
     if out is not None:
         _write(out, found, f"{label}/{basis}")
         screen.print(f"written: {out}", markup=False)

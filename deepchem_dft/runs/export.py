@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Name of the trained functional in a run's tables.
 _TRAINED = "trained"
+#: What is said of the sets of a role; what cross-validation holds out is called so already.
+_NOTES = {"train": " (trained on)"}
 
 
 def export(source: str | Path, to: str | Path, summary: str | None = None) -> Card:
@@ -94,6 +96,7 @@ def _file(to: str | Path, name: str) -> Path:
 
 def _of_functional(directory: RunDirectory, config: RunConfig) -> dict[str, Any]:
     errors, parent = _errors(directory / "results.csv"), config.functional.xc
+    errors += _curve_errors(directory / "h2_curve.csv")
     row = next((label for label, xc in config.baselines.items() if xc.strip().lower() ==
                 parent.strip().lower()), parent)  # fmt: skip
     return {"errors": errors, "known_failures": _unconverged(directory / "results.csv"),
@@ -208,18 +211,30 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _errors(path: Path) -> list[dict[str, Any]]:
-    """Return the test rows of a run's results as rows of a card."""
+    """Return the rows of a run's results as rows of a card, those of the test sets first."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in _rows(path):
-        if row["role"] != "test":
-            continue
-        entry = table.setdefault((row["set"], row["type"]), {
-            "set": row["set"], "type": row["type"], "entries": int(row["n"]), "unit": row["unit"],
+    for row in sorted(_rows(path), key=lambda row: _NOTES.get(row["role"], "") != ""):
+        name = row["set"] + _NOTES.get(row["role"], "")
+        entry = table.setdefault((name, row["type"]), {
+            "set": name, "type": row["type"], "entries": int(row["n"]), "unit": row["unit"],
             "mae": {}})  # fmt: skip
         value = float(row["mae"])
         name = "this" if row["functional"] == _TRAINED else row["functional"]
         entry["mae"][name] = value if math.isfinite(value) else None
     return [row for row in table.values() if "this" in row["mae"]]
+
+
+def _curve_errors(path: Path) -> list[dict[str, Any]]:
+    """Return the mean absolute errors of the H2 curve as a row of a card, if there is a curve."""
+    rows = _rows(path) if path.is_file() else []
+    ending, values = "_error_kcal_per_mol", {}
+    for column in rows[0] if rows else []:
+        if column.endswith(ending):
+            errors = [abs(float(row[column])) for row in rows if row[column]]
+            name = column.removesuffix(ending)
+            values["this" if name == _TRAINED else name] = sum(errors) / max(1, len(errors))
+    return [{"set": "H2 curve", "type": "energy", "entries": len(rows), "unit": "kcal/mol",
+             "mae": values}] if "this" in values else []  # fmt: skip
 
 
 def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:

@@ -155,7 +155,7 @@ class TrainingConfig(Section):
     type_weights: dict[EntryType, float] = Field({}, description="weight by entry type (1)")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     penalties: PenaltyConfig = Field(
-        PenaltyConfig(), description="on the factors of an enhancement, in frozen stages"
+        PenaltyConfig(), description="on an enhancement or an lda network, in frozen stages"
     )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     scf_every: int = Field(1, ge=1, description="optimiser steps between SCF solutions of a system")
@@ -281,8 +281,12 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _sections_fit(self) -> RunConfig:
         fines = self.training.penalties
-        if self.functional.enhancement is None and (fines.size or fines.roughness):
-            raise ValueError("'training.penalties' has no meaning without 'functional.enhancement'")
+        network = self.functional.network
+        fined = self.functional.enhancement is not None or (
+            network.family == "lda" and network.inputs == "bounded")
+        if (fines.size or fines.roughness) and not fined:
+            raise ValueError("'training.penalties' has no meaning without 'functional.enhancement'"
+                             " or a bounded lda network")
         if self.cross_validation is not None and self.data.valid:
             raise ValueError("'cross_validation' holds out training entries itself: "
                              "move what is in 'data.valid' to 'data.train'")

@@ -21,6 +21,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _FAMILY_OF_SIZE = {len(names): family for family, names in INPUTS.items()}
 _RS = 0.6203504908994  # r_s n^(1/3)
+_STEP = 0.05  # of finite differences in penalties
 
 
 class ExpM1Activation(nn.Module):
@@ -129,6 +130,42 @@ class XCNetwork(nn.Module):
         # of exchange, would be an error of the same sign at every point.
         features = self._features(x).to(next(self.layers.parameters()).dtype)
         return self.layers(features).to(x.dtype)
+
+    def penalty(self, size: float, roughness: float) -> Tensor:
+        """Return the fine for a large and for a rough network of (n, xi), differentiable.
+
+        Parameters
+        ----------
+        size : float
+            Times the mean square of the network over the square of its inputs 1/(1 + rs), xi^2.
+        roughness : float
+            Times that of its second derivatives along random directions, whose components have
+            unit variance (by finite differences at fixed random points).
+
+        Raises
+        ------
+        FunctionalError
+            For other inputs, whose range is not a square.
+
+        Examples
+        --------
+        >>> build_network(family="lda", hidden=[4], seed=0).penalty(1.0, 1.0).item()
+        0.0
+        """
+        if self.family != "lda" or not self.bounded:
+            raise FunctionalError("penalties are for networks of bounded (n, xi)",
+                                  field="penalties", remedy="use an enhancement, or none")
+        generator = torch.Generator().manual_seed(2)
+        weight = next(self.layers.parameters())
+        draw: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
+        points = torch.rand(1500, 2, **draw).to(weight)
+        step = _STEP * torch.randn(1500, 2, **draw).to(weight)
+        value = self.layers(torch.cat([points, points - step, points + step]))
+        if self.max_output is not None:
+            value = self.max_output * torch.tanh(value / self.max_output)
+        here, before, after = value.to(torch.float64).reshape(3, -1)
+        second = (before - 2.0 * here + after) / _STEP**2
+        return size * here.square().mean() + roughness * second.square().mean()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw features (G, 2, 3 or 4) to energies per electron (G, 1) in Ha."""

@@ -109,6 +109,14 @@ class NeuralXC(XCFunctional):
         """Return energies per electron (B,), Ha; see the base class."""
         return self._per_electron(points, polarised=True)
 
+    def penalty(self, size: float, roughness: float) -> Tensor:
+        """Return the network's own fine, if it has one; see ``XCNetwork.penalty``."""
+        fine = getattr(self.nnmodel, "penalty", None)
+        if fine is None:
+            raise FunctionalError(f"{type(self.nnmodel).__name__} has no penalty",
+                                  field="penalties", remedy="leave training.penalties out")
+        return fine(size, roughness)
+
     def _per_electron(self, inputs: Tensor, polarised: bool) -> Tensor:
         """Energy per electron (G,) of inputs (number of inputs, G)."""
         # a closed shell has xi = 0, where the average is the value itself

@@ -155,3 +155,36 @@ def test_networks_of_equal_weights_can_be_told_apart():
     one, other = (build_network(family="gga", seed=0, max_output=m) for m in (0.5, 1.0))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters()))
     assert repr(one) != repr(other)
+
+
+def test_penalty_of_a_linear_network():
+    """A plane has no second derivatives; the mean of its square is known."""
+    net = build_network(family="lda", hidden=[], zero_last=False, seed=0)
+    (a, b), c = net.layers[0].weight[0].tolist(), net.layers[0].bias.item()
+    mean_square = a * a / 3 + b * b / 3 + c * c + a * b / 2 + a * c + b * c
+    assert net.penalty(1.0, 0.0).item() == pytest.approx(mean_square, rel=0.1)
+    assert net.penalty(0.0, 1.0).item() == pytest.approx(0.0, abs=1e-18)
+
+
+def test_penalty_pulls_to_the_conventional_functional():
+    net = build_network(family="lda", hidden=[8], zero_last=False, seed=0)
+    before = net.penalty(1.0, 1.0)
+    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        fine = net.penalty(1.0, 1.0)
+        fine.backward()
+        return fine
+
+    optimizer.step(closure)
+    assert net.penalty(1.0, 1.0).item() < 1e-6 * before.item()
+
+
+@pytest.mark.parametrize("functional, match", [
+    (NNPBE(build_network(family="gga")), "bounded"),
+    (NNPBE(nn.Linear(3, 1)), "has no penalty"),
+])
+def test_penalty_needs_a_square(functional, match):
+    with pytest.raises(FunctionalError, match=match):
+        functional.penalty(1.0, 1.0)
