@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ..data import DFTEntry
     from ..xc.ensemble import EnsembleXC
 
+#: What the label of a set ends with, of which each member gives what it has not seen.
+HELD_OUT = ", held out"
 #: Folder of the members inside a run directory, and the file of what is known about them.
 MEMBERS, NOTE = "members", "cross_validation.json"
 
@@ -49,7 +51,7 @@ class Member:
             if kept:
                 seen.append(EntrySet("train", group.label, kept))
             if rest:
-                unseen.append(EntrySet("valid", f"{group.label}, held out", rest))
+                unseen.append(EntrySet("valid", f"{group.label}{HELD_OUT}", rest))
         return seen, unseen
 
 

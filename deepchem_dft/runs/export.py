@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .cross_validation import HELD_OUT
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .rundir import RunDirectory
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 #: Name of the trained functional in a run's tables.
 _TRAINED = "trained"
 #: What is said of the sets of a role; what cross-validation holds out is called so already.
-_NOTES = {"train": " (trained on)"}
+_TESTS = {"test": ""}
+_ALL = {"test": "", "valid": " (selected on)", "train": " (trained on)"}
 
 
 def export(source: str | Path, to: str | Path, summary: str | None = None) -> Card:
@@ -95,7 +97,7 @@ def _file(to: str | Path, name: str) -> Path:
 
 
 def _of_functional(directory: RunDirectory, config: RunConfig) -> dict[str, Any]:
-    errors, parent = _errors(directory / "results.csv"), config.functional.xc
+    errors, parent = _errors(directory / "results.csv", _ALL), config.functional.xc
     errors += _curve_errors(directory / "h2_curve.csv")
     row = next((label for label, xc in config.baselines.items() if xc.strip().lower() ==
                 parent.strip().lower()), parent)  # fmt: skip
@@ -116,7 +118,7 @@ def _of_lattice(directory: RunDirectory) -> dict[str, Any]:
                 if one["family"] in trained else "share none; the family is not trained on")
         overlap.append(f"train and test {one['set']} {what}")
     families = ", ".join(sorted(trained))
-    return {"errors": _errors(directory / "results.csv"), "overlap": overlap,
+    return {"errors": _errors(directory / "results.csv", _TESTS), "overlap": overlap,
             "known_failures": _unconverged(directory / "results.csv"),
             "out_of_scope": ["molecules in three dimensions",
                              f"molecules unlike those trained on ({families}), unless tested"]}
@@ -210,11 +212,13 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def _errors(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a run's results as rows of a card, those of the test sets first."""
+def _errors(path: Path, notes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of a run's results as rows of a card; ``notes``: which roles, in order."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in sorted(_rows(path), key=lambda row: _NOTES.get(row["role"], "") != ""):
-        name = row["set"] + _NOTES.get(row["role"], "")
+    order = list(notes)
+    rows = [row for row in _rows(path) if row["role"] in notes]
+    for row in sorted(rows, key=lambda row: order.index(row["role"])):
+        name = row["set"] + ("" if row["set"].endswith(HELD_OUT) else notes[row["role"]])
         entry = table.setdefault((name, row["type"]), {
             "set": name, "type": row["type"], "entries": int(row["n"]), "unit": row["unit"],
             "mae": {}})  # fmt: skip
