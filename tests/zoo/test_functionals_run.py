@@ -43,12 +43,12 @@ def test_energy_in_pyscf_is_that_of_our_own_field(name, system):
 def test_forces_in_pyscf_are_finite_differences(name):
     def energy(shift: float) -> float:
         moved = WATER.replace("1.4309 -0.8867; H", f"{1.4309 + shift:.10f} -0.8867; H")
-        mf = in_pyscf(name, moved, 0)
+        mf = in_pyscf(name, moved, 0, level=0)
         value = mf.kernel()
         assert mf.converged
         return value
 
-    mf = in_pyscf(name, WATER, 0)
+    mf = in_pyscf(name, WATER, 0, level=0)
     mf.kernel()
     gradient = mf.nuc_grad_method()
     gradient.grid_response = True
