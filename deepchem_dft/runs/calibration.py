@@ -235,6 +235,6 @@ def draw(
         axis.axvline(LEVEL, color="grey", linestyle=":", linewidth=1)
         axis.set(xlabel="nominal coverage", ylabel="observed coverage", title=title,
                  xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axis.legend(loc="upper left", fontsize=9)
+        axis.legend(loc="lower right", fontsize=8)
         figure.savefig(path)
         plt.close(figure)

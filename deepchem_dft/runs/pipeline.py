@@ -12,7 +12,8 @@ from pathlib import Path
 from .. import parallel
 from ..errors import InputError
 from . import curves, plots
-from .calibration import coverage_markdown
+from .calibration import coverage_markdown, qualities
+from .calibration import draw as draw_calibration
 from .config import AnyConfig
 from .cross_validation import CrossValidation
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
@@ -243,6 +244,10 @@ def _draw(
             folder / "error_by_molecule.png",
             rank_by=next((f.label for f in functionals if f.key == parent), ""),
         )
+    known = [q for q in qualities(records) if q.role == "test"]
+    if known:
+        draw_calibration({f"{q.set} ({q.type})": (q.errors, q.uncertainties) for q in known},
+                         folder / "calibration.png", f"Calibration of {config.name}")
     if curve is not None:
         curve.write(folder / "h2_curve.png")
         curve.write(directory / "h2_curve.csv")
