@@ -201,7 +201,7 @@ def calibrated(ensemble: EnsembleXC, records: Iterable[EntryRecord]) -> Ensemble
 
 
 def draw(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: str | Path,
+    curves: Mapping[str, tuple[Any, Any]], path: str | Path,
     title: str = "Calibration",
 ) -> None:
     """Draw observed against nominal coverage.

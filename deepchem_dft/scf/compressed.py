@@ -114,7 +114,8 @@ class DensityBatch:
         self.densities = list(densities)
         names = self.densities[0].histograms if self.densities else {}
         self._points = {n: _Points([d.histograms[n] for d in densities]) for n in names}
-        self.fixed = torch.tensor([d.fixed for d in densities], dtype=torch.float64)
+        device = next((p.points.device for p in self._points.values()), None)
+        self.fixed = torch.tensor([d.fixed for d in densities], dtype=torch.float64, device=device)
         self.conventional = self.fixed.new_tensor([d.conventional for d in densities])
         self.exchange = self.fixed.new_tensor([d.exchange for d in densities])
 
