@@ -9,7 +9,7 @@ of the errors, and :math:`\pm u\,z_p/z_{0.68}` a fraction :math:`p` of them, whe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
