@@ -8,29 +8,21 @@ from typing import Any
 
 import typer
 
+from . import options
+
 
 def scf(
-    geometry: str = typer.Argument(
-        ..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom)."
-    ),
-    xc: str = typer.Option(
-        "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."
-    ),
-    run: Path | None = typer.Option(
-        None, "--run", help="Use the functional trained in this run directory instead."
-    ),
+    geometry: str = options.GEOMETRY,
+    xc: str = options.FUNCTIONAL,
+    run: Path | None = options.RUN,
     basis: str | None = typer.Option(
         None, "--basis", help="Basis set by name. Default: def2-tzvp, or that of --guess."
     ),
-    charge: int = typer.Option(0, "--charge", help="Total charge."),
-    spin: int = typer.Option(0, "--spin", help="2S = n_alpha - n_beta."),
-    unit: str | None = typer.Option(
-        None, "--unit", help="Unit of the geometry: bohr or angstrom."
-    ),
-    grid_level: int = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9."),
-    density_fit: bool | None = typer.Option(
-        None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals."
-    ),
+    charge: int = options.CHARGE,
+    spin: int = options.SPIN,
+    unit: str | None = options.UNIT,
+    grid_level: int = options.GRID_LEVEL,
+    density_fit: bool | None = options.DENSITY_FIT,
     tol: float = typer.Option(1e-6, "--tol", help="Convergence: largest orbital gradient, Ha."),
     forces: bool = typer.Option(False, "--forces", help="Also print forces (Ha/Bohr)."),
     engine: str = typer.Option("native", "--engine", help="native, or dqc (see install-dqc)."),

@@ -105,16 +105,6 @@ def solve(
     return {label: [p.energy for p in row] for label, (_, row) in rows.items()}, spread
 
 
-def energies(
-    solver: Solver,
-    points: Sequence[Molecule],
-    functionals: Sequence[Functional],
-    on_solution: Callable[..., None] | None = None,
-) -> dict[str, list[float]]:
-    """Return energies (Ha) by functional label; NaN where the field did not converge."""
-    return solve(solver, points, functionals, on_solution)[0]
-
-
 def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return exact distances (Bohr) and energies (Ha); only ``h2`` is known.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..errors import InputError
 from .cross_validation import HELD_OUT
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
-from .rundir import RunDirectory
+from .rundir import RunDirectory, read_json, without_places
 
 if TYPE_CHECKING:
     from ..zoo import Card
@@ -80,7 +79,7 @@ def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> C
         "summary": summary or said.summary or config.description,
         "training": _training(directory, config),
         "cost": _cost(directory),
-        "versions": _json(directory / "versions.json"),
+        "versions": read_json(directory / "versions.json"),
         "seed": config.training.seed,
     }
     for name in ("worse_than_parent", "known_failures", "out_of_scope"):
@@ -106,7 +105,7 @@ def _of_functional(directory: RunDirectory, config: RunConfig) -> dict[str, Any]
 
 
 def _of_lattice(directory: RunDirectory) -> dict[str, Any]:
-    sets = [one for one in _json(directory / "data.json").get("sets", []) if "family" in one]
+    sets = [one for one in read_json(directory / "data.json").get("sets", []) if "family" in one]
     trained: dict[str, set[float]] = {}
     for one in (s for s in sets if s["role"] == "train"):
         trained.setdefault(one["family"], set()).update(one["distances"])
@@ -178,7 +177,7 @@ def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
     content = config.model_dump(mode="json", exclude_defaults=True)
     kept = {key: content[key] for key in ("data", "functional", "trajectory", "network", "training")
             if key in content}  # fmt: skip
-    data = _json(directory / "data.json")
+    data = read_json(directory / "data.json")
     counts: dict[str, int] = {}
     for one in data.get("sets", []):
         keys = ("entries", "distances", "molecules")
@@ -186,22 +185,14 @@ def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
         name = f"{one.get('role')}: {one.get('set')}"
         counts[name] = counts.get(name, 0) + (many if isinstance(many, int) else len(many))
     return {"entries": counts, "data_sha256": data.get("sha256"),
-            "config": _without_paths(kept)}  # fmt: skip
-
-
-def _without_paths(value: Any) -> Any:
-    """Keep names of files, not where they lie on somebody's disk."""
-    if isinstance(value, dict):
-        return {k: Path(v).name if k in ("file", "input") and isinstance(v, str) else
-                _without_paths(v) for k, v in value.items()}  # fmt: skip
-    return [_without_paths(v) for v in value] if isinstance(value, list) else value
+            "config": without_places(kept)}  # fmt: skip
 
 
 def _cost(directory: RunDirectory) -> dict[str, Any]:
     seconds = [row.get("seconds", 0.0) for row in directory.read_history()]
     total = sum(s for s in seconds if math.isfinite(s))
     found: dict[str, Any] = {"epochs": len(seconds), "training_seconds": round(total, 1)}
-    cores = _json(directory / "versions.json").get("cpu_count")
+    cores = read_json(directory / "versions.json").get("cpu_count")
     return {**found, "cpu_count": cores} if cores else found
 
 
@@ -230,7 +221,7 @@ def _errors(path: Path, notes: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _curve_errors(path: Path) -> list[dict[str, Any]]:
     """Return the mean absolute errors of the H2 curve as a row of a card, if there is a curve."""
-    rows = _rows(path) if path.is_file() else []
+    rows = _rows(path)
     ending, values = "_error_kcal_per_mol", {}
     for column in rows[0] if rows else []:
         if column.endswith(ending):
@@ -278,11 +269,3 @@ def _data(config: RunConfig) -> dict[str, Any]:
 def _elements(sets: Sequence[EntrySet]) -> set[str]:
     return {symbol for group in sets if group.role == "train" for entry in group.entries
             for system in entry.get_systems() for symbol in system.symbols}  # fmt: skip
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from .section import Section
+
+
+def _positive(hidden: list[int]) -> list[int]:
+    if any(width < 1 for width in hidden):
+        raise ValueError("layer widths must be at least 1")
+    return hidden
+
+
+#: Of the hidden layers of a network.
+Widths = Annotated[list[int], AfterValidator(_positive)]
 
 
 class NetworkConfig(Section):
@@ -15,7 +25,7 @@ class NetworkConfig(Section):
     family: Literal["lda", "gga", "mgga"] = Field(
         "gga", description="what it sees: (n, xi), (n, xi, s) or (n, xi, s, alpha)"
     )
-    hidden: list[int] = Field([16, 16], description="widths of the hidden layers")
+    hidden: Widths = Field([16, 16], description="widths of the hidden layers")
     activation: str = Field("silu", description="between the layers: silu, softplus, tanh, ...")
     inputs: Literal["bounded", "raw"] = Field(
         "bounded", description="transform the inputs to within [-1.2, 1], or not"
@@ -29,18 +39,11 @@ class NetworkConfig(Section):
     dtype: Literal["float64", "float32"] = Field("float64", description="of the network alone")
     spin_symmetric: bool = Field(True, description="average over the sign of xi")
 
-    @field_validator("hidden")
-    @classmethod
-    def _positive(cls, hidden: list[int]) -> list[int]:
-        if any(width < 1 for width in hidden):
-            raise ValueError("layer widths must be at least 1")
-        return hidden
-
 
 class EnhancementConfig(Section):
     """Bounded factors on a parent's exchange and correlation; see ``EnhancedXC``."""
 
-    hidden: list[int] = Field([16, 16], description="widths of the hidden layers of both networks")
+    hidden: Widths = Field([16, 16], description="widths of the hidden layers of both networks")
     activation: str = Field("silu", description="between the layers: silu, softplus, tanh, ...")
     degree: int | None = Field(
         None, ge=1, le=12, description="polynomials of this total degree in place of networks"
@@ -49,13 +52,6 @@ class EnhancementConfig(Section):
     ueg_exact: bool = Field(True, description="leave the uniform gas as it is (not for lda)")
     dtype: Literal["float64", "float32"] = Field("float64", description="of the networks alone")
     zero_last: bool = Field(True, description="start exactly at the parent")
-
-    @field_validator("hidden")
-    @classmethod
-    def _positive(cls, hidden: list[int]) -> list[int]:
-        if any(width < 1 for width in hidden):
-            raise ValueError("layer widths must be at least 1")
-        return hidden
 
 
 class FunctionalConfig(Section):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -25,6 +25,8 @@ from .config import AnyConfig, config_hash, dump_yaml, validate
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
+#: Keys of a configuration that name files and folders.
+_PLACES = ("file", "input", "dir")
 #: Columns of history.csv, with units in the names.
 HISTORY_COLUMNS = [
     "epoch", "stage", "learning_rate", "loss", "train_mae_kcal", "valid_mae_kcal", "valid_score",
@@ -215,6 +217,29 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a kill leaves the old content or the new, never a part."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the mapping that a file of a run holds; empty if there is none, or a damaged one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def without_places(value: Any) -> Any:
+    """Keep names of files, not where they lie on somebody's disk.
+
+    Examples
+    --------
+    >>> without_places({"data": [{"file": "/home/me/water.h5", "limit": 4}]})
+    {'data': [{'file': 'water.h5', 'limit': 4}]}
+    """
+    if isinstance(value, dict):
+        return {k: PurePath(v).name if k in _PLACES and isinstance(v, str) else without_places(v)
+                for k, v in value.items()}  # fmt: skip
+    return [without_places(v) for v in value] if isinstance(value, list) else value
 
 
 def _flatten(content: Any, prefix: str = "") -> dict[str, Any]:

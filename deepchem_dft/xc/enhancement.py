@@ -14,6 +14,7 @@ from deepchem_dft.xc.binning import Histogram, on_nodes
 from deepchem_dft.xc.factors import make_factor
 from deepchem_dft.xc.features import DENSITY_FLOOR, LDA_X, network_inputs, power
 from deepchem_dft.xc.parents import Parent
+from deepchem_dft.xc.penalty import fine
 
 #: Largest exchange enhancement of an unpolarised density that keeps the Lieb-Oxford bound for all
 #: densities in the form of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996), eq. 11.
@@ -21,7 +22,6 @@ LIEB_OXFORD = 1.804
 #: Nodes of the histograms: (u, beta) of exchange; (u, beta, r, zeta^2) of correlation.
 NODES = {"exchange": (61, 61), "correlation": (21, 21, 25, 9)}
 _LARGEST = 40.0  # exponent: nothing changes beyond, and its square still is a number
-_STEP = 0.05  # of finite differences, in coordinates
 _RS = 0.6203504908994  # r_s n^(1/3)
 
 
@@ -260,16 +260,9 @@ class EnhancedXC(XCFunctional):
                 continue
             draw = torch.Generator().manual_seed(axes)
             points = torch.rand(axes, count, generator=draw, dtype=torch.float64)
-            points = points.to(self.share.device)
-            if size:
-                total = total + size * factor(points).square().mean()
-            if roughness:
-                step = torch.randn(axes, count, generator=draw, dtype=torch.float64)
-                step = _STEP * step.to(self.share.device)
-                before, here, after = factor(
-                    torch.cat([points - step, points, points + step], dim=1)).reshape(3, -1)
-                second = (before - 2.0 * here + after) / _STEP**2
-                total = total + roughness * second.square().mean()
+            directions = torch.randn(axes, count, generator=draw, dtype=torch.float64)
+            total = total + fine(lambda x: factor(x.T), points.T.to(self.share),  # noqa: B023
+                                 directions.T.to(self.share), size, roughness)
         return total
 
     def extra_repr(self) -> str:

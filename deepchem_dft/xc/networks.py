@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.features import LDA_X, power
 from deepchem_dft.xc.neural import INPUTS
+from deepchem_dft.xc.penalty import fine
 
 #: Activations by name, all with a continuous first derivative: a potential must not jump.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -21,7 +22,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _FAMILY_OF_SIZE = {len(names): family for family, names in INPUTS.items()}
 _RS = 0.6203504908994  # r_s n^(1/3)
-_STEP = 0.05  # of finite differences in penalties
 
 
 class ExpM1Activation(nn.Module):
@@ -158,14 +158,15 @@ class XCNetwork(nn.Module):
         generator = torch.Generator().manual_seed(2)
         weight = next(self.layers.parameters())
         draw: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
-        points = torch.rand(1500, 2, **draw).to(weight)
-        step = _STEP * torch.randn(1500, 2, **draw).to(weight)
-        value = self.layers(torch.cat([points, points - step, points + step]))
-        if self.max_output is not None:
-            value = self.max_output * torch.tanh(value / self.max_output)
-        here, before, after = value.to(torch.float64).reshape(3, -1)
-        second = (before - 2.0 * here + after) / _STEP**2
-        return size * here.square().mean() + roughness * second.square().mean()
+        points = torch.rand(1500, 2, **draw).to(weight.device)
+        directions = torch.randn(1500, 2, **draw).to(weight.device)
+        return fine(lambda x: self._bounded(self.layers(x.to(weight))), points, directions,
+                    size, roughness)
+
+    def _bounded(self, value: Tensor) -> Tensor:
+        if self.max_output is None:
+            return value
+        return self.max_output * torch.tanh(value / self.max_output)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw features (G, 2, 3 or 4) to energies per electron (G, 1) in Ha."""
@@ -174,8 +175,7 @@ class XCNetwork(nn.Module):
             uniform = torch.stack([torch.full_like(x[:, 0], v) for v in (0.0, 1.0)], -1)
             at_ueg = torch.cat([x[:, :2], uniform[:, : x.shape[1] - 2]], -1)
             value = value - self._perceptron(at_ueg)
-        if self.max_output is not None:
-            value = self.max_output * torch.tanh(value / self.max_output)
+        value = self._bounded(value)
         if self.output == "lda_exchange":
             value = value * (LDA_X * power(x[:, :1], 1.0 / 3.0))
         return value

@@ -7,17 +7,16 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
 from ..config import read_yaml_mapping, validate
+from ..rundir import read_json, without_places
 
 #: Name of the trained functional in a run's tables.
 TRAINED = "trained"
 _PNG = b"\x89PNG\r\n\x1a\n"
-#: Keys of a configuration that say where somebody's files lie.
-_PLACES = ("file", "input", "dir")
 
 
 @dataclass
@@ -131,9 +130,9 @@ def read_run(path: str | Path) -> RunData:
         str(content.get("model") or "xc"),
         without_places(content),
         without_places(chosen),
-        status=_json(path / "status.json"),
-        versions=_json(path / "versions.json"),
-        data=_json(path / "data.json"),
+        status=read_json(path / "status.json"),
+        versions=read_json(path / "versions.json"),
+        data=read_json(path / "data.json"),
         history=[{k: _float(v) for k, v in row.items()} for row in _rows(path / "history.csv")],
         entries=_rows(path / "entries.csv"),
         results=_rows(path / "results.csv"),
@@ -143,28 +142,6 @@ def read_run(path: str | Path) -> RunData:
         overlap=_overlap(path / "results.md"),
         images=_images(path / "plots"),
     )
-
-
-def without_places(value: Any) -> Any:
-    """Keep names of files, not where they lie on somebody's disk.
-
-    Examples
-    --------
-    >>> without_places({"data": [{"file": "/home/me/water.h5", "limit": 4}]})
-    {'data': [{'file': 'water.h5', 'limit': 4}]}
-    """
-    if isinstance(value, dict):
-        return {k: PurePath(v).name if k in _PLACES and isinstance(v, str) else without_places(v)
-                for k, v in value.items()}  # fmt: skip
-    return [without_places(v) for v in value] if isinstance(value, list) else value
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -1,0 +1,20 @@
+"""Options that mean the same in several commands: one molecule and its functional."""
+
+from __future__ import annotations
+
+import typer
+
+GEOMETRY = typer.Argument(..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom).")
+FUNCTIONAL = typer.Option(
+    "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."
+)
+RUN = typer.Option(
+    None, "--run", help="Use the functional trained in this run directory instead."
+)
+CHARGE = typer.Option(0, "--charge", help="Total charge.")
+SPIN = typer.Option(0, "--spin", help="2S = n_alpha - n_beta.")
+UNIT = typer.Option(None, "--unit", help="Unit of the geometry: bohr or angstrom.")
+GRID_LEVEL = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9.")
+DENSITY_FIT = typer.Option(
+    None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals."
+)
