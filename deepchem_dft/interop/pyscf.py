@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pyscf
 import torch
 from pyscf import dft, gto
 from pyscf.dft import numint
@@ -24,6 +25,8 @@ __all__ = ["to_pyscf"]
 _MOST_DERIVATIVES = 3
 #: Densities below this (1/Bohr^3) have no energy per electron; it would not count anyway.
 _NOTHING = 1e-30
+#: Whether this PySCF takes a dispersion with the parameters of another functional, "d3bj:pbe".
+BORROWS_DISPERSION = tuple(map(int, pyscf.__version__.split(".")[:2])) >= (2, 13)
 
 
 def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
@@ -194,10 +197,16 @@ class _Adapted:
     def _check_dispersion(self, disp: Any) -> None:
         disp = self.disp if disp is None else disp
         named = isinstance(self._numint.functional, Libxc)
-        if disp and not named and ":" not in str(disp):
+        if not disp:
+            return
+        if not named and ":" not in str(disp):
             raise InputError(
                 f"dispersion '{disp}' has no parameters for a functional of your own",
                 field="disp", remedy=f"say whose to use, e.g. mf.disp = '{disp}:pbe'")
+        if ":" in str(disp) and not BORROWS_DISPERSION:
+            raise InputError(
+                f"PySCF {pyscf.__version__} cannot borrow dispersion '{disp}'", field="disp",
+                remedy="use PySCF 2.13 or newer, or add pyscf-dispersion's energy yourself")
 
 
 @cache

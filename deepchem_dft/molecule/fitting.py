@@ -88,7 +88,7 @@ def resolve_fitting(
         For what is no fitting basis, or lacks an element.
     """
     if density_fit is None:
-        density_fit = mole.nao_nr() > FIT_ABOVE
+        density_fit = bool(mole.nao_nr() > FIT_ABOVE)
     if isinstance(density_fit, bool):
         return _default(mole, basis) if density_fit else None
     symbols = [mole.atom_pure_symbol(i) for i in range(mole.natm)]

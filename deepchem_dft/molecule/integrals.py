@@ -253,10 +253,8 @@ def coulomb_derivative(mole: gto.Mole, dm: np.ndarray, fitting: dict | None):
     ndarray, shape (natom, 3)
         Derivative of 1/2 tr(D J) for moving fitting functions; zero without them.
     """
-    from pyscf.grad import rhf as rhf_grad
-
     if fitting is None:
-        return rhf_grad.get_j(mole, dm), np.zeros((mole.natm, 3))
+        return _gradients(mole).get_j(mole, dm), np.zeros((mole.natm, 3))
     vj = _fitted_gradients(mole, fitting).get_j(dm=dm)
     return np.asarray(vj), np.asarray(vj.aux).sum((0, 1))
 
@@ -281,14 +279,16 @@ def exchange_derivative(
     ndarray, shape (natom, 3)
         Derivative of 1/2 sum tr(D K) for moving fitting functions; zero without them.
     """
-    from pyscf.grad import rhf as rhf_grad
-
     if fitting is None:
         with _range(mole, omega):
-            return np.asarray(rhf_grad.get_k(mole, dms)), np.zeros((mole.natm, 3))
+            return np.asarray(_gradients(mole).get_k(mole, dms)), np.zeros((mole.natm, 3))
     gradients = _fitted_gradients(mole, fitting)
     found = [gradients.get_k(dm=dm, omega=omega) for dm in dms]
     return np.stack(found), sum(np.asarray(vk.aux).sum((0, 1)) for vk in found)
+
+
+def _gradients(mole: gto.Mole):
+    return scf.RHF(_even_electrons(mole)).nuc_grad_method()
 
 
 def _fitted_gradients(mole: gto.Mole, fitting: dict):

@@ -66,20 +66,32 @@ def _rank(key: str) -> int:
     return int(any(prefix + key in _known_names() for prefix in prefixes))
 
 
-def _components(libxc, code: str) -> list[tuple[str, int, int]]:
-    """Name, kind and flags of every libxc functional in ``code``."""
+def _components(libxc, parts) -> list[tuple[str, int, int]]:
+    """Name, kind and flags of every libxc functional among PySCF's ``(number, factor)``.
+
+    Through libxc's C interface, since PySCF's own access to it differs between versions.
+    """
     # Fresh prototypes: setting argtypes on the shared handle would change PySCF's own calls.
-    handle, pointer = libxc._itrf, ctypes.c_void_p
+    handle, pointer, integer = libxc._itrf, ctypes.c_void_p, ctypes.c_int
+    allocate = ctypes.CFUNCTYPE(pointer)(("xc_func_alloc", handle))
+    start = ctypes.CFUNCTYPE(integer, pointer, integer, integer)(("xc_func_init", handle))
+    end = ctypes.CFUNCTYPE(None, pointer)(("xc_func_end", handle))
+    free = ctypes.CFUNCTYPE(None, pointer)(("xc_func_free", handle))
     info_of = ctypes.CFUNCTYPE(pointer, pointer)(("xc_func_get_info", handle))
-    kind_of = ctypes.CFUNCTYPE(ctypes.c_int, pointer)(("xc_func_info_get_kind", handle))
-    flags_of = ctypes.CFUNCTYPE(ctypes.c_int, pointer)(("xc_func_info_get_flags", handle))
-    name_of = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_int)(("xc_functional_get_name", handle))
-    functional = libxc._get_xc(code)
+    kind_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_kind", handle))
+    flags_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_flags", handle))
+    name_of = ctypes.CFUNCTYPE(ctypes.c_char_p, integer)(("xc_functional_get_name", handle))
     found = []
-    for number, pointer_to in zip(functional.fn_ids, functional.xc_objs, strict=True):
-        info = info_of(pointer_to)
-        name = (name_of(int(number)) or b"").decode()
-        found.append((name, kind_of(info), flags_of(info)))
+    for number, _ in parts:
+        functional = allocate()
+        try:
+            if start(functional, int(number), 1) != 0:  # of unpolarised densities: any will do
+                raise ValueError(f"libxc has no functional {number}")
+            info = info_of(functional)
+            found.append(((name_of(int(number)) or b"").decode(), kind_of(info), flags_of(info)))
+            end(functional)
+        finally:
+            free(functional)
     return found
 
 
@@ -94,7 +106,7 @@ def _resolve(name: str) -> _Spec:
     try:
         with contextlib.redirect_stderr(chatter):
             _, parts = libxc.parse_xc(code)
-            functional = libxc._get_xc(code)
+            kind, found = libxc.xc_type(code), _components(libxc, parts)
     except Exception as error:  # the parser raises whatever its string operations raise
         missing = re.search(r"name '(.*)' not found", str(error))
         raise spelling.unknown(name, missing.group(1) if missing else name,
@@ -106,9 +118,9 @@ def _resolve(name: str) -> _Spec:
     if not all(math.isfinite(factor) for _, factor in parts):
         raise FunctionalError(f"functional '{name}' has a factor that is not a finite number",
                               field="xc", remedy="write factors as in '0.25*hf+0.75*pbe,pbe'")
-    for part, kind, flags in _components(libxc, code):
-        _check_component(name, part, kind, flags)
-    if functional.xc_type not in ("HF", "LDA", "GGA", "MGGA"):
+    for part, use, flags in found:
+        _check_component(name, part, use, flags)
+    if kind not in ("HF", "LDA", "GGA", "MGGA"):
         raise FunctionalError(f"functional '{name}' is neither LDA, GGA nor meta-GGA", field="xc",
                               remedy="choose one of these families")
     try:
@@ -127,7 +139,7 @@ def _resolve(name: str) -> _Spec:
     if not parts and not exchange:
         raise FunctionalError(f"functional '{name}' is empty", field="xc",
                               remedy="name a functional, e.g. 'pbe'")
-    family = "lda" if functional.xc_type == "HF" else functional.xc_type.lower()
+    family = "lda" if kind == "HF" else kind.lower()
     return _Spec(code, family, bool(parts), exchange)
 
 
