@@ -81,7 +81,7 @@ setup(
     install_requires=[
         "deepchem>=2.8",
         "torch>=2.1",
-        "pyscf>=2.8",
+        "pyscf>=2.10",
         "numpy>=1.23",
         "scipy>=1.9",
         "threadpoolctl>=3.0",

@@ -1,7 +1,8 @@
 r"""Are the uncertainties of ensembles right? Fitted, and shown by coverage and rank correlation.
 
-An ensemble's uncertainty of a value is :math:`u = c\,s`, with :math:`s` the standard deviation of
-its members' values and :math:`c` its calibration. The interval :math:`\pm u` is meant to hold 68 %
+An ensemble's uncertainty of a value is :math:`u = (f^2 + c^2 s^2)^{1/2}`, with :math:`s` the
+standard deviation of its members' values, :math:`c` their calibration, and a floor :math:`f` for
+what they all get wrong alike. The interval :math:`\pm u` is meant to hold 68 %
 of the errors, and :math:`\pm u\,z_p/z_{0.68}` a fraction :math:`p` of them, where :math:`z_p =
 \Phi^{-1}((1 + p)/2)` is that of a normal distribution.
 """
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: What fraction of true values an interval of plus and minus the uncertainty is meant to hold.
 LEVEL = 0.68
+#: How many data it takes to fit two parameters.
+FEWEST = 10
 
 
 def fitted_factor(errors: Any, uncertainties: Any, level: float = LEVEL) -> float:
@@ -65,6 +68,66 @@ def fitted_factor(errors: Any, uncertainties: Any, level: float = LEVEL) -> floa
         raise InputError("the members' spread says nothing of the errors: too many of the one or "
                          "the other are zero", remedy="use other validation data, or members")
     return factor
+
+
+def fitted_calibration(errors: Any, spreads: Any) -> tuple[float, float]:
+    r"""Return the factor c and the floor f of :math:`u = (f^2 + c^2 s^2)^{1/2}`.
+
+    Their ratio is that of the largest likelihood of normally distributed errors of standard
+    deviation u; then both are scaled by :func:`fitted_factor`, to hold 68 % of the errors.
+    Fewer than :data:`FEWEST` data give no floor.
+
+    Parameters
+    ----------
+    errors, spreads : (n,) of the same unit
+        Errors and standard deviations of the members, of data that trained none of them.
+
+    Returns
+    -------
+    factor : float
+    floor : float
+        In the unit of the data; at most 100 times the factor and the median spread, which is as
+        good as a constant uncertainty.
+
+    Raises
+    ------
+    InputError
+        As :func:`fitted_factor`.
+
+    References
+    ----------
+    Palmer et al., npj Comput. Mater. 8, 115 (2022), who fit :math:`u = f + c\,s` that way.
+
+    Examples
+    --------
+    >>> draw = np.random.default_rng(0)
+    >>> spreads = draw.lognormal(size=4000)
+    >>> errors = np.hypot(2.0 * spreads, 3.0) * draw.normal(size=4000)
+    >>> factor, floor = fitted_calibration(errors, spreads)
+    >>> 1.8 < factor < 2.2, 2.8 < floor < 3.2
+    (True, True)
+    """
+    from scipy.optimize import minimize_scalar
+
+    alone = fitted_factor(errors, spreads)  # refuses what is no calibration data, too
+    if len(errors) < FEWEST:
+        return alone, 0.0
+    squares, variances = np.square(np.asarray(errors, float)), np.square(np.asarray(spreads, float))
+
+    def surprise(log_ratio: float) -> float:
+        """Return minus the log of the likelihood, at the best scale, up to a constant."""
+        shape = variances + typical * math.exp(2.0 * log_ratio)
+        return float(np.log(shape).mean() + math.log((squares / shape).mean()))
+
+    typical = float(np.median(variances[variances > 0.0]))
+    # Where the likelihood has two maxima, the higher one: start from a scan.
+    scan = np.linspace(math.log(1e-2), math.log(1e2), 81)
+    best = scan[int(np.argmin([surprise(x) for x in scan]))]
+    step = scan[1] - scan[0]
+    ratio = minimize_scalar(surprise, bounds=(best - step, best + step), method="bounded").x
+    floor = math.sqrt(typical) * math.exp(min(float(ratio), math.log(1e2)))
+    factor = fitted_factor(errors, np.sqrt(variances + floor**2))
+    return factor, factor * floor
 
 
 def coverage(errors: Any, uncertainties: Any, levels: Any = LEVEL) -> Any:
@@ -178,6 +241,8 @@ def coverage_markdown(records: Iterable[EntryRecord]) -> str:
 def calibrated(ensemble: EnsembleXC, records: Iterable[EntryRecord]) -> EnsembleXC:
     """Return an ensemble of the same members whose uncertainties fit its errors.
 
+    The fit is :func:`fitted_calibration`.
+
     Parameters
     ----------
     ensemble : EnsembleXC
@@ -190,14 +255,24 @@ def calibrated(ensemble: EnsembleXC, records: Iterable[EntryRecord]) -> Ensemble
     InputError
         See :func:`fitted_factor`.
     """
+    from ..units import HARTREE_TO_KCAL
     from ..xc.ensemble import EnsembleXC
 
     found = qualities(records)
     if not found:
         raise InputError("no record has an uncertainty", remedy="evaluate an ensemble")
-    factor = fitted_factor(np.concatenate([q.errors for q in found]),
-                           np.concatenate([q.uncertainties for q in found]))  # fmt: skip
-    return EnsembleXC(list(ensemble), factor * ensemble.calibration)
+    errors = np.concatenate([q.errors for q in found])
+    factor, floor = fitted_calibration(errors, spreads_of(ensemble, found))
+    return EnsembleXC(list(ensemble), factor, floor / HARTREE_TO_KCAL)
+
+
+def spreads_of(ensemble: EnsembleXC, found: Iterable[Quality]) -> np.ndarray:
+    """Return the standard deviations (kcal/mol) that an ensemble's uncertainties are made of."""
+    from ..units import HARTREE_TO_KCAL
+
+    uncertainties = np.concatenate([q.uncertainties for q in found])
+    squares = uncertainties**2 - (ensemble.floor * HARTREE_TO_KCAL) ** 2
+    return np.sqrt(squares.clip(0.0)) / ensemble.calibration
 
 
 def draw(

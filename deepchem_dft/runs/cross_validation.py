@@ -16,7 +16,7 @@ import torch
 
 from .. import parallel
 from ..errors import InputError
-from .calibration import LEVEL, fitted_factor
+from .calibration import fitted_calibration
 from .entries import EntrySet
 from .reporter import Reporter
 from .rundir import RunDirectory, write_atomically
@@ -174,16 +174,18 @@ class CrossValidation:
         return out
 
     def _write_note(self, predictions: Sequence[Any]) -> None:
+        factor, floor = self._calibration(predictions)
         note = {
-            "calibration": self._calibration(predictions),
+            "calibration": factor,
+            "floor_hartree": floor,
             "members": len(self.members),
             "held_out": {m.number + 1: sorted(e.name for e in self.entries
                                               if unit_of(e) in m.held_out) for m in self.members},
         }  # fmt: skip
         write_atomically(self.directory / NOTE, json.dumps(note, indent=1))
 
-    def _calibration(self, predictions: Sequence[Any]) -> float:
-        """Return the factor of the energies all members know; 1 if there are too few of them."""
+    def _calibration(self, predictions: Sequence[Any]) -> tuple[float, float]:
+        """Return factor and floor (Ha) of the energies all members know; 1, 0 for too few."""
         values = torch.stack([torch.as_tensor(p, dtype=torch.float64) for p in predictions])
         known = values.isfinite().all(0)
         labels = torch.tensor([e.label if e.is_energy else 0.0 for e in self.entries],
@@ -194,20 +196,21 @@ class CrossValidation:
             return calibration_of(values[:, known], labels[known], self._unseen()[:, known])
         except InputError as error:  # of use all the same, after hours of training
             self.reporter.note(f"the ensemble's uncertainties are not calibrated: {error}")
-            return 1.0
+            return 1.0, 0.0
 
     def _unseen(self) -> torch.Tensor:
         return torch.tensor([[unit_of(e) in m.held_out for e in self.entries]
                              for m in self.members])  # fmt: skip
 
 
-def calibration_of(values: torch.Tensor, labels: torch.Tensor, unseen: torch.Tensor) -> float:
-    r"""Fit the factor between the members' spread and errors of entries they have not seen.
+def calibration_of(
+    values: torch.Tensor, labels: torch.Tensor, unseen: torch.Tensor
+) -> tuple[float, float]:
+    r"""Fit the members' spread to the errors of entries they have not seen.
 
-    With at least three members that have not seen an entry, mean and spread are those of these r
-    members, and the factor is corrected by :math:`t_{M-1} / t_{r-1}` (84 % quantiles of Student's
-    distribution), since a spread of so few is less certain than that of all M. With fewer, the
-    spread is that of all members, which most of them have seen: an upper limit as a rule.
+    With at least three members that have not seen an entry, mean and spread are those of these
+    members; with fewer, the spread is that of all members, most of which have seen it: an upper
+    limit as a rule.
 
     Parameters
     ----------
@@ -218,27 +221,30 @@ def calibration_of(values: torch.Tensor, labels: torch.Tensor, unseen: torch.Ten
     unseen : bool Tensor, shape (M, N)
         Whether a member was trained without an entry; as often for every entry.
 
+    Returns
+    -------
+    factor, floor : float
+        See :func:`~deepchem_dft.runs.calibration.fitted_calibration`; the floor in the unit of the
+        values.
+
     Examples
     --------
     >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
     <torch...
     >>> values = torch.randn(9, 500, dtype=torch.float64) + torch.randn(500)
     >>> unseen = torch.arange(9)[:, None] % 3 == torch.arange(500) % 3
-    >>> 0.7 < calibration_of(values, torch.zeros(500), unseen) < 1.4
+    >>> factor, floor = calibration_of(values, torch.zeros(500), unseen)
+    >>> 0.8 < (factor**2 + floor**2) ** 0.5 < 1.4
     True
     """
-    from scipy.stats import t
-
     repeats = int(unseen.sum(0).min())
     chosen = unseen.to(values.dtype)
     mean = (values * chosen).sum(0) / chosen.sum(0)
     errors = mean - labels
     if repeats < 3:
-        return fitted_factor(errors.numpy(), values.std(0).numpy())
+        return fitted_calibration(errors.numpy(), values.std(0).numpy())
     spread = (((values - mean) ** 2 * chosen).sum(0) / (chosen.sum(0) - 1)).sqrt()
-    quantile = (1 + LEVEL) / 2
-    ratio = t.ppf(quantile, len(values) - 1) / t.ppf(quantile, repeats - 1)
-    return float(ratio * fitted_factor(errors.numpy(), spread.numpy()))
+    return fitted_calibration(errors.numpy(), spread.numpy())
 
 
 def load_ensemble(directory: RunDirectory) -> EnsembleXC:
@@ -259,4 +265,4 @@ def load_ensemble(directory: RunDirectory) -> EnsembleXC:
     known = json.loads(note.read_text())
     members = [load_functional(directory / MEMBERS / str(number + 1))
                for number in range(known["members"])]  # fmt: skip
-    return EnsembleXC(members, known["calibration"])
+    return EnsembleXC(members, known["calibration"], known.get("floor_hartree", 0.0))

@@ -98,7 +98,7 @@ def solve(
     found = solver.solve([(m, functionals) for m in points], on_solution=on_solution)
     rows = {f.label: (f, [found[m.key, f.key] for m in points]) for f in functionals}
     spread = {
-        label: [math.nan if p.members is None else uncertainty_of(p.members, f.calibration)
+        label: [math.nan if p.members is None else uncertainty_of(p.members, *f.calibration)
                 for p in row]
         for label, (f, row) in rows.items() if f.calibration is not None
     }  # fmt: skip

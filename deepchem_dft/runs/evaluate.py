@@ -115,4 +115,4 @@ def _uncertainty(
     from ..xc.ensemble import uncertainty_of
 
     values = [sum(c * e for c, e in zip(coefficients, column)) for column in zip(*members)]  # type: ignore[arg-type]
-    return uncertainty_of(values, functional.calibration)
+    return uncertainty_of(values, *functional.calibration)

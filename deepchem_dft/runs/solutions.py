@@ -27,15 +27,15 @@ class Functional:
         Identity: two functionals with one key have equal energies.
     payload : str or bytes
         A name libxc knows, or a pickled module.
-    calibration : float or None
-        That of an ensemble, which alone can tell how uncertain it is (see
+    calibration : (float, float) or None
+        Factor and floor (Ha) of an ensemble, which alone can tell how uncertain it is (see
         :class:`~deepchem_dft.xc.ensemble.EnsembleXC`).
     """
 
     label: str
     key: str
     payload: str | bytes = field(repr=False)
-    calibration: float | None = None
+    calibration: tuple[float, float] | None = None
 
     @classmethod
     def named(cls, name: str, label: str | None = None) -> Functional:
@@ -65,7 +65,8 @@ class Functional:
         buffer = io.BytesIO()
         # torch.save, not pickle: sharing tensors by file descriptor would run out of them.
         torch.save(copy.deepcopy(module).cpu(), buffer)
-        calibration = module.calibration if isinstance(module, EnsembleXC) else None
+        ensemble = isinstance(module, EnsembleXC)
+        calibration = (module.calibration, module.floor) if ensemble else None
         return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue(), calibration)
 
     def load(self) -> Any:

@@ -24,15 +24,15 @@ class EnsembleXC(XCFunctional):
     ----------
     members : sequence of XCFunctional or str
         At least two.
-    calibration : float
-        What the standard deviation of the members' values is multiplied by to become the
-        uncertainty of a value: half the width of an interval that is meant to hold 68 % of the
-        true values. See :mod:`deepchem_dft.runs.calibration`. It changes no energy.
+    calibration, floor : float, the floor in Ha
+        They make the uncertainty of a value, :math:`u^2 = f^2 + c^2 s^2`, of the standard
+        deviation s of its members' values: half the width of an interval that is meant to hold
+        68 % of the true values. See :mod:`deepchem_dft.runs.calibration`. They change no energy.
 
     Raises
     ------
     FunctionalError
-        For fewer than two members, or a calibration that is no positive number.
+        For fewer than two members, a calibration that is no positive number, or a negative floor.
 
     Examples
     --------
@@ -42,17 +42,18 @@ class EnsembleXC(XCFunctional):
     """
 
     def __init__(
-        self, members: Sequence[XCFunctional | str], calibration: float = 1.0
+        self, members: Sequence[XCFunctional | str], calibration: float = 1.0, floor: float = 0.0
     ) -> None:
         super().__init__()
         if isinstance(members, (str, XCFunctional)) or len(members) < 2:
             raise FunctionalError("an ensemble needs at least two functionals", field="members",
                                   remedy="give a list of them")
-        real = isinstance(calibration, Real) and not isinstance(calibration, bool)
-        if not real or not 0.0 < calibration < math.inf:
-            raise FunctionalError(f"a calibration of {str(calibration)[:60]} is no uncertainty",
-                                  field="calibration", remedy="give a positive number")
-        self.calibration = float(calibration)
+        for name, value in (("calibration", calibration), ("floor", floor)):
+            real = isinstance(value, Real) and not isinstance(value, bool)
+            if not real or not 0.0 <= value < math.inf or value == 0.0 == calibration:
+                raise FunctionalError(f"a {name} of {str(value)[:60]} makes no uncertainty",
+                                      field=name, remedy="give a positive number")
+        self.calibration, self.floor = float(calibration), float(floor)
         self.members = nn.ModuleList([get_xc(member) for member in members])
         self.family = highest_family(*(member.family for member in self))
         self.spin_symmetric = all(member.spin_symmetric for member in self)
@@ -131,18 +132,20 @@ class EnsembleXC(XCFunctional):
         return float(self.energies(result).std())
 
     def uncertainty(self, result: Any) -> float:
-        """Return the uncertainty (Ha) of the total energy: calibration times :meth:`spread`.
+        """Return the uncertainty (Ha) of the total energy, from :meth:`spread`.
 
         That of a difference is smaller as a rule, and follows from :meth:`energies` alone:
         ``uncertainty_of`` the members' differences.
         """
-        return uncertainty_of(self.energies(result), self.calibration)
+        return uncertainty_of(self.energies(result), self.calibration, self.floor)
 
     def extra_repr(self) -> str:
         return f"family={self.family}"
 
 
-def uncertainty_of(values: Sequence[float] | Tensor, calibration: float = 1.0) -> float:
+def uncertainty_of(
+    values: Sequence[float] | Tensor, calibration: float = 1.0, floor: float = 0.0
+) -> float:
     """Return the uncertainty of a quantity that every member of an ensemble has a value of.
 
     Parameters
@@ -150,13 +153,14 @@ def uncertainty_of(values: Sequence[float] | Tensor, calibration: float = 1.0) -
     values : (M,) of any unit
         The members' values, of a reaction energy for example. Form differences first: errors that
         members share cancel.
-    calibration : float
-        See :class:`EnsembleXC`.
+    calibration, floor : float
+        See :class:`EnsembleXC`; the floor in the unit of the values.
 
     Returns
     -------
     float
-        Calibration times standard deviation (M - 1 in the denominator), in the unit of the values.
+        :math:`(f^2 + c^2 s^2)^{1/2}` in the unit of the values, with s the standard deviation
+        (M - 1 in the denominator).
 
     Examples
     --------
@@ -165,4 +169,4 @@ def uncertainty_of(values: Sequence[float] | Tensor, calibration: float = 1.0) -
     """
     # of deviations from the first: total energies are large, what they differ by is small
     values = torch.as_tensor(values, dtype=torch.float64).detach()
-    return calibration * float((values - values[0]).std())
+    return math.hypot(calibration * float((values - values[0]).std()), floor)

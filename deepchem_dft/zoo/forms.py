@@ -162,15 +162,17 @@ def _build_neural(place: str, *, family: str, network: Any, spin_symmetric: bool
 
 
 def _write_ensemble(module: EnsembleXC) -> Form:
-    return {"type": "ensemble", "calibration": module.calibration,
+    return {"type": "ensemble", "calibration": module.calibration, "floor": module.floor,
             "members": [form_of(m) for m in module]}  # fmt: skip
 
 
-def _build_ensemble(place: str, *, members: Any, calibration: Any = 1.0) -> EnsembleXC:
+def _build_ensemble(
+    place: str, *, members: Any, calibration: Any = 1.0, floor: Any = 0.0
+) -> EnsembleXC:
     if not isinstance(members, list):
         raise InputError("the members are no list")
     return EnsembleXC([build_form(m, f"{place}.members[{i}]") for i, m in enumerate(members)],
-                      calibration)
+                      calibration, floor)
 
 
 def _build_native(place: str, *, name: str) -> nn.Module:

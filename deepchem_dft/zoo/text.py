@@ -45,9 +45,13 @@ def card_text(card: Card) -> str:
 def _uncertainty(card: Card) -> list[str]:
     if card.members < 2:
         return []
-    factor = card.form.get("calibration", 1.0)
-    return [f"uncertainty: {_number(factor)} x standard deviation of the members "
-            + ("(not calibrated)" if factor == 1.0 else "(calibrated)")]  # fmt: skip
+    from ..units import HARTREE_TO_KCAL
+
+    factor, floor = card.form.get("calibration", 1.0), card.form.get("floor", 0.0)
+    text = f"uncertainty: {_number(factor)} x standard deviation of the members"
+    if floor:
+        text += f", {_number(floor * HARTREE_TO_KCAL)} kcal/mol added in quadrature"
+    return [text + (" (not calibrated)" if (factor, floor) == (1.0, 0.0) else " (calibrated)")]
 
 
 def list_text(cards: list[Card]) -> str:

@@ -3,15 +3,16 @@
 Usage: python examples/benchmarks/calibration.py --xc zoo:NAME [--valid w4-11:valid]
            [--dataset w4-11:test] [--basis def2-qzvp] [--keep FILE.jsonl] [--out FIGURE.png]
            [--save NAME.safetensors]
-Prints the factor, the coverage before and after, and the rank correlation with the absolute error.
-Ends non-zero if what the calibrated 68 % interval covers of a test set is outside the 95 % range of
-a right interval: 57 to 79 % of 70 errors. With --keep, a run that was stopped goes on. --save
-writes the ensemble with its new factor, and its card.
+Prints factor and floor, the coverage before and after, and the rank correlation with the absolute
+error. Ends non-zero if what the calibrated 68 % interval covers of a test set is outside the 95 %
+range of a right interval: 57 to 79 % of 70 errors. With --keep, a run that was stopped goes on.
+--save writes the ensemble with its new calibration, and its card.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from deepchem_dft.runs.entries import EntrySet, select
 from deepchem_dft.runs.evaluate import Evaluation
 from deepchem_dft.runs.solutions import Functional
 from deepchem_dft.runs.solve import Solver
+from deepchem_dft.units import HARTREE_TO_KCAL
 from deepchem_dft.xc.ensemble import EnsembleXC
 
 
@@ -61,12 +63,10 @@ def main() -> int:
     if shared:
         sys.exit(f"{len(shared)} entries are in both parts, {min(shared)} for one")
     better = calibration.calibrated(ensemble, valid)
-    scale = better.calibration / ensemble.calibration
-    print(f"calibration: {better.calibration:.3f} x standard deviation of {len(ensemble)} members "
-          f"(was {ensemble.calibration:.3f}), from {sum(map(_counts, valid))} validation entries")
+    print(f"calibration: {_text(better)}, {len(ensemble)} members "
+          f"(was {_text(ensemble)}), from {sum(map(_counts, valid))} validation entries")
     print("as it was:\n" + calibration.coverage_markdown(records))
-    scaled = [r if r.uncertainty is None else replace(r, uncertainty=r.uncertainty * scale)
-              for r in records]
+    scaled = [_recalibrated(r, ensemble, better) for r in records]
     print("calibrated:\n" + calibration.coverage_markdown(scaled))
     tested = [q for q in calibration.qualities(scaled) if q.role == "test"]
     if options.out is not None:
@@ -88,6 +88,18 @@ def main() -> int:
     print("; ".join(f"{q.set} {q.type}: {100 * q.covered:.0f} % of {len(q.errors)} covered, "
                     f"rank correlation {q.rank:.2f}" for q in tested))
     return 1 if wrong or lost else 0
+
+
+def _text(ensemble: EnsembleXC) -> str:
+    return (f"{ensemble.calibration:.3f} x standard deviation and "
+            f"{ensemble.floor * HARTREE_TO_KCAL:.2f} kcal/mol in quadrature")
+
+
+def _recalibrated(record, before: EnsembleXC, after: EnsembleXC):
+    if record.uncertainty is None:
+        return record
+    spread = max(record.uncertainty**2 - before.floor**2, 0.0) ** 0.5 / before.calibration
+    return replace(record, uncertainty=math.hypot(after.calibration * spread, after.floor))
 
 
 def _right(quality: calibration.Quality) -> bool:

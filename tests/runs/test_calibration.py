@@ -15,6 +15,7 @@ from deepchem_dft.runs.calibration import (
     coverage,
     coverage_markdown,
     draw,
+    fitted_calibration,
     fitted_factor,
     qualities,
     rank_correlation,
@@ -52,6 +53,29 @@ def test_fitted_factor_covers_other_data():
     factor = fitted_factor(errors, spread)
     assert coverage(errors, factor * spread) == pytest.approx(0.68, abs=2e-3)
     assert fitted_factor(errors, spread, 0.9) > factor
+
+
+def test_fitted_floor_covers_other_data():
+    """Errors that the members share: the floor finds them, and a factor alone is not as good."""
+    rng, inside, levels = np.random.default_rng(2), [], [0.5, 0.68, 0.9]
+
+    def shared(count: int) -> tuple[np.ndarray, np.ndarray]:
+        spread = rng.lognormal(size=count)
+        return np.hypot(1.5 * spread, 2.0) * rng.normal(size=count), spread
+
+    factor, floor = fitted_calibration(*shared(20_000))
+    assert factor == pytest.approx(1.5, rel=0.05) and floor == pytest.approx(2.0, rel=0.05)
+    for _ in range(100):
+        factor, floor = fitted_calibration(*shared(60))
+        errors, spread = shared(400)
+        inside.append(coverage(errors, np.hypot(factor * spread, floor), levels))
+    np.testing.assert_allclose(np.mean(inside, axis=0), levels, atol=0.03)
+    # without anything shared, hardly any floor; with nothing else, hardly any factor
+    errors, spread = rng.normal(size=5000), rng.lognormal(size=5000)
+    assert fitted_calibration(errors * spread, spread)[1] < 0.1
+    factor, floor = fitted_calibration(errors, spread)
+    assert factor < 0.15 and floor == pytest.approx(1.0, rel=0.05)
+    assert fitted_calibration(errors[:9], spread[:9]) == (fitted_factor(errors[:9], spread[:9]), 0)
 
 
 def test_normal_errors_are_covered_at_every_level():
@@ -108,6 +132,8 @@ def test_calibrated_ensemble():
     better = calibrated(ensemble, records())
     assert list(better) == list(ensemble)
     assert better.calibration == pytest.approx(2.0 * 4.0 / 2.5)
+    floored = EnsembleXC(["pbe", "blyp"], 2.0, 1.5 * KCAL)  # 2.5 of which 2.0 are the members'
+    assert calibrated(floored, records()).calibration == pytest.approx(2.0 * 4.0 / 2.0)
     with pytest.raises(InputError, match="no record has an uncertainty"):
         calibrated(ensemble, records()[-1:])
 
@@ -116,7 +142,7 @@ def test_an_evaluation_keeps_the_members(tmp_path):
     """Uncertainty of an atomisation energy from the file, against each member's by hand."""
     (tmp_path / "data.yaml").write_text(DATA)
     group = EntrySet("test", "tiny", select(DatasetRef(file=str(tmp_path / "data.yaml"))))
-    ensemble = EnsembleXC(["lda", "pbe", "blyp"], 1.5)
+    ensemble = EnsembleXC(["lda", "pbe", "blyp"], 1.5, floor=1e-3)
     functional, known = Functional.trained(ensemble, "mean"), tmp_path / "solved.jsonl"
     found = Evaluation(Solver(1, cache=known), 1).run([(group, [functional])])
     assert Evaluation(Solver(1, cache=known), 1).run([(group, [functional])]) == found
@@ -128,7 +154,8 @@ def test_an_evaluation_keeps_the_members(tmp_path):
     values = 2 * members("H 0 0 0", 1) - members("H 0 0 0; H 0 0 1.4")
     assert found[0].entry == "tiny:H2"
     assert found[0].value == pytest.approx(values.mean().item(), abs=1e-6)
-    assert found[0].uncertainty == pytest.approx(1.5 * values.std().item(), rel=1e-3)
+    assert found[0].uncertainty == pytest.approx(
+        math.hypot(1.5 * values.std().item(), 1e-3), rel=1e-3)
 
 
 def test_solutions_from_before_members_were_kept_are_found_anew(tmp_path):

@@ -198,6 +198,7 @@ def test_calibration_by_hand(folds):
         ratios.append(abs(values[blind].mean() - entry.label) / values.std(ddof=1))
     expected = sorted(ratios)[math.ceil(0.68 * 5) - 1]
     assert note["calibration"] == pytest.approx(expected, rel=1e-3)
+    assert note["floor_hartree"] == 0.0  # four data are too few for one
     assert load_functional(result.directory.path).calibration == note["calibration"]
 
 
@@ -214,7 +215,8 @@ def test_too_few_energies_leave_an_ensemble_uncalibrated(entries, tmp_path):
     listener = Listener()
     folds = CrossValidation(validate(CONFIG), RunDirectory(tmp_path), sets, None, listener)
     nan, one = math.nan, -1.0
-    assert folds._calibration([[nan, one, 0.0], [nan, one, 0.1], [nan, nan, 0.0], [0.0] * 3]) == 1.0
+    assert folds._calibration([[nan, one, 0.0], [nan, one, 0.1], [nan, nan, 0.0], [0.0] * 3]) == (
+        1.0, 0.0)
     assert "not calibrated" in listener.notes[-1] and "too few" in listener.notes[-1]
     values = np.random.default_rng(0).normal(size=(4, 3))
     labels = torch.tensor([e.label for e in folds.entries], dtype=torch.float64)
@@ -222,19 +224,24 @@ def test_too_few_energies_leave_an_ensemble_uncalibrated(entries, tmp_path):
         torch.from_numpy(values), labels, folds._unseen())
 
 
-def test_calibration_of_many_repeats_corrects_for_their_number():
-    """Of drawn values: with M and r members, the t quantiles of the docstring make it right."""
+@pytest.mark.parametrize("alike", [0.0, 1.5], ids=["members differ", "all are wrong alike"])
+def test_calibration_of_many_repeats_holds_for_what_nobody_has_seen(alike):
+    """Of drawn values: fitted to three members each, right for the spread of all twelve."""
     torch.manual_seed(1)
     spread = torch.rand(20000, dtype=torch.float64) + 0.5
     values = spread * torch.randn(12, 20000, dtype=torch.float64)
     truth = spread * torch.randn(20000, dtype=torch.float64) / 2  # of the mean's own order
+    truth += alike * torch.randn(20000, dtype=torch.float64)
     unseen = torch.arange(12)[:, None] % 4 == torch.arange(20000) % 4  # three have not seen each
-    factor = calibration_of(values, truth, unseen)
+    factor, floor = calibration_of(values, truth, unseen)
     # later data: as certain an error, the spread of all twelve members
     later = spread * torch.randn(12, 20000, dtype=torch.float64)
     error = (later * unseen).sum(0) / 3 - spread * torch.randn(20000, dtype=torch.float64) / 2
-    inside = (error.abs() <= factor * later.std(0)).double().mean().item()
-    assert inside == pytest.approx(0.68, abs=0.04)
+    error += alike * torch.randn(20000, dtype=torch.float64)
+    uncertainty = (floor**2 + (factor * later.std(0)) ** 2).sqrt()
+    assert (error.abs() <= uncertainty).double().mean().item() == pytest.approx(0.68, abs=0.06)
+    if alike:  # somewhat more: the deviation of three is noise in part, which tells nothing
+        assert floor == pytest.approx(alike, rel=0.15)
 
 
 def test_ensemble_of_the_run(folds):
@@ -307,6 +314,7 @@ def test_killed_in_a_member_it_goes_on_to_the_same_ensemble(folds, tmp_path, whe
     run(config, folder, resume=True)
     ours, theirs = load_functional(folder), load_functional(complete.directory.path)
     assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-10)
+    assert ours.floor == theirs.floor
     for name, value in theirs.state_dict().items():
         assert torch.allclose(ours.state_dict()[name], value, rtol=0, atol=1e-10), name
 

@@ -73,6 +73,9 @@ def test_uncertainty_of_a_difference_is_that_of_the_members_differences():
     members = 2 * ensemble.energies(h) - ensemble.energies(h2)
     expected = 2.0 * (((members - members.mean()) ** 2).sum() / 2).sqrt().item()
     assert uncertainty_of(members, ensemble.calibration) == pytest.approx(expected, rel=1e-9)
+    floored = EnsembleXC(list(ensemble), 2.0, floor=0.003)
+    assert floored.uncertainty(h2) == pytest.approx(
+        (0.003**2 + ensemble.uncertainty(h2) ** 2) ** 0.5, rel=1e-12)
     assert uncertainty_of([-1e5, -1e5 + 2e-6], 1.0) == pytest.approx(1.41421e-6, rel=1e-4)
 
 
@@ -80,3 +83,9 @@ def test_uncertainty_of_a_difference_is_that_of_the_members_differences():
 def test_calibration_is_a_positive_number(calibration):
     with pytest.raises(FunctionalError, match="calibration"):
         EnsembleXC(["pbe", "blyp"], calibration)
+
+
+@pytest.mark.parametrize("floor", [-1e-3, float("nan"), float("inf"), "0"])
+def test_floor_is_no_negative_number(floor):
+    with pytest.raises(FunctionalError, match="floor"):
+        EnsembleXC(["pbe", "blyp"], 1.0, floor)

@@ -85,9 +85,11 @@ def test_round_trip_through_json(name):
 
 
 def test_ensembles_from_before_calibration_are_uncalibrated():
-    form = form_of(EnsembleXC(["pbe", "blyp"], 1.7))
-    assert form.pop("calibration") == 1.7
-    assert build_form(form).calibration == 1.0
+    form = form_of(EnsembleXC(["pbe", "blyp"], 1.7, 0.002))
+    same = build_form(form)
+    assert (same.calibration, same.floor) == (1.7, 0.002)
+    assert (form.pop("calibration"), form.pop("floor")) == (1.7, 0.002)
+    assert (build_form(form).calibration, build_form(form).floor) == (1.0, 0.0)
 
 
 def test_every_registered_network_is_rebuilt():
