@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyscf
 import pytest
 from pyscf import gto
 
@@ -56,6 +57,8 @@ def test_results_can_be_changed_without_harm():
     (["Cs"], "unc-def2-svp", {"Cs": 46}),
 ])
 def test_core_potentials_come_with_their_basis(symbols, name, cores):
+    if name == "aug-cc-pvtz-pp" and pyscf.__version__.startswith("2.10."):
+        pytest.skip("PySCF 2.10 has no functions of it for iodine")
     assert {s: data[0] for s, data in resolve_ecp(symbols, name).items()} == cores
     assert core_electrons(symbols, name) == sum(cores.values())
 
