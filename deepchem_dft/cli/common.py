@@ -148,7 +148,8 @@ def uncertainty_text(functional: Any, result: Any) -> str:
     if not isinstance(functional, EnsembleXC) or not result.converged:
         return ""
     value = functional.uncertainty(result) * HARTREE_TO_KCAL
-    floor = f" and {functional.floor * HARTREE_TO_KCAL:.2g} kcal/mol" if functional.floor else ""
+    floor = (f", {functional.floor * HARTREE_TO_KCAL:.3g} kcal/mol in quadrature"
+             if functional.floor else "")
     return (f"{value:.3f} kcal/mol of this total energy ({functional.calibration:.3g} x standard "
             f"deviation of {len(functional)} members{floor}; less of most differences)")
 

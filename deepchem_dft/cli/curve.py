@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from . import options
+
 
 def curve(
     geometry: str = typer.Argument(..., help="Geometry with {R} where the distance goes (Bohr)."),
@@ -20,10 +22,10 @@ def curve(
     stop: float = typer.Option(8.0, "--stop", help="Last distance, Bohr."),
     points: int = typer.Option(16, "--points", min=2, help="Number of distances."),
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
-    charge: int = typer.Option(0, "--charge", help="Total charge."),
-    spin: int = typer.Option(0, "--spin", help="2S = n_alpha - n_beta."),
+    charge: int = options.CHARGE,
+    spin: int = options.SPIN,
     unit: str = typer.Option("bohr", "--unit", help="Unit of all lengths: bohr or angstrom."),
-    grid_level: int = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9."),
+    grid_level: int = options.GRID_LEVEL,
     exact: str | None = typer.Option(
         None, "--exact", help="Known exact curve to compare with: h2."
     ),

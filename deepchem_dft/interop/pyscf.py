@@ -92,6 +92,8 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     adapted.grids = copy.copy(mf.grids)  # or a new geometry of one would be that of the other
     adapted._numint = _NumInt(functional, library)
     adapted.xc = library.label
+    if hasattr(adapted, "small_rho_cutoff"):  # before 2.12 PySCF drops points of small density
+        adapted.small_rho_cutoff = 0.0
     adapted.converged, adapted.e_tot = False, 0
     adapted.mo_energy = adapted.mo_coeff = adapted.mo_occ = None  # those of another functional
     return _adapt(adapted)
@@ -202,7 +204,8 @@ class _Adapted:
         if not named and ":" not in str(disp):
             raise InputError(
                 f"dispersion '{disp}' has no parameters for a functional of your own",
-                field="disp", remedy=f"say whose to use, e.g. mf.disp = '{disp}:pbe'")
+                field="disp", remedy=f"say whose to use, e.g. mf.disp = '{disp}:pbe'"
+                + ("" if BORROWS_DISPERSION else ", with PySCF 2.13 or newer"))
         if ":" in str(disp) and not BORROWS_DISPERSION:
             raise InputError(
                 f"PySCF {pyscf.__version__} cannot borrow dispersion '{disp}'", field="disp",

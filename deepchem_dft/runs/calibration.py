@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,13 +86,13 @@ def fitted_calibration(errors: Any, spreads: Any) -> tuple[float, float]:
     -------
     factor : float
     floor : float
-        In the unit of the data; at most 100 times the factor and the median spread, which is as
-        good as a constant uncertainty.
+        In the unit of the data; 0.01 to 100 times the factor and the median spread, as good as
+        none and as a constant uncertainty.
 
     Raises
     ------
     InputError
-        As :func:`fitted_factor`.
+        As :func:`fitted_factor` with these spreads, or where one is not finite.
 
     References
     ----------
@@ -109,6 +109,8 @@ def fitted_calibration(errors: Any, spreads: Any) -> tuple[float, float]:
     """
     from scipy.optimize import minimize_scalar
 
+    if not (np.isfinite(errors).all() and np.isfinite(spreads).all()):
+        raise InputError("an error or a spread is not finite", remedy="leave such data out")
     alone = fitted_factor(errors, spreads)  # refuses what is no calibration data, too
     if len(errors) < FEWEST:
         return alone, 0.0
@@ -261,18 +263,23 @@ def calibrated(ensemble: EnsembleXC, records: Iterable[EntryRecord]) -> Ensemble
     found = qualities(records)
     if not found:
         raise InputError("no record has an uncertainty", remedy="evaluate an ensemble")
-    errors = np.concatenate([q.errors for q in found])
-    factor, floor = fitted_calibration(errors, spreads_of(ensemble, found))
-    return EnsembleXC(list(ensemble), factor, floor / HARTREE_TO_KCAL)
+    errors = np.concatenate([q.errors for q in found]) / HARTREE_TO_KCAL
+    uncertainties = np.concatenate([q.uncertainties for q in found]) / HARTREE_TO_KCAL
+    spreads = [_spread(ensemble, u) for u in uncertainties]
+    return EnsembleXC(list(ensemble), *fitted_calibration(errors, spreads))
 
 
-def spreads_of(ensemble: EnsembleXC, found: Iterable[Quality]) -> np.ndarray:
-    """Return the standard deviations (kcal/mol) that an ensemble's uncertainties are made of."""
-    from ..units import HARTREE_TO_KCAL
+def recalibrated(
+    records: Iterable[EntryRecord], before: EnsembleXC, after: EnsembleXC
+) -> list[EntryRecord]:
+    """Return records of an ensemble with the uncertainties it has with another calibration."""
+    return [r if r.uncertainty is None else replace(r, uncertainty=math.hypot(
+            after.calibration * _spread(before, r.uncertainty), after.floor)) for r in records]
 
-    uncertainties = np.concatenate([q.uncertainties for q in found])
-    squares = uncertainties**2 - (ensemble.floor * HARTREE_TO_KCAL) ** 2
-    return np.sqrt(squares.clip(0.0)) / ensemble.calibration
+
+def _spread(ensemble: EnsembleXC, uncertainty: float) -> float:
+    """Return the standard deviation (Ha) that an uncertainty (Ha) of an ensemble is made of."""
+    return math.sqrt(max(uncertainty**2 - ensemble.floor**2, 0.0)) / ensemble.calibration
 
 
 def draw(

@@ -209,8 +209,9 @@ def calibration_of(
     r"""Fit the members' spread to the errors of entries they have not seen.
 
     With at least three members that have not seen an entry, mean and spread are those of these
-    members; with fewer, the spread is that of all members, most of which have seen it: an upper
-    limit as a rule.
+    members; with fewer, the spread is that of all members, most of which have seen it. The noise of
+    the spread of so few goes into the floor, and their mean is worse than that of all, so that the
+    ensemble's interval is somewhat too wide, the more so the fewer they are.
 
     Parameters
     ----------

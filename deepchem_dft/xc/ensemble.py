@@ -32,7 +32,8 @@ class EnsembleXC(XCFunctional):
     Raises
     ------
     FunctionalError
-        For fewer than two members, a calibration that is no positive number, or a negative floor.
+        For fewer than two members, a calibration that is no positive number, or a floor
+        that is negative or not finite.
 
     Examples
     --------
@@ -48,11 +49,12 @@ class EnsembleXC(XCFunctional):
         if isinstance(members, (str, XCFunctional)) or len(members) < 2:
             raise FunctionalError("an ensemble needs at least two functionals", field="members",
                                   remedy="give a list of them")
-        for name, value in (("calibration", calibration), ("floor", floor)):
-            real = isinstance(value, Real) and not isinstance(value, bool)
-            if not real or not 0.0 <= value < math.inf or value == 0.0 == calibration:
-                raise FunctionalError(f"a {name} of {str(value)[:60]} makes no uncertainty",
-                                      field=name, remedy="give a positive number")
+        if not _is_number(calibration) or not 0.0 < calibration < math.inf:
+            raise FunctionalError(f"a calibration of {str(calibration)[:60]} is no uncertainty",
+                                  field="calibration", remedy="give a positive number")
+        if not _is_number(floor) or not 0.0 <= floor < math.inf:
+            raise FunctionalError(f"a floor of {str(floor)[:60]} is no uncertainty",
+                                  field="floor", remedy="give zero or a positive number (Ha)")
         self.calibration, self.floor = float(calibration), float(floor)
         self.members = nn.ModuleList([get_xc(member) for member in members])
         self.family = highest_family(*(member.family for member in self))
@@ -141,6 +143,10 @@ class EnsembleXC(XCFunctional):
 
     def extra_repr(self) -> str:
         return f"family={self.family}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def uncertainty_of(

@@ -12,9 +12,7 @@ range of a right interval: 57 to 79 % of 70 errors. With --keep, a run that was 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from scipy.stats import binom
@@ -24,6 +22,7 @@ from deepchem_dft.cli.common import dataset_ref, load_deepchem, solution_progres
 from deepchem_dft.runs import calibration
 from deepchem_dft.runs.entries import EntrySet, select
 from deepchem_dft.runs.evaluate import Evaluation
+from deepchem_dft.runs.schema import DatasetRef
 from deepchem_dft.runs.solutions import Functional
 from deepchem_dft.runs.solve import Solver
 from deepchem_dft.units import HARTREE_TO_KCAL
@@ -62,11 +61,14 @@ def main() -> int:
     shared = {r.entry for r in valid} & {r.entry for r in records if r.role == "test"}
     if shared:
         sys.exit(f"{len(shared)} entries are in both parts, {min(shared)} for one")
+    known = trained_on(options.xc) & {r.entry for r in records}
+    if known:
+        sys.exit(f"{options.xc} was trained on {len(known)} of these entries, {min(known)} for one")
     better = calibration.calibrated(ensemble, valid)
     print(f"calibration: {_text(better)}, {len(ensemble)} members "
           f"(was {_text(ensemble)}), from {sum(map(_counts, valid))} validation entries")
     print("as it was:\n" + calibration.coverage_markdown(records))
-    scaled = [_recalibrated(r, ensemble, better) for r in records]
+    scaled = calibration.recalibrated(records, ensemble, better)
     print("calibrated:\n" + calibration.coverage_markdown(scaled))
     tested = [q for q in calibration.qualities(scaled) if q.role == "test"]
     if options.out is not None:
@@ -90,16 +92,16 @@ def main() -> int:
     return 1 if wrong or lost else 0
 
 
+def trained_on(name: str) -> set[str]:
+    """Return the entries that a functional was trained on, as its card says."""
+    data = zoo.card(name).training.get("config", {}).get("data", {})
+    return {entry.name for one in data.get("train", ())
+            for entry in select(DatasetRef(**one), data.get("basis"))}  # fmt: skip
+
+
 def _text(ensemble: EnsembleXC) -> str:
     return (f"{ensemble.calibration:.3f} x standard deviation and "
             f"{ensemble.floor * HARTREE_TO_KCAL:.2f} kcal/mol in quadrature")
-
-
-def _recalibrated(record, before: EnsembleXC, after: EnsembleXC):
-    if record.uncertainty is None:
-        return record
-    spread = max(record.uncertainty**2 - before.floor**2, 0.0) ** 0.5 / before.calibration
-    return replace(record, uncertainty=math.hypot(after.calibration * spread, after.floor))
 
 
 def _right(quality: calibration.Quality) -> bool:

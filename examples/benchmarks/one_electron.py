@@ -131,9 +131,7 @@ def draw(results: Mapping[str, Tested], folder: Path, stem: str) -> None:
             axis.plot(distances, results[label].curves[name] * HARTREE_TO_KCAL, label=label, **look)
         axis.set(title=name, xlabel="R (Bohr)")
     axes[0].set(ylabel="energy relative to the\nfragments (kcal/mol)")
-    axes[0].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(folder / f"{stem}_curves.png", dpi=130)
+    _save(figure, axes[0], folder / f"{stem}_curves.png")
     atoms = list(results["exact"].lines)
     figure, grid = plt.subplots(2, len(atoms), figsize=(2.5 * len(atoms), 5.4), sharex="col",
                                 squeeze=False)
@@ -151,10 +149,18 @@ def draw(results: Mapping[str, Tested], folder: Path, stem: str) -> None:
         grid[1][column].set(xlabel="electrons")
     grid[0][0].set(ylabel="E(N) - E(neutral) (eV)")
     grid[1][0].set(ylabel="deviation from a\nstraight line (kcal/mol)")
-    grid[0][0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(folder / f"{stem}_lines.png", dpi=130)
+    _save(figure, grid[0][0], folder / f"{stem}_lines.png")
     print(f"written: {folder / stem}_curves.png, {folder / stem}_lines.png")
+
+
+def _save(figure, axis, path: Path) -> None:
+    """Write a figure with one legend for all its panels, below them."""
+    handles, labels = axis.get_legend_handles_labels()
+    rows = -(-len(labels) // 5)
+    inch = 0.25 * rows / figure.get_figheight()
+    figure.tight_layout(rect=(0, inch, 1, 1))
+    figure.legend(handles, labels, loc="lower center", ncol=5, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=130)
 
 
 def looks(results: Mapping[str, Tested]):
@@ -164,7 +170,8 @@ def looks(results: Mapping[str, Tested]):
             yield label, {"color": "black", "linewidth": 2.0, "alpha": 0.7}
         else:
             yield label, {"color": COLOURS[(index - 1) % 6], "marker": MARKERS[(index - 1) % 7],
-                          "markersize": 3, "linewidth": 1.1}
+                          "linestyle": "-" if index < 7 else "--", "markersize": 3,
+                          "linewidth": 1.1}
 
 
 def trained_twin(name: str) -> str:
