@@ -177,7 +177,8 @@ def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
     content = config.model_dump(mode="json", exclude_defaults=True)
     kept = {key: content[key] for key in ("data", "functional", "trajectory", "network", "training")
             if key in content}  # fmt: skip
-    if folds := getattr(config, "cross_validation", None):
+    folds = getattr(config, "cross_validation", None)
+    if folds is not None:
         kept["cross_validation"] = folds.model_dump()
     data = read_json(directory / "data.json")
     counts: dict[str, int] = {}
