@@ -175,8 +175,9 @@ def worse(errors: Sequence[dict[str, Any]], parent: str) -> list[str]:
 
 def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
     content = config.model_dump(mode="json", exclude_defaults=True)
-    kept = {key: content[key] for key in ("data", "functional", "trajectory", "network", "training")
-            if key in content}  # fmt: skip
+    kept: dict[str, Any] = {
+        key: content[key] for key in ("data", "functional", "trajectory", "network", "training")
+        if key in content}  # fmt: skip
     folds = getattr(config, "cross_validation", None)
     if folds is not None:
         kept["cross_validation"] = folds.model_dump()

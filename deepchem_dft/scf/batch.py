@@ -11,6 +11,7 @@ from torch import Tensor
 from deepchem_dft.equilibrium import DIIS
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.grid import BLOCK_ROWS, row_blocks
+from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.ladder import (
     Problem,
@@ -110,6 +111,8 @@ def solve_batch(
             solution = solve(h, guess=guess, **options)
         else:
             solution.state.trend = Trend.after(guess, solution.evaluation.fock)
+        if guess is None:
+            solution = filled_from_below(h, solution, tol=tol, max_iter=max_iter)
         out.append(solution)
     return out
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
+from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
@@ -316,4 +317,8 @@ class KohnSham:
     def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> Solution:
         two_grid = suits(hamiltonian, guess) if self.two_grid is None else self.two_grid
         way = solve_on_two_grids if two_grid else solve
-        return way(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)
+        solution = way(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)
+        if guess is None:
+            solution = filled_from_below(
+                hamiltonian, solution, tol=self.tol, max_iter=self.max_iter)
+        return solution

@@ -129,7 +129,7 @@ def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> Problem:
         If the guess belongs to another basis.
     """
     molecule = hamiltonian.molecule
-    basis = _orthonormal_basis(hamiltonian.overlap)
+    basis = orthonormal_basis(hamiltonian.overlap)
     if max(molecule.nelec) > basis.shape[1]:
         raise InputError(
             f"{max(molecule.nelec):g} electrons of one spin do not fit into the "
@@ -247,7 +247,8 @@ def diis_goes_on(history: list[float], limit: int) -> bool:
     return step < 3 * limit and history[-1] < 1e-3 and history[-1] < 0.3 * min(history[:-3])
 
 
-def _orthonormal_basis(overlap: Tensor) -> Tensor:
+def orthonormal_basis(overlap: Tensor) -> Tensor:
+    """Return linearly independent orthonormal functions, shape (nao, nmo)."""
     values, vectors = torch.linalg.eigh(overlap)
     keep = values > _LINEAR_DEPENDENCE
     return vectors[:, keep] * values[keep].rsqrt()
