@@ -190,11 +190,12 @@ def trained_twin(name: str) -> str:
 def compare(found: Mapping[str, Mapping[str, tuple[float, float]]], verdicts: Verdicts) -> None:
     """Check the constrained functional against its twin."""
     better, twin = (found[name] for name in TWINS)
-    for test in (*CURVES, "E(N)"):
-        ratio = better[test][0] / twin[test][0]
+    ratios = {test: better[test][0] / twin[test][0] for test in (*CURVES, "E(N)")}
+    for test, ratio in ratios.items():
         verdicts.check(f"{test}, constrained / unconstrained", ratio <= SHARE,
                        f"{better[test][0]:.2f} / {twin[test][0]:.2f} kcal/mol = {ratio:.2f} "
                        f"(wanted <= {SHARE})")
+    print("constrained / unconstrained: " + ", ".join(f"{t} {r:.2f}" for t, r in ratios.items()))
 
 
 def main() -> int:

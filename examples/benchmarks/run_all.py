@@ -1,7 +1,7 @@
 """Run every 'must hold' check of the package and print one table of pass or fail with its figures.
 
 Usage: python examples/benchmarks/run_all.py [--only NAME ...] [--list] [--logs DIR]
-Ends non-zero if any check fails. Everything together takes about an hour on two cores.
+Ends non-zero if any check fails. Everything together takes about two hours on two cores.
 """
 
 from __future__ import annotations
@@ -98,6 +98,13 @@ CHECKS = [
           script("ksr.py"), ksr),
     Check("Hamiltonians", "water: H 15, orbitals 60 uHa; fed back no worse; cycles 0.55 x, 0.7 x",
           script("hamiltonian.py", "forms", "cycles"), hamiltonian),
+    Check("zoo", "PySCF 1e-8 Ha, forces 1e-6 Ha/Bohr; TDDFT, fitting, solvent, dynamics; refusals",
+          pytest("tests/zoo", "tests/interop/test_pyscf.py", "tests/interop/test_ase.py"), tests),
+    Check("zoo converges", "every fourth system of the data sets, within 1.5 x PBE's Fock builds",
+          script("zoo_convergence.py", "--every", "4", "--xc", "zoo:nn-mgga", "--xc",
+                 "zoo:nn-hybrid", "--xc", "zoo:xcnn-gga", "--xc", "zoo:xcnn-lda"), last_line),
+    Check("one electron", "constrained at most 0.5 x the deviation of its unconstrained twin",
+          script("one_electron.py", "--twins"), last_line),
     Check("resume", "killed and resumed equals uninterrupted to 1e-10",
           pytest("tests/models/test_resume.py", "tests/runs"), tests),
 ]
