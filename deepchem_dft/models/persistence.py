@@ -235,9 +235,7 @@ class Persistent:
     def _read(self, source: str, strict: bool) -> dict[str, Any]:
         content = files.read(source, self.device)
         trained, own = content["config"]["parts"], self.config["parts"]
-        # The first enhanced functionals were written without a note of their parent.
-        unknown = not trained and all(part.startswith("enhanced(") for part in own)
-        if strict and trained != own and not unknown:
+        if strict and trained != own:
             # Shapes of the parameters alone would let a PBE-based network into a BLYP-based one.
             raise CheckpointError(
                 f"{source}: the functional was trained on top of {' and '.join(trained)}, this "

@@ -56,16 +56,6 @@ def test_a_checkpoint_of_another_parent_or_bound_is_refused(tmp_path, xcstr, for
         XCModel(xcstr, form, model_dir=str(tmp_path), **OPTIONS).restore()
 
 
-def test_a_checkpoint_from_before_parents_were_noted_is_read(tmp_path):
-    XCModel("r2scan", FORM, model_dir=str(tmp_path), **OPTIONS).save_checkpoint()
-    (path,) = tmp_path.glob("*.pt")
-    content = torch.load(path, weights_only=False)
-    assert content["config"]["parts"] == ["enhanced('r2scan', bound=1.804)"]
-    content["config"]["parts"] = []
-    torch.save(content, path)
-    assert XCModel.load(str(tmp_path)).functional.nnxc.config["parent"] == "r2scan"
-
-
 @pytest.mark.parametrize("xcstr, form, field", [
     ("b3lyp", FORM, "parent"), ("none", FORM, "parent"), ("pbe", {**FORM, "degree": 0}, "degree"),
     ("pbe", {**FORM, "hidden": 4}, "hidden"),
