@@ -54,16 +54,18 @@ def main() -> int:
             for name in names]  # fmt: skip
     groups = [EntrySet(role, name, select(dataset_ref(name, max_heavy=options.max_heavy),
                                           options.basis)) for role, name in sets]
+    names = {role: {e.name for g in groups if g.role == role for e in g.entries}
+             for role in ("valid", "test")}
+    shared = names["valid"] & names["test"]
+    if shared:
+        sys.exit(f"{len(shared)} entries are in both parts, {min(shared)} for one")
+    known = trained_on(options.xc) & (names["valid"] | names["test"])
+    if known:
+        sys.exit(f"{options.xc} was trained on {len(known)} of these entries, {min(known)} for one")
     with Solver(options.jobs, cache=options.keep) as solver, solution_progress("solving") as show:
         evaluation = Evaluation(solver, options.grid_level)
         records = evaluation.run([(group, [functional]) for group in groups], show)
     valid = [r for r in records if r.role == "valid"]
-    shared = {r.entry for r in valid} & {r.entry for r in records if r.role == "test"}
-    if shared:
-        sys.exit(f"{len(shared)} entries are in both parts, {min(shared)} for one")
-    known = trained_on(options.xc) & {r.entry for r in records}
-    if known:
-        sys.exit(f"{options.xc} was trained on {len(known)} of these entries, {min(known)} for one")
     better = calibration.calibrated(ensemble, valid)
     print(f"calibration: {_text(better)}, {len(ensemble)} members "
           f"(was {_text(ensemble)}), from {sum(map(_counts, valid))} validation entries")
