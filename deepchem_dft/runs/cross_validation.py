@@ -131,11 +131,13 @@ class CrossValidation:
 
     def run(self) -> None:
         """Train the members that are not trained yet, and write what is known of them."""
-        predictions, rows = [], []
+        functionals, rows = [], []
         for member in self.members:
             training = self._train(member)
-            predictions.append(parallel.on_main(lambda: training.frozen_values(self.entries)))  # noqa: B023
+            functionals.append(training.functional)
             rows += [{**row, "stage": member.number + 1} for row in training.history]
+        # All members start from the same densities, so any of their trainings can find them.
+        predictions = parallel.on_main(lambda: training.frozen_values(self.entries, functionals))
         self.directory.write_history(
             [{**row, "epoch": number} for number, row in enumerate(rows, start=1)])
         parallel.on_main(lambda: self._write_note(predictions))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from ..errors import InputError
 from .cross_validation import HELD_OUT
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
-from .rundir import RunDirectory, read_json, without_places
+from .rundir import RunDirectory, read_json, read_rows, without_places
 
 if TYPE_CHECKING:
     from ..zoo import Card
@@ -200,18 +199,11 @@ def _cost(directory: RunDirectory) -> dict[str, Any]:
     return {**found, "cpu_count": cores} if cores else found
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
 def _errors(path: Path, notes: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the rows of a run's results as rows of a card; ``notes``: which roles, in order."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     order = list(notes)
-    rows = [row for row in _rows(path) if row["role"] in notes]
+    rows = [row for row in read_rows(path) if row["role"] in notes]
     for row in sorted(rows, key=lambda row: order.index(row["role"])):
         name = row["set"] + ("" if row["set"].endswith(HELD_OUT) else notes[row["role"]])
         entry = table.setdefault((name, row["type"]), {
@@ -225,7 +217,7 @@ def _errors(path: Path, notes: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _curve_errors(path: Path) -> list[dict[str, Any]]:
     """Return the mean absolute errors of the H2 curve as a row of a card, if there is a curve."""
-    rows = _rows(path)
+    rows = read_rows(path)
     ending, values = "_error_kcal_per_mol", {}
     for column in rows[0] if rows else []:
         if column.endswith(ending):
@@ -239,7 +231,7 @@ def _curve_errors(path: Path) -> list[dict[str, Any]]:
 def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:
     """Return the test rows of a run on Hamiltonians: elements of H and orbital energies."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in _rows(path):
+    for row in read_rows(path):
         label, _, method = row["set"].rpartition(", ")
         for column, kind in (("H", "elements of H"), ("orbitals", "occupied orbital energies")):
             if label.startswith("test: "):
@@ -252,7 +244,7 @@ def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:
 
 def _unconverged(path: Path) -> list[str]:
     return [f"{row['unconverged']} of {row['n']} entries of {row['set']} ({row['role']}) did not "
-            "converge" for row in _rows(path)
+            "converge" for row in read_rows(path)
             if row["functional"] == _TRAINED and int(row["unconverged"])]  # fmt: skip
 
 

@@ -188,15 +188,10 @@ class RunDirectory:
 
     def read_history(self) -> list[dict[str, Any]]:
         """Return the rows of ``history.csv``, numbers as numbers and blanks as NaN."""
-        file = self / "history.csv"
-        if not file.is_file():
-            return []
-        with open(file, newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
         whole = ("epoch", "stage", "unconverged", "scf_solutions", "seed", "best", "evaluations")
         return [
             {k: (int(v) if k in whole else float(v)) if v else math.nan for k, v in row.items()}
-            for row in rows
+            for row in read_rows(self / "history.csv")
         ]
 
     def write_history(
@@ -226,6 +221,15 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of a run by column; none if there is no such file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [{str(k): v or "" for k, v in row.items() if isinstance(v, str) or v is None}
+                for row in csv.DictReader(stream)]  # fmt: skip
 
 
 def without_places(value: Any) -> Any:

@@ -203,25 +203,30 @@ class Training:
                 good.append(entry)
         return good
 
-    def frozen_values(self, entries: Sequence[DFTEntry]) -> Any:
-        """Return values (Ha) of entries at the densities the first stage starts from, (N,).
+    def frozen_values(
+        self, entries: Sequence[DFTEntry], functionals: Sequence[HybridXC]
+    ) -> list[list[float]]:
+        """Return each functional's values (Ha) of entries at the densities the first stage takes.
 
         Entries with a system that has no density there, or that are no energies, are NaN.
         """
-        functional = self._start_functional(0)
+        start = self._start_functional(0)
         systems = unique_systems([e for e in entries if e.is_energy])
-        self.solver.solve([(self.molecule(s), [functional]) for s in systems], keep_states=True,
+        self.solver.solve([(self.molecule(s), [start]) for s in systems], keep_states=True,
                           densities_for=Functional.trained(self.functional))  # fmt: skip
         densities = {}
         for system in systems:
-            path = self.solver.path(self.molecule(system), functional, "density")
+            path = self.solver.path(self.molecule(system), start, "density")
             if path is not None and path.is_file():
                 densities[system.key] = CompressedDensity.load(path)
         known = [e for e in entries
                  if e.is_energy and all(s.key in densities for s in e.get_systems())]
-        with torch.no_grad():
-            found = iter(FrozenEntries.make(known, densities).predict(self.functional).flatten())
-        return [float(next(found)) if e in known else math.nan for e in entries]
+        frozen, out = FrozenEntries.make(known, densities), []
+        for functional in functionals:
+            with torch.no_grad():
+                found = iter(frozen.predict(functional).flatten())
+            out.append([float(next(found)) if e in known else math.nan for e in entries])
+        return out
 
     # -- frozen stages --------------------------------------------------------------------------
 

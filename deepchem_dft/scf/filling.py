@@ -10,8 +10,8 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import (
     Solution,
     Status,
+    descended,
     diagonalise,
-    finish,
     orthonormal_basis,
 )
 from deepchem_dft.scf.rotations import minimise
@@ -59,15 +59,11 @@ def filled_from_below(
         if budget <= 0:
             break
         # DIIS would fill the wrong orbitals again, as it did the first time: go downhill instead.
-        occupations = solution.state.occupations
         orbitals = diagonalise(solution.evaluation.fock, orthonormal_basis(hamiltonian.overlap))
-        lower = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=budget)
-        if not lower.converged:
+        lower = minimise(hamiltonian, orbitals, solution.state.occupations, tol=tol,
+                         max_evaluations=budget)
+        higher = lower.evaluation.energy > solution.evaluation.energy - _WORTHWHILE
+        if higher or not lower.converged:
             break
-        if lower.evaluation.energy > solution.evaluation.energy - _WORTHWHILE:
-            break
-        solution = finish(
-            hamiltonian, lower.orbitals, occupations, lower.evaluation, lower.residual,
-            solution.iterations + lower.evaluations, Status.CONVERGED,
-            solution.history + lower.history)
+        solution = descended(hamiltonian, solution, lower, lower.evaluations)
     return solution

@@ -212,6 +212,15 @@ def finish(
     return Solution(state, energies, evaluation, residual, iterations, status, history)
 
 
+def descended(
+    hamiltonian: KSHamiltonian, solution: Solution, minimum: Minimum, evaluations: int
+) -> Solution:
+    """Return the converged solution at a lower minimum, which took so many more Fock builds."""
+    return finish(hamiltonian, minimum.orbitals, solution.state.occupations, minimum.evaluation,
+                  minimum.residual, solution.iterations + evaluations, Status.CONVERGED,
+                  solution.history + minimum.history)
+
+
 def _deserves_restarts(hamiltonian: KSHamiltonian, closest: float) -> bool:
     atom = len(hamiltonian.molecule.symbols) == 1
     return atom and not hamiltonian.restricted and closest > _LOST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, finish
+from deepchem_dft.scf.ladder import Solution, descended
 from deepchem_dft.scf.response import SOFT_MODE, OrbitalHessian, lowest_modes
 from deepchem_dft.scf.rotations import minimise
 
@@ -48,8 +48,5 @@ def follow_instabilities(
                     key=lambda t: t.evaluation.energy)
         if lower is None or lower.evaluation.energy > solution.evaluation.energy - 1e-9:
             break
-        solution = finish(
-            hamiltonian, lower.orbitals, state.occupations, lower.evaluation, lower.residual,
-            solution.iterations + sum(t.evaluations for t in trials), Status.CONVERGED,
-            solution.history + lower.history)
+        solution = descended(hamiltonian, solution, lower, sum(t.evaluations for t in trials))
     return solution

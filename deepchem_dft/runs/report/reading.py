@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from ...errors import InputError
 from ..config import read_yaml_mapping, validate
-from ..rundir import read_json, without_places
+from ..rundir import read_json, read_rows, without_places
 
 #: Name of the trained functional in a run's tables.
 TRAINED = "trained"
@@ -133,23 +132,15 @@ def read_run(path: str | Path) -> RunData:
         status=read_json(path / "status.json"),
         versions=read_json(path / "versions.json"),
         data=read_json(path / "data.json"),
-        history=[{k: _float(v) for k, v in row.items()} for row in _rows(path / "history.csv")],
-        entries=_rows(path / "entries.csv"),
-        results=_rows(path / "results.csv"),
-        molecules=_rows(path / "molecules.csv"),
-        curve=_rows(path / "h2_curve.csv"),
+        history=[{k: _float(v) for k, v in row.items()} for row in read_rows(path / "history.csv")],
+        entries=read_rows(path / "entries.csv"),
+        results=read_rows(path / "results.csv"),
+        molecules=read_rows(path / "molecules.csv"),
+        curve=read_rows(path / "h2_curve.csv"),
         solutions=_solutions(path / "energies.jsonl"),
         overlap=_overlap(path / "results.md"),
         images=_images(path / "plots"),
     )
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        return [{str(k): v or "" for k, v in row.items() if isinstance(v, str) or v is None}
-                for row in csv.DictReader(stream)]  # fmt: skip
 
 
 def _float(value: Any) -> float:
