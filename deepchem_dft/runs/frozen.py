@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FunctionalError
-from ..models.samples import batches, epoch_order
+from ..fitting.ordering import batches, epoch_order
 from ..scf.compressed import CompressedDensity, DensityBatch
 from ..units import HARTREE_TO_KCAL
 from .schema import StageConfig, TrainingConfig

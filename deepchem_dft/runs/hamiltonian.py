@@ -159,7 +159,7 @@ def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
 
 def _train(config: HamiltonianRunConfig, directory: RunDirectory,
            sets: Sequence[HamiltonianSet], reporter: Reporter) -> None:
-    from ..models import checkpoint as files
+    from ..fitting import checkpoint as files
 
     training = config.training
     model = build_hamiltonian_model(config, sets, directory.checkpoints)

@@ -231,7 +231,7 @@ def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
 def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet],
            reporter: Reporter) -> None:  # fmt: skip
     from ..models import KSRStage
-    from ..models import checkpoint as files
+    from ..fitting import checkpoint as files
 
     training, valid = config.training, _states(sets, "valid")
     model = build_model(config, directory.checkpoints)

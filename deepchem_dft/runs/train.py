@@ -12,7 +12,7 @@ import torch
 
 from .. import parallel
 from ..errors import InputError
-from ..models import checkpoint as files
+from ..fitting import checkpoint as files
 from ..models.progress import Progress
 from ..molecule.threads import threads
 from ..scf.compressed import CompressedDensity

@@ -12,7 +12,7 @@ from torch import nn
 
 from deepchem_dft.errors import CheckpointError
 from deepchem_dft.models import XCModel
-from deepchem_dft.models import checkpoint as files
+from deepchem_dft.fitting import checkpoint as files
 
 
 class Killed(Exception):

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
-from ..files import replacing
+from deepchem_dft.errors import CheckpointError
+from deepchem_dft.files import replacing
 
 #: What every checkpoint says it is; the number changes when old files can no longer be read.
 FORMAT = "deepchem_dft/checkpoint/1"
