@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the ground up; a room may import from those before it.
 LAYERS = [
-    {"units", "errors", "files"},
+    {"units", "errors", "files", "needs"},
     {"parallel"},
     {"molecule", "xc", "equilibrium"},
     {"scf", "hamiltonian", "lattice", "data", "property"},

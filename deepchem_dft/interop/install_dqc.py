@@ -316,7 +316,7 @@ def _self_test(site: Path) -> None:
     path = os.pathsep.join([str(site), *(entry for entry in sys.path if entry)])
     done = subprocess.run(
         [sys.executable, "-B", "-c", code],
-        capture_output=True, text=True, check=False, timeout=600,
+        capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     if done.returncode:
