@@ -14,10 +14,10 @@ VERSION = re.search(
     r'^__version__ = "([^"]+)"', (ROOT / "deepchem_dft" / "__init__.py").read_text("utf-8"), re.M
 ).group(1)
 
-# The metadata of DeepChem's releases asks for a Python below 3.12, and so does xitorch's; both run on
-# newer ones. For 3.12 there are builds of DeepChem between releases, which use tqdm without asking
-# for it. For 3.13 pip finds only DeepChem 2.5, of 2021: there DeepChem is installed with the command
-# that the package names when it finds none (deepchem_dft/needs.py); `make` does so by itself.
+# The metadata of DeepChem's releases asks for a Python below 3.12, and so does xitorch's; both run
+# on newer ones. For 3.12 there are builds of DeepChem between releases, which use tqdm without
+# asking for it. For 3.13 pip finds only DeepChem 2.5, of 2021: there DeepChem is installed with the
+# command that the package names when it finds none (deepchem_dft/needs.py); `make` does so itself.
 DEEPCHEM = [
     'deepchem>=2.8; python_version < "3.12"',
     'deepchem>=2.8.1.dev20260821122258; python_version == "3.12"',

@@ -34,8 +34,8 @@ torch.set_num_threads(1)
 # DeepChem logs a line for every optional package it does not find.
 logging.getLogger("deepchem").setLevel(logging.ERROR)
 
-# Fixed examples: a failure in CI is a failure here. Deadlines, and how long it takes to make examples,
-# only measure how busy the machine is.
+# Fixed examples: a failure in CI is a failure here. Deadlines, and how long it takes to make
+# examples, only measure how busy the machine is.
 hypothesis.settings.register_profile(
     "repeatable", deadline=None, derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow])  # fmt: skip

@@ -20,8 +20,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the ground up; a room may import from those before it.
 LAYERS = [
-    {"units", "errors", "files", "needs"},
-    {"parallel"},
+    {"units", "errors", "files"},
+    {"parallel", "needs"},
     {"molecule", "xc", "equilibrium"},
     {"scf", "hamiltonian", "lattice", "data", "property"},
     {"models"},
