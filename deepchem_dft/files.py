@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+#: Pattern of names that become part of a path: one component, no surprise on any system.
+SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+\-]{0,99}$"
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
