@@ -21,6 +21,9 @@ PathLike = str | os.PathLike
 _MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
           (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
+#: Pattern of names that become part of a path: one component, no surprise on any system.
+SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+\-]{0,99}$"
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
