@@ -43,13 +43,15 @@ from deepchem_dft.scf.starts import (
 _STRETCHED = 1.5
 #: Gaps (Ha) below which a solution is suspect: for its own sake, if it consists of fragments, and
 #: if both spins share their orbitals.
-_TINY, _FRAGMENTS, _CLOSED = 0.02, 0.3, 0.1
+_TINY, _FRAGMENTS, _CLOSED = 0.05, 0.3, 0.1
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What a lower state has to be lower by, Ha; and an unrestricted one to be worth a word.
 _WORTHWHILE, _WORTH_SAYING = 1e-6, 1e-5
 #: Fock builds that one start may take without getting below what is known.
 _TRIAL = 60
+#: A hole, Ha.
+_NOTICEABLE = 1e-3
 _ROUNDS = 3
 
 
@@ -67,12 +69,21 @@ class Findings:
         Energy (Ha) of an unrestricted solution below a restricted one.
     builds : int
         Fock builds of all starts.
+    tried : dict of str to (int, int, int)
+        By kind of start: how many were tried, their Fock builds, and how many led further down.
     """
 
     signs: list[str] = field(default_factory=list)
     lowered: float = 0.0
     unrestricted: float | None = None
     builds: int = 0
+    tried: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def note(self, kind: str, builds: int, lower: bool) -> None:
+        """Count a start."""
+        number, spent, lowered = self.tried.get(kind, (0, 0, 0))
+        self.tried[kind] = (number + 1, spent + builds, lowered + lower)
+        self.builds += builds
 
 
 def spin_gaps(solution: Solution) -> list[float]:
@@ -103,7 +114,7 @@ def signs_of(molecule: Molecule, solution: Solution) -> dict[str, str]:
     if len(molecule.symbols) == 1:
         return found  # the shells of an atom are degenerate; holes have been filled before
     gap = min(spin_gaps(solution))
-    if gap < 0:
+    if gap < -_NOTICEABLE:
         found["hole"] = f"an empty orbital lies {-gap:.4f} Ha below an occupied one"
     elif gap < _TINY:
         found["tiny"] = f"a gap of {gap:.4f} Ha"
@@ -147,13 +158,12 @@ def search(
     findings.signs = list(signs.values())
     start = solution.evaluation.energy
     if signs:
-        explorer = _Explorer(hamiltonian, solution, tol, max_iter)
+        explorer = _Explorer(hamiltonian, solution, tol, max_iter, findings)
         for _ in range(_ROUNDS):
             kinds = signs_of(molecule, explorer.best) | ({"apart": ""} if thorough else {})
             if not explorer.visit(_starts(hamiltonian, explorer.best, kinds)):
                 break
         solution = explorer.result()
-        findings.builds += explorer.builds
         findings.lowered = start - solution.evaluation.energy
     if hamiltonian.restricted and (thorough or signs or min(spin_gaps(solution)) < _CLOSED):
         lower = _unrestricted_below(hamiltonian, solution, tol, max_iter, findings)
@@ -174,7 +184,7 @@ def ground_state(
     """
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
-    elif min(spin_gaps(solution)) >= 0:
+    elif min(spin_gaps(solution)) >= -_NOTICEABLE:
         return solution, Findings()
     return search(hamiltonian, solution, tol=tol, max_iter=max_iter)
 
@@ -183,14 +193,20 @@ class _Explorer:
     """Takes starts downhill and keeps the lowest solution."""
 
     def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int
+        self, hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int,
+        findings: Findings,
     ) -> None:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
-        self.max_iter, self.builds = max_iter, 0
+        self.max_iter, self.findings, self.builds = max_iter, findings, 0
 
-    def visit(self, starts: Iterator[Tensor]) -> bool:
+    def visit(self, starts: Iterator[tuple[str, Tensor]]) -> bool:
         """Try starts; tell whether any led to a lower state."""
-        return any([self.descend(orbitals) for orbitals in starts])
+        before = self.best
+        for kind, orbitals in starts:
+            builds = self.builds
+            lower = self.descend(orbitals)
+            self.findings.note(kind, self.builds - builds, lower)
+        return self.best is not before
 
     def descend(self, orbitals: Tensor) -> bool:
         """Go downhill from somewhere; tell whether it led to a lower state."""
@@ -224,26 +240,27 @@ class _Explorer:
 
 def _starts(
     hamiltonian: KSHamiltonian, solution: Solution, signs: dict[str, str]
-) -> Iterator[Tensor]:
+) -> Iterator[tuple[str, Tensor]]:
     """Orbitals to start from, for certain signs of trouble."""
     state, strong = solution.state, "hole" in signs or "apart" in signs
-    near = frontier(solution.energies, state.occupations, _WINDOW)
+    near, gaps = frontier(solution.energies, state.occupations, _WINDOW), spin_gaps(solution)
     for spin, (occupied, empty) in enumerate(near):
-        if len(occupied) and len(empty):
-            for sign in (1, -1):
-                pair = (spin, int(occupied[0]), int(empty[0]), sign * math.pi / 4)
-                yield turned(state.orbitals, [pair])
-    if not hamiltonian.restricted:
+        if gaps[spin] > (_FRAGMENTS if strong else _TINY):
+            continue
+        for sign in (1, -1) if strong else (1,):
+            pair = (spin, int(occupied[0]), int(empty[0]), sign * math.pi / 4)
+            yield "frontier turned", turned(state.orbitals, [pair])
+    if not hamiltonian.restricted and (strong or max(gaps) < _CLOSED):
         for orbitals in symmetry_broken(state.orbitals, near):
-            yield kicked(orbitals, 0)
+            yield "spins mixed", kicked(orbitals, 0)
     if not strong:
         return
     yield from _shared_out(hamiltonian, 8)
     for seed in range(3):
-        yield mixed(state.orbitals, near, seed)
+        yield "frontier mixed", mixed(state.orbitals, near, seed)
 
 
-def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[Tensor]:
+def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[tuple[str, Tensor]]:
     """Determinants with electrons and spins shared out among the atoms."""
     shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
     if not shares:
@@ -252,7 +269,7 @@ def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[Tensor]:
     make = AtomicStart(hamiltonian, fock, orthonormal_basis(hamiltonian.overlap))
     for rank, (charges, spins) in enumerate(shares):
         try:
-            yield kicked(make(charges, spins), rank)
+            yield "shared out", kicked(make(charges, spins), rank)
         except ValueError:
             continue
 
@@ -267,12 +284,11 @@ def _unrestricted_below(
     state = solution.state.unrestricted()
     twice = Solution(state, solution.energies.repeat(2, 1), solution.evaluation, solution.residual,
                      0, Status.CONVERGED, [])
-    explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter)
+    explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)
     if fragments(hamiltonian.molecule) > 1:
         explorer.visit(_shared_out(free, 2))
-    explorer.visit(symmetry_broken(state.orbitals, near))
-    findings.builds += explorer.builds
+    explorer.visit(("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
     solution.iterations += explorer.builds
     return explorer.best.evaluation.energy
 
