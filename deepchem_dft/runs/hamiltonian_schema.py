@@ -48,7 +48,9 @@ class HamiltonianRecipe(Section):
     )
     temperatures: list[float] = Field([300.0], description="Kelvin, of the sampling")
     samples: int = Field(100, ge=1, description="geometries per molecule and temperature")
-    charge: int = Field(0, description="of each molecule")
+    charge: int | None = Field(
+        None, description="of each molecule; default: of the xyz comment lines, or 0"
+    )
     grid_level: int = Field(3, ge=0, le=9, description="quadrature")
     seed: int = Field(0, ge=0, description="of the sampling")
 
