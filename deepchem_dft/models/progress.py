@@ -43,6 +43,10 @@ class EpochReport(fitting.Epoch):
         Entries of the validation set that did not converge.
     best : bool
         Whether this epoch has the best score so far.
+    stage : int
+        From 1; see ``XCModel.fit(stages=...)``.
+    learning_rate : float or None
+        Of the stage at this epoch.
     """
 
     mae_kcal: float | None = None
@@ -51,6 +55,8 @@ class EpochReport(fitting.Epoch):
     scf_solutions: int = 0
     by_type: dict[str, float] = field(default_factory=dict)
     valid_unconverged: int = 0
+    stage: int = 1
+    learning_rate: float | None = None
 
 
 @dataclass

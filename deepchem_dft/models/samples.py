@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from deepchem.data import Dataset
+from deepchem.data import Dataset, NumpyDataset
 from torch import Tensor
 
 from .. import parallel
@@ -98,3 +98,17 @@ def entry_name(entry: Any) -> str:
     if name:
         return str(name)
     return f"{entry.entry_type} of {', '.join(s.name for s in entry.get_systems())}"
+
+
+def make_dataset(entries: Sequence[Any]) -> NumpyDataset:
+    """Return a data set of entries: y (N, 1) Hartree, w (N, 1), ids the names."""
+    X = np.empty(len(entries), dtype=object)
+    X[:] = list(entries)
+    y = np.array([[e.label] for e in entries], dtype=np.float64)
+    w = np.array([[e.get_weight()] for e in entries], dtype=np.float64)
+    return NumpyDataset(X, y, w, ids=[e.name for e in entries])
+
+
+def unique_systems(entries: Iterable[Any]) -> list[Any]:
+    """Return the systems of entries, each once, in order of appearance."""
+    return list({s.key: s for e in entries for s in e.get_systems()}.values())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ from deepchem.data import Dataset
 from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor, nn
 
+from .. import parallel
 from ..errors import InputError
 from ..fitting.model import Fitting
 from ..fitting.options import FitOptions, training_only
+from ..scf.many import Solver
 from ..xc.base import XCFunctional
 from .dftxc import DFTXC
 from .functional import conventional_parts, make_functional
@@ -23,6 +27,8 @@ from .persistence import Persistent, describe
 from .prediction import Predicting
 from .progress import EpochReport, Progress
 from .samples import read_samples
+from .staged_training import StagedTraining
+from .stages import Stage
 from .states import StateStore
 from .training import Trainer
 
@@ -188,6 +194,9 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         self.progress = Progress()
         self.valid_states = StateStore()
         self._generator_report: EpochReport | None = None
+        self._stages: tuple[Stage, ...] = ()
+        self._processes: int | None = None
+        self._solver: Solver | None = None
         device = torch.device("cpu") if device is None else torch.device(device)
         if device.type == "mps":
             raise InputError("Apple's GPU has no float64, which energies need", field="device",
@@ -225,20 +234,85 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
     @property
     def last_epoch(self) -> EpochReport | None:
         """Report of the last completed epoch (or generator), None before the first."""
-        return self._generator_report or super().last_epoch
+        return self._generator_report or (self.history[-1] if self.history else None)
 
     # -- training -------------------------------------------------------------------------------
 
+    def fit(
+        self,
+        dataset: Dataset,
+        nb_epoch: int | None = None,
+        *args: Any,
+        stages: Sequence[Stage] = (),
+        processes: int | None = None,
+        **options: Any,
+    ) -> float:
+        """Train; all options of :meth:`deepchem_dft.fitting.Fitting.fit`, and two more.
+
+        The validation score is by default the mean absolute error of the energies in kcal/mol, or
+        the loss if there are none.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        nb_epoch : int, optional
+        stages : sequence of Stage, optional
+            Stretches of training one after the other, instead of ``nb_epoch``: at fixed densities,
+            where an epoch takes milliseconds, or through self-consistent fields. Progress is kept
+            in the model's folder, and ``restore=True`` goes on from there.
+        processes : int, optional
+            Processes that solve systems for fixed densities; default all cores.
+        """
+        self._stages, self._processes = tuple(stages), processes
+        try:
+            return super().fit(dataset, nb_epoch, *args, **options)
+        finally:
+            if self._solver is not None:
+                self._solver.close()
+            self._stages, self._solver = (), None
+
     def _training(
         self, dataset: Dataset, valid: Dataset | None, options: FitOptions
-    ) -> Trainer:
+    ) -> Any:
         self._generator_report = None
+        train = read_samples(dataset, self.device)
         held = None if valid is None else read_samples(valid, self.device)
-        return Trainer(self, options, read_samples(dataset, self.device), held)
+        if not self._stages:
+            return Trainer(self, options, train, held)
+        folder = self._stage_folder
+        self._solver = Solver(self._processes, self.model.layer.tol, folder / "energies.jsonl",
+                              folder / "states")
+        return StagedTraining(self, self._stages, train.entries, held.entries if held else (),
+                              options, folder=folder, solver=self._solver)
+
+    @property
+    def _stage_folder(self) -> Path:
+        return Path(self.model_dir) / "stages"
 
     def _begin(self, options: FitOptions) -> None:
+        if self._stages:
+            parallel.on_main(lambda: shutil.rmtree(self._stage_folder, ignore_errors=True))
         self._align()
         super()._begin(options)
+
+    def _resume(self) -> None:
+        if not self._stages:  # those keep their own progress
+            super()._resume()
+
+    def start_over(self, model_dir: str) -> None:
+        """Forget optimiser, counters, history and orbitals; keep the parameters.
+
+        Parameters
+        ----------
+        model_dir : str
+            Where checkpoints go from now on.
+        """
+        self.model_dir = model_dir
+        self.progress, self._built = Progress(), False
+        self._optimizer_for_vars.clear()
+        self.model.states.clear()
+        self.valid_states.clear()
+        self._ensure_built()
 
     def fit_generator(
         self,

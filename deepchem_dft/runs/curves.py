@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SCFNotConverged
+from ..scf.many import Solver
+from ..scf.solutions import Functional
 from ..sinks import csv_row
 from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
 from . import plots
-from .solutions import Functional
-from .solve import Solver
 
 if TYPE_CHECKING:
     from ..molecule import Molecule

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SCFNotConverged
+from ..fitting.reporter import LOGGER, Reporter
 from ..sinks import csv_row
 from .functional import MODEL_DIR
 from .hamiltonian_schema import HamiltonianRunConfig
 from .hamiltonian_sets import HamiltonianSet, load_hamiltonian_sets
-from .reporter import LOGGER, Reporter
 from .rundir import RunDirectory, write_atomically
 from .tables import markdown_table
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..fitting.reporter import Reporter
 from ..units import HARTREE_TO_KCAL
 from .functional import MODEL_DIR
 from .ksr_schema import CurveRef, LatticeRunConfig
-from .reporter import Reporter
 from .rundir import RunDirectory, write_atomically
 from .tables import (
     EntryRecord,
@@ -230,8 +230,8 @@ def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
 
 def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet],
            reporter: Reporter) -> None:  # fmt: skip
-    from ..models import KSRStage
     from ..fitting import checkpoint as files
+    from ..models import KSRStage
 
     training, valid = config.training, _states(sets, "valid")
     model = build_model(config, directory.checkpoints)

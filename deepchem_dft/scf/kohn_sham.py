@@ -15,7 +15,7 @@ from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
-from deepchem_dft.scf.search import Findings, ground_state, spin_gaps
+from deepchem_dft.scf.search import Findings, ground_state
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits

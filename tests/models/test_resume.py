@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import CheckpointError
-from deepchem_dft.models import XCModel
 from deepchem_dft.fitting import checkpoint as files
+from deepchem_dft.models import XCModel
 
 
 class Killed(Exception):
