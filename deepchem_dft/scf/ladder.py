@@ -134,7 +134,7 @@ def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> Problem:
             remedy="use a basis with fewer overlapping functions, or a larger one")
     occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(basis.device)
     if guess is None:
-        start = hamiltonian.evaluate_matrix(_starting_density(hamiltonian))
+        start = hamiltonian.evaluate_matrix(starting_density(hamiltonian))
         return Problem(basis, occupations, diagonalise(start.fock, basis), 1)
     # Only orbitals are taken over: how many electrons go where is the molecule's business.
     orbitals = _fit_guess(guess, hamiltonian, basis)
@@ -272,7 +272,7 @@ def _commutator(orbitals, occupations, fock, overlap, basis) -> Tensor:
     return basis.mT @ (product - product.mT) @ basis
 
 
-def _starting_density(hamiltonian: KSHamiltonian) -> Tensor:
+def starting_density(hamiltonian: KSHamiltonian) -> Tensor:
     molecule = hamiltonian.molecule
     atoms = molecule.starting_density.to(hamiltonian.device)
     electrons = float((atoms * hamiltonian.overlap).sum())
