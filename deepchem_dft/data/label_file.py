@@ -19,7 +19,7 @@ from typing import Any
 
 from deepchem_dft.data.streams import PathLike, open_text
 from deepchem_dft.errors import InputError
-from deepchem_dft.files import GrowingFile
+from deepchem_dft.locks import GrowingFile
 
 COLUMNS = ("name", "smiles", "dipole", "gap", "energy", "problem")
 _DIGITS = {"dipole": 6, "gap": 6, "energy": 8}

@@ -41,11 +41,17 @@ class Row(dict[str, str]):
         InputError
             If it is none.
         """
-        text = self[column]
+        return self._number(column, kind) if self[column] else math.nan
+
+    def count(self, column: str) -> int:
+        """Return a whole number, which must be there."""
+        return self._number(column, int)
+
+    def _number(self, column: str, kind: Callable[[str], Any]) -> Any:
         try:
-            return kind(text) if text else math.nan
+            return kind(self[column])
         except ValueError:
-            raise InputError(f"{text[:60]!r} is not a number", file=str(self.path),
+            raise InputError(f"{self[column][:60]!r} is not a number", file=str(self.path),
                              entry=f"line {self.line}", field=column, remedy=_AGAIN) from None
 
 
@@ -137,3 +143,35 @@ def required_json(path: Path, *keys: str, remedy: str = _AGAIN) -> dict[str, Any
             raise InputError("the file is damaged: an entry is missing", file=str(path), field=key,
                              remedy=remedy)
     return content
+
+
+def read_data(path: Path) -> dict[str, Any]:
+    """Return what ``data.json`` says: ``sha256`` and the list ``sets``; empty without the file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    if not path.exists():
+        return {}
+    content = required_json(path, "sha256", "sets")
+    sets = content["sets"]
+    if not isinstance(sets, list) or not all(map(_is_set, sets)):
+        raise InputError("the file is damaged: it lists no sets", file=str(path), field="sets",
+                         remedy=_AGAIN)
+    return content
+
+
+def _is_set(one: Any) -> bool:
+    """Whether this is what a run writes about a set."""
+    if not isinstance(one, dict) or not all(isinstance(one.get(k), str) for k in ("role", "set")):
+        return False
+    entries, distances = one.get("entries", []), one.get("distances", [])
+    return (
+        isinstance(entries, list) and isinstance(distances, list)
+        and all(isinstance(entry, dict) for entry in entries)
+        and all(isinstance(distance, (int, float)) for distance in distances)
+        and isinstance(one.get("molecules", 0), int)
+        and isinstance(one.get("family", ""), str)
+    )

@@ -18,7 +18,8 @@ from typing import Any
 
 from .. import parallel
 from ..errors import DeepChemDFTError, InputError
-from ..files import LOCK, Lock, make_folder, storing, sweep, write
+from ..files import make_folder, storing, sweep, write
+from ..locks import LOCK, Lock
 from .config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
 from .rows import read_json, read_rows, required_json
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, StorageError
-from ..files import GrowingFile
+from ..locks import GrowingFile
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class EnergyCache:
             self._file.cut(len(raw) - len(torn))
         bad = []
         for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
-            solution = _solution(line)
+            solution = solution_of(line)
             if solution is not None:
                 self._remember(solution)
             elif line.strip():
@@ -192,7 +192,7 @@ class EnergyCache:
             self._file.close()
 
 
-def _solution(line: bytes) -> Solution | None:
+def solution_of(line: bytes) -> Solution | None:
     """Return what a line says; nothing if it is damaged."""
     try:
         raw = json.loads(line)
@@ -206,10 +206,12 @@ def _solution(line: bytes) -> Solution | None:
         all(isinstance(text, str) for text in texts)
         and all(isinstance(n, (int, float)) for n in numbers)
         and isinstance(found.converged, bool)
-        and math.isfinite(found.energy) == found.converged
+        and (math.isfinite(found.energy) or not found.converged)
         and (found.members is None or isinstance(found.members, list))
     )
-    return found if right else None
+    if not right:
+        return None
+    return found if found.converged else replace(found, energy=math.nan)
 
 
 #: How the file begins, whichever its first solution is.

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.files import GrowingFile
+from deepchem_dft.locks import GrowingFile
 
 LOGGER = logging.getLogger("deepchem_dft.hamiltonian")
 Record = dict[str, np.ndarray]

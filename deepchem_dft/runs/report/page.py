@@ -95,6 +95,7 @@ def page(
     parts += _each(runs, "data", "Data", sections.data)
     parts.append(("configuration", "Configuration", sections.configuration(runs)))
     parts.append(("versions", "Versions and seed", sections.versions(runs)))
+    notes += [f"{run.label}: {problem}" for run in runs for problem in run.problems]
     notes += [f"{run.label}: the run has no results yet" for run in runs
               if not (run.entries or run.results)]  # fmt: skip
     return _document(title, parts, notes), notes
