@@ -145,10 +145,9 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
 
 
 def _write(out: Path, found: Any, method: str) -> None:
-    from ..files import replacing
+    from ..files import write
 
     energy, force = float(found.result.energy.detach()), found.steps[-1].force
     comment = f"{method}, energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr"
     lines = [str(len(found.molecule.symbols)), comment, *_atoms(found.molecule)]
-    with replacing(out) as draft:
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write(out, "\n".join(lines) + "\n")

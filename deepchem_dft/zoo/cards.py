@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..files import SAFE_NAME, replacing
+from ..files import SAFE_NAME, write
 
 #: What every card says it is; the number changes when older programs would misread it.
 FORMAT = "deepchem_dft/zoo/1"
@@ -105,8 +105,7 @@ class Card:
     def write(self, path: str | Path) -> None:
         """Write the card; the file is whole or not there at all."""
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        with replacing(path) as draft:
-            draft.write_text(text + "\n", encoding="utf-8")
+        write(path, text + "\n")
 
     def text(self) -> str:
         """Return the card as Markdown."""

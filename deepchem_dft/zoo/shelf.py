@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FunctionalError, InputError
-from ..files import SAFE_NAME
+from ..files import SAFE_NAME, replacing, write
 from .cards import KINDS, Card, form_digest, read_card
 
 if TYPE_CHECKING:
@@ -221,9 +221,11 @@ def save(thing: Any, path: str | Path, **known: Any) -> Card:
         If a part cannot be written down as data, or a parameter is not finite.
     InputError
         For a path that is none, or an unknown field of the card.
+    StorageError
+        If the system refuses; files that were there are as before.
     """
     from .models import kind_of, module_of, write_form
-    from .weights import write_weights
+    from .weights import packed_weights
 
     path = Path(path)
     if path.suffix != ".safetensors" or not _NAME.fullmatch(path.stem):
@@ -235,12 +237,15 @@ def save(thing: Any, path: str | Path, **known: Any) -> Card:
                          remedy=f"use some of {', '.join(sorted(_documented()))}")
     kind = kind_of(thing)
     form = write_form(kind, thing)
-    weights = write_weights(path, module_of(thing))
+    raw, weights = packed_weights(path, module_of(thing))
     weights["form_sha256"] = form_digest(kind, form)
     known.setdefault("versions", _versions())
     written = Card(name=path.stem, kind=kind, form=form, weights=weights, **known)
-    # The card comes last: a process killed before leaves a pair that is refused, never a wrong one.
-    written.write(path.with_suffix(".json"))
+    # Both are there before one is put into its place. The card comes last: a process killed before
+    # leaves a pair that is refused, never a wrong one.
+    with replacing(path.with_suffix(".json")) as draft:
+        written.write(draft)
+        write(path, raw)
     return written
 
 

@@ -20,7 +20,7 @@ from deepchem_dft.lattice.grid import Grid
 
 SMALL = "smiles,dipole,gap,energy\n" + "".join(
     f"{smiles},{number}.5,0.{number},-{number}.0\n"
-    for number, smiles in enumerate("OO CO CCO CC NN CN CCN CCC CCCC CF".split()))
+    for number, smiles in enumerate(["OO", "CO", "CCO", "CC", "NN", "CN", "CCN", "CCC", "CF"]))
 
 
 class Bomb:
