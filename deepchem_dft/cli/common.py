@@ -97,39 +97,6 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
     yield tell
 
 
-def read_geometry(text: str, unit: str | None) -> tuple[str, str]:
-    """Return geometry text and its unit from a command-line argument.
-
-    Parameters
-    ----------
-    text : str
-        ``"H 0 0 0; H 0 0 1.4"`` or the path of an ``.xyz`` file.
-    unit : str or None
-        As given by the user. Default: bohr for text, angstrom for files.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist or is not an XYZ file.
-    """
-    if not text.lower().endswith(".xyz"):
-        return text, unit or "bohr"
-    path = Path(text)
-    if not path.is_file():
-        raise InputError("the file does not exist", file=text, remedy="check the path")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    try:
-        count = int(lines[0])
-        atoms = [" ".join(line.split()[:4]) for line in lines[2 : 2 + count]]
-    except (IndexError, ValueError):
-        raise InputError(
-            "not an XYZ file: the first line must be the number of atoms", file=text
-        ) from None
-    if len(atoms) < count or not all(atoms):
-        raise InputError(f"the file announces {count} atoms but holds {len(atoms)}", file=text)
-    return "; ".join(atoms), unit or "angstrom"
-
-
 def check_out(path: Path | None) -> None:
     """Raise unless a file can be written there, before anything is computed for it.
 

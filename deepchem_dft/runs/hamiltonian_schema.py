@@ -54,7 +54,10 @@ class HamiltonianRecipe(Section):
     samples: int = Field(
         100, ge=1, le=MOST_SAMPLES, description="geometries per molecule and temperature"
     )
-    charge: int = Field(0, ge=-100, le=100, description="of each molecule")
+    charge: int | None = Field(
+        None, ge=-100, le=100,
+        description="of each molecule; default: of the xyz comment lines, or 0",
+    )
     grid_level: int = Field(3, ge=0, le=9, description="quadrature")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of the sampling")
 
