@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import parallel
-from ..errors import DeepChemDFTError, FunctionalError
-from ..files import replacing
+from ..errors import CheckpointError, DeepChemDFTError, FunctionalError
+from ..models import checkpoint as files
 from .solutions import EnergyCache, Functional, Solution
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Solver:
     ) -> None:
         self.processes = processes or available_cpus()
         self.tol = tol
-        self.cache = EnergyCache(cache)
+        # Of several processes, number 0 alone keeps what is found.
+        self.cache = EnergyCache(cache if parallel.rank() == 0 else None)
         self.states = states
         self._pool: ProcessPoolExecutor | None = None
 
@@ -84,6 +86,7 @@ class Solver:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.close(kill=kind is not None)
+        self.cache.close()
 
     def close(self, kill: bool = False) -> None:
         """Stop the workers; ``kill`` does not wait for what they are doing."""
@@ -350,11 +353,8 @@ def _solve_all(task: _Task) -> list[Solution]:
 
 def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional | None) -> None:
     """Store the orbitals, and the density for another functional, of a converged result."""
-    import torch
-
     if (path := paths.get("state")) is not None:
-        with replacing(path) as draft:
-            torch.save(result.state.to_dict(), draft)
+        files.write(path, {"state": result.state.to_dict()})
     if (path := paths.get("density")) is not None and densities_for is not None:
         from ..scf import SCFLayer
         from ..scf.compressed import compress
@@ -363,13 +363,15 @@ def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional 
         frozen = result.frozen
         if not frozen.serves(target):
             frozen = SCFLayer(target).frozen_density(result.molecule, result.state)
-        with replacing(path) as draft:
-            compress(frozen, target).save(draft)
+        compress(frozen, target).save(path)
 
 
 def _load_state(path: Path) -> Any:
-    import torch
-
+    """Return stored orbitals; None if the file is damaged, as they can be found again."""
     from ..scf import SCFState
 
-    return SCFState.from_dict(torch.load(path, weights_only=True))
+    try:
+        return SCFState.from_dict(files.read(path)["state"])
+    except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        warnings.warn(f"stored orbitals are damaged, and found again: {error}", stacklevel=2)
+        return None
