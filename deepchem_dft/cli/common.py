@@ -98,7 +98,17 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
 
 
 def check_out(path: Path | None) -> None:
-    """Raise InputError unless a file can be written there, before anything is computed for it."""
+    """Raise unless a file can be written there, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        For a folder, or one that does not exist.
+    StorageError
+        If the system refuses.
+    """
+    from ..files import check_writable
+
     if path is None:
         return
     if path.is_dir():
@@ -107,6 +117,7 @@ def check_out(path: Path | None) -> None:
     if not path.resolve().parent.is_dir():
         raise InputError("the folder does not exist", file=str(path), field="out",
                          remedy="make it, or choose another")  # fmt: skip
+    check_writable(path)
 
 
 def functional_from_run(run: Path) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from .. import parallel
 from . import options
 
 
@@ -71,7 +72,7 @@ def curve(
         table, spread = curves.solve(solver, molecules, functionals, on_solution=show)
     result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread)
     for path in out or []:
-        result.write(path)
+        parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
     screen = console()
     screen.print(result.text(), markup=False)
     for path in out or []:

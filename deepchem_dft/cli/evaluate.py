@@ -83,6 +83,9 @@ def evaluate(
     if keep is not None and getattr(config, "model", None) in ("ksr", "hamiltonian"):
         raise InputError("the models of this run are evaluated in one go", field="keep",
                          remedy="leave --keep out")
+    if parallel.world_size() > 1 and getattr(config, "model", None) in ("ksr", "hamiltonian"):
+        raise InputError("models of this kind are evaluated by one process", file=str(run),
+                         remedy="start the same command without torchrun")
     if getattr(config, "model", None) == "ksr":
         _evaluate_ksr(run, config, dataset or [], entries, out)
         return

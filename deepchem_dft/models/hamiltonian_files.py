@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .. import checkpoint as files
 from ..errors import CheckpointError
-from ..fitting import checkpoint as files
 from ..fitting.checkpointed import Checkpointed, must_be_finite, plain_copy
 from .hamiltonian_progress import HamiltonianProgress
 from .hamiltonian_training import parameters_of
@@ -69,7 +69,8 @@ class HamiltonianFiles(Checkpointed):
             If the file is unusable.
         """
         path = files.newest(source)
-        config = {**files.read(path)["config"], **options}
+        with files.understood(path):
+            config = {**files.read(path)["config"], **options}
         if "elements" not in config:
             raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
         if "model_dir" not in config and Path(source).is_dir():

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .. import checkpoint as files
 from .. import parallel
 from ..errors import InputError
-from ..fitting import checkpoint as files
 from ..fitting.options import FitOptions
 from ..fitting.reporter import LOGGER, Reporter
 from ..scf.compressed import CompressedDensity
@@ -130,8 +130,10 @@ class StagedTraining:
         progress = parallel.on_main(lambda: files.read(path) if path.is_file() else None)
         if progress is None:
             return {"stage": 0}
-        self.functional.load_state_dict(progress["functional"])
-        self.history = [_report_of(row) for row in progress["history"]]
+        with files.understood(path):
+            self.functional.load_state_dict(progress["functional"])
+            self.history = [_report_of(row) for row in progress["history"]]
+            _ = progress["stage"]
         return progress
 
     def _save_progress(self, stage: int, trainer: FixedDensityTrainer | None = None) -> None:
@@ -274,7 +276,8 @@ class StagedTraining:
             FitOptions(early_stopping=self.options.early_stopping,
                        restore_best=self.options.restore_best, epoch_callback=on_epoch))
         if state is not None:
-            trainer.load_state_dict(state)
+            with files.understood(self.folder / _PROGRESS):
+                trainer.load_state_dict(state)
             first -= trainer.progress.epoch
         trainer.run()
         best = trainer.progress.best
@@ -289,7 +292,8 @@ class StagedTraining:
             files.write(note, {"functional": self.functional.state_dict()})
             return self._start_functional(index)
         now = {k: v.clone() for k, v in self.functional.state_dict().items()}
-        self.functional.load_state_dict(files.read(note)["functional"])
+        with files.understood(note):
+            self.functional.load_state_dict(files.read(note)["functional"])
         functional = self._start_functional(index)
         self.functional.load_state_dict(now)
         return functional
@@ -334,9 +338,10 @@ class StagedTraining:
         try:
             model.start_over(str(folder))  # the stage's optimiser and counters are its own
             if restore:  # epochs done before the kill
-                done = parallel.on_main(lambda: files.read(files.newest(folder))["progress"])
-                for report in Progress.from_dict(done).history:
-                    self._add(report, *by_epoch[report.epoch - 1], first=first)
+                with files.understood(folder):
+                    done = parallel.on_main(lambda: files.read(files.newest(folder))["progress"])
+                    for report in Progress.from_dict(done).history:
+                        self._add(report, *by_epoch[report.epoch - 1], first=first)
             else:
                 self._save_progress(index)
                 self._warm_start(index)

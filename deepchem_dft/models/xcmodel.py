@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from .. import parallel
 from ..errors import InputError
+from ..files import make_folder
 from ..fitting.model import Fitting
 from ..fitting.options import FitOptions, training_only
 from ..scf.many import Solver
@@ -202,7 +202,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
             raise InputError("Apple's GPU has no float64, which energies need", field="device",
                              remedy="use the CPU or CUDA")
         if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
-            os.makedirs(kwargs["model_dir"], exist_ok=True)
+            make_folder(kwargs["model_dir"])
         super().__init__(
             DFTXC(xc=functional, **field),
             loss=_mean_square,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SCFNotConverged
+from ..files import check_writable, write
 from ..scf.many import Solver
 from ..scf.solutions import Functional
-from ..sinks import csv_row
 from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
 from . import plots
+from .tables import csv_text
 
 if TYPE_CHECKING:
     from ..molecule import Molecule
@@ -25,7 +25,7 @@ _FIGURES = (".png", ".pdf", ".svg")
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError unless a curve can be written to ``path``."""
+    """Raise InputError or StorageError unless a curve can be written to ``path``."""
     if path.suffix.lower() not in (*_FIGURES, ".csv"):
         raise InputError(
             f"cannot write a curve as '{path.suffix or path.name}'",
@@ -35,6 +35,7 @@ def check_output(path: Path) -> None:
         )
     if not path.resolve().parent.is_dir():
         raise InputError("the folder does not exist", file=str(path), field="out")
+    check_writable(path)
 
 
 def spaced(start: float, stop: float, points: int) -> list[float]:
@@ -226,18 +227,16 @@ class Curve:
 
     def _write_csv(self, path: Path) -> None:
         errors, exact, spreads = self.errors(), self.exact_energies(), self._spreads()
-        with open(path, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
-            header += ["exact_hartree"] * (exact is not None)
-            header += [f"{name}_error_kcal_per_mol" for name in errors]
-            header += [f"{name}_uncertainty_kcal_per_mol" for name in spreads]
-            writer.writerow(csv_row(header))
-            for i, distance in enumerate(self.distances):
-                row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
-                row += [f"{exact[i]:.10f}"] if exact is not None else []
-                more = [*errors.values(), *spreads.values()]
-                writer.writerow(row + [f"{v[i]:.6f}" for v in more])
+        header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
+        header += ["exact_hartree"] * (exact is not None)
+        header += [f"{name}_error_kcal_per_mol" for name in errors]
+        rows = [header + [f"{name}_uncertainty_kcal_per_mol" for name in spreads]]
+        for i, distance in enumerate(self.distances):
+            row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
+            row += [f"{exact[i]:.10f}"] if exact is not None else []
+            more = [*errors.values(), *spreads.values()]
+            rows.append(row + [f"{v[i]:.6f}" for v in more])
+        write(path, csv_text(rows))
 
     def raise_if_unconverged(self) -> None:
         """Raise SCFNotConverged naming every point without an energy."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
-from deepchem_dft.errors import DeepChemDFTError, FunctionalError
-from deepchem_dft.files import replacing
+from deepchem_dft.errors import CheckpointError, DeepChemDFTError, FunctionalError
 from deepchem_dft.parallel.pool import available_cpus, close_pool, worker_pool
 from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 
@@ -71,7 +72,8 @@ class Solver:
     ) -> None:
         self.processes = processes or available_cpus()
         self.tol = tol
-        self.cache = EnergyCache(cache)
+        # Of several processes, number 0 alone keeps what is found.
+        self.cache = EnergyCache(cache if parallel.rank() == 0 else None)
         self.states = states
         self._pool: ProcessPoolExecutor | None = None
 
@@ -80,6 +82,7 @@ class Solver:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.close(kill=kind is not None)
+        self.cache.close()
 
     def close(self, kill: bool = False) -> None:
         """Stop the workers; ``kill`` does not wait for what they are doing."""
@@ -295,11 +298,8 @@ def _solve_all(task: _Task) -> list[Solution]:
 
 def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional | None) -> None:
     """Store the orbitals, and the density for another functional, of a converged result."""
-    import torch
-
     if (path := paths.get("state")) is not None:
-        with replacing(path) as draft:
-            torch.save(result.state.to_dict(), draft)
+        files.write(path, {"state": result.state.to_dict()})
     if (path := paths.get("density")) is not None and densities_for is not None:
         from deepchem_dft.scf import SCFLayer
         from deepchem_dft.scf.compressed import compress
@@ -308,13 +308,15 @@ def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional 
         frozen = result.frozen
         if not frozen.serves(target):
             frozen = SCFLayer(target).frozen_density(result.molecule, result.state)
-        with replacing(path) as draft:
-            compress(frozen, target).save(draft)
+        compress(frozen, target).save(path)
 
 
 def _load_state(path: Path) -> Any:
-    import torch
-
+    """Return stored orbitals; None if the file is damaged, as they can be found again."""
     from deepchem_dft.scf import SCFState
 
-    return SCFState.from_dict(torch.load(path, weights_only=True))
+    try:
+        return SCFState.from_dict(files.read(path)["state"])
+    except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        warnings.warn(f"stored orbitals are damaged, and found again: {error}", stacklevel=2)
+        return None

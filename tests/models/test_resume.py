@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from deepchem_dft import checkpoint as files
 from deepchem_dft.errors import CheckpointError
-from deepchem_dft.fitting import checkpoint as files
 from deepchem_dft.models import XCModel
 
 

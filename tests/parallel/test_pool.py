@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from deepchem_dft.parallel import pool as workers
 from deepchem_dft.errors import ProcessLost
+from deepchem_dft.parallel import pool as workers
 from deepchem_dft.parallel.pool import in_order
 
 
