@@ -11,6 +11,7 @@ import typer
 from .. import parallel
 from ..errors import DeepChemDFTError, InputError
 from ..files import refusal
+from ..sinks import printable
 from . import curve, data, dqc, evaluate, optimize, reports, scf, train, zoo
 from .processes import Terminated, one_of_several, report
 
@@ -112,7 +113,7 @@ def _show_own_warnings() -> None:
     warnings.filterwarnings("default", category=UserWarning, module=r"deepchem_dft(\.|$)")
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"warning: {message}", file=sys.stderr)
+        print(printable(f"warning: {message}"), file=sys.stderr)
 
     warnings.showwarning = show  # type: ignore[assignment]
 

@@ -59,8 +59,8 @@ def molecules(
     geometry: str,
     distances: Sequence[float],
     basis: str = "def2-tzvp",
-    charge: int = 0,
-    spin: int = 0,
+    charge: int | None = None,
+    spin: int | None = None,
     unit: str = "bohr",
     grid_level: int = 3,
 ) -> list[Molecule]:

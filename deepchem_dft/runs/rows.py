@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..sinks import csv_plain
 
 _AGAIN = "restore the file, or evaluate the run again: 'deepchem-dft train CONFIG.yaml --resume'"
 
@@ -78,7 +79,7 @@ def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[Row]:
     try:
         for fields in reader:
             if header is None:
-                header = fields
+                header = [csv_plain(name) for name in fields]
                 missing = [name for name in columns if name not in header]
                 if missing:
                     raise InputError(f"there is no column {missing[0]!r}", file=str(path),
@@ -87,7 +88,8 @@ def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[Row]:
                 raise InputError(f"the line has {len(fields)} fields and the header {len(header)}",
                                  file=str(path), entry=f"line {reader.line_num}", remedy=_AGAIN)
             else:
-                rows.append(Row(dict(zip(header, fields)), path, reader.line_num))
+                cells = map(csv_plain, fields)
+                rows.append(Row(dict(zip(header, cells)), path, reader.line_num))
     except csv.Error as error:
         raise InputError(f"the table is damaged ({error})", file=str(path),
                          entry=f"line {reader.line_num}", remedy=_AGAIN) from None

@@ -20,6 +20,7 @@ from .. import parallel
 from ..errors import DeepChemDFTError, InputError
 from ..files import make_folder, storing, sweep, write
 from ..locks import LOCK, Lock
+from ..sinks import printable
 from .config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
 from .rows import read_json, read_rows, required_json
 
@@ -34,6 +35,13 @@ HISTORY_COLUMNS = [
     "epoch", "stage", "learning_rate", "loss", "train_mae_kcal", "valid_mae_kcal", "valid_score",
     "unconverged", "scf_solutions", "seconds",
 ]  # fmt: skip
+
+
+class _InertFormatter(logging.Formatter):
+    """Without what a terminal obeys: logs are read on one, and hold names out of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class RunDirectory:
@@ -251,7 +259,7 @@ class RunDirectory:
         file = Path(os.devnull) if parallel.rank() else self / "log.txt"
         with storing(file):
             handler = _LogFile(file, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_InertFormatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("deepchem_dft")
         logger.addHandler(handler)
         if logger.level == logging.NOTSET:

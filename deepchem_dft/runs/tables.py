@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ..files import write
+from ..sinks import csv_row, markdown_cell
 from ..units import HARTREE_TO_KCAL
 
 #: Units of the deviations that are not energies.
@@ -121,11 +122,11 @@ def summarise(records: Iterable[EntryRecord]) -> list[Summary]:
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as the text of a CSV file; None and NaN are empty cells."""
+    """Return rows as the text of a CSV file; None and NaN are empty cells, formulae are inert."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(
-        [["" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row]
-         for row in rows])  # fmt: skip
+        csv_row("" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row)
+        for row in rows)
     return text.getvalue()
 
 
@@ -165,7 +166,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     |:-----------|-----:|
     | pbe        | 14.2 |
     """
-    table = [list(header), *[list(row) for row in rows]]
+    table = [[markdown_cell(cell) for cell in row] for row in (header, *rows)]
     widths = [max(3, *(len(row[i]) for row in table)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -202,7 +203,8 @@ def summary_markdown(summaries: Sequence[Summary], roles: Sequence[str] = ()) ->
                 groups.setdefault((summary.set, summary.type), []).append(summary)
         for (name, kind), rows in groups.items():
             unit = rows[0].unit
-            parts.append(f"### {role}: {name} ({TYPE_TITLES[kind]}, {unit})\n")
+            title = f"{role}: {name} ({TYPE_TITLES[kind]}, {unit})"
+            parts.append(f"### {markdown_cell(title)}\n")
             header = ["functional", "N", "MAE", "ME", "max", "worst", "unconverged"]
             body = [
                 [s.functional, str(s.n), _number(s.mae, unit), _number(s.me, unit),

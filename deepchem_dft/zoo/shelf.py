@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FunctionalError, InputError
-from ..files import replacing, write
+from ..files import SAFE_NAME, replacing, write
 from .cards import KINDS, Card, form_digest, read_card
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 #: Folders, separated as in PATH, that are looked through before that.
 VARIABLE = "DEEPCHEM_DFT_ZOO"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_NAME = re.compile(SAFE_NAME)
 _PREFIX = "zoo:"
 
 
@@ -164,6 +164,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     >>> load("mine", folder).xc
     Libxc('pbe', family=gga)
     """
+    from .limits import BoundedTensors
     from .models import build_model, module_of
     from .weights import fill, read_weights
 
@@ -172,7 +173,8 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     weights = file.with_suffix(".safetensors")
     tensors = read_weights(weights, found.weights["sha256"])
     try:
-        thing = build_model(found.kind, found.form)
+        with BoundedTensors(sum(tensor.numel() for tensor in tensors.values())):
+            thing = build_model(found.kind, found.form)
     except InputError as error:
         raise error.located(file=str(file)) from None
     module = module_of(thing)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, FunctionalError
 
 _AGAIN = "Remedy: get the file again."
+#: Bytes of a file that is read at all.
+_LARGEST = 1 << 34
 #: How files begin that would run code if they were read the way they want to be.
 _PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
 
@@ -55,8 +57,12 @@ def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
 
     path = Path(path)
     try:
+        if not path.is_file():  # a device has no end
+            raise OSError
+        if path.stat().st_size > _LARGEST:
+            raise CheckpointError(f"{path}: too large to be weights. {_AGAIN}")
         raw = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):
         raise CheckpointError(f"{path}: there is no such file of weights. Remedy: put it beside "
                               "its card.") from None
     if raw.startswith(_PICKLES):  # whatever the card says of it
