@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FunctionalError, InputError
+from ..torchstate import unaffected
 from .cards import KINDS, Card, form_digest, read_card
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def card(name: str | Path, folder: str | Path | None = None) -> Card:
     return read_card(find(name, folder))
 
 
+@unaffected
 def load(name: str | Path, folder: str | Path | None = None) -> Any:
     """Rebuild a model from its card and weights, without running code of the files.
 
@@ -181,6 +183,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     return thing
 
 
+@unaffected
 def functional(name: str | Path, folder: str | Path | None = None) -> XCFunctional:
     """Return a functional of molecules, as :func:`load` does.
 
@@ -196,6 +199,7 @@ def functional(name: str | Path, folder: str | Path | None = None) -> XCFunction
     return load(name, folder)
 
 
+@unaffected
 def save(thing: Any, path: str | Path, **known: Any) -> Card:
     """Write a functional or model as two files, NAME.safetensors and NAME.json.
 
