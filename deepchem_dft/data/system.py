@@ -17,8 +17,8 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.basis import has_diffuse, resolve_basis, resolve_ecp
 from deepchem_dft.molecule.geometry import (
     NUCLEAR_CHARGE,
-    composition,
     as_said,
+    composition,
     format_geometry,
     names_a_file,
     parse_geometry,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import make_folder
+from ..torchstate import unaffected
 from ..xc.base import XCFunctional
 from .dftxc import DFTXC
 from .functional import conventional_parts, make_functional
@@ -28,6 +29,7 @@ _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tenso
                  "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class XCModel(Predicting, Persistent, TorchModel):
     """Train a neural exchange-correlation functional through self-consistent Kohn-Sham.
 
