@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow bench lint format docs clean distclean
+.PHONY: help install train test test-slow bench mutants lint format docs clean distclean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -34,6 +34,9 @@ test-slow: $(VENV)/.installed-test ## run the long tests; ends with a table of o
 
 bench: $(VENV)/.installed-test ## run every benchmark and print one table of pass or fail
 	$(BIN)/python examples/benchmarks/run_all.py $(ARGS)
+
+mutants: $(VENV)/.installed-test $(VENV)/.installed-mutation ## ask whether the tests notice wrong lines (a sample; an hour)
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff and mypy
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ TEST = [
     "tensorboard>=2.13",
 ]
 LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML"]
+MUTATION = ["cosmic-ray>=8.4", "coverage>=7.4"]
 DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 # DQC is published as wheels for CPython 3.9 and older only, without a source package, and for newer
 # Pythons the index holds an empty placeholder under the name of pylibxc2. The markers keep pip away
@@ -97,6 +98,7 @@ setup(
         "test": TEST,
         "lint": LINT,
         "docs": DOCS,
+        "mutation": MUTATION,
         "dqc": DQC,
         "property": PROPERTY,
         "hamiltonian": HAMILTONIAN,

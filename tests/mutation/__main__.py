@@ -88,9 +88,9 @@ def operators() -> dict[str, Operator]:
     return found
 
 
-def mutants(place: str, count: int, seed: int) -> list[dict[str, Any]]:
+def mutants(tree: Path, place: str, count: int, seed: int) -> list[dict[str, Any]]:
     """Draw a place's mutants, in the order of their lines."""
-    source = ROOT / PLACES[place][0]
+    source = tree / PLACES[place][0]
     files = [source] if source.is_file() else sorted(source.rglob("*.py"))
     found = []
     for file in files:
@@ -98,7 +98,7 @@ def mutants(place: str, count: int, seed: int) -> list[dict[str, Any]]:
         nodes = list(ast_nodes(get_ast(code)))
         for name, operator in operators().items():
             positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
-            found += [{"place": place, "file": str(file.relative_to(ROOT)), "line": line,
+            found += [{"place": place, "file": str(file.relative_to(tree)), "line": line,
                        "operator": name, "occurrence": number}
                       for number, (line, _) in enumerate(positions)]
     print(f"{place}: {len(found)} mutants, {min(count, len(found))} are drawn", flush=True)
@@ -222,7 +222,7 @@ def tests_of(mutant: dict[str, Any], known: dict[str, Any], code: str) -> list[s
 
 def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Return a mutant with its outcome."""
-    code = (ROOT / mutant["file"]).read_text("utf-8")
+    code = (tree / mutant["file"]).read_text("utf-8")
     changed = mutate_code(code, operators()[mutant["operator"]], mutant["occurrence"])
     pairs = [(a, b) for a, b in zip(code.splitlines(), changed.splitlines()) if a != b]
     old, new = (" ".join(part.split()) for part in pairs[0])
@@ -300,7 +300,7 @@ def main() -> None:
     gc.freeze()  # children would copy all pages only to count
     results = []
     for place in options.places:
-        chosen = mutants(place, options.count, options.seed)
+        chosen = mutants(tree, place, options.count, options.seed)
         lines = mapped(tree, place)
         for number, mutant in enumerate(chosen, 1):
             key = tuple(mutant.values())
