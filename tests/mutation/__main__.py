@@ -189,7 +189,8 @@ def mapped(tree: Path, place: str) -> dict[str, Any]:
     def job() -> int:
         from coverage import Coverage
 
-        cover = Coverage(data_file=None, include=[f"{tree}/{source}*"], config_file=False)
+        inside = tree / source if source.endswith(".py") else tree / source / "*"
+        cover = Coverage(data_file=None, include=[str(inside)], config_file=False)
         plugin = Choice(None, cover)
         cover.start()
         status = run_pytest([*tests, source], plugin)
@@ -197,6 +198,7 @@ def mapped(tree: Path, place: str) -> dict[str, Any]:
         data = cover.get_data()
         lines = {str(Path(f).relative_to(tree)): data.contexts_by_lineno(f)
                  for f in data.measured_files()}
+        assert lines, f"no test runs {source}"
         file.write_text(json.dumps({"seconds": plugin.seconds, "lines": lines}))
         return status
 
@@ -229,6 +231,8 @@ def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[st
     tests = tests_of(mutant, known, code)
     (tree / mutant["file"]).write_text(changed, "utf-8")
     usual = sum(known["seconds"][t] for t in tests)
+    if not tests:
+        raise SystemExit(f"no tests for {mutant}")
     killer = tree.parent / "killer.txt"
     killer.write_text("")
 
@@ -240,7 +244,7 @@ def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[st
 
     before = time.monotonic()
     try:
-        status = in_child(tree, job, int(60 + 5 * usual)) if tests else 0
+        status = in_child(tree, job, int(60 + 5 * usual))
     finally:
         (tree / mutant["file"]).write_text(code, "utf-8")
     outcome = "survived" if status == 0 else "killed"
