@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from ..errors import DeepChemDFTError
+from ..sinks import printable
 from . import curve, data, dqc, evaluate, optimize, reports, scf, train, zoo
 from .processes import Terminated, one_of_several, report
 
@@ -90,7 +91,7 @@ def _show_own_warnings() -> None:
     warnings.filterwarnings("default", category=UserWarning, module=r"deepchem_dft(\.|$)")
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"warning: {message}", file=sys.stderr)
+        print(printable(f"warning: {message}"), file=sys.stderr)
 
     warnings.showwarning = show  # type: ignore[assignment]
 

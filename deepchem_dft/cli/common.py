@@ -10,18 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..sinks import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def console(stderr: bool = False) -> Console:
-    """Return a console that neither wraps nor colours when the output is not a terminal."""
+    """Return a console that neither wraps nor colours when the output is not a terminal.
+
+    Text is printed as it is, without what a terminal would obey: names come out of files.
+    """
     from rich.console import Console
 
-    out = Console(stderr=stderr, highlight=False)
+    class InertConsole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            options["markup"] = False
+            super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
+
+    out = InertConsole(stderr=stderr, highlight=False)
     if not out.is_terminal:
-        out = Console(stderr=stderr, highlight=False, width=200, soft_wrap=True)
+        out = InertConsole(stderr=stderr, highlight=False, width=200, soft_wrap=True)
     return out
 
 
@@ -69,13 +78,14 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
         )
 
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("{task.fields[last]}"), console=out, transient=True,
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("{task.fields[last]}", markup=False),
+            console=out, transient=True,
         ) as progress:  # fmt: skip
             task = progress.add_task(title, total=None, last="")
 
             def show(solution: Any, done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total, last=solution.name)
+                progress.update(task, completed=done, total=total, last=one_line(solution.name))
 
             yield show
         return
@@ -85,39 +95,6 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
             out.print(f"{title}: {done}/{total}")
 
     yield tell
-
-
-def read_geometry(text: str, unit: str | None) -> tuple[str, str]:
-    """Return geometry text and its unit from a command-line argument.
-
-    Parameters
-    ----------
-    text : str
-        ``"H 0 0 0; H 0 0 1.4"`` or the path of an ``.xyz`` file.
-    unit : str or None
-        As given by the user. Default: bohr for text, angstrom for files.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist or is not an XYZ file.
-    """
-    if not text.lower().endswith(".xyz"):
-        return text, unit or "bohr"
-    path = Path(text)
-    if not path.is_file():
-        raise InputError("the file does not exist", file=text, remedy="check the path")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    try:
-        count = int(lines[0])
-        atoms = [" ".join(line.split()[:4]) for line in lines[2 : 2 + count]]
-    except (IndexError, ValueError):
-        raise InputError(
-            "not an XYZ file: the first line must be the number of atoms", file=text
-        ) from None
-    if len(atoms) < count or not all(atoms):
-        raise InputError(f"the file announces {count} atoms but holds {len(atoms)}", file=text)
-    return "; ".join(atoms), unit or "angstrom"
 
 
 def check_out(path: Path | None) -> None:

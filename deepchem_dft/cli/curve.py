@@ -22,8 +22,8 @@ def curve(
     stop: float = typer.Option(8.0, "--stop", help="Last distance, Bohr."),
     points: int = typer.Option(16, "--points", min=2, help="Number of distances."),
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
-    charge: int = options.CHARGE,
-    spin: int = options.SPIN,
+    charge: int | None = options.CHARGE,
+    spin: int | None = options.SPIN,
     unit: str = typer.Option("bohr", "--unit", help="Unit of all lengths: bohr or angstrom."),
     grid_level: int = options.GRID_LEVEL,
     exact: str | None = typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..sinks import csv_row
 from .common import check_out, console, quiet_imports
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _write(states: list[ExactState], path: Path) -> None:
             with open(draft, "w", newline="", encoding="utf-8") as stream:
                 writer = csv.writer(stream)
                 writer.writerow(_COLUMNS)
-                writer.writerows(_row(state) for state in states)
+                writer.writerows(csv_row(_row(state)) for state in states)
         else:
             with open(draft, "wb") as stream:
                 np.savez(

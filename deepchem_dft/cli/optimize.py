@@ -16,8 +16,8 @@ def optimize(
     xc: str = options.FUNCTIONAL,
     run: Path | None = options.RUN,
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
-    charge: int = options.CHARGE,
-    spin: int = options.SPIN,
+    charge: int | None = options.CHARGE,
+    spin: int | None = options.SPIN,
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
@@ -51,18 +51,17 @@ def optimize(
     - `deepchem-dft optimize peroxide.xyz --optimizer geometric --max-steps 50`
     """
     from ..errors import DeepChemDFTError
-    from .common import check_out, console, functional_from_run, quiet_imports, read_geometry
+    from .common import check_out, console, functional_from_run, quiet_imports
 
     check_out(out)
     _check_name(out)
-    text, unit = read_geometry(geometry, unit)
     with quiet_imports():
         from ..interop.relaxation import relax
         from ..molecule import Molecule
         from ..xc import get_xc
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     label = xc if run is None else f"trained in {run}"
-    molecule = Molecule(text, basis, charge, spin, unit, grid_level, density_fit=density_fit)
+    molecule = Molecule(geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit)
     screen = console()
     found = relax(molecule, functional, optimizer, fmax=fmax, max_steps=max_steps, tol=tol,
                   on_step=_Table(screen))
@@ -148,7 +147,9 @@ def _write(out: Path, found: Any, method: str) -> None:
     from ..files import replacing
 
     energy, force = float(found.result.energy.detach()), found.steps[-1].force
-    comment = f"{method}, energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr"
-    lines = [str(len(found.molecule.symbols)), comment, *_atoms(found.molecule)]
+    molecule = found.molecule
+    comment = (f"charge={molecule.charge:g} mult={molecule.spin + 1:g} {method}, "
+               f"energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr")
+    lines = [str(len(molecule.symbols)), comment, *_atoms(molecule)]
     with replacing(out) as draft:
         draft.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import typer
 
-GEOMETRY = typer.Argument(..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom).")
+GEOMETRY = typer.Argument(
+    ..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom), plain or extended."
+)
 FUNCTIONAL = typer.Option(
     "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."
 )
 RUN = typer.Option(
     None, "--run", help="Use the functional trained in this run directory instead."
 )
-CHARGE = typer.Option(0, "--charge", help="Total charge.")
-SPIN = typer.Option(0, "--spin", help="2S = n_alpha - n_beta.")
+CHARGE = typer.Option(
+    None, "--charge", help="Total charge. Default: charge= of the file's comment line, or 0."
+)
+SPIN = typer.Option(
+    None, "--spin", help="2S = n_alpha - n_beta. Default: mult= (2S+1) or spin= of it, or 0."
+)
 UNIT = typer.Option(None, "--unit", help="Unit of the geometry: bohr or angstrom.")
 GRID_LEVEL = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9.")
 DENSITY_FIT = typer.Option(

@@ -18,8 +18,8 @@ def scf(
     basis: str | None = typer.Option(
         None, "--basis", help="Basis set by name. Default: def2-tzvp, or that of --guess."
     ),
-    charge: int = options.CHARGE,
-    spin: int = options.SPIN,
+    charge: int | None = options.CHARGE,
+    spin: int | None = options.SPIN,
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
@@ -59,10 +59,8 @@ def scf(
         functional_from_run,
         hamiltonian_model,
         quiet_imports,
-        read_geometry,
     )
 
-    text, unit = read_geometry(geometry, unit)
     with quiet_imports():
         from ..molecule import Molecule
         from ..scf import KohnSham
@@ -71,7 +69,7 @@ def scf(
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     model = None if guess is None else hamiltonian_model(guess)
     basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
-    molecule = Molecule(text, basis, charge, spin, unit, grid_level,
+    molecule = Molecule(geometry, basis, charge, spin, unit, grid_level,
                         density_fit=density_fit)
     prediction = None if model is None else _predicted(model, molecule, grid_level)
     # Two grids would make iterations of different cost, which cannot be compared.

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from deepchem_dft.data.streams import PathLike, open_text
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import replacing
+from deepchem_dft.sinks import csv_row, csv_text
 
 COLUMNS = ("name", "smiles", "dipole", "gap", "energy", "problem")
 _DIGITS = {"dipole": 6, "gap": 6, "energy": 8}
@@ -53,7 +54,7 @@ class LabelRow:
 
 def _line(fields: list[str]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(fields)
+    csv.writer(out, lineterminator="\n").writerow(csv_row(fields))
     return out.getvalue()
 
 
@@ -214,7 +215,7 @@ def _rows(lines: Any, file: str) -> Iterator[tuple[int, LabelRow]]:
             raise InputError(f"the line has {len(fields)} fields and the header {len(header)}",
                              field=header[min(len(fields), len(header)) - 1], **place,
                              remedy="finish the file by 'deepchem-dft data label ... --resume'")
-        row = dict(zip(header, fields))
+        row = dict(zip(header, map(csv_text, fields)))
         if row.get("problem"):
             yield number, LabelRow(row.get("name", ""), row["smiles"], problem=row["problem"])
             continue

@@ -18,8 +18,11 @@ from deepchem_dft.molecule.basis import has_diffuse, resolve_basis, resolve_ecp
 from deepchem_dft.molecule.geometry import (
     NUCLEAR_CHARGE,
     composition,
+    as_said,
     format_geometry,
+    names_a_file,
     parse_geometry,
+    read_geometry,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +66,9 @@ class DFTSystem:
     Parameters
     ----------
     system : mapping
-        ``moldesc`` (or ``geometry``): ``"O 0 0 0; H 0 0 1.8"``; ``unit``: bohr (default) or
-        angstrom; ``basis``: a name, or a name per element; ``spin``: 2S = n_alpha - n_beta;
+        ``moldesc`` (or ``geometry``): ``"O 0 0 0; H 0 0 1.8"``, or the lines of an xyz file, whose
+        charge and multiplicity count unless given here; ``unit``: bohr (default) or angstrom (that
+        of xyz lines); ``basis``: a name, or a name per element; ``spin``: 2S = n_alpha - n_beta;
         ``charge``; ``number``: how often it occurs (default 1); ``n_alpha``, ``n_beta``: electron
         numbers, perhaps fractional, in place of charge and spin; ``occupations``: ``alpha`` and
         ``beta`` lists of electrons (0 to 1) in the lowest orbitals, in place of both; ``ecp``;
@@ -122,14 +126,20 @@ class DFTSystem:
                              else "geometry is given twice, as moldesc and as geometry",
                              field="moldesc" if not given else "geometry",
                              remedy="write the atoms once, as 'O 0 0 0; H 0 0 1.8'")
+        text = fields.get(given[0])
+        if names_a_file(text):
+            raise InputError(f"{str(text)[:60]!r} is the name of a file, but data files hold their "
+                             "geometries themselves", field=given[0], remedy="write 'geometry: |' "
+                             "and below it, indented, the lines of the xyz file")
         try:
-            symbols, positions = parse_geometry(fields.get(given[0]), fields.get("unit", "bohr"))
+            found = read_geometry(text, fields.get("unit"))
         except InputError as error:
             raise InputError(error.problem, remedy=error.remedy,
                              field=given[0] if error.field == "geometry" else error.field,
                              ) from None
-        self.symbols = tuple(symbols)
-        self.moldesc = format_geometry(symbols, positions)
+        self.symbols = tuple(found.symbols)
+        self.moldesc = format_geometry(found.symbols, found.positions)
+        self._said = found.charge, found.spin
 
     def _read_electrons(self, fields: Fields) -> None:
         sizes = _atom_sizes(tuple(sorted(set(self.symbols))), self._basis_key, self._ecp_key)
@@ -143,14 +153,18 @@ class DFTSystem:
             self.charge = tidy(round(protons - sum(self.electrons), 12))
             self.spin = tidy(round(self.electrons[0] - self.electrons[1], 12))
             self.nelec = self.electrons
+            as_said("charge", self.charge, self._said[0])
         elif "n_alpha" in fields or "n_beta" in fields:
             self.electrons = self._counted(fields, protons)
             self.charge = tidy(round(protons - sum(self.electrons), 12))
             self.spin = tidy(round(self.electrons[0] - self.electrons[1], 12))
             self.nelec = self.electrons
+            as_said("charge", self.charge, self._said[0])
         else:
-            self.charge = tidy(fields.number("charge", 0))
-            self.spin = tidy(fields.number("spin", 0))
+            charge, spin = ((fields.number(key, 0) if key in fields else None)
+                            for key in ("charge", "spin"))
+            self.charge = tidy(as_said("charge", charge, self._said[0]))
+            self.spin = tidy(as_said("spin", spin, self._said[1]))
             self.electrons = self._from_charge_and_spin(protons)
             if not (isinstance(self.charge, int) and isinstance(self.spin, int)):
                 self.nelec = self.electrons

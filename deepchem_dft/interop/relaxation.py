@@ -150,17 +150,10 @@ def relax(
     else:
         converged, positions = _geometric(molecule, functional, fmax, max_steps, note)
         result = None
-    last = moved(molecule, positions)
+    last = molecule.at(positions)
     if result is None:
         result = KohnSham(last, functional, tol=tol).run()
     return Relaxed(last, result, converged, steps)
-
-
-def moved(molecule: Molecule, positions: np.ndarray) -> Molecule:
-    """Return the same molecule with its atoms elsewhere (natom, 3), Bohr."""
-    return Molecule((molecule.symbols, positions), molecule.basis, molecule.charge, molecule.spin,
-                    "bohr", molecule.grid_level, density_fit=molecule.density_fit,
-                    name=molecule.name)  # fmt: skip
 
 
 def largest(forces: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import numbers
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from deepchem_dft.molecule import cache, electrons, integrals
 from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.constants import Constants
 from deepchem_dft.molecule.fitting import FittingBasis, contract, resolve_fitting
-from deepchem_dft.molecule.geometry import parse_geometry
+from deepchem_dft.molecule.geometry import as_said, names_a_file, read_geometry
 from deepchem_dft.molecule.grid import GRID_ORDER, Grid
 from deepchem_dft.molecule.memory import packed_bytes
 from deepchem_dft.molecule.tensors import MatrixFile
 
-Geometry = str | tuple[list[str], Any]
+Geometry = str | Path | tuple[list[str], Any]
 
 
 class Molecule:
@@ -32,16 +33,17 @@ class Molecule:
 
     Parameters
     ----------
-    geometry : str or (symbols, positions)
-        ``"O 0 0 0; H 0 0 1.8; H 1.7 0 -0.5"`` or a list of symbols with an (natom, 3) array.
+    geometry : str, path or (symbols, positions)
+        ``"O 0 0 0; H 0 0 1.8; H 1.7 0 -0.5"``, a list of symbols with an (natom, 3) array, or an
+        xyz file by its name (``"water.xyz"``), plain or extended; see :doc:`/howto/files`.
     basis : str or dict
         Any basis PySCF or the Basis Set Exchange knows, or one per element.
-    charge : float
-        Total charge. May be fractional.
-    spin : float
-        2S = n_alpha - n_beta. May be fractional.
-    unit : {"bohr", "angstrom"}
-        Unit of ``geometry``.
+    charge : float, optional
+        Total charge. May be fractional. Default: what the comment line of an xyz file says, or 0.
+    spin : float, optional
+        2S = n_alpha - n_beta. May be fractional. Default: likewise.
+    unit : {"bohr", "angstrom"}, optional
+        Unit of ``geometry``. Default: Angstrom for xyz files, Bohr otherwise.
     grid_level : int
         PySCF's quadrature level, 0 to 9. Level 3 is safe for energies to 1e-5 Ha.
     nelec : (float, float), optional
@@ -87,9 +89,9 @@ class Molecule:
         self,
         geometry: Geometry,
         basis: str | dict = "def2-tzvp",
-        charge: float = 0,
-        spin: float = 0,
-        unit: str = "bohr",
+        charge: float | None = None,
+        spin: float | None = None,
+        unit: str | None = None,
         grid_level: int = 3,
         *,
         nelec: tuple[float, float] | None = None,
@@ -98,8 +100,13 @@ class Molecule:
         density_fit: bool | str | dict | None = None,
         name: str | None = None,
     ) -> None:
-        self.symbols, self.positions = parse_geometry(geometry, unit=unit)
-        self.basis = basis
+        found = read_geometry(geometry, unit)
+        self.symbols, self.positions = found.symbols, found.positions
+        if nelec is None and occupations is None:
+            source = str(geometry) if names_a_file(geometry) else "the geometry"
+            charge = as_said("charge", charge, found.charge, source)
+            spin = as_said("spin", spin, found.spin, source)
+        self.basis, self.ecp = basis, ecp
         self.grid_level = _level(grid_level)
         self._basis_data = resolve_basis(self.symbols, basis)
         self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
@@ -167,6 +174,47 @@ class Molecule:
         if self.fitting is not None:
             content["fitting"] = self.fitting.data
         return cache.content_key(content)
+
+    def replace(self, **changes: Any) -> Molecule:
+        """Return this molecule with some things changed and everything else as it is.
+
+        Parameters
+        ----------
+        **changes
+            ``positions`` ((natom, 3), Bohr), or any argument of the constructor. Charge and spin
+            stay unless they, electron numbers or occupations are given.
+
+        Raises
+        ------
+        InputError
+            As for the constructor, and for names that it does not know.
+
+        Examples
+        --------
+        >>> cation = Molecule("N 0 0 0; N 0 0 2.1", "sto-3g", charge=1, spin=1)
+        >>> cation.replace(positions=[[0, 0, 0], [0, 0, 2.2]])
+        Molecule(N2, charge=+1, spin=1, 10 orbitals, grid level 3)
+        """
+        known: dict[str, Any] = {
+            "geometry": (self.symbols, self.positions), "basis": self.basis, "ecp": self.ecp,
+            "grid_level": self.grid_level, "density_fit": self.density_fit,
+            "name": None if self.name == self.formula else self.name}
+        electrons_ = {"charge", "spin", "nelec", "occupations"}
+        allowed = {*known, *electrons_, "positions", *(["unit"] if "geometry" in changes else [])}
+        if unknown := set(changes) - allowed:
+            raise InputError(f"a molecule has no {min(unknown)!r} to be replaced",
+                             field=min(unknown), remedy="use the constructor's names, or positions")
+        if {"charge", "spin", "geometry", "ecp", "basis"} & set(changes):
+            known |= {"charge": self.charge, "spin": self.spin}
+        elif not electrons_ & set(changes):  # to the last bit
+            known |= {"nelec": self.nelec, "occupations": self.occupations}
+        if "positions" in changes:
+            changes["geometry"] = (self.symbols, changes.pop("positions"))
+        return Molecule(**{**known, **changes})
+
+    def at(self, positions: Any) -> Molecule:
+        """Return this molecule with its atoms elsewhere, (natom, 3), Bohr; see :meth:`replace`."""
+        return self.replace(positions=positions)
 
     def __repr__(self) -> str:
         fitted = "" if self.fitting is None else f", density fitted in {self.fitting.name}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SCFNotConverged
+from ..sinks import csv_row
 from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
 from . import plots
 from .solutions import Functional
@@ -57,8 +58,8 @@ def molecules(
     geometry: str,
     distances: Sequence[float],
     basis: str = "def2-tzvp",
-    charge: int = 0,
-    spin: int = 0,
+    charge: int | None = None,
+    spin: int | None = None,
     unit: str = "bohr",
     grid_level: int = 3,
 ) -> list[Molecule]:
@@ -230,7 +231,8 @@ class Curve:
             header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
             header += ["exact_hartree"] * (exact is not None)
             header += [f"{name}_error_kcal_per_mol" for name in errors]
-            writer.writerow(header + [f"{name}_uncertainty_kcal_per_mol" for name in spreads])
+            header += [f"{name}_uncertainty_kcal_per_mol" for name in spreads]
+            writer.writerow(csv_row(header))
             for i, distance in enumerate(self.distances):
                 row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
                 row += [f"{exact[i]:.10f}"] if exact is not None else []

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SCFNotConverged
+from ..sinks import csv_row
 from .functional import MODEL_DIR
 from .hamiltonian_schema import HamiltonianRunConfig
 from .hamiltonian_sets import HamiltonianSet, load_hamiltonian_sets
@@ -264,8 +265,8 @@ def write_molecules(path: str | Path, found: Sequence[Evaluated]) -> None:
 def _csv(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [["" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row]
-         for row in rows])
+        csv_row("" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row)
+        for row in rows)
     return text.getvalue()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import parallel
 from ..errors import InputError
+from ..sinks import markdown_cell
 from . import curves, plots
 from .calibration import coverage_markdown, qualities
 from .calibration import draw as draw_calibration
@@ -219,7 +220,8 @@ def _unconverged_markdown(records: Sequence[EntryRecord]) -> str:
     bad = [r for r in records if r.unconverged]
     if not bad:
         return "All self-consistent fields converged.\n"
-    lines = [f"- {r.functional}, {r.entry}: {', '.join(r.unconverged)}" for r in bad]
+    lines = ["- " + markdown_cell(f"{r.functional}, {r.entry}: {', '.join(r.unconverged)}")
+             for r in bad]
     title = "## Not converged (left out of the averages)\n"
     return "\n".join([title, *dict.fromkeys(lines)]) + "\n"
 

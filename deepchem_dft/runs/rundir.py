@@ -16,12 +16,11 @@ from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
 from .. import parallel
 from ..errors import DeepChemDFTError, InputError
 from ..files import replacing
-from .config import AnyConfig, config_hash, dump_yaml, validate
+from ..sinks import csv_text, printable
+from .config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
@@ -32,6 +31,13 @@ HISTORY_COLUMNS = [
     "epoch", "stage", "learning_rate", "loss", "train_mae_kcal", "valid_mae_kcal", "valid_score",
     "unconverged", "scf_solutions", "seconds",
 ]  # fmt: skip
+
+
+class _InertFormatter(logging.Formatter):
+    """Without what a terminal obeys: logs are read on one, and hold names out of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class RunDirectory:
@@ -132,8 +138,8 @@ class RunDirectory:
     def _difference(self, config: AnyConfig) -> str:
         """Name the first keys in which the stored configuration differs."""
         try:
-            stored = yaml.safe_load((self / "config.yaml").read_text())
-        except (OSError, yaml.YAMLError):
+            stored = read_yaml_mapping(self / "config.yaml")
+        except InputError:
             return ""
         old, new = _flatten(stored), _flatten(config.model_dump(mode="json"))
         keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
@@ -156,7 +162,7 @@ class RunDirectory:
                 file=str(self.path),
                 remedy="give the folder that 'deepchem-dft train' wrote",
             )
-        return validate(yaml.safe_load(file.read_text(encoding="utf-8")), file=str(file))
+        return validate(read_yaml_mapping(file), file=str(file))
 
     @contextmanager
     def logged(self) -> Iterator[None]:
@@ -166,7 +172,7 @@ class RunDirectory:
         """
         file = os.devnull if parallel.rank() else self / "log.txt"
         handler = logging.FileHandler(file, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_InertFormatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("deepchem_dft")
         logger.addHandler(handler)
         if logger.level == logging.NOTSET:
@@ -228,7 +234,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as stream:
-        return [{str(k): v or "" for k, v in row.items() if isinstance(v, str) or v is None}
+        return [{csv_text(str(k)): csv_text(v or "") for k, v in row.items()
+                 if isinstance(v, str) or v is None}
                 for row in csv.DictReader(stream)]  # fmt: skip
 
 

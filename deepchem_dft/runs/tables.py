@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from ..sinks import csv_row, markdown_cell
 from ..units import HARTREE_TO_KCAL
 
 #: Units of the deviations that are not energies.
@@ -127,7 +128,7 @@ def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
             row = asdict(summary)
             for key in ("mae", "me", "max"):
                 row[key] = f"{row[key]:.6f}"
-            writer.writerow(row)
+            writer.writerow(dict(zip(row, csv_row(row.values()))))
 
 
 def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
@@ -141,10 +142,10 @@ def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
             unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
             error = f"{r.error:.6f}" if r.is_energy else ""
             spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
-            writer.writerow(
+            writer.writerow(csv_row(
                 [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
                  f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged)]  # fmt: skip
-            )
+            ))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -157,7 +158,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     |:-----------|-----:|
     | pbe        | 14.2 |
     """
-    table = [list(header), *[list(row) for row in rows]]
+    table = [[markdown_cell(cell) for cell in row] for row in (header, *rows)]
     widths = [max(3, *(len(row[i]) for row in table)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -194,7 +195,8 @@ def summary_markdown(summaries: Sequence[Summary], roles: Sequence[str] = ()) ->
                 groups.setdefault((summary.set, summary.type), []).append(summary)
         for (name, kind), rows in groups.items():
             unit = rows[0].unit
-            parts.append(f"### {role}: {name} ({TYPE_TITLES[kind]}, {unit})\n")
+            title = f"{role}: {name} ({TYPE_TITLES[kind]}, {unit})"
+            parts.append(f"### {markdown_cell(title)}\n")
             header = ["functional", "N", "MAE", "ME", "max", "worst", "unconverged"]
             body = [
                 [s.functional, str(s.n), _number(s.mae, unit), _number(s.me, unit),

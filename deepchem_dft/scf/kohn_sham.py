@@ -11,11 +11,11 @@ from torch import Tensor
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
-from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
+from deepchem_dft.scf.search import Findings, ground_state, spin_gaps
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
@@ -48,8 +48,11 @@ class KSResult:
         For energies of other parameters at this density.
     """
 
-    def __init__(self, hamiltonian: KSHamiltonian, solution: Solution) -> None:
+    def __init__(
+        self, hamiltonian: KSHamiltonian, solution: Solution, findings: Findings | None = None
+    ) -> None:
         self._hamiltonian, self._solution = hamiltonian, solution
+        self.findings = findings or Findings()
         self.molecule = hamiltonian.molecule
         self.status = solution.status
         self.iterations = solution.iterations
@@ -299,14 +302,14 @@ class KohnSham:
                            on_unconverged=on_unconverged)
         hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
         try:
-            solution = self._solve(hamiltonian, guess)
+            solution, findings = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
-            solution = self._solve(hamiltonian, None)
+            solution, findings = self._solve(hamiltonian, None)
         if self.stability and solution.status is Status.CONVERGED:
             solution = follow_instabilities(
                 hamiltonian, solution, tol=self.tol, max_iter=self.max_iter)
-        result = KSResult(hamiltonian, solution)
+        result = KSResult(hamiltonian, solution, findings)
         if not result.converged and on_unconverged == "raise":
             raise SCFNotConverged(
                 f"{self.molecule.name} did not converge in {result.iterations} Fock builds "
@@ -314,11 +317,11 @@ class KohnSham:
                 f"wanted {self.tol:.0e} Ha): {result.status}", result)
         return result
 
-    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> Solution:
+    def _solve(
+        self, hamiltonian: KSHamiltonian, guess: SCFState | None
+    ) -> tuple[Solution, Findings]:
         two_grid = suits(hamiltonian, guess) if self.two_grid is None else self.two_grid
         way = solve_on_two_grids if two_grid else solve
         solution = way(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)
-        if guess is None:
-            solution = filled_from_below(
-                hamiltonian, solution, tol=self.tol, max_iter=self.max_iter)
-        return solution
+        return ground_state(hamiltonian, solution, cold=guess is None, tol=self.tol,
+                            max_iter=self.max_iter)
