@@ -17,6 +17,7 @@ import numpy as np
 from pyscf.data.radii import COVALENT
 from torch import Tensor
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.scf.filling import filled_from_below
@@ -38,6 +39,8 @@ from deepchem_dft.scf.starts import (
     symmetry_broken,
     turned,
 )
+from deepchem_dft.scf.state import occupations_of
+from deepchem_dft.units import HARTREE_TO_EV
 
 #: Atoms further apart than this many times their covalent radii are not bonded.
 _STRETCHED = 1.5
@@ -50,8 +53,12 @@ _WINDOW = 0.15
 _WORTHWHILE, _WORTH_SAYING = 1e-6, 1e-5
 #: Fock builds that one start may take without getting below what is known.
 _TRIAL = 60
+#: Those that finishing a lower one may take, and those after which no more starts are made.
+_FINISH, _BUDGET = 200, 600
 #: A hole, Ha.
 _NOTICEABLE = 1e-3
+#: A negative gap (Ha) that shows when it is printed.
+_VISIBLE = 1e-5
 _ROUNDS = 3
 
 
@@ -67,6 +74,10 @@ class Findings:
         How far below the first solution the final one lies, Ha.
     unrestricted : float or None
         Energy (Ha) of an unrestricted solution below a restricted one.
+    unfinished : float or None
+        Energy (Ha) below the solution's that was met, but where no field converged.
+    mode : float or None
+        Lowest eigenvalue (Ha) of the orbital Hessian, where stability was tested.
     builds : int
         Fock builds of all starts.
     tried : dict of str to (int, int, int)
@@ -76,6 +87,8 @@ class Findings:
     signs: list[str] = field(default_factory=list)
     lowered: float = 0.0
     unrestricted: float | None = None
+    unfinished: float | None = None
+    mode: float | None = None
     builds: int = 0
     tried: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
@@ -163,6 +176,7 @@ def search(
             kinds = signs_of(molecule, explorer.best) | ({"apart": ""} if thorough else {})
             if not explorer.visit(_starts(hamiltonian, explorer.best, kinds)):
                 break
+        findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
     if hamiltonian.restricted and (thorough or signs or min(spin_gaps(solution)) < _CLOSED):
@@ -173,7 +187,8 @@ def search(
 
 
 def ground_state(
-    hamiltonian: KSHamiltonian, solution: Solution, *, cold: bool, tol: float, max_iter: int
+    hamiltonian: KSHamiltonian, solution: Solution, *, cold: bool, tol: float, max_iter: int,
+    thorough: bool = False,
 ) -> tuple[Solution, Findings]:
     """Do what a solution calls for: all of it after a cold start, holes only after a warm one.
 
@@ -184,9 +199,64 @@ def ground_state(
     """
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
-    elif min(spin_gaps(solution)) >= -_NOTICEABLE:
+    elif not thorough and (solution.status is not Status.CONVERGED
+                           or min(spin_gaps(solution)) >= -_NOTICEABLE):
         return solution, Findings()
-    return search(hamiltonian, solution, tol=tol, max_iter=max_iter)
+    return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough)
+
+
+def with_local_spins(
+    hamiltonian: KSHamiltonian, spins: Sequence[float], *, tol: float, max_iter: int
+) -> Solution:
+    """Go downhill from atoms with given local spins (2S_z), up or down.
+
+    Raises
+    ------
+    InputError
+        If the atoms cannot have such spins.
+    """
+    molecule = hamiltonian.molecule
+    found = None
+    if molecule.occupations is None and all(float(n).is_integer() for n in molecule.nelec):
+        found = Shares(molecule).closest(spins)
+    if found is None:
+        raise InputError(f"the atoms of {molecule.name} cannot have local spins of "
+                         f"{', '.join(f'{m:g}' for m in spins)}", field="broken_symmetry",
+                         remedy="use broken_symmetry=True, or other spins")
+    basis = orthonormal_basis(hamiltonian.overlap)
+    fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
+    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), 0)
+    occupations = occupations_of(molecule, basis.shape[1], False).to(basis.device)
+    lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
+    builds = lowest.evaluations + 1
+    status = (Status.CONVERGED if lowest.converged else
+              Status.MAX_ITERATIONS if builds >= max_iter else Status.STALLED)
+    return finish(hamiltonian, lowest.orbitals, occupations, lowest.evaluation, lowest.residual,
+                  builds, status, lowest.history)
+
+
+def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:
+    """Return what should be said wherever the energy of a solution is."""
+    found = []
+    gaps, energies = spin_gaps(solution), solution.energies
+    occupied = solution.state.occupations > 1e-10
+    if min(gaps) < -_VISIBLE:
+        found.append(f"an empty orbital lies {-min(gaps) * HARTREE_TO_EV:.3f} eV below an occupied "
+                     "one of the same spin: perhaps an excited state")
+    elif bool(occupied.any()) and not bool(occupied.all()):
+        gap = float(energies[~occupied].min() - energies[occupied].max())
+        if gap < -_VISIBLE:
+            found.append(f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied "
+                         f"one of the other spin: another spin than 2S = {molecule.spin:g} may be "
+                         "lower")
+    if findings.unrestricted is not None:
+        lower = solution.evaluation.energy - findings.unrestricted
+        found.append(f"an unrestricted solution lies {lower:.5f} Ha below this restricted one, at "
+                     f"{findings.unrestricted:.5f} Ha")
+    if findings.unfinished is not None:
+        lower = solution.evaluation.energy - findings.unfinished
+        found.append(f"energies {lower:.5f} Ha lower were met, but no field converged there")
+    return tuple(found)
 
 
 class _Explorer:
@@ -198,6 +268,7 @@ class _Explorer:
     ) -> None:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
+        self.unfinished: float | None = None
 
     def visit(self, starts: Iterator[tuple[str, Tensor]]) -> bool:
         """Try starts; tell whether any led to a lower state."""
@@ -206,6 +277,8 @@ class _Explorer:
             builds = self.builds
             lower = self.descend(orbitals)
             self.findings.note(kind, self.builds - builds, lower)
+            if self.unfinished is not None or self.builds > _BUDGET:
+                break
         return self.best is not before
 
     def descend(self, orbitals: Tensor) -> bool:
@@ -219,8 +292,10 @@ class _Explorer:
             return False
         if not found.converged:
             found = self._finished(found)
-        if not found.converged:
+        if not found.converged:  # a functional as rough as that has no end of such places
+            self.unfinished = found.evaluation.energy
             return False
+        self.unfinished = None
         self.best = finish(self.hamiltonian, found.orbitals, occupations, found.evaluation,
                            found.residual, self.best.iterations, Status.CONVERGED,
                            self.best.history + found.history)
@@ -228,7 +303,8 @@ class _Explorer:
 
     def _finished(self, found: Minimum) -> Minimum:
         again = minimise(self.hamiltonian, found.orbitals, self.best.state.occupations,
-                         tol=self.tol, max_evaluations=self.max_iter, start=found.evaluation)
+                         tol=self.tol, max_evaluations=min(_FINISH, self.max_iter),
+                         start=found.evaluation)
         self.builds += again.evaluations
         return again
 
