@@ -102,8 +102,8 @@ class Evaluation:
             value = float(entry.deviation(result)) if result.converged else math.nan  # type: ignore[attr-defined]
         bad = [] if result.converged else [f"{molecule.name} ({result.status.name.lower()})"]
         return EntryRecord(
-            functional.label, group.role, group.label, entry.name, entry.entry_type, 0.0, value, bad,
-            notes=[f"{molecule.name}: {note}" for note in result.notes],
+            functional.label, group.role, group.label, entry.name, entry.entry_type, 0.0, value,
+            bad, notes=[f"{molecule.name}: {note}" for note in result.notes],
         )
 
 

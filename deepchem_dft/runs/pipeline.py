@@ -273,9 +273,11 @@ def _h2_curve(
         options.basis or config.data.basis or "def2-tzvp",
         grid_level=config.data.grid_level,
     )
-    table, spread, notes = curves.solve(solver, molecules, functionals, on_solution=reporter.solution)
+    table, spread, notes = curves.solve(solver, molecules, functionals,
+                                        on_solution=reporter.solution)
     exact = curves.exact_curve("h2")
-    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread, notes)
+    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread,
+                        notes)
 
 
 def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:

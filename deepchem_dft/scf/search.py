@@ -46,7 +46,9 @@ from deepchem_dft.units import HARTREE_TO_EV
 _STRETCHED = 1.5
 #: Gaps (Ha) below which a solution is suspect: for its own sake, if it consists of fragments, and
 #: if both spins share their orbitals.
-_TINY, _FRAGMENTS, _CLOSED = 0.05, 0.3, 0.1
+_TINY, _OPENED, _FRAGMENTS, _CLOSED = 0.1, 0.4, 0.2, 0.1
+#: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
+_REACH, _PAIRS = 0.06, 2
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What a lower state has to be lower by, Ha; and an unrestricted one to be worth a word.
@@ -121,18 +123,18 @@ def fragments(molecule: Molecule) -> int:
     return len(set(part))
 
 
-def signs_of(molecule: Molecule, solution: Solution) -> dict[str, str]:
+def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
     """Return signs of trouble by kind (``hole``, ``apart``, ``tiny``), in words."""
     found: dict[str, str] = {}
-    if len(molecule.symbols) == 1:
-        return found  # the shells of an atom are degenerate; holes have been filled before
+    molecule, limit = hamiltonian.molecule, _suspect(hamiltonian)
     gap = min(spin_gaps(solution))
-    if gap < -_NOTICEABLE:
+    # Open shells of atoms have small holes in their ground states; large ones have been filled.
+    if gap < -_NOTICEABLE and len(molecule.symbols) > 1:
         found["hole"] = f"an empty orbital lies {-gap:.4f} Ha below an occupied one"
-    elif gap < _TINY:
+    elif gap < limit:
         found["tiny"] = f"a gap of {gap:.4f} Ha"
     parts = fragments(molecule)
-    if parts > 1 and gap < _FRAGMENTS:
+    if parts > 1 and gap < _FRAGMENTS + limit:
         found["apart"] = f"{parts} fragments"
     return found
 
@@ -165,7 +167,7 @@ def search(
     whole = all(float(n).is_integer() for n in molecule.nelec)
     if solution.status is not Status.CONVERGED or molecule.occupations is not None or not whole:
         return solution, findings
-    signs = signs_of(molecule, solution)
+    signs = signs_of(hamiltonian, solution)
     if thorough:
         signs.setdefault("apart", "asked for")
     findings.signs = list(signs.values())
@@ -173,13 +175,13 @@ def search(
     if signs:
         explorer = _Explorer(hamiltonian, solution, tol, max_iter, findings)
         for _ in range(_ROUNDS):
-            kinds = signs_of(molecule, explorer.best) | ({"apart": ""} if thorough else {})
+            kinds = signs_of(hamiltonian, explorer.best) | ({"apart": ""} if thorough else {})
             if not explorer.visit(_starts(hamiltonian, explorer.best, kinds)):
                 break
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
-    if hamiltonian.restricted and (thorough or signs or min(spin_gaps(solution)) < _CLOSED):
+    if hamiltonian.restricted and (thorough or signs):
         lower = _unrestricted_below(hamiltonian, solution, tol, max_iter, findings)
         if lower < solution.evaluation.energy - _WORTH_SAYING:
             findings.unrestricted = lower
@@ -259,6 +261,23 @@ def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple
     return tuple(found)
 
 
+@dataclass
+class Start:
+    """Orbitals to go downhill from, unless they lie too far above the best solution.
+
+    Attributes
+    ----------
+    kind : str
+    orbitals : Tensor, shape (nspin, nao, nmo)
+    reach : float
+        How far above is too far, Ha.
+    """
+
+    kind: str
+    orbitals: Tensor
+    reach: float = math.inf
+
+
 class _Explorer:
     """Takes starts downhill and keeps the lowest solution."""
 
@@ -270,22 +289,25 @@ class _Explorer:
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
         self.unfinished: float | None = None
 
-    def visit(self, starts: Iterator[tuple[str, Tensor]]) -> bool:
+    def visit(self, starts: Iterator[Start]) -> bool:
         """Try starts; tell whether any led to a lower state."""
         before = self.best
-        for kind, orbitals in starts:
+        for start in starts:
             builds = self.builds
-            lower = self.descend(orbitals)
-            self.findings.note(kind, self.builds - builds, lower)
+            lower = self.descend(start)
+            self.findings.note(start.kind, self.builds - builds, lower)
             if self.unfinished is not None or self.builds > _BUDGET:
                 break
         return self.best is not before
 
-    def descend(self, orbitals: Tensor) -> bool:
+    def descend(self, start: Start) -> bool:
         """Go downhill from somewhere; tell whether it led to a lower state."""
-        goal = self.best.evaluation.energy - _WORTHWHILE
-        occupations = self.best.state.occupations
-        found = minimise(self.hamiltonian, orbitals, occupations, tol=self.tol,
+        energy, occupations = self.best.evaluation.energy, self.best.state.occupations
+        goal, self.builds = energy - _WORTHWHILE, self.builds + 1
+        point = self.hamiltonian.evaluate(start.orbitals, occupations)
+        if point.energy > energy + start.reach:
+            return False
+        found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
                          max_evaluations=min(_TRIAL, self.max_iter), below=goal)
         self.builds += found.evaluations
         if found.evaluation.energy > goal:
@@ -316,28 +338,30 @@ class _Explorer:
 
 def _starts(
     hamiltonian: KSHamiltonian, solution: Solution, signs: dict[str, str]
-) -> Iterator[tuple[str, Tensor]]:
-    """Orbitals to start from, for certain signs of trouble."""
+) -> Iterator[Start]:
+    """Yield where to start from, for certain signs of trouble."""
     state, strong = solution.state, "hole" in signs or "apart" in signs
+    limit = _suspect(hamiltonian)
     near, gaps = frontier(solution.energies, state.occupations, _WINDOW), spin_gaps(solution)
+    reach = _REACH * (2 if hamiltonian.restricted else 1)
     for spin, (occupied, empty) in enumerate(near):
-        if gaps[spin] > (_FRAGMENTS if strong else _TINY):
-            continue
-        for sign in (1, -1) if strong else (1,):
-            pair = (spin, int(occupied[0]), int(empty[0]), sign * math.pi / 4)
-            yield "frontier turned", turned(state.orbitals, [pair])
-    if not hamiltonian.restricted and (strong or max(gaps) < _CLOSED):
+        pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
+                 if solution.energies[spin, a] - solution.energies[spin, i] < limit]
+        for i, a in pairs[:_PAIRS]:
+            for angle in (math.pi / 4, math.pi / 2):
+                yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]), reach)
+    if not hamiltonian.restricted and (strong or max(gaps) < 2 * limit):
         for orbitals in symmetry_broken(state.orbitals, near):
-            yield "spins mixed", kicked(orbitals, 0)
+            yield Start("spins mixed", kicked(orbitals, 0), math.inf if strong else reach)
     if not strong:
         return
     yield from _shared_out(hamiltonian, 8)
     for seed in range(3):
-        yield "frontier mixed", mixed(state.orbitals, near, seed)
+        yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
-def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[tuple[str, Tensor]]:
-    """Determinants with electrons and spins shared out among the atoms."""
+def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[Start]:
+    """Yield determinants with electrons and spins shared out among the atoms."""
     shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
     if not shares:
         return
@@ -345,9 +369,15 @@ def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[tuple[str, T
     make = AtomicStart(hamiltonian, fock, orthonormal_basis(hamiltonian.overlap))
     for rank, (charges, spins) in enumerate(shares):
         try:
-            yield "shared out", kicked(make(charges, spins), rank)
+            yield Start("shared out", kicked(make(charges, spins), rank))
         except ValueError:
             continue
+
+
+def _suspect(hamiltonian: KSHamiltonian) -> float:
+    """Gap (Ha) below which other fillings are looked at: exact exchange opens gaps."""
+    exact = sum(c for c, omega in hamiltonian.exchange_terms() if omega is None)
+    return _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
 def _unrestricted_below(
@@ -364,7 +394,8 @@ def _unrestricted_below(
     near = frontier(twice.energies, state.occupations, _WINDOW)
     if fragments(hamiltonian.molecule) > 1:
         explorer.visit(_shared_out(free, 2))
-    explorer.visit(("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
+    if explorer.best is twice:
+        explorer.visit(Start("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
     solution.iterations += explorer.builds
     return explorer.best.evaluation.energy
 
