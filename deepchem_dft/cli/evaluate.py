@@ -121,6 +121,8 @@ def evaluate(
     screen.print(tables.summary_markdown(tables.summarise(records)), markup=False)
     if uncertain := coverage_markdown(records):
         screen.print(f"### uncertainties\n\n{uncertain}", markup=False)
+    if notes := tables.notes_markdown(records):
+        screen.print(f"### states\n\n{notes}\n", markup=False)
     if entries:
         screen.print(tables.entries_markdown(records), markup=False)
     if out is not None:
@@ -186,6 +188,8 @@ def predict(
     parallel.on_main(lambda: tables.write_entries_csv(out, records))
     screen = console()
     screen.print(tables.entries_markdown(records), markup=False)
+    if notes := tables.notes_markdown(records):
+        screen.print(f"### states\n\n{notes}\n", markup=False)
     screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
 

@@ -22,12 +22,14 @@ from ..fitting.options import FitOptions, choice
 from ..fitting.ordering import seeded_batches
 from ..property import EquilibriumNetwork, Settings, SolveCount
 from ..property.inputs import KINDS, Kind
+from ..torchstate import unaffected
 from .deq_training import DEQEpoch, DEQProgress, DEQTrainer
 
 _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
                  "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class DEQModel(Checkpointed, Fitting, TorchModel):
     """Predict properties of molecules and materials from the fixed point of a small network.
 

@@ -16,6 +16,7 @@ from ..fitting.model import Fitting
 from ..fitting.options import FitDefaults, FitOptions, choice
 from ..lattice.functionals import LatticeFunctional
 from ..lattice.grid import Grid
+from ..torchstate import unaffected
 from .ksr_files import KSRFiles
 from .ksr_loss import KSRLoss, KSRStage
 from .ksr_network import KSRNetwork
@@ -30,6 +31,7 @@ _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tenso
                  "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
     """Train a functional of one-dimensional molecules with the Kohn-Sham equations as regulariser.
 

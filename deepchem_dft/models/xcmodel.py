@@ -19,6 +19,7 @@ from ..files import make_folder
 from ..fitting.model import Fitting
 from ..fitting.options import FitOptions, training_only
 from ..scf.many import Solver
+from ..torchstate import unaffected
 from ..xc.base import XCFunctional
 from .dftxc import DFTXC
 from .functional import conventional_parts, make_functional
@@ -36,6 +37,7 @@ _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tenso
                  "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class XCModel(Predicting, Persistent, Fitting, TorchModel):
     """Train a neural exchange-correlation functional through self-consistent Kohn-Sham.
 

@@ -36,6 +36,7 @@ class _Task:
     densities_for: Functional | None
     tol: float
     guess: Path | None
+    stability: bool = False
 
 
 class Solver:
@@ -55,6 +56,8 @@ class Solver:
         File of solutions already known.
     states : Path, optional
         Folder for converged orbitals (see ``keep_states`` of :meth:`solve`).
+    stability : bool
+        As in :class:`~deepchem_dft.scf.KohnSham`.
 
     Notes
     -----
@@ -69,7 +72,9 @@ class Solver:
         tol: float = 1e-6,
         cache: Path | None = None,
         states: Path | None = None,
+        stability: bool = False,
     ) -> None:
+        self.stability = stability
         self.processes = processes or available_cpus()
         self.tol = tol
         # Of several processes, number 0 alone keeps what is found.
@@ -181,7 +186,7 @@ class Solver:
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
                 tasks.append(_Task(molecule, missing, paths, densities_for, self.tol,
-                                   self._nearest_state(molecule)))  # fmt: skip
+                                   self._nearest_state(molecule), self.stability))  # fmt: skip
         return tasks
 
     def _known(self, molecule: Molecule, functional: Functional, kinds: Sequence[str]) -> bool:
@@ -262,7 +267,7 @@ def _solve_all(task: _Task) -> list[Solution]:
     for functional, paths in zip(task.functionals, task.paths):
         start = time.perf_counter()
         module = functional.load()
-        problem = KohnSham(task.molecule, module, tol=task.tol)
+        problem = KohnSham(task.molecule, module, tol=task.tol, stability=task.stability)
         try:
             with torch.no_grad():
                 result = problem.run(on_unconverged="continue", guess=guess)
@@ -290,6 +295,7 @@ def _solve_all(task: _Task) -> list[Solution]:
                 iterations=int(result.iterations),
                 seconds=round(time.perf_counter() - start, 3),
                 members=members,
+                notes=list(result.notes),
             )
         )
     task.molecule.release()

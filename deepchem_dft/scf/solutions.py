@@ -86,7 +86,8 @@ class Solution:
 
     ``energy`` is in Hartree and NaN unless ``converged``; ``seconds`` include making integrals
     for the first functional of a molecule. ``members`` are the energies (Ha) that the members of
-    an ensemble give at its density; None for other functionals.
+    an ensemble give at its density; None for other functionals. ``notes`` is what has to be said
+    beside the energy.
     """
 
     molecule: str
@@ -98,6 +99,7 @@ class Solution:
     iterations: int
     seconds: float
     members: list[float] | None = None
+    notes: list[str] | None = None
 
 
 class EnergyCache:
