@@ -222,8 +222,10 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
         return DEQTrainer(self, options, dataset, valid)
 
+    _telling = "n_tasks"
+
     def _saved(self) -> dict[str, Any]:
-        return {"progress": self.progress.to_dict()}
+        return {"progress": self.progress.to_dict(), "config": plain_copy(self.config)}
 
     def _take(self, content: dict[str, Any]) -> None:
         if "progress" in content:

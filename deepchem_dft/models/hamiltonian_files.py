@@ -18,6 +18,8 @@ _MEANING = ("elements", "basis", "form", "guess", "inputs", "cutoff", "xc")
 class HamiltonianFiles(Checkpointed):
     """The part of ``HamiltonianModel`` that reads and writes files; its methods belong to it."""
 
+    _telling = "elements"
+
     def _saved(self) -> dict[str, Any]:
         """Return what is beside the optimiser.
 
@@ -51,33 +53,6 @@ class HamiltonianFiles(Checkpointed):
         if self.progress.last is not None:
             self.model.load_state_dict(self.progress.last, strict=False)
             self.progress.last = None
-
-    @classmethod
-    def load(cls, source: str | Path, **options: Any) -> Any:
-        """Rebuild a model from its checkpoint alone.
-
-        Parameters
-        ----------
-        source : str or Path
-            Checkpoint file, or folder of a model.
-        **options
-            Constructor arguments to change.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is unusable.
-        """
-        path = files.newest(source)
-        with files.understood(path):
-            config = {**files.read(path)["config"], **options}
-        if "elements" not in config:
-            raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
-        if "model_dir" not in config and Path(source).is_dir():
-            config["model_dir"] = str(source)
-        model: Any = cls(**config)
-        model.restore(path)
-        return model
 
     def load_from_pretrained(
         self,

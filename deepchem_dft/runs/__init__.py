@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import load_config
-    from .functional import load_functional, load_model
+    from .loading import load_functional, load_model
     from .pipeline import run
     from .schema import RunConfig
 
 _PLACES = {
     "RunConfig": "schema",
     "load_config": "config",
-    "load_functional": "functional",
-    "load_model": "functional",
+    "load_functional": "loading",
+    "load_model": "loading",
     "run": "pipeline",
 }
 __all__ = ["RunConfig", "load_config", "load_functional", "load_model", "run"]

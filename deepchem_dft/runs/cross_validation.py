@@ -21,9 +21,10 @@ from ..fitting.reporter import Reporter
 from ..models.staged_training import row_of
 from ..scf.many import Solver
 from ..scf.solutions import Functional
+from .base import open_run
 from .calibration import fitted_calibration
+from .card import HELD_OUT
 from .entries import EntrySet
-from .functional import is_trained
 from .rows import required_json
 from .rundir import RunDirectory
 from .schema import RunConfig
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from ..data import DFTEntry
     from ..xc.ensemble import EnsembleXC
 
-#: What the label of a set ends with, of which each member gives what it has not seen.
-HELD_OUT = ", held out"
 #: Folder of the members inside a run directory, and the file of what is known about them.
 MEMBERS, NOTE = "members", "cross_validation.json"
 
@@ -158,10 +157,9 @@ class CrossValidation:
         seen, _ = member.split(self.sets)
         self.reporter.phase(f"member {member.number + 1} of {len(self.members)}")
         training = Training(config, folder, seen, self.solver, self.reporter)
-        if parallel.on_main(lambda: is_trained(folder, config)):
-            from .functional import load_functional
-
-            training.functional.load_state_dict(load_functional(folder.path).state_dict())
+        done = open_run(folder.path)
+        if parallel.on_main(lambda: done.is_trained):
+            training.functional.load_state_dict(done.model().functional.state_dict())
             training.rows = folder.read_history()
         else:
             training.run()
@@ -170,7 +168,7 @@ class CrossValidation:
 
     def held_out_sets(self) -> list[tuple[Functional, list[EntrySet]]]:
         """Return the members of the first repetition, each with the entries it has not seen."""
-        from .functional import load_functional
+        from .loading import load_functional
 
         out = []
         for member in self.first:
@@ -263,7 +261,7 @@ def load_ensemble(directory: RunDirectory) -> EnsembleXC:
         If not all members are trained yet.
     """
     from ..xc.ensemble import EnsembleXC
-    from .functional import load_functional
+    from .loading import load_functional
 
     note = directory / NOTE
     if not note.is_file():

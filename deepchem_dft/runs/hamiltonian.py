@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SCFNotConverged
+from ..errors import InputError, SCFNotConverged
 from ..files import write
 from ..fitting.reporter import LOGGER, Reporter
-from .functional import MODEL_DIR, is_trained
-from .hamiltonian_schema import HamiltonianRunConfig
-from .hamiltonian_sets import HamiltonianSet, load_hamiltonian_sets
+from .base import MODEL_DIR, DataNote, Run
+from .card import worse
+from .hamiltonian_schema import HamiltonianRunConfig, HamiltonianSetRef
+from .hamiltonian_sets import HamiltonianSet, load_hamiltonian_sets, load_set
+from .rows import read_rows
 from .rundir import RunDirectory
 from .tables import csv_text, markdown_table
 
 if TYPE_CHECKING:
     from ..models import HamiltonianEpoch, HamiltonianModel, HamiltonianScore
-    from .pipeline import RunResult
 
 HISTORY_COLUMNS = ["epoch", "step", "learning_rate", "loss", "train_mae_uha", "valid_mae_uha",
                    "best", "unconverged_share", "iterations", "seconds"]
@@ -86,37 +86,75 @@ def build_hamiltonian_model(
 # -- a whole run -----------------------------------------------------------------------------------
 
 
-def run_hamiltonian(
-    config: HamiltonianRunConfig, run_dir: str | Path, *, resume: bool = False,
-    reporter: Reporter | None = None,
-) -> RunResult:
-    """Train the network of a configuration and evaluate it: see :func:`runs.run`."""
-    from .pipeline import RunResult
+class HamiltonianRun(Run):
+    """Train a network for Kohn-Sham matrices and evaluate it beside the guess."""
 
-    reporter, directory = reporter or Reporter(), RunDirectory(run_dir)
-    sets = load_hamiltonian_sets(config)  # what cannot be fails before anything is written
-    build_hamiltonian_model(config, sets)
-    with closing(reporter), directory.opened(config, resume):
-        _check_data(directory, sets)
-        if not is_trained(directory, config):
-            _train(config, directory, sets, reporter)
-        reporter.phase("evaluating")
+    config: HamiltonianRunConfig
+
+    def check(self) -> None:
+        """Open the files and build the model: what cannot be fails before anything is written."""
+        self.sets = load_hamiltonian_sets(self.config)
+        build_hamiltonian_model(self.config, self.sets)
+
+    def read(self) -> DataNote:
+        """Return what the files are; what is tested may change."""
+        return _note(self.sets)
+
+    def train(self) -> None:
+        """Train the network."""
+        _train(self.config, self.directory, self.sets, self.reporter)
+
+    def _load(self, folder: str) -> HamiltonianModel:
         from ..models import HamiltonianModel
 
-        model = HamiltonianModel.load(str(directory / MODEL_DIR))
-        order = [s for role in ("test", "valid", "train") for s in sets
-                 if s.role == role and role in config.evaluation.sets]
-        found = [result for one in order for result in evaluate_hamiltonian_set(
-            model, one, config.evaluation.energies, config.evaluation.cycles,
-            config.evaluation.baseline)]
-        markdown = _write_tables(config, directory, found)
-        if config.output.plots:
-            _draw(directory, found)
-        return RunResult(directory, [], [], markdown)
+        return HamiltonianModel.load(folder)
+
+    def evaluate(self) -> None:
+        """Predict all sets, with the guess beside."""
+        model, options = self.model(), self.config.evaluation
+        order = [s for role in ("test", "valid", "train") for s in self.sets
+                 if s.role == role and role in options.sets]
+        self.found = [result for one in order for result in evaluate_hamiltonian_set(
+            model, one, options.energies, options.cycles, options.baseline)]
+
+    def write_tables(self) -> str:
+        """Write results by set and by molecule, and ``results.md``."""
+        return _write_tables(self.config, self.directory, self.found)
+
+    def draw(self) -> None:
+        """Draw learning curve, orbital energies and iterations."""
+        _draw(self.directory, self.found)
+
+    def no_functional(self) -> InputError:
+        """Return the error of whoever takes the model for a functional."""
+        return InputError("this run has trained no functional but a model of Hamiltonians",
+                          file=str(self.directory.path),
+                          remedy="use 'deepchem-dft evaluate', 'scf --guess', or load_model(run) "
+                          "in Python")
+
+    def card(self) -> dict[str, Any]:
+        """Return errors of the test sets beside the guess, and what the geometries say."""
+        form, guess = self.config.network.form, f"{self.config.network.guess} guess"
+        errors = _matrix_errors(self.directory / "results.csv", form)
+        parent = guess if form.endswith("delta") else None
+        return {"errors": errors, "parent": parent, "worse_than_parent": worse(errors, guess),
+                **_matrix_data(self.config)}
+
+    def evaluate_on(self, names: Sequence[str], out: Path | None = None) -> tuple[str, list[str]]:
+        """Evaluate on sets such as ``water.h5:*/500K/*``."""
+        refs = [HamiltonianSetRef.model_validate(name) for name in names] or self.config.data.test
+        if not refs:
+            raise self.no_test_set("FILE.h5")
+        options, model = self.config.evaluation, self.model()
+        found = [one for ref in refs for one in evaluate_hamiltonian_set(
+            model, load_set(ref, "test"), options.energies, options.cycles, options.baseline)]
+        if out is not None:
+            write_molecules(out, found)
+        bad = [s.name for one in found for s in one.scores if not s.converged]
+        return f"mean absolute errors, microhartree\n{hamiltonian_markdown(found)}", bad
 
 
-def _check_data(directory: RunDirectory, sets: Sequence[HamiltonianSet]) -> None:
-    """Store the data's hash, or compare with the stored one; what is tested may change."""
+def _note(sets: Sequence[HamiltonianSet]) -> DataNote:
     content, digest = [], hashlib.sha256()
     known = {path: _file_hash(path) for path in {one.file for one in sets}}
     for one in sets:
@@ -124,7 +162,7 @@ def _check_data(directory: RunDirectory, sets: Sequence[HamiltonianSet]) -> None
                         "sha256": known[one.file], "molecules": len(one.rows)})
         if one.role != "test":
             digest.update(f"{one.role} {known[one.file]} {one.rows.tolist()}".encode())
-    directory.check_data(digest.hexdigest(), content, renew=True)
+    return DataNote(digest.hexdigest(), content, renew=True)
 
 
 def _file_hash(path: str) -> str:
@@ -265,3 +303,42 @@ def _draw(directory: RunDirectory, found: Sequence[Evaluated]) -> None:
         if not one.method.endswith(" guess"):
             name = "".join(c if c.isalnum() else "_" for c in f"{one.set.role}_{one.set.label}")
             plots.orbital_parity(one, directory.plots / f"orbitals_{name}.png")
+
+
+# -- the card --------------------------------------------------------------------------------------
+
+
+def _matrix_data(config: HamiltonianRunConfig) -> dict[str, Any]:
+    """Return what the geometries say: which molecules are tested on, what a model is made for."""
+    from ..molecule.geometry import SYMBOLS
+
+    try:
+        sets = load_hamiltonian_sets(config)  # refuses a geometry that is in two roles
+    except InputError:  # the files are no longer where the run found them
+        return {}
+    names = [{str(name).rsplit("/", 2)[0] for name in one.dataset.ids} for one in sets]
+    trained = set().union(*(found for one, found in zip(sets, names) if one.role == "train"))
+    overlap = [f"train and test {one.label} share no geometry; {len(found & trained)} of "
+               f"{len(found)} tested molecules were trained on in other geometries"
+               for one, found in zip(sets, names) if one.role == "test"]
+    sample = sets[0].dataset.X[0]
+    numbers = {int(z) for one in sets for x, *_ in one.dataset.itersamples() for z in x.numbers}
+    elements = ", ".join(SYMBOLS[z] for z in sorted(numbers))
+    return {"overlap": overlap, "out_of_scope": [
+        f"elements other than {elements}",
+        f"other functionals than {sample.xc}, other basis sets than {sample.basis}",
+        "other charges than those of the training data, open shells"]}
+
+
+def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:
+    """Return the test rows of a run on Hamiltonians: elements of H and orbital energies."""
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in read_rows(path, ("set", "N", "H", "orbitals")):
+        label, _, method = row["set"].rpartition(", ")
+        for column, kind in (("H", "elements of H"), ("orbitals", "occupied orbital energies")):
+            if label.startswith("test: "):
+                entry = table.setdefault((label, kind), {
+                    "set": label.removeprefix("test: "), "type": kind, "entries": row.count("N"),
+                    "unit": "microhartree", "mae": {}})  # fmt: skip
+                entry["mae"]["this" if method == form else method] = row.number(column)
+    return [row for row in table.values() if "this" in row["mae"]]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .card_schema import CardConfig
-from .section import LARGEST_SEED, MOST_EPOCHS, MOST_SAMPLES, RunName, Section, Weight
+from .section import (
+    LARGEST_SEED,
+    MOST_EPOCHS,
+    MOST_SAMPLES,
+    BaseRunConfig,
+    Section,
+    Weight,
+    located,
+)
 
 
 class HamiltonianSetRef(Section):
@@ -171,12 +179,10 @@ class HamiltonianOutputConfig(Section):
     )
 
 
-class HamiltonianRunConfig(Section):
+class HamiltonianRunConfig(BaseRunConfig):
     """A whole run: data, network, training, evaluation, output."""
 
     model: Literal["hamiltonian"] = Field("hamiltonian", description="says what the file is")
-    name: RunName = Field("run", description="names the folder")
-    description: str = Field("", description="free text")
     data: HamiltonianDataConfig = Field(description="the molecules")
     network: HamiltonianNetworkConfig = Field(
         HamiltonianNetworkConfig(), description="what is trained"
@@ -190,4 +196,20 @@ class HamiltonianRunConfig(Section):
     output: HamiltonianOutputConfig = Field(
         HamiltonianOutputConfig(), description="what is written"
     )
-    card: CardConfig = Field(CardConfig(), description="text for the card of its model")
+
+    def locate(self, base: Path) -> None:
+        """Make the paths of data absolute, which are relative to the configuration's folder."""
+        data = self.data
+        for ref in (*data.train, *data.valid, *data.test):
+            ref.file = located(ref.file, base)
+        for recipe in data.recipes:
+            recipe.file, recipe.input = located(recipe.file, base), located(recipe.input, base)
+
+    def hashed(self) -> dict[str, Any]:
+        """Return what can change a number: not what is only evaluated, nor where files lie."""
+        content = super().hashed()
+        content.pop("evaluation")
+        content["data"] = {
+            role: [{**ref, "file": Path(ref["file"]).name} for ref in content["data"][role]]
+            for role in ("train", "valid")}
+        return content

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,10 @@ from ..errors import InputError
 from ..files import write
 from ..fitting.reporter import Reporter
 from ..units import HARTREE_TO_KCAL
-from .functional import MODEL_DIR, is_trained
+from .base import MODEL_DIR, ROLES, DataNote, Run
+from .card import TESTS, TRAINED, errors_of, unconverged_of
 from .ksr_schema import CurveRef, LatticeRunConfig
+from .rows import read_data
 from .rundir import RunDirectory
 from .tables import (
     EntryRecord,
@@ -34,10 +35,8 @@ if TYPE_CHECKING:
     from ..lattice.exact import ExactState
     from ..lattice.grid import Grid
     from ..models import KSREpoch, KSRModel
-    from .pipeline import RunResult
 
-ROLES = ("train", "valid", "test")
-TRAINED, BASELINE = "trained", "uniform-gas LDA"
+BASELINE = "uniform-gas LDA"
 HISTORY_COLUMNS = ["seed", "stage", "epoch", "loss", "valid_mae_kcal", "best", "evaluations",
                    "seconds"]  # fmt: skip
 
@@ -172,40 +171,91 @@ def _grid(config: LatticeRunConfig) -> Grid:
 # -- a whole run -----------------------------------------------------------------------------------
 
 
-def run_lattice(
-    config: LatticeRunConfig,
-    run_dir: str | Path,
-    *,
-    resume: bool = False,
-    reporter: Reporter | None = None,
-) -> RunResult:
-    """Train the functional of a configuration and evaluate it: see :func:`runs.run`."""
-    from .pipeline import RunResult
+class LatticeRun(Run):
+    """Train a functional of one-dimensional molecules and compare with what is exact."""
 
-    reporter, directory = reporter or Reporter(), RunDirectory(run_dir)
-    build_model(config)  # what cannot be fails before anything is computed
-    for role in ROLES:
-        for number, ref in enumerate(getattr(config.data, role)):
-            distances_of(ref, f"data.{role}.{number}")
-    with closing(reporter), directory.opened(config, resume):
-        reporter.phase("exact data")
-        sets = load_curves(config, reporter)
-        _check_data(directory, sets)
-        if not is_trained(directory, config):
-            _train(config, directory, sets, reporter)
-        model = _load(directory, config)
-        reporter.phase("evaluating")
-        found = _evaluate(config, sets, model)
-        tol = config.evaluation.tol
-        records = [record for one in found for record in one.records(tol)]
-        markdown = _write_tables(config, directory, found, records)
-        if config.output.plots:
-            _draw(directory, sets, found, model)
-        return RunResult(directory, records, summarise(records), markdown)
+    config: LatticeRunConfig
+
+    def check(self) -> None:
+        """Build the model and look up the distances: what cannot be fails before anything."""
+        build_model(self.config)
+        for role in ROLES:
+            for number, ref in enumerate(getattr(self.config.data, role)):
+                distances_of(ref, f"data.{role}.{number}")
+
+    def read(self) -> DataNote:
+        """Make the exact states, or take them from the cache."""
+        self.reporter.phase("exact data")
+        self.sets = load_curves(self.config, self.reporter)
+        return _note(self.sets)
+
+    def train(self) -> None:
+        """Train from all seeds."""
+        _train(self.config, self.directory, self.sets, self.reporter)
+
+    def _load(self, folder: str) -> KSRModel:
+        from ..models import KSRModel
+
+        return KSRModel.load(folder)
+
+    def evaluate(self) -> None:
+        """Predict all sets, with the uniform-gas functional beside."""
+        self.trained = build_model(self.config)
+        self.trained.restore(model_dir=str(self.directory / MODEL_DIR))
+        self.found = _evaluate(self.config, self.sets, self.trained)
+        tol = self.config.evaluation.tol
+        self.records = [record for one in self.found for record in one.records(tol)]
+
+    def write_tables(self) -> str:
+        """Write summaries, entries and ``results.md``."""
+        return _write_tables(self.config, self.directory, self.found, self.records)
+
+    def draw(self) -> None:
+        """Draw learning curve, dissociation curves and trajectories."""
+        _draw(self.directory, self.sets, self.found, self.trained)
+
+    def no_functional(self) -> InputError:
+        """Return the error of whoever takes its functional for one of real molecules."""
+        return InputError("the functional of this run is for one-dimensional molecules",
+                          file=str(self.directory.path),
+                          remedy="use 'deepchem-dft evaluate', or load_model(run) in Python")
+
+    def card(self) -> dict[str, Any]:
+        """Return errors of the test sets, and what they share with what was trained on."""
+        sets = [s for s in read_data(self.directory / "data.json").get("sets", []) if "family" in s]
+        trained: dict[str, set[float]] = {}
+        for one in (s for s in sets if s["role"] == "train"):
+            trained.setdefault(one["family"], set()).update(one["distances"])
+        overlap = []
+        for one in (s for s in sets if s["role"] == "test"):
+            shared = len(set(one["distances"]) & trained.get(one["family"], set()))
+            many = len(one["distances"])
+            what = (
+                f"share {shared} of {many} molecules; the family is trained on at other distances"
+                if one["family"] in trained else "share none; the family is not trained on")
+            overlap.append(f"train and test {one['set']} {what}")
+        families, results = ", ".join(sorted(trained)), self.directory / "results.csv"
+        return {"errors": errors_of(results, TESTS), "overlap": overlap,
+                "known_failures": unconverged_of(results),
+                "out_of_scope": ["molecules in three dimensions",
+                                 f"molecules unlike those trained on ({families}), unless tested"]}
+
+    def evaluate_on(self, names: Sequence[str], out: Path | None = None) -> tuple[str, list[str]]:
+        """Evaluate on families of molecules such as ``h4:test``."""
+        refs = [CurveRef.model_validate(name) for name in names] or self.config.data.test
+        if not refs:
+            raise self.no_test_set("h2:test")
+        model, tol = self.model(), self.config.evaluation.tol
+        sets = [exact_curve(ref, "test", model.functional.grid, "dataset") for ref in refs]
+        found = evaluate_sets(model, TRAINED, sets)
+        self.records = [record for one in found for record in one.records(tol)]
+        if out is not None:
+            write_entries_csv(out, self.records)
+        bad = [f"{r.entry} ({', '.join(r.unconverged)})" for r in self.records if r.unconverged]
+        return curves_markdown(found, tol), bad
 
 
-def _check_data(directory: RunDirectory, sets: Sequence[CurveSet]) -> None:
-    """Store the data's hash, or compare with the stored one."""
+def _note(sets: Sequence[CurveSet]) -> DataNote:
     digest = hashlib.sha256()
     for one in sets:
         for state in one.states:
@@ -213,7 +263,7 @@ def _check_data(directory: RunDirectory, sets: Sequence[CurveSet]) -> None:
             digest.update(json.dumps([one.role, system.positions, system.charges,
                                       system.electrons, system.spin]).encode())  # fmt: skip
             digest.update(f"{state.energy:.7f}".encode())
-    directory.check_data(digest.hexdigest(), [
+    return DataNote(digest.hexdigest(), [
         {"role": s.role, "set": s.label, "family": s.family, "distances": s.distances,
          "energies": [state.energy for state in s.states]} for s in sets])  # fmt: skip
 
@@ -265,12 +315,6 @@ def _row(report: KSREpoch) -> dict[str, Any]:
 
 def _write_history(directory: RunDirectory, model: KSRModel) -> None:
     directory.write_history([_row(report) for report in model.history], HISTORY_COLUMNS)
-
-
-def _load(directory: RunDirectory, config: LatticeRunConfig) -> KSRModel:
-    model = build_model(config)
-    model.restore(model_dir=str(directory / MODEL_DIR))
-    return model
 
 
 # -- evaluation ------------------------------------------------------------------------------------

@@ -6,14 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .card_schema import CardConfig
 from .section import (
     LARGEST_SEED,
     MOST_EPOCHS,
     MOST_ITERATIONS,
     MOST_SAMPLES,
     MOST_WEIGHTS,
-    RunName,
+    BaseRunConfig,
     Section,
     Weight,
 )
@@ -205,12 +204,10 @@ class LatticeOutputConfig(Section):
     )
 
 
-class LatticeRunConfig(Section):
+class LatticeRunConfig(BaseRunConfig):
     """A whole one-dimensional run: data, functional, iteration, training, evaluation, output."""
 
     model: Literal["ksr"] = Field("ksr", description="says that the file is one of these")
-    name: RunName = Field("run", description="names the folder")
-    description: str = Field("", description="free text")
     data: LatticeDataConfig = Field(description="the molecules")
     functional: LatticeFunctionalConfig = Field(
         LatticeFunctionalConfig(), description="what is trained"
@@ -225,4 +222,10 @@ class LatticeRunConfig(Section):
         LatticeEvaluationConfig(), description="what is evaluated"
     )
     output: LatticeOutputConfig = Field(LatticeOutputConfig(), description="what is written")
-    card: CardConfig = Field(CardConfig(), description="text for the card of its model")
+
+    def hashed(self) -> dict[str, Any]:
+        """Return what can change a number: not what is only evaluated."""
+        content = super().hashed()
+        content.pop("evaluation")
+        content["data"].pop("test")
+        return content

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ..models.stages import Stage
-from .card_schema import CardConfig
 from .functional_schema import FunctionalConfig
 from .section import (
     LARGEST_SEED,
     MOST_EPOCHS,
     MOST_PROCESSES,
     MOST_SAMPLES,
-    RunName,
+    BaseRunConfig,
     Section,
     Weight,
+    located,
 )
 
 EntryType = Literal["energy", "ae", "ie", "ea", "reaction", "fractional_charge",
@@ -281,11 +282,9 @@ class OutputConfig(Section):
         return {} if value is True or value is None else value
 
 
-class RunConfig(Section):
+class RunConfig(BaseRunConfig):
     """A whole run: data, functional, training, baselines, evaluation, output."""
 
-    name: RunName = Field("run", description="names the folder")
-    description: str = Field("", description="free text")
     data: DataConfig = Field(description="the entries")
     functional: FunctionalConfig = Field(FunctionalConfig(), description="what is trained")
     training: TrainingConfig = Field(TrainingConfig(), description="how it is trained")
@@ -298,7 +297,6 @@ class RunConfig(Section):
     )
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="what is evaluated")
     output: OutputConfig = Field(OutputConfig(), description="what is written")
-    card: CardConfig = Field(CardConfig(), description="text for the card of its model")
 
     @field_validator("baselines", mode="before")
     @classmethod
@@ -320,3 +318,18 @@ class RunConfig(Section):
             raise ValueError("'cross_validation' holds out training entries itself: "
                              "move what is in 'data.valid' to 'data.train'")
         return self
+
+    def locate(self, base: Path) -> None:
+        """Make the paths of data absolute, which are relative to the configuration's folder."""
+        for ref in (*self.data.train, *self.data.valid, *self.data.test):
+            if ref.file is not None:
+                ref.file = located(ref.file, base)
+
+    def hashed(self) -> dict[str, Any]:
+        """Return what can change a number: of files, the name alone; their content is hashed."""
+        content = super().hashed()
+        content["evaluation"] = {"scf_tol": content["evaluation"]["scf_tol"]}
+        for refs in (content["data"][role] for role in ("train", "valid", "test")):
+            for ref in refs:
+                ref["file"] = ref["file"] and Path(ref["file"]).name
+        return content

@@ -14,8 +14,9 @@ from ..molecule.threads import threads
 from ..parallel.pool import available_cpus
 from ..scf.many import Solver
 from ..xc import HybridXC
+from .base import MODEL_DIR
 from .entries import EntrySet
-from .functional import MODEL_DIR, build_model
+from .functional import build_model
 from .rundir import RunDirectory
 from .schema import RunConfig
 

@@ -23,8 +23,10 @@ _CURVES: dict[str, list[tuple[list[str], str, bool]]] = {
             (["valid_mae_kcal"], "mean absolute error (kcal/mol)", True)],
     "hamiltonian": [(["loss"], "training loss", True),
                     (["train_mae_uha", "valid_mae_uha"], "mean absolute error of H (µHa)", True)],
+    "deq": [(["loss", "valid_score"], "loss", True)],
 }  # fmt: skip
-_WORDS = {"loss": "loss", "train_mae_kcal": "training", "valid_mae_kcal": "validation",
+_WORDS = {"loss": "loss", "valid_score": "validation",
+          "train_mae_kcal": "training", "valid_mae_kcal": "validation",
           "train_mae_uha": "training, running weights",
           "valid_mae_uha": "validation, averaged weights"}  # fmt: skip
 #: A functional this many times worse than the best is not drawn among the errors.

@@ -81,8 +81,10 @@ def page(
     if curves:
         parts.append(("curves", "Dissociation", _charts(curves)))
     matrices = {run.label: tables.matrices(run, f"molecules-{number}")
-                for number, run in enumerate(runs) if run.kind == "hamiltonian"}  # fmt: skip
-    parts += _each(runs, "matrices", "Matrices", lambda run: matrices.get(run.label))
+                for number, run in enumerate(runs)
+                if run.kind in ("hamiltonian", "deq")}  # fmt: skip
+    title = "Matrices" if all(run.kind != "deq" for run in runs) else "Errors by set"
+    parts += _each(runs, "matrices", title, lambda run: matrices.get(run.label))
     learning = figures.learning_curves(runs)
     if learning:
         parts.append(("learning", "Learning curve", _charts(learning)))
