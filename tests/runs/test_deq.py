@@ -62,7 +62,7 @@ def test_the_same_as_from_python(finished, tmp_path):
                      learning_rate=0.01, model_dir=str(tmp_path))
     model.fit(parts[0], 4, valid_dataset=parts[1])
     found = load_model(finished.directory.path).predict(parts[2])
-    assert np.array_equal(model.predict(parts[2]), found)
+    np.testing.assert_allclose(model.predict(parts[2]), found, atol=1e-5)  # other batches
 
 
 def test_a_killed_run_goes_on(finished, tmp_path):
