@@ -23,7 +23,8 @@ def write_weights(path: str | Path, module: nn.Module) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``file``, ``sha256``, ``parameters``.
+        ``file``, ``sha256``, and ``parameters``: how many numbers training changes. Those that a
+        form holds fixed, the weights of a sum for example, do not count.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def write_weights(path: str | Path, module: nn.Module) -> dict[str, Any]:
     with replacing(path) as draft:
         draft.write_bytes(raw)
     return {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(),
-            "parameters": sum(p.numel() for p in module.parameters())}  # fmt: skip
+            "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad)}
 
 
 def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
