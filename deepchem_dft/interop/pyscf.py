@@ -35,8 +35,8 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     All that PySCF builds on top of a mean field then works as it does with PySCF's functionals:
     ``nuc_grad_method()`` (with the response of the grid, so that forces are exact derivatives of
     the energy), ``Hessian()`` (invariant to a motion of the whole molecule, which mends most of
-    what leaving that response out does to it), ``TDA()`` and ``TDDFT()``, ``newton()``, ``density_fit()``,
-    ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
+    what leaving that response out does to it), ``TDA()`` and ``TDDFT()``, ``newton()``,
+    ``density_fit()``, ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
 
     Parameters
     ----------

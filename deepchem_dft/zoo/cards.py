@@ -44,7 +44,8 @@ class Card:
     form : dict
         Plain data that rebuilds the module without its weights; see :mod:`deepchem_dft.zoo.forms`.
     weights : dict
-        ``file``, ``sha256`` of the whole file, ``parameters`` (how many are trained), and ``form_sha256``.
+        ``file``, ``sha256`` of the whole file, ``parameters`` (how many are trained),
+        and ``form_sha256``.
     summary : str
         One sentence.
     parent : str or None

@@ -6,8 +6,8 @@ One thing is changed at a time, the rest is as in BASE. DeepChem's GridHyperpara
 variant with several seeds at the densities of its parent and judges it on the validation part of
 W4-11; BASE, the best variant of all and their parents are then solved self-consistently on that
 part and on test molecules. Densities and energies stay in the folder: a second run only trains.
-Ends non-zero if what is said of the studies that were run does not hold (see BOUNDS; with --quick or
-another basis they are not applied), or if a field does not converge.
+Ends non-zero if what is said of the studies that were run does not hold (see BOUNDS; not applied
+with --quick or in another basis), or if a field does not converge.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ STUDIES: dict[str, tuple[str, list[Any]]] = {
     "smoothness": ("roughness", [0.0, 0.01, 0.1]),
     "exact exchange": ("exchange", [0.0, 0.25]),
 }
-#: Least and most error relative to the base's, by study and value: the network hardly matters, what it
-#: sees and starts from does.
+#: Least and most error relative to the base's, by study and value: the network hardly matters,
+#: what it sees and starts from does.
 BOUNDS: dict[str, dict[Any, tuple[float, float]]] = {
     "depth": {1: (0.85, 1.15), 3: (0.85, 1.2)}, "width": {4: (0.85, 1.15), 32: (0.85, 1.15)},
     "activation": {"tanh": (0.85, 1.15), "softplus": (0.85, 1.15)},

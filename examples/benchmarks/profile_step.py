@@ -3,8 +3,8 @@
 Usage: python examples/benchmarks/profile_step.py [--molecule CO2] [--family gga] [--steps 3]
 
 CPU seconds per step with one thread, in this process. Ends non-zero if a warm step takes more than
-0.6, or a two-grid step more than 0.3 of a cold one, or if these two make integrals; and if a part that
-is watched has taken no time at all, as when a function was renamed.
+0.6, or a two-grid step more than 0.3 of a cold one, or if these two make integrals; and if a part
+that is watched has taken no time at all, as when a function was renamed.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Runs scf_every.yaml three times: every optimiser step through the self-consisten
 twenty steps at frozen densities, fewer where a density would move (training.scf_trust); and the
 same twenty without that safeguard. Prints training time, fields solved, and the errors of the
 trained functionals, which are always evaluated self-consistently. Ends non-zero if the trusted
-twenty are more than 2 % worse than every step, solve more than a quarter of the fields, or take more
-than 0.6 times the CPU time; or if one way does not take a quarter off PBE's training error.
+twenty are more than 2 % worse than every step, solve more than a quarter of the fields, or take
+more than 0.6 times the CPU time; or if one way does not take a quarter off PBE's training error.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def published() -> dict[str, dict[str, Means]]:
     """Return the means (kcal/mol) of all entries, and of those not trained on, by functional."""
     with open(PUBLISHED, encoding="utf-8", newline="") as stream:
         content = csv.DictReader(line for line in stream if not line.startswith("#"))
-        rows = list({row["entry"]: row for row in content}.values())  # ethylene oxide is there twice
+        rows = list({row["entry"]: row for row in content}.values())  # one is there twice
     found: dict[str, dict[str, Means]] = {name: {} for name in COLUMNS}
     for group, trained in TRAINED.items():
         own = [r for r in rows if r["entry"].startswith(f"{group}:") and r["entry"] != LEFT_OUT]

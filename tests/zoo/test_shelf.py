@@ -311,7 +311,7 @@ def test_what_is_shipped_loads_and_is_documented():
 
 
 def test_cards_count_what_is_trained(tmp_path):
-    """Not the weights of a sum, which are parameters but fixed; nor transition states as molecules."""
+    """Not weights of a sum that are fixed, and no transition states as molecules."""
     functional = HybridXC("pbe", build_network(family="gga", hidden=[4]), aweight0=0.5,
                           train_a=False, train_b=False)
     network = sum(p.numel() for p in functional.nnxc.parameters())
