@@ -165,7 +165,8 @@ class _Adapted:
     def Hessian(self) -> Any:
         """Second derivatives, which do not change when the whole molecule is moved."""
         hessian = super().Hessian()  # type: ignore[misc]
-        hessian.__class__ = _mixed(_Invariant, type(hessian))
+        plain: Any = type(hessian)
+        hessian.__class__ = _mixed(_Invariant, plain)
         return hessian
 
     def density_fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -257,7 +258,8 @@ def _mixed(mixin: type, cls: Any) -> type:
 
 
 def _adapt(mf: Any) -> Any:
-    mf.__class__ = _mixed(_Adapted, type(mf))
+    plain: Any = type(mf)
+    mf.__class__ = _mixed(_Adapted, plain)
     return mf
 
 
