@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from .. import parallel
 from . import options
 
 
@@ -22,10 +23,13 @@ def curve(
     stop: float = typer.Option(8.0, "--stop", help="Last distance, Bohr."),
     points: int = typer.Option(16, "--points", min=2, help="Number of distances."),
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
-    charge: int = options.CHARGE,
-    spin: int = options.SPIN,
+    charge: int | None = options.CHARGE,
+    spin: int | None = options.SPIN,
     unit: str = typer.Option("bohr", "--unit", help="Unit of all lengths: bohr or angstrom."),
     grid_level: int = options.GRID_LEVEL,
+    restricted: bool | None = options.RESTRICTED,
+    stability: bool = options.STABILITY,
+    broken_symmetry: bool = options.BROKEN_SYMMETRY,
     exact: str | None = typer.Option(
         None, "--exact", help="Known exact curve to compare with: h2."
     ),
@@ -54,8 +58,8 @@ def curve(
 
     with quiet_imports():
         from ..runs import curves
-        from ..runs.solutions import Functional
-        from ..runs.solve import Solver
+        from ..scf.many import Solver
+        from ..scf.solutions import Functional
     functionals = [Functional.named(name) for name in xc or ([] if run else ["pbe"])]
     for path in run or []:
         label = "trained" if len(run or []) == 1 else str(path)
@@ -64,14 +68,16 @@ def curve(
         curves.check_output(path)
     reference = curves.exact_curve(exact) if exact else None
     distances = curves.spaced(start, stop, points)
-    molecules = curves.molecules(geometry, distances, basis, charge, spin, unit, grid_level)
+    molecules = curves.molecules(geometry, distances, basis, charge, spin, unit, grid_level,
+                                 restricted=restricted, broken_symmetry=broken_symmetry)
     if exact:
         curves.check_is_h2(molecules, distances, unit)
-    with Solver(jobs) as solver, solution_progress("curve") as show:
-        table, spread = curves.solve(solver, molecules, functionals, on_solution=show)
-    result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread)
+    with Solver(jobs, stability=stability) as solver, solution_progress("curve") as show:
+        table, spread, notes = curves.solve(solver, molecules, functionals, on_solution=show)
+    result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread,
+                          notes=notes)
     for path in out or []:
-        result.write(path)
+        parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
     screen = console()
     screen.print(result.text(), markup=False)
     for path in out or []:

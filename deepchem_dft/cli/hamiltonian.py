@@ -27,7 +27,9 @@ def hamiltonian(
     samples: int = typer.Option(
         100, "--samples", min=1, help="Geometries per molecule and temperature."
     ),
-    charge: int = typer.Option(0, "--charge", help="Charge of each molecule."),
+    charge: int | None = typer.Option(
+        None, "--charge", help="Of each molecule. Default: that of the frame's comment, or 0."
+    ),
     grid_level: int = typer.Option(3, "--grid-level", min=0, max=9, help="PySCF's quadrature."),
     forces: bool = typer.Option(False, "--forces", help="Forces, too (about twice the time)."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the sampling."),

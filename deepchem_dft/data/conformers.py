@@ -10,6 +10,8 @@ import numpy as np
 from deepchem_dft.data.molecule_files import RawMolecule
 from deepchem_dft.data.sdf import SDFRecord
 from deepchem_dft.errors import InputError
+from deepchem_dft.molecule.xyz import Frame
+from deepchem_dft.molecule.xyz import Geometry as Written
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def parse(raw: RawMolecule) -> Any:
     with rdBase.BlockLogs():
         if isinstance(raw.content, SDFRecord):
             molecule = raw.content.molecule()
-        elif raw.kind == "xyz":
-            molecule = _bonded(raw.content)
+        elif isinstance(raw.content, Frame):
+            molecule = _bonded(raw.content.read())
         else:
             molecule = Chem.MolFromSmiles(raw.content)
     if molecule is None:
@@ -149,15 +151,20 @@ def _lowest(molecule: Any, seed: int, conformers: int) -> np.ndarray:
     return molecule.GetConformer(found[int(np.argmin(energies))]).GetPositions()
 
 
-def _bonded(frame: str) -> Any:
+def _bonded(written: Written) -> Any:
     """Find the bonds of a neutral molecule from its geometry."""
     from rdkit import Chem
     from rdkit.Chem import rdDetermineBonds
 
-    count = len(frame.splitlines())
-    molecule = Chem.MolFromXYZBlock(f"{count}\n\n{frame}")
+    if written.charge:
+        raise InputError(f"charge {written.charge:+d}: the dipole moment depends on the origin")
+    if written.spin:
+        raise InputError(f"{written.spin} unpaired electrons: only closed shells are labelled")
+    rows = [f"{symbol} {x:.10f} {y:.10f} {z:.10f}"
+            for symbol, (x, y, z) in zip(written.symbols, written.positions)]
+    molecule = Chem.MolFromXYZBlock("\n".join([str(len(rows)), "", *rows, ""]))
     if molecule is None:
-        raise InputError("the XYZ frame cannot be read: each line is 'El x y z'")
+        raise InputError("RDKit cannot read the XYZ frame")
     try:
         rdDetermineBonds.DetermineBonds(molecule, charge=0)
         Chem.SanitizeMol(molecule)

@@ -12,10 +12,10 @@ from typing import Any
 from deepchem_dft.data import atoms, xtb
 from deepchem_dft.data.conformers import geometry
 from deepchem_dft.data.label_file import LabelRow, LabelWriter
-from deepchem_dft.data.molecule_files import RawMolecule, read_molecules
+from deepchem_dft.data.molecule_files import RawMolecule, count_molecules, read_molecules
 from deepchem_dft.data.streams import PathLike
-from deepchem_dft.data.workers import in_order
 from deepchem_dft.errors import InputError
+from deepchem_dft.parallel.pool import in_order
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def label_file(
     ``if __name__ == "__main__":``.
     """
     recipe = recipe or Recipe()
-    total = sum(1 for _ in read_molecules(path))
+    total = count_molecules(path)
     with LabelWriter(out, settings(path, total, recipe), resume) as writer:
         tally = Tally(total, writer.done, writer.failed, writer.done)
         if progress is not None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from deepchem_dft.data.sdf import SDFRecord, sdf_records
-from deepchem_dft.data.streams import PathLike, open_text
 from deepchem_dft.errors import InputError
+from deepchem_dft.files import PathLike, open_text
+from deepchem_dft.molecule import xyz
 
 #: Endings of the files that can be read; each may be followed by ``.gz``.
-KINDS = ("smi", "sdf", "xyz")
+KINDS = ("smi", "sdf", *(ending[1:] for ending in xyz.ENDINGS))
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,14 @@ class RawMolecule:
         Place in the file, from 1.
     name : str
         As written, or the number.
-    content : str or SDFRecord
-        SMILES, an SDF record, or the lines of an XYZ frame.
+    content : str, SDFRecord or Frame
+        SMILES, an SDF record, or a geometry of an XYZ file.
     kind : {"smi", "sdf", "xyz"}
     """
 
     number: int
     name: str
-    content: str | SDFRecord
+    content: str | SDFRecord | xyz.Frame
     kind: str
 
 
@@ -43,7 +46,7 @@ def read_molecules(path: PathLike) -> Iterator[RawMolecule]:
     ----------
     path : path
         ``.smi``: a SMILES per line, with a name behind it if there is one; ``.sdf``: records;
-        ``.xyz``: one or more frames, in Angstrom. Compressed with gzip, too.
+        ``.xyz`` or ``.extxyz``: one or more frames, in Angstrom. Compressed with gzip, too.
 
     Raises
     ------
@@ -64,11 +67,38 @@ def read_molecules(path: PathLike) -> Iterator[RawMolecule]:
         raise InputError(f"molecules are not read from .{kind} files", file=file, field="path",
                          remedy=f"give a file that ends in {', '.join('.' + k for k in KINDS)}")
     number = 0
-    with open_text(path) as stream:
+    kind = "xyz" if kind.endswith("xyz") else kind
+    with open_text(path, errors="replace" if kind == "xyz" else "strict") as stream:
         for number, (name, content) in enumerate(_READERS[kind](stream, file), start=1):
             yield RawMolecule(number, " ".join(name.split()) or str(number), content, kind)
     if not number:
         raise InputError("the file holds no molecule", file=file, field="molecules")
+
+
+def count_molecules(path: PathLike) -> int:
+    """Return how many molecules a file holds.
+
+    Warns
+    -----
+    UserWarning
+        Once for everything that XYZ frames say and that is not used.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_molecules`. Frames that cannot be read are not looked into here.
+    """
+    count, remarks = 0, dict[str, list[int]]()
+    for raw in read_molecules(path):
+        count += 1
+        if isinstance(raw.content, xyz.Frame):
+            with suppress(InputError):
+                for remark in raw.content.read().remarks:
+                    remarks.setdefault(remark, []).append(raw.number)
+    for remark, numbers in remarks.items():
+        more = f" (and {len(numbers) - 1} more)" if len(numbers) > 1 else ""
+        warnings.warn(f"{os.fspath(path)}, entry {numbers[0]}{more}: {remark}", stacklevel=2)
+    return count
 
 
 def _smiles(stream: TextIO, file: str) -> Iterator[tuple[str, str]]:
@@ -83,23 +113,9 @@ def _sdf(stream: TextIO, file: str) -> Iterator[tuple[str, SDFRecord]]:
         yield record.title, record
 
 
-def _xyz(stream: TextIO, file: str) -> Iterator[tuple[str, str]]:
-    number = 1
-    for line in stream:
-        if not line.strip():
-            continue
-        try:
-            count = int(line)
-        except ValueError:
-            raise InputError(f"{line.strip()[:40]!r} is not a number of atoms", file=file,
-                             entry=str(number), field="atoms",
-                             remedy="begin every frame with its number of atoms") from None
-        frame = [text for _, text in zip(range(count + 1), stream)]
-        if len(frame) < count + 1:
-            raise InputError(f"the frame is cut off: {max(len(frame) - 1, 0)} of {count} atoms",
-                             file=file, entry=str(number), field="atoms")
-        yield frame[0].strip(), "".join(frame[1:])
-        number += 1
+def _xyz(stream: TextIO, file: str) -> Iterator[tuple[str, xyz.Frame]]:
+    for frame in xyz.frames(stream, file):
+        yield frame.comment, frame
 
 
 _READERS: dict[str, Any] = {"smi": _smiles, "sdf": _sdf, "xyz": _xyz}

@@ -15,7 +15,7 @@ FORMAT = "deepchem_dft/1"
 TOP_KEYS = ("format", "name", "description", "source", "license", "defaults", "systems", "entries")
 DEFAULT_KEYS = ("basis", "unit", "energy_unit", "ecp", "type", "weight", "split")
 SYSTEM_KEYS = ("geometry", "unit", "basis", "charge", "spin", "n_alpha", "n_beta",
-               "occupations", "ecp")
+               "occupations", "restricted", "broken_symmetry", "ecp")
 
 
 class Header:
@@ -63,7 +63,7 @@ class Header:
 
     def _read_defaults(self, fields: Fields) -> None:
         self.basis, self.ecp = fields.get("basis"), fields.get("ecp")
-        self.unit = fields.choice("unit", LENGTH_UNITS, "bohr")
+        self.unit = fields.choice("unit", LENGTH_UNITS, "bohr") if "unit" in fields else None
         self.energy_unit = fields.choice("energy_unit", ENERGY_UNITS, "hartree")
         self.type = fields.get("type")
         self.weight = fields.number("weight", 1)
@@ -139,13 +139,16 @@ class Header:
     @staticmethod
     def _choose_spin(out: dict[str, Any]) -> None:
         """Give lone neutral atoms the spin of their ground state; a zero would go unnoticed."""
-        from deepchem_dft.molecule.geometry import parse_geometry
+        from deepchem_dft.molecule.geometry import names_a_file, read_geometry
 
-        symbols = parse_geometry(out.get("geometry") or "", out.get("unit", "bohr"))[0]
-        if len(symbols) != 1:
+        if names_a_file(out.get("geometry")):
+            return  # refused with the rest of the system
+        found = read_geometry(out.get("geometry") or "", out.get("unit"))
+        if len(found.symbols) != 1 or found.spin is not None:
             return
-        if Fields(out, out, "").number("charge", 0) == 0 and symbols[0] in GROUND_STATE_SPIN:
-            out["spin"] = GROUND_STATE_SPIN[symbols[0]]
+        neutral = Fields(out, out, "").number("charge", found.charge or 0) == 0
+        if neutral and found.symbols[0] in GROUND_STATE_SPIN:
+            out["spin"] = GROUND_STATE_SPIN[found.symbols[0]]
         else:
             raise InputError("the spin of an atomic ion or heavy atom is missing", field="spin",
                              remedy="write spin: 2S, the number of unpaired electrons")

@@ -1,53 +1,22 @@
-"""Large text files piece by piece: plain or gzip, CSV rows, the items of a JSON array."""
+"""Large text files piece by piece: CSV rows, the items of a JSON array."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import os
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.files import PathLike, open_text
 
-PathLike = str | os.PathLike
+__all__ = ["PathLike", "csv_rows", "find_one", "json_items", "open_text"]
 
 _CHUNK = 1 << 20
 #: No record of the known data sets comes near this; more text without an end is no valid JSON.
 _LONGEST = 64 << 20
-
-
-@contextmanager
-def open_text(path: PathLike) -> Iterator[TextIO]:
-    """Open a UTF-8 text file, unpacking it on the way if its name ends in ``.gz``.
-
-    Raises
-    ------
-    InputError
-        For a file that is missing, unreadable, cut off inside its compression or no text, also
-        while it is read.
-    """
-    file = os.fspath(path)
-    unpack: Any = gzip.open if file.endswith(".gz") else open
-    try:
-        with unpack(file, "rt", encoding="utf-8", newline="") as stream:
-            yield stream
-    except FileNotFoundError:
-        raise InputError("the file does not exist", file=file, field="path",
-                         remedy="check the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"the file is not UTF-8 text (byte {error.start} of a piece)", file=file,
-                         field="text", remedy="download it again") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"the compressed file is cut off or damaged ({error})", file=file,
-                         field="text", remedy="download it again") from None
-    except OSError as error:
-        raise InputError(f"the file cannot be read ({error.strerror or error})", file=file,
-                         field="path", remedy="check the path and its permissions") from None
 
 
 def csv_rows(path: PathLike, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

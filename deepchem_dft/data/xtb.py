@@ -11,6 +11,9 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.units import ANGSTROM_TO_BOHR, AU_TO_DEBYE, HARTREE_TO_EV
 
 METHOD = "GFN2-xTB"
+# GFN2-xTB fills orbitals at 300 K. Of a closed shell none is open by more (electrons); degenerate
+# ones that share a pair, as in O2, hold one each: the ground state is open, whatever was asked for.
+_BROKEN = 0.02
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def single_point(numbers: np.ndarray, positions: np.ndarray) -> Labels:
     Raises
     ------
     InputError
-        If it does not converge, or GFN2-xTB has no parameters (beyond radon).
+        If it does not converge, GFN2-xTB has no parameters (beyond radon), or orbitals are half
+        filled, as in O2: the ground state is then no closed shell.
 
     References
     ----------
@@ -87,10 +91,15 @@ def single_point(numbers: np.ndarray, positions: np.ndarray) -> Labels:
         result = calculator.singlepoint()
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{METHOD}: {_one_line(error)}") from None
-    electrons = round(float(np.sum(result.get("orbital-occupations"))))
+    occupations = np.ravel(result.get("orbital-occupations"))
+    electrons = round(float(np.sum(occupations)))
     orbitals = np.sort(np.ravel(result.get("orbital-energies")))
     if electrons % 2:
         raise InputError("an odd number of electrons: only closed shells are labelled")
+    broken = float(np.minimum(occupations, 2 - occupations).max())
+    if broken > _BROKEN:
+        raise InputError(f"no closed shell: an orbital holds {broken:.2f} of 2 electrons, as in "
+                         "triplet O2; only closed shells are labelled")
     occupied = electrons // 2
     # Every orbital of the minimal basis may be filled, as in neon.
     gap = orbitals[occupied] - orbitals[occupied - 1] if occupied < len(orbitals) else np.nan
@@ -103,9 +112,9 @@ def single_point(numbers: np.ndarray, positions: np.ndarray) -> Labels:
     return labels
 
 
-def ase_calculator() -> Any:
-    """Return tblite's calculator for ASE, for relaxing a geometry."""
-    return _module("tblite.ase").TBLite(method=METHOD, verbosity=0)
+def ase_calculator(charge: int = 0) -> Any:
+    """Return tblite's calculator for ASE, for relaxing a geometry of this total charge."""
+    return _module("tblite.ase").TBLite(method=METHOD, charge=charge, verbosity=0)
 
 
 def _one_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,8 @@ except ImportError as error:
 
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
 from deepchem_dft.interop.relaxation import Step, largest
-from deepchem_dft.molecule import Molecule
+from deepchem_dft.molecule import Molecule, xyz
+from deepchem_dft.molecule.geometry import as_said
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc.base import XCFunctional
@@ -31,7 +33,8 @@ from deepchem_dft.xc.names import get_xc
 __all__ = ["KohnShamCalculator"]
 
 _PARAMETERS = {"basis": "def2-svp", "charge": None, "spin": None, "grid_level": 3,
-               "density_fit": None, "tol": 1e-6, "max_iter": 500, "ecp": None}
+               "density_fit": None, "tol": 1e-6, "max_iter": 500, "ecp": None,
+               "restricted": None, "stability": False, "broken_symmetry": None}
 
 
 class KohnShamCalculator(Calculator):
@@ -50,13 +53,19 @@ class KohnShamCalculator(Calculator):
         As in :class:`~deepchem_dft.molecule.Molecule`, like ``ecp``, ``grid_level`` and
         ``density_fit``.
     charge : int, optional
-        Total charge. Default: the sum of the atoms' initial charges.
+        Total charge. Default: ``atoms.info["charge"]`` or the sum of the atoms' initial charges.
     spin : int, optional
-        2S = n_alpha - n_beta. Default: the sum of the atoms' initial magnetic moments.
+        2S = n_alpha - n_beta. Default: ``atoms.info["spin"]`` (2S as well), ``["mult"]`` less 1, or
+        the sum of the atoms' initial magnetic moments.
     tol : float
         Convergence of the self-consistent field, Ha; see :class:`~deepchem_dft.scf.KohnSham`.
     max_iter : int
         Bound on Fock builds.
+    restricted, stability : bool
+        As in :class:`~deepchem_dft.scf.KohnSham`.
+    broken_symmetry : bool or sequence of float, optional
+        Likewise. Default: the atoms' initial magnetic moments, if some are up and some down: each
+        geometry without orbitals of an earlier one then starts from such local spins.
     **kwargs
         Passed on to ASE: ``atoms``, ``label``, ``directory``.
 
@@ -71,10 +80,14 @@ class KohnShamCalculator(Calculator):
     Raises
     ------
     CalculatorSetupError
-        For a molecule that cannot be: periodic, impossible charge or spin, unknown functional or
-        basis. Mind that a radical needs ``spin`` or magnetic moments.
+        For a molecule that cannot be: periodic, impossible charge or spin, ``info`` that
+        contradicts the atoms' charges or moments, unknown functional or basis. Mind that a radical
+        needs ``spin`` or magnetic moments.
     SCFError
         If the self-consistent field does not converge.
+    UserWarning
+        If there is a word to be said about the state found (``result.notes``), such as a lower
+        one.
     PropertyNotImplementedError
         For other properties, such as the stress.
 
@@ -100,6 +113,7 @@ class KohnShamCalculator(Calculator):
         self.result: Any = None
         self._guess: SCFState | None = None
         self._system: tuple | None = None  # what the guess is for
+        self._template: Molecule | None = None  # whose atoms are moved, if there is one
         super().__init__(xc=xc, **kwargs)
 
     def set(self, **kwargs: Any) -> dict:
@@ -130,6 +144,13 @@ class KohnShamCalculator(Calculator):
             found["xc"] = type(found["xc"]).__name__
         return found
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list:
+        """Return what has changed since the last calculation, charge and spin included."""
+        changes = super().check_state(atoms, tol)
+        if self.atoms is not None and _said(self.atoms)[:2] != _said(atoms)[:2]:
+            changes.append("info")
+        return changes
+
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",),
         system_changes: Any = all_changes,
@@ -147,16 +168,20 @@ class KohnShamCalculator(Calculator):
     def _solve(self, atoms: Any) -> None:
         try:
             molecule = self._molecule(atoms)
-            system = (molecule.symbols, molecule.nelec)
+            system = (molecule.symbols, molecule.nelec, molecule.restricted,
+                      molecule.broken_symmetry)
             guess = self._guess if system == self._system else None
             self.result = self._guess = None  # what does not converge is no place to start from
             result = KohnSham(molecule, self._functional, tol=self.parameters["tol"],
-                              max_iter=self.parameters["max_iter"]).run(guess=guess)
+                              max_iter=self.parameters["max_iter"],
+                              stability=self.parameters["stability"]).run(guess=guess)
         except SCFNotConverged as error:
             raise SCFError(str(error)) from error
         except InputError as error:
             raise CalculatorSetupError(str(error)) from error
         self.result, self._guess, self._system = result, result.state, system
+        for note in result.notes:
+            warnings.warn(f"{molecule.name}: {note}", stacklevel=2)
         energy = float(result.energy.detach()) * units.Hartree
         self.results = {
             "energy": energy,
@@ -172,22 +197,40 @@ class KohnShamCalculator(Calculator):
         if atoms.pbc.any():
             raise InputError("periodic systems are not supported", field="pbc",
                              remedy="set atoms.pbc = False")
-        asked = self.parameters
-        charge, spin = asked["charge"], asked["spin"]
-        if charge is None:
-            charge = _whole(atoms.get_initial_charges().sum(), "initial charges", "charge")
-        if spin is None:
-            spin = _whole(abs(atoms.get_initial_magnetic_moments().sum()),
-                          "initial magnetic moments", "spin")
         # ASE's own constants, not ours, which are of another year
-        geometry = (atoms.get_chemical_symbols(), atoms.get_positions() / units.Bohr)
+        positions = atoms.get_positions() / units.Bohr
+        if self._template is not None:
+            return self._template.at(positions)
+        asked = self.parameters
+        *said, remarks = _said(atoms)
+        for remark in remarks:
+            warnings.warn(remark, stacklevel=2)
+        charge = _chosen("charge", asked["charge"], said[0], atoms.get_initial_charges(),
+                         "initial charges")
+        spin = _chosen("spin", asked["spin"], said[1], atoms.get_initial_magnetic_moments(),
+                       "initial magnetic moments")
+        geometry = (atoms.get_chemical_symbols(), positions)
         return Molecule(geometry, asked["basis"], charge, spin, "bohr", asked["grid_level"],
-                        density_fit=asked["density_fit"], ecp=asked["ecp"])
+                        density_fit=asked["density_fit"], ecp=asked["ecp"],
+                        restricted=asked["restricted"],
+                        broken_symmetry=self._local_spins(atoms, spin))
+
+    def _local_spins(self, atoms: Atoms, spin: int) -> Any:
+        """Return what is asked for, or the atoms' moments if they are antiparallel."""
+        asked, moments = self.parameters["broken_symmetry"], atoms.get_initial_magnetic_moments()
+        if asked is not None:
+            return asked
+        if self.parameters["restricted"] or not (moments.min() < 0.0 < moments.max()):
+            return False
+        total = moments.sum()
+        if abs(abs(total) - spin) > 0.05:
+            return True  # another spin was asked for than these add up to
+        return [float(m) for m in (moments if total >= 0 else -moments)]
 
 
 def bfgs(
     molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, tol: float,
-    on_step: Callable[[Step], None],
+    on_step: Callable[[Step], None], stability: bool = False,
 ) -> tuple[bool, np.ndarray, Any]:
     """Relax a molecule; see :func:`deepchem_dft.interop.relaxation.relax`, which calls this.
 
@@ -198,9 +241,8 @@ def bfgs(
     result : KSResult
     """
     atoms = Atoms(molecule.symbols, molecule.positions * units.Bohr)
-    calculator = KohnShamCalculator(
-        functional, basis=molecule.basis, charge=molecule.charge, spin=molecule.spin,
-        grid_level=molecule.grid_level, density_fit=molecule.density_fit, tol=tol)
+    calculator = KohnShamCalculator(functional, tol=tol, stability=stability)
+    calculator._template = molecule
     atoms.calc = calculator
     seen = 0
 
@@ -222,6 +264,27 @@ def bfgs(
     except CalculatorSetupError as error:
         raise (error.__cause__ or error) from None
     return bool(converged), atoms.get_positions() / units.Bohr, calculator.result
+
+
+def _said(atoms: Any) -> tuple[int | None, int | None, list[str]]:
+    """Return charge and 2S of ``atoms.info``, and what there is not read."""
+    remarks: list[str] = []
+    pairs = [(key.lower(), str(value)) for key, value in atoms.info.items() if isinstance(key, str)]
+    return *xyz.electrons(pairs, remarks, "atoms.info"), remarks
+
+
+def _chosen(
+    field: str, asked: int | None, said: int | None, parts: np.ndarray, what: str
+) -> int:
+    """Choose between the calculator's parameter, ``atoms.info`` and what the atoms have."""
+    if asked is not None or (said is not None and not parts.any()):
+        return as_said(field, asked, said, "atoms.info")
+    total = _whole(abs(parts.sum()) if field == "spin" else parts.sum(), what, field)
+    if said is not None and said != total:
+        raise InputError(f"the {field} {said} of atoms.info contradicts the {what} of the atoms, "
+                         f"which add up to {total}", field=field,
+                         remedy=f"set {field}= of the calculator")
+    return total
 
 
 def _whole(total: float, what: str, field: str) -> int:

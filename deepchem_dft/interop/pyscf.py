@@ -15,6 +15,7 @@ from pyscf.dft import numint
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.interop.derivatives import derivatives
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.libxc import Libxc
 from deepchem_dft.xc.names import get_xc
@@ -29,6 +30,7 @@ _NOTHING = 1e-30
 BORROWS_DISPERSION = tuple(map(int, pyscf.__version__.split(".")[:2])) >= (2, 13)
 
 
+@unaffected
 def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     """Return a PySCF mean-field object that runs a functional of this package.
 
@@ -153,6 +155,16 @@ class _Adapted:
     xc: str
     disp: Any
     _numint: Any
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # No module has this class under its name: PySCF's own goes, and is adapted again.
+        first, *others = type(self).__bases__
+        if first is not _Adapted:
+            return super().__reduce_ex__(protocol)
+        below: Any = others[0]
+        plain = below.__new__(below)
+        plain.__dict__.update(self.__dict__)
+        return _adapt, (plain,)
 
     def nuc_grad_method(self) -> Any:
         """Forces, with the response of the grid: exact derivatives of the energy."""
@@ -288,6 +300,7 @@ class _Library:
                              remedy="make another one for another functional, and leave mf.xc and "
                              "mf.nlc alone")
 
+    @unaffected
     def exchange(self) -> tuple[float, float, float]:
         """Return omega (1/Bohr), the share of long-range and of short-range exact exchange."""
         full, long, omega = 0.0, 0.0, 0.0
@@ -375,6 +388,7 @@ class _NumInt(numint.NumInt):
         super().__init__()
         self.functional, self.libxc = functional, library
 
+    @unaffected
     def eval_xc_eff(
         self, xc_code: Any, rho: Any, deriv: int = 1, omega: float | None = None,
         xctype: str | None = None, verbose: Any = None, spin: int | None = None,

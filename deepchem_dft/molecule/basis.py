@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, element
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE, element
 
 BasisSpec = str | Mapping[str, Any]
 

@@ -2,120 +2,76 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.molecule import xyz
+from deepchem_dft.molecule.elements import EXAMPLE, NUCLEAR_CHARGE, SYMBOLS, element, number
 from deepchem_dft.units import LENGTH_UNITS
 
-_ELEMENTS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
-    "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb "
-    "Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm "
-    "Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-)
-
-#: Element symbols by nuclear charge; index 0 is unused.
-SYMBOLS: tuple[str, ...] = ("", *_ELEMENTS.split())
-
-#: Nuclear charge by element symbol.
-NUCLEAR_CHARGE: dict[str, int] = {symbol: z for z, symbol in enumerate(SYMBOLS) if z}
+__all__ = ["MIN_DISTANCE", "NUCLEAR_CHARGE", "SYMBOLS", "as_said", "composition", "element",
+           "format_geometry", "formula", "names_a_file", "nuclear_charge", "parse_geometry",
+           "read_geometry"]
 
 #: Two nuclei closer than this are taken for a mistake (Bohr). No bond is shorter than 1.3.
 MIN_DISTANCE = 0.1
 _MAX_COORDINATE = 1e5  # Bohr; beyond this, differences of positions lose digits that matter
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
-_EXAMPLE = "write each atom as 'O 0.0 0.0 0.22', atoms separated by ';' or line breaks"
-
-
-def element(symbol: Any) -> str:
-    """Read one element symbol or nuclear charge.
-
-    Parameters
-    ----------
-    symbol : str or int
-        ``"He"``, ``"he"``, ``"2"`` or ``2``.
-
-    Returns
-    -------
-    str
-        The symbol in its usual spelling.
-
-    Raises
-    ------
-    InputError
-        For ghost atoms, labelled atoms (``H1``) and anything that is no element.
-
-    Examples
-    --------
-    >>> element("cl"), element("26")
-    ('Cl', 'Fe')
-    """
-    text = str(symbol).strip()
-    if isinstance(symbol, (bool, float)) or not text:
-        raise InputError(f"{symbol!r} is not an element", field="geometry", remedy=_EXAMPLE)
-    if text.isascii() and text.isdigit():
-        z = int(text) if len(text) < 4 else 0
-        if 0 < z < len(SYMBOLS):
-            return SYMBOLS[z]
-        raise InputError(f"there is no element with nuclear charge {text}", field="geometry",
-                         remedy="ghost atoms are not supported; use 1 to 118 or a symbol")
-    found = text.capitalize()
-    if found in NUCLEAR_CHARGE:
-        return found
-    lowered = text.lower()
-    if lowered.startswith(("ghost", "@", "x-", "gh-", "gh(", "bq")) or lowered == "x":
-        raise InputError(f"{text!r} is a ghost atom, which is not supported", field="geometry",
-                         remedy="remove it")
-    letters = re.match(r"[A-Za-z]+", text)
-    if letters and letters.group().capitalize() in NUCLEAR_CHARGE:
-        remedy = f"write {letters.group().capitalize()!r} without a label"
-    else:
-        near = difflib.get_close_matches(found, NUCLEAR_CHARGE, n=2, cutoff=0.6)
-        remedy = f"did you mean {' or '.join(near)}?" if near else "use symbols such as H, C or Cl"
-    raise InputError(f"unknown element {text!r}", field="geometry", remedy=remedy)
-
-
-def _number(token: Any, atom: int) -> float:
-    text = str(token)
-    if isinstance(token, bool) or _NUMBER.fullmatch(text) is None:
-        raise InputError(f"coordinate {text!r} of atom {atom} is not a number",
-                         field="geometry", remedy=_EXAMPLE)
-    return float(text.replace("d", "e").replace("D", "e"))
 
 
 def _parse_text(text: str) -> tuple[list[str], list[list[float]]]:
-    lines = [part.strip() for part in re.split(r"[;\n]", text.replace("\r", "\n"))]
-    first = next((i for i, line in enumerate(lines) if line), None)
-    if first is None:
-        raise InputError("the geometry is empty", field="geometry", remedy=_EXAMPLE)
-    announced = None
-    if "\n" in text and lines[first].isascii() and lines[first].isdigit():
-        # An xyz file: the number of atoms, one comment line (perhaps empty), the atoms.
-        announced, lines = lines[first], lines[first + 2:]
+    if names_a_file(text):
+        raise InputError(f"{text.strip()[:60]!r} is no geometry, but the name of a file",
+                         field="geometry", remedy="xyz files are read (water.xyz); or "
+                         + EXAMPLE)
     symbols: list[str] = []
     rows: list[list[float]] = []
-    for line in lines:
+    for line in re.split(r"[;\n]", text):
         tokens = line.split("#")[0].replace(",", " ").split()
         if not tokens:
             continue
-        number = len(symbols) + 1
+        atom = len(symbols) + 1
         if len(tokens) != 4:
             raise InputError(
-                f"atom {number} ('{line[:60]}') has {len(tokens)} items, expected 4: "
-                "an element and x, y, z", field="geometry", remedy=_EXAMPLE)
+                f"atom {atom} ('{line.strip()[:60]}') has {len(tokens)} items, expected 4: "
+                "an element and x, y, z", field="geometry", remedy=EXAMPLE)
         symbols.append(element(tokens[0]))
-        rows.append([_number(token, number) for token in tokens[1:]])
-    if announced is not None and announced != str(len(symbols)):
-        raise InputError(f"the first line announces {announced[:20]} atoms but {len(symbols)} "
-                         "follow", field="geometry", remedy="correct the count, or remove the two "
-                         "header lines")
+        rows.append([number(token, atom) for token in tokens[1:]])
+    if not symbols:
+        raise InputError("the geometry is empty", field="geometry", remedy=EXAMPLE)
     return symbols, rows
+
+
+def names_a_file(text: Any) -> bool:
+    """Tell whether what stands for a geometry looks like the name of a file.
+
+    Examples
+    --------
+    >>> [names_a_file(text) for text in ("../w.xyz", "w.mol", "my file.xyz", "He 0 0 0", "He")]
+    [True, True, True, False, False]
+    """
+    if isinstance(text, Path):
+        return True
+    return isinstance(text, str) and (xyz.is_file_name(text) or re.fullmatch(
+        r"[^\s;]*(/[^\s;]*|\.[A-Za-z]\w{0,5})", text.strip()) is not None)
+
+
+def _read_text(text: str) -> xyz.Geometry | None:
+    """Return what the text of an xyz file says, None for atoms alone."""
+    lines = text.lstrip("\ufeff").strip().splitlines()
+    if len(lines) < 2 or not re.fullmatch(r"\s*[-+]?\d+\s*", lines[0]):
+        return None
+    try:
+        return xyz.only(xyz.frames(lines))
+    except InputError as error:
+        raise InputError(error.problem, field="geometry", remedy=error.remedy) from None
 
 
 def _is_row(item: Any) -> bool:
@@ -140,36 +96,97 @@ def _parse_pair(pair: Any) -> tuple[list[str], Any]:
             values = [values[0], *values[1]]
         if len(values) != 4:
             raise InputError(f"atom {i} is not an element followed by x, y, z",
-                             field="geometry", remedy=_EXAMPLE)
+                             field="geometry", remedy=EXAMPLE)
         symbols.append(element(values[0]))
-        rows.append([_number(v, i) for v in values[1:]])
+        rows.append([number(v, i) for v in values[1:]])
     return symbols, rows
 
 
-def parse_geometry(
-    geometry: str | Sequence[Any], unit: str = "bohr"
-) -> tuple[list[str], np.ndarray]:
-    """Read a geometry and check that it makes sense.
+def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
+    """Read a geometry with the charge and spin that come with it, and check that it makes sense.
 
     Parameters
     ----------
-    geometry : str or pair or list of rows
-        ``"O 0 0 0; H 0 0 1.8"`` (``;`` or line breaks; the text of an xyz file is fine too),
+    geometry : str, path, pair or list of rows
+        ``"O 0 0 0; H 0 0 1.8"`` (``;`` or line breaks), the name of an xyz file or its text,
         ``(symbols, positions)``, or rows ``["O", 0, 0, 0]``. Elements may be nuclear charges.
-    unit : str
-        ``bohr`` or ``angstrom``. It also holds for xyz text, whose header carries no unit.
+    unit : str, optional
+        ``bohr`` or ``angstrom``. Default: Angstrom for xyz files and their text, Bohr otherwise.
 
     Returns
     -------
-    symbols : list of str
-    positions : np.ndarray
-        Shape ``(n_atoms, 3)``, float64, Bohr.
+    Geometry
+        Positions in Bohr. Charge and spin (2S) are None unless an xyz comment line gives them.
+
+    Warns
+    -----
+    UserWarning
+        For what an xyz file says that is not used.
 
     Raises
     ------
     InputError
         Unreadable text, unknown or ghost elements, coordinates that are not finite, nuclei
-        closer than 0.1 Bohr, unknown unit.
+        closer than 0.1 Bohr, unknown unit; for files see :mod:`deepchem_dft.molecule.xyz`.
+
+    Examples
+    --------
+    >>> cation = read_geometry("2\\ncharge=1 mult=2\\nH 0 0 0\\nF 0 0 0.9169")
+    >>> cation.symbols, round(float(cation.positions[1, 2]), 4), cation.charge, cation.spin
+    (['H', 'F'], 1.7327, 1, 1)
+    """
+    scale = LENGTH_UNITS.get(unit.strip().lower()) if isinstance(unit, str) else None
+    if scale is None and unit is not None:
+        raise InputError(f"unknown length unit {unit!r}", field="unit",
+                         remedy=f"use one of {', '.join(LENGTH_UNITS)}")
+    file: str | None = None
+    found: xyz.Geometry | None = None
+    if isinstance(geometry, Path) or (isinstance(geometry, str) and xyz.is_file_name(geometry)):
+        file = str(geometry).strip()
+        found = xyz.read_one(file)
+    elif isinstance(geometry, str):
+        found = _read_text(geometry)
+    if found is not None:
+        scale = LENGTH_UNITS["angstrom"] if scale is None else scale
+        for remark in found.remarks:
+            warnings.warn(f"{file or 'xyz text'}: {remark}", stacklevel=2)
+    symbols, rows = _atoms(geometry) if found is None else (found.symbols, found.positions)
+    try:
+        positions = np.array(rows, dtype=np.float64) * (1.0 if scale is None else scale)
+    except (TypeError, ValueError):
+        positions = np.empty(0)
+    try:
+        if positions.shape != (len(symbols), 3):
+            raise InputError(f"positions are not {len(symbols)} rows of 3 numbers",
+                             field="geometry", remedy="give one x, y, z per element")
+        _check_positions(symbols, positions)
+    except InputError as error:
+        raise error.located(file=file) from None
+    return replace(found or xyz.Geometry(symbols, positions), positions=positions)
+
+
+def _atoms(geometry: Any) -> tuple[list[str], Any]:
+    if isinstance(geometry, str):
+        return _parse_text(geometry)
+    if not isinstance(geometry, (list, tuple)):
+        raise InputError(f"a geometry must be text or a list, not {type(geometry).__name__}",
+                         field="geometry", remedy=EXAMPLE)
+    try:
+        symbols, rows = _parse_pair(geometry)
+    except TypeError:
+        raise InputError(f"cannot read a geometry from {str(geometry)[:60]!r}",
+                         field="geometry", remedy=EXAMPLE) from None
+    if not symbols:
+        raise InputError("the geometry has no atoms", field="geometry", remedy=EXAMPLE)
+    return symbols, rows
+
+
+def parse_geometry(
+    geometry: str | Path | Sequence[Any], unit: str | None = None
+) -> tuple[list[str], np.ndarray]:
+    """Return element symbols and positions (n_atoms, 3), Bohr, of a geometry.
+
+    Parameters, warnings and errors are those of :func:`read_geometry`.
 
     Examples
     --------
@@ -177,39 +194,36 @@ def parse_geometry(
     >>> symbols, round(float(positions[1, 2]), 4)
     (['H', 'F'], 1.7327)
     """
-    scale = LENGTH_UNITS.get(unit.strip().lower()) if isinstance(unit, str) else None
-    if scale is None:
-        raise InputError(f"unknown length unit {unit!r}", field="unit",
-                         remedy=f"use one of {', '.join(LENGTH_UNITS)}")
-    if isinstance(geometry, str):
-        symbols, rows = _parse_text(geometry)
-    elif isinstance(geometry, (list, tuple)):
-        try:
-            symbols, rows = _parse_pair(geometry)
-        except TypeError:
-            raise InputError(f"cannot read a geometry from {str(geometry)[:60]!r}",
-                             field="geometry", remedy=_EXAMPLE) from None
-    else:
-        raise InputError(f"a geometry must be text or a list, not {type(geometry).__name__}",
-                         field="geometry", remedy=_EXAMPLE)
-    if not symbols:
-        raise InputError("the geometry has no atoms", field="geometry", remedy=_EXAMPLE)
-    try:
-        positions = np.array(rows, dtype=np.float64) * scale
-    except (TypeError, ValueError):
-        positions = np.empty(0)
-    if positions.shape != (len(symbols), 3):
-        raise InputError(f"positions are not {len(symbols)} rows of 3 numbers", field="geometry",
-                         remedy="give one x, y, z per element")
-    _check_positions(symbols, positions)
-    return symbols, positions
+    found = read_geometry(geometry, unit)
+    return found.symbols, found.positions
+
+
+def as_said(field: str, asked: Any, said: int | None, source: str = "the geometry") -> Any:
+    """Choose between what the caller asks for and what a geometry says; 0 if neither does.
+
+    Warns
+    -----
+    UserWarning
+        If both do and differ: the caller is right.
+
+    Examples
+    --------
+    >>> as_said("charge", None, 1), as_said("spin", 2, None), as_said("spin", None, None)
+    (1, 2, 0)
+    """
+    if asked is None:
+        return 0 if said is None else said
+    if said is not None and asked != said:
+        warnings.warn(f"{field} {asked:g} is used, not the {field} {said} that {source} gives",
+                      stacklevel=3)
+    return asked
 
 
 def _check_positions(symbols: Sequence[str], positions: np.ndarray) -> None:
     if not np.all(np.abs(positions) < _MAX_COORDINATE):  # also catches nan
         atom = int(np.argmax(~np.all(np.abs(positions) < _MAX_COORDINATE, axis=1))) + 1
         raise InputError(f"a coordinate of atom {atom} is not finite, or beyond "
-                         f"{_MAX_COORDINATE:.0e} Bohr", field="geometry", remedy=_EXAMPLE)
+                         f"{_MAX_COORDINATE:.0e} Bohr", field="geometry", remedy=EXAMPLE)
     for i in range(1, len(symbols)):
         distances = np.linalg.norm(positions[:i] - positions[i], axis=1)
         j = int(np.argmin(distances))

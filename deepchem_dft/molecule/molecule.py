@@ -6,6 +6,7 @@ import numbers
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from deepchem_dft.molecule import cache, electrons, integrals
 from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.constants import Constants
 from deepchem_dft.molecule.fitting import FittingBasis, contract, resolve_fitting
-from deepchem_dft.molecule.geometry import parse_geometry
+from deepchem_dft.molecule.geometry import as_said, names_a_file, read_geometry
 from deepchem_dft.molecule.grid import GRID_ORDER, Grid
 from deepchem_dft.molecule.memory import packed_bytes
 from deepchem_dft.molecule.tensors import MatrixFile
+from deepchem_dft.torchstate import unaffected
 
-Geometry = str | tuple[list[str], Any]
+Geometry = str | Path | tuple[list[str], Any]
 
 
 class Molecule:
@@ -32,16 +34,17 @@ class Molecule:
 
     Parameters
     ----------
-    geometry : str or (symbols, positions)
-        ``"O 0 0 0; H 0 0 1.8; H 1.7 0 -0.5"`` or a list of symbols with an (natom, 3) array.
+    geometry : str, path or (symbols, positions)
+        ``"O 0 0 0; H 0 0 1.8; H 1.7 0 -0.5"``, a list of symbols with an (natom, 3) array, or an
+        xyz file by its name (``"water.xyz"``), plain or extended; see :doc:`/howto/files`.
     basis : str or dict
         Any basis PySCF or the Basis Set Exchange knows, or one per element.
-    charge : float
-        Total charge. May be fractional.
-    spin : float
-        2S = n_alpha - n_beta. May be fractional.
-    unit : {"bohr", "angstrom"}
-        Unit of ``geometry``.
+    charge : float, optional
+        Total charge. May be fractional. Default: what the comment line of an xyz file says, or 0.
+    spin : float, optional
+        2S = n_alpha - n_beta. May be fractional. Default: likewise.
+    unit : {"bohr", "angstrom"}, optional
+        Unit of ``geometry``. Default: Angstrom for xyz files, Bohr otherwise.
     grid_level : int
         PySCF's quadrature level, 0 to 9. Level 3 is safe for energies to 1e-5 Ha.
     nelec : (float, float), optional
@@ -58,6 +61,12 @@ class Molecule:
         uses PySCF's choice, a JK-fit set, which is good for exact exchange as well.
     name : str, optional
         For messages; the formula if not given.
+    restricted : bool, optional
+        Whether both spins are to share their orbitals. None leaves it to who solves: shared for
+        closed shells, as a rule.
+    broken_symmetry : bool or sequence of float
+        Look for antiparallel spins: True in every way; or local spins (2S_z) of the atoms to start
+        from, which add up to ``spin``. Implies ``restricted=False``.
 
     Attributes
     ----------
@@ -87,9 +96,9 @@ class Molecule:
         self,
         geometry: Geometry,
         basis: str | dict = "def2-tzvp",
-        charge: float = 0,
-        spin: float = 0,
-        unit: str = "bohr",
+        charge: float | None = None,
+        spin: float | None = None,
+        unit: str | None = None,
         grid_level: int = 3,
         *,
         nelec: tuple[float, float] | None = None,
@@ -97,9 +106,16 @@ class Molecule:
         ecp: str | dict | None = None,
         density_fit: bool | str | dict | None = None,
         name: str | None = None,
+        restricted: bool | None = None,
+        broken_symmetry: bool | Sequence[float] = False,
     ) -> None:
-        self.symbols, self.positions = parse_geometry(geometry, unit=unit)
-        self.basis = basis
+        found = read_geometry(geometry, unit)
+        self.symbols, self.positions = found.symbols, found.positions
+        if nelec is None and occupations is None:
+            source = str(geometry) if names_a_file(geometry) else "the geometry"
+            charge = as_said("charge", charge, found.charge, source)
+            spin = as_said("spin", spin, found.spin, source)
+        self.basis, self.ecp = basis, ecp
         self.grid_level = _level(grid_level)
         self._basis_data = resolve_basis(self.symbols, basis)
         self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
@@ -109,6 +125,8 @@ class Molecule:
         self.density_fit = density_fit
         self.fitting = resolve_fitting(self.pyscf_mol, basis, density_fit)
         self.name = name or self.formula
+        self.restricted, self.broken_symmetry = electrons.treatment(
+            restricted, broken_symmetry, len(self.symbols), self.spin)
 
     # -- what it is made of -------------------------------------------------------------------
 
@@ -166,7 +184,52 @@ class Molecule:
                    "nelec": self.nelec, "occupations": self.occupations}
         if self.fitting is not None:
             content["fitting"] = self.fitting.data
+        if self.restricted is not None:
+            content["treatment"] = (self.restricted, self.broken_symmetry)
         return cache.content_key(content)
+
+    def replace(self, **changes: Any) -> Molecule:
+        """Return this molecule with some things changed and everything else as it is.
+
+        Parameters
+        ----------
+        **changes
+            ``positions`` ((natom, 3), Bohr), or any argument of the constructor. Charge and spin
+            stay unless they, electron numbers or occupations are given.
+
+        Raises
+        ------
+        InputError
+            As for the constructor, and for names that it does not know.
+
+        Examples
+        --------
+        >>> cation = Molecule("N 0 0 0; N 0 0 2.1", "sto-3g", charge=1, spin=1)
+        >>> cation.replace(positions=[[0, 0, 0], [0, 0, 2.2]])
+        Molecule(N2, charge=+1, spin=1, 10 orbitals, grid level 3)
+        """
+        known: dict[str, Any] = {
+            "geometry": (self.symbols, self.positions), "basis": self.basis, "ecp": self.ecp,
+            "grid_level": self.grid_level, "density_fit": self.density_fit,
+            "name": None if self.name == self.formula else self.name,
+            "restricted": None if self.broken_symmetry else self.restricted,
+            "broken_symmetry": self.broken_symmetry}
+        electrons_ = {"charge", "spin", "nelec", "occupations"}
+        allowed = {*known, *electrons_, "positions", *(["unit"] if "geometry" in changes else [])}
+        if unknown := set(changes) - allowed:
+            raise InputError(f"a molecule has no {min(unknown)!r} to be replaced",
+                             field=min(unknown), remedy="use the constructor's names, or positions")
+        if {"charge", "spin", "geometry", "ecp", "basis"} & set(changes):
+            known |= {"charge": self.charge, "spin": self.spin}
+        elif not electrons_ & set(changes):  # to the last bit
+            known |= {"nelec": self.nelec, "occupations": self.occupations}
+        if "positions" in changes:
+            changes["geometry"] = (self.symbols, changes.pop("positions"))
+        return Molecule(**{**known, **changes})
+
+    def at(self, positions: Any) -> Molecule:
+        """Return this molecule with its atoms elsewhere, (natom, 3), Bohr; see :meth:`replace`."""
+        return self.replace(positions=positions)
 
     def __repr__(self) -> str:
         fitted = "" if self.fitting is None else f", density fitted in {self.fitting.name}"
@@ -201,24 +264,25 @@ class Molecule:
     def _grids(self) -> dict[int | None, Grid]:
         return {}
 
-    def _grid_at(self, level: int | None) -> Grid:
+    def grid_at(self, level: int | None) -> Grid:
+        """Return the quadrature grid of a level, 0 to 9; None for the coarse one."""
         if level not in self._grids:
             key = cache.content_key({"constants": self.constants_key, "order": GRID_ORDER,
                                      "grid_level": integrals.COARSE if level is None else level})
-            mole = self.pyscf_mol  # not self: a grid must not keep its molecule alive
             constants = Constants.of(key, group=self.constants_key)
-            self._grids[level] = Grid(lambda: mole, level, constants)
+            # PySCF's molecule, not self: a grid must not keep its molecule alive
+            self._grids[level] = Grid(self.pyscf_mol, level, constants)
         return self._grids[level]
 
     @property
     def grid(self) -> Grid:
         """The quadrature grid of the molecule's own level."""
-        return self._grid_at(self.grid_level)
+        return self.grid_at(self.grid_level)
 
     @property
     def coarse_grid(self) -> Grid:
         """A grid of few points that gives potentials to some 1e-3 Ha."""
-        return self._grid_at(None)
+        return self.grid_at(None)
 
     @property
     def points(self) -> Tensor:
@@ -292,6 +356,7 @@ class Molecule:
             lambda: integrals.three_index(mole, basis.data, omega),
             lambda scratch: integrals.three_index_rows(mole, basis.data, omega, scratch))
 
+    @unaffected
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
         """Evaluate the atomic orbitals anywhere.
 
@@ -308,6 +373,7 @@ class Molecule:
         values = integrals.atomic_orbitals(self.pyscf_mol, points, deriv)
         return torch.from_numpy(np.ascontiguousarray(values))
 
+    @unaffected
     def _contract(
         self, dms: Tensor, coulomb: bool, exchange: bool, omega: float | None = None,
         occupied: Sequence[Tensor] | None = None,

@@ -13,9 +13,8 @@ import numpy as np
 
 from deepchem_dft.data import atoms, xtb
 from deepchem_dft.data.conformers import geometry
-from deepchem_dft.data.molecule_files import RawMolecule, read_molecules
+from deepchem_dft.data.molecule_files import RawMolecule, count_molecules, read_molecules
 from deepchem_dft.data.streams import PathLike
-from deepchem_dft.data.workers import in_order
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.hamiltonian.files.journal import Journal, Record, compare_settings
 from deepchem_dft.hamiltonian.files.sampling import normal_modes, relax
@@ -23,7 +22,9 @@ from deepchem_dft.hamiltonian.files.store import HamiltonianFile, write_samples
 from deepchem_dft.hamiltonian.orbitals import orbital_layout
 from deepchem_dft.hamiltonian.reference import Reference, version
 from deepchem_dft.hamiltonian.sample import MATRICES, HamiltonianSample
-from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, SYMBOLS, formula, parse_geometry
+from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, as_said, formula, parse_geometry
+from deepchem_dft.molecule.xyz import Frame
+from deepchem_dft.parallel.pool import in_order
 from deepchem_dft.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 from deepchem_dft.xc.libxc import Libxc
 
@@ -39,8 +40,8 @@ class Recipe:
     xc, basis : str
     grid_level : int
         PySCF's, of the quadrature.
-    charge : int
-        Of each molecule.
+    charge : int, optional
+        Of each molecule. Default: what the comment line of an xyz frame says, or 0.
     sampling : {"none", "modes", "dynamics"}
         Which geometries: those given; displaced along the normal modes about the minimum of the
         same functional and basis; from Langevin dynamics on the GFN2-xTB surface.
@@ -56,7 +57,7 @@ class Recipe:
     xc: str = "pbe"
     basis: str = "def2-svp"
     grid_level: int = 3
-    charge: int = 0
+    charge: int | None = None
     sampling: str = "none"
     temperatures: tuple[float, ...] = (300.0,)
     samples: int = 100
@@ -105,6 +106,7 @@ class _Geometry:
     raw: RawMolecule | None
     numbers: Any = None
     positions: Any = None
+    charge: int = 0
 
 
 def make_hamiltonians(
@@ -178,11 +180,11 @@ def make_hamiltonians(
 
 def _check(path: PathLike, recipe: Recipe) -> int:
     """Return the number of molecules; refuse at once what would fail for all of them."""
-    count, elements = 0, {1}
+    elements = {1}
     for raw in read_molecules(path):
-        count += 1
-        if raw.kind == "xyz":
-            elements.update(_xyz(raw, str(path))[0].tolist())
+        if isinstance(raw.content, Frame):
+            elements.update(NUCLEAR_CHARGE[symbol] for symbol in raw.content.read().symbols)
+    count = count_molecules(path)
     orbital_layout(sorted(elements), recipe.basis)
     if recipe.sampling == "dynamics":
         xtb.version()
@@ -193,7 +195,7 @@ def _check(path: PathLike, recipe: Recipe) -> int:
 def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> Tally:
     if not resume:
         raise InputError("the file exists", file=str(out), field="out",
-                         remedy="choose another name")
+                         remedy="choose another name, or go on with it by --resume")
     file = HamiltonianFile(out)
     made = dict(file.settings)
     problems = dict(made.pop("problems", {}))
@@ -235,7 +237,7 @@ def _geometries(path: PathLike, recipe: Recipe, journal: Journal) -> Iterator[_G
         for index, positions in enumerate(record["positions"]):
             temperature = recipe.temperatures[index // recipe.samples]
             name = f"{record['name']}/{temperature:g}K/{index % recipe.samples}"
-            yield _Geometry(name, None, record["numbers"], positions)
+            yield _Geometry(name, None, record["numbers"], positions, int(record["charge"]))
 
 
 def _sampled(raw: RawMolecule, recipe: Recipe) -> Record:
@@ -251,21 +253,22 @@ def _sampled(raw: RawMolecule, recipe: Recipe) -> Record:
                          for _ in range(recipe.samples)]
         else:
             minimum = start
-            calculator = xtb.ase_calculator()
+            calculator = xtb.ase_calculator(start.charge)
             relaxed = atoms.relax(start.numbers, start.positions * BOHR_TO_ANGSTROM, calculator)
             positions = [frame * ANGSTROM_TO_BOHR for temperature in recipe.temperatures
                          for frame in atoms.thermal_motion(start.numbers, relaxed, calculator,
                                                            temperature, recipe.samples, rng)]
     except Exception as error:  # a fault of RDKit, PySCF or ASE must not end a run of hours
         return _record(base, problem=_reason(error))
-    return _record(base, numbers=minimum.numbers, positions=np.array(positions))
+    return _record(base, numbers=minimum.numbers, positions=np.array(positions),
+                   charge=minimum.charge)
 
 
 def _labelled(item: _Geometry, recipe: Recipe) -> Record:
     """Return the matrices of one geometry; whatever goes wrong is the problem of the record."""
     base = {"kind": "sample", "name": item.name}
     try:
-        bare = HamiltonianSample(item.numbers, item.positions, recipe.basis, charge=recipe.charge,
+        bare = HamiltonianSample(item.numbers, item.positions, recipe.basis, charge=item.charge,
                                  xc=recipe.xc) if item.raw is None else _molecule(item.raw, recipe)
         reference = Reference(bare, recipe.xc, recipe.grid_level)
         solution = reference.solve()
@@ -297,28 +300,25 @@ def _died(item: RawMolecule | _Geometry) -> Record:
 
 
 def _molecule(raw: RawMolecule, recipe: Recipe) -> HamiltonianSample:
-    if raw.kind == "xyz":
-        numbers, positions = _xyz(raw)
+    charge = recipe.charge or 0
+    if isinstance(raw.content, Frame):
+        written = raw.content.read()
+        if written.spin:
+            raise InputError(f"{written.spin} unpaired electrons: only closed shells are computed")
+        charge = as_said("charge", recipe.charge, written.charge, f"frame {raw.number}")
+        symbols, positions = parse_geometry((written.symbols, written.positions), "angstrom")
+        numbers = np.array([NUCLEAR_CHARGE[symbol] for symbol in symbols])
     else:
         found = geometry(raw, recipe.seed)
         numbers, positions = found.numbers, found.positions * ANGSTROM_TO_BOHR
-    return HamiltonianSample(numbers, positions, recipe.basis, charge=recipe.charge, xc=recipe.xc)
-
-
-def _xyz(raw: RawMolecule, file: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    lines = [" ".join(line.split()[:4]) for line in str(raw.content).splitlines()]
-    try:
-        symbols, positions = parse_geometry("\n".join(lines), unit="angstrom")
-    except InputError as error:
-        raise error.located(file=file, entry=str(raw.number)) from None
-    return np.array([NUCLEAR_CHARGE[symbol] for symbol in symbols]), positions
+    return HamiltonianSample(numbers, positions, recipe.basis, charge=charge, xc=recipe.xc)
 
 
 def _name(raw: RawMolecule) -> str:
     """Return ``"ethanol/3"``: what it is called (or made of), and its place in the file."""
     called = raw.name if raw.name != str(raw.number) else ""
-    if not called and raw.kind == "xyz":
-        called = formula([SYMBOLS[z] for z in _xyz(raw)[0]])
+    if not called and isinstance(raw.content, Frame):
+        called = formula(raw.content.read().symbols)
     elif not called and isinstance(raw.content, str):
         called = raw.content
     return f"{called.replace('/', '_')[:60]}/{raw.number}"

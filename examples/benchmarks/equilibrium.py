@@ -135,6 +135,8 @@ def overhead() -> list[str]:
     anderson = optional("torchdeq.solver.anderson")
     broyden = optional("torchdeq.solver.broyden")
     missed = []
+    if not anderson:
+        print("not compared: torchdeq is not installed (run: pip install torchdeq)")
     for dtype in (torch.float64, torch.float32):
         z0, b = torch.randn(64, 576, dtype=dtype), torch.randn(64, 576, dtype=dtype)
 

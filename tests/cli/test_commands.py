@@ -76,7 +76,7 @@ def test_scf_reads_xyz_in_angstrom(command, tmp_path):
     assert energies[0] == pytest.approx(energies[1], abs=1e-7)
     (tmp_path / "bad.xyz").write_text("4\nwater\n" + "\n".join(lines) + "\n")
     outcome = command("scf", tmp_path / "bad.xyz")
-    assert outcome.status == 1 and "announces 4 atoms but holds 3" in outcome.err
+    assert outcome.status == 1 and "announces 4 atoms, there are 3" in outcome.err
 
 
 def test_scf_that_does_not_converge_fails(command, monkeypatch):

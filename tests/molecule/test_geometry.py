@@ -33,7 +33,7 @@ from deepchem_dft.molecule.geometry import (
     [("O", (0, 0, 0.2)), ("H", (0, 1.4, -0.9)), ("H", (0, -1.4, -0.9))],
 ])
 def test_spellings(text):
-    symbols, positions = parse_geometry(text)
+    symbols, positions = parse_geometry(text, "bohr")
     assert symbols == ["O", "H", "H"]
     np.testing.assert_array_equal(positions, [[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]])
     assert positions.dtype == np.float64
@@ -78,7 +78,7 @@ def test_mistakes(geometry, problem):
 
 
 def test_unknown_unit():
-    for unit in ("pm", "", None, 1.0):
+    for unit in ("pm", "", 1.0):
         with pytest.raises(InputError) as caught:
             parse_geometry("H 0 0 0", unit)
         assert caught.value.field == "unit" and "bohr" in caught.value.remedy

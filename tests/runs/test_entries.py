@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.models.samples import make_dataset
 from deepchem_dft.runs import load_config
 from deepchem_dft.runs.entries import (
     EntrySet,
     data_hash,
     dataset_path,
     load_sets,
-    make_dataset,
     overlap_markdown,
     select,
     unique_systems,

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.reference import Reference, masses
-from deepchem_dft.hamiltonian.sample import HamiltonianSample
+from deepchem_dft.hamiltonian.sample import MATRICES, HamiltonianSample
 from deepchem_dft.units import HARTREE_TO_EV
 
 KELVIN_TO_HARTREE = 8.617333262e-5 / HARTREE_TO_EV
@@ -87,8 +87,7 @@ def relax(molecule: HamiltonianSample, xc: str, grid_level: int = 3) -> Hamilton
         If it takes too long.
     SCFNotConverged
     """
-    bare = HamiltonianSample(molecule.numbers, molecule.positions, molecule.basis,
-                             charge=molecule.charge, xc=xc, name=molecule.name)
+    bare = replace(molecule, xc=xc, energy=None, forces=None, **dict.fromkeys(MATRICES))
     density: list[np.ndarray] = []  # of the step before, to start from
 
     def energy_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
