@@ -2,8 +2,8 @@
 
 Usage: python examples/benchmarks/paper.py
 Kasim and Vinko, Phys. Rev. Lett. 127, 126403 (2021), in small. Ends non-zero if a figure is
-missing, or if a trained functional has more than 0.75 times the error of LDA for ionisation energies, 0.8 of
-PBE's for the H2 curve, 0.6 of PBE's with the L1 and the L2 loss.
+missing, or if a trained functional has more than 0.75 times the error of LDA for ionisation
+energies, 0.8 of PBE's for the H2 curve, 0.6 of PBE's with the L1 and the L2 loss.
 """
 
 from __future__ import annotations
