@@ -27,6 +27,7 @@ import deepchem as dc
 import numpy as np
 import torch
 from _solvers import Watch, of_ours, of_torchdeq, of_xitorch
+from deepchem.models.fcnet import MultitaskClassifier  # not always in dc.models
 from rdkit import Chem, RDLogger
 from rdkit.Chem.Scaffolds import MurckoScaffold
 from sklearn.ensemble import RandomForestClassifier
@@ -138,8 +139,8 @@ def multitask(features: np.ndarray, y: np.ndarray, seed: int, parts, epochs: int
     train, valid, test = parts
     torch.manual_seed(seed)
     np.random.seed(seed)
-    model = dc.models.MultitaskClassifier(1, features.shape[1], layer_sizes=[1000], dropouts=0.5,
-                                          batch_size=64)
+    model = MultitaskClassifier(1, features.shape[1], layer_sizes=[1000], dropouts=0.5,
+                                batch_size=64)
     dataset = dc.data.NumpyDataset(features[train], y[train, None])
     return best_epoch(
         lambda: model.fit(dataset, 1, checkpoint_interval=0),
