@@ -108,6 +108,7 @@ def _of_functional(directory: RunDirectory, config: RunConfig) -> dict[str, Any]
 def _of_lattice(directory: RunDirectory) -> dict[str, Any]:
     sets = [one for one in read_data(directory / "data.json").get("sets", []) if "family" in one]
     trained: dict[str, set[float]] = {}
+    sets = [one for one in sets if one.get("distances")]
     for one in (s for s in sets if s["role"] == "train"):
         trained.setdefault(one["family"], set()).update(one["distances"])
     overlap = []
