@@ -256,7 +256,7 @@ class RunDirectory:
             If the folder is not a run directory.
         """
         file = self / "config.yaml"
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise InputError(
                 "not a run directory: there is no config.yaml in it",
                 file=str(self.path),

@@ -168,8 +168,9 @@ def _content(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: too large to be a card. Remedy: get the card again.")
     try:  # numbers of thousands of digits are ValueErrors, too
         content = json.loads(raw.decode("utf-8"), parse_constant=_no_constant,
-                             parse_float=_finite, object_pairs_hook=_unique)
+                             parse_float=_finite, parse_int=_whole, object_pairs_hook=_unique)
         _check_depth(content)
+        json.dumps(content, ensure_ascii=False).encode()  # half a character cannot be written
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:200]
         raise CheckpointError(f"{path}: the card is damaged or not JSON ({reason}). "
@@ -211,6 +212,10 @@ def _no_constant(text: str) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _no_constant(text[:20])
+
+
+def _whole(text: str) -> int:
+    return int(text) if len(text) < 20 else _no_constant(text[:20])
 
 
 def _check_depth(content: Any) -> None:

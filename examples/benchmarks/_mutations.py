@@ -27,10 +27,10 @@ WORDS = [
     "[" * 900, "{a: " * 300, "(" * 500, "- " * 3000, "9" * 5000, "1e400", "-1e308", ".inf", ".nan",
     "nan", "Infinity", "!!int banana", "!!python/object/apply:os.system ['touch executed']",
     "!!binary aGFsbG8=", "!!timestamp 2020-13-45", "&a [*a]", "*a", "<<: *a", "? ", "---", "...",
-    "\0", "\x1b[2J", "\ufeff", "\u2028", "\x85", "\t", "\r", "#", "'", '"', "\\", "|", ">", "%", "@",
-    "`", ",", ":", ";", "=", "null", "true", "0x1F", "1_0", "１２", "²", "=1+1", "../victim", "/", "Xx",
-    "Ghost-H", "D", "H1", "999", "-3", "Lattice=\"1 0 0 0 1 0 0 0 1\"", "Properties=species:S:1:pos:R:3",
-    "charge=1e9", "mult=0", "pbc=\"T T T\"",
+    "\0", "\x1b[2J", "\ufeff", "\u2028", "\x85", "\t", "\r", "#", "'", '"', "\\", "|", ">", "%",
+    "@", "`", ",", ":", ";", "=", "null", "true", "0x1F", "1_0", "\uff11\uff12", "\xb2", "=1+1",
+    "../victim", "/", "Xx", "Ghost-H", "D", "H1", "999", "-3", 'Lattice="1 0 0 0 1 0 0 0 1"',
+    "Properties=species:S:1:pos:R:3", "charge=1e9", "mult=0", 'pbc="T T T"',
 ]  # fmt: skip
 
 
