@@ -60,7 +60,8 @@ class Fuzz:
         # DeepChem's models make a temporary folder each, and remove it again.
         self.temporary = home / "tmp"
         self.temporary.mkdir()
-        self.watch = _watch.Watch([self.case, self.temporary])
+        os.environ["DEEPCHEM_DFT_CACHE"] = str(home / "cache")
+        self.watch = _watch.Watch([self.case, self.temporary, home / "cache"])
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.failures: list[str] = []
 
