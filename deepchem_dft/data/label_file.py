@@ -87,7 +87,7 @@ class LabelWriter:
         self.path, self.settings = Path(path), dict(settings)
         self.done = self.failed = 0
         head = _SETTINGS + json.dumps(self.settings, sort_keys=True) + "\n"
-        self._file = GrowingFile(path, (_ABOUT + head + _line(list(COLUMNS))).encode())
+        self._file = GrowingFile(self.path, (_ABOUT + head + _line(list(COLUMNS))).encode())
         try:
             if not self._file.new and not resume:
                 raise InputError("the file exists", file=str(path), field="out",

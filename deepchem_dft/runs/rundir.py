@@ -323,7 +323,7 @@ class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         if self.lost is None:
             self.lost = record
-            warnings.warn(f"{self.baseFilename} cannot be written; the run goes on", stacklevel=2)
+            warnings.warn(f"{self.baseFilename} cannot be written; the run goes on", stacklevel=1)
 
     lost: logging.LogRecord | None = None
 
