@@ -98,6 +98,8 @@ CHECKS = [
           script("paper.py"), last_line),
     Check("bad input", "one error naming file, entry, field and remedy",
           pytest("tests/data", "tests/cli", "tests/xc"), tests),
+    Check("hostile input", "20,000 broken files: used or refused, nothing run or written elsewhere",
+          script("fuzz_inputs.py"), last_line),
     Check("training step", "x DQC: 6 cold, 18 warm, 45 two-grid; of PySCF: 1.0, 0.3, 0.2",
           script("training_step.py"), last_line),
     Check("scaling", "exponent at most 2.7 in the number of orbitals, C2H6 to C8H18",
