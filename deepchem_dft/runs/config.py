@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,7 +74,7 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
     for override in overrides:
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
-        if not equals or not all(parts):
+        if not equals or not all(parts) or not key.isprintable():
             raise InputError(
                 f"the override {_shown(override)} is not of the form key=value",
                 remedy="write for example training.epochs=5",
@@ -209,7 +210,7 @@ def load_config(
 def _located(file: str, base: Path) -> str:
     """Return the absolute path of a file beside the configuration, or in the working folder."""
     local = base / file
-    return str(local if local.exists() else Path(file).resolve())
+    return str(local if os.path.exists(local) else Path(file).resolve())
 
 
 def _locate_hamiltonians(config: HamiltonianRunConfig, base: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
     """
     from .. import zoo
 
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         return export_run(source, to, summary)
     old = zoo.card(source)
     known = {name: value for name, value in old.to_dict().items()
@@ -90,7 +91,7 @@ def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> C
 
 def _file(to: str | Path, name: str) -> Path:
     """Return where a model goes: a file, or a file of its name in a folder."""
-    return Path(to) / f"{name}.safetensors" if Path(to).is_dir() else Path(to)
+    return Path(to) / f"{name}.safetensors" if os.path.isdir(to) else Path(to)
 
 
 # -- what each kind of run has found --------------------------------------------------------------
@@ -108,6 +109,7 @@ def _of_functional(directory: RunDirectory, config: RunConfig) -> dict[str, Any]
 def _of_lattice(directory: RunDirectory) -> dict[str, Any]:
     sets = [one for one in read_data(directory / "data.json").get("sets", []) if "family" in one]
     trained: dict[str, set[float]] = {}
+    sets = [one for one in sets if one.get("distances")]
     for one in (s for s in sets if s["role"] == "train"):
         trained.setdefault(one["family"], set()).update(one["distances"])
     overlap = []

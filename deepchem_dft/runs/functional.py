@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def load_model(run: str | Path) -> Any:
 
         return XCModel(xc=load_ensemble(directory), grid_level=config.data.grid_level)  # type: ignore[union-attr]
     folder = directory / MODEL_DIR
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
             "the training of this run has not finished",
             file=str(run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
 
     path = Path(path)
     try:
-        if not path.is_file():  # a device has no end
+        if not os.path.isfile(path):  # a device has no end
             raise OSError
         if path.stat().st_size > _LARGEST:
             raise CheckpointError(f"{path}: too large to be weights. {_AGAIN}")

@@ -98,6 +98,8 @@ CHECKS = [
           script("paper.py"), last_line),
     Check("bad input", "one error naming file, entry, field and remedy",
           pytest("tests/data", "tests/cli", "tests/xc"), tests),
+    Check("hostile input", "20,000 broken files: used or refused, nothing run or written elsewhere",
+          script("fuzz_inputs.py"), last_line),
     Check("training step", "x DQC: 6 cold, 18 warm, 45 two-grid; of PySCF: 1.0, 0.3, 0.2",
           script("training_step.py"), last_line),
     Check("parts of a step", "warm 0.6 x, two-grid 0.3 x a cold step; nothing made twice",
