@@ -233,8 +233,8 @@ def make_folder(path: str | Path) -> Path:
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove what killed writers left in a folder that is in nobody else's hands."""
-    for draft in Path(folder).glob(".*.tmp"):
+    """Remove what killed writers left in a folder, and below, that is in nobody else's hands."""
+    for draft in Path(folder).rglob(".*.tmp"):
         with suppress(OSError):
             draft.unlink()
 
