@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) $(CONSTRAINTS:%=-c %)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-latest bench lint format docs clean distclean python
+.PHONY: help install train test test-slow test-latest bench mutants lint format docs clean distclean python
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -42,6 +42,9 @@ test-latest: ## run the tests with the newest versions of everything, in .venv-l
 
 bench: $(VENV)/.installed-test ## run every benchmark and print one table of pass or fail
 	$(BIN)/python examples/benchmarks/run_all.py $(ARGS)
+
+mutants: $(VENV)/.installed-test $(VENV)/.installed-mutation ## ask whether the tests notice wrong lines (a sample; an hour)
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff and mypy
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ TEST = [
     "pyscf-dispersion>=1.0",
 ]
 LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML"]
+MUTATION = ["cosmic-ray>=8.4", "coverage>=7.4"]
 DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 
 
@@ -108,6 +109,7 @@ setup(
         "test": TEST,
         "lint": LINT,
         "docs": DOCS,
+        "mutation": MUTATION,
         "dqc": DQC,
         "property": PROPERTY,
         "hamiltonian": HAMILTONIAN,

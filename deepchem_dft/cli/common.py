@@ -62,7 +62,7 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
     Yields
     ------
     callable or None
-        The ``on_solution`` of :meth:`deepchem_dft.runs.solve.Solver.solve`.
+        The ``on_solution`` of :meth:`deepchem_dft.scf.many.Solver.solve`.
     """
     if quiet:
         yield None
@@ -140,6 +140,19 @@ def uncertainty_text(functional: Any, result: Any) -> str:
              if functional.floor else "")
     return (f"{value:.3f} kcal/mol of this total energy ({functional.calibration:.3g} x standard "
             f"deviation of {len(functional)} members{floor}; less of most differences)")
+
+
+def state_text(result: Any) -> str:
+    """Return which kind of state was found, in words."""
+    pure = result.molecule.spin / 2 * (result.molecule.spin / 2 + 1)
+    text = "restricted, closed shell" if result.restricted else (
+        f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
+    found = result.findings
+    if found.lowered > 1e-6:
+        text += f"; {found.lowered:.5f} Ha below that of the usual start"
+    if result.stability is not None:
+        text += f"; {result.stability}"
+    return text
 
 
 def hamiltonian_model(source: Path) -> Any:

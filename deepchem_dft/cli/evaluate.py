@@ -98,8 +98,8 @@ def evaluate(
     from ..runs.calibration import coverage_markdown
     from ..runs.entries import EntrySet, load_sets, select
     from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from ..scf.many import Solver
+    from ..scf.solutions import Functional
 
     functionals = [Functional.named(name) for name in xc or []]
     if run is not None:
@@ -121,6 +121,8 @@ def evaluate(
     screen.print(tables.summary_markdown(tables.summarise(records)), markup=False)
     if uncertain := coverage_markdown(records):
         screen.print(f"### uncertainties\n\n{uncertain}", markup=False)
+    if notes := tables.notes_markdown(records):
+        screen.print(f"### states\n\n{notes}\n", markup=False)
     if entries:
         screen.print(tables.entries_markdown(records), markup=False)
     if out is not None:
@@ -169,8 +171,8 @@ def predict(
     from ..runs import load_functional, tables
     from ..runs.entries import EntrySet, select
     from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from ..scf.many import Solver
+    from ..scf.solutions import Functional
 
     fit, level = None, 3 if grid_level is None else grid_level
     if config is None:
@@ -186,6 +188,8 @@ def predict(
     parallel.on_main(lambda: tables.write_entries_csv(out, records))
     screen = console()
     screen.print(tables.entries_markdown(records), markup=False)
+    if notes := tables.notes_markdown(records):
+        screen.print(f"### states\n\n{notes}\n", markup=False)
     screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
 

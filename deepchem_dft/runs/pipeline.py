@@ -11,6 +11,9 @@ from pathlib import Path
 from .. import parallel
 from ..errors import InputError
 from ..files import write
+from ..fitting.reporter import Reporter
+from ..scf.many import Solver
+from ..scf.solutions import Functional
 from ..sinks import markdown_cell
 from . import curves, plots
 from .calibration import coverage_markdown, qualities
@@ -22,14 +25,12 @@ from .evaluate import Evaluation
 from .functional import is_trained, load_functional
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
-from .reporter import Reporter
 from .rundir import RunDirectory
 from .schema import RunConfig
-from .solutions import Functional
-from .solve import Solver
 from .tables import (
     EntryRecord,
     Summary,
+    notes_markdown,
     overview_markdown,
     summarise,
     summary_markdown,
@@ -190,6 +191,7 @@ def _write_tables(
         "## Overlap of the data\n",
         overlap_markdown(sets),
         _unconverged_markdown(records),
+        *_notes_markdown(records),
     ]
     markdown = "\n".join(parts)
     write(directory / "results.md", markdown)
@@ -199,6 +201,11 @@ def _write_tables(
 def _uncertainty_markdown(records: Sequence[EntryRecord]) -> list[str]:
     text = coverage_markdown(records)
     return ["## Uncertainties\n", text] if text else []
+
+
+def _notes_markdown(records: Sequence[EntryRecord]) -> list[str]:
+    text = notes_markdown(records)
+    return ["## States\n", text + "\n"] if text else []
 
 
 def _unconverged_markdown(records: Sequence[EntryRecord]) -> str:
@@ -253,9 +260,11 @@ def _h2_curve(
         options.basis or config.data.basis or "def2-tzvp",
         grid_level=config.data.grid_level,
     )
-    table, spread = curves.solve(solver, molecules, functionals, on_solution=reporter.solution)
+    table, spread, notes = curves.solve(solver, molecules, functionals,
+                                        on_solution=reporter.solution)
     exact = curves.exact_curve("h2")
-    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread)
+    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread,
+                        notes)
 
 
 def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:

@@ -39,6 +39,8 @@ class EntryRecord:
     uncertainty : float or None
         Half the width of the interval that is meant to hold 68 % of the true values, Ha; known for
         energies by ensembles only.
+    notes : list of str
+        What has to be said of the entry's systems: lower states, negative gaps.
     """
 
     functional: str
@@ -50,6 +52,7 @@ class EntryRecord:
     value: float
     unconverged: list[str] = field(default_factory=list)
     uncertainty: float | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_energy(self) -> bool:
@@ -144,14 +147,16 @@ def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
 def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
     """Write one line per entry and functional: reference, value, error, uncertainty if known."""
     rows = [["functional", "role", "set", "entry", "type", "reference", "value", "unit",
-             "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged"]]  # fmt: skip
+             "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged",
+             "notes"]]  # fmt: skip
     for r in records:
         unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
         error = f"{r.error:.6f}" if r.is_energy else ""
         spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
         rows.append(
             [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
-             f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged)]  # fmt: skip
+             f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged),
+             "; ".join(r.notes)]  # fmt: skip
         )
     write(path, csv_text(rows))
 
@@ -269,3 +274,12 @@ def entries_markdown(records: Sequence[EntryRecord]) -> str:
             numbers.append(_number(spread, unit))
         rows.append([r.entry, r.functional, r.type, *numbers, unit, "; ".join(r.unconverged)])
     return markdown_table(header, rows)
+
+
+def notes_markdown(records: Iterable[EntryRecord], most: int = 20) -> str:
+    """Return a list of what has to be said of entries' systems; empty if nothing has."""
+    lines = list(dict.fromkeys(
+        f"- {r.functional}, {r.entry}: {note}" for r in records for note in r.notes))
+    if len(lines) > most:
+        lines[most:] = [f"- and {len(lines) - most} more, in the CSV file"]
+    return "\n".join(lines)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FunctionalError, InputError
 from ..files import SAFE_NAME, replacing, write
+from ..torchstate import unaffected
 from .cards import KINDS, Card, form_digest, read_card
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def card(name: str | Path, folder: str | Path | None = None) -> Card:
     return read_card(find(name, folder))
 
 
+@unaffected
 def load(name: str | Path, folder: str | Path | None = None) -> Any:
     """Rebuild a model from its card and weights, without running code of the files.
 
@@ -184,6 +186,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     return thing
 
 
+@unaffected
 def functional(name: str | Path, folder: str | Path | None = None) -> XCFunctional:
     """Return a functional of molecules, as :func:`load` does.
 
@@ -199,6 +202,7 @@ def functional(name: str | Path, folder: str | Path | None = None) -> XCFunction
     return load(name, folder)
 
 
+@unaffected
 def save(thing: Any, path: str | Path, **known: Any) -> Card:
     """Write a functional or model as two files, NAME.safetensors and NAME.json.
 

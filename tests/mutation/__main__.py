@@ -87,9 +87,9 @@ def operators() -> dict[str, Operator]:
     return found
 
 
-def mutants(place: str, count: int, seed: int) -> list[dict[str, Any]]:
+def mutants(tree: Path, place: str, count: int, seed: int) -> list[dict[str, Any]]:
     """Draw a place's mutants, in the order of their lines."""
-    source = ROOT / PLACES[place][0]
+    source = tree / PLACES[place][0]
     files = [source] if source.is_file() else sorted(source.rglob("*.py"))
     found = []
     for file in files:
@@ -97,7 +97,7 @@ def mutants(place: str, count: int, seed: int) -> list[dict[str, Any]]:
         nodes = list(ast_nodes(get_ast(code)))
         for name, operator in operators().items():
             positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
-            found += [{"place": place, "file": str(file.relative_to(ROOT)), "line": line,
+            found += [{"place": place, "file": str(file.relative_to(tree)), "line": line,
                        "operator": name, "occurrence": number}
                       for number, (line, _) in enumerate(positions)]
     print(f"{place}: {len(found)} mutants, {min(count, len(found))} are drawn", flush=True)
@@ -188,7 +188,8 @@ def mapped(tree: Path, place: str) -> dict[str, Any]:
     def job() -> int:
         from coverage import Coverage
 
-        cover = Coverage(data_file=None, include=[f"{tree}/{source}*"], config_file=False)
+        inside = tree / source if source.endswith(".py") else tree / source / "*"
+        cover = Coverage(data_file=None, include=[str(inside)], config_file=False)
         plugin = Choice(None, cover)
         cover.start()
         status = run_pytest([*tests, source], plugin)
@@ -196,6 +197,7 @@ def mapped(tree: Path, place: str) -> dict[str, Any]:
         data = cover.get_data()
         lines = {str(Path(f).relative_to(tree)): data.contexts_by_lineno(f)
                  for f in data.measured_files()}
+        assert lines, f"no test runs {source}"
         file.write_text(json.dumps({"seconds": plugin.seconds, "lines": lines}))
         return status
 
@@ -221,13 +223,15 @@ def tests_of(mutant: dict[str, Any], known: dict[str, Any], code: str) -> list[s
 
 def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Return a mutant with its outcome."""
-    code = (ROOT / mutant["file"]).read_text("utf-8")
+    code = (tree / mutant["file"]).read_text("utf-8")
     changed = mutate_code(code, operators()[mutant["operator"]], mutant["occurrence"])
     pairs = [(a, b) for a, b in zip(code.splitlines(), changed.splitlines()) if a != b]
     old, new = (" ".join(part.split()) for part in pairs[0])
     tests = tests_of(mutant, known, code)
     (tree / mutant["file"]).write_text(changed, "utf-8")
     usual = sum(known["seconds"][t] for t in tests)
+    if not tests:
+        raise SystemExit(f"no tests for {mutant}")
     killer = tree.parent / "killer.txt"
     killer.write_text("")
 
@@ -239,7 +243,7 @@ def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[st
 
     before = time.monotonic()
     try:
-        status = in_child(tree, job, int(60 + 5 * usual)) if tests else 0
+        status = in_child(tree, job, int(60 + 5 * usual))
     finally:
         (tree / mutant["file"]).write_text(code, "utf-8")
     outcome = "survived" if status == 0 else "killed"
@@ -299,7 +303,7 @@ def main() -> None:
     gc.freeze()  # children would copy all pages only to count
     results = []
     for place in options.places:
-        chosen = mutants(place, options.count, options.seed)
+        chosen = mutants(tree, place, options.count, options.seed)
         lines = mapped(tree, place)
         for number, mutant in enumerate(chosen, 1):
             key = tuple(mutant.values())
