@@ -45,7 +45,7 @@ WRITERS = {
                                                np.eye(2), name=str(i)) for i in range(5000)))""",
     "checkpoint": """
         import torch
-        from deepchem_dft.models import checkpoint
+        from deepchem_dft import checkpoint
         checkpoint.write(path, {"x": torch.zeros(30000)})""",
     "figure": """
         from deepchem_dft.runs.plots import _pyplot, save
