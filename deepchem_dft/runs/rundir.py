@@ -160,8 +160,7 @@ class RunDirectory:
         write(self / "status.json", json.dumps(status, indent=2))
         for folder in (self.checkpoints, self.plots, self.states):
             make_folder(folder)
-        for folder in (self.path, self.checkpoints, self.plots, self.states):
-            sweep(folder)
+        sweep(self.path)
         write(self / "config.yaml", dump_yaml(config))
         write(self / "versions.json", json.dumps(versions(), indent=2))
         if status.get("state") == _STARTING:
