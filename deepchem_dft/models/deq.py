@@ -21,7 +21,7 @@ from ..equilibrium.solvers import get_solver
 from ..errors import InputError
 from ..property import EquilibriumNetwork, Settings, SolveCount
 from ..property.inputs import KINDS, Kind
-from ..torchstate import unaffected
+from ..torchstate import stacklevel, unaffected
 from .deq_files import DEQEpoch, DEQFiles
 from .ordering import seeded_batches
 from .persistence import _plain, _plain_copy
@@ -333,7 +333,7 @@ class DEQModel(DEQFiles, TorchModel):
             warnings.warn(
                 f"{count.unconverged} of {count.samples} samples have no converged fixed point and "
                 "are predicted from their best iterate. Remedy: raise max_iter, choose another "
-                "solver, or bound the cell", stacklevel=4,
+                "solver, or bound the cell", stacklevel=stacklevel(4),
             )  # fmt: skip
         return result
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .. import parallel
 from ..errors import FunctionalError, InputError
+from ..torchstate import stacklevel
 from .progress import EpochReport, Totals
 from .samples import (
     Samples,
@@ -162,7 +163,7 @@ class Trainer:
             warnings.warn(
                 f"the self-consistent field did not converge for {names}; such entries are left "
                 "out of the step and counted in EpochReport.unconverged (warned once per fit)",
-                stacklevel=6,
+                stacklevel=stacklevel(6),
             )
 
     # -- epochs -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from deepchem_dft.molecule.geometry import as_said, names_a_file, read_geometry
 from deepchem_dft.molecule.grid import GRID_ORDER, Grid
 from deepchem_dft.molecule.memory import packed_bytes
 from deepchem_dft.molecule.tensors import MatrixFile
-from deepchem_dft.torchstate import unaffected
+from deepchem_dft.torchstate import stacklevel, unaffected
 
 Geometry = str | Path | tuple[list[str], Any]
 
@@ -374,7 +374,7 @@ class Molecule:
                 warnings.warn(
                     f"the fitting basis {self.fitting.name} is for Coulomb energies only: exact "
                     "exchange may be far off; density_fit=True chooses one for both",
-                    stacklevel=4)
+                    stacklevel=stacklevel(4))
             if occupied is not None:
                 occupied = [c.detach().cpu() for c in occupied]
             pair = contract(self._three_index(self.fitting, omega), stacked, coulomb, exchange,

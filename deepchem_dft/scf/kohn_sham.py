@@ -19,7 +19,7 @@ from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
-from deepchem_dft.torchstate import unaffected
+from deepchem_dft.torchstate import stacklevel, unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -319,7 +319,8 @@ class KohnSham:
         try:
             solution = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
-            warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
+            warnings.warn(f"starting {self.molecule.name} afresh: {error}",
+                          stacklevel=stacklevel(2))
             solution = self._solve(hamiltonian, None)
         if self.stability and solution.status is Status.CONVERGED:
             solution = follow_instabilities(
