@@ -13,7 +13,7 @@ from pyscf import dft, gto
 from pyscf.dft import numint
 
 from deepchem_dft.errors import FunctionalError, InputError
-from deepchem_dft.interop.derivatives import derivatives, parts
+from deepchem_dft.interop.derivatives import derivatives
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
@@ -36,7 +36,8 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
 
     All that PySCF builds on top of a mean field then works as it does with PySCF's functionals:
     ``nuc_grad_method()`` (with the response of the grid, so that forces are exact derivatives of
-    the energy), ``Hessian()``, ``TDA()`` and ``TDDFT()``, ``newton()``, ``density_fit()``,
+    the energy), ``Hessian()`` (invariant to a motion of the whole molecule, which mends most of
+    what leaving that response out does to it), ``TDA()`` and ``TDDFT()``, ``newton()``, ``density_fit()``,
     ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
 
     Parameters
@@ -173,6 +174,12 @@ class _Adapted:
 
     Gradients = nuc_grad_method
 
+    def Hessian(self) -> Any:
+        """Second derivatives, which do not change when the whole molecule is moved."""
+        hessian = super().Hessian()  # type: ignore[misc]
+        hessian.__class__ = _mixed(_Invariant, type(hessian))
+        return hessian
+
     def density_fit(self, *args: Any, **kwargs: Any) -> Any:
         """Fit the density, as PySCF does."""
         # PySCF looks up the kind of functional by name, only to choose a fitting basis.
@@ -224,16 +231,45 @@ class _Adapted:
                 remedy="use PySCF 2.13 or newer, or add pyscf-dispersion's energy yourself")
 
 
+class _Invariant:
+    """Mixed in before a class of Hessians of PySCF's: mends what the grid's rest does to them.
+
+    PySCF differentiates with the quadrature at rest. The force of an atom on itself then has an
+    error that is large where its own core moves against the points around it: for a meta-GGA as
+    much as a fifth of a force constant (grid level 3). Blocks of two atoms hardly have it, and as
+    a molecule that is moved as a whole feels nothing, they say what the blocks of one atom are.
+    """
+
+    mol: Any
+    atmlst: Any
+    de: np.ndarray
+
+    def kernel(self, mo_energy: Any = None, mo_coeff: Any = None, mo_occ: Any = None,
+               atmlst: Any = None, **options: Any) -> np.ndarray:
+        """Return d2E / dA dB of the atoms asked for, Ha/Bohr^2, shape (A, B, 3, 3)."""
+        wanted = self.atmlst if atmlst is None else atmlst
+        everything = range(self.mol.natm)  # the others too: they are what is summed
+        hessian = super().kernel(  # type: ignore[misc]
+            mo_energy, mo_coeff, mo_occ, atmlst=everything, **options)
+        for atom in everything:
+            own = hessian[atom, atom] - hessian[atom].sum(0)
+            hessian[atom, atom] = (own + own.T) / 2
+        self.atmlst = wanted
+        self.de = hessian[np.ix_(wanted, wanted)]
+        return self.de
+
+    hess = kernel
+
+
 @cache
-def _adapted_class(cls: Any) -> type:
+def _mixed(mixin: type, cls: Any) -> type:
     # the name is that of PySCF's class, which PySCF's messages and its own mixins build on
-    return type(cls.__name__, (_Adapted, cls), {"__module__": cls.__module__})
+    return cls if issubclass(cls, mixin) else type(
+        cls.__name__, (mixin, cls), {"__module__": cls.__module__})
 
 
 def _adapt(mf: Any) -> Any:
-    cls: Any = type(mf)
-    if not issubclass(cls, _Adapted):
-        mf.__class__ = _adapted_class(cls)
+    mf.__class__ = _mixed(_Adapted, type(mf))
     return mf
 
 
@@ -331,9 +367,7 @@ class _Library:
     def max_deriv_order(self, xc_code: Any) -> int:
         """Return the highest order of derivatives there is."""
         self.check(xc_code)
-        hidden = any(isinstance(m, Libxc) and m is not part
-                     for _, part in parts(self.functional) for m in part.modules())
-        return _MOST_DERIVATIVES - 1 if hidden else _MOST_DERIVATIVES
+        return _MOST_DERIVATIVES
 
     def test_deriv_order(self, xc_code: Any, deriv: int, raise_error: bool = False) -> bool:
         """Tell (or insist) that there are derivatives of an order."""

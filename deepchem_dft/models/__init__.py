@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.needs import check_deepchem
+
 if TYPE_CHECKING:
     from .deq import DEQModel
     from .deq_files import DEQEpoch
@@ -42,6 +44,8 @@ _FILES = {
 __all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "HamiltonianEpoch",
            "HamiltonianLoss", "HamiltonianModel", "HamiltonianPrediction", "HamiltonianScore",
            "KSREpoch", "KSRLoss", "KSRModel", "KSRStage", "XCModel"]  # fmt: skip
+
+check_deepchem()
 
 
 def __getattr__(name: str) -> Any:

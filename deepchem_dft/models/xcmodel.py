@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..files import make_folder
 from ..torchstate import unaffected
 from ..xc.base import XCFunctional
 from .dftxc import DFTXC
@@ -194,7 +194,7 @@ class XCModel(Predicting, Persistent, TorchModel):
             raise InputError("Apple's GPU has no float64, which energies need", field="device",
                              remedy="use the CPU or CUDA")
         if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
-            os.makedirs(kwargs["model_dir"], exist_ok=True)
+            make_folder(kwargs["model_dir"])
         super().__init__(
             DFTXC(xc=functional, **field),
             loss=_mean_square,

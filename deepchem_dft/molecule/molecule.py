@@ -61,6 +61,12 @@ class Molecule:
         uses PySCF's choice, a JK-fit set, which is good for exact exchange as well.
     name : str, optional
         For messages; the formula if not given.
+    restricted : bool, optional
+        Whether both spins are to share their orbitals. None leaves it to who solves: shared for
+        closed shells, as a rule.
+    broken_symmetry : bool or sequence of float
+        Look for antiparallel spins: True in every way; or local spins (2S_z) of the atoms to start
+        from, which add up to ``spin``. Implies ``restricted=False``.
 
     Attributes
     ----------
@@ -100,6 +106,8 @@ class Molecule:
         ecp: str | dict | None = None,
         density_fit: bool | str | dict | None = None,
         name: str | None = None,
+        restricted: bool | None = None,
+        broken_symmetry: bool | Sequence[float] = False,
     ) -> None:
         found = read_geometry(geometry, unit)
         self.symbols, self.positions = found.symbols, found.positions
@@ -117,6 +125,8 @@ class Molecule:
         self.density_fit = density_fit
         self.fitting = resolve_fitting(self.pyscf_mol, basis, density_fit)
         self.name = name or self.formula
+        self.restricted, self.broken_symmetry = electrons.treatment(
+            restricted, broken_symmetry, len(self.symbols), self.spin)
 
     # -- what it is made of -------------------------------------------------------------------
 
@@ -174,6 +184,8 @@ class Molecule:
                    "nelec": self.nelec, "occupations": self.occupations}
         if self.fitting is not None:
             content["fitting"] = self.fitting.data
+        if self.restricted is not None:
+            content["treatment"] = (self.restricted, self.broken_symmetry)
         return cache.content_key(content)
 
     def replace(self, **changes: Any) -> Molecule:
@@ -199,7 +211,9 @@ class Molecule:
         known: dict[str, Any] = {
             "geometry": (self.symbols, self.positions), "basis": self.basis, "ecp": self.ecp,
             "grid_level": self.grid_level, "density_fit": self.density_fit,
-            "name": None if self.name == self.formula else self.name}
+            "name": None if self.name == self.formula else self.name,
+            "restricted": None if self.broken_symmetry else self.restricted,
+            "broken_symmetry": self.broken_symmetry}
         electrons_ = {"charge", "spin", "nelec", "occupations"}
         allowed = {*known, *electrons_, "positions", *(["unit"] if "geometry" in changes else [])}
         if unknown := set(changes) - allowed:

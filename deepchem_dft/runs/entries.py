@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..sinks import markdown_cell
 from .schema import DataConfig, DatasetRef
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def overlap_markdown(sets: Sequence[EntrySet]) -> str:
             "atoms and ions that occur in test entries and in no train or valid entry: "
             + (", ".join(sorted(test_only)) or "none")
         )
-    return "\n".join(f"- {line}" for line in lines) + "\n"
+    return "\n".join(f"- {markdown_cell(line)}" for line in lines) + "\n"
 
 
 def _count(number: int, one: str, many: str) -> str:

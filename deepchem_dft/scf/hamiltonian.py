@@ -43,7 +43,8 @@ class KSHamiltonian:
     molecule : Molecule
     xc : XCFunctional
     restricted : bool or None
-        None: restricted for closed shells if the functional is spin-symmetric.
+        None: as the molecule says; else restricted for closed shells if the functional is
+        spin-symmetric.
     device : torch.device or str, optional
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
@@ -66,6 +67,8 @@ class KSHamiltonian:
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1])
+        if restricted is None:
+            restricted = molecule.restricted
         if restricted is None:
             restricted = closed and xc.spin_symmetric
         elif restricted and not closed:

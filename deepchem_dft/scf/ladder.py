@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ _ROUGH, _WORTHWHILE = 1e-4, 1e-6
 _NEARLY = 10.0
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a self-consistent field ended; the value says what to try next."""
 
     CONVERGED = "converged"
@@ -33,9 +33,6 @@ class Status(str, Enum):
         "no step lowered the energy any further: the functional may be rough on this grid; "
         "try a finer grid_level, a smoother network, or a looser tol"
     )
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class UnfitGuess(ValueError):
@@ -137,7 +134,7 @@ def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> Problem:
             remedy="use a basis with fewer overlapping functions, or a larger one")
     occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(basis.device)
     if guess is None:
-        start = hamiltonian.evaluate_matrix(_starting_density(hamiltonian))
+        start = hamiltonian.evaluate_matrix(starting_density(hamiltonian))
         return Problem(basis, occupations, diagonalise(start.fock, basis), 1)
     # Only orbitals are taken over: how many electrons go where is the molecule's business.
     orbitals = _fit_guess(guess, hamiltonian, basis)
@@ -275,7 +272,7 @@ def _commutator(orbitals, occupations, fock, overlap, basis) -> Tensor:
     return basis.mT @ (product - product.mT) @ basis
 
 
-def _starting_density(hamiltonian: KSHamiltonian) -> Tensor:
+def starting_density(hamiltonian: KSHamiltonian) -> Tensor:
     molecule = hamiltonian.molecule
     atoms = molecule.starting_density.to(hamiltonian.device)
     electrons = float((atoms * hamiltonian.overlap).sum())

@@ -20,6 +20,8 @@ _MEMORY = 12
 # density response, which the gap does not see.
 _GAP_FLOOR = 0.05
 _LARGEST_ROTATION = 0.6
+# Steps before a descent may be given up, and how far down it may lead, in terms of its slope.
+_FAIR_TRIAL, _OUTLOOK = 3, 5.0
 # Rounding noise of an energy (Ha), relative to its size; and where a network is not in float64.
 _NOISE, _NOISE_SINGLE = 4e-15, 1e-11
 
@@ -77,6 +79,7 @@ def minimise(
     tol: float,
     max_evaluations: int,
     start: Evaluation | None = None,
+    below: float | None = None,
 ) -> Minimum:
     """Minimise the energy over rotations between blocks of different occupation.
 
@@ -92,6 +95,8 @@ def minimise(
         Bound on Fock builds.
     start : Evaluation, optional
         At ``orbitals``, if known.
+    below : float, optional
+        Give up where an energy below this, Ha, is out of reach.
 
     Returns
     -------
@@ -130,6 +135,10 @@ def minimise(
             steps, slopes = [], []
             direction = -_precondition(gradient, metric)
             slope = _dot(gradient, direction)
+        # The quadratic model expects to gain half the slope; it may be wrong, but not that wrong.
+        if (below is not None and len(history) > _FAIR_TRIAL
+                and point.energy + _OUTLOOK * slope > below):
+            break
         largest = float(direction.abs().max())
         length = min(1.0, _LARGEST_ROTATION / largest) if largest > 0 else 1.0
 

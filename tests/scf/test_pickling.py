@@ -39,6 +39,7 @@ def test_a_result_keeps_values_gradients_and_its_start(copied):
     for name in ("energy", "density_matrix", "orbital_energies", "dipole", "soft_modes"):
         torch.testing.assert_close(getattr(other, name), getattr(result, name), rtol=0, atol=1e-13)
     torch.testing.assert_close(other.forces(), result.forces(), rtol=0, atol=1e-12)
+    assert other.notes == result.notes and other.spin_square == result.spin_square
     assert other.gap == result.gap and other.restricted == result.restricted
     # It has parameters of its own, and its gradient goes to them.
     own = other._hamiltonian.xc
