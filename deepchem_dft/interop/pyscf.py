@@ -161,8 +161,7 @@ class _Adapted:
         first, *others = type(self).__bases__
         if first is not _Adapted:
             return super().__reduce_ex__(protocol)
-        below: Any = others[0]
-        plain = below.__new__(below)
+        plain: Any = others[0].__new__(others[0])
         plain.__dict__.update(self.__dict__)
         return _adapt, (plain,)
 

@@ -283,7 +283,8 @@ def _extended(
 
 
 def _plain(rows: list[list[str]], remarks: list[str]) -> tuple[list[str], np.ndarray]:
-    symbols, positions = [], []
+    symbols: list[str] = []
+    positions: list[list[float]] = []
     for i, row in enumerate(rows, start=1):
         extra = row[4:]
         if len(row) < 4 or not all(_NUMERIC.fullmatch(x) for x in extra):
