@@ -62,7 +62,7 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
     Yields
     ------
     callable or None
-        The ``on_solution`` of :meth:`deepchem_dft.runs.solve.Solver.solve`.
+        The ``on_solution`` of :meth:`deepchem_dft.scf.many.Solver.solve`.
     """
     if quiet:
         yield None

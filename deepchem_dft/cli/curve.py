@@ -58,8 +58,8 @@ def curve(
 
     with quiet_imports():
         from ..runs import curves
-        from ..runs.solutions import Functional
-        from ..runs.solve import Solver
+        from ..scf.many import Solver
+        from ..scf.solutions import Functional
     functionals = [Functional.named(name) for name in xc or ([] if run else ["pbe"])]
     for path in run or []:
         label = "trained" if len(run or []) == 1 else str(path)

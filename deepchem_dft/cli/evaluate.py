@@ -98,8 +98,8 @@ def evaluate(
     from ..runs.calibration import coverage_markdown
     from ..runs.entries import EntrySet, load_sets, select
     from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from ..scf.many import Solver
+    from ..scf.solutions import Functional
 
     functionals = [Functional.named(name) for name in xc or []]
     if run is not None:
@@ -171,8 +171,8 @@ def predict(
     from ..runs import load_functional, tables
     from ..runs.entries import EntrySet, select
     from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from ..scf.many import Solver
+    from ..scf.solutions import Functional
 
     fit, level = None, 3 if grid_level is None else grid_level
     if config is None:

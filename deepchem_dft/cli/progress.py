@@ -6,13 +6,13 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..runs.reporter import Reporter
+from ..fitting.reporter import Reporter
 from ..sinks import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..runs.solutions import Solution
+    from ..scf.solutions import Solution
 
 
 def epoch_text(row: dict[str, Any]) -> str:

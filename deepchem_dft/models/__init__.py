@@ -9,7 +9,7 @@ from deepchem_dft.needs import check_deepchem
 
 if TYPE_CHECKING:
     from .deq import DEQModel
-    from .deq_files import DEQEpoch
+    from .deq_training import DEQEpoch
     from .dftxc import DFTXC
     from .hamiltonian import HamiltonianModel
     from .hamiltonian_loss import HamiltonianLoss
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: File of every name: who trains a property model need not load integrals, nor the other way.
 _FILES = {
-    "DEQEpoch": "deq_files",
+    "DEQEpoch": "deq_training",
     "DEQModel": "deq",
     "DFTXC": "dftxc",
     "EntryLoss": "losses",

@@ -7,12 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from .. import checkpoint as files
 from ..errors import CheckpointError
+from ..fitting.checkpointed import Checkpointed, must_be_finite, plain_copy
 from ..lattice.grid import Grid
-from . import checkpoint as files
-from .checkpointed import Checkpointed, must_be_finite
 from .ksr_progress import KSRProgress
-from .persistence import _plain_copy
 
 
 class KSRFiles(Checkpointed):
@@ -20,7 +19,7 @@ class KSRFiles(Checkpointed):
 
     def _saved(self) -> dict[str, Any]:
         must_be_finite(self.functional.state_dict())
-        return {"progress": self.progress.to_dict(), "config": _plain_copy(self.config)}
+        return {"progress": self.progress.to_dict(), "config": plain_copy(self.config)}
 
     def _take(self, content: dict[str, Any]) -> None:
         self.progress = KSRProgress.from_dict(content["progress"])

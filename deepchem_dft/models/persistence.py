@@ -10,13 +10,14 @@ from typing import Any
 from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
+from .. import checkpoint as files
 from .. import parallel
-from ..errors import CheckpointError, FunctionalError
+from ..errors import CheckpointError
+from ..fitting.checkpointed import must_be_finite, plain, plain_copy
 from ..xc.base import XCFunctional
 from ..xc.names import get_xc, is_trained
 from ..xc.networks import XCNetwork
-from . import checkpoint as files
-from .progress import Progress, first_not_finite
+from .progress import Progress
 from .states import StateStore
 
 LOGGER = logging.getLogger("deepchem_dft.models")
@@ -44,21 +45,7 @@ def describe(
     config: dict[str, Any] = {"xcstr": xcstr, "origin": origin}
     if isinstance(nnmodel, Mapping):
         config["nnmodel"] = nnmodel
-    return {k: v for k, v in {**config, **options}.items() if _plain(v)}
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(k, str) and _plain(v) for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(_plain(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _plain_copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain_copy(v) for k, v in value.items()}
-    return [_plain_copy(v) for v in value] if isinstance(value, (list, tuple)) else value
+    return {k: v for k, v in {**config, **options}.items() if plain(v)}
 
 
 class Persistent:
@@ -147,12 +134,7 @@ class Persistent:
         if max_checkpoints_to_keep == 0:
             return
         self._ensure_built()
-        bad = first_not_finite(self.model.state_dict())
-        if bad is not None:
-            raise FunctionalError(
-                f"the parameter '{bad}' is not finite, so no checkpoint is written",
-                remedy="restore an earlier checkpoint and lower the learning rate",
-            )
+        must_be_finite(self.model.state_dict())
         orbitals = {name: self.model.spreader.collect(store) for name, store in self._stores()}
         content = {**self._content(), **orbitals}
         parallel.on_main(
@@ -166,13 +148,12 @@ class Persistent:
         """Return what a checkpoint holds besides the orbitals."""
         return {
             "model_state_dict": self.model.state_dict(),
-            "last_parameters": self._last_parameters,
             "optimizers": self._optimizer_states(),
             "global_step": self._global_step,
             "progress": self.progress.to_dict(),
             "seed": self.seed,
             "random": files.random_state(),
-            "config": _plain_copy(self.config),
+            "config": plain_copy(self.config),
         }
 
     def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
@@ -220,8 +201,16 @@ class Persistent:
         """Restore everything as it was, including random numbers and the last parameters."""
         source, content = parallel.on_main(self._read_newest)
         with files.understood(source):
-            self._load(content, source, True, content["last_parameters"])
+            self._load(content, source, True, self._last_of(content))
+            self.progress.last = None
             files.set_random_state(content["random"])
+
+    @staticmethod
+    def _last_of(content: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the parameters that training ended with, if those of the file are the best."""
+        if "last_parameters" in content:  # as written before version 0.2
+            return content["last_parameters"]
+        return content["progress"]["last"]
 
     def _read_newest(self) -> tuple[str, dict[str, Any]]:
         source = files.newest(self.model_dir)

@@ -17,15 +17,16 @@ import torch
 from .. import parallel
 from ..errors import InputError
 from ..files import write
+from ..fitting.reporter import Reporter
+from ..models.staged_training import row_of
+from ..scf.many import Solver
+from ..scf.solutions import Functional
 from .calibration import fitted_calibration
 from .entries import EntrySet
 from .functional import is_trained
-from .reporter import Reporter
 from .rows import required_json
 from .rundir import RunDirectory
 from .schema import RunConfig
-from .solutions import Functional
-from .solve import Solver
 from .train import Training
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class CrossValidation:
         for member in self.members:
             training = self._train(member)
             functionals.append(training.functional)
-            rows += [{**row, "stage": member.number + 1} for row in training.history]
+            rows += [{**row, "stage": member.number + 1} for row in training.rows]
         # All members start from the same densities, so any of their trainings can find them.
         predictions = parallel.on_main(lambda: training.frozen_values(self.entries, functionals))
         self.directory.write_history(
@@ -161,9 +162,10 @@ class CrossValidation:
             from .functional import load_functional
 
             training.functional.load_state_dict(load_functional(folder.path).state_dict())
-            training.history = folder.read_history()
+            training.rows = folder.read_history()
         else:
             training.run()
+            training.rows = [row_of(report) for report in training.history]
         return training
 
     def held_out_sets(self) -> list[tuple[Functional, list[EntrySet]]]:

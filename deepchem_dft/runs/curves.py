@@ -12,10 +12,10 @@ import numpy as np
 
 from ..errors import InputError, SCFNotConverged
 from ..files import check_writable, write
+from ..scf.many import Solver
+from ..scf.solutions import Functional
 from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
 from . import plots
-from .solutions import Functional
-from .solve import Solver
 from .tables import csv_text
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..models.samples import unique_systems
 from ..sinks import markdown_cell
 from .schema import DataConfig, DatasetRef
 
@@ -213,22 +214,6 @@ def _recreated(entry: DFTEntry, systems: Sequence[Any], weight: float) -> DFTEnt
         entry.entry_type, value, systems, entry.get_weight() * weight, name=entry.name,
         source=entry.source, split=entry.split, tags=entry.tags, **options,
     )  # fmt: skip
-
-
-def make_dataset(entries: Sequence[DFTEntry]) -> Any:
-    """Return a DeepChem ``NumpyDataset`` of entries: y (N, 1) Hartree, w (N, 1), ids the names."""
-    from deepchem.data import NumpyDataset
-
-    X = np.empty(len(entries), dtype=object)
-    X[:] = list(entries)
-    y = np.array([[e.label] for e in entries], dtype=np.float64)
-    w = np.array([[e.get_weight()] for e in entries], dtype=np.float64)
-    return NumpyDataset(X, y, w, ids=[e.name for e in entries])
-
-
-def unique_systems(entries: Iterable[DFTEntry]) -> list[DFTSystem]:
-    """Return each system once, in order of appearance."""
-    return list({s.key: s for e in entries for s in e.get_systems()}.values())
 
 
 def data_hash(sets: Sequence[EntrySet], grid_level: int) -> str:

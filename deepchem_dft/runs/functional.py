@@ -84,7 +84,7 @@ def is_trained(directory: RunDirectory, config: Any) -> bool:
         from .cross_validation import NOTE
 
         return (directory / NOTE).is_file()
-    from ..models import checkpoint as files
+    from .. import checkpoint as files
 
     return bool(files.existing(directory / MODEL_DIR))
 
@@ -137,21 +137,3 @@ def load_functional(run: str | Path) -> XCFunctional:
         raise InputError("the functional of this run is for one-dimensional molecules",
                          file=str(run), remedy="use load_model(run).functional")
     return load_model(run).functional.eval()
-
-
-class WeightedMAE:
-    """Validation score: mean absolute error in kcal/mol, entries weighted as in the data.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> y, w = np.zeros((2, 1)), np.array([[1.0], [3.0]])
-    >>> round(WeightedMAE().compute_metric(y, np.array([[0.0], [0.001]]), w), 4)
-    0.4706
-    """
-
-    def compute_metric(self, y_true: Any, y_pred: Any, w: Any) -> float:
-        """Return the score of arrays of shape (N, 1), Hartree."""
-        from ..units import HARTREE_TO_KCAL
-
-        return float((abs(y_pred - y_true) * w).sum() / w.sum()) * HARTREE_TO_KCAL

@@ -13,10 +13,10 @@ import numpy as np
 
 from ..errors import SCFNotConverged
 from ..files import write
+from ..fitting.reporter import LOGGER, Reporter
 from .functional import MODEL_DIR, is_trained
 from .hamiltonian_schema import HamiltonianRunConfig
 from .hamiltonian_sets import HamiltonianSet, load_hamiltonian_sets
-from .reporter import LOGGER, Reporter
 from .rundir import RunDirectory
 from .tables import csv_text, markdown_table
 
@@ -151,7 +151,7 @@ def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
 
 def _train(config: HamiltonianRunConfig, directory: RunDirectory,
            sets: Sequence[HamiltonianSet], reporter: Reporter) -> None:
-    from ..models import checkpoint as files
+    from .. import checkpoint as files
 
     training = config.training
     model = build_hamiltonian_model(config, sets, directory.checkpoints)

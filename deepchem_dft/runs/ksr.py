@@ -14,10 +14,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import write
+from ..fitting.reporter import Reporter
 from ..units import HARTREE_TO_KCAL
 from .functional import MODEL_DIR, is_trained
 from .ksr_schema import CurveRef, LatticeRunConfig
-from .reporter import Reporter
 from .rundir import RunDirectory
 from .tables import (
     EntryRecord,
@@ -224,8 +224,8 @@ def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
 
 def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet],
            reporter: Reporter) -> None:  # fmt: skip
+    from .. import checkpoint as files
     from ..models import KSRStage
-    from ..models import checkpoint as files
 
     training, valid = config.training, _states(sets, "valid")
     model = build_model(config, directory.checkpoints)

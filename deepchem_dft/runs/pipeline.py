@@ -11,6 +11,9 @@ from pathlib import Path
 from .. import parallel
 from ..errors import InputError
 from ..files import write
+from ..fitting.reporter import Reporter
+from ..scf.many import Solver
+from ..scf.solutions import Functional
 from ..sinks import markdown_cell
 from . import curves, plots
 from .calibration import coverage_markdown, qualities
@@ -22,11 +25,8 @@ from .evaluate import Evaluation
 from .functional import is_trained, load_functional
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
-from .reporter import Reporter
 from .rundir import RunDirectory
 from .schema import RunConfig
-from .solutions import Functional
-from .solve import Solver
 from .tables import (
     EntryRecord,
     Summary,

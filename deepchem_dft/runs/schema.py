@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ..models.stages import Stage
 from .card_schema import CardConfig
 from .functional_schema import FunctionalConfig
 from .section import (
@@ -132,22 +133,6 @@ class StageConfig(Section):
             raise ValueError("'lbfgs' is for stages of mode 'frozen' without batches")
         return self
 
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch (from 1) of this stage, all values filled in.
-
-        Examples
-        --------
-        >>> stage = StageConfig(epochs=3, learning_rate=0.1, schedule="exponential",
-        ...                     final_learning_rate=0.01)
-        >>> [round(stage.rate(epoch), 6) for epoch in (1, 2, 3)]
-        [0.1, 0.01, 0.001]
-        """
-        start, end = self.learning_rate or 0.0, self.final_learning_rate or 1.0
-        progress = (epoch - 1) / max(1, self.epochs - 1)
-        if self.schedule == "cosine":
-            return start * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress)))
-        return start * end**progress if self.schedule == "exponential" else start
-
 
 class PenaltyConfig(Section):
     """What a learned factor is fined for, in the unit of the loss; see ``EnhancedXC.penalty``."""
@@ -211,7 +196,7 @@ class TrainingConfig(Section):
         1, ge=1, le=MOST_PROCESSES, description="threads of each training process"
     )
 
-    def resolved_stages(self) -> list[StageConfig]:
+    def resolved_stages(self) -> list[Stage]:
         """Return the stages with every value filled in, repeats unrolled, cut to ``epochs``.
 
         Examples
@@ -222,7 +207,7 @@ class TrainingConfig(Section):
         """
         stages = self.stages or [StageConfig(epochs=self.epochs or 100)]
         left = math.inf if self.epochs is None else self.epochs
-        out: list[StageConfig] = []
+        out: list[Stage] = []
         for stage in [s for s in stages for _ in range(s.repeat)]:
             epochs = int(min(stage.epochs, left))
             if epochs < 1:
@@ -231,14 +216,16 @@ class TrainingConfig(Section):
             out.append(self._filled(stage, epochs))
         return out
 
-    def _filled(self, stage: StageConfig, epochs: int) -> StageConfig:
+    def _filled(self, stage: StageConfig, epochs: int) -> Stage:
         keys = ["learning_rate", "schedule", "final_learning_rate"]
         keys += ["scf_every", "batch_size"] if stage.mode == "scf" else ["validate_every"]
         own = {key: getattr(stage, key) for key in keys}
         values = {k: getattr(self, k) if v is None else v for k, v in own.items()}
         if stage.mode == "frozen":
             values["batch_size"] = stage.batch_size
-        return StageConfig(mode=stage.mode, epochs=epochs, optimizer=stage.optimizer, **values)
+        fines = self.penalties
+        return Stage(epochs, stage.mode, optimizer=stage.optimizer, size_penalty=fines.size,
+                     roughness_penalty=fines.roughness, **values)
 
 
 class CrossValidationConfig(Section):

@@ -17,8 +17,8 @@ from deepchem_dft import parallel
 from deepchem_dft.data import DFTEntry
 from deepchem_dft.errors import InputError
 from deepchem_dft.models import XCModel
+from deepchem_dft.models.samples import make_dataset
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.entries import make_dataset
 from deepchem_dft.scf import KohnSham, kohn_sham
 
 H2 = {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}

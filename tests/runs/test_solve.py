@@ -11,8 +11,8 @@ import pytest
 
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.solutions import EnergyCache, Functional, Solution
-from deepchem_dft.runs.solve import Solver
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 from deepchem_dft.xc import HybridXC, build_network
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...scf.solutions import solution_of
 from ..config import read_yaml_mapping, validate
 from ..rows import read_data, read_json, read_rows
 from ..rundir import without_places
-from ..solutions import solution_of
 from ..tables import TYPE_TITLES
 
 #: Name of the trained functional in a run's tables.

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import files
-from ..errors import CheckpointError
+from deepchem_dft import files
+from deepchem_dft.errors import CheckpointError
 
 #: What every checkpoint says it is; the number changes when old files can no longer be read.
 FORMAT = "deepchem_dft/checkpoint/1"

@@ -1,4 +1,4 @@
-"""What models with one optimiser share of saving and restoring."""
+"""What models share of saving and restoring."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import parallel
-from ..errors import FunctionalError
-from . import checkpoint as files
-from .progress import first_not_finite
+from deepchem_dft import checkpoint as files
+from deepchem_dft import parallel
+from deepchem_dft.errors import FunctionalError
+from deepchem_dft.fitting.progress import first_not_finite
 
 
 class Checkpointed:
@@ -98,4 +98,20 @@ def must_be_finite(state: Mapping[str, Tensor]) -> None:
     bad = first_not_finite(dict(state))
     if bad is not None:
         raise FunctionalError(f"the parameter '{bad}' is not finite, so no checkpoint is written",
-                              remedy="restore an earlier checkpoint")
+                              remedy="restore an earlier checkpoint and lower the learning rate")
+
+
+def plain(value: Any) -> bool:
+    """Tell whether a value is data that a checkpoint can hold: numbers, text, lists, mappings."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and plain(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def plain_copy(value: Any) -> Any:
+    """Copy plain data; tuples become lists."""
+    if isinstance(value, Mapping):
+        return {k: plain_copy(v) for k, v in value.items()}
+    return [plain_copy(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, StorageError
-from ..locks import GrowingFile
+from deepchem_dft.errors import InputError, StorageError
+from deepchem_dft.locks import GrowingFile
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Functional:
 
         A trained functional (``zoo:NAME``) is read now, so that all processes use the same.
         """
-        from ..xc.names import get_xc, is_trained
+        from deepchem_dft.xc.names import get_xc, is_trained
 
         module = get_xc(name)
         if is_trained(name):
-            from ..zoo import card
+            from deepchem_dft.zoo import card
 
             return replace(cls.trained(module, label or name), key=f"zoo:{card(name).key}")
         return cls(label or name, name.strip().lower(), name)
@@ -59,7 +59,7 @@ class Functional:
         """Return a functional with the module's present parameters."""
         import torch
 
-        from ..xc.ensemble import EnsembleXC
+        from deepchem_dft.xc.ensemble import EnsembleXC
 
         digest = hashlib.sha256(repr(module).encode())
         for name, tensor in sorted(module.state_dict().items()):

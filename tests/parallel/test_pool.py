@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
-from deepchem_dft.data import workers
-from deepchem_dft.data.workers import in_order
 from deepchem_dft.errors import ProcessLost
+from deepchem_dft.parallel import pool as workers
+from deepchem_dft.parallel.pool import in_order
 
 
 def test_results_come_in_order_and_a_few_items_are_taken_ahead():
