@@ -161,7 +161,8 @@ class _Adapted:
         first, *others = type(self).__bases__
         if first is not _Adapted:
             return super().__reduce_ex__(protocol)
-        plain: Any = others[0].__new__(others[0])
+        below: Any = others[0]
+        plain = below.__new__(below)
         plain.__dict__.update(self.__dict__)
         return _adapt, (plain,)
 

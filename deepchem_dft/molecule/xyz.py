@@ -268,7 +268,7 @@ def _extended(
         raise InputError("Properties name no positions" if positions is None else
                          "Properties name no elements", field="Properties",
                          remedy="there must be pos:R:3, and species:S:1 or Z:I:1")
-    symbols = []
+    symbols: list[str] = []
     for i, row in enumerate(rows, start=1):
         if len(row) != width:
             raise InputError(f"atom {i} has {len(row)} columns, but Properties name {width}",
