@@ -22,7 +22,7 @@ from deepchem_dft.scf.search import Findings, ground_state, remarks, with_local_
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
-from deepchem_dft.torchstate import unaffected
+from deepchem_dft.torchstate import stacklevel, unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -75,10 +75,10 @@ class KSResult:
     def __getstate__(self) -> dict[str, Any]:
         # Without graphs, which belong to the parameters of this process.
         return {"hamiltonian": self._hamiltonian, "solution": self._solution,
-                "current": self._versions == self._parameter_versions()}
+                "findings": self.findings, "current": self._versions == self._parameter_versions()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        KSResult.__init__(self, state["hamiltonian"], state["solution"])
+        KSResult.__init__(self, state["hamiltonian"], state["solution"], state["findings"])
         if not state["current"]:  # the parameters had moved on from this solution
             self._versions = [-1]
 
@@ -113,6 +113,7 @@ class KSResult:
         return f"{kind} (lowest eigenvalue of the orbital Hessian {mode:.1e} Ha)"
 
     @property
+    @unaffected
     def spin_square(self) -> float:
         """Expectation value of the total spin squared of the determinant: S (S + 1) if pure."""
         occupations = self.occupations.detach()
@@ -367,7 +368,8 @@ class KohnSham:
         try:
             solution, findings = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
-            warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
+            warnings.warn(f"starting {self.molecule.name} afresh: {error}",
+                          stacklevel=stacklevel(2))
             solution, findings = self._solve(hamiltonian, None)
         if self.stability and solution.status is Status.CONVERGED:
             solution, findings.mode = follow_instabilities(
