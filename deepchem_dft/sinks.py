@@ -47,7 +47,7 @@ def csv_cell(value: Any) -> Any:
     r"""Return what a table of comma-separated values may hold: numbers as they are, text inert.
 
     Text that a spreadsheet would take for a formula gets an apostrophe in front, which it hides;
-    :func:`csv_text` takes it away again.
+    :func:`csv_plain` takes it away again.
 
     Examples
     --------
@@ -65,12 +65,12 @@ def csv_row(values: Iterable[Any]) -> list[Any]:
     return [csv_cell(value) for value in values]
 
 
-def csv_text(cell: str) -> str:
+def csv_plain(cell: str) -> str:
     """Return the text a cell was made of.
 
     Examples
     --------
-    >>> csv_text(csv_cell("=1+1")), csv_text(csv_cell("'quoted")), csv_text("H2O")
+    >>> csv_plain(csv_cell("=1+1")), csv_plain(csv_cell("'quoted")), csv_plain("H2O")
     ('=1+1', "'quoted", 'H2O')
     """
     guarded = cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'"))

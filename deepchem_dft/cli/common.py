@@ -98,7 +98,17 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
 
 
 def check_out(path: Path | None) -> None:
-    """Raise InputError unless a file can be written there, before anything is computed for it."""
+    """Raise unless a file can be written there, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        For a folder, or one that does not exist.
+    StorageError
+        If the system refuses.
+    """
+    from ..files import check_writable
+
     if path is None:
         return
     if path.is_dir():
@@ -107,6 +117,7 @@ def check_out(path: Path | None) -> None:
     if not path.resolve().parent.is_dir():
         raise InputError("the folder does not exist", file=str(path), field="out",
                          remedy="make it, or choose another")  # fmt: skip
+    check_writable(path)
 
 
 def functional_from_run(run: Path) -> Any:
@@ -129,6 +140,19 @@ def uncertainty_text(functional: Any, result: Any) -> str:
              if functional.floor else "")
     return (f"{value:.3f} kcal/mol of this total energy ({functional.calibration:.3g} x standard "
             f"deviation of {len(functional)} members{floor}; less of most differences)")
+
+
+def state_text(result: Any) -> str:
+    """Return which kind of state was found, in words."""
+    pure = result.molecule.spin / 2 * (result.molecule.spin / 2 + 1)
+    text = "restricted, closed shell" if result.restricted else (
+        f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
+    found = result.findings
+    if found.lowered > 1e-6:
+        text += f"; {found.lowered:.5f} Ha below that of the usual start"
+    if result.stability is not None:
+        text += f"; {result.stability}"
+    return text
 
 
 def hamiltonian_model(source: Path) -> Any:

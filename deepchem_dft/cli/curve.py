@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from .. import parallel
 from . import options
 
 
@@ -26,6 +27,9 @@ def curve(
     spin: int | None = options.SPIN,
     unit: str = typer.Option("bohr", "--unit", help="Unit of all lengths: bohr or angstrom."),
     grid_level: int = options.GRID_LEVEL,
+    restricted: bool | None = options.RESTRICTED,
+    stability: bool = options.STABILITY,
+    broken_symmetry: bool = options.BROKEN_SYMMETRY,
     exact: str | None = typer.Option(
         None, "--exact", help="Known exact curve to compare with: h2."
     ),
@@ -64,14 +68,16 @@ def curve(
         curves.check_output(path)
     reference = curves.exact_curve(exact) if exact else None
     distances = curves.spaced(start, stop, points)
-    molecules = curves.molecules(geometry, distances, basis, charge, spin, unit, grid_level)
+    molecules = curves.molecules(geometry, distances, basis, charge, spin, unit, grid_level,
+                                 restricted=restricted, broken_symmetry=broken_symmetry)
     if exact:
         curves.check_is_h2(molecules, distances, unit)
-    with Solver(jobs) as solver, solution_progress("curve") as show:
-        table, spread = curves.solve(solver, molecules, functionals, on_solution=show)
-    result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread)
+    with Solver(jobs, stability=stability) as solver, solution_progress("curve") as show:
+        table, spread, notes = curves.solve(solver, molecules, functionals, on_solution=show)
+    result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread,
+                          notes=notes)
     for path in out or []:
-        result.write(path)
+        parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
     screen = console()
     screen.print(result.text(), markup=False)
     for path in out or []:

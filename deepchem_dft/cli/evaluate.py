@@ -83,6 +83,9 @@ def evaluate(
     if keep is not None and getattr(config, "model", None) in ("ksr", "hamiltonian"):
         raise InputError("the models of this run are evaluated in one go", field="keep",
                          remedy="leave --keep out")
+    if parallel.world_size() > 1 and getattr(config, "model", None) in ("ksr", "hamiltonian"):
+        raise InputError("models of this kind are evaluated by one process", file=str(run),
+                         remedy="start the same command without torchrun")
     if getattr(config, "model", None) == "ksr":
         _evaluate_ksr(run, config, dataset or [], entries, out)
         return
@@ -118,6 +121,8 @@ def evaluate(
     screen.print(tables.summary_markdown(tables.summarise(records)), markup=False)
     if uncertain := coverage_markdown(records):
         screen.print(f"### uncertainties\n\n{uncertain}", markup=False)
+    if notes := tables.notes_markdown(records):
+        screen.print(f"### states\n\n{notes}\n", markup=False)
     if entries:
         screen.print(tables.entries_markdown(records), markup=False)
     if out is not None:
@@ -183,6 +188,8 @@ def predict(
     parallel.on_main(lambda: tables.write_entries_csv(out, records))
     screen = console()
     screen.print(tables.entries_markdown(records), markup=False)
+    if notes := tables.notes_markdown(records):
+        screen.print(f"### states\n\n{notes}\n", markup=False)
     screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
 

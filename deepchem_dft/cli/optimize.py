@@ -21,6 +21,9 @@ def optimize(
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
+    restricted: bool | None = options.RESTRICTED,
+    stability: bool = options.STABILITY,
+    broken_symmetry: bool = options.BROKEN_SYMMETRY,
     optimizer: str = typer.Option(
         "bfgs", "--optimizer", help="bfgs (needs ASE), or geometric (needs geomeTRIC)."
     ),
@@ -61,10 +64,11 @@ def optimize(
         from ..xc import get_xc
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     label = xc if run is None else f"trained in {run}"
-    molecule = Molecule(geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit)
+    molecule = Molecule(geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit,
+                        restricted=restricted, broken_symmetry=broken_symmetry)
     screen = console()
     found = relax(molecule, functional, optimizer, fmax=fmax, max_steps=max_steps, tol=tol,
-                  on_step=_Table(screen))
+                  stability=stability, on_step=_Table(screen))
     first, last = found.steps[0], found.steps[-1]
     _print(screen, found, label, functional, first.energy - last.energy)
     if not found.converged:
@@ -120,7 +124,7 @@ def _atoms(molecule: Any) -> list[str]:
 
 def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) -> None:
     from ..units import HARTREE_TO_KCAL
-    from .common import uncertainty_text
+    from .common import state_text, uncertainty_text
 
     molecule, result = found.molecule, found.result
     state = "converged" if found.converged else "NOT converged"
@@ -132,24 +136,26 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
         f"{found.steps[-1].force:.2e} Ha/Bohr)",
         "energy": f"{float(result.energy.detach()):.8f} Ha, "
         f"{gain * HARTREE_TO_KCAL:.3f} kcal/mol below the start",
+        "state": state_text(result),
     }
     uncertainty = uncertainty_text(functional, result)
     if uncertainty:
         lines["uncertainty"] = uncertainty
     for key, value in lines.items():
         screen.print(f"{key + ':':<11} {value}", markup=False)
+    for note in result.notes:
+        screen.print(f"{'NOTE:':<11} {note}", markup=False)
     screen.print("geometry (Angstrom):")
     for line in _atoms(molecule):
         screen.print(f"  {line}", markup=False)
 
 
 def _write(out: Path, found: Any, method: str) -> None:
-    from ..files import replacing
+    from ..files import write
 
     energy, force = float(found.result.energy.detach()), found.steps[-1].force
     molecule = found.molecule
     comment = (f"charge={molecule.charge:g} mult={molecule.spin + 1:g} {method}, "
                f"energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr")
     lines = [str(len(molecule.symbols)), comment, *_atoms(molecule)]
-    with replacing(out) as draft:
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write(out, "\n".join(lines) + "\n")

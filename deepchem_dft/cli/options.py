@@ -21,6 +21,16 @@ SPIN = typer.Option(
 )
 UNIT = typer.Option(None, "--unit", help="Unit of the geometry: bohr or angstrom.")
 GRID_LEVEL = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9.")
+RESTRICTED = typer.Option(
+    None, "--restricted/--unrestricted",
+    help="Whether both spins share their orbitals. Default: shared for closed shells.",
+)
+STABILITY = typer.Option(
+    False, "--stability", help="Test whether the solution is a minimum, and go on down if not."
+)
+BROKEN_SYMMETRY = typer.Option(
+    False, "--broken-symmetry", help="Look for antiparallel spins (unrestricted)."
+)
 DENSITY_FIT = typer.Option(
     None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals."
 )

@@ -3,6 +3,7 @@
 # ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ def scf(
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
+    restricted: bool | None = options.RESTRICTED,
+    stability: bool = options.STABILITY,
+    broken_symmetry: bool = options.BROKEN_SYMMETRY,
     tol: float = typer.Option(1e-6, "--tol", help="Convergence: largest orbital gradient, Ha."),
     forces: bool = typer.Option(False, "--forces", help="Also print forces (Ha/Bohr)."),
     engine: str = typer.Option("native", "--engine", help="native, or dqc (see install-dqc)."),
@@ -70,10 +74,11 @@ def scf(
     model = None if guess is None else hamiltonian_model(guess)
     basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
     molecule = Molecule(geometry, basis, charge, spin, unit, grid_level,
-                        density_fit=density_fit)
+                        density_fit=density_fit, restricted=restricted,
+                        broken_symmetry=broken_symmetry)
     prediction = None if model is None else _predicted(model, molecule, grid_level)
     # Two grids would make iterations of different cost, which cannot be compared.
-    problem = KohnSham(molecule, functional, tol=tol, engine=engine,
+    problem = KohnSham(molecule, functional, tol=tol, engine=engine, stability=stability,
                        two_grid=None if model is None else False)
     start = None if prediction is None else prediction.state
     result = problem.run(on_unconverged="continue", guess=start)
@@ -142,7 +147,7 @@ def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool,
     import torch
 
     from ..units import AU_TO_DEBYE, HARTREE_TO_EV
-    from .common import uncertainty_text
+    from .common import state_text, uncertainty_text
 
     status = getattr(result.status, "value", result.status)
     lines = {
@@ -156,8 +161,8 @@ def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool,
     uncertainty = uncertainty_text(functional, result)
     if uncertainty:
         lines["uncertainty"] = uncertainty
-    gap = _gap(result)
-    if gap is not None:
+    lines["state"] = state_text(result)
+    if math.isfinite(gap := result.gap):
         lines["gap"] = f"{gap * HARTREE_TO_EV:.3f} eV (HOMO-LUMO)"
     dipole = result.dipole.detach() * AU_TO_DEBYE
     vector = ", ".join(f"{x:.4f}" for x in (dipole + 0.0).tolist())
@@ -166,16 +171,10 @@ def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool,
         lines["dipole"] += ", about the origin"
     for key, value in lines.items():
         out.print(f"{key + ':':<11} {value}", markup=False)
+    for note in result.notes:
+        out.print(f"{'NOTE:':<11} {note}", markup=False)
     if forces and result.converged:
         out.print("forces (Ha/Bohr):")
         for symbol, row in zip(molecule.symbols, result.forces().tolist()):
             out.print(f"  {symbol:<3}" + "".join(f"{x:>14.8f}" for x in row), markup=False)
 
-
-def _gap(result: Any) -> float | None:
-    """Return the smallest empty minus the largest occupied orbital energy (Ha), if both exist."""
-    energies, occupations = result.orbital_energies.detach(), result.occupations
-    occupied, empty = energies[occupations > 1e-8], energies[occupations <= 1e-8]
-    if not len(occupied) or not len(empty):
-        return None
-    return float(empty.min() - occupied.max())

@@ -86,7 +86,7 @@ def export(
 
     - `deepchem-dft export NAME --to copy.safetensors`
     """
-    check_out(None if to.is_dir() else to)
+    check_out(to / "model.safetensors" if to.is_dir() else to)
     load_deepchem()
     from ..runs.export import export as write
 

@@ -15,7 +15,7 @@ FORMAT = "deepchem_dft/1"
 TOP_KEYS = ("format", "name", "description", "source", "license", "defaults", "systems", "entries")
 DEFAULT_KEYS = ("basis", "unit", "energy_unit", "ecp", "type", "weight", "split")
 SYSTEM_KEYS = ("geometry", "unit", "basis", "charge", "spin", "n_alpha", "n_beta",
-               "occupations", "ecp")
+               "occupations", "restricted", "broken_symmetry", "ecp")
 
 
 class Header:

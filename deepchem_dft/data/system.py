@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepchem_dft.data.fields import Fields, inside, show, tidy
+from deepchem_dft.data.fields import Fields, inside, number, show, tidy
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.basis import has_diffuse, resolve_basis, resolve_ecp
+from deepchem_dft.molecule.electrons import treatment
 from deepchem_dft.molecule.geometry import (
     NUCLEAR_CHARGE,
-    composition,
     as_said,
+    composition,
     format_geometry,
     names_a_file,
     parse_geometry,
@@ -36,7 +37,7 @@ _WITHOUT_S = frozenset((14, 23, 34, 39))
 
 #: Keys of a system mapping.
 SYSTEM_KEYS = ("moldesc", "geometry", "unit", "basis", "spin", "charge", "number", "n_alpha",
-               "n_beta", "occupations", "ecp", "name")
+               "n_beta", "occupations", "restricted", "broken_symmetry", "ecp", "name")
 
 
 @lru_cache(maxsize=4096)
@@ -71,8 +72,9 @@ class DFTSystem:
         of xyz lines); ``basis``: a name, or a name per element; ``spin``: 2S = n_alpha - n_beta;
         ``charge``; ``number``: how often it occurs (default 1); ``n_alpha``, ``n_beta``: electron
         numbers, perhaps fractional, in place of charge and spin; ``occupations``: ``alpha`` and
-        ``beta`` lists of electrons (0 to 1) in the lowest orbitals, in place of both; ``ecp``;
-        ``name``. Quoted numbers are fine.
+        ``beta`` lists of electrons (0 to 1) in the lowest orbitals, in place of both;
+        ``restricted``: whether both spins share their orbitals; ``broken_symmetry``: true, or 2S_z
+        of each atom; ``ecp``; ``name``. Quoted numbers are fine.
 
     Attributes
     ----------
@@ -87,6 +89,9 @@ class DFTSystem:
         Electrons of each spin if they do not follow from an integer charge and spin.
     occupations : (tuple of float, tuple of float) or None
         Explicit occupations of the lowest alpha and beta orbitals.
+    restricted : bool or None
+    broken_symmetry : bool or tuple of float
+        As in `Molecule`.
     ecp : str, dict or None
     name : str
         The formula unless given.
@@ -117,6 +122,7 @@ class DFTSystem:
             raise InputError(f"number {self.no} is not possible", field="number",
                              remedy="count how often the system occurs: 1, 2, ...")
         self._read_electrons(fields)
+        self._read_treatment(fields)
         self.name = fields.text("name") or formula_as_written(self.symbols, self.charge)
 
     def _read_geometry(self, fields: Fields) -> None:
@@ -172,6 +178,16 @@ class DFTSystem:
             raise InputError(
                 f"{max(self.electrons):g} electrons of one spin do not fit into {orbitals} "
                 "orbitals", field="basis", remedy="use a larger basis, or correct the charge")
+
+    def _read_treatment(self, fields: Fields) -> None:
+        spins = fields.get("broken_symmetry", False)
+        if isinstance(spins, (list, tuple)):
+            spins = [number(s, "broken_symmetry") for s in spins]
+        self.restricted, self.broken_symmetry = treatment(
+            fields.get("restricted"), spins, len(self.symbols), self.spin)
+        if self.restricted and self.electrons[0] != self.electrons[1]:
+            raise InputError(f"{self.spin:g} unpaired electrons cannot be run restricted",
+                             field="restricted", remedy="leave it out, or correct the spin")
 
     def _counted(self, fields: Fields, protons: int) -> tuple[float, float]:
         if not ("n_alpha" in fields and "n_beta" in fields):
@@ -265,8 +281,9 @@ class DFTSystem:
     @property
     def key(self) -> tuple:
         """Hashable identity of the calculation: systems that share it share their energy."""
-        return (self.moldesc, self._basis_key.lower(), self._ecp_key.lower(), self.electrons,
-                self.occupations)
+        key = (self.moldesc, self._basis_key.lower(), self._ecp_key.lower(), self.electrons,
+               self.occupations)
+        return key if self.restricted is None else (*key, self.restricted, self.broken_symmetry)
 
     @property
     def system(self) -> dict[str, Any]:
@@ -275,6 +292,11 @@ class DFTSystem:
                                "charge": self.charge, "number": self.no, "name": self.name}
         if self.ecp is not None:
             out["ecp"] = self.ecp
+        if self.broken_symmetry:
+            spins = self.broken_symmetry
+            out["broken_symmetry"] = True if spins is True else list(spins)
+        elif self.restricted is not None:
+            out["restricted"] = self.restricted
         if self.nelec is not None:
             del out["spin"], out["charge"]
         if self.occupations is not None:
@@ -341,7 +363,9 @@ class DFTSystem:
         return Molecule(self.moldesc, basis=self.basis, charge=int(self.charge) if whole else 0,
                         spin=int(self.spin) if whole else 0, grid_level=grid_level,
                         nelec=self.nelec, occupations=self.occupations, ecp=self.ecp,
-                        density_fit=density_fit, name=self.name)
+                        density_fit=density_fit, name=self.name,
+                        restricted=None if self.broken_symmetry else self.restricted,
+                        broken_symmetry=self.broken_symmetry)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DFTSystem):

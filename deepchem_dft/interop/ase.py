@@ -33,7 +33,8 @@ from deepchem_dft.xc.names import get_xc
 __all__ = ["KohnShamCalculator"]
 
 _PARAMETERS = {"basis": "def2-svp", "charge": None, "spin": None, "grid_level": 3,
-               "density_fit": None, "tol": 1e-6, "max_iter": 500, "ecp": None}
+               "density_fit": None, "tol": 1e-6, "max_iter": 500, "ecp": None,
+               "restricted": None, "stability": False, "broken_symmetry": None}
 
 
 class KohnShamCalculator(Calculator):
@@ -60,6 +61,11 @@ class KohnShamCalculator(Calculator):
         Convergence of the self-consistent field, Ha; see :class:`~deepchem_dft.scf.KohnSham`.
     max_iter : int
         Bound on Fock builds.
+    restricted, stability : bool
+        As in :class:`~deepchem_dft.scf.KohnSham`.
+    broken_symmetry : bool or sequence of float, optional
+        Likewise. Default: the atoms' initial magnetic moments, if some are up and some down: each
+        geometry without orbitals of an earlier one then starts from such local spins.
     **kwargs
         Passed on to ASE: ``atoms``, ``label``, ``directory``.
 
@@ -79,6 +85,9 @@ class KohnShamCalculator(Calculator):
         needs ``spin`` or magnetic moments.
     SCFError
         If the self-consistent field does not converge.
+    UserWarning
+        If there is a word to be said about the state found (``result.notes``), such as a lower
+        one.
     PropertyNotImplementedError
         For other properties, such as the stress.
 
@@ -159,16 +168,20 @@ class KohnShamCalculator(Calculator):
     def _solve(self, atoms: Any) -> None:
         try:
             molecule = self._molecule(atoms)
-            system = (molecule.symbols, molecule.nelec)
+            system = (molecule.symbols, molecule.nelec, molecule.restricted,
+                      molecule.broken_symmetry)
             guess = self._guess if system == self._system else None
             self.result = self._guess = None  # what does not converge is no place to start from
             result = KohnSham(molecule, self._functional, tol=self.parameters["tol"],
-                              max_iter=self.parameters["max_iter"]).run(guess=guess)
+                              max_iter=self.parameters["max_iter"],
+                              stability=self.parameters["stability"]).run(guess=guess)
         except SCFNotConverged as error:
             raise SCFError(str(error)) from error
         except InputError as error:
             raise CalculatorSetupError(str(error)) from error
         self.result, self._guess, self._system = result, result.state, system
+        for note in result.notes:
+            warnings.warn(f"{molecule.name}: {note}", stacklevel=2)
         energy = float(result.energy.detach()) * units.Hartree
         self.results = {
             "energy": energy,
@@ -198,12 +211,26 @@ class KohnShamCalculator(Calculator):
                        "initial magnetic moments")
         geometry = (atoms.get_chemical_symbols(), positions)
         return Molecule(geometry, asked["basis"], charge, spin, "bohr", asked["grid_level"],
-                        density_fit=asked["density_fit"], ecp=asked["ecp"])
+                        density_fit=asked["density_fit"], ecp=asked["ecp"],
+                        restricted=asked["restricted"],
+                        broken_symmetry=self._local_spins(atoms, spin))
+
+    def _local_spins(self, atoms: Atoms, spin: int) -> Any:
+        """Return what is asked for, or the atoms' moments if they are antiparallel."""
+        asked, moments = self.parameters["broken_symmetry"], atoms.get_initial_magnetic_moments()
+        if asked is not None:
+            return asked
+        if self.parameters["restricted"] or not (moments.min() < 0.0 < moments.max()):
+            return False
+        total = moments.sum()
+        if abs(abs(total) - spin) > 0.05:
+            return True  # another spin was asked for than these add up to
+        return [float(m) for m in (moments if total >= 0 else -moments)]
 
 
 def bfgs(
     molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, tol: float,
-    on_step: Callable[[Step], None],
+    on_step: Callable[[Step], None], stability: bool = False,
 ) -> tuple[bool, np.ndarray, Any]:
     """Relax a molecule; see :func:`deepchem_dft.interop.relaxation.relax`, which calls this.
 
@@ -214,7 +241,7 @@ def bfgs(
     result : KSResult
     """
     atoms = Atoms(molecule.symbols, molecule.positions * units.Bohr)
-    calculator = KohnShamCalculator(functional, tol=tol)
+    calculator = KohnShamCalculator(functional, tol=tol, stability=stability)
     calculator._template = molecule
     atoms.calc = calculator
     seen = 0

@@ -75,6 +75,7 @@ def relax(
     fmax: float = 4.5e-4,
     max_steps: int = 100,
     tol: float = 1e-6,
+    stability: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> Relaxed:
     """Move the atoms of a molecule to a minimum of its energy.
@@ -96,6 +97,8 @@ def relax(
     tol : float
         Convergence of the self-consistent fields, Ha. Those that geomeTRIC asks for are PySCF's,
         to its own bounds.
+    stability : bool
+        Test whether the self-consistent fields are minima, and go on down if not.
     on_step : callable, optional
         Called with every :class:`Step` when it is known.
 
@@ -146,13 +149,14 @@ def relax(
     if optimizer == "bfgs":
         from deepchem_dft.interop.ase import bfgs
 
-        converged, positions, result = bfgs(molecule, functional, fmax, max_steps, tol, note)
+        converged, positions, result = bfgs(
+            molecule, functional, fmax, max_steps, tol, note, stability)
     else:
         converged, positions = _geometric(molecule, functional, fmax, max_steps, note)
         result = None
     last = molecule.at(positions)
     if result is None:
-        result = KohnSham(last, functional, tol=tol).run()
+        result = KohnSham(last, functional, tol=tol, stability=stability).run()
     return Relaxed(last, result, converged, steps)
 
 

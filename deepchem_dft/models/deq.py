@@ -21,6 +21,7 @@ from ..equilibrium.solvers import get_solver
 from ..errors import InputError
 from ..property import EquilibriumNetwork, Settings, SolveCount
 from ..property.inputs import KINDS, Kind
+from ..torchstate import unaffected
 from .deq_files import DEQEpoch, DEQFiles
 from .ordering import seeded_batches
 from .persistence import _plain, _plain_copy
@@ -31,6 +32,7 @@ _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tenso
                  "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class DEQModel(DEQFiles, TorchModel):
     """Predict properties of molecules and materials from the fixed point of a small network.
 

@@ -20,6 +20,7 @@ from ..hamiltonian.network import HamiltonianNetwork
 from ..hamiltonian.reference import GUESSES
 from ..hamiltonian.sample import HamiltonianSample
 from ..molecule.geometry import NUCLEAR_CHARGE
+from ..torchstate import unaffected
 from ..xc.libxc import Libxc
 from .hamiltonian_files import HamiltonianFiles
 from .hamiltonian_fitting import HamiltonianFitting
@@ -35,6 +36,7 @@ _BASE_OPTIONS = ("model_dir", "optimizer", "tensorboard", "wandb", "log_frequenc
                  "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class HamiltonianModel(HamiltonianFitting, HamiltonianPredicting, HamiltonianFiles, TorchModel):
     """Predict the converged Kohn-Sham matrix of molecules with an equivariant network.
 

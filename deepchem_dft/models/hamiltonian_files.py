@@ -70,7 +70,8 @@ class HamiltonianFiles(Checkpointed):
             If the file is unusable.
         """
         path = files.newest(source)
-        config = {**files.read(path)["config"], **options}
+        with files.understood(path):
+            config = {**files.read(path)["config"], **options}
         if "elements" not in config:
             raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
         if "model_dir" not in config and Path(source).is_dir():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..lattice.functionals import LatticeFunctional
 from ..lattice.grid import Grid
+from ..torchstate import unaffected
 from .ksr_files import KSRFiles
 from .ksr_loss import KSRLoss, KSRStage
 from .ksr_network import KSRNetwork
@@ -28,6 +29,7 @@ _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tenso
                  "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
     """Train a functional of one-dimensional molecules with the Kohn-Sham equations as regulariser.
 

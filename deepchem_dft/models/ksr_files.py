@@ -53,13 +53,15 @@ class KSRFiles(Checkpointed):
             If the file is unusable, or a part it does not hold was not given.
         """
         path = files.newest(source)
-        config = dict(files.read(path)["config"])
-        name, origin = config.pop("xcstr"), config.pop("origin")
+        with files.understood(path):
+            config = dict(files.read(path)["config"])
+            name, origin = config.pop("xcstr"), config.pop("origin")
         if origin == "functional" and functional is None:
             raise CheckpointError(
                 f"{path}: the model was made with a functional of your own, whose code is not in "
                 "the file. Remedy: pass functional=.")
-        points, spacing, order = config.pop("grid")
+        with files.understood(path):
+            points, spacing, order = config.pop("grid")
         config.update(grid=Grid(points, spacing, order), **options)
         if "model_dir" not in config and Path(source).is_dir():
             config["model_dir"] = str(source)

@@ -141,6 +141,8 @@ class Persistent:
         ------
         FunctionalError
             If a parameter is NaN or infinite; no file is written or removed.
+        StorageError
+            If the system refuses; the older checkpoints are as before.
         """
         if max_checkpoints_to_keep == 0:
             return
@@ -208,7 +210,8 @@ class Persistent:
         """
         source = files.newest(checkpoint or model_dir or self.model_dir)
         content = self._read(source, bool(strict))
-        kept = content["progress"]["best"]
+        with files.understood(source):
+            kept = content["progress"]["best"]
         if best and kept is None:
             raise CheckpointError(f"{source}: no epoch of it was validated, so there is no best")
         self._load(content, source, bool(strict), kept["parameters"] if best else None)
@@ -216,8 +219,9 @@ class Persistent:
     def _resume(self) -> None:
         """Restore everything as it was, including random numbers and the last parameters."""
         source, content = parallel.on_main(self._read_newest)
-        self._load(content, source, True, content["last_parameters"])
-        files.set_random_state(content["random"])
+        with files.understood(source):
+            self._load(content, source, True, content["last_parameters"])
+            files.set_random_state(content["random"])
 
     def _read_newest(self) -> tuple[str, dict[str, Any]]:
         source = files.newest(self.model_dir)
@@ -234,7 +238,8 @@ class Persistent:
 
     def _read(self, source: str, strict: bool) -> dict[str, Any]:
         content = files.read(source, self.device)
-        trained, own = content["config"]["parts"], self.config["parts"]
+        with files.understood(source):
+            trained, own = content["config"]["parts"], self.config["parts"]
         if strict and trained != own:
             # Shapes of the parameters alone would let a PBE-based network into a BLYP-based one.
             raise CheckpointError(
@@ -248,16 +253,17 @@ class Persistent:
         self, content: dict[str, Any], source: str, strict: bool, parameters: dict | None
     ) -> None:
         self._ensure_built()
-        files.load_parameters(
-            self.model, parameters or content["model_state_dict"], source, strict
-        )
-        self._load_optimizers(content["optimizers"], source)
-        self._global_step = content["global_step"]
-        self.progress = Progress.from_dict(content["progress"])
-        if "states" in content:
-            self.model.states = StateStore.from_dict(content["states"])
-            self.valid_states = StateStore.from_dict(content["valid_states"])
-        self.seed = content["seed"]
+        with files.understood(source):
+            files.load_parameters(
+                self.model, parameters or content["model_state_dict"], source, strict
+            )
+            self._load_optimizers(content["optimizers"], source)
+            self._global_step = content["global_step"]
+            self.progress = Progress.from_dict(content["progress"])
+            if "states" in content:
+                self.model.states = StateStore.from_dict(content["states"])
+                self.valid_states = StateStore.from_dict(content["valid_states"])
+            self.seed = content["seed"]
 
     def get_global_step(self) -> int:
         """Return the number of optimiser steps taken."""
@@ -302,9 +308,10 @@ class Persistent:
             If the file is unusable, or a part it does not hold was not given.
         """
         path = files.newest(source)
-        config = dict(files.read(path)["config"])
-        origin = config.pop("origin")
-        config.pop("parts")
+        with files.understood(path):
+            config = dict(files.read(path)["config"])
+            origin = config.pop("origin")
+            config.pop("parts")
         if origin == "network" and nnmodel is None or origin == "functional" and xc is None:
             raise CheckpointError(
                 f"{path}: the model was made with a {origin} of your own, whose code is not in the "

@@ -134,7 +134,8 @@ class SystemSolver:
         chosen = on_gpu if self.side_by_side is None else self.side_by_side
         if not chosen or self.layer.engine != "native":
             return
-        waiting = [s for s in systems if self._resting(s, store, scf_every) is None]
+        waiting = [s for s in systems if self._resting(s, store, scf_every) is None
+                   and not s.broken_symmetry]
         fields = [KSHamiltonian(self.molecule(s), self.layer.xc, self.layer.restricted)
                   for s in waiting]
         guesses = [self._guess(str(s.key), store) for s in waiting]

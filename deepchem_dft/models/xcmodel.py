@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,8 @@ from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..files import make_folder
+from ..torchstate import unaffected
 from ..xc.base import XCFunctional
 from .dftxc import DFTXC
 from .functional import conventional_parts, make_functional
@@ -28,6 +29,7 @@ _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tenso
                  "regularization_loss", "wandb_logger")  # fmt: skip
 
 
+@unaffected
 class XCModel(Predicting, Persistent, TorchModel):
     """Train a neural exchange-correlation functional through self-consistent Kohn-Sham.
 
@@ -192,7 +194,7 @@ class XCModel(Predicting, Persistent, TorchModel):
             raise InputError("Apple's GPU has no float64, which energies need", field="device",
                              remedy="use the CPU or CUDA")
         if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
-            os.makedirs(kwargs["model_dir"], exist_ok=True)
+            make_folder(kwargs["model_dir"])
         super().__init__(
             DFTXC(xc=functional, **field),
             loss=_mean_square,

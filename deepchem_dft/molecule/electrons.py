@@ -111,6 +111,57 @@ def from_occupations(occupations: Any) -> Occupations:
     return alpha, beta
 
 
+def treatment(
+    restricted: Any, broken_symmetry: Any, atoms: int | None, spin: float
+) -> tuple[bool | None, bool | tuple[float, ...]]:
+    """Check how both spins are to be treated.
+
+    Parameters
+    ----------
+    restricted : bool or None
+    broken_symmetry : bool or sequence of float
+        Local spins (2S_z), one for each atom.
+    atoms : int
+    spin : float
+        2S of the molecule.
+
+    Returns
+    -------
+    restricted : bool or None
+        False for a broken symmetry.
+    broken_symmetry : bool or tuple of float
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> treatment(None, [1, -1], 2, 0)
+    (False, (1.0, -1.0))
+    """
+    if restricted not in (None, True, False) or isinstance(restricted, (int, float)) and not (
+            isinstance(restricted, bool)):
+        raise InputError(f"{_show(restricted)} is not a choice", field="restricted",
+                         remedy="use True, False or None (decide for me)")
+    if broken_symmetry is None or broken_symmetry is False:
+        return restricted, False
+    if restricted:
+        raise InputError("spins that share their orbitals cannot be antiparallel",
+                         field="broken_symmetry", remedy="leave restricted out")
+    if broken_symmetry is True:
+        return False, True
+    spins = _numbers(broken_symmetry)
+    if spins is None or len(spins) != atoms:
+        raise InputError(f"{_show(broken_symmetry)} is not True, nor a local spin for each of "
+                         f"{atoms} atoms", field="broken_symmetry",
+                         remedy="write True, or 2S_z of each atom, such as [1, -1]")
+    if abs(sum(spins) - spin) > 0.05:
+        raise InputError(f"local spins that add up to {sum(spins):g} contradict a spin of "
+                         f"{spin:g}", field="broken_symmetry", remedy="correct one of them")
+    return False, tuple(spins)
+
+
 def _finite(value: Any, field: str, remedy: str) -> float:
     number = _real(value)
     if number is None or not math.isfinite(number):

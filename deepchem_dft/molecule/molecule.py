@@ -22,6 +22,7 @@ from deepchem_dft.molecule.geometry import as_said, names_a_file, read_geometry
 from deepchem_dft.molecule.grid import GRID_ORDER, Grid
 from deepchem_dft.molecule.memory import packed_bytes
 from deepchem_dft.molecule.tensors import MatrixFile
+from deepchem_dft.torchstate import unaffected
 
 Geometry = str | Path | tuple[list[str], Any]
 
@@ -60,6 +61,12 @@ class Molecule:
         uses PySCF's choice, a JK-fit set, which is good for exact exchange as well.
     name : str, optional
         For messages; the formula if not given.
+    restricted : bool, optional
+        Whether both spins are to share their orbitals. None leaves it to who solves: shared for
+        closed shells, as a rule.
+    broken_symmetry : bool or sequence of float
+        Look for antiparallel spins: True in every way; or local spins (2S_z) of the atoms to start
+        from, which add up to ``spin``. Implies ``restricted=False``.
 
     Attributes
     ----------
@@ -99,6 +106,8 @@ class Molecule:
         ecp: str | dict | None = None,
         density_fit: bool | str | dict | None = None,
         name: str | None = None,
+        restricted: bool | None = None,
+        broken_symmetry: bool | Sequence[float] = False,
     ) -> None:
         found = read_geometry(geometry, unit)
         self.symbols, self.positions = found.symbols, found.positions
@@ -116,6 +125,8 @@ class Molecule:
         self.density_fit = density_fit
         self.fitting = resolve_fitting(self.pyscf_mol, basis, density_fit)
         self.name = name or self.formula
+        self.restricted, self.broken_symmetry = electrons.treatment(
+            restricted, broken_symmetry, len(self.symbols), self.spin)
 
     # -- what it is made of -------------------------------------------------------------------
 
@@ -173,6 +184,8 @@ class Molecule:
                    "nelec": self.nelec, "occupations": self.occupations}
         if self.fitting is not None:
             content["fitting"] = self.fitting.data
+        if self.restricted is not None:
+            content["treatment"] = (self.restricted, self.broken_symmetry)
         return cache.content_key(content)
 
     def replace(self, **changes: Any) -> Molecule:
@@ -198,7 +211,9 @@ class Molecule:
         known: dict[str, Any] = {
             "geometry": (self.symbols, self.positions), "basis": self.basis, "ecp": self.ecp,
             "grid_level": self.grid_level, "density_fit": self.density_fit,
-            "name": None if self.name == self.formula else self.name}
+            "name": None if self.name == self.formula else self.name,
+            "restricted": None if self.broken_symmetry else self.restricted,
+            "broken_symmetry": self.broken_symmetry}
         electrons_ = {"charge", "spin", "nelec", "occupations"}
         allowed = {*known, *electrons_, "positions", *(["unit"] if "geometry" in changes else [])}
         if unknown := set(changes) - allowed:
@@ -249,24 +264,25 @@ class Molecule:
     def _grids(self) -> dict[int | None, Grid]:
         return {}
 
-    def _grid_at(self, level: int | None) -> Grid:
+    def grid_at(self, level: int | None) -> Grid:
+        """Return the quadrature grid of a level, 0 to 9; None for the coarse one."""
         if level not in self._grids:
             key = cache.content_key({"constants": self.constants_key, "order": GRID_ORDER,
                                      "grid_level": integrals.COARSE if level is None else level})
-            mole = self.pyscf_mol  # not self: a grid must not keep its molecule alive
             constants = Constants.of(key, group=self.constants_key)
-            self._grids[level] = Grid(lambda: mole, level, constants)
+            # PySCF's molecule, not self: a grid must not keep its molecule alive
+            self._grids[level] = Grid(self.pyscf_mol, level, constants)
         return self._grids[level]
 
     @property
     def grid(self) -> Grid:
         """The quadrature grid of the molecule's own level."""
-        return self._grid_at(self.grid_level)
+        return self.grid_at(self.grid_level)
 
     @property
     def coarse_grid(self) -> Grid:
         """A grid of few points that gives potentials to some 1e-3 Ha."""
-        return self._grid_at(None)
+        return self.grid_at(None)
 
     @property
     def points(self) -> Tensor:
@@ -340,6 +356,7 @@ class Molecule:
             lambda: integrals.three_index(mole, basis.data, omega),
             lambda scratch: integrals.three_index_rows(mole, basis.data, omega, scratch))
 
+    @unaffected
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
         """Evaluate the atomic orbitals anywhere.
 
@@ -356,6 +373,7 @@ class Molecule:
         values = integrals.atomic_orbitals(self.pyscf_mol, points, deriv)
         return torch.from_numpy(np.ascontiguousarray(values))
 
+    @unaffected
     def _contract(
         self, dms: Tensor, coulomb: bool, exchange: bool, omega: float | None = None,
         occupied: Sequence[Tensor] | None = None,

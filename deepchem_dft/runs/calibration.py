@@ -299,7 +299,7 @@ def draw(
     """
     from scipy.stats import binom
 
-    from .plots import _STYLE, MARKERS, _colour, _pyplot
+    from .plots import _STYLE, MARKERS, _colour, _pyplot, save
 
     plt = _pyplot()
     levels = np.linspace(0.02, 0.98, 49)
@@ -319,5 +319,5 @@ def draw(
         axis.set(xlabel="nominal coverage", ylabel="observed coverage", title=title,
                  xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axis.legend(loc="lower right", fontsize=8)
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)

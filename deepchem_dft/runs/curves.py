@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SCFNotConverged
-from ..sinks import csv_row
+from ..files import check_writable, write
 from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
 from . import plots
 from .solutions import Functional
 from .solve import Solver
+from .tables import csv_text
 
 if TYPE_CHECKING:
     from ..molecule import Molecule
@@ -25,7 +25,7 @@ _FIGURES = (".png", ".pdf", ".svg")
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError unless a curve can be written to ``path``."""
+    """Raise InputError or StorageError unless a curve can be written to ``path``."""
     if path.suffix.lower() not in (*_FIGURES, ".csv"):
         raise InputError(
             f"cannot write a curve as '{path.suffix or path.name}'",
@@ -35,6 +35,7 @@ def check_output(path: Path) -> None:
         )
     if not path.resolve().parent.is_dir():
         raise InputError("the folder does not exist", file=str(path), field="out")
+    check_writable(path)
 
 
 def spaced(start: float, stop: float, points: int) -> list[float]:
@@ -62,6 +63,8 @@ def molecules(
     spin: int | None = None,
     unit: str = "bohr",
     grid_level: int = 3,
+    restricted: bool | None = None,
+    broken_symmetry: bool = False,
 ) -> list[Molecule]:
     """Return one molecule per distance, put where the geometry says ``{R}``.
 
@@ -79,7 +82,8 @@ def molecules(
             remedy="write for example 'H 0 0 0; H 0 0 {R}'",
         )
     return [
-        Molecule(geometry.replace("{R}", f"{r:.10f}"), basis, charge, spin, unit, grid_level)
+        Molecule(geometry.replace("{R}", f"{r:.10f}"), basis, charge, spin, unit, grid_level,
+                 restricted=restricted, broken_symmetry=broken_symmetry)
         for r in distances
     ]
 
@@ -89,8 +93,8 @@ def solve(
     points: Sequence[Molecule],
     functionals: Sequence[Functional],
     on_solution: Callable[..., None] | None = None,
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return energies and uncertainties (Ha), both by functional label.
+) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, list[list[str]]]]:
+    """Return energies and uncertainties (Ha), and what else to say, by functional label.
 
     Energies are NaN where the field did not converge. Only ensembles have uncertainties.
     """
@@ -103,7 +107,8 @@ def solve(
                 for p in row]
         for label, (f, row) in rows.items() if f.calibration is not None
     }  # fmt: skip
-    return {label: [p.energy for p in row] for label, (_, row) in rows.items()}, spread
+    energies = {label: [p.energy for p in row] for label, (_, row) in rows.items()}
+    return energies, spread, {k: [p.notes or [] for p in row] for k, (_, row) in rows.items()}
 
 
 def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -162,6 +167,8 @@ class Curve:
         Heading of figures; default the geometry.
     uncertainties : mapping of str to list of float
         Of the energies of those functionals that know them, Ha.
+    notes : mapping of str to list of list of str
+        What has to be said beside energies, by functional and distance.
     """
 
     geometry: str
@@ -171,6 +178,7 @@ class Curve:
     exact: tuple[Any, Any] | None = None
     title: str = ""
     uncertainties: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
     @property
     def bohr(self) -> np.ndarray:
@@ -210,6 +218,9 @@ class Curve:
             cells += [f"{errors[n][i]:.3f}" for n in errors]
             cells += [f"{values[i]:.3f}" for values in spreads.values()]
             lines.append("  ".join(f"{c:>{max(14, len(h))}}" for c, h in zip(cells, header)))
+        lines += [f"NOTE: {name} at R = {self.distances[i]:.4f} {self.unit}: {note}"
+                  for name, points in self.notes.items()
+                  for i, notes in enumerate(points) for note in notes]
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
@@ -226,18 +237,19 @@ class Curve:
 
     def _write_csv(self, path: Path) -> None:
         errors, exact, spreads = self.errors(), self.exact_energies(), self._spreads()
-        with open(path, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
-            header += ["exact_hartree"] * (exact is not None)
-            header += [f"{name}_error_kcal_per_mol" for name in errors]
-            header += [f"{name}_uncertainty_kcal_per_mol" for name in spreads]
-            writer.writerow(csv_row(header))
-            for i, distance in enumerate(self.distances):
-                row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
-                row += [f"{exact[i]:.10f}"] if exact is not None else []
-                more = [*errors.values(), *spreads.values()]
-                writer.writerow(row + [f"{v[i]:.6f}" for v in more])
+        header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
+        header += ["exact_hartree"] * (exact is not None)
+        header += [f"{name}_error_kcal_per_mol" for name in errors]
+        header += [f"{name}_uncertainty_kcal_per_mol" for name in spreads]
+        noted = [name for name, points in self.notes.items() if any(points)]
+        rows = [header + [f"{name}_notes" for name in noted]]
+        for i, distance in enumerate(self.distances):
+            row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
+            row += [f"{exact[i]:.10f}"] if exact is not None else []
+            more = [*errors.values(), *spreads.values()]
+            row += [f"{v[i]:.6f}" for v in more]
+            rows.append(row + ["; ".join(self.notes[name][i]) for name in noted])
+        write(path, csv_text(rows))
 
     def raise_if_unconverged(self) -> None:
         """Raise SCFNotConverged naming every point without an energy."""

@@ -84,6 +84,7 @@ class Evaluation:
             functional.label, group.role, group.label, entry.name, entry.entry_type,
             entry.label, math.nan if bad else value, bad,
             _uncertainty(functional, entry.coefficients, parts),
+            [f"{p.name}: {note}" for p in parts for note in p.notes or []],
         )  # fmt: skip
 
     def _deviation(
@@ -101,7 +102,8 @@ class Evaluation:
             value = float(entry.deviation(result)) if result.converged else math.nan  # type: ignore[attr-defined]
         bad = [] if result.converged else [f"{molecule.name} ({result.status.name.lower()})"]
         return EntryRecord(
-            functional.label, group.role, group.label, entry.name, entry.entry_type, 0.0, value, bad
+            functional.label, group.role, group.label, entry.name, entry.entry_type, 0.0, value,
+            bad, notes=[f"{molecule.name}: {note}" for note in result.notes],
         )
 
 

@@ -76,6 +76,19 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
         raise error.located(field="functional") from None
 
 
+def is_trained(directory: RunDirectory, config: Any) -> bool:
+    """Whether the training of a run is done, and what it left is there."""
+    if directory.status.get("state") not in ("trained", "finished"):
+        return False
+    if getattr(config, "cross_validation", None) is not None:
+        from .cross_validation import NOTE
+
+        return (directory / NOTE).is_file()
+    from ..models import checkpoint as files
+
+    return bool(files.existing(directory / MODEL_DIR))
+
+
 def load_model(run: str | Path) -> Any:
     """Return the trained model of a finished run: XCModel, KSRModel or HamiltonianModel.
 

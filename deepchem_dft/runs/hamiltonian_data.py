@@ -195,7 +195,7 @@ def _check(path: PathLike, recipe: Recipe) -> int:
 def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> Tally:
     if not resume:
         raise InputError("the file exists", file=str(out), field="out",
-                         remedy="choose another name")
+                         remedy="choose another name, or go on with it by --resume")
     file = HamiltonianFile(out)
     made = dict(file.settings)
     problems = dict(made.pop("problems", {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from .. import parallel
 from ..errors import InputError
+from ..files import write
 from ..sinks import markdown_cell
 from . import curves, plots
 from .calibration import coverage_markdown, qualities
@@ -19,17 +19,18 @@ from .config import AnyConfig
 from .cross_validation import CrossValidation
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from .evaluate import Evaluation
-from .functional import load_functional
+from .functional import is_trained, load_functional
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .reporter import Reporter
-from .rundir import RunDirectory, write_atomically
+from .rundir import RunDirectory
 from .schema import RunConfig
 from .solutions import Functional
 from .solve import Solver
 from .tables import (
     EntryRecord,
     Summary,
+    notes_markdown,
     overview_markdown,
     summarise,
     summary_markdown,
@@ -99,6 +100,10 @@ def run(
         For input that cannot be used, or a run directory that holds something else.
     """
     reporter = reporter if reporter and parallel.rank() == 0 else Reporter()
+    if parallel.world_size() > 1 and not isinstance(config, RunConfig):
+        raise InputError(
+            "models of this kind are trained and evaluated by one process", field="model",
+            remedy="start the same command without torchrun; it uses several threads")
     if isinstance(config, LatticeRunConfig):
         from .ksr import run_lattice
 
@@ -113,20 +118,19 @@ def run(
     # Here, so that a misspelt name fails before anything is computed.
     baselines = [Functional.named(name, label) for label, name in config.baselines.items()]
     sets = load_sets(config.data)
-    directory.start(config, resume)
-    with closing(reporter), directory.logged():
-        parallel.on_main(lambda: _check_data(directory, config, sets))
+    with closing(reporter), directory.opened(config, resume):
+        parallel.on_main(lambda: directory.check_data(
+            data_hash(sets, config.data.grid_level), describe_sets(sets)))
         with Solver(
             config.evaluation.processes,
             config.evaluation.scf_tol,
             cache=directory / "energies.jsonl",
             states=directory.states,
         ) as solver:
-            state = parallel.on_main(lambda: directory.status.get("state"))
             folds = None
             if config.cross_validation is not None:
                 folds = CrossValidation(config, directory, sets, solver, reporter)
-            if state not in ("trained", "finished"):
+            if not parallel.on_main(lambda: is_trained(directory, config)):
                 (folds or Training(config, directory, sets, solver, reporter)).run()
             trained = parallel.on_main(
                 lambda: Functional.trained(load_functional(directory.path), TRAINED)
@@ -142,24 +146,6 @@ def run(
         if parallel.rank() == 0:
             shutil.rmtree(directory.states, ignore_errors=True)  # only needed to go on
         return RunResult(directory, records, summarise(records), markdown)
-
-
-def _check_data(directory: RunDirectory, config: RunConfig, sets: Sequence[EntrySet]) -> None:
-    """Store the data's hash, or compare with the stored one."""
-    file = directory / "data.json"
-    digest = data_hash(sets, config.data.grid_level)
-    if file.is_file():
-        known = json.loads(file.read_text())["sha256"]
-        if known != digest:
-            raise InputError(
-                "the data have changed since this run was started",
-                file=str(directory.path),
-                field="data",
-                remedy="restore the data files, or start another run directory",
-            )
-        return
-    content = {"sha256": digest, "sets": describe_sets(sets)}
-    write_atomically(file, json.dumps(content, indent=1))
 
 
 def _evaluate(
@@ -205,15 +191,21 @@ def _write_tables(
         "## Overlap of the data\n",
         overlap_markdown(sets),
         _unconverged_markdown(records),
+        *_notes_markdown(records),
     ]
     markdown = "\n".join(parts)
-    write_atomically(directory / "results.md", markdown)
+    write(directory / "results.md", markdown)
     return markdown
 
 
 def _uncertainty_markdown(records: Sequence[EntryRecord]) -> list[str]:
     text = coverage_markdown(records)
     return ["## Uncertainties\n", text] if text else []
+
+
+def _notes_markdown(records: Sequence[EntryRecord]) -> list[str]:
+    text = notes_markdown(records)
+    return ["## States\n", text + "\n"] if text else []
 
 
 def _unconverged_markdown(records: Sequence[EntryRecord]) -> str:
@@ -268,9 +260,11 @@ def _h2_curve(
         options.basis or config.data.basis or "def2-tzvp",
         grid_level=config.data.grid_level,
     )
-    table, spread = curves.solve(solver, molecules, functionals, on_solution=reporter.solution)
+    table, spread, notes = curves.solve(solver, molecules, functionals,
+                                        on_solution=reporter.solution)
     exact = curves.exact_curve("h2")
-    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread)
+    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread,
+                        notes)
 
 
 def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:

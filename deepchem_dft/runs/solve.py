@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import parallel
-from ..errors import DeepChemDFTError, FunctionalError
-from ..files import replacing
+from ..errors import CheckpointError, DeepChemDFTError, FunctionalError
+from ..models import checkpoint as files
 from .solutions import EnergyCache, Functional, Solution
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class _Task:
     densities_for: Functional | None
     tol: float
     guess: Path | None
+    stability: bool = False
 
 
 class Solver:
@@ -58,6 +60,8 @@ class Solver:
         File of solutions already known.
     states : Path, optional
         Folder for converged orbitals (see ``keep_states`` of :meth:`solve`).
+    stability : bool
+        As in :class:`~deepchem_dft.scf.KohnSham`.
 
     Notes
     -----
@@ -72,10 +76,13 @@ class Solver:
         tol: float = 1e-6,
         cache: Path | None = None,
         states: Path | None = None,
+        stability: bool = False,
     ) -> None:
+        self.stability = stability
         self.processes = processes or available_cpus()
         self.tol = tol
-        self.cache = EnergyCache(cache)
+        # Of several processes, number 0 alone keeps what is found.
+        self.cache = EnergyCache(cache if parallel.rank() == 0 else None)
         self.states = states
         self._pool: ProcessPoolExecutor | None = None
 
@@ -84,6 +91,7 @@ class Solver:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.close(kill=kind is not None)
+        self.cache.close()
 
     def close(self, kill: bool = False) -> None:
         """Stop the workers; ``kill`` does not wait for what they are doing."""
@@ -187,7 +195,7 @@ class Solver:
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
                 tasks.append(_Task(molecule, missing, paths, densities_for, self.tol,
-                                   self._nearest_state(molecule)))  # fmt: skip
+                                   self._nearest_state(molecule), self.stability))  # fmt: skip
         return tasks
 
     def _known(self, molecule: Molecule, functional: Functional, kinds: Sequence[str]) -> bool:
@@ -314,7 +322,7 @@ def _solve_all(task: _Task) -> list[Solution]:
     for functional, paths in zip(task.functionals, task.paths):
         start = time.perf_counter()
         module = functional.load()
-        problem = KohnSham(task.molecule, module, tol=task.tol)
+        problem = KohnSham(task.molecule, module, tol=task.tol, stability=task.stability)
         try:
             with torch.no_grad():
                 result = problem.run(on_unconverged="continue", guess=guess)
@@ -342,6 +350,7 @@ def _solve_all(task: _Task) -> list[Solution]:
                 iterations=int(result.iterations),
                 seconds=round(time.perf_counter() - start, 3),
                 members=members,
+                notes=list(result.notes),
             )
         )
     task.molecule.release()
@@ -350,11 +359,8 @@ def _solve_all(task: _Task) -> list[Solution]:
 
 def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional | None) -> None:
     """Store the orbitals, and the density for another functional, of a converged result."""
-    import torch
-
     if (path := paths.get("state")) is not None:
-        with replacing(path) as draft:
-            torch.save(result.state.to_dict(), draft)
+        files.write(path, {"state": result.state.to_dict()})
     if (path := paths.get("density")) is not None and densities_for is not None:
         from ..scf import SCFLayer
         from ..scf.compressed import compress
@@ -363,13 +369,15 @@ def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional 
         frozen = result.frozen
         if not frozen.serves(target):
             frozen = SCFLayer(target).frozen_density(result.molecule, result.state)
-        with replacing(path) as draft:
-            compress(frozen, target).save(draft)
+        compress(frozen, target).save(path)
 
 
 def _load_state(path: Path) -> Any:
-    import torch
-
+    """Return stored orbitals; None if the file is damaged, as they can be found again."""
     from ..scf import SCFState
 
-    return SCFState.from_dict(torch.load(path, weights_only=True))
+    try:
+        return SCFState.from_dict(files.read(path)["state"])
+    except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        warnings.warn(f"stored orbitals are damaged, and found again: {error}", stacklevel=2)
+        return None

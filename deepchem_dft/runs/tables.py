@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from ..files import write
 from ..sinks import csv_row, markdown_cell
 from ..units import HARTREE_TO_KCAL
 
@@ -37,6 +39,8 @@ class EntryRecord:
     uncertainty : float or None
         Half the width of the interval that is meant to hold 68 % of the true values, Ha; known for
         energies by ensembles only.
+    notes : list of str
+        What has to be said of the entry's systems: lower states, negative gaps.
     """
 
     functional: str
@@ -48,6 +52,7 @@ class EntryRecord:
     value: float
     unconverged: list[str] = field(default_factory=list)
     uncertainty: float | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_energy(self) -> bool:
@@ -119,33 +124,41 @@ def summarise(records: Iterable[EntryRecord]) -> list[Summary]:
     return out
 
 
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as the text of a CSV file; None and NaN are empty cells, formulae are inert."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(
+        csv_row("" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row)
+        for row in rows)
+    return text.getvalue()
+
+
 def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
     """Write one line per functional, set and type."""
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [f.name for f in fields(Summary)])
-        writer.writeheader()
-        for summary in summaries:
-            row = asdict(summary)
-            for key in ("mae", "me", "max"):
-                row[key] = f"{row[key]:.6f}"
-            writer.writerow(dict(zip(row, csv_row(row.values()))))
+    rows: list[Sequence[object]] = [[f.name for f in fields(Summary)]]
+    for summary in summaries:
+        row = asdict(summary)
+        for key in ("mae", "me", "max"):
+            row[key] = f"{row[key]:.6f}"
+        rows.append(list(row.values()))
+    write(path, csv_text(rows))
 
 
 def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
     """Write one line per entry and functional: reference, value, error, uncertainty if known."""
-    columns = ["functional", "role", "set", "entry", "type", "reference", "value", "unit",
-               "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged"]  # fmt: skip
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        for r in records:
-            unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
-            error = f"{r.error:.6f}" if r.is_energy else ""
-            spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
-            writer.writerow(csv_row(
-                [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
-                 f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged)]  # fmt: skip
-            ))
+    rows = [["functional", "role", "set", "entry", "type", "reference", "value", "unit",
+             "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged",
+             "notes"]]  # fmt: skip
+    for r in records:
+        unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
+        error = f"{r.error:.6f}" if r.is_energy else ""
+        spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
+        rows.append(
+            [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
+             f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged),
+             "; ".join(r.notes)]  # fmt: skip
+        )
+    write(path, csv_text(rows))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -261,3 +274,12 @@ def entries_markdown(records: Sequence[EntryRecord]) -> str:
             numbers.append(_number(spread, unit))
         rows.append([r.entry, r.functional, r.type, *numbers, unit, "; ".join(r.unconverged)])
     return markdown_table(header, rows)
+
+
+def notes_markdown(records: Iterable[EntryRecord], most: int = 20) -> str:
+    """Return a list of what has to be said of entries' systems; empty if nothing has."""
+    lines = list(dict.fromkeys(
+        f"- {r.functional}, {r.entry}: {note}" for r in records for note in r.notes))
+    if len(lines) > most:
+        lines[most:] = [f"- and {len(lines) - most} more, in the CSV file"]
+    return "\n".join(lines)

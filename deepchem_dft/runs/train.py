@@ -140,8 +140,9 @@ class Training:
         progress = parallel.on_main(lambda: files.read(path) if path.is_file() else None)
         if progress is None:
             return {"stage": 0}
-        self.functional.load_state_dict(progress["functional"])
-        self.history = progress["history"]
+        with files.understood(path):
+            self.functional.load_state_dict(progress["functional"])
+            self.history, _ = progress["history"], progress["stage"]
         return progress
 
     def _save_progress(self, stage: int, trainer: FrozenTrainer | None = None) -> None:
@@ -270,7 +271,8 @@ class Training:
         )
         lost = len(self.train) - len(train)
         if state is not None:
-            trainer.load_state_dict(state)
+            with files.understood(self.directory.checkpoints / _PROGRESS):
+                trainer.load_state_dict(state)
         first = len(self.history) - trainer.epoch
         saved = time.perf_counter()
         solving += saved - started
@@ -297,7 +299,8 @@ class Training:
             files.write(note, {"functional": self.functional.state_dict()})
             return self._start_functional(index)
         now = {k: v.clone() for k, v in self.functional.state_dict().items()}
-        self.functional.load_state_dict(files.read(note)["functional"])
+        with files.understood(note):
+            self.functional.load_state_dict(files.read(note)["functional"])
         functional = self._start_functional(index)
         self.functional.load_state_dict(now)
         return functional
@@ -341,9 +344,10 @@ class Training:
             self.directory.write_history(self.history)
 
         if restore:  # epochs done before the kill
-            done = parallel.on_main(lambda: files.read(files.newest(folder))["progress"])
-            for report in Progress.from_dict(done).history:
-                self._add_row(by_epoch[report.epoch - 1][0], _row(report, by_epoch), first)
+            with files.understood(folder):
+                done = parallel.on_main(lambda: files.read(files.newest(folder))["progress"])
+                for report in Progress.from_dict(done).history:
+                    self._add_row(by_epoch[report.epoch - 1][0], _row(report, by_epoch), first)
         else:
             self._save_progress(index)
             self._warm_start(index)

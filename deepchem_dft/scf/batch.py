@@ -11,7 +11,6 @@ from torch import Tensor
 from deepchem_dft.equilibrium import DIIS
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.grid import BLOCK_ROWS, row_blocks
-from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.ladder import (
     Problem,
@@ -24,13 +23,16 @@ from deepchem_dft.scf.ladder import (
     solve,
 )
 from deepchem_dft.scf.rotations import mixing
+from deepchem_dft.scf.search import ground_state
 from deepchem_dft.scf.state import SCFState, Trend
+from deepchem_dft.torchstate import unaffected
 
 # Grid points per call of the functional: a core's cache likes few, a GPU many.
 _ROWS = {"cpu": 16384}
 _ROWS_ELSEWHERE = 2**18
 
 
+@unaffected
 def solve_batch(
     hamiltonians: Sequence[KSHamiltonian],
     guesses: Sequence[SCFState | None] | None = None,
@@ -112,7 +114,7 @@ def solve_batch(
         else:
             solution.state.trend = Trend.after(guess, solution.evaluation.fock)
         if guess is None:
-            solution = filled_from_below(h, solution, tol=tol, max_iter=max_iter)
+            solution, _ = ground_state(h, solution, cold=True, tol=tol, max_iter=max_iter)
         out.append(solution)
     return out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,15 +11,18 @@ from torch import Tensor
 
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.molecule.electrons import treatment
 from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
 from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
-from deepchem_dft.scf.search import Findings, ground_state, spin_gaps
+from deepchem_dft.scf.response import SOFT_MODE
+from deepchem_dft.scf.search import Findings, ground_state, remarks, with_local_spins
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -46,6 +50,8 @@ class KSResult:
     occupations : Tensor, shape (nspin, nmo)
     frozen : FrozenDensity
         For energies of other parameters at this density.
+    findings : Findings
+        What the search for lower states has looked at (``signs`` of trouble, ``tried``) and found.
     """
 
     def __init__(
@@ -66,10 +72,21 @@ class KSResult:
         self._energy: Tensor | None = None
         self._outputs: tuple[Tensor, Tensor] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Without graphs, which belong to the parameters of this process.
+        return {"hamiltonian": self._hamiltonian, "solution": self._solution,
+                "current": self._versions == self._parameter_versions()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        KSResult.__init__(self, state["hamiltonian"], state["solution"])
+        if not state["current"]:  # the parameters had moved on from this solution
+            self._versions = [-1]
+
     def __repr__(self) -> str:
         energy = self._solution.evaluation.energy
         return (f"KSResult({self.molecule.name}: {energy:.8f} Ha, "
-                f"{self.status.name.lower()} after {self.iterations} Fock builds)")
+                f"{self.status.name.lower()} after {self.iterations} Fock builds"
+                + "".join(f"; {note}" for note in self.notes) + ")")
 
     @property
     def converged(self) -> bool:
@@ -82,6 +99,33 @@ class KSResult:
         return self._hamiltonian.restricted
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be said wherever the energy is: a negative gap, a lower solution."""
+        return remarks(self.molecule, self._solution, self.findings)
+
+    @property
+    def stability(self) -> str | None:
+        """Whether the solution is a minimum, in words; None if ``stability`` was not asked for."""
+        mode = self.findings.mode
+        if mode is None:
+            return None
+        kind = "minimum" if mode > -SOFT_MODE else "saddle point"
+        return f"{kind} (lowest eigenvalue of the orbital Hessian {mode:.1e} Ha)"
+
+    @property
+    def spin_square(self) -> float:
+        """Expectation value of the total spin squared of the determinant: S (S + 1) if pure."""
+        occupations = self.occupations.detach()
+        if self.restricted:
+            return 0.0
+        alpha, beta = self.state.orbitals
+        overlaps = (alpha.mT @ self._hamiltonian.overlap @ beta).square()
+        common = float(occupations[0] @ overlaps @ occupations[1])
+        na, nb = (float(n.sum()) for n in occupations)
+        return (na - nb) / 2 * ((na - nb) / 2 + 1) + nb - common
+
+    @property
+    @unaffected
     def energy(self) -> Tensor:
         """Total energy, Ha, 0-dimensional float64.
 
@@ -119,6 +163,7 @@ class KSResult:
         return (self.converged and torch.is_grad_enabled() and bool(self._context.parameters)
                 and self._versions == self._parameter_versions())
 
+    @unaffected
     def _output(self, index: int) -> Tensor:
         if not self._differentiable:
             with torch.no_grad():
@@ -160,12 +205,14 @@ class KSResult:
         return self.gap >= 0
 
     @property
+    @unaffected
     def dipole(self) -> Tensor:
         """Dipole moment about the origin, shape (3,), e Bohr (atomic units)."""
         integrals = self.molecule.dipole_integrals.to(self._hamiltonian.device)
         electrons = torch.einsum("xij,ij->x", integrals, self.total_density_matrix)
         return self.molecule.nuclear_dipole.to(electrons.device) - electrons
 
+    @unaffected
     def density(self, points: Any) -> Tensor:
         """Electron density (both spins) at points.
 
@@ -180,6 +227,7 @@ class KSResult:
         ao = self.molecule.eval_ao(points)[0].to(self._hamiltonian.device)
         return ((ao @ self.total_density_matrix) * ao).sum(1)
 
+    @unaffected
     def forces(self) -> Tensor:
         """Forces on the nuclei, shape (natom, 3), Ha/Bohr.
 
@@ -193,6 +241,7 @@ class KSResult:
         return nuclear_forces(self._hamiltonian, self._solution)
 
     @property
+    @unaffected
     def soft_modes(self) -> Tensor:
         """Eigenvalues (Ha) of near-zero rotation modes left out of density gradients."""
         soft = self._context.soft
@@ -208,14 +257,20 @@ class KohnSham:
     xc : str or XCFunctional
         A libxc name or any functional of this package.
     restricted : bool, optional
-        None decides: restricted for closed shells with a spin-symmetric functional.
+        None decides: as the molecule says, else restricted for closed shells with a spin-symmetric
+        functional. A restricted answer stays one; ``notes`` of the result tell if there are signs
+        that an unrestricted solution lies below, and one was found.
+    broken_symmetry : bool or sequence of float, optional
+        Look for antiparallel spins: True in every way; or local spins (2S_z) of the atoms to start
+        from, such as [1, -1]. Implies ``restricted=False``. None: as the molecule says.
     tol : float
         Largest Fock element between orbitals of different occupation, Ha. Energies converge to
         about ``tol**2``, energy gradients to first order: use 1e-8 to compare gradients.
     max_iter : int
         Bound on Fock builds.
     stability : bool
-        Test whether the solution is a minimum, and follow the way down if not.
+        Test whether the solution is a minimum, and follow the way down if not; then look for
+        lower states further away, too.
     two_grid : bool, optional
         Iterate on a coarse grid and confirm on the fine one, with the same result. None decides:
         for warm starts of molecules.
@@ -239,6 +294,7 @@ class KohnSham:
         xc: str | XCFunctional,
         *,
         restricted: bool | None = None,
+        broken_symmetry: bool | Sequence[float] | None = None,
         tol: float = 1e-6,
         max_iter: int = 500,
         stability: bool = False,
@@ -255,15 +311,22 @@ class KohnSham:
         if not (isinstance(max_iter, int) and max_iter >= 1):
             raise InputError(f"{max_iter!r} Fock builds are not possible", field="max_iter",
                              remedy="use a whole number of at least 1")
-        for field, choice in (("restricted", restricted), ("two_grid", two_grid)):
-            if choice not in (None, True, False):
-                raise InputError(f"{choice!r} is not a choice", field=field,
-                                 remedy="use True, False or None (decide for me)")
+        if two_grid not in (None, True, False):
+            raise InputError(f"{two_grid!r} is not a choice", field="two_grid",
+                             remedy="use True, False or None (decide for me)")
+        self.restricted, self.broken_symmetry = treatment(
+            molecule.restricted if restricted is None and not broken_symmetry else restricted,
+            molecule.broken_symmetry if broken_symmetry is None and restricted is not True
+            else broken_symmetry, len(molecule.symbols), molecule.spin)
+        if self.broken_symmetry and engine == "dqc":
+            raise InputError("DQC's solvers do not look for broken symmetries", field="engine",
+                             remedy="use the native engine")
         self.molecule, self.xc = molecule, get_xc(xc)
-        self.restricted, self.tol, self.max_iter = restricted, tol, max_iter
+        self.tol, self.max_iter = tol, max_iter
         self.stability, self.two_grid = stability, two_grid
         self.engine, self.device = engine, device
 
+    @unaffected
     def run(self, on_unconverged: str = "raise", guess: SCFState | KSResult | None = None) -> Any:
         """Solve.
 
@@ -307,7 +370,7 @@ class KohnSham:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
             solution, findings = self._solve(hamiltonian, None)
         if self.stability and solution.status is Status.CONVERGED:
-            solution = follow_instabilities(
+            solution, findings.mode = follow_instabilities(
                 hamiltonian, solution, tol=self.tol, max_iter=self.max_iter)
         result = KSResult(hamiltonian, solution, findings)
         if not result.converged and on_unconverged == "raise":
@@ -320,8 +383,12 @@ class KohnSham:
     def _solve(
         self, hamiltonian: KSHamiltonian, guess: SCFState | None
     ) -> tuple[Solution, Findings]:
+        options = {"tol": self.tol, "max_iter": self.max_iter}
+        if guess is None and isinstance(self.broken_symmetry, tuple):
+            return with_local_spins(hamiltonian, self.broken_symmetry, **options), Findings()
         two_grid = suits(hamiltonian, guess) if self.two_grid is None else self.two_grid
         way = solve_on_two_grids if two_grid else solve
-        solution = way(hamiltonian, guess=guess, tol=self.tol, max_iter=self.max_iter)
-        return ground_state(hamiltonian, solution, cold=guess is None, tol=self.tol,
-                            max_iter=self.max_iter)
+        solution = way(hamiltonian, guess=guess, **options)
+        thorough = self.stability or (self.broken_symmetry is True and guess is None)
+        return ground_state(hamiltonian, solution, cold=guess is None, thorough=thorough,
+                            **options)

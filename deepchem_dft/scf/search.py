@@ -17,6 +17,7 @@ import numpy as np
 from pyscf.data.radii import COVALENT
 from torch import Tensor
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.scf.filling import filled_from_below
@@ -38,20 +39,28 @@ from deepchem_dft.scf.starts import (
     symmetry_broken,
     turned,
 )
+from deepchem_dft.scf.state import occupations_of
+from deepchem_dft.units import HARTREE_TO_EV
 
 #: Atoms further apart than this many times their covalent radii are not bonded.
 _STRETCHED = 1.5
 #: Gaps (Ha) below which a solution is suspect: for its own sake, if it consists of fragments, and
 #: if both spins share their orbitals.
-_TINY, _FRAGMENTS, _CLOSED = 0.05, 0.3, 0.1
+_TINY, _OPENED, _FRAGMENTS, _CLOSED = 0.1, 0.4, 0.2, 0.1
+#: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
+_REACH, _PAIRS = 0.06, 2
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What a lower state has to be lower by, Ha; and an unrestricted one to be worth a word.
 _WORTHWHILE, _WORTH_SAYING = 1e-6, 1e-5
 #: Fock builds that one start may take without getting below what is known.
 _TRIAL = 60
+#: Those that finishing a lower one may take, and those after which no more starts are made.
+_FINISH, _BUDGET = 200, 600
 #: A hole, Ha.
 _NOTICEABLE = 1e-3
+#: A negative gap (Ha) that shows when it is printed.
+_VISIBLE = 1e-5
 _ROUNDS = 3
 
 
@@ -67,6 +76,10 @@ class Findings:
         How far below the first solution the final one lies, Ha.
     unrestricted : float or None
         Energy (Ha) of an unrestricted solution below a restricted one.
+    unfinished : float or None
+        Energy (Ha) below the solution's that was met, but where no field converged.
+    mode : float or None
+        Lowest eigenvalue (Ha) of the orbital Hessian, where stability was tested.
     builds : int
         Fock builds of all starts.
     tried : dict of str to (int, int, int)
@@ -76,6 +89,8 @@ class Findings:
     signs: list[str] = field(default_factory=list)
     lowered: float = 0.0
     unrestricted: float | None = None
+    unfinished: float | None = None
+    mode: float | None = None
     builds: int = 0
     tried: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
@@ -108,18 +123,18 @@ def fragments(molecule: Molecule) -> int:
     return len(set(part))
 
 
-def signs_of(molecule: Molecule, solution: Solution) -> dict[str, str]:
+def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
     """Return signs of trouble by kind (``hole``, ``apart``, ``tiny``), in words."""
     found: dict[str, str] = {}
-    if len(molecule.symbols) == 1:
-        return found  # the shells of an atom are degenerate; holes have been filled before
+    molecule, limit = hamiltonian.molecule, _suspect(hamiltonian)
     gap = min(spin_gaps(solution))
-    if gap < -_NOTICEABLE:
+    # Open shells of atoms have small holes in their ground states; large ones have been filled.
+    if gap < -_NOTICEABLE and len(molecule.symbols) > 1:
         found["hole"] = f"an empty orbital lies {-gap:.4f} Ha below an occupied one"
-    elif gap < _TINY:
+    elif gap < limit:
         found["tiny"] = f"a gap of {gap:.4f} Ha"
     parts = fragments(molecule)
-    if parts > 1 and gap < _FRAGMENTS:
+    if parts > 1 and gap < _FRAGMENTS + limit:
         found["apart"] = f"{parts} fragments"
     return found
 
@@ -152,7 +167,7 @@ def search(
     whole = all(float(n).is_integer() for n in molecule.nelec)
     if solution.status is not Status.CONVERGED or molecule.occupations is not None or not whole:
         return solution, findings
-    signs = signs_of(molecule, solution)
+    signs = signs_of(hamiltonian, solution)
     if thorough:
         signs.setdefault("apart", "asked for")
     findings.signs = list(signs.values())
@@ -160,12 +175,13 @@ def search(
     if signs:
         explorer = _Explorer(hamiltonian, solution, tol, max_iter, findings)
         for _ in range(_ROUNDS):
-            kinds = signs_of(molecule, explorer.best) | ({"apart": ""} if thorough else {})
+            kinds = signs_of(hamiltonian, explorer.best) | ({"apart": ""} if thorough else {})
             if not explorer.visit(_starts(hamiltonian, explorer.best, kinds)):
                 break
+        findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
-    if hamiltonian.restricted and (thorough or signs or min(spin_gaps(solution)) < _CLOSED):
+    if hamiltonian.restricted and (thorough or signs):
         lower = _unrestricted_below(hamiltonian, solution, tol, max_iter, findings)
         if lower < solution.evaluation.energy - _WORTH_SAYING:
             findings.unrestricted = lower
@@ -173,7 +189,8 @@ def search(
 
 
 def ground_state(
-    hamiltonian: KSHamiltonian, solution: Solution, *, cold: bool, tol: float, max_iter: int
+    hamiltonian: KSHamiltonian, solution: Solution, *, cold: bool, tol: float, max_iter: int,
+    thorough: bool = False,
 ) -> tuple[Solution, Findings]:
     """Do what a solution calls for: all of it after a cold start, holes only after a warm one.
 
@@ -184,9 +201,81 @@ def ground_state(
     """
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
-    elif min(spin_gaps(solution)) >= -_NOTICEABLE:
+    elif not thorough and (solution.status is not Status.CONVERGED
+                           or min(spin_gaps(solution)) >= -_NOTICEABLE):
         return solution, Findings()
-    return search(hamiltonian, solution, tol=tol, max_iter=max_iter)
+    return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough)
+
+
+def with_local_spins(
+    hamiltonian: KSHamiltonian, spins: Sequence[float], *, tol: float, max_iter: int
+) -> Solution:
+    """Go downhill from atoms with given local spins (2S_z), up or down.
+
+    Raises
+    ------
+    InputError
+        If the atoms cannot have such spins.
+    """
+    molecule = hamiltonian.molecule
+    found = None
+    if molecule.occupations is None and all(float(n).is_integer() for n in molecule.nelec):
+        found = Shares(molecule).closest(spins)
+    if found is None:
+        raise InputError(f"the atoms of {molecule.name} cannot have local spins of "
+                         f"{', '.join(f'{m:g}' for m in spins)}", field="broken_symmetry",
+                         remedy="use broken_symmetry=True, or other spins")
+    basis = orthonormal_basis(hamiltonian.overlap)
+    fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
+    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), 0)
+    occupations = occupations_of(molecule, basis.shape[1], False).to(basis.device)
+    lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
+    builds = lowest.evaluations + 1
+    status = (Status.CONVERGED if lowest.converged else
+              Status.MAX_ITERATIONS if builds >= max_iter else Status.STALLED)
+    return finish(hamiltonian, lowest.orbitals, occupations, lowest.evaluation, lowest.residual,
+                  builds, status, lowest.history)
+
+
+def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:
+    """Return what should be said wherever the energy of a solution is."""
+    found = []
+    gaps, energies = spin_gaps(solution), solution.energies
+    occupied = solution.state.occupations > 1e-10
+    if min(gaps) < -_VISIBLE:
+        found.append(f"an empty orbital lies {-min(gaps) * HARTREE_TO_EV:.3f} eV below an occupied "
+                     "one of the same spin: perhaps an excited state")
+    elif bool(occupied.any()) and not bool(occupied.all()):
+        gap = float(energies[~occupied].min() - energies[occupied].max())
+        if gap < -_VISIBLE:
+            found.append(f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied "
+                         f"one of the other spin: another spin than 2S = {molecule.spin:g} may be "
+                         "lower")
+    if findings.unrestricted is not None:
+        lower = solution.evaluation.energy - findings.unrestricted
+        found.append(f"an unrestricted solution lies {lower:.5f} Ha below this restricted one, at "
+                     f"{findings.unrestricted:.5f} Ha")
+    if findings.unfinished is not None:
+        lower = solution.evaluation.energy - findings.unfinished
+        found.append(f"energies {lower:.5f} Ha lower were met, but no field converged there")
+    return tuple(found)
+
+
+@dataclass
+class Start:
+    """Orbitals to go downhill from, unless they lie too far above the best solution.
+
+    Attributes
+    ----------
+    kind : str
+    orbitals : Tensor, shape (nspin, nao, nmo)
+    reach : float
+        How far above is too far, Ha.
+    """
+
+    kind: str
+    orbitals: Tensor
+    reach: float = math.inf
 
 
 class _Explorer:
@@ -198,29 +287,37 @@ class _Explorer:
     ) -> None:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
+        self.unfinished: float | None = None
 
-    def visit(self, starts: Iterator[tuple[str, Tensor]]) -> bool:
+    def visit(self, starts: Iterator[Start]) -> bool:
         """Try starts; tell whether any led to a lower state."""
         before = self.best
-        for kind, orbitals in starts:
+        for start in starts:
             builds = self.builds
-            lower = self.descend(orbitals)
-            self.findings.note(kind, self.builds - builds, lower)
+            lower = self.descend(start)
+            self.findings.note(start.kind, self.builds - builds, lower)
+            if self.unfinished is not None or self.builds > _BUDGET:
+                break
         return self.best is not before
 
-    def descend(self, orbitals: Tensor) -> bool:
+    def descend(self, start: Start) -> bool:
         """Go downhill from somewhere; tell whether it led to a lower state."""
-        goal = self.best.evaluation.energy - _WORTHWHILE
-        occupations = self.best.state.occupations
-        found = minimise(self.hamiltonian, orbitals, occupations, tol=self.tol,
+        energy, occupations = self.best.evaluation.energy, self.best.state.occupations
+        goal, self.builds = energy - _WORTHWHILE, self.builds + 1
+        point = self.hamiltonian.evaluate(start.orbitals, occupations)
+        if point.energy > energy + start.reach:
+            return False
+        found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
                          max_evaluations=min(_TRIAL, self.max_iter), below=goal)
         self.builds += found.evaluations
         if found.evaluation.energy > goal:
             return False
         if not found.converged:
             found = self._finished(found)
-        if not found.converged:
+        if not found.converged:  # a functional as rough as that has no end of such places
+            self.unfinished = found.evaluation.energy
             return False
+        self.unfinished = None
         self.best = finish(self.hamiltonian, found.orbitals, occupations, found.evaluation,
                            found.residual, self.best.iterations, Status.CONVERGED,
                            self.best.history + found.history)
@@ -228,7 +325,8 @@ class _Explorer:
 
     def _finished(self, found: Minimum) -> Minimum:
         again = minimise(self.hamiltonian, found.orbitals, self.best.state.occupations,
-                         tol=self.tol, max_evaluations=self.max_iter, start=found.evaluation)
+                         tol=self.tol, max_evaluations=min(_FINISH, self.max_iter),
+                         start=found.evaluation)
         self.builds += again.evaluations
         return again
 
@@ -240,28 +338,30 @@ class _Explorer:
 
 def _starts(
     hamiltonian: KSHamiltonian, solution: Solution, signs: dict[str, str]
-) -> Iterator[tuple[str, Tensor]]:
-    """Orbitals to start from, for certain signs of trouble."""
+) -> Iterator[Start]:
+    """Yield where to start from, for certain signs of trouble."""
     state, strong = solution.state, "hole" in signs or "apart" in signs
+    limit = _suspect(hamiltonian)
     near, gaps = frontier(solution.energies, state.occupations, _WINDOW), spin_gaps(solution)
+    reach = _REACH * (2 if hamiltonian.restricted else 1)
     for spin, (occupied, empty) in enumerate(near):
-        if gaps[spin] > (_FRAGMENTS if strong else _TINY):
-            continue
-        for sign in (1, -1) if strong else (1,):
-            pair = (spin, int(occupied[0]), int(empty[0]), sign * math.pi / 4)
-            yield "frontier turned", turned(state.orbitals, [pair])
-    if not hamiltonian.restricted and (strong or max(gaps) < _CLOSED):
+        pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
+                 if solution.energies[spin, a] - solution.energies[spin, i] < limit]
+        for i, a in pairs[:_PAIRS]:
+            for angle in (math.pi / 4, math.pi / 2):
+                yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]), reach)
+    if not hamiltonian.restricted and (strong or max(gaps) < 2 * limit):
         for orbitals in symmetry_broken(state.orbitals, near):
-            yield "spins mixed", kicked(orbitals, 0)
+            yield Start("spins mixed", kicked(orbitals, 0), math.inf if strong else reach)
     if not strong:
         return
     yield from _shared_out(hamiltonian, 8)
     for seed in range(3):
-        yield "frontier mixed", mixed(state.orbitals, near, seed)
+        yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
-def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[tuple[str, Tensor]]:
-    """Determinants with electrons and spins shared out among the atoms."""
+def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[Start]:
+    """Yield determinants with electrons and spins shared out among the atoms."""
     shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
     if not shares:
         return
@@ -269,9 +369,15 @@ def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[tuple[str, T
     make = AtomicStart(hamiltonian, fock, orthonormal_basis(hamiltonian.overlap))
     for rank, (charges, spins) in enumerate(shares):
         try:
-            yield "shared out", kicked(make(charges, spins), rank)
+            yield Start("shared out", kicked(make(charges, spins), rank))
         except ValueError:
             continue
+
+
+def _suspect(hamiltonian: KSHamiltonian) -> float:
+    """Gap (Ha) below which other fillings are looked at: exact exchange opens gaps."""
+    exact = sum(c for c, omega in hamiltonian.exchange_terms() if omega is None)
+    return _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
 def _unrestricted_below(
@@ -288,7 +394,8 @@ def _unrestricted_below(
     near = frontier(twice.energies, state.occupations, _WINDOW)
     if fragments(hamiltonian.molecule) > 1:
         explorer.visit(_shared_out(free, 2))
-    explorer.visit(("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
+    if explorer.best is twice:
+        explorer.visit(Start("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
     solution.iterations += explorer.builds
     return explorer.best.evaluation.energy
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
@@ -12,7 +14,7 @@ from deepchem_dft.scf.rotations import minimise
 
 def follow_instabilities(
     hamiltonian: KSHamiltonian, solution: Solution, *, tol: float, max_iter: int, rounds: int = 4
-) -> Solution:
+) -> tuple[Solution, float]:
     """Return a solution whose orbital Hessian has no negative eigenvalue, if one is found.
 
     Parameters
@@ -29,13 +31,17 @@ def follow_instabilities(
 
     Returns
     -------
-    Solution
+    solution : Solution
         The same one if it is stable. Its energy is never higher.
+    lowest : float
+        Lowest eigenvalue of its orbital Hessian, Ha; infinite if there is none.
     """
+    lowest = math.inf
     for _ in range(rounds):
         hessian = OrbitalHessian(hamiltonian, solution)
         values, vectors = lowest_modes(hessian, count=2, tol=1e-4, max_products=40)
-        if len(values) == 0 or float(values[0]) > -SOFT_MODE:
+        lowest = float(values[0]) if len(values) else math.inf
+        if lowest > -SOFT_MODE:
             break
         state = solution.state
         kappa = hessian.rotation(vectors[0])
@@ -49,4 +55,4 @@ def follow_instabilities(
         if lower is None or lower.evaluation.energy > solution.evaluation.energy - 1e-9:
             break
         solution = descended(hamiltonian, solution, lower, sum(t.evaluations for t in trials))
-    return solution
+    return solution, lowest

@@ -94,8 +94,12 @@ class Shares:
                         found[tuple(moved)] = None
         return list(found)
 
-    def spins(self, charges: Sequence[int]) -> list[tuple[int, ...]]:
-        """Local spins (2S_z) of atoms of these charges, those with the most unpaired first."""
+    def spins(self, charges: Sequence[int], mirrored: bool = False) -> list[tuple[int, ...]]:
+        """Local spins (2S_z) of atoms of these charges, those with the most unpaired first.
+
+        Of two mirror images, which only a molecule without net spin has, one is enough unless
+        ``mirrored``.
+        """
         options = []
         for protons, charge, core, room in zip(
             self.protons, charges, self.cores, self.room, strict=True
@@ -109,15 +113,25 @@ class Shares:
                 most = 0
             most = min(most, electrons, 2 * room - electrons)
             most -= (most - electrons) % 2
-            options.append([m for m in range(-most, most + 1, 2)])
+            options.append(list(range(-most, most + 1, 2)))
         if math.prod(map(len, options)) > _MOST_SHARES:
             options = [[m for m in o if abs(m) == max(o)] for o in options]
         if math.prod(map(len, options)) > _MOST_SHARES:
             return []
-        # Of two mirror images, which only a molecule without net spin has, one is enough.
         fits = {m for m in product(*options) if sum(m) == self.spin
-                and (self.spin or m >= tuple(-x for x in m))}
+                and (mirrored or self.spin or m >= tuple(-x for x in m))}
         return sorted(fits, key=lambda m: (-sum(x * x for x in m), m))
+
+    def closest(self, moments: Sequence[float]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Return possible charges and spins that are closest to local spins asked for."""
+        def far(spins: tuple[int, ...]) -> float:
+            return sum((m - x) ** 2 for m, x in zip(spins, moments, strict=True))
+
+        charges = self.charges()
+        for row in charges:  # likeliest first: a neutral molecule's atoms are neutral
+            if found := self.spins(row, mirrored=True):
+                return row, min(found, key=far)
+        return None
 
     def best(self, limit: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Charges and spins of the likeliest ways, in turns for every way to share out charges."""

@@ -162,7 +162,7 @@ class TestInput:
 
     @pytest.mark.parametrize("name, text, message", [
         ("a.pdb", "", "not read from .pdb"), ("a.smi", "\n# none\n", "holds no molecule"),
-        ("a.xyz", "2\n\nH 0 0 0\n", "entry 1, field 'atoms': the first line announces 2 atoms, there are 1"),
+        ("a.xyz", "2\n\nH 0 0 0\n", "entry 1, field 'atoms': the first line announces 2 atoms, there are 1"),  # noqa: E501
         ("a.xyz", "H 0 0 0\n", "is not a number of atoms"),
         ("a.sdf", "\n\n\n  1  0  0\n", "entry 1, field 'M  END': the record is cut off"),
     ])  # fmt: skip
