@@ -127,14 +127,23 @@ def copied(folder: Path) -> Path:
 class Choice:
     """Pytest plugin: run some tests only, in the order given; note how long each takes."""
 
-    def __init__(self, wanted: list[str] | None, cover: Any = None) -> None:
+    def __init__(self, wanted: list[str] | None, cover: Any = None,
+                 most: int | None = None) -> None:
         self.order = None if wanted is None else {name: k for k, name in enumerate(wanted)}
+        self.most = most
         self.cover, self.seconds, self.failed = cover, Counter(), ""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.order is not None:
             items[:] = sorted((i for i in items if i.nodeid in self.order),
                               key=lambda item: self.order[item.nodeid])
+        if self.most is not None:
+            seen = Counter()
+            for item in list(items):
+                name = item.nodeid.split("[")[0]
+                seen[name] += 1
+                if seen[name] > self.most:
+                    items.remove(item)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.before = time.process_time()
@@ -179,7 +188,7 @@ def run_pytest(paths: list[str], plugin: Choice, *options: str) -> int:
                             *options, *paths], plugins=[plugin]))
 
 
-def mapped(tree: Path, place: str) -> dict[str, Any]:
+def mapped(tree: Path, place: str, most: int | None) -> dict[str, Any]:
     """Return which test runs which line, and how long (CPU s); from a file if it is there."""
     file = tree.parent / f"map-{place}.json"
     if file.is_file():
@@ -191,7 +200,7 @@ def mapped(tree: Path, place: str) -> dict[str, Any]:
 
         inside = tree / source if source.endswith(".py") else tree / source / "*"
         cover = Coverage(data_file=None, include=[str(inside)], config_file=False)
-        plugin = Choice(None, cover)
+        plugin = Choice(None, cover, most)
         cover.start()
         status = run_pytest([*tests, source], plugin)
         cover.stop()
@@ -286,6 +295,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "mutants",
                         help="for the copy of the tree and the results; a run goes on there")
+    parser.add_argument("--cases", type=int, help="of every test at most so many; default all")
     parser.add_argument("--again", action="store_true", help="test survivors once more")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -301,7 +311,7 @@ def main() -> None:
     results = []
     for place in options.places:
         chosen = mutants(tree, place, options.count, options.seed)
-        lines = mapped(tree, place)
+        lines = mapped(tree, place, options.cases)
         for number, mutant in enumerate(chosen, 1):
             key = tuple(mutant.values())
             if key not in done or (options.again and done[key]["outcome"] == "survived"):
