@@ -236,15 +236,20 @@ def tests_of(mutant: dict[str, Any], known: dict[str, Any], code: str) -> list[s
     return sorted(found & known["seconds"].keys(), key=known["seconds"].get)
 
 
-def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Return a mutant with its outcome."""
+def tested(
+    mutant: dict[str, Any], tree: Path, known: dict[str, Any], budget: float
+) -> dict[str, Any]:
+    """Return a mutant with its outcome, after so many seconds of tests at most."""
     code = (tree / mutant["file"]).read_text("utf-8")
     changed = mutate_code(code, operators()[mutant["operator"]], mutant["occurrence"])
     pairs = [(a, b) for a, b in zip(code.splitlines(), changed.splitlines()) if a != b]
     old, new = (" ".join(part.split()) for part in pairs[0])
-    tests = tests_of(mutant, known, code)
+    tests, usual = [], 0.0
+    for test in tests_of(mutant, known, code):
+        usual += known["seconds"][test]
+        if usual <= budget or not tests:
+            tests.append(test)
     (tree / mutant["file"]).write_text(changed, "utf-8")
-    usual = sum(known["seconds"][t] for t in tests)
     killer = tree.parent / "killer.txt"
     killer.write_text("")
 
@@ -256,7 +261,7 @@ def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[st
 
     before = time.monotonic()
     try:
-        status = in_child(tree, job, int(60 + 5 * usual)) if tests else 0
+        status = in_child(tree, job, int(60 + 5 * min(usual, budget))) if tests else 0
     finally:
         (tree / mutant["file"]).write_text(code, "utf-8")
     outcome = "survived" if status == 0 else "killed"
@@ -303,6 +308,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "mutants",
                         help="for the copy of the tree and the results; a run goes on there")
     parser.add_argument("--cases", type=int, help="of every test at most so many; default all")
+    parser.add_argument("--budget", type=float, default=300.0,
+                        help="CPU seconds of tests for one mutant, the quickest first")
     parser.add_argument("--again", action="store_true", help="test survivors once more")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -322,7 +329,7 @@ def main() -> None:
         for number, mutant in enumerate(chosen, 1):
             key = tuple(mutant.values())
             if key not in done or (options.again and done[key]["outcome"] == "survived"):
-                done[key] = tested(mutant, tree, lines)
+                done[key] = tested(mutant, tree, lines, options.budget)
                 with open(file, "a") as stream:
                     stream.write(json.dumps(done[key]) + "\n")
                 r = done[key]
