@@ -23,8 +23,10 @@ from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import (
+    Problem,
     Solution,
     Status,
+    extrapolate,
     finish,
     orthonormal_basis,
     starting_density,
@@ -39,7 +41,7 @@ from deepchem_dft.scf.starts import (
     symmetry_broken,
     turned,
 )
-from deepchem_dft.scf.state import occupations_of
+from deepchem_dft.scf.state import gap_of, occupations_of
 from deepchem_dft.units import HARTREE_TO_EV
 
 #: Atoms further apart than this many times their covalent radii are not bonded.
@@ -57,6 +59,9 @@ _WORTHWHILE, _WORTH_SAYING = 1e-6, 1e-5
 _TRIAL = 60
 #: Those that finishing a lower one may take, and those after which no more starts are made.
 _FINISH, _BUDGET = 200, 600
+#: Lower ones are finished by extrapolation from this residual (Ha) on: it is quicker, and goes on
+#: where energies of spin-polarised tails are too rough to descend by.
+_ROUGH, _PATIENCE = 2e-3, 15
 #: A hole, Ha.
 _NOTICEABLE = 1e-3
 #: A negative gap (Ha) that shows when it is printed.
@@ -141,7 +146,7 @@ def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
 
 def search(
     hamiltonian: KSHamiltonian, solution: Solution, *, tol: float, max_iter: int,
-    thorough: bool = False,
+    thorough: bool = False, unrestricted: bool = True,
 ) -> tuple[Solution, Findings]:
     """Look for a state below a converged one, where there are signs of trouble.
 
@@ -156,6 +161,8 @@ def search(
         Bound on Fock builds of one descent.
     thorough : bool
         Search without a sign, too.
+    unrestricted : bool
+        Whether to look for unrestricted solutions below a restricted one.
 
     Returns
     -------
@@ -174,14 +181,16 @@ def search(
     start = solution.evaluation.energy
     if signs:
         explorer = _Explorer(hamiltonian, solution, tol, max_iter, findings)
-        for _ in range(_ROUNDS):
-            kinds = signs_of(hamiltonian, explorer.best) | ({"apart": ""} if thorough else {})
-            if not explorer.visit(_starts(hamiltonian, explorer.best, kinds)):
+        for number in range(_ROUNDS):
+            kinds = signs if not number else signs_of(hamiltonian, explorer.best)
+            if number:  # from a new solution, what starts from its orbitals is new
+                kinds.pop("apart", None)
+            if not explorer.visit(_starts(explorer, kinds)):
                 break
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
-    if hamiltonian.restricted and (thorough or signs):
+    if unrestricted and hamiltonian.restricted and (thorough or signs):
         lower = _unrestricted_below(hamiltonian, solution, tol, max_iter, findings)
         if lower < solution.evaluation.energy - _WORTH_SAYING:
             findings.unrestricted = lower
@@ -190,7 +199,7 @@ def search(
 
 def ground_state(
     hamiltonian: KSHamiltonian, solution: Solution, *, cold: bool, tol: float, max_iter: int,
-    thorough: bool = False,
+    thorough: bool = False, unrestricted: bool = True,
 ) -> tuple[Solution, Findings]:
     """Do what a solution calls for: all of it after a cold start, holes only after a warm one.
 
@@ -204,7 +213,8 @@ def ground_state(
     elif not thorough and (solution.status is not Status.CONVERGED
                            or min(spin_gaps(solution)) >= -_NOTICEABLE):
         return solution, Findings()
-    return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough)
+    return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough,
+                  unrestricted=unrestricted)
 
 
 def with_local_spins(
@@ -240,17 +250,13 @@ def with_local_spins(
 def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:
     """Return what should be said wherever the energy of a solution is."""
     found = []
-    gaps, energies = spin_gaps(solution), solution.energies
-    occupied = solution.state.occupations > 1e-10
+    gaps = spin_gaps(solution)
     if min(gaps) < -_VISIBLE:
         found.append(f"an empty orbital lies {-min(gaps) * HARTREE_TO_EV:.3f} eV below an occupied "
                      "one of the same spin: perhaps an excited state")
-    elif bool(occupied.any()) and not bool(occupied.all()):
-        gap = float(energies[~occupied].min() - energies[occupied].max())
-        if gap < -_VISIBLE:
-            found.append(f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied "
-                         f"one of the other spin: another spin than 2S = {molecule.spin:g} may be "
-                         "lower")
+    elif (gap := gap_of(solution.energies, solution.state.occupations)) < -_VISIBLE:
+        found.append(f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied one "
+                     f"of the other spin: another spin than 2S = {molecule.spin:g} may be lower")
     if findings.unrestricted is not None:
         lower = solution.evaluation.energy - findings.unrestricted
         found.append(f"an unrestricted solution lies {lower:.5f} Ha below this restricted one, at "
@@ -288,6 +294,7 @@ class _Explorer:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
         self.unfinished: float | None = None
+        self.basis = orthonormal_basis(hamiltonian.overlap)
 
     def visit(self, starts: Iterator[Start]) -> bool:
         """Try starts; tell whether any led to a lower state."""
@@ -308,27 +315,37 @@ class _Explorer:
         if point.energy > energy + start.reach:
             return False
         found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
-                         max_evaluations=min(_TRIAL, self.max_iter), below=goal)
+                         max_evaluations=min(_TRIAL, self.max_iter), below=goal, rough=_ROUGH)
         self.builds += found.evaluations
         if found.evaluation.energy > goal:
             return False
-        if not found.converged:
-            found = self._finished(found)
-        if not found.converged:  # a functional as rough as that has no end of such places
+        solution = self._finished(found)
+        if solution is None:  # a functional as rough as that has no end of such places
             self.unfinished = found.evaluation.energy
             return False
-        self.unfinished = None
-        self.best = finish(self.hamiltonian, found.orbitals, occupations, found.evaluation,
-                           found.residual, self.best.iterations, Status.CONVERGED,
-                           self.best.history + found.history)
+        if solution.evaluation.energy > goal:
+            return False
+        self.best, self.unfinished = solution, None
         return True
 
-    def _finished(self, found: Minimum) -> Minimum:
-        again = minimise(self.hamiltonian, found.orbitals, self.best.state.occupations,
-                         tol=self.tol, max_evaluations=min(_FINISH, self.max_iter),
-                         start=found.evaluation)
-        self.builds += again.evaluations
-        return again
+    def _finished(self, found: Minimum) -> Solution | None:
+        """Converge from what is close: by extrapolation, or downhill where that leads away."""
+        occupations, limit = self.best.state.occupations, found.evaluation.energy + _WORTHWHILE
+        before, history = self.best.iterations, [*self.best.history, *found.history]
+        problem = Problem(self.basis, occupations, found.orbitals, 0)
+        run = extrapolate(self.hamiltonian, problem, tol=self.tol, patience=_PATIENCE,
+                          max_iter=min(_FINISH, self.max_iter))
+        self.builds += run.iterations
+        if run.residual < self.tol and run.evaluation.energy < limit:
+            return finish(self.hamiltonian, run.orbitals, occupations, run.evaluation, run.residual,
+                          before, Status.CONVERGED, history + run.history)
+        last = minimise(self.hamiltonian, found.orbitals, occupations, tol=self.tol,
+                        max_evaluations=min(_FINISH, self.max_iter), start=found.evaluation)
+        self.builds += last.evaluations
+        if not last.converged:
+            return None
+        return finish(self.hamiltonian, last.orbitals, occupations, last.evaluation, last.residual,
+                      before, Status.CONVERGED, history + last.history)
 
     def result(self) -> Solution:
         """The lowest solution, with every Fock build counted."""
@@ -336,10 +353,9 @@ class _Explorer:
         return self.best
 
 
-def _starts(
-    hamiltonian: KSHamiltonian, solution: Solution, signs: dict[str, str]
-) -> Iterator[Start]:
+def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     """Yield where to start from, for certain signs of trouble."""
+    hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, strong = solution.state, "hole" in signs or "apart" in signs
     limit = _suspect(hamiltonian)
     near, gaps = frontier(solution.energies, state.occupations, _WINDOW), spin_gaps(solution)
@@ -355,18 +371,20 @@ def _starts(
             yield Start("spins mixed", kicked(orbitals, 0), math.inf if strong else reach)
     if not strong:
         return
-    yield from _shared_out(hamiltonian, 8)
+    yield from _shared_out(explorer, 8)
     for seed in range(3):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
-def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[Start]:
+def _shared_out(explorer: _Explorer, limit: int) -> Iterator[Start]:
     """Yield determinants with electrons and spins shared out among the atoms."""
+    hamiltonian = explorer.hamiltonian
     shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
     if not shares:
         return
+    explorer.builds += 1
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
-    make = AtomicStart(hamiltonian, fock, orthonormal_basis(hamiltonian.overlap))
+    make = AtomicStart(hamiltonian, fock, explorer.basis)
     for rank, (charges, spins) in enumerate(shares):
         try:
             yield Start("shared out", kicked(make(charges, spins), rank))
@@ -393,7 +411,7 @@ def _unrestricted_below(
     explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)
     if fragments(hamiltonian.molecule) > 1:
-        explorer.visit(_shared_out(free, 2))
+        explorer.visit(_shared_out(explorer, 2))
     if explorer.best is twice:
         explorer.visit(Start("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
     solution.iterations += explorer.builds

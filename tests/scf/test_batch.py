@@ -12,6 +12,7 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.batch import _LockStep, solve_batch
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Status, UnfitGuess, prepare, solve
+from deepchem_dft.scf.search import ground_state
 from deepchem_dft.xc import NNLDA, build_network, get_xc
 
 
@@ -58,7 +59,8 @@ def test_a_curve(symbol, parent, family, distances, options, neural, in_lock_ste
     points = [KSHamiltonian(m, functional) for m in curve(symbol, distances, **options)]
     together = solve_batch(points, tol=1e-7)
     assert in_lock_step == [(len(points), len(points))]
-    alone = [solve(h, tol=1e-7) for h in points]
+    alone = [ground_state(h, solve(h, tol=1e-7), cold=True, tol=1e-7, max_iter=500,
+                          unrestricted=False)[0] for h in points]
     for found, expected in zip(together, alone, strict=True):
         alike(found, expected)
         assert found.iterations == expected.iterations
