@@ -38,19 +38,18 @@ from deepchem_dft.scf.starts import (
     frontier,
     kicked,
     mixed,
-    symmetry_broken,
     turned,
 )
 from deepchem_dft.scf.state import gap_of, occupations_of
 from deepchem_dft.units import HARTREE_TO_EV
 
 #: Atoms further apart than this many times their covalent radii are not bonded.
-_STRETCHED = 1.5
+_STRETCHED = 1.75
 #: Gaps (Ha) below which a solution is suspect: for its own sake, if it consists of fragments, and
 #: if both spins share their orbitals.
 _TINY, _OPENED, _FRAGMENTS, _CLOSED = 0.1, 0.4, 0.2, 0.1
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
-_REACH, _PAIRS = 0.06, 2
+_REACH, _PAIRS, _FLAT = 0.03, 2, 1e-4
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What a lower state has to be lower by, Ha; and an unrestricted one to be worth a word.
@@ -312,7 +311,9 @@ class _Explorer:
         energy, occupations = self.best.evaluation.energy, self.best.state.occupations
         goal, self.builds = energy - _WORTHWHILE, self.builds + 1
         point = self.hamiltonian.evaluate(start.orbitals, occupations)
-        if point.energy > energy + start.reach:
+        above = point.energy - energy
+        # Without a change there is no way down either: a shell that lies equally well elsewhere.
+        if above > start.reach or -_WORTHWHILE < above < _FLAT and start.reach < math.inf:
             return False
         found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
                          max_evaluations=min(_TRIAL, self.max_iter), below=goal, rough=_ROUGH)
@@ -356,27 +357,42 @@ class _Explorer:
 def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     """Yield where to start from, for certain signs of trouble."""
     hamiltonian, solution = explorer.hamiltonian, explorer.best
-    state, strong = solution.state, "hole" in signs or "apart" in signs
-    limit = _suspect(hamiltonian)
-    near, gaps = frontier(solution.energies, state.occupations, _WINDOW), spin_gaps(solution)
-    reach = _REACH * (2 if hamiltonian.restricted else 1)
+    state, apart, hole = solution.state, "apart" in signs, "hole" in signs
+    near = frontier(solution.energies, state.occupations, _WINDOW)
     for spin, (occupied, empty) in enumerate(near):
         pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
-                 if solution.energies[spin, a] - solution.energies[spin, i] < limit]
+                 if solution.energies[spin, a] - solution.energies[spin, i] < _suspect(hamiltonian)]
         for i, a in pairs[:_PAIRS]:
-            for angle in (math.pi / 4, math.pi / 2):
-                yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]), reach)
-    if not hamiltonian.restricted and (strong or max(gaps) < 2 * limit):
-        for orbitals in symmetry_broken(state.orbitals, near):
-            yield Start("spins mixed", kicked(orbitals, 0), math.inf if strong else reach)
-    if not strong:
+            # Half way, from where either filling can be reached; all the way where one is wrong.
+            for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
+                yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]),
+                            math.inf if hole else _REACH)
+    if not hamiltonian.restricted:
+        yield from _spins_mixed(state.orbitals, near, apart or hole)
+    if not (apart or hole):
         return
-    yield from _shared_out(explorer, 8)
-    for seed in range(3):
+    eager = hole or not hamiltonian.restricted
+    yield from _shared_out(explorer, 8, math.inf if eager else _REACH)
+    for seed in range(3 if eager else 0):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
-def _shared_out(explorer: _Explorer, limit: int) -> Iterator[Start]:
+def _spins_mixed(
+    orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]], strong: bool
+) -> Iterator[Start]:
+    """Yield frontier orbitals turned one way for alpha, the other for beta; many pairs first."""
+    most = min(min(len(o), len(e)) for o, e in near)
+    for count in range(min(most, 3) if strong else min(most, 1), 0, -1):
+        for angle, reach in ((math.pi / 8, -_WORTHWHILE), (math.pi / 4, 0.1 * _REACH)):
+            if strong and angle < math.pi / 4:
+                continue
+            pairs = [(s, int(near[s][0][k]), int(near[s][1][k]), (1 - 2 * s) * angle)
+                     for s in (0, 1) for k in range(count)]
+            yield Start("spins mixed", kicked(turned(orbitals, pairs), 0),
+                        math.inf if strong else reach)
+
+
+def _shared_out(explorer: _Explorer, limit: int, reach: float = math.inf) -> Iterator[Start]:
     """Yield determinants with electrons and spins shared out among the atoms."""
     hamiltonian = explorer.hamiltonian
     shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
@@ -387,7 +403,7 @@ def _shared_out(explorer: _Explorer, limit: int) -> Iterator[Start]:
     make = AtomicStart(hamiltonian, fock, explorer.basis)
     for rank, (charges, spins) in enumerate(shares):
         try:
-            yield Start("shared out", kicked(make(charges, spins), rank))
+            yield Start("shared out", kicked(make(charges, spins), rank), reach)
         except ValueError:
             continue
 
@@ -410,10 +426,9 @@ def _unrestricted_below(
                      0, Status.CONVERGED, [])
     explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)
-    if fragments(hamiltonian.molecule) > 1:
-        explorer.visit(_shared_out(explorer, 2))
-    if explorer.best is twice:
-        explorer.visit(Start("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
+    apart = fragments(hamiltonian.molecule) > 1
+    if not (apart and explorer.visit(_shared_out(explorer, 1))):
+        explorer.visit(_spins_mixed(state.orbitals, near, apart))
     solution.iterations += explorer.builds
     return explorer.best.evaluation.energy
 

@@ -8,7 +8,7 @@ frontier orbitals turned by large angles, within a spin or against each other be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -274,20 +274,6 @@ def mixed(orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]], seed: int) ->
         matrix = torch.from_numpy(matrix * np.sign(np.diag(upper))).to(orbitals.device)
         new[spin][:, index] = orbitals[spin][:, index] @ matrix
     return new
-
-
-def symmetry_broken(
-    orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]]
-) -> Iterator[Tensor]:
-    """Two-spin orbitals with frontier orbitals turned one way for alpha, the other for beta.
-
-    First one pair, then two, ... at once: as many bonds as may be broken.
-    """
-    most = min(min(len(o), len(e)) for o, e in near)
-    for count in range(1, min(most, 3) + 1):
-        pairs = [(s, int(near[s][0][k]), int(near[s][1][k]), (1 - 2 * s) * math.pi / 4)
-                 for s in (0, 1) for k in range(count)]
-        yield turned(orbitals, pairs)
 
 
 def _inverse_root(metric: Tensor) -> Tensor:

@@ -21,6 +21,12 @@ def curve(symbol, distances, basis="6-31g", **options):
                      name=f"{symbol}2 {r}", **options) for r in distances]
 
 
+def alone(hamiltonian, tol=1e-6):
+    solution = solve(hamiltonian, tol=tol)
+    return ground_state(hamiltonian, solution, cold=True, tol=tol, max_iter=500,
+                        unrestricted=False)[0]
+
+
 def alike(found, expected, tolerance=1e-10):
     assert found.status is expected.status
     assert abs(found.evaluation.energy - expected.evaluation.energy) < tolerance
@@ -59,9 +65,7 @@ def test_a_curve(symbol, parent, family, distances, options, neural, in_lock_ste
     points = [KSHamiltonian(m, functional) for m in curve(symbol, distances, **options)]
     together = solve_batch(points, tol=1e-7)
     assert in_lock_step == [(len(points), len(points))]
-    alone = [ground_state(h, solve(h, tol=1e-7), cold=True, tol=1e-7, max_iter=500,
-                          unrestricted=False)[0] for h in points]
-    for found, expected in zip(together, alone, strict=True):
+    for found, expected in zip(together, [alone(h, 1e-7) for h in points], strict=True):
         alike(found, expected)
         assert found.iterations == expected.iterations
         evaluation, other = found.evaluation, expected.evaluation
@@ -108,7 +112,7 @@ def test_different_molecules_grids_and_shapes(neural, in_lock_step):
     together = solve_batch(points)
     assert in_lock_step == [(3, 3)]  # OH is alone in its shape
     for found, h in zip(together, points, strict=True):
-        alike(found, solve(h))
+        alike(found, alone(h))
 
 
 def test_what_diis_does_not_converge_goes_down_the_ladder(in_lock_step):
@@ -121,7 +125,7 @@ def test_what_diis_does_not_converge_goes_down_the_ladder(in_lock_step):
     assert in_lock_step == [(3, 2)]
     assert [s.status for s in together] == [Status.CONVERGED] * 3
     for found, h in zip(together, points, strict=True):
-        alike(found, solve(h))
+        alike(found, alone(h))
 
 
 def test_a_limit_of_iterations_is_kept(neural):
