@@ -18,7 +18,8 @@ from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
 from deepchem_dft.scf.response import SOFT_MODE
-from deepchem_dft.scf.search import Findings, ground_state, remarks, with_local_spins
+from deepchem_dft.scf.search import ground_state, with_local_spins
+from deepchem_dft.scf.signs import Findings, remarks
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits

@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-from pyscf.data.radii import COVALENT
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import (
@@ -32,6 +28,7 @@ from deepchem_dft.scf.ladder import (
     starting_density,
 )
 from deepchem_dft.scf.rotations import Minimum, minimise
+from deepchem_dft.scf.signs import HOLE, Findings, fragments, signs_of, spin_gaps, suspect
 from deepchem_dft.scf.starts import (
     AtomicStart,
     Shares,
@@ -40,16 +37,12 @@ from deepchem_dft.scf.starts import (
     mixed,
     turned,
 )
-from deepchem_dft.scf.state import gap_of, occupations_of
-from deepchem_dft.units import HARTREE_TO_EV
+from deepchem_dft.scf.state import occupations_of
 
-#: Atoms further apart than this many times their covalent radii are not bonded.
-_STRETCHED = 1.75
-#: Gaps (Ha) below which a solution is suspect: for its own sake, if it consists of fragments, and
-#: if both spins share their orbitals.
-_TINY, _OPENED, _FRAGMENTS, _CLOSED = 0.1, 0.4, 0.2, 0.1
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
 _REACH, _PAIRS, _FLAT = 0.03, 2, 1e-4
+#: The same for atoms that have been given their electrons, which have yet to relax.
+_SHARES_REACH = 0.3
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What a lower state has to be lower by, Ha; and an unrestricted one to be worth a word.
@@ -61,86 +54,7 @@ _FINISH, _BUDGET = 200, 600
 #: Lower ones are finished by extrapolation from this residual (Ha) on: it is quicker, and goes on
 #: where energies of spin-polarised tails are too rough to descend by.
 _ROUGH, _PATIENCE = 2e-3, 15
-#: A hole, Ha.
-_NOTICEABLE = 1e-3
-#: A negative gap (Ha) that shows when it is printed.
-_VISIBLE = 1e-5
 _ROUNDS = 3
-
-
-@dataclass
-class Findings:
-    """What a search has looked at and found.
-
-    Attributes
-    ----------
-    signs : list of str
-        Why it was searched; empty if it was not.
-    lowered : float
-        How far below the first solution the final one lies, Ha.
-    unrestricted : float or None
-        Energy (Ha) of an unrestricted solution below a restricted one.
-    unfinished : float or None
-        Energy (Ha) below the solution's that was met, but where no field converged.
-    mode : float or None
-        Lowest eigenvalue (Ha) of the orbital Hessian, where stability was tested.
-    builds : int
-        Fock builds of all starts.
-    tried : dict of str to (int, int, int)
-        By kind of start: how many were tried, their Fock builds, and how many led further down.
-    """
-
-    signs: list[str] = field(default_factory=list)
-    lowered: float = 0.0
-    unrestricted: float | None = None
-    unfinished: float | None = None
-    mode: float | None = None
-    builds: int = 0
-    tried: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-
-    def note(self, kind: str, builds: int, lower: bool) -> None:
-        """Count a start."""
-        number, spent, lowered = self.tried.get(kind, (0, 0, 0))
-        self.tried[kind] = (number + 1, spent + builds, lowered + lower)
-        self.builds += builds
-
-
-def spin_gaps(solution: Solution) -> list[float]:
-    """Lowest empty minus highest occupied level of each spin, Ha (infinite if there is no one)."""
-    gaps = []
-    for e, f in zip(solution.energies, solution.state.occupations > 1e-10, strict=True):
-        there = bool(f.any()) and not bool(f.all())
-        gaps.append(float(e[~f].min() - e[f].max()) if there else math.inf)
-    return gaps
-
-
-def fragments(molecule: Molecule) -> int:
-    """Count the parts of a molecule that no bond of about ordinary length holds together."""
-    radii = np.array([COVALENT[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
-    distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
-    bonded = distances < _STRETCHED * (radii[:, None] + radii)
-    part = list(range(len(radii)))
-    for i, j in zip(*bonded.nonzero()):
-        if part[i] != part[j]:
-            old, new = part[j], part[i]
-            part = [new if p == old else p for p in part]
-    return len(set(part))
-
-
-def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
-    """Return signs of trouble by kind (``hole``, ``apart``, ``tiny``), in words."""
-    found: dict[str, str] = {}
-    molecule, limit = hamiltonian.molecule, _suspect(hamiltonian)
-    gap = min(spin_gaps(solution))
-    # Open shells of atoms have small holes in their ground states; large ones have been filled.
-    if gap < -_NOTICEABLE and len(molecule.symbols) > 1:
-        found["hole"] = f"an empty orbital lies {-gap:.4f} Ha below an occupied one"
-    elif gap < limit:
-        found["tiny"] = f"a gap of {gap:.4f} Ha"
-    parts = fragments(molecule)
-    if parts > 1 and gap < _FRAGMENTS + limit:
-        found["apart"] = f"{parts} fragments"
-    return found
 
 
 def search(
@@ -210,7 +124,7 @@ def ground_state(
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
     elif not thorough and (solution.status is not Status.CONVERGED
-                           or min(spin_gaps(solution)) >= -_NOTICEABLE):
+                           or min(spin_gaps(solution)) >= -HOLE):
         return solution, Findings()
     return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough,
                   unrestricted=unrestricted)
@@ -236,7 +150,7 @@ def with_local_spins(
                          remedy="use broken_symmetry=True, or other spins")
     basis = orthonormal_basis(hamiltonian.overlap)
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
-    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), 0)
+    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), fock, 0)
     occupations = occupations_of(molecule, basis.shape[1], False).to(basis.device)
     lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
     builds = lowest.evaluations + 1
@@ -244,26 +158,6 @@ def with_local_spins(
               Status.MAX_ITERATIONS if builds >= max_iter else Status.STALLED)
     return finish(hamiltonian, lowest.orbitals, occupations, lowest.evaluation, lowest.residual,
                   builds, status, lowest.history)
-
-
-def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:
-    """Return what should be said wherever the energy of a solution is."""
-    found = []
-    gaps = spin_gaps(solution)
-    if min(gaps) < -_VISIBLE:
-        found.append(f"an empty orbital lies {-min(gaps) * HARTREE_TO_EV:.3f} eV below an occupied "
-                     "one of the same spin: perhaps an excited state")
-    elif (gap := gap_of(solution.energies, solution.state.occupations)) < -_VISIBLE:
-        found.append(f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied one "
-                     f"of the other spin: another spin than 2S = {molecule.spin:g} may be lower")
-    if findings.unrestricted is not None:
-        lower = solution.evaluation.energy - findings.unrestricted
-        found.append(f"an unrestricted solution lies {lower:.5f} Ha below this restricted one, at "
-                     f"{findings.unrestricted:.5f} Ha")
-    if findings.unfinished is not None:
-        lower = solution.evaluation.energy - findings.unfinished
-        found.append(f"energies {lower:.5f} Ha lower were met, but no field converged there")
-    return tuple(found)
 
 
 @dataclass
@@ -359,26 +253,27 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, apart, hole = solution.state, "apart" in signs, "hole" in signs
     near = frontier(solution.energies, state.occupations, _WINDOW)
+    atom = len(hamiltonian.molecule.symbols) == 1
     for spin, (occupied, empty) in enumerate(near):
         pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
-                 if solution.energies[spin, a] - solution.energies[spin, i] < _suspect(hamiltonian)]
+                 if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)]
         for i, a in pairs[:_PAIRS]:
             # Half way, from where either filling can be reached; all the way where one is wrong.
             for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
                 yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]),
-                            math.inf if hole else _REACH)
+                            math.inf if hole else (1 + atom) * _REACH)
     if not hamiltonian.restricted:
-        yield from _spins_mixed(state.orbitals, near, apart or hole)
+        yield from _spins_mixed(state.orbitals, solution.evaluation.fock, near, apart or hole)
     if not (apart or hole):
         return
     eager = hole or not hamiltonian.restricted
-    yield from _shared_out(explorer, 8, math.inf if eager else _REACH)
-    for seed in range(3 if eager else 0):
+    yield from _shared_out(explorer, 8, math.inf if hole else _SHARES_REACH)
+    for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
 def _spins_mixed(
-    orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]], strong: bool
+    orbitals: Tensor, fock: Tensor, near: Sequence[tuple[Tensor, Tensor]], strong: bool
 ) -> Iterator[Start]:
     """Yield frontier orbitals turned one way for alpha, the other for beta; many pairs first."""
     most = min(min(len(o), len(e)) for o, e in near)
@@ -388,7 +283,7 @@ def _spins_mixed(
                 continue
             pairs = [(s, int(near[s][0][k]), int(near[s][1][k]), (1 - 2 * s) * angle)
                      for s in (0, 1) for k in range(count)]
-            yield Start("spins mixed", kicked(turned(orbitals, pairs), 0),
+            yield Start("spins mixed", kicked(turned(orbitals, pairs), fock, 0),
                         math.inf if strong else reach)
 
 
@@ -403,15 +298,9 @@ def _shared_out(explorer: _Explorer, limit: int, reach: float = math.inf) -> Ite
     make = AtomicStart(hamiltonian, fock, explorer.basis)
     for rank, (charges, spins) in enumerate(shares):
         try:
-            yield Start("shared out", kicked(make(charges, spins), rank), reach)
+            yield Start("shared out", kicked(make(charges, spins), fock, rank), reach)
         except ValueError:
             continue
-
-
-def _suspect(hamiltonian: KSHamiltonian) -> float:
-    """Gap (Ha) below which other fillings are looked at: exact exchange opens gaps."""
-    exact = sum(c for c, omega in hamiltonian.exchange_terms() if omega is None)
-    return _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
 def _unrestricted_below(
@@ -428,9 +317,6 @@ def _unrestricted_below(
     near = frontier(twice.energies, state.occupations, _WINDOW)
     apart = fragments(hamiltonian.molecule) > 1
     if not (apart and explorer.visit(_shared_out(explorer, 1))):
-        explorer.visit(_spins_mixed(state.orbitals, near, apart))
+        explorer.visit(_spins_mixed(state.orbitals, solution.evaluation.fock, near, apart))
     solution.iterations += explorer.builds
     return explorer.best.evaluation.energy
-
-
-__all__: Sequence[str] = ["Findings", "fragments", "search", "signs_of", "spin_gaps"]

@@ -22,8 +22,9 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 
 #: Ways to share out electrons and spins that are looked at, before the best of them are taken.
 _MOST_SHARES = 20_000
-#: A kick (radians) that no symmetry survives, so that nothing stays on a saddle for want of slope.
-_KICK = 0.05
+#: A kick (radians) that no symmetry survives, so that nothing stays on a saddle for want of slope;
+#: and how far apart (Ha) orbitals get the whole of it.
+_KICK, _KICKED_FREELY = 0.05, 0.3
 #: Orbitals of one atom this close (Ha) belong to one shell.
 _ONE_LEVEL = 0.02
 
@@ -223,12 +224,19 @@ def completed(occupied: Tensor, overlap: Tensor, basis: Tensor) -> Tensor:
     return basis @ left
 
 
-def kicked(orbitals: Tensor, seed: int, size: float = _KICK) -> Tensor:
-    """Orbitals rotated a little at random, so that no symmetry holds them."""
+def kicked(orbitals: Tensor, fock: Tensor, seed: int) -> Tensor:
+    """Orbitals rotated a little at random, so that no symmetry holds them.
+
+    Those that are far from each other in energy (Fock matrices tell, Ha) are rotated less, or the
+    core would dominate.
+    """
     generator = torch.Generator().manual_seed(seed)
     shape = (orbitals.shape[0], orbitals.shape[2], orbitals.shape[2])
-    kappa = size * torch.randn(shape, generator=generator, dtype=torch.float64)
-    return orbitals @ torch.matrix_exp((kappa - kappa.mT).to(orbitals.device))
+    levels = (orbitals.mT @ fock @ orbitals).diagonal(dim1=-2, dim2=-1)
+    apart = (levels[:, :, None] - levels[:, None, :]).abs()
+    kappa = _KICK * torch.randn(shape, generator=generator, dtype=torch.float64)
+    kappa = (kappa - kappa.mT).to(orbitals.device) / (apart / _KICKED_FREELY).clamp_min(1.0)
+    return orbitals @ torch.matrix_exp(kappa)
 
 
 def frontier(energies: Tensor, occupations: Tensor, window: float) -> list[tuple[Tensor, Tensor]]:

@@ -13,7 +13,7 @@ from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import InputError
 from deepchem_dft.scf.batch import solve_batch
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.search import fragments, spin_gaps
+from deepchem_dft.scf.signs import fragments, spin_gaps
 from deepchem_dft.scf.starts import Shares, unpaired
 from deepchem_dft.xc import get_xc
 
