@@ -95,7 +95,8 @@ class SCFState:
         alpha, beta = self.occupations
         shared = (self.orbitals[0].mT @ overlap @ self.orbitals[1]).square()
         sz = float(alpha.sum() - beta.sum()) / 2
-        return sz * (sz + 1) + float(beta.sum() - alpha @ shared @ beta)
+        # Rounding makes tiny negative numbers of what cannot be negative.
+        return sz * (sz + 1) + max(float(beta.sum() - alpha @ shared @ beta), 0.0)
 
     def to_dict(self) -> dict[str, Tensor]:
         """Return plain tensors, for a checkpoint."""
