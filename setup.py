@@ -14,31 +14,44 @@ VERSION = re.search(
     r'^__version__ = "([^"]+)"', (ROOT / "deepchem_dft" / "__init__.py").read_text("utf-8"), re.M
 ).group(1)
 
+# The metadata of DeepChem's releases asks for a Python below 3.12, and so does xitorch's; both run
+# on newer ones. For 3.12 there are builds of DeepChem between releases, which use tqdm without
+# asking for it. For 3.13 pip finds only DeepChem 2.5, of 2021: there DeepChem is installed with the
+# command that the package names when it finds none (deepchem_dft/needs.py); `make` does so itself.
+DEEPCHEM = [
+    'deepchem>=2.8; python_version < "3.12"',
+    'deepchem>=2.8.1.dev20260821122258; python_version == "3.12"',
+    'tqdm; python_version == "3.12"',
+    # What DeepChem itself needs, and cannot say where it is installed by hand.
+    "joblib",
+    "pandas",
+    "rdkit",
+    "scikit-learn",
+    "scipy>=1.10.1",
+    "sympy",
+]
 # Labels by GFN2-xTB, and graphs of crystals.
 PROPERTY = ["ase>=3.22.1", "tblite>=0.4"]
 # Networks for Hamiltonians, and their data.
 HAMILTONIAN = ["e3nn>=0.5.1", "h5py>=3.8", "ase>=3.22.1"]
+# What DQC imports. DQC itself is published as wheels for CPython 3.9 and older only:
+# `deepchem-dft install-dqc` installs it, with these and on every Python supported.
+DQC = ["h5py>=3.8", 'xitorch>=0.5.1; python_version < "3.12"']
+# Everything that `make test`, `make test-slow` and `make bench` use.
 TEST = [
     *PROPERTY,
     *HAMILTONIAN,
+    *DQC,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
     "hypothesis>=6.80",
-    "xitorch>=0.5.1",
     "tensorboard>=2.13",
+    "geometric>=1.0",
+    "pyscf-dispersion>=1.0",
 ]
 LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML"]
+MUTATION = ["cosmic-ray>=8.4", "coverage>=7.4"]
 DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
-# DQC is published as wheels for CPython 3.9 and older only, without a source package, and for newer
-# Pythons the index holds an empty placeholder under the name of pylibxc2. The markers keep pip away
-# from both. As this package itself needs 3.10 (python_requires), they never hold today: they name
-# what DQC is made of, and on every Python supported `deepchem-dft install-dqc` does the job.
-DQC = [
-    "h5py>=3.8",
-    "xitorch>=0.5.1",
-    'dqc==0.1.0; python_version < "3.10"',
-    'pylibxc2==6.0.0; python_version < "3.10"',
-]
 
 
 class BuildWithDatasets(build_py):
@@ -71,7 +84,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     author="deepchem_dft contributors",
-    python_requires=">=3.10",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["deepchem_dft", "deepchem_dft.*"]),
     package_data={"deepchem_dft": [
         "py.typed", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
@@ -79,11 +92,10 @@ setup(
     ]},
     cmdclass={"build_py": BuildWithDatasets},
     install_requires=[
-        "deepchem>=2.8",
+        *DEEPCHEM,
         "torch>=2.1",
         "pyscf>=2.10",
         "numpy>=1.23",
-        "scipy>=1.9",
         "threadpoolctl>=3.0",
         "pyyaml>=6.0",
         "pydantic>=2.5",
@@ -97,10 +109,11 @@ setup(
         "test": TEST,
         "lint": LINT,
         "docs": DOCS,
+        "mutation": MUTATION,
         "dqc": DQC,
         "property": PROPERTY,
         "hamiltonian": HAMILTONIAN,
-        "dev": sorted({*TEST, *LINT, *DOCS, *DQC}),
+        "dev": sorted({*TEST, *LINT, *DOCS}),
     },
     entry_points={"console_scripts": ["deepchem-dft = deepchem_dft.cli:main"]},
     classifiers=[
@@ -108,6 +121,9 @@ setup(
         "Intended Audience :: Science/Research",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Chemistry",
         "Topic :: Scientific/Engineering :: Physics",
         "Typing :: Typed",

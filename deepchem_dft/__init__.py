@@ -5,7 +5,9 @@ Names are imported on first use, so ``import deepchem_dft`` costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -18,6 +20,13 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from .molecule import Molecule
     from .scf import XCNNSCF, KohnSham, KSCalc, KSResult, SCFLayer
     from .xc import NNLDA, NNMGGA, NNPBE, HybridXC, Libxc
+
+# PySCF runs a file .pyscf_conf.py of the working folder when it is imported, and the folder may be
+# a stranger's. One in the home folder, and one named by the variable, stay in force.
+if "PYSCF_CONFIG_FILE" not in os.environ:
+    _home = Path(os.path.expanduser("~"), ".pyscf_conf.py")
+    os.environ["PYSCF_CONFIG_FILE"] = str(
+        _home if _home.is_file() else Path(__file__).with_name("pyscf_settings.py"))
 
 #: Room of every public name.
 _ROOMS = {

@@ -70,6 +70,48 @@ def _rebuild_input_error(cls, problem, file, entry, field, remedy):
     return cls(problem, file=file, entry=entry, field=field, remedy=remedy)
 
 
+class StorageError(DeepChemDFTError, OSError):
+    """A file or folder that the system does not let us write: a full disk, no permission...
+
+    Parameters
+    ----------
+    problem : str
+        What the system said.
+    file : str, optional
+        Which file.
+    remedy : str, optional
+    number : int, optional
+        The system's number of the error, as ``errno`` has it.
+
+    Attributes
+    ----------
+    errno, strerror, filename
+        As in any ``OSError``.
+
+    Examples
+    --------
+    >>> print(StorageError("cannot be written (disk full)", file="a.csv", remedy="make room"))
+    a.csv: cannot be written (disk full). Remedy: make room.
+    """
+
+    def __init__(self, problem: str, *, file: str | None = None, remedy: str | None = None,
+                 number: int | None = None) -> None:  # fmt: skip
+        super().__init__(number, problem, file)
+        self.problem, self.file, self.remedy, self.number = problem, file, remedy, number
+
+    def __str__(self) -> str:
+        text = f"{self.file}: " if self.file else "a file "
+        text += self.problem.rstrip(".") + "."
+        return text + (f" Remedy: {self.remedy.rstrip('.')}." if self.remedy else "")
+
+    def __reduce__(self):  # keyword-only arguments need this to survive pickling
+        return _rebuild_storage_error, (self.problem, self.file, self.remedy, self.number)
+
+
+def _rebuild_storage_error(problem, file, remedy, number):
+    return StorageError(problem, file=file, remedy=remedy, number=number)
+
+
 class SCFNotConverged(DeepChemDFTError, RuntimeError):
     """The self-consistent field did not converge.
 

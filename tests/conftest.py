@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import tempfile
+import time
+from collections.abc import Callable
 
 # Before any import of torch or numpy: BLAS and OpenMP read these once. One thread per process
 # makes results reproducible to the last bit and leaves the cores to the other pytest workers.
@@ -32,8 +34,11 @@ torch.set_num_threads(1)
 # DeepChem logs a line for every optional package it does not find.
 logging.getLogger("deepchem").setLevel(logging.ERROR)
 
-# Fixed examples: a failure in CI is a failure here. Deadlines only measure how busy the machine is.
-hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+# Fixed examples: a failure in CI is a failure here. Deadlines, and how long it takes to make
+# examples, only measure how busy the machine is.
+hypothesis.settings.register_profile(
+    "repeatable", deadline=None, derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow])  # fmt: skip
 hypothesis.settings.load_profile("repeatable")
 
 
@@ -78,3 +83,16 @@ def _seeded() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], bool]], bool]:
+    """Return ``f(condition) -> bool``: wait until it holds; an hour without is a hang."""
+
+    def wait(condition: Callable[[], bool]) -> bool:
+        end = time.monotonic() + 3600
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.02)
+        return condition()
+
+    return wait

@@ -8,7 +8,10 @@ import warnings
 
 import typer
 
-from ..errors import DeepChemDFTError
+from .. import parallel
+from ..errors import DeepChemDFTError, InputError
+from ..files import refusal
+from ..sinks import printable
 from . import curve, data, dqc, evaluate, optimize, reports, scf, train, zoo
 from .processes import Terminated, one_of_several, report
 
@@ -31,13 +34,22 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+#: Commands whose work several processes share.
+_SHARED = ("train", "evaluate", "predict", "curve")
+
+
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    pass
+    name = context.invoked_subcommand
+    if parallel.launched() and name not in _SHARED:
+        more = " (some commands have --jobs)" if name == "data" else ""
+        raise InputError(f"'{name}' works in one process",
+                         remedy=f"start the same command without torchrun{more}")
 
 
 app.command("train")(train.train)
@@ -62,7 +74,13 @@ def main() -> None:
     debug = os.environ.get("DEEPCHEM_DFT_DEBUG", "") not in ("", "0")
     try:
         with one_of_several():
-            app()
+            try:
+                app()
+            finally:
+                _flush()
+    except BrokenPipeError:  # of a reader that has seen enough, such as head
+        _silence()
+        sys.exit(1)
     except Terminated as end:
         report(f"error: {end}")
         sys.exit(143)
@@ -74,6 +92,11 @@ def main() -> None:
         if debug:
             raise
         _complain("out of memory. Remedy: a smaller basis, fewer processes, or a larger machine.")
+    except OSError as error:  # what was not foreseen where it happened
+        if debug:
+            raise
+        _flush()
+        _complain(str(refusal(error, verb="read or written")))
     except Exception as error:
         if debug:
             raise
@@ -90,9 +113,25 @@ def _show_own_warnings() -> None:
     warnings.filterwarnings("default", category=UserWarning, module=r"deepchem_dft(\.|$)")
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"warning: {message}", file=sys.stderr)
+        print(printable(f"warning: {message}"), file=sys.stderr)
 
     warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _flush() -> None:
+    """Write what is waiting for the standard output, or say that this is where it failed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence()
+        _complain(str(refusal(error, "standard output")))
+
+
+def _silence() -> None:
+    """Let nothing more be written to a standard output that does not take it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _complain(message: str) -> None:

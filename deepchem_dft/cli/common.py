@@ -10,18 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..sinks import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def console(stderr: bool = False) -> Console:
-    """Return a console that neither wraps nor colours when the output is not a terminal."""
+    """Return a console that neither wraps nor colours when the output is not a terminal.
+
+    Text is printed as it is, without what a terminal would obey: names come out of files.
+    """
     from rich.console import Console
 
-    out = Console(stderr=stderr, highlight=False)
+    class InertConsole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            options["markup"] = False
+            super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
+
+    out = InertConsole(stderr=stderr, highlight=False)
     if not out.is_terminal:
-        out = Console(stderr=stderr, highlight=False, width=200, soft_wrap=True)
+        out = InertConsole(stderr=stderr, highlight=False, width=200, soft_wrap=True)
     return out
 
 
@@ -53,7 +62,7 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
     Yields
     ------
     callable or None
-        The ``on_solution`` of :meth:`deepchem_dft.runs.solve.Solver.solve`.
+        The ``on_solution`` of :meth:`deepchem_dft.scf.many.Solver.solve`.
     """
     if quiet:
         yield None
@@ -69,13 +78,14 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
         )
 
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("{task.fields[last]}"), console=out, transient=True,
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("{task.fields[last]}", markup=False),
+            console=out, transient=True,
         ) as progress:  # fmt: skip
             task = progress.add_task(title, total=None, last="")
 
             def show(solution: Any, done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total, last=solution.name)
+                progress.update(task, completed=done, total=total, last=one_line(solution.name))
 
             yield show
         return
@@ -88,7 +98,17 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
 
 
 def check_out(path: Path | None) -> None:
-    """Raise InputError unless a file can be written there, before anything is computed for it."""
+    """Raise unless a file can be written there, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        For a folder, or one that does not exist.
+    StorageError
+        If the system refuses.
+    """
+    from ..files import check_writable
+
     if path is None:
         return
     if path.is_dir():
@@ -97,6 +117,7 @@ def check_out(path: Path | None) -> None:
     if not path.resolve().parent.is_dir():
         raise InputError("the folder does not exist", file=str(path), field="out",
                          remedy="make it, or choose another")  # fmt: skip
+    check_writable(path)
 
 
 def functional_from_run(run: Path) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from .. import parallel
 from . import options
 
 
@@ -57,8 +58,8 @@ def curve(
 
     with quiet_imports():
         from ..runs import curves
-        from ..runs.solutions import Functional
-        from ..runs.solve import Solver
+        from ..scf.many import Solver
+        from ..scf.solutions import Functional
     functionals = [Functional.named(name) for name in xc or ([] if run else ["pbe"])]
     for path in run or []:
         label = "trained" if len(run or []) == 1 else str(path)
@@ -76,7 +77,7 @@ def curve(
     result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread,
                           notes=notes)
     for path in out or []:
-        result.write(path)
+        parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
     screen = console()
     screen.print(result.text(), markup=False)
     for path in out or []:

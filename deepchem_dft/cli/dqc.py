@@ -16,7 +16,8 @@ def install_dqc(
 
     Its wheels are published for Python 3.9 only but hold nothing that depends on the Python
     version. They are downloaded with pip, checked against fixed SHA-256 digests and unpacked into
-    site-packages; nothing else is touched.
+    site-packages. What DQC imports besides (xitorch, h5py) is installed with pip if it is
+    missing. Nothing else is touched.
 
     Examples:
 

@@ -83,6 +83,9 @@ def evaluate(
     if keep is not None and getattr(config, "model", None) in ("ksr", "hamiltonian"):
         raise InputError("the models of this run are evaluated in one go", field="keep",
                          remedy="leave --keep out")
+    if parallel.world_size() > 1 and getattr(config, "model", None) in ("ksr", "hamiltonian"):
+        raise InputError("models of this kind are evaluated by one process", file=str(run),
+                         remedy="start the same command without torchrun")
     if getattr(config, "model", None) == "ksr":
         _evaluate_ksr(run, config, dataset or [], entries, out)
         return
@@ -95,8 +98,8 @@ def evaluate(
     from ..runs.calibration import coverage_markdown
     from ..runs.entries import EntrySet, load_sets, select
     from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from ..scf.many import Solver
+    from ..scf.solutions import Functional
 
     functionals = [Functional.named(name) for name in xc or []]
     if run is not None:
@@ -168,8 +171,8 @@ def predict(
     from ..runs import load_functional, tables
     from ..runs.entries import EntrySet, select
     from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from ..scf.many import Solver
+    from ..scf.solutions import Functional
 
     fit, level = None, 3 if grid_level is None else grid_level
     if config is None:

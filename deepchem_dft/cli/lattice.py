@@ -3,7 +3,7 @@
 # ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
-import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,19 +93,17 @@ def _row(state: ExactState) -> list[object]:
 def _write(states: list[ExactState], path: Path) -> None:
     import numpy as np
 
-    from ..files import replacing
+    from ..files import write
+    from ..runs.tables import csv_text
 
-    with replacing(path) as draft:
-        if path.suffix == ".csv":
-            with open(draft, "w", newline="", encoding="utf-8") as stream:
-                writer = csv.writer(stream)
-                writer.writerow(_COLUMNS)
-                writer.writerows(_row(state) for state in states)
-        else:
-            with open(draft, "wb") as stream:
-                np.savez(
-                    stream, names=np.array([s.system.name for s in states]),
-                    x=states[0].grid.x.numpy(), energies=np.array([s.energy for s in states]),
-                    total_energies=np.array([s.total_energy for s in states]),
-                    spin_densities=np.stack([s.spin_density for s in states]),
-                )  # fmt: skip
+    if path.suffix == ".csv":
+        write(path, csv_text([_COLUMNS, *map(_row, states)]))
+        return
+    raw = io.BytesIO()
+    np.savez(
+        raw, names=np.array([s.system.name for s in states]), x=states[0].grid.x.numpy(),
+        energies=np.array([s.energy for s in states]),
+        total_energies=np.array([s.total_energy for s in states]),
+        spin_densities=np.stack([s.spin_density for s in states]),
+    )  # fmt: skip
+    write(path, raw.getvalue())

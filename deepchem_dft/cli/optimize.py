@@ -151,12 +151,11 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
 
 
 def _write(out: Path, found: Any, method: str) -> None:
-    from ..files import replacing
+    from ..files import write
 
     energy, force = float(found.result.energy.detach()), found.steps[-1].force
     molecule = found.molecule
     comment = (f"charge={molecule.charge:g} mult={molecule.spin + 1:g} {method}, "
                f"energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr")
     lines = [str(len(molecule.symbols)), comment, *_atoms(molecule)]
-    with replacing(out) as draft:
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write(out, "\n".join(lines) + "\n")

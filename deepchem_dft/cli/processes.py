@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .. import parallel
+from ..sinks import printable
 
 
 class Terminated(BaseException):
@@ -40,7 +41,7 @@ def report(message: str) -> None:
     """Tell the user of the error that ends this process, unless another one has told of its own."""
     sys.stdout.flush()
     if parallel.first_to_report():
-        print(message, file=sys.__stderr__ if parallel.rank() else sys.stderr)
+        print(printable(message), file=sys.__stderr__ if parallel.rank() else sys.stderr)
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -6,12 +6,13 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..runs.reporter import Reporter
+from ..fitting.reporter import Reporter
+from ..sinks import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..runs.solutions import Solution
+    from ..scf.solutions import Solution
 
 
 def epoch_text(row: dict[str, Any]) -> str:
@@ -87,9 +88,9 @@ class BarReporter(Reporter):
         )
 
         self._progress = Progress(
-            TextColumn("{task.description:<12}"), BarColumn(30), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"),
-            console=console,
+            TextColumn("{task.description:<12}", markup=False), BarColumn(30), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}", markup=False), console=console,
         )  # fmt: skip
         self._progress.start()
         self._epochs: Any = None
@@ -104,7 +105,8 @@ class BarReporter(Reporter):
     def solution(self, solution: Solution, done: int, total: int) -> None:
         if self._systems is None or done == 1:
             self._systems = self._progress.add_task("solving", total=total, text="")
-        self._progress.update(self._systems, completed=done, total=total, text=solution.name)
+        name = one_line(solution.name)
+        self._progress.update(self._systems, completed=done, total=total, text=name)
         if not solution.converged:
             self.note(f"not converged: {solution.name}")
 

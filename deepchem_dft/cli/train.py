@@ -86,7 +86,7 @@ def train(
 
 
 def _reporter(quiet: bool) -> Any:
-    from ..runs.reporter import Reporter
+    from ..fitting.reporter import Reporter
     from .progress import BarReporter, LineReporter
 
     if quiet:

@@ -30,7 +30,7 @@ def list_models(folder: Path | None = _FOLDER) -> None:
     """
     from .. import zoo
     from ..errors import CheckpointError
-    from ..zoo.text import list_text, printable
+    from ..zoo.text import list_text
 
     cards, problems = [], []
     for name in zoo.names(folder):
@@ -43,7 +43,7 @@ def list_models(folder: Path | None = _FOLDER) -> None:
     elif not problems:
         console().print("the zoo is empty", markup=False)
     for problem in problems:
-        console(stderr=True).print(f"error: {printable(problem)}", markup=False)
+        console(stderr=True).print(f"error: {problem}", markup=False)
     if problems:
         raise typer.Exit(1)
 
@@ -86,7 +86,7 @@ def export(
 
     - `deepchem-dft export NAME --to copy.safetensors`
     """
-    check_out(None if to.is_dir() else to)
+    check_out(to / "model.safetensors" if to.is_dir() else to)
     load_deepchem()
     from ..runs.export import export as write
 

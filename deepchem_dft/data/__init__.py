@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.needs import check_deepchem
+
 if TYPE_CHECKING:
     from deepchem_dft.data.density_files import make_densities
     from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
@@ -22,6 +24,8 @@ _LATER = {"ENERGY_TYPES": "entry", "ENTRY_TYPES": "entry", "DFTEntry": "entry",
           "DFTFeaturizer": "featurizer", "DFTSystem": "system", "DFTYamlLoader": "loader",
           "arrays": "loader", "check": "reader", "make_densities": "density_files",
           "read_yaml": "reader"}
+
+check_deepchem()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from deepchem_dft.data.entry import DFTEntry
 from deepchem_dft.data.reader import read_yaml
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
-from deepchem_dft.files import replacing
+from deepchem_dft.files import check_writable, make_folder, write
 
 _KINDS = ("dens", "dm")
 
@@ -48,7 +49,9 @@ def make_densities(
     Raises
     ------
     InputError
-        Nothing to do, or a folder that cannot be written.
+        Nothing to do.
+    StorageError
+        A folder that cannot be written.
     SCFNotConverged
         With the name of the system.
     """
@@ -64,7 +67,8 @@ def make_densities(
         raise InputError("no entry asks for a CCSD density", file=file, field="value",
                          remedy="write 'value: ccsd' in dm or dens entries, or choose a kind (dens "
                          "or dm) to make one for every system")
-    folder = Path(out_dir)
+    folder = make_folder(out_dir)  # before anything is computed
+    check_writable(folder / "densities.yaml")
     lines = ["# CCSD reference densities made by deepchem_dft with PySCF", "format: deepchem_dft/1",
              "source: CCSD (unrelaxed density, all electrons), PySCF", "entries:"]
     written = []
@@ -117,14 +121,12 @@ def _yaml_entry(name: str, what: str, system: DFTSystem, file: str) -> list[str]
 
 def _write(path: Path, content: dict[str, np.ndarray] | str) -> None:
     """Write a file so that others see all of it or nothing."""
-    try:
-        with replacing(path) as draft, open(draft, "wb") as stream:
-            if isinstance(content, str):
-                stream.write(content.encode())
-            elif path.suffix == ".npy":
-                np.save(stream, content["density_matrix"])
-            else:
-                np.savez_compressed(stream, **content)  # type: ignore[arg-type]
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})", field="out_dir",
-                         remedy="choose a folder that can be written") from None
+    if isinstance(content, str):
+        write(path, content)
+        return
+    raw = io.BytesIO()
+    if path.suffix == ".npy":
+        np.save(raw, content["density_matrix"])
+    else:
+        np.savez_compressed(raw, **content)  # type: ignore[arg-type]
+    write(path, raw.getvalue())

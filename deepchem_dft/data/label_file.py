@@ -8,7 +8,6 @@ their number all there is to know for going on.
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import math
@@ -16,11 +15,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from deepchem_dft.data.streams import PathLike, open_text
 from deepchem_dft.errors import InputError
-from deepchem_dft.files import replacing
+from deepchem_dft.locks import GrowingFile
+from deepchem_dft.sinks import csv_plain, csv_row
 
 COLUMNS = ("name", "smiles", "dipole", "gap", "energy", "problem")
 _DIGITS = {"dipole": 6, "gap": 6, "energy": 8}
@@ -53,7 +53,7 @@ class LabelRow:
 
 def _line(fields: list[str]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(fields)
+    csv.writer(out, lineterminator="\n").writerow(csv_row(fields))
     return out.getvalue()
 
 
@@ -79,48 +79,38 @@ class LabelWriter:
     ------
     InputError
         If there is a file already, or one with other settings, or another process writes it.
+    StorageError
+        If it cannot be written.
     """
 
     def __init__(self, path: PathLike, settings: Mapping[str, Any], resume: bool = False) -> None:
         self.path, self.settings = Path(path), dict(settings)
         self.done = self.failed = 0
-        if self.path.exists() and not resume:
-            raise InputError("the file exists", file=str(path), field="out",
-                             remedy="choose another name, or go on with it by --resume")
+        head = _SETTINGS + json.dumps(self.settings, sort_keys=True) + "\n"
+        self._file = GrowingFile(self.path, (_ABOUT + head + _line(list(COLUMNS))).encode())
         try:
-            if not self.path.exists():
-                self._create()
-            self.stream = self._open()
-        except OSError as error:
-            raise InputError(f"the file cannot be written ({error.strerror})", file=str(path),
-                             field="out") from None
-
-    def _create(self) -> None:
-        with replacing(self.path) as draft:
-            head = _SETTINGS + json.dumps(self.settings, sort_keys=True) + "\n"
-            draft.write_text(_ABOUT + head + _line(list(COLUMNS)), encoding="utf-8")
-
-    def _open(self) -> TextIO:
-        stream = open(self.path, "r+", encoding="utf-8", newline="")  # noqa: SIM115
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            stream.close()
-            raise InputError("another process is writing the file", file=str(self.path),
-                             field="out", remedy="wait for it, or choose another name") from None
-        try:
-            # A kill in the middle of a line leaves it without its end; that molecule is done again.
-            whole = stream.buffer.raw.readall().rpartition(b"\n")[0] + b"\n"  # type: ignore
-            text = whole.decode()
-            self._compare(_settings(text.splitlines(), str(self.path)))
-            rows = list(_rows(text.splitlines(keepends=True), str(self.path)))
-            self.done, self.failed = len(rows), sum(bool(row.problem) for _, row in rows)
-            os.ftruncate(stream.fileno(), len(whole))
-            stream.seek(0, os.SEEK_END)
+            if not self._file.new and not resume:
+                raise InputError("the file exists", file=str(path), field="out",
+                                 remedy="choose another name, or go on with it by --resume")
+            self._read()
         except BaseException:
-            stream.close()
+            self.close()
             raise
-        return stream
+
+    def _read(self) -> None:
+        self._file.stream.seek(0)
+        # A kill in the middle of a line leaves it without its end; that molecule is done again.
+        whole = self._file.stream.read().rpartition(b"\n")[0] + b"\n"
+        try:
+            text = whole.decode()
+        except UnicodeDecodeError as error:
+            line = whole[: error.start].count(b"\n") + 1
+            raise InputError("the file is no UTF-8 text", file=str(self.path),
+                             entry=f"line {line}", remedy="remove it, or choose another") from None
+        self._compare(_settings(text.splitlines(), str(self.path)))
+        rows = list(_rows(text.splitlines(keepends=True), str(self.path)))
+        self.done, self.failed = len(rows), sum(bool(row.problem) for _, row in rows)
+        self._file.cut(len(whole))
 
     def _compare(self, found: dict[str, Any]) -> None:
         for key in sorted({*found, *self.settings} - {"input"}):
@@ -131,17 +121,18 @@ class LabelWriter:
                     remedy="go on with the same settings, or choose another file")
 
     def append(self, row: LabelRow) -> None:
-        """Write one row; it survives whatever happens to this process afterwards."""
-        try:
-            self.stream.write(row.text())
-            self.stream.flush()
-        except OSError as error:
-            raise InputError(f"the file cannot be written ({error.strerror})", file=str(self.path),
-                             field="out", remedy="make room, and go on by --resume") from None
+        """Write one row; it survives whatever happens to this process afterwards.
+
+        Raises
+        ------
+        StorageError
+            If there is no room; the rows that are there stay.
+        """
+        self._file.append(row.text().encode())
 
     def close(self) -> None:
         """Give the file free for others."""
-        self.stream.close()
+        self._file.close()
 
     def __enter__(self) -> LabelWriter:
         return self
@@ -214,7 +205,7 @@ def _rows(lines: Any, file: str) -> Iterator[tuple[int, LabelRow]]:
             raise InputError(f"the line has {len(fields)} fields and the header {len(header)}",
                              field=header[min(len(fields), len(header)) - 1], **place,
                              remedy="finish the file by 'deepchem-dft data label ... --resume'")
-        row = dict(zip(header, fields))
+        row = dict(zip(header, map(csv_plain, fields)))
         if row.get("problem"):
             yield number, LabelRow(row.get("name", ""), row["smiles"], problem=row["problem"])
             continue

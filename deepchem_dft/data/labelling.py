@@ -14,8 +14,8 @@ from deepchem_dft.data.conformers import geometry
 from deepchem_dft.data.label_file import LabelRow, LabelWriter
 from deepchem_dft.data.molecule_files import RawMolecule, count_molecules, read_molecules
 from deepchem_dft.data.streams import PathLike
-from deepchem_dft.data.workers import in_order
 from deepchem_dft.errors import InputError
+from deepchem_dft.parallel.pool import in_order
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def single_point(numbers: np.ndarray, positions: np.ndarray) -> Labels:
         raise InputError("an odd number of electrons: only closed shells are labelled")
     broken = float(np.minimum(occupations, 2 - occupations).max())
     if broken > _BROKEN:
-        raise InputError(f"no closed shell: an orbital holds {broken:.2f} of 2 electrons, as in the "
+        raise InputError(f"no closed shell: an orbital holds {broken:.2f} of 2 electrons, as in "
                          "triplet O2; only closed shells are labelled")
     occupied = electrons // 2
     # Every orbital of the minimal basis may be filled, as in neon.

@@ -11,6 +11,13 @@ import yaml
 from deepchem_dft.errors import InputError
 
 _MAX_DEPTH = 40
+#: Bytes of a file that is read at all: data sets of tens of thousands of entries are far below.
+_LARGEST = 1 << 26
+#: Aliases may make a document larger by this factor; a few lines of aliases of aliases ask for
+#: billions of items otherwise.
+_MAX_EXPANSION = 20
+_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in (
+    "map", "seq", "str", "null", "bool", "int", "float", "merge"))
 
 
 # libyaml's parser is 25 times faster than the pure Python one, where PyYAML was built with it.
@@ -38,6 +45,10 @@ def _core_float(loader: StrictLoader, node: yaml.ScalarNode) -> float:
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.1 or the core schema would take for something else."""
+
+
 StrictLoader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("merge", r"^(?:<<)$", "<"),
@@ -49,6 +60,7 @@ for _tag, _pattern, _first in (
 ):
     StrictLoader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 StrictLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
 StrictLoader.add_constructor("tag:yaml.org,2002:float", _core_float)
 
@@ -70,7 +82,8 @@ def parse_yaml(text: str, file: str | None = None) -> Any:
     Raises
     ------
     InputError
-        Malformed text (with its line), duplicate keys, tags, recursive or too deep structures.
+        Malformed text (with its line), duplicate keys, tags beyond YAML's core, recursive or too
+        deep structures, aliases that multiply.
 
     Examples
     --------
@@ -82,7 +95,7 @@ def parse_yaml(text: str, file: str | None = None) -> Any:
         loader = StrictLoader(text)
         try:
             node = loader.get_single_node()
-            _check_keys(node)
+            _check_nodes(node)
             value = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -99,15 +112,53 @@ def parse_yaml(text: str, file: str | None = None) -> Any:
         # ValueError and the like: an explicit tag (!!int, !!timestamp) on text it does not fit.
         raise InputError(f"not readable YAML ({type(error).__name__})", file=file, field="YAML",
                          remedy="remove tags (!!...) and deep nesting") from None
-    _check_structure(value, file)
     return value
+
+
+def dump_yaml(value: Any) -> str:
+    """Return YAML text that `parse_yaml` reads back.
+
+    Examples
+    --------
+    >>> parse_yaml(dump_yaml({"name": "1e5", "lr": 1e-5})) == {"name": "1e5", "lr": 1e-5}
+    True
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=100)
 
 
 def read_yaml_file(path: str | Path) -> Any:
     """Read one YAML file; see `parse_yaml`. Raises `InputError` if it is missing or empty."""
+    value = parse_yaml(read_text(path), str(path))
+    if value is None or value == [] or value == {}:
+        raise InputError("the file is empty", file=str(path), field="entries",
+                         remedy="add at least one entry")
+    return value
+
+
+def read_text(path: str | Path, largest: int = _LARGEST) -> str:
+    """Read a text file that is meant to be YAML.
+
+    Parameters
+    ----------
+    path : path
+    largest : int
+        Bytes that are read at most.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cannot be read, is larger than that, or is not UTF-8.
+    """
     file = str(path)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(path, "rb") as stream:
+            raw = stream.read(largest + 1)
+        if len(raw) > largest:
+            raise InputError(f"the file is larger than {largest >> 20} MiB", file=file,
+                             field="path", remedy="check that it is the right one")
+        return raw.decode("utf-8-sig")
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError("there is no such file", file=file, field="path",
                          remedy=_file_remedy(Path(path))) from None
@@ -118,11 +169,6 @@ def read_yaml_file(path: str | Path) -> Any:
         reason = getattr(error, "strerror", None) or "not a usable path"
         raise InputError(f"the file cannot be read ({reason})", file=file, field="path",
                          remedy="give the path of a readable YAML file") from None
-    value = parse_yaml(text, file)
-    if value is None or value == [] or value == {}:
-        raise InputError("the file is empty", file=file, field="entries",
-                         remedy="add at least one entry")
-    return value
 
 
 def _file_remedy(path: Path) -> str:
@@ -149,19 +195,59 @@ def _check_depth(text: str, file: str | None) -> None:
                              field="YAML", remedy="check the brackets")
 
 
-def _check_keys(root: yaml.Node | None) -> None:
-    """Refuse duplicate keys; done on nodes, since merge keys (<<) are expanded later."""
-    stack, seen = [root], set()
+def _check_nodes(root: yaml.Node | None) -> None:
+    """Refuse duplicate keys and foreign tags; before merge keys (<<) are expanded."""
+    stack, sizes = [root], {}
+    order: list[yaml.Node] = []
     while stack:
         node = stack.pop()
-        if node is None or id(node) in seen:
+        if node is None or id(node) in sizes:
             continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            stack += reversed(node.value)
-        elif isinstance(node, yaml.MappingNode):
+        sizes[id(node)] = 1
+        order.append(node)
+        if node.tag not in _TAGS:
+            raise yaml.composer.ComposerError(
+                None, None, f"the tag {node.tag[:60]!r} is not read", node.start_mark)
+        if isinstance(node, yaml.MappingNode):
             _check_mapping(node)
-            stack += [value for _, value in reversed(node.value)]
+        stack += reversed(_children(node))
+    _check_expansion(order, sizes)
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [value for _, value in node.value]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _check_expansion(order: list[yaml.Node], sizes: dict[int, int]) -> None:
+    """Refuse documents that aliases blow up, and those that contain themselves."""
+    waiting = {id(node): len(_children(node)) for node in order}
+    heights = dict.fromkeys(waiting, 1)
+    parents: dict[int, list[yaml.Node]] = {}
+    for node in order:
+        for child in _children(node):
+            parents.setdefault(id(child), []).append(node)
+    ready = [node for node in order if not waiting[id(node)]]
+    done = 0
+    while ready:
+        node = ready.pop()
+        done += 1
+        for parent in parents.get(id(node), ()):
+            sizes[id(parent)] += sizes[id(node)]
+            heights[id(parent)] = max(heights[id(parent)], heights[id(node)] + 1)
+            waiting[id(parent)] -= 1
+            if not waiting[id(parent)]:
+                ready.append(parent)
+    if done < len(order):
+        raise yaml.composer.ComposerError(None, None, "the YAML contains itself by an alias",
+                                          order[0].start_mark)
+    if max(heights.values(), default=0) > _MAX_DEPTH + 1:  # aliases of aliases nest as well
+        raise yaml.composer.ComposerError(
+            None, None, f"aliases nest it more than {_MAX_DEPTH} levels deep", order[0].start_mark)
+    if order and sizes[id(order[0])] > _MAX_EXPANSION * len(order) + 10_000:
+        raise yaml.composer.ComposerError(None, None, "its aliases multiply without measure",
+                                          order[0].start_mark)
 
 
 def _check_mapping(node: yaml.MappingNode) -> None:
@@ -176,20 +262,3 @@ def _check_mapping(node: yaml.MappingNode) -> None:
             raise yaml.composer.ComposerError(
                 None, None, f"the key '{key.value[:60]}' occurs twice", key.start_mark)
         names.add(key.value)
-
-
-def _check_structure(value: Any, file: str | None) -> None:
-    """Refuse structures that contain themselves, which YAML aliases can."""
-    done: set[int] = set()
-
-    def walk(node: Any, above: frozenset[int]) -> None:
-        if not isinstance(node, (dict, list, tuple, set)) or id(node) in done:
-            return
-        if id(node) in above or len(above) > 10 * _MAX_DEPTH:  # aliases of aliases nest as well
-            raise InputError("the YAML contains itself", file=file, field="YAML",
-                             remedy="remove the recursive alias")
-        for child in node.values() if isinstance(node, dict) else node:
-            walk(child, above | {id(node)})
-        done.add(id(node))
-
-    walk(value, frozenset())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from torch import Tensor
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How one sample ended; the value says what to try next."""
 
     CONVERGED = "converged"
@@ -28,9 +28,6 @@ class Status(str, Enum):
     GRADIENT_NOT_CONVERGED = (
         "the adjoint equations did not converge: raise the adjoint's max_iter, loosen its tol, "
         "or bound the map")
-
-    def __str__(self) -> str:
-        return self.value
 
 
 #: Statuses by the number that stands for them in tensors.

@@ -11,6 +11,7 @@ from torch import Tensor
 from deepchem_dft.hamiltonian.components import components
 from deepchem_dft.hamiltonian.orbitals import PYSCF_M
 from deepchem_dft.hamiltonian.rotations import coupling
+from deepchem_dft.torchstate import unaffected
 
 #: Angular momenta of an atom's shells, in PySCF's order.
 Kind = tuple[int, ...]
@@ -67,6 +68,7 @@ def n_orbitals(kind: Kind) -> int:
 
 
 @lru_cache(maxsize=256)
+@unaffected
 def block_map(first: Kind, second: Kind, lmax: int) -> BlockMap:
     """Return the map for the blocks of two atoms with given shells.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.hamiltonian.rotations import wigner
+from deepchem_dft.torchstate import unaffected
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,19 @@ class Components:
         return (self.lmax + 1) ** 2
 
     @cached_property
+    @unaffected
     def l(self) -> Tensor:  # noqa: E743
         """Angular momentum of every component."""
         return torch.tensor([l for l, _ in self.pairs])
 
     @cached_property
+    @unaffected
     def m(self) -> Tensor:
         """Magnetic quantum number of every component."""
         return torch.tensor([m for _, m in self.pairs])
 
     @cached_property
+    @unaffected
     def opposite(self) -> Tensor:
         """Where the component of the same l and opposite m is."""
         return torch.tensor([self.pairs.index((l, -m)) for l, m in self.pairs])

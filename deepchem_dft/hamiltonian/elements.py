@@ -14,6 +14,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.blocks import BlockMap, Kind, block_map
 from deepchem_dft.hamiltonian.components import Components, components
 from deepchem_dft.hamiltonian.orbitals import orbital_layout
+from deepchem_dft.torchstate import unaffected
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Elements:
         return tuple(dict.fromkeys(self._momenta))
 
     @cached_property
+    @unaffected
     def kind(self) -> Tensor:
         """Kind of each element."""
         return torch.tensor([self.kinds.index(momenta) for momenta in self._momenta])

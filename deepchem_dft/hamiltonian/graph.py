@@ -15,6 +15,7 @@ from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.orbitals import orbital_layout
 from deepchem_dft.hamiltonian.radial import envelope
 from deepchem_dft.hamiltonian.rotations import frames
+from deepchem_dft.torchstate import unaffected
 
 #: Bohr. Data with atoms closer than this is broken.
 _TOO_CLOSE = 0.05
@@ -106,6 +107,7 @@ class Graph:
         return found
 
     @cached_property
+    @unaffected
     def mirror(self) -> Tensor:
         """(P,) the element of the blocks that symmetry makes equal to each."""
         where = torch.empty(self.n_elements, dtype=torch.long, device=self.place.device)
@@ -113,6 +115,7 @@ class Graph:
         return where[self.turned]
 
     @cached_property
+    @unaffected
     def owner(self) -> Tensor:
         """(P,) the molecule of each element of the blocks."""
         sizes = torch.tensor([n * n for n in self.nao], device=self.place.device)

@@ -12,11 +12,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from deepchem_dft.torchstate import unaffected
+
 #: Cartesian axes in the order of the components of l = 1.
 CYCLE = (1, 2, 0)
 
 
 @cache
+@unaffected
 def coupling(l1: int, l2: int, l: int) -> Tensor:
     """Real coupling coefficients of two angular momenta to a third.
 

@@ -41,10 +41,9 @@ def dqc_available() -> tuple[bool, str]:
     >>> isinstance(available, bool) and bool(why)
     True
     """
-    for name in ("dqc", "pylibxc", "xitorch"):
+    for name in ("dqc", "pylibxc", "xitorch", "h5py"):
         if importlib.util.find_spec(name) is None:
-            remedy = "pip install xitorch" if name == "xitorch" else "deepchem-dft install-dqc"
-            return False, f"{name} is not installed (run: {remedy})"
+            return False, f"{name} is not installed (run: deepchem-dft install-dqc)"
     from deepchem_dft.interop import dqc_bridge
 
     if dqc_bridge.PROBLEM:

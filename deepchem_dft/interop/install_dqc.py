@@ -1,9 +1,10 @@
-"""Install DQC on Python 3.10 and newer, where pip finds no wheel for it; undo it completely."""
+"""Install DQC, for which pip finds no wheel on any Python supported here; undo it completely."""
 
 # DQC 0.1.0 and pylibxc2 6.0.0 are published as wheels for CPython 3.7 to 3.9 only, yet hold nothing
 # that is tied to those versions: pure Python, and C libraries opened through ctypes. So the wheels
 # for 3.9 are downloaded, compared with digests pinned here, and unpacked into site-packages. What
-# DQC imports besides (xitorch, basis_set_exchange, h5py ...) are ordinary packages, left to pip.
+# DQC imports besides (xitorch, basis_set_exchange, h5py ...) are ordinary packages: pip installs
+# those that are missing, and undoing removes them again.
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepchem_dft.files import replacing
 from deepchem_dft.interop.site_packages import (
     alive,
     check_environment,
@@ -26,7 +28,16 @@ from deepchem_dft.interop.site_packages import (
     owner,
     prune,
 )
-from deepchem_dft.interop.wheels import InstallError, Wheel, download, members, unpack, verified
+from deepchem_dft.interop.wheels import (
+    InstallError,
+    Wheel,
+    download,
+    members,
+    pip_uninstall,
+    unpack,
+    verified,
+    with_pip,
+)
 
 __all__ = ["WHEELS", "DQCStatus", "InstallError", "install", "status", "uninstall"]
 
@@ -48,7 +59,7 @@ WHEELS = (
     ),
 )
 
-#: Import name and pip name of what DQC imports and this command does not install.
+#: Import name and pip name of what DQC imports and these wheels do not have.
 REQUIREMENTS = {
     "torch": "torch", "xitorch": "xitorch", "numpy": "numpy", "scipy": "scipy", "h5py": "h5py",
     "basis_set_exchange": "basis-set-exchange",
@@ -118,14 +129,15 @@ def install(
     wheels: Sequence[Wheel] = WHEELS,
     self_test: bool = True,
 ) -> DQCStatus:
-    """Install DQC and libxc's Python package from the wheels for Python 3.9.
+    """Install DQC and libxc's Python package from the wheels for Python 3.9, and what they import.
 
     Doing it twice changes nothing. If anything fails, nothing is left behind.
 
     Parameters
     ----------
     target : path, optional
-        The folder to install into. Default: site-packages of the running Python.
+        The folder to install into. Default: site-packages of the running Python. What DQC
+        imports besides is installed there only; elsewhere it is named.
     dry_run : bool
         Say what would be done; download and write nothing.
     source : path, optional
@@ -152,7 +164,8 @@ def install(
     if target is None:
         check_environment(folder)
     before = status(folder, wheels=wheels)
-    if before.state == "installed":
+    wanted = before.missing_requirements if target is None else ()
+    if before.state == "installed" and not wanted:
         for line in before.lines():
             say(line)
         say("nothing to do")
@@ -162,16 +175,22 @@ def install(
             f"cannot install DQC into {folder}: " + "; ".join(before.conflicts)
             + ". Nothing was changed"
         )
+    if before.state == "installed":
+        return _complete(folder, wanted, wheels, say, dry_run=dry_run)
     names = ", ".join(f"{w.name} {w.version}" for w in wheels)
     if dry_run:
         say(f"would {'read' if source else 'download'} {names} (wheels for Python "
             f"{wheels[0].python}, checked against pinned SHA-256 digests)")
         say(f"would create in {folder}: {', '.join([*_tops(wheels), MANIFEST])}")
-        for line in before.lines()[1:]:
-            say(line)
+        if wanted:
+            say(f"would install with pip: {', '.join(wanted)}")
+        elif before.missing_requirements:
+            say(before.lines()[-1])
         return before
     if before.state != "absent":
         uninstall(folder, say=say)
+        before = status(folder, wheels=wheels)
+        wanted = before.missing_requirements if target is None else ()
 
     with tempfile.TemporaryDirectory(prefix="deepchem-dft-") as scratch:
         if source is None:
@@ -179,7 +198,9 @@ def install(
             download(wheels, Path(scratch))
         paths = verified(wheels, Path(source or scratch))
         say("digests match")
-        _unpack_all(wheels, paths, folder, self_test and not before.missing_requirements)
+        with with_pip(wanted, say):
+            complete = target is None or not before.missing_requirements
+            _unpack_all(wheels, paths, folder, self_test and complete, wanted)
     after = status(folder, wheels=wheels)
     for line in after.lines():
         say(line)
@@ -211,6 +232,8 @@ def uninstall(
     present = [name for name in files if (folder / name).is_file()]
     if dry_run:
         say(f"would remove {len(present)} files in {folder}: {', '.join([*tops, MANIFEST])}")
+        if manifest["pip"]:
+            say(f"would remove with pip: {', '.join(manifest['pip'])}")
         return True
     try:
         for name in present:
@@ -218,11 +241,15 @@ def uninstall(
         for made in (manifest["staging"], _MADE_BY_DQC):
             shutil.rmtree(folder / made, ignore_errors=True)
         left = [path for top in tops for path in prune(folder / top)]
+        if manifest["pip"]:
+            pip_uninstall(manifest["pip"])
         (folder / MANIFEST).unlink()  # last, so that an interrupted removal can be finished
     except OSError as error:
         raise InstallError(f"cannot remove DQC from {folder}: {error}. Run it again with the "
                            "right to write there") from error
     say(f"removed {len(present)} files from {folder}")
+    if manifest["pip"]:
+        say(f"removed with pip: {', '.join(manifest['pip'])}")
     for path in left:
         say(f"left alone, not ours: {path}")
     return True
@@ -259,8 +286,26 @@ def status(
     return DQCStatus(folder, state, manifest["versions"], gone, missing)
 
 
+def _complete(
+    folder: Path, packages: Sequence[str], wheels: Sequence[Wheel], say: Say, *, dry_run: bool
+) -> DQCStatus:
+    """Add to an installation what DQC imports and somebody removed, or an older version left."""
+    if dry_run:
+        say(f"would install with pip: {', '.join(packages)}")
+        return status(folder, wheels=wheels)
+    manifest = _read_manifest(folder) or {}
+    manifest["pip"] = sorted({*manifest["pip"], *packages})
+    with with_pip(packages, say), replacing(folder / MANIFEST) as draft:
+        draft.write_text(json.dumps(manifest, indent=1))
+    after = status(folder, wheels=wheels)
+    for line in after.lines():
+        say(line)
+    return after
+
+
 def _unpack_all(
-    wheels: Sequence[Wheel], paths: Sequence[Path], folder: Path, self_test: bool
+    wheels: Sequence[Wheel], paths: Sequence[Path], folder: Path, self_test: bool,
+    by_pip: Sequence[str],
 ) -> None:
     """Unpack beside the final place, test, move; roll back whatever happens."""
     staging = folder / f".{MANIFEST}.{os.getpid()}"
@@ -269,7 +314,7 @@ def _unpack_all(
         "format": 1, "state": "installing", "pid": os.getpid(), "staging": staging.name,
         "versions": {w.name: w.version for w in wheels},
         "sha256": {w.name: w.sha256 for w in wheels},
-        "tops": list(_tops(wheels)), "files": sorted(files),
+        "tops": list(_tops(wheels)), "files": sorted(files), "pip": list(by_pip),
     }  # fmt: skip
     created = not folder.exists()
     moved: list[Path] = []
@@ -316,7 +361,7 @@ def _self_test(site: Path) -> None:
     path = os.pathsep.join([str(site), *(entry for entry in sys.path if entry)])
     done = subprocess.run(
         [sys.executable, "-B", "-c", code],
-        capture_output=True, text=True, check=False, timeout=600,
+        capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     if done.returncode:
@@ -336,6 +381,8 @@ def _read_manifest(folder: Path) -> dict | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         names = [*manifest["files"], *manifest["tops"], manifest["staging"]]
+        ours = REQUIREMENTS.values()
+        manifest["pip"] = [name for name in manifest.get("pip", ()) if name in ours]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, OSError) as error:

@@ -13,8 +13,9 @@ from pyscf import dft, gto
 from pyscf.dft import numint
 
 from deepchem_dft.errors import FunctionalError, InputError
-from deepchem_dft.interop.derivatives import derivatives, parts
+from deepchem_dft.interop.derivatives import derivatives
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.libxc import Libxc
 from deepchem_dft.xc.names import get_xc
@@ -29,12 +30,14 @@ _NOTHING = 1e-30
 BORROWS_DISPERSION = tuple(map(int, pyscf.__version__.split(".")[:2])) >= (2, 13)
 
 
+@unaffected
 def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     """Return a PySCF mean-field object that runs a functional of this package.
 
     All that PySCF builds on top of a mean field then works as it does with PySCF's functionals:
     ``nuc_grad_method()`` (with the response of the grid, so that forces are exact derivatives of
-    the energy), ``Hessian()``, ``TDA()`` and ``TDDFT()``, ``newton()``, ``density_fit()``,
+    the energy), ``Hessian()`` (invariant to a motion of the whole molecule, which mends most of
+    what leaving that response out does to it), ``TDA()`` and ``TDDFT()``, ``newton()``, ``density_fit()``,
     ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
 
     Parameters
@@ -153,6 +156,16 @@ class _Adapted:
     disp: Any
     _numint: Any
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # No module has this class under its name: PySCF's own goes, and is adapted again.
+        first, *others = type(self).__bases__
+        if first is not _Adapted:
+            return super().__reduce_ex__(protocol)
+        below: Any = others[0]
+        plain = below.__new__(below)
+        plain.__dict__.update(self.__dict__)
+        return _adapt, (plain,)
+
     def nuc_grad_method(self) -> Any:
         """Forces, with the response of the grid: exact derivatives of the energy."""
         gradients = super().nuc_grad_method()  # type: ignore[misc]
@@ -160,6 +173,12 @@ class _Adapted:
         return gradients
 
     Gradients = nuc_grad_method
+
+    def Hessian(self) -> Any:
+        """Second derivatives, which do not change when the whole molecule is moved."""
+        hessian = super().Hessian()  # type: ignore[misc]
+        hessian.__class__ = _mixed(_Invariant, type(hessian))
+        return hessian
 
     def density_fit(self, *args: Any, **kwargs: Any) -> Any:
         """Fit the density, as PySCF does."""
@@ -212,16 +231,45 @@ class _Adapted:
                 remedy="use PySCF 2.13 or newer, or add pyscf-dispersion's energy yourself")
 
 
+class _Invariant:
+    """Mixed in before a class of Hessians of PySCF's: mends what the grid's rest does to them.
+
+    PySCF differentiates with the quadrature at rest. The force of an atom on itself then has an
+    error that is large where its own core moves against the points around it: for a meta-GGA as
+    much as a fifth of a force constant (grid level 3). Blocks of two atoms hardly have it, and as
+    a molecule that is moved as a whole feels nothing, they say what the blocks of one atom are.
+    """
+
+    mol: Any
+    atmlst: Any
+    de: np.ndarray
+
+    def kernel(self, mo_energy: Any = None, mo_coeff: Any = None, mo_occ: Any = None,
+               atmlst: Any = None, **options: Any) -> np.ndarray:
+        """Return d2E / dA dB of the atoms asked for, Ha/Bohr^2, shape (A, B, 3, 3)."""
+        wanted = self.atmlst if atmlst is None else atmlst
+        everything = range(self.mol.natm)  # the others too: they are what is summed
+        hessian = super().kernel(  # type: ignore[misc]
+            mo_energy, mo_coeff, mo_occ, atmlst=everything, **options)
+        for atom in everything:
+            own = hessian[atom, atom] - hessian[atom].sum(0)
+            hessian[atom, atom] = (own + own.T) / 2
+        self.atmlst = wanted
+        self.de = hessian[np.ix_(wanted, wanted)]
+        return self.de
+
+    hess = kernel
+
+
 @cache
-def _adapted_class(cls: Any) -> type:
+def _mixed(mixin: type, cls: Any) -> type:
     # the name is that of PySCF's class, which PySCF's messages and its own mixins build on
-    return type(cls.__name__, (_Adapted, cls), {"__module__": cls.__module__})
+    return cls if issubclass(cls, mixin) else type(
+        cls.__name__, (mixin, cls), {"__module__": cls.__module__})
 
 
 def _adapt(mf: Any) -> Any:
-    cls: Any = type(mf)
-    if not issubclass(cls, _Adapted):
-        mf.__class__ = _adapted_class(cls)
+    mf.__class__ = _mixed(_Adapted, type(mf))
     return mf
 
 
@@ -250,6 +298,7 @@ class _Library:
                              remedy="make another one for another functional, and leave mf.xc and "
                              "mf.nlc alone")
 
+    @unaffected
     def exchange(self) -> tuple[float, float, float]:
         """Return omega (1/Bohr), the share of long-range and of short-range exact exchange."""
         full, long, omega = 0.0, 0.0, 0.0
@@ -318,9 +367,7 @@ class _Library:
     def max_deriv_order(self, xc_code: Any) -> int:
         """Return the highest order of derivatives there is."""
         self.check(xc_code)
-        hidden = any(isinstance(m, Libxc) and m is not part
-                     for _, part in parts(self.functional) for m in part.modules())
-        return _MOST_DERIVATIVES - 1 if hidden else _MOST_DERIVATIVES
+        return _MOST_DERIVATIVES
 
     def test_deriv_order(self, xc_code: Any, deriv: int, raise_error: bool = False) -> bool:
         """Tell (or insist) that there are derivatives of an order."""
@@ -339,6 +386,7 @@ class _NumInt(numint.NumInt):
         super().__init__()
         self.functional, self.libxc = functional, library
 
+    @unaffected
     def eval_xc_eff(
         self, xc_code: Any, rho: Any, deriv: int = 1, omega: float | None = None,
         xctype: str | None = None, verbose: Any = None, spin: int | None = None,

@@ -1,16 +1,18 @@
-"""Fetch pinned wheels with pip, verify them by SHA-256, and unpack them into a folder."""
+"""What pip does for DQC: pinned wheels, verified by SHA-256 and unpacked, and other packages."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
+import importlib
 import io
 import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -92,6 +94,61 @@ def download(wheels: Sequence[Wheel], folder: Path, python: str = sys.executable
                 f"index is reachable, fetch {wheel.filename} elsewhere and name its folder as "
                 "the source"
             )
+
+
+#: Packages whose metadata leaves out Pythons they run on; this package has what they need.
+_PAST_METADATA = {"xitorch": "xitorch>=0.5.1"}
+
+
+@contextlib.contextmanager
+def with_pip(packages: Sequence[str], say: Callable[[str], object]) -> Iterator[None]:
+    """Have pip install packages for the running Python; take them back if what follows fails.
+
+    Raises
+    ------
+    InstallError
+        With pip's last words.
+    """
+    if not packages:
+        yield
+        return
+    say(f"installing with pip: {', '.join(packages)}")
+    usual = [name for name in packages if name not in _PAST_METADATA]
+    others = [_PAST_METADATA[name] for name in packages if name in _PAST_METADATA]
+    try:
+        if usual:
+            _pip("install", *usual)
+        if others:
+            _pip("install", "--no-deps", "--ignore-requires-python", *others)
+        importlib.invalidate_caches()
+        yield
+    except BaseException:
+        pip_uninstall(packages)
+        raise
+
+
+def pip_uninstall(packages: Sequence[str]) -> None:
+    """Have pip remove packages from the running Python; those that are gone do not matter.
+
+    Raises
+    ------
+    InstallError
+        With pip's last words.
+    """
+    _pip("uninstall", "--yes", *packages)
+    importlib.invalidate_caches()
+
+
+def _pip(command: str, *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check",
+         "--no-input", *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise InstallError(f"pip could not {command} {' '.join(words)}: "
+                           f"{said[-1] if said else f'exit status {done.returncode}'}")
 
 
 def verified(wheels: Sequence[Wheel], folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 import torch
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.torchstate import unaffected
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Grid:
         return self.points
 
     @cached_property
+    @unaffected
     def x(self) -> torch.Tensor:
         """Positions of the points, (points,), Bohr."""
         return (torch.arange(self.points, dtype=torch.float64) - (self.points - 1) / 2) * (
@@ -77,6 +79,7 @@ class Grid:
         """Position of the last point, Bohr."""
         return (self.points - 1) / 2 * self.spacing
 
+    @unaffected
     def kinetic_stencil(self) -> torch.Tensor:
         """Return T[i, i], T[i, i + 1], ... of the kinetic energy -1/2 d2/dx2.
 
@@ -107,6 +110,7 @@ class Grid:
             bands[k, self.points - k:] = 0.0
         return bands
 
+    @unaffected
     def kinetic_matrix(self) -> torch.Tensor:
         """Return the kinetic energy as a full symmetric matrix, (points, points), Hartree."""
         matrix = torch.zeros(self.points, self.points, dtype=torch.float64)

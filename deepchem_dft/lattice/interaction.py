@@ -8,6 +8,7 @@ import torch
 from scipy.fft import next_fast_len
 
 from deepchem_dft.lattice.grid import Grid
+from deepchem_dft.torchstate import unaffected
 
 #: Strength of the interaction at distance 0, Hartree, and its decay, 1/Bohr: fitted by Baker et
 #: al., Phys. Rev. B 91, 235141 (2015) to the soft Coulomb interaction.
@@ -129,6 +130,7 @@ def convolve(values: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(maxsize=16)
+@unaffected
 def _interaction_spectrum(
     grid: Grid, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:

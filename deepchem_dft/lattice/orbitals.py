@@ -11,6 +11,7 @@ from scipy.linalg import eigvals_banded, lapack
 from torch import Tensor
 
 from ..errors import InputError
+from ..torchstate import unaffected
 from .grid import Grid
 
 #: Residual, relative to the largest kinetic energy, below which an orbital is an eigenvector.
@@ -41,6 +42,7 @@ class Occupied(NamedTuple):
     orbital_energies: Tensor
 
 
+@unaffected
 def occupied_orbitals(
     grid: Grid, potential: Tensor, occupations: Tensor, guess: Tensor | None = None
 ) -> Occupied:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..torchstate import unaffected
 from .functionals import LatticeFunctional
 from .grid import Grid
 from .interaction import hartree_energy, hartree_potential
@@ -49,6 +50,7 @@ class Molecules:
     orbitals: Tensor
 
     @classmethod
+    @unaffected
     def of(cls, systems: Sequence[System], grid: Grid | None = None, polarised: bool = False,
            ) -> Molecules:  # fmt: skip
         """Prepare molecules, from memory where they were met before.
@@ -148,6 +150,7 @@ class Step:
     orbital_energies: Tensor
 
 
+@unaffected
 def kohn_sham_step(
     molecules: Molecules, functional: LatticeFunctional, density: Tensor,
     guess: Tensor | None = None,
@@ -200,6 +203,7 @@ def _mirror(system: System, grid: Grid) -> Tensor:
 
 
 @lru_cache(maxsize=2048)
+@unaffected
 def _single(system: System, grid: Grid, polarised: bool) -> Molecules:
     occupations = _occupations(system, polarised)[None]
     bare = Molecules(
@@ -216,6 +220,7 @@ def _single(system: System, grid: Grid, polarised: bool) -> Molecules:
 
 
 @lru_cache(maxsize=2048)
+@unaffected
 def _atoms(system: System, grid: Grid, polarised: bool) -> Tensor:
     whole = torch.zeros(len(grid), dtype=torch.float64)
     for position, charge in zip(system.positions, system.charges, strict=True):

@@ -11,6 +11,7 @@ import torch
 from deepchem_dft.errors import InputError
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.interaction import external_potential, nuclear_repulsion
+from deepchem_dft.torchstate import unaffected
 
 #: Distance of the nuclei in each half of H2H2, Bohr: the minimum of the exact H2 curve among the
 #: multiples of the paper's spacing.
@@ -101,6 +102,7 @@ class System:
         return all(abs(p - q) < 1e-9 and y == z
                    for (p, y), (q, z) in zip(here, there, strict=True))
 
+    @unaffected
     def external_potential(self, grid: Grid) -> torch.Tensor:
         """Return the attraction of the nuclei, (points,), Hartree.
 
@@ -113,6 +115,7 @@ class System:
         return external_potential(grid, torch.tensor(self.positions, dtype=torch.float64),
                                   torch.tensor(self.charges, dtype=torch.float64))
 
+    @unaffected
     def nuclear_repulsion(self) -> float:
         """Return the repulsion of the nuclei, Hartree."""
         return nuclear_repulsion(torch.tensor(self.positions, dtype=torch.float64),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..torchstate import unaffected
 from .functionals import LatticeFunctional
 from .step import Molecules, kohn_sham_step
 from .systems import System
@@ -56,6 +57,7 @@ class Trajectory:
         return self.residual < tol
 
 
+@unaffected
 def run_trajectory(
     molecules: Molecules | Sequence[System],
     functional: LatticeFunctional,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.needs import check_deepchem
+
 if TYPE_CHECKING:
     from .deq import DEQModel
-    from .deq_files import DEQEpoch
+    from .deq_training import DEQEpoch
     from .dftxc import DFTXC
     from .hamiltonian import HamiltonianModel
     from .hamiltonian_loss import HamiltonianLoss
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 #: File of every name: who trains a property model need not load integrals, nor the other way.
 _FILES = {
-    "DEQEpoch": "deq_files",
+    "DEQEpoch": "deq_training",
     "DEQModel": "deq",
     "DFTXC": "dftxc",
     "EntryLoss": "losses",
@@ -42,6 +44,8 @@ _FILES = {
 __all__ = ["DFTXC", "DEQEpoch", "DEQModel", "EntryLoss", "EpochReport", "HamiltonianEpoch",
            "HamiltonianLoss", "HamiltonianModel", "HamiltonianPrediction", "HamiltonianScore",
            "KSREpoch", "KSRLoss", "KSRModel", "KSRStage", "XCModel"]  # fmt: skip
+
+check_deepchem()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,19 +16,21 @@ from ..equilibrium import Adjoint, Solver, Unrolled
 from ..equilibrium.adjoints import get_adjoint
 from ..equilibrium.solvers import get_solver
 from ..errors import InputError
+from ..fitting.checkpointed import Checkpointed, plain, plain_copy
+from ..fitting.model import Fitting
+from ..fitting.options import FitOptions, choice
+from ..fitting.ordering import seeded_batches
 from ..property import EquilibriumNetwork, Settings, SolveCount
 from ..property.inputs import KINDS, Kind
-from .deq_files import DEQEpoch, DEQFiles
-from .ordering import seeded_batches
-from .persistence import _plain, _plain_copy
-
-LOGGER = logging.getLogger("deepchem_dft.models")
+from ..torchstate import unaffected
+from .deq_training import DEQEpoch, DEQProgress, DEQTrainer
 
 _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
                  "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
 
 
-class DEQModel(DEQFiles, TorchModel):
+@unaffected
+class DEQModel(Checkpointed, Fitting, TorchModel):
     """Predict properties of molecules and materials from the fixed point of a small network.
 
     Instead of passing through a stack of layers, features are iterated with one cell until they no
@@ -147,9 +146,9 @@ class DEQModel(DEQFiles, TorchModel):
         for name in kwargs:
             if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
                 raise TypeError(f"DEQModel got an unexpected keyword argument {name!r}")
-        _choice(mode, ("regression", "classification"), "mode")
-        _choice(cell, tuple(KINDS), "cell")
-        _choice(dtype, ("float32", "float64"), "dtype")
+        choice(mode, ("regression", "classification"), "mode")
+        choice(cell, tuple(KINDS), "cell")
+        choice(dtype, ("float32", "float64"), "dtype")
         if n_tasks < 1 or n_classes < 2:
             raise InputError(f"{n_tasks} tasks and {n_classes} classes", field="n_tasks",
                              remedy="at least 1 task, and 2 classes")  # fmt: skip
@@ -163,7 +162,7 @@ class DEQModel(DEQFiles, TorchModel):
             "train_tol": train_tol, "max_iter": max_iter, "dtype": dtype, "seed": seed,
         }  # fmt: skip
         #: Arguments that rebuild the model, those that are plain data.
-        self.config = _plain_copy({k: v for k, v in config.items() if _plain(v)})
+        self.config = plain_copy({k: v for k, v in config.items() if plain(v)})
         self.dtype = getattr(torch, dtype)
         if tol is None:
             tol = 2e-6 if dtype == "float32" else 1e-11
@@ -178,7 +177,7 @@ class DEQModel(DEQFiles, TorchModel):
                 n_tasks * (n_classes if mode == "classification" else 1), settings,
                 hidden, dropout, jacobian_weight, seed,
             ).to(self.dtype)  # fmt: skip
-        self.history: list[DEQEpoch] = []
+        self.progress = DEQProgress()
         self._losses: list[Tensor] = []
         outputs = ["prediction", "loss", "embedding"]
         super().__init__(_Outputs(network, n_tasks, n_classes if mode == "classification" else 0),
@@ -216,17 +215,22 @@ class DEQModel(DEQFiles, TorchModel):
 
     # -- training ------------------------------------------------------------------------------
 
-    def fit(self, dataset: Dataset, *args: Any, restore: bool = False, **kwargs: Any) -> float:
-        """Train on a data set; see ``deepchem.models.TorchModel.fit``.
-
-        The first data set also sets the scale of descriptors. ``deterministic=False`` shuffles the
-        samples in an order that depends on ``seed`` and the number of the epoch only.
-        """
-        if restore:
-            self.restore()
-        self._ensure_built()
+    def _training(
+        self, dataset: Dataset, valid: Dataset | None, options: FitOptions
+    ) -> DEQTrainer:
+        """The first data set also sets the scale of descriptors."""
         self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
-        return super().fit(dataset, *args, **kwargs)
+        return DEQTrainer(self, options, dataset, valid)
+
+    def _saved(self) -> dict[str, Any]:
+        return {"progress": self.progress.to_dict()}
+
+    def _take(self, content: dict[str, Any]) -> None:
+        if "progress" in content:
+            self.progress = DEQProgress.from_dict(content["progress"])
+        else:  # as written by version 0.1
+            reports = [DEQEpoch(**report) for report in content["history"]]
+            self.progress = DEQProgress(len(reports), reports)
 
     def default_generator(
         self,
@@ -236,23 +240,15 @@ class DEQModel(DEQFiles, TorchModel):
         deterministic: bool = True,
         pad_batches: bool = False,
     ) -> Iterator[tuple[list, list, list]]:
-        """Yield batches ``([inputs], [labels], [weights])``; in training, report every epoch."""
-        for _ in range(epochs):
-            start, count = time.perf_counter(), SolveCount()
-            if mode == "fit":
-                self._losses = []
-            number = int(self.network.epochs)
+        """Yield batches ``([inputs], [labels], [weights])``; labels are checked in training."""
+        for epoch in range(epochs):
+            number = int(self.network.epochs) + epoch
             batches = dataset.iterbatches(self.batch_size, deterministic=deterministic)
             for x, y, w, ids in seeded_batches(batches, (self.seed, number)):
                 inputs = self.kind.batch(x, ids)
                 if mode == "fit":
                     self._check(y, w, ids)
-                    # A callback that validates leaves evaluation mode and its own count behind.
-                    self.model.train()
-                    self.network.count = count
                 yield [inputs], [y], [w]
-            if mode == "fit":
-                self._end_epoch(count, time.perf_counter() - start)
 
     def _check(self, y: np.ndarray, w: np.ndarray, ids: np.ndarray) -> None:
         labels = np.asarray(y, dtype=float).reshape(len(y), -1)
@@ -302,24 +298,6 @@ class DEQModel(DEQFiles, TorchModel):
             loss = loss + self.regularization_loss()
         return loss + last.penalty
 
-    def _end_epoch(self, count: SolveCount, seconds: float) -> None:
-        with torch.no_grad():
-            self.network.epochs += 1
-        samples, self.network.count = max(count.samples, 1), count
-        report = DEQEpoch(
-            int(self.network.epochs), float(sum(self._losses)) / samples,
-            count.unconverged_fraction, count.evaluations / max(count.batches, 1),
-            count.iterations / samples, seconds,
-        )  # fmt: skip
-        self.history.append(report)
-        LOGGER.info(
-            "epoch %d: loss %.6g, unconverged %.2f %%, %.1f evaluations (%.1f s)", report.epoch,
-            report.loss, 100 * report.unconverged, report.evaluations, report.seconds,
-        )  # fmt: skip
-        if self.tensorboard:
-            for name, value in asdict(report).items():
-                self._log_scalar_to_tensorboard(name, value, self._global_step)
-
     # -- prediction ------------------------------------------------------------------------------
 
     def _predict(self, *args: Any, **kwargs: Any) -> Any:
@@ -352,12 +330,6 @@ class _Outputs(torch.nn.Module):
             return [output, output, self.last.embedding]
         logits = output.reshape(-1, self._tasks, self._classes)
         return [torch.softmax(logits, dim=2), logits, self.last.embedding]
-
-
-def _choice(value: str, allowed: tuple[str, ...], field: str) -> None:
-    if value not in allowed:
-        raise InputError(f"unknown {field} {value!r}", field=field,
-                         remedy=f"choose from {', '.join(allowed)}")  # fmt: skip
 
 
 def _solver(solver: str | Solver) -> str | Solver:

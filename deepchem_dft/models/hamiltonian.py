@@ -14,28 +14,31 @@ from ..equilibrium import Adjoint, Solver
 from ..equilibrium.adjoints import get_adjoint
 from ..equilibrium.solvers import get_solver
 from ..errors import InputError
+from ..fitting.checkpointed import plain
+from ..fitting.options import choice
 from ..hamiltonian.elements import Elements
 from ..hamiltonian.forms import Form, Search
 from ..hamiltonian.network import HamiltonianNetwork
 from ..hamiltonian.reference import GUESSES
 from ..hamiltonian.sample import HamiltonianSample
 from ..molecule.geometry import NUCLEAR_CHARGE
+from ..torchstate import unaffected
 from ..xc.libxc import Libxc
 from .hamiltonian_files import HamiltonianFiles
 from .hamiltonian_fitting import HamiltonianFitting
 from .hamiltonian_loss import HamiltonianLoss
 from .hamiltonian_network import HamiltonianModule
-from .hamiltonian_predicting import HamiltonianPredicting, choice, named
+from .hamiltonian_predicting import HamiltonianPredicting, named
 from .hamiltonian_progress import HamiltonianProgress
 from .hamiltonian_samples import INPUTS, Preparation, elements_of
 from .hamiltonian_training import FusedAdam
-from .persistence import _plain
 
 _BASE_OPTIONS = ("model_dir", "optimizer", "tensorboard", "wandb", "log_frequency", "device",
                  "regularization_loss", "wandb_logger")  # fmt: skip
 
 
-class HamiltonianModel(HamiltonianFitting, HamiltonianPredicting, HamiltonianFiles, TorchModel):
+@unaffected
+class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitting, TorchModel):
     """Predict the converged Kohn-Sham matrix of molecules with an equivariant network.
 
     From the matrix follow orbitals, density matrix, gap and dipole without a self-consistent
@@ -215,7 +218,7 @@ class HamiltonianModel(HamiltonianFitting, HamiltonianPredicting, HamiltonianFil
             "on_unconverged": on_unconverged, "seed": seed, "batch_size": batch_size,
             "learning_rate": learning_rate, "solver": solver, "adjoint": adjoint,
         }
-        self.config = {name: value for name, value in config.items() if _plain(value)}
+        self.config = {name: value for name, value in config.items() if plain(value)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = HamiltonianNetwork(

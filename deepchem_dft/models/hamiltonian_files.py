@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .. import checkpoint as files
 from ..errors import CheckpointError
-from . import checkpoint as files
-from .checkpointed import Checkpointed, must_be_finite
+from ..fitting.checkpointed import Checkpointed, must_be_finite, plain_copy
 from .hamiltonian_progress import HamiltonianProgress
 from .hamiltonian_training import parameters_of
-from .persistence import _plain_copy
 
 #: Arguments that give the same parameters another meaning.
 _MEANING = ("elements", "basis", "form", "guess", "inputs", "cutoff", "xc")
@@ -28,10 +27,10 @@ class HamiltonianFiles(Checkpointed):
         state, progress = self.model.state_dict(), self.progress.to_dict()
         must_be_finite({k: v for k, v in state.items() if v.is_floating_point()})
         if self.training and self.progress.average is not None:
-            progress["trained"] = parameters_of(self.model)
+            progress["last"] = parameters_of(self.model)
             state = {**state, **self.progress.average}
         return {"model_state_dict": state, "progress": progress,
-                "config": _plain_copy(self.config)}
+                "config": plain_copy(self.config)}
 
     def _take(self, content: dict[str, Any]) -> None:
         self.progress = HamiltonianProgress.from_dict(content["progress"])
@@ -39,7 +38,7 @@ class HamiltonianFiles(Checkpointed):
 
     def _compare(self, content: dict[str, Any], source: str) -> None:
         for name in _MEANING:
-            theirs, own = content["config"][name], _plain_copy(self.config[name])
+            theirs, own = content["config"][name], plain_copy(self.config[name])
             if theirs != own:
                 raise CheckpointError(
                     f"{source}: the checkpoint is of a model with {name}={theirs!r}, this one has "
@@ -49,9 +48,9 @@ class HamiltonianFiles(Checkpointed):
     def _resume(self) -> None:
         """Restore the newest checkpoint with the parameters as the optimiser left them."""
         self.restore()
-        if self.progress.trained is not None:
-            self.model.load_state_dict(self.progress.trained, strict=False)
-            self.progress.trained = None
+        if self.progress.last is not None:
+            self.model.load_state_dict(self.progress.last, strict=False)
+            self.progress.last = None
 
     @classmethod
     def load(cls, source: str | Path, **options: Any) -> Any:
@@ -70,7 +69,8 @@ class HamiltonianFiles(Checkpointed):
             If the file is unusable.
         """
         path = files.newest(source)
-        config = {**files.read(path)["config"], **options}
+        with files.understood(path):
+            config = {**files.read(path)["config"], **options}
         if "elements" not in config:
             raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
         if "model_dir" not in config and Path(source).is_dir():

@@ -11,6 +11,7 @@ import torch
 from deepchem.data import Dataset
 
 from ..errors import InputError, SCFNotConverged
+from ..fitting.options import choice
 from ..hamiltonian.sample import HamiltonianSample
 from .hamiltonian_network import HamiltonianModule
 from .hamiltonian_prediction import (
@@ -192,10 +193,3 @@ def named(data: Any) -> Iterator[tuple[HamiltonianSample, str]]:
         return
     for number, sample in enumerate(data):
         yield sample, getattr(sample, "name", "") or str(number)
-
-
-def choice(value: str, allowed: Sequence[str], field: str) -> None:
-    """Raise InputError unless a value is among those allowed."""
-    if value not in allowed:
-        raise InputError(f"unknown {field} {value!r}", field=field,
-                         remedy=f"choose from {', '.join(allowed)}")

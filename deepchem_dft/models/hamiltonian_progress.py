@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-Parameters = dict[str, Tensor]
+from ..fitting import progress as fitting
 
 
 @dataclass
-class HamiltonianEpoch:
+class HamiltonianEpoch(fitting.Epoch):
     """What happened in one epoch.
 
     Attributes
@@ -29,6 +28,8 @@ class HamiltonianEpoch:
         Microhartree; mean absolute error of the elements of H, likewise; nan without labels.
     valid_mae : float or None
         Microhartree; of the averaged parameters on the validation set.
+    score : float or None
+        What selects the best parameters: ``valid_mae``, or the metric asked for.
     best : bool
         Whether that is the lowest so far.
     unconverged : float
@@ -39,57 +40,46 @@ class HamiltonianEpoch:
         CPU time.
     """
 
-    epoch: int
-    step: int
-    learning_rate: float
-    loss: float
-    train_mae: float
+    step: int = 0
+    learning_rate: float = 0.0
+    train_mae: float = math.nan
     valid_mae: float | None = None
-    best: bool = False
     unconverged: float = 0.0
     iterations: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass
-class HamiltonianProgress:
+class HamiltonianProgress(fitting.Progress):
     """What a checkpoint must hold for training to go on as if it had never stopped.
 
     Attributes
     ----------
     epoch : int
         Completed, of this training.
+    history : list of HamiltonianEpoch
+        Of this and earlier trainings.
+    best : Best or None
+        Averaged parameters of the best validation.
+    last : dict or None
+        Parameters as the optimiser left them, while the model has averaged or best ones.
     steps : int
         Taken, of this training.
     warm : int
         Taken by the optimiser since it was new.
-    history : list of HamiltonianEpoch
-        Of this and earlier trainings.
-    best_mae : float
-        Microhartree.
-    best : dict or None
-        Averaged parameters of the best validation.
     average : dict or None
         Averaged parameters; None before the first step.
-    trained : dict or None
-        Parameters as the optimiser left them, while the model has averaged or best ones.
     """
 
-    epoch: int = 0
     steps: int = 0
     warm: int = 0
-    history: list[HamiltonianEpoch] = field(default_factory=list)
-    best_mae: float = math.inf
-    best: Parameters | None = None
-    average: Parameters | None = None
-    trained: Parameters | None = None
+    average: fitting.Parameters | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data and tensors."""
-        return {**vars(self), "history": [asdict(report) for report in self.history]}
+    report = HamiltonianEpoch
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> HamiltonianProgress:
+    def from_dict(cls, data: Mapping[str, Any]) -> HamiltonianProgress:
         """Undo :meth:`to_dict`."""
-        history = [HamiltonianEpoch(**report) for report in data["history"]]
-        return cls(**{**data, "history": history})
+        data = fitting.with_best(data, "best_mae")
+        if "trained" in data:  # as written by version 0.1
+            data["last"] = data.pop("trained")
+        return super().from_dict(data)

@@ -20,6 +20,7 @@ from ..hamiltonian.network import HamiltonianNetwork
 from ..hamiltonian.orbitals import orbital_layout
 from ..hamiltonian.reference import Reference
 from ..hamiltonian.sample import MATRICES, HamiltonianSample
+from ..torchstate import unaffected
 from ..xc.libxc import Libxc
 
 #: What a network may be told of a molecule.
@@ -73,6 +74,7 @@ class Prepared:
         return self.reference.overlap if stored is None else stored
 
     @cached_property
+    @unaffected
     def orthogonal(self) -> Tensor:
         """(nao, nao) float64, symmetric: the overlap matrix to the power -1/2."""
         values, vectors = np.linalg.eigh(self.overlap)
@@ -82,6 +84,7 @@ class Prepared:
         return torch.from_numpy((vectors * values**-0.5) @ vectors.T)
 
     @cached_property
+    @unaffected
     def orbital_energies(self) -> Tensor:
         """(nao,) of the label, Hartree."""
         assert self.label is not None

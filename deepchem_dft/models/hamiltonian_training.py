@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,15 @@ from torch import Tensor
 
 from ..equilibrium import Equilibrium
 from ..errors import FunctionalError
-from .hamiltonian_progress import HamiltonianEpoch, HamiltonianProgress
-from .hamiltonian_samples import Batch, Prepared
-from .ordering import seeded_batches
+from ..fitting.loop import TrainingLoop
+from ..fitting.options import FitOptions
+from ..fitting.ordering import seeded_batches
+from .hamiltonian_predicting import named
+from .hamiltonian_progress import HamiltonianEpoch
+from .hamiltonian_samples import Batch
 
 if TYPE_CHECKING:
     from .hamiltonian import HamiltonianModel
-
-LOGGER = logging.getLogger("deepchem_dft.models")
 
 #: The rate never falls below this share of what it was.
 _LEAST = 1e-3
@@ -36,20 +36,6 @@ class FusedAdam(Adam):
     def _create_pytorch_optimizer(self, params: Any) -> torch.optim.Optimizer:
         rate: Any = getattr(self.learning_rate, "initial_rate", self.learning_rate)  # of a schedule
         return torch.optim.Adam(params, rate, (self.beta1, self.beta2), self.epsilon, fused=True)
-
-
-@dataclass
-class HamiltonianFit:
-    """Options of a training; see ``HamiltonianModel.fit``."""
-
-    epochs: int
-    deterministic: bool = False
-    valid: Dataset | None = None
-    validate_every: int = 1
-    checkpoint_every: int = 0
-    max_checkpoints_to_keep: int = 5
-    callbacks: Sequence[Callable] = ()
-    epoch_callback: Callable[[HamiltonianEpoch], None] | None = None
 
 
 @dataclass
@@ -65,41 +51,66 @@ class _Sums:
     found: list[Equilibrium] = field(default_factory=list)
 
 
-class HamiltonianTrainer:
+class HamiltonianTrainer(TrainingLoop):
     """Train a model on a data set.
 
     Parameters
     ----------
     model : HamiltonianModel
+    options : FitOptions
     dataset : Dataset
-    options : HamiltonianFit
+    valid : Dataset, optional
     """
 
-    def __init__(self, model: HamiltonianModel, dataset: Dataset, options: HamiltonianFit) -> None:
-        self.model, self.dataset, self.options = model, dataset, options
+    clock = staticmethod(time.process_time)
+    model: HamiltonianModel
+
+    def __init__(self, model: HamiltonianModel, options: FitOptions, dataset: Dataset,
+                 valid: Dataset | None = None) -> None:
+        super().__init__(model, options)
+        self.dataset, self._held_out = dataset, valid
         # DeepChem's data sets without y, which a sample holds here, have weights of 0.
         self.weighted = bool(np.any(dataset.w))
         self.per_epoch = math.ceil(len(dataset) / model.batch_size)
-        self.parameters = [p for p in model.model.parameters() if p.requires_grad]
-        self.names = [n for n, p in model.model.named_parameters() if p.requires_grad]
+        self._sums, self._rate = _Sums(), 0.0
 
-    @property
-    def progress(self) -> HamiltonianProgress:
-        """That of the model."""
-        return self.model.progress
-
-    def run(self) -> float:
-        """Train until all epochs are done; return the loss of the last."""
-        valid = self.options.valid
-        held = None if valid is None else self.model.prepared(valid, label=True)
-        while self.progress.epoch < self.options.epochs:
-            self._epoch(held)
-        if self.options.checkpoint_every and self.progress.epoch % self.options.checkpoint_every:
-            self._save()
-        return self.progress.history[-1].loss if self.progress.history else math.nan
-
-    def _batches(self) -> Iterator[tuple[Batch, Tensor]]:
+    def train(self) -> None:
+        """Train; averages predict in the end, also if it is interrupted."""
         model = self.model
+        if not bool(model.model.fitted):
+            model.preparation.measure(named(self.dataset))
+            model.model.fitted.fill_(True)
+        if self._held_out is not None:
+            self.valid = model.prepared(self._held_out, label=True)
+        trained = dict(model.model.named_parameters())
+        self.names = [n for n, p in trained.items() if p.requires_grad]
+        self.trained = [trained[n] for n in self.names]
+        model.training = True
+        try:
+            super().train()
+        finally:
+            model.training = False
+            self._settle()
+
+    def take_best(self) -> bool:
+        """Tell that :meth:`train` has chosen the parameters that predict already."""
+        return True
+
+    def _settle(self) -> None:
+        """Take the parameters that predict: the best, or else the averaged ones."""
+        progress = self.progress
+        best = progress.best if self.options.restore_best else None
+        chosen = progress.average if best is None else best.parameters
+        if chosen is not None:
+            progress.last = parameters_of(self.model.model)
+            self.model.model.load_state_dict(chosen, strict=False)
+
+    def batches(self) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield batches and the weights of their samples."""
+        model = self.model
+        self._sums = _Sums()
+        model.model.train()
+        model.model.search.tol = model.train_tol
         batches = self.dataset.iterbatches(model.batch_size,
                                            deterministic=self.options.deterministic)
         for x, _, w, ids in seeded_batches(batches, (model.seed, self.progress.epoch)):
@@ -111,40 +122,31 @@ class HamiltonianTrainer:
                 yield (Batch.of(samples, model.device),
                        torch.from_numpy(weights[weights != 0]).to(model.device))
 
-    def _epoch(self, held: list[Prepared] | None) -> None:
-        model, progress, options = self.model, self.progress, self.options
-        sums, clock, rate = _Sums(), time.process_time(), 0.0
-        model.model.train()
-        model.model.search.tol = model.train_tol
-        for batch, weights in self._batches():
-            rate = self._step(batch, weights, sums)
+    def report(self) -> HamiltonianEpoch:
+        """Turn the sums of the epoch into its report."""
+        progress, sums = self.progress, self._sums
         for found in sums.found:  # a backward pass may still have changed it
             sums.unconverged += int((~found.converged).sum())
             sums.iterations += int(found.iterations.sum())
         progress.epoch += 1
         count = max(sums.samples, 1)
-        report = HamiltonianEpoch(
-            progress.epoch, model.get_global_step(), rate, sums.loss / count,
-            1e6 * sums.error / sums.labelled if sums.labelled else math.nan,
+        return HamiltonianEpoch(
+            progress.epoch, sums.loss / count, step=self.model.get_global_step(),
+            learning_rate=self._rate,
+            train_mae=1e6 * sums.error / sums.labelled if sums.labelled else math.nan,
             unconverged=sums.unconverged / count, iterations=sums.iterations / count)
-        last = progress.epoch == options.epochs
-        if held is not None and (progress.epoch % options.validate_every == 0 or last):
-            self._validate(held, report)
-        report.seconds = time.process_time() - clock
-        progress.history.append(report)
-        judged = "" if report.valid_mae is None else f", validation {report.valid_mae:.2f}"
-        LOGGER.info("epoch %d: loss %.4g, H %.2f uHa%s, unconverged %.2f %% (%.1f s)",
-                    report.epoch, report.loss, report.train_mae, judged,
-                    100 * report.unconverged, report.seconds)
-        if options.checkpoint_every and progress.epoch % options.checkpoint_every == 0:
-            self._save()
-        for callback in options.callbacks:
-            callback(model, model.get_global_step())
-        if options.epoch_callback is not None:
-            options.epoch_callback(report)
 
-    def _step(self, batch: Batch, weights: Tensor, sums: _Sums) -> float:
-        """Change the parameters by the gradient of one batch; return the learning rate."""
+    def logged(self, report: HamiltonianEpoch) -> dict[str, float | None]:
+        """Return what of a report goes into logs."""
+        return {"loss": report.loss, "H_microhartree": report.train_mae,
+                "valid_H_microhartree": report.valid_mae, "valid_score": report.score,
+                "unconverged": report.unconverged}
+
+    def step(self, batch: tuple[Batch, Tensor]) -> None:
+        """Change the parameters by the gradient of one batch."""
+        self._step(*batch, self._sums)
+
+    def _step(self, batch: Batch, weights: Tensor, sums: _Sums) -> None:
         model, optimizer = self.model, self.model._pytorch_optimizer
         elements, found = model.model(batch.graph)
         losses, errors = model.hamiltonian_loss(batch, elements)
@@ -163,8 +165,8 @@ class HamiltonianTrainer:
         optimizer.zero_grad()
         loss.backward()
         if model.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, model.max_grad_norm)
-        rate = self._set_rate(optimizer)
+            torch.nn.utils.clip_grad_norm_(self.trained, model.max_grad_norm)
+        self._rate = self._set_rate(optimizer)
         optimizer.step()
         if model._lr_schedule is not None:
             model._lr_schedule.step()
@@ -180,13 +182,12 @@ class HamiltonianTrainer:
         if found is not None:
             found.state = None  # a whole graph of autograd would hang on it
             sums.found.append(found)
-        return rate
 
     def _set_rate(self, optimizer: torch.optim.Optimizer) -> float:
         """Rise over the first steps of the optimiser, fall over this training."""
         model = self.model
         if model._lr_schedule is None:  # else DeepChem's schedule decides
-            total = max(self.options.epochs * self.per_epoch, 1)
+            total = max(self.last_epoch * self.per_epoch, 1)
             left = max(1.0 - self.progress.steps / total, 0.0)
             factor = min(1.0, (self.progress.warm + 1) / max(model.warmup, 1))
             factor *= max(left**model.decay, _LEAST)
@@ -196,7 +197,7 @@ class HamiltonianTrainer:
 
     def _average(self) -> None:
         model, progress = self.model, self.progress
-        current = [p.detach() for p in self.parameters]
+        current = [p.detach() for p in self.trained]
         if progress.average is None:
             progress.average = {n: p.clone() for n, p in zip(self.names, current)}
             return
@@ -204,25 +205,30 @@ class HamiltonianTrainer:
         keep = min(model.ema, (1 + progress.steps) / (10 + progress.steps))
         torch._foreach_lerp_([progress.average[n] for n in self.names], current, 1.0 - keep)
 
-    def _validate(self, held: list[Prepared], report: HamiltonianEpoch) -> None:
+    def validate(self, report: HamiltonianEpoch) -> None:
+        """Judge the averaged parameters by the error of H, or by the metric asked for."""
         model, progress = self.model, self.progress
         assert progress.average is not None
         trained = parameters_of(model.model)
         model.model.load_state_dict(progress.average, strict=False)
         try:
-            errors = [s.label.flatten().sub(p.change.flatten()).abs().mean()
-                      for s, p in zip(held, model.predicted(held)) if s.label is not None]
+            pairs = [(s.label.flatten(), p.change.flatten())
+                     for s, p in zip(self.valid, model.predicted(self.valid))
+                     if s.label is not None]
         finally:
             model.model.load_state_dict(trained, strict=False)
             model.model.train()
             model.model.search.tol = model.train_tol
-        report.valid_mae = 1e6 * float(torch.stack(errors).mean())
-        if report.valid_mae < progress.best_mae:
-            report.best, progress.best_mae = True, report.valid_mae
-            progress.best = {n: p.clone() for n, p in progress.average.items()}
+        errors = [(label - found).abs().mean() for label, found in pairs]
+        report.score = report.valid_mae = 1e6 * float(torch.stack(errors).mean())
+        if self.options.metric is not None:
+            y, p = (torch.cat(part).cpu().numpy()[:, None] for part in zip(*pairs))
+            report.score = self.options.score(y, p, np.ones_like(y))
 
-    def _save(self) -> None:
-        self.model.save_checkpoint(self.options.max_checkpoints_to_keep)
+    def parameters(self) -> dict[str, Tensor]:
+        """Return the averaged ones, which predict."""
+        assert self.progress.average is not None
+        return self.progress.average
 
 
 def parameters_of(module: torch.nn.Module) -> dict[str, Tensor]:

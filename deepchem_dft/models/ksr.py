@@ -12,23 +12,27 @@ from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..fitting.model import Fitting
+from ..fitting.options import FitDefaults, FitOptions, choice
 from ..lattice.functionals import LatticeFunctional
 from ..lattice.grid import Grid
+from ..torchstate import unaffected
 from .ksr_files import KSRFiles
 from .ksr_loss import KSRLoss, KSRStage
 from .ksr_network import KSRNetwork
 from .ksr_prediction import KSRPredicting
-from .ksr_progress import KSREpoch, KSRProgress
+from .ksr_progress import KSRProgress
 from .ksr_samples import KSRSamples
 from .ksr_seeds import KSRSeeds
-from .ksr_training import KSRFit, KSRTrainer
+from .ksr_training import KSRTrainer
 from .persistence import describe
 
 _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
                  "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
 
 
-class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
+@unaffected
+class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
     """Train a functional of one-dimensional molecules with the Kohn-Sham equations as regulariser.
 
     A calculation is a fixed number of damped Kohn-Sham iterations, and the loss compares energies
@@ -114,6 +118,8 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
     Li et al., Phys. Rev. Lett. 126, 036401 (2021).
     """
 
+    fit_defaults = FitDefaults(nb_epoch=200, validate_every=5, checkpoint_every=20)
+
     def __init__(
         self,
         functional: str | nn.Module | Callable[[int], nn.Module] = "global",
@@ -143,8 +149,8 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
         for name in kwargs:
             if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
                 raise TypeError(f"KSRModel got an unexpected keyword argument {name!r}")
-        _choice(method, ("lbfgs", "adam"), "method")
-        _choice(on_unconverged, ("warn", "raise"), "on_unconverged")
+        choice(method, ("lbfgs", "adam"), "method")
+        choice(on_unconverged, ("warn", "raise"), "on_unconverged")
         if torch.device(device or "cpu").type != "cpu":
             raise InputError("banded equations are solved on the CPU", field="device",
                              remedy="leave device out")
@@ -177,7 +183,9 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
         )  # fmt: skip
         if not isinstance(functional, str):
             self.config["origin"] = "functional"
-        self.progress = KSRProgress(seed)
+        self.progress = KSRProgress(seed=seed)
+        self._seeds: int | Sequence[int] | None = None
+        self._stages: tuple[KSRStage, ...] = ()
         self.last_residuals = np.zeros(0)
         super().__init__(network, _unused, output_types=["prediction", "density", "residual"],
                          batch_size=batch_size, device=torch.device("cpu"), **kwargs)
@@ -203,133 +211,48 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
     def test_iterations(self, value: int | None) -> None:
         self.network.test_iterations = self.network.iterations if value is None else value
 
-    @property
-    def history(self) -> list[KSREpoch]:
-        """Reports of all completed epochs."""
-        return self.progress.history
-
     # -- training ------------------------------------------------------------------------------
 
     def fit(
         self,
         dataset: Dataset,
-        nb_epoch: int = 200,
-        max_checkpoints_to_keep: int = 5,
-        checkpoint_interval: int | None = None,
-        deterministic: bool = False,
-        restore: bool = False,
-        variables: Sequence[nn.Parameter] | None = None,
-        loss: Callable | None = None,
-        callbacks: Callable | Sequence[Callable] = (),
-        all_losses: list[float] | None = None,
-        *,
-        valid_dataset: Dataset | None = None,
-        metric: Any = None,
-        metric_greater_is_better: bool = False,
-        validate_every: int = 5,
-        early_stopping: int | None = None,
-        restore_best: bool = True,
+        nb_epoch: int | None = None,
+        *args: Any,
         seeds: int | Sequence[int] | None = None,
         stages: Sequence[KSRStage] = (),
-        checkpoint_every: int = 20,
-        epoch_callback: Callable[[KSREpoch], None] | None = None,
+        **options: Any,
     ) -> float:
-        """Train.
+        """Train; all options of :meth:`deepchem_dft.fitting.Fitting.fit`, and two more.
+
+        An epoch is an iteration of L-BFGS, or a pass through the data with Adam. The validation
+        score is by default the mean absolute error of the energies, Hartree.
 
         Parameters
         ----------
         dataset : Dataset
-        nb_epoch : int
-            Iterations of L-BFGS, or passes through the data with Adam, for each seed; with
-            ``restore=True`` in all.
-        max_checkpoints_to_keep : int
-            Older ones are deleted.
-        checkpoint_interval : int, optional
-            As ``checkpoint_every``, under DeepChem's name.
-        deterministic : bool
-            Keep the data set's order with Adam.
-        restore : bool
-            Go on from the newest checkpoint, as if the run had never stopped.
-        variables : list of Parameter, optional
-            Train only these.
-        loss
-            Must be None: the loss is the trajectory's.
-        callbacks : callable or list
-            Called as ``f(model, step)`` after every epoch.
-        all_losses : list, optional
-            The loss of each epoch is appended.
-        valid_dataset : Dataset, optional
-            Selects the best parameters, of all seeds.
-        metric : dc.metrics.Metric or callable(y_true, y_pred), optional
-            Validation score, the lower the better (unless ``metric_greater_is_better=True``).
-            Default: mean absolute error of the energies, Hartree.
-        validate_every : int
-            Epochs between validations.
-        early_stopping : int, optional
-            Leave a seed after so many validations without improvement.
-        restore_best : bool
-            End with the best parameters. A later ``fit(restore=True)`` still goes on from the
-            last ones.
+        nb_epoch : int, optional
+            For each seed; with ``restore=True`` in all.
         seeds : int or sequence of int, optional
-            Train from the initial weights of so many seeds in turn, from ``seed`` on, or of these.
-            Default: go on from the weights as they are.
+            Train from the initial weights of so many seeds in turn, from ``seed`` on, or of these;
+            validation chooses among them. Default: go on from the weights as they are.
         stages : sequence of KSRStage, optional
             Stretches of training, for each seed one after the other, instead of ``nb_epoch``.
-        checkpoint_every : int
-            Epochs between checkpoints; 0 for none.
-        epoch_callback : callable, optional
-            Called with the ``KSREpoch`` after each epoch and its checkpoint.
-
-        Returns
-        -------
-        float
-            Loss of the last epoch.
-
-        Raises
-        ------
-        InputError
-            For a data set that cannot be trained on.
-        FunctionalError
-            If the loss is not finite, whatever the seed.
-        CheckpointError
-            If ``restore`` finds no usable checkpoint.
         """
-        if loss is not None:
+        if options.get("valid_dataset") is None and seeds not in (None, 1):
+            raise InputError("there is nothing to choose by", field="valid_dataset",
+                             remedy="give valid_dataset, or leave out seeds")
+        self._seeds, self._stages = seeds, tuple(stages)
+        return super().fit(dataset, nb_epoch, *args, **options)
+
+    def _training(
+        self, dataset: Dataset, valid: Dataset | None, options: FitOptions
+    ) -> KSRTrainer:
+        if options.loss is not None:
             raise InputError("KSRModel has a loss of its own", field="loss",
                              remedy="set energy_weight, density_weight, discount and skip")
-        samples = KSRSamples.read(dataset)
-        if valid_dataset is None and (early_stopping is not None or seeds not in (None, 1)):
-            raise InputError("there is nothing to choose by", field="valid_dataset",
-                             remedy="give valid_dataset, or leave out seeds and early_stopping")
-        self._ensure_built()
-        if restore:
-            self._resume()
-        else:
-            self._begin(seeds)
-        options = KSRFit(
-            stages or [KSRStage(nb_epoch)],
-            self._scorer(valid_dataset, metric, metric_greater_is_better), validate_every,
-            early_stopping,
-            checkpoint_every if checkpoint_interval is None else checkpoint_interval,
-            max_checkpoints_to_keep, deterministic,
-            [callbacks] if callable(callbacks) else list(callbacks), epoch_callback,
-        )  # fmt: skip
-        before = len(self.history)
-        frozen = _freeze_others(self.functional, variables)
-        try:
-            value = KSRTrainer(self, samples, options).run()
-        finally:
-            for parameter in frozen:
-                parameter.requires_grad_(True)
-        if all_losses is not None:
-            all_losses += [report.loss for report in self.history[before:]]
-        if restore_best and self.progress.best is not None:
-            self.progress.last = {k: v.detach().clone()
-                                  for k, v in self.functional.state_dict().items()}  # fmt: skip
-            self.functional.load_state_dict(self.progress.best)
-            if options.checkpoint_every:
-                self.save_checkpoint(max_checkpoints_to_keep)
-        return value
+        held = None if valid is None else KSRSamples.read(valid)
+        stages = self._stages or (KSRStage(options.nb_epoch),)
+        return KSRTrainer(self, options, KSRSamples.read(dataset), held, stages)
 
     def fit_generator(self, *args: Any, **kwargs: Any) -> float:
         """Not supported: L-BFGS takes a whole data set.
@@ -340,42 +263,6 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, TorchModel):
         """
         raise InputError("KSRModel trains on data sets, not on generators",
                          remedy="use fit(dataset)")
-
-    def _scorer(self, dataset: Dataset | None, metric: Any, greater: bool,
-                ) -> Callable[[], float] | None:  # fmt: skip
-        if dataset is None:
-            return None
-        samples = KSRSamples.read(dataset)
-        y = samples.energy.numpy()[:, None]
-
-        def score() -> float:
-            prediction = self._energies(samples.entries)
-            if metric is None:
-                return float(np.abs(prediction - y).mean())
-            if hasattr(metric, "compute_metric"):
-                value = metric.compute_metric(y, prediction, np.ones_like(y))
-            else:
-                value = metric(y, prediction)
-            return -float(value) if greater else float(value)
-
-        return score
-
-
-def _choice(value: str, choices: tuple[str, ...], name: str) -> None:
-    if value not in choices:
-        raise InputError(f"there is no {name} {value!r}", field=name,
-                         remedy=f"use one of {', '.join(choices)}")
-
-
-def _freeze_others(module: nn.Module, variables: Sequence[nn.Parameter] | None) -> list:
-    """Switch off gradients of what is not to be trained; return what was switched off."""
-    if variables is None:
-        return []
-    wanted = {id(v) for v in variables}
-    others = [p for p in module.parameters() if p.requires_grad and id(p) not in wanted]
-    for parameter in others:
-        parameter.requires_grad_(False)
-    return others
 
 
 def _unused(outputs: list, labels: list, weights: list) -> Tensor:

@@ -7,12 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from .. import checkpoint as files
 from ..errors import CheckpointError
+from ..fitting.checkpointed import Checkpointed, must_be_finite, plain_copy
 from ..lattice.grid import Grid
-from . import checkpoint as files
-from .checkpointed import Checkpointed, must_be_finite
 from .ksr_progress import KSRProgress
-from .persistence import _plain_copy
 
 
 class KSRFiles(Checkpointed):
@@ -20,7 +19,7 @@ class KSRFiles(Checkpointed):
 
     def _saved(self) -> dict[str, Any]:
         must_be_finite(self.functional.state_dict())
-        return {"progress": self.progress.to_dict(), "config": _plain_copy(self.config)}
+        return {"progress": self.progress.to_dict(), "config": plain_copy(self.config)}
 
     def _take(self, content: dict[str, Any]) -> None:
         self.progress = KSRProgress.from_dict(content["progress"])
@@ -53,13 +52,15 @@ class KSRFiles(Checkpointed):
             If the file is unusable, or a part it does not hold was not given.
         """
         path = files.newest(source)
-        config = dict(files.read(path)["config"])
-        name, origin = config.pop("xcstr"), config.pop("origin")
+        with files.understood(path):
+            config = dict(files.read(path)["config"])
+            name, origin = config.pop("xcstr"), config.pop("origin")
         if origin == "functional" and functional is None:
             raise CheckpointError(
                 f"{path}: the model was made with a functional of your own, whose code is not in "
                 "the file. Remedy: pass functional=.")
-        points, spacing, order = config.pop("grid")
+        with files.understood(path):
+            points, spacing, order = config.pop("grid")
         config.update(grid=Grid(points, spacing, order), **options)
         if "model_dir" not in config and Path(source).is_dir():
             config["model_dir"] = str(source)

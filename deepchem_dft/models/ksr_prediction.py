@@ -11,8 +11,8 @@ import torch
 from deepchem.data import Dataset
 
 from ..errors import SCFNotConverged
+from ..fitting.arrays import refuse_transformers, unwrap
 from ..lattice.trajectory import Trajectory
-from .samples import refuse_transformers, unwrap
 
 
 class KSRPredicting:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..fitting import progress as fitting
+
 
 @dataclass
-class KSREpoch:
+class KSREpoch(fitting.Epoch):
     """What happened in one epoch: an iteration of L-BFGS, or a pass through the data with Adam.
 
     Attributes
@@ -34,14 +37,9 @@ class KSREpoch:
         CPU time since the epoch before.
     """
 
-    seed: int
-    stage: int
-    epoch: int
-    loss: float
-    score: float | None = None
-    best: bool = False
+    seed: int = 0
+    stage: int = 1
     evaluations: int = 0
-    seconds: float = 0.0
 
 
 @dataclass
@@ -68,48 +66,59 @@ class Record:
 
 
 @dataclass
-class KSRProgress:
+class KSRProgress(fitting.Progress):
     """What a checkpoint must hold for training to go on as if it had never stopped.
 
     Attributes
     ----------
+    epoch : int
+        Completed, of this seed and stage.
+    history : list of KSREpoch
+    best : Best or None
+        Of all seeds.
     seed : int
         Of the weights being trained.
     seeds_left : list of int
     stage : int
         Index of the stage, from 0.
-    epoch : int
-        Completed, of this seed and stage.
     evaluations : int
-    history : list of KSREpoch
-    best_score : float
-    best : dict or None
-        Parameters of the best validation.
-    since_best : int
-        Validations of this seed without improvement on itself.
     own_best : float
         Best score of this seed.
+    since_best : int
+        Validations of this seed without improvement on itself.
     record : Record or None
         Of L-BFGS.
-    last : dict or None
-        Parameters that training ended with, if the model then took the best ones.
     failures : dict
         Seed to the reason why its training ended early.
     """
 
-    seed: int
+    seed: int = 0
     seeds_left: list[int] = field(default_factory=list)
     stage: int = 0
-    epoch: int = 0
     evaluations: int = 0
-    history: list[KSREpoch] = field(default_factory=list)
-    best_score: float = math.inf
-    best: dict[str, Tensor] | None = None
-    since_best: int = 0
     own_best: float = math.inf
+    since_best: int = 0
     record: Record | None = None
-    last: dict[str, Tensor] | None = None
     failures: dict[str, str] = field(default_factory=dict)
+
+    report = KSREpoch
+
+    @property
+    def best_score(self) -> float:
+        """Best score of all seeds; infinite before the first."""
+        return math.inf if self.best is None else self.best.score
+
+    @property
+    def validations_since_best(self) -> int:
+        """Validations of this seed without improvement on itself."""
+        return self.since_best
+
+    def consider(self, report: KSREpoch, parameters: Mapping[str, Tensor]) -> None:
+        """Keep the best parameters of all seeds; count validations seed by seed."""
+        super().consider(report, parameters)
+        self.since_best += 1
+        if report.score is not None and report.score < self.own_best:
+            self.own_best, self.since_best = report.score, 0
 
     def next_stage(self) -> None:
         """Begin the next stage, with an optimiser that knows nothing."""
@@ -118,15 +127,13 @@ class KSRProgress:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data and tensors."""
-        content = {**self.__dict__, "history": [vars(report) for report in self.history]}
-        content["record"] = None if self.record is None else self.record.to_dict()
-        return content
+        record = None if self.record is None else self.record.to_dict()
+        return {**super().to_dict(), "record": record}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> KSRProgress:
+    def from_dict(cls, data: Mapping[str, Any]) -> KSRProgress:
         """Undo :meth:`to_dict`."""
+        data = fitting.with_best(data, "best_score")
         record = data["record"]
-        return cls(**{
-            **data, "history": [KSREpoch(**report) for report in data["history"]],
-            "record": None if record is None else Record.from_dict(record),
-        })  # fmt: skip
+        return super().from_dict(
+            {**data, "record": None if record is None else Record.from_dict(record)})

@@ -12,9 +12,9 @@ from deepchem.data import Dataset
 from torch import Tensor
 
 from ..errors import InputError
+from ..fitting.arrays import column
 from ..lattice.grid import Grid
 from ..lattice.systems import System
-from .samples import column
 
 
 def systems_of(values: Iterable[Any]) -> list[System]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..errors import InputError
+from ..fitting.options import FitOptions
 from ..lattice.functionals import LatticeFunctional, make_functional
 from .ksr_progress import KSRProgress
 
@@ -15,6 +16,7 @@ class KSRSeeds:
     """The part of ``KSRModel`` that makes functionals; its methods belong to that class."""
 
     _built: bool
+    _seeds: int | Sequence[int] | None
 
     def _ensure_built(self) -> None:
         if not self._built and not list(self.functional.parameters()):  # the uniform gas
@@ -36,10 +38,11 @@ class KSRSeeds:
             options["seed"] = seed
         return make_functional(recipe, self._grid, **options)
 
-    def _begin(self, seeds: int | Sequence[int] | None) -> None:
+    def _begin(self, options: FitOptions) -> None:
         """Start a new run: on the present weights, or on the first seed's."""
+        seeds = self._seeds
         if seeds is None:
-            self.progress = KSRProgress(self.seed, history=self.history)
+            self.progress = KSRProgress(history=self.history, seed=self.seed)
             return
         chosen = list(range(self.seed, self.seed + seeds)) if isinstance(seeds, int) else [*seeds]
         if not chosen:
@@ -47,7 +50,7 @@ class KSRSeeds:
         if isinstance(self._recipe, nn.Module) and len(chosen) > 1:
             raise InputError("a network has one set of initial weights", field="seeds",
                              remedy="give the model a function of the seed that returns a network")
-        self.progress = KSRProgress(chosen[0], chosen[1:])
+        self.progress = KSRProgress(seed=chosen[0], seeds_left=chosen[1:])
         self.start_seed(chosen[0])
 
     def start_seed(self, seed: int) -> None:
@@ -57,7 +60,7 @@ class KSRSeeds:
         self.new_optimizer()
         old = self.progress
         self.progress = KSRProgress(
-            seed, old.seeds_left, history=old.history, best=old.best, best_score=old.best_score,
+            history=old.history, best=old.best, seed=seed, seeds_left=old.seeds_left,
             failures=old.failures)
 
     def new_optimizer(self) -> None:

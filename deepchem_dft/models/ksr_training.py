@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,32 +13,20 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from ..errors import CheckpointError, FunctionalError, InputError
+from ..fitting.loop import TrainingLoop
+from ..fitting.options import FitOptions
+from ..fitting.ordering import batches, epoch_order
+from ..fitting.progress import copies
 from ..lattice.step import Molecules
 from .ksr_loss import KSRStage
-from .ksr_progress import KSREpoch, KSRProgress, Record
+from .ksr_progress import KSREpoch, Record
 from .ksr_samples import KSRSamples
 from .ksr_separability import Separability
-from .samples import batches, epoch_order
 
 LOGGER = logging.getLogger("deepchem_dft.models")
 
 #: Corrections that L-BFGS remembers. SciPy's usual 10 and the 20 of the paper converge more slowly.
 _MEMORY = 100
-
-
-@dataclass
-class KSRFit:
-    """What :meth:`KSRModel.fit` was asked for; its docstring explains."""
-
-    stages: Sequence[KSRStage]
-    score: Callable[[], float] | None = None
-    validate_every: int = 5
-    early_stopping: int | None = None
-    checkpoint_every: int = 20
-    max_checkpoints_to_keep: int = 5
-    deterministic: bool = False
-    callbacks: Sequence[Callable] = ()
-    epoch_callback: Callable[[KSREpoch], None] | None = None
 
 
 class _Chunk(NamedTuple):
@@ -53,42 +39,47 @@ class _Chunk(NamedTuple):
     start: Tensor | None
 
 
-class _Enough(Exception):
-    """Early stopping."""
+class KSRTrainer(TrainingLoop):
+    """Trains the functional of a model; all that changes is in the model and its progress.
 
+    Parameters
+    ----------
+    model : KSRModel
+    options : FitOptions
+    samples : KSRSamples
+    valid : KSRSamples, optional
+    stages : sequence of KSRStage
+        For each seed one after the other.
+    """
 
-class KSRTrainer:
-    """Trains the functional of a model; all that changes is in the model and its progress."""
+    clock = staticmethod(time.process_time)
 
-    def __init__(self, model: Any, samples: KSRSamples, options: KSRFit) -> None:
-        self.model, self.samples, self.options = model, samples, options
-        self.parameters = [p for p in model.functional.parameters() if p.requires_grad]
-        if not self.parameters:
+    def __init__(self, model: Any, options: FitOptions, samples: KSRSamples,
+                 valid: KSRSamples | None, stages: Sequence[KSRStage]) -> None:
+        super().__init__(model, options, valid)
+        self.samples, self.stages = samples, stages
+        self.trained = [p for p in model.functional.parameters() if p.requires_grad]
+        if not self.trained:
             raise InputError("the functional has no parameters to train", field="functional",
                              remedy="use 'global', 'gradient', 'local' or a network")
-        if self.progress.stage >= len(options.stages):
-            raise InputError(f"the run is in stage {self.progress.stage + 1} of "
-                             f"{len(options.stages)}", field="stages",
-                             remedy="give the stages it was begun with")
-        self.stage, self.loss = options.stages[0], model.ksr_loss
+        self.stage, self.loss = stages[0], model.ksr_loss
         self._separability: Separability | None = None
-        self._clock = time.process_time()
+        self._total = 0.0
 
-    @property
-    def progress(self) -> KSRProgress:
-        """That of the model."""
-        return self.model.progress
-
-    def run(self) -> float:
-        """Train all seeds that are left; return the loss of the last epoch."""
-        progress = self.progress
+    def train(self) -> None:
+        """Train all seeds that are left, each through all stages."""
+        if self.progress.stage >= len(self.stages):
+            raise InputError(f"the run is in stage {self.progress.stage + 1} of "
+                             f"{len(self.stages)}", field="stages",
+                             remedy="give the stages it was begun with")
         while True:
+            progress = self.progress
             try:
-                self._optimise()
-                while progress.stage + 1 < len(self.options.stages):
+                self._train_stage()
+                while progress.stage + 1 < len(self.stages):
                     progress.next_stage()
                     self.model.new_optimizer()
-                    self._optimise()
+                    self._train_stage()
             except (InputError, FunctionalError) as error:
                 # A few initial weights lead nowhere. Others may do; if none does, say why.
                 progress.failures[str(progress.seed)] = str(error)
@@ -98,23 +89,23 @@ class KSRTrainer:
             if not progress.seeds_left:
                 break
             self.model.start_seed(progress.seeds_left.pop(0))
-            progress = self.progress
-        self._save()
-        return progress.history[-1].loss if progress.history else math.nan
 
-    def _optimise(self) -> None:
+    def _train_stage(self) -> None:
         """Train one stage of one seed until it has had its epochs."""
         model, samples = self.model, self.samples
-        self.stage = stage = self.options.stages[self.progress.stage]
+        self.stage = stage = self.stages[self.progress.stage]
+        self.last_epoch = stage.epochs
         self.loss = stage.loss(model.ksr_loss)
         self.loss.discounts(stage.iterations or model.network.iterations)
-        self._separability, self._clock = None, time.process_time()
+        self._separability = None
         if self._separability_weight:
             densities = model.network.exact_densities(samples.entries)
             self._separability = Separability(model.functional, samples.systems, densities)
-        try:
-            (self._lbfgs if model.method == "lbfgs" else self._adam)()
-        except _Enough:
+        if model.method == "lbfgs":
+            self._lbfgs()
+        else:
+            super().train()
+        if self.progress.epoch < stage.epochs and self.stopped:
             LOGGER.info("seed %d: no improvement, stopped early", self.progress.seed)
 
     # -- the loss ------------------------------------------------------------------------------
@@ -169,18 +160,18 @@ class KSRTrainer:
         return extra
 
     def _zero(self) -> None:
-        for parameter in self.parameters:
+        for parameter in self.trained:
             parameter.grad = None
 
     # -- L-BFGS --------------------------------------------------------------------------------
 
     def _flat(self) -> Tensor:
-        return torch.cat([p.detach().flatten() for p in self.parameters])
+        return torch.cat([p.detach().flatten() for p in self.trained])
 
     def _assign(self, x: np.ndarray) -> None:
-        sizes = [p.numel() for p in self.parameters]
+        sizes = [p.numel() for p in self.trained]
         with torch.no_grad():
-            for p, part in zip(self.parameters, torch.from_numpy(x.copy()).split(sizes)):
+            for p, part in zip(self.trained, torch.from_numpy(x.copy()).split(sizes)):
                 p.copy_(part.reshape(p.shape))
 
     def _lbfgs(self) -> None:
@@ -200,7 +191,7 @@ class KSRTrainer:
                 record.losses.append(self._backward(chunks))
                 record.gradients.append(torch.cat([
                     torch.zeros(p.numel(), dtype=torch.float64) if p.grad is None
-                    else p.grad.flatten() for p in self.parameters]))  # fmt: skip
+                    else p.grad.flatten() for p in self.trained]))  # fmt: skip
             loss, gradient = record.losses[asked], record.gradients[asked].numpy()
             asked += 1
             losses[x.tobytes()] = loss
@@ -216,81 +207,85 @@ class KSRTrainer:
             if loss is None:  # not to be expected of SciPy
                 raise CheckpointError("L-BFGS accepted a point it had not asked for")
             self._assign(x)
-            progress.evaluations = asked
-            self._end_epoch(loss)
+            progress.evaluations, self._total = asked, loss
+            self.model._global_step += 1
+            self.after_step()
+            self.end_epoch()
+            if self.stopped:
+                raise StopIteration  # as SciPy wants it
+            if progress.epoch < self.stage.epochs:
+                self.begin_epoch()
 
-        if done >= self.stage.epochs:
+        if done >= self.stage.epochs or self.stopped:
             return
+        self.begin_epoch()
         result = minimize(
             value, record.start.numpy(), jac=True, method="L-BFGS-B", callback=accepted,
             options={"maxiter": self.stage.epochs, "maxfun": 10**9, "maxcor": _MEMORY,
                      "ftol": 0.0, "gtol": 1e-14},
         )  # fmt: skip
         self._assign(result.x)
-        if epoch < self.stage.epochs:
+        if epoch < self.stage.epochs and not self.stopped:
             LOGGER.info("seed %d: L-BFGS ended after %d iterations (%s)", progress.seed, epoch,
                         result.message)  # fmt: skip
 
     # -- Adam ----------------------------------------------------------------------------------
 
-    def _adam(self) -> None:
-        model, progress, n = self.model, self.progress, len(self.samples)
-        model._ensure_built()
-        while progress.epoch < self.stage.epochs:
-            order = epoch_order(n, progress.seed, progress.epoch, self.options.deterministic)
-            total = 0.0
-            for rows in batches(order, model.batch_size):
-                self._zero()
-                chunk = self._chunk(rows)
-                loss = self._backward([chunk])
-                scale = n / len(rows)  # the mean of the batch, for the size of the step
-                for parameter in self.parameters:
-                    if parameter.grad is not None:
-                        parameter.grad *= scale
-                model._pytorch_optimizer.step()
-                if model._lr_schedule is not None:
-                    model._lr_schedule.step()
-                progress.evaluations += 1
-                total += loss
-            self._end_epoch(total)
+    def batches(self) -> Iterator[np.ndarray]:
+        """Yield the rows of batches of the present epoch."""
+        progress = self.progress
+        order = epoch_order(len(self.samples), progress.seed, progress.epoch,
+                            self.options.deterministic)
+        self._total = 0.0
+        yield from batches(order, self.model.batch_size)
+
+    def step(self, batch: np.ndarray) -> None:
+        """Take one step of DeepChem's optimiser."""
+        model = self.model
+        self._zero()
+        self._total += self._backward([self._chunk(batch)])
+        scale = len(self.samples) / len(batch)  # the mean of the batch, for the size of the step
+        for parameter in self.trained:
+            if parameter.grad is not None:
+                parameter.grad *= scale
+        model._pytorch_optimizer.step()
+        if model._lr_schedule is not None:
+            model._lr_schedule.step()
+        model._global_step += 1
+        self.progress.evaluations += 1
 
     # -- every epoch ---------------------------------------------------------------------------
 
-    def _end_epoch(self, loss: float) -> None:
-        model, progress, options = self.model, self.progress, self.options
+    def report(self) -> KSREpoch:
+        """Return what there is to say of the epoch just done."""
+        progress = self.progress
         progress.epoch += 1
-        model._global_step += 1
-        report = KSREpoch(progress.seed, progress.stage + 1, progress.epoch, loss,
-                          evaluations=progress.evaluations)
-        last = progress.epoch == self.stage.epochs
-        if options.score is not None and (progress.epoch % options.validate_every == 0 or last):
-            self._validate(report)
-        report.seconds, self._clock = time.process_time() - self._clock, time.process_time()
-        progress.history.append(report)
-        judged = "" if report.score is None else f", validation {report.score:.4g}"
-        LOGGER.info("seed %d, stage %d, epoch %d: loss %.4g%s (%.1f s)", report.seed, report.stage,
-                    report.epoch, loss, judged, report.seconds)  # fmt: skip
-        if options.checkpoint_every and progress.epoch % options.checkpoint_every == 0:
-            self._save()
-        for callback in options.callbacks:
-            callback(model, model._global_step)
-        if options.epoch_callback is not None:
-            options.epoch_callback(report)
-        if options.early_stopping is not None and progress.since_best >= options.early_stopping:
-            raise _Enough
+        return KSREpoch(progress.epoch, self._total, seed=progress.seed, stage=progress.stage + 1,
+                        evaluations=progress.evaluations)
 
-    def _validate(self, report: KSREpoch) -> None:
-        assert self.options.score is not None
-        progress, score = self.progress, self.options.score()
-        report.score = score
-        progress.since_best += 1
-        if score < progress.own_best:
-            progress.own_best, progress.since_best = score, 0
-        if score < progress.best_score:
-            report.best, progress.best_score = True, score
-            progress.best = {k: v.detach().clone()
-                             for k, v in self.model.functional.state_dict().items()}  # fmt: skip
+    def validate(self, report: KSREpoch) -> None:
+        """Judge by the error of the energies, or by the metric asked for."""
+        valid, metric = self.valid, self.options.metric
+        prediction, y = self.model._energies(valid.entries), valid.energy.numpy()[:, None]
+        report.score = (float(np.abs(prediction - y).mean()) if metric is None
+                        else self.options.score(y, prediction, np.ones_like(y)))
 
-    def _save(self) -> None:
-        if self.options.checkpoint_every:
-            self.model.save_checkpoint(self.options.max_checkpoints_to_keep)
+    def parameters(self) -> dict[str, Tensor]:
+        """Return those of the functional."""
+        return self.model.functional.state_dict()
+
+    def take(self, parameters: Mapping[str, Tensor]) -> None:
+        """Give them to the functional."""
+        self.model.functional.load_state_dict(parameters)
+
+    def take_best(self) -> bool:
+        """Take the best of all seeds, keeping the last parameters of the last one."""
+        if self.progress.best is None:
+            return False
+        self.progress.last = copies(self.parameters())
+        self.take(self.progress.best.parameters)
+        return True
+
+    def logged(self, report: KSREpoch) -> dict[str, float | None]:
+        """Return what of a report goes into logs."""
+        return {"seed": report.seed, "stage": report.stage, **super().logged(report)}

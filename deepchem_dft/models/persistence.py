@@ -10,13 +10,14 @@ from typing import Any
 from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
+from .. import checkpoint as files
 from .. import parallel
-from ..errors import CheckpointError, FunctionalError
+from ..errors import CheckpointError
+from ..fitting.checkpointed import must_be_finite, plain, plain_copy
 from ..xc.base import XCFunctional
 from ..xc.names import get_xc, is_trained
 from ..xc.networks import XCNetwork
-from . import checkpoint as files
-from .progress import Progress, first_not_finite
+from .progress import Progress
 from .states import StateStore
 
 LOGGER = logging.getLogger("deepchem_dft.models")
@@ -44,21 +45,7 @@ def describe(
     config: dict[str, Any] = {"xcstr": xcstr, "origin": origin}
     if isinstance(nnmodel, Mapping):
         config["nnmodel"] = nnmodel
-    return {k: v for k, v in {**config, **options}.items() if _plain(v)}
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(k, str) and _plain(v) for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(_plain(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _plain_copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain_copy(v) for k, v in value.items()}
-    return [_plain_copy(v) for v in value] if isinstance(value, (list, tuple)) else value
+    return {k: v for k, v in {**config, **options}.items() if plain(v)}
 
 
 class Persistent:
@@ -141,16 +128,13 @@ class Persistent:
         ------
         FunctionalError
             If a parameter is NaN or infinite; no file is written or removed.
+        StorageError
+            If the system refuses; the older checkpoints are as before.
         """
         if max_checkpoints_to_keep == 0:
             return
         self._ensure_built()
-        bad = first_not_finite(self.model.state_dict())
-        if bad is not None:
-            raise FunctionalError(
-                f"the parameter '{bad}' is not finite, so no checkpoint is written",
-                remedy="restore an earlier checkpoint and lower the learning rate",
-            )
+        must_be_finite(self.model.state_dict())
         orbitals = {name: self.model.spreader.collect(store) for name, store in self._stores()}
         content = {**self._content(), **orbitals}
         parallel.on_main(
@@ -164,13 +148,12 @@ class Persistent:
         """Return what a checkpoint holds besides the orbitals."""
         return {
             "model_state_dict": self.model.state_dict(),
-            "last_parameters": self._last_parameters,
             "optimizers": self._optimizer_states(),
             "global_step": self._global_step,
             "progress": self.progress.to_dict(),
             "seed": self.seed,
             "random": files.random_state(),
-            "config": _plain_copy(self.config),
+            "config": plain_copy(self.config),
         }
 
     def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
@@ -208,7 +191,8 @@ class Persistent:
         """
         source = files.newest(checkpoint or model_dir or self.model_dir)
         content = self._read(source, bool(strict))
-        kept = content["progress"]["best"]
+        with files.understood(source):
+            kept = content["progress"]["best"]
         if best and kept is None:
             raise CheckpointError(f"{source}: no epoch of it was validated, so there is no best")
         self._load(content, source, bool(strict), kept["parameters"] if best else None)
@@ -216,8 +200,17 @@ class Persistent:
     def _resume(self) -> None:
         """Restore everything as it was, including random numbers and the last parameters."""
         source, content = parallel.on_main(self._read_newest)
-        self._load(content, source, True, content["last_parameters"])
-        files.set_random_state(content["random"])
+        with files.understood(source):
+            self._load(content, source, True, self._last_of(content))
+            self.progress.last = None
+            files.set_random_state(content["random"])
+
+    @staticmethod
+    def _last_of(content: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the parameters that training ended with, if those of the file are the best."""
+        if "last_parameters" in content:  # as written before version 0.2
+            return content["last_parameters"]
+        return content["progress"]["last"]
 
     def _read_newest(self) -> tuple[str, dict[str, Any]]:
         source = files.newest(self.model_dir)
@@ -234,7 +227,8 @@ class Persistent:
 
     def _read(self, source: str, strict: bool) -> dict[str, Any]:
         content = files.read(source, self.device)
-        trained, own = content["config"]["parts"], self.config["parts"]
+        with files.understood(source):
+            trained, own = content["config"]["parts"], self.config["parts"]
         if strict and trained != own:
             # Shapes of the parameters alone would let a PBE-based network into a BLYP-based one.
             raise CheckpointError(
@@ -248,16 +242,17 @@ class Persistent:
         self, content: dict[str, Any], source: str, strict: bool, parameters: dict | None
     ) -> None:
         self._ensure_built()
-        files.load_parameters(
-            self.model, parameters or content["model_state_dict"], source, strict
-        )
-        self._load_optimizers(content["optimizers"], source)
-        self._global_step = content["global_step"]
-        self.progress = Progress.from_dict(content["progress"])
-        if "states" in content:
-            self.model.states = StateStore.from_dict(content["states"])
-            self.valid_states = StateStore.from_dict(content["valid_states"])
-        self.seed = content["seed"]
+        with files.understood(source):
+            files.load_parameters(
+                self.model, parameters or content["model_state_dict"], source, strict
+            )
+            self._load_optimizers(content["optimizers"], source)
+            self._global_step = content["global_step"]
+            self.progress = Progress.from_dict(content["progress"])
+            if "states" in content:
+                self.model.states = StateStore.from_dict(content["states"])
+                self.valid_states = StateStore.from_dict(content["valid_states"])
+            self.seed = content["seed"]
 
     def get_global_step(self) -> int:
         """Return the number of optimiser steps taken."""
@@ -302,9 +297,10 @@ class Persistent:
             If the file is unusable, or a part it does not hold was not given.
         """
         path = files.newest(source)
-        config = dict(files.read(path)["config"])
-        origin = config.pop("origin")
-        config.pop("parts")
+        with files.understood(path):
+            config = dict(files.read(path)["config"])
+            origin = config.pop("origin")
+            config.pop("parts")
         if origin == "network" and nnmodel is None or origin == "functional" and xc is None:
             raise CheckpointError(
                 f"{path}: the model was made with a {origin} of your own, whose code is not in the "

@@ -12,16 +12,10 @@ from deepchem.data import Dataset
 
 from .. import parallel
 from ..errors import InputError
+from ..fitting.arrays import refuse_transformers, unwrap
+from ..fitting.ordering import batches, epoch_order
 from .progress import Totals
-from .samples import (
-    batches,
-    check_entries,
-    check_same_entries,
-    epoch_order,
-    read_samples,
-    refuse_transformers,
-    unwrap,
-)
+from .samples import check_entries, check_same_entries, read_samples
 
 
 class Predicting:

@@ -1,20 +1,20 @@
-"""What a training run knows about itself: counters, sums of the epoch, history, best parameters."""
+"""What a training of an XCModel knows about itself: sums of the epoch, and its report."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from ..fitting import progress as fitting
 from ..units import HARTREE_TO_KCAL
 
 
 @dataclass
-class EpochReport:
+class EpochReport(fitting.Epoch):
     """What happened in one epoch.
 
     Attributes
@@ -43,19 +43,20 @@ class EpochReport:
         Entries of the validation set that did not converge.
     best : bool
         Whether this epoch has the best score so far.
+    stage : int
+        From 1; see ``XCModel.fit(stages=...)``.
+    learning_rate : float or None
+        Of the stage at this epoch.
     """
 
-    epoch: int
-    loss: float
     mae_kcal: float | None = None
     valid_mae_kcal: float | None = None
     unconverged: int = 0
-    seconds: float = 0.0
     scf_solutions: int = 0
     by_type: dict[str, float] = field(default_factory=dict)
-    score: float | None = None
     valid_unconverged: int = 0
-    best: bool = False
+    stage: int = 1
+    learning_rate: float | None = None
 
 
 @dataclass
@@ -125,103 +126,32 @@ class Totals:
 
 
 @dataclass
-class Best:
-    """The best validated parameters so far."""
-
-    epoch: int
-    score: float
-    unconverged: int
-    validations_since: int
-    parameters: dict[str, Tensor]
-
-    def beaten_by(self, score: float, unconverged: int) -> bool:
-        """Whether a score is better; one with more entries left out never is."""
-        return (unconverged, _finite_or_worst(score)) < (
-            self.unconverged,
-            _finite_or_worst(self.score),
-        )
-
-
-@dataclass
-class Progress:
+class Progress(fitting.Progress):
     """Counters of a run that a checkpoint must hold for the run to go on as if never stopped.
 
     Attributes
     ----------
-    epoch : int
-        Epochs completed.
     done : int
         Entries of the current epoch that were trained on already.
     totals : Totals
         Sums of the current epoch.
-    history : list of EpochReport
-        One per completed epoch.
-    best : Best or None
     """
 
-    epoch: int = 0
     done: int = 0
     totals: Totals = field(default_factory=Totals)
-    history: list[EpochReport] = field(default_factory=list)
-    best: Best | None = None
+
+    report = EpochReport
 
     def new_run(self) -> None:
         """Begin another run: forget a half-done epoch and the best parameters."""
-        self.done, self.totals, self.best = 0, Totals(), None
-
-    def consider(self, report: EpochReport, parameters: dict[str, Tensor]) -> None:
-        """Keep ``parameters`` if the validation of ``report`` is the best so far."""
-        if report.score is None:
-            return
-        if self.best is None or self.best.beaten_by(report.score, report.valid_unconverged):
-            report.best = True
-            copies = {k: v.detach().cpu().clone() for k, v in parameters.items()}
-            self.best = Best(report.epoch, report.score, report.valid_unconverged, 0, copies)
-        else:
-            self.best.validations_since += 1
+        super().new_run()
+        self.done, self.totals = 0, Totals()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data and tensors."""
-        best = None
-        if self.best is not None:
-            best = {k: getattr(self.best, k) for k in Best.__dataclass_fields__}
-        return {
-            "epoch": self.epoch,
-            "done": self.done,
-            "totals": asdict(self.totals),
-            "history": [asdict(report) for report in self.history],
-            "best": best,
-        }
+        return {**super().to_dict(), "totals": asdict(self.totals)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Progress:
+    def from_dict(cls, data: Mapping[str, Any]) -> Progress:
         """Undo :meth:`to_dict`."""
-        best = data["best"]
-        if best is not None:
-            parameters = {k: v.cpu() for k, v in best["parameters"].items()}
-            best = Best(**{**best, "parameters": parameters})
-        return cls(
-            epoch=data["epoch"],
-            done=data["done"],
-            totals=Totals(**data["totals"]),
-            history=[EpochReport(**report) for report in data["history"]],
-            best=best,
-        )
-
-
-def first_not_finite(parameters: dict[str, Tensor]) -> str | None:
-    """Return the name of the first tensor that holds NaN or infinity, None if there is none.
-
-    Examples
-    --------
-    >>> first_not_finite({"a": torch.zeros(2), "b": torch.tensor([float("nan")])})
-    'b'
-    """
-    for name, value in parameters.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            return name
-    return None
-
-
-def _finite_or_worst(score: float) -> float:
-    return score if math.isfinite(score) else math.inf
+        return super().from_dict({**data, "totals": Totals(**data["totals"])})

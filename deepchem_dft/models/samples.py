@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from deepchem.data import Dataset
+from deepchem.data import Dataset, NumpyDataset
 from torch import Tensor
 
 from .. import parallel
 from ..errors import InputError
+from ..fitting.arrays import column
 
 
 @dataclass(frozen=True)
@@ -91,85 +92,23 @@ def check_same_entries(entries: Sequence[Any]) -> None:
         parallel.check_same("entries", hashlib.sha256(text.encode()).hexdigest())
 
 
-def column(values: Any, n: int, what: str) -> np.ndarray:
-    """Return labels or weights as an (n, 1) float64 array.
-
-    Raises
-    ------
-    InputError
-        If they are not n finite numbers.
-    """
-    try:
-        array = np.asarray(values, dtype=np.float64).reshape(n, -1)
-    except (TypeError, ValueError):
-        raise InputError(f"the {what} are not {n} numbers", field=what) from None
-    if array.shape[1] != 1 or not np.isfinite(array).all():
-        raise InputError(
-            f"the {what} have shape {np.shape(values)} or are not all finite",
-            field=what,
-            remedy=f"give one finite number for each of the {n} entries",
-        )
-    return array
-
-
-def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Cut ``order`` into batches; the last may be smaller, none is padded.
-
-    Examples
-    --------
-    >>> [batch.tolist() for batch in batches(np.arange(5), 2)]
-    [[0, 1], [2, 3], [4]]
-    """
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
-
-
-def epoch_order(n: int, seed: int, epoch: int, deterministic: bool = False) -> np.ndarray:
-    """Return the order of the entries in an epoch, from the seed and the epoch's number alone.
-
-    A run that is resumed therefore sees what an uninterrupted one sees.
-
-    Examples
-    --------
-    >>> bool((epoch_order(9, seed=1, epoch=4) == epoch_order(9, seed=1, epoch=4)).all())
-    True
-    """
-    if deterministic:
-        return np.arange(n)
-    return np.random.default_rng([seed, epoch]).permutation(n)
-
-
-def refuse_transformers(transformers: Sequence[Any]) -> None:
-    """Raise if a transformer changes labels.
-
-    Raises
-    ------
-    InputError
-        Predictions are energies in Hartree that come out of a self-consistent field; a functional
-        cannot be trained on scaled ones.
-    """
-    for transformer in transformers:
-        if getattr(transformer, "transform_y", True):
-            raise InputError(
-                f"{type(transformer).__name__} transforms labels, which XCModel cannot work with: "
-                "its predictions are in Hartree",
-                field="transformers",
-                remedy="use transformers=[] and the untransformed data set; scale the loss with "
-                "loss_unit or type_weights instead",
-            )
-
-
-def unwrap(values: Any) -> Any:
-    """Take DeepChem's one-element list off a batch's inputs, labels or weights."""
-    if isinstance(values, (list, tuple)) and len(values) == 1:
-        inner = values[0]
-        return inner if isinstance(inner, (list, tuple, np.ndarray, Tensor)) else values
-    return values
-
-
 def entry_name(entry: Any) -> str:
     """Return an entry's name, or its type and systems if it has none."""
     name = getattr(entry, "name", None)
     if name:
         return str(name)
     return f"{entry.entry_type} of {', '.join(s.name for s in entry.get_systems())}"
+
+
+def make_dataset(entries: Sequence[Any]) -> NumpyDataset:
+    """Return a data set of entries: y (N, 1) Hartree, w (N, 1), ids the names."""
+    X = np.empty(len(entries), dtype=object)
+    X[:] = list(entries)
+    y = np.array([[e.label] for e in entries], dtype=np.float64)
+    w = np.array([[e.get_weight()] for e in entries], dtype=np.float64)
+    return NumpyDataset(X, y, w, ids=[e.name for e in entries])
+
+
+def unique_systems(entries: Iterable[Any]) -> list[Any]:
+    """Return the systems of entries, each once, in order of appearance."""
+    return list({s.key: s for e in entries for s in e.get_systems()}.values())

@@ -1,4 +1,4 @@
-"""The fit loop: optimiser steps, epochs, validation, early stopping, resuming."""
+"""How an XCModel is trained: the step, validation, and systems shared by several processes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,17 +15,12 @@ from torch import Tensor, nn
 
 from .. import parallel
 from ..errors import FunctionalError, InputError
+from ..fitting.arrays import column, unwrap
+from ..fitting.loop import TrainingLoop
+from ..fitting.options import FitOptions
+from ..fitting.ordering import batches, epoch_order
 from .progress import EpochReport, Totals
-from .samples import (
-    Samples,
-    batches,
-    check_entries,
-    check_same_entries,
-    column,
-    entry_name,
-    epoch_order,
-    unwrap,
-)
+from .samples import Samples, check_entries, check_same_entries, entry_name
 from .spreading import tasks_of
 
 if TYPE_CHECKING:
@@ -36,46 +30,27 @@ _UNSTEADY = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 LOGGER = logging.getLogger("deepchem_dft.models")
 
 
-@dataclass
-class FitOptions:
-    """What ``XCModel.fit`` was asked for, beyond the data.
+class Trainer(TrainingLoop):
+    """Trains an ``XCModel``.
 
-    See there for the meaning of each.
+    Parameters
+    ----------
+    model : XCModel
+    options : FitOptions
+    samples : Samples, optional
+        Not needed to train on generators.
+    valid : Samples, optional
     """
 
-    checkpoint_interval: int | None = None
-    checkpoint_every: int = 1
-    max_checkpoints_to_keep: int = 5
-    deterministic: bool = False
-    variables: Sequence[Tensor] | None = None
-    loss: Callable | None = None
-    callbacks: Callable | Sequence[Callable] = ()
-    all_losses: list[float] | None = None
-    metric: Any = None
-    metric_greater_is_better: bool = False
-    validate_every: int = 1
-    early_stopping: int | None = None
-    restore_best: bool = True
-    before_epoch: Callable[[Any, int], None] | None = None
-    epoch_callback: Callable[[EpochReport], None] | None = None
-    step_callbacks: list[Callable] = field(init=False)
+    model: XCModel
 
-    def __post_init__(self) -> None:
-        calls = self.callbacks
-        self.step_callbacks = list(calls) if isinstance(calls, Sequence) else [calls]
-        for name in ("checkpoint_every", "validate_every", "early_stopping"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}", field=name, remedy="use 1 or more")
-
-
-class Trainer:
-    """Trains an ``XCModel``; everything that must survive a kill is kept in the model."""
-
-    def __init__(self, model: XCModel, options: FitOptions) -> None:
-        self.model, self.options = model, options
+    def __init__(self, model: XCModel, options: FitOptions, samples: Samples | None = None,
+                 valid: Samples | None = None) -> None:  # fmt: skip
+        super().__init__(model, options, valid)
+        self.samples = samples
         model._ensure_built()
-        trained = list(model.model.parameters()) if options.variables is None else options.variables
+        chosen = options.variables
+        trained = list(model.model.parameters()) if chosen is None else chosen
         if not any(p.requires_grad for p in trained):
             raise InputError(
                 "the functional has no trainable parameters",
@@ -89,17 +64,27 @@ class Trainer:
                     field="nnmodel",
                     remedy="leave dropout and batch normalisation out (LayerNorm is fine)",
                 )
-        self.optimizer, self.schedule = model._optimizer_of(options.variables)
+        self.optimizer, self.schedule = model._optimizer_of(chosen)
         self._warned = False
         self._epochs = 0
 
     # -- one step ---------------------------------------------------------------------------
 
+    def batches(self) -> Iterator[Samples]:
+        """Yield the entries of the present epoch that have not been trained on."""
+        assert self.samples is not None
+        model, progress = self.model, self.progress
+        order = epoch_order(len(self.samples), model.seed, progress.epoch,
+                            self.options.deterministic)
+        for rows in batches(order[progress.done :], model.batch_size):
+            yield self.samples.take(rows.tolist())
+
     def step(self, batch: Samples) -> None:
         """Take one optimiser step on a batch; entries that do not converge are left out."""
-        model, network = self.model, self.model.model
+        model, network, totals = self.model, self.model.model, self.progress.totals
+        start, solved = time.perf_counter(), network.solver.solutions
         network.train()
-        parallel.doing(f"step {model._global_step + 1} (epoch {model.progress.epoch + 1})")
+        parallel.doing(f"step {model._global_step + 1} (epoch {self.progress.epoch + 1})")
         network.solver.step = model._global_step
         network.zero_grad(set_to_none=True)
         prediction = network(batch.entries)
@@ -111,7 +96,7 @@ class Trainer:
             part, prediction_kept = batch.take(kept), prediction[kept]
             value = self._loss(part, prediction_kept)
             self._check(value, part, prediction_kept)
-            model.progress.totals.add_loss(value.item(), len(kept))
+            totals.add_loss(value.item(), len(kept))
             if value.requires_grad:
                 value.backward()
                 self._clip(part)
@@ -120,8 +105,11 @@ class Trainer:
                 parallel.copy_from_main(list(network.parameters()))
                 if self.schedule is not None:
                     self.schedule.step()
-        model.progress.totals.add(batch.entries, prediction, batch.target)
+        totals.add(batch.entries, prediction, batch.target)
         model._global_step += 1
+        self.progress.done += len(batch)
+        totals.seconds += time.perf_counter() - start
+        totals.scf_solutions += network.solver.solutions - solved
 
     def _loss(self, batch: Samples, prediction: Tensor) -> Tensor:
         model = self.model
@@ -162,89 +150,52 @@ class Trainer:
             warnings.warn(
                 f"the self-consistent field did not converge for {names}; such entries are left "
                 "out of the step and counted in EpochReport.unconverged (warned once per fit)",
-                stacklevel=6,
+                stacklevel=7,
             )
 
     # -- epochs -----------------------------------------------------------------------------
 
-    def fit(self, train: Samples, valid: Samples | None, last_epoch: int) -> float:
-        """Train until epoch ``last_epoch`` is done; return the loss of the last epoch."""
-        model, options = self.model, self.options
-        self._spread(train, valid)
-        progress = model.progress
-        while progress.epoch < last_epoch and not self._stopped():
-            if options.before_epoch is not None:
-                options.before_epoch(model, progress.epoch + 1)
-            order = epoch_order(len(train), model.seed, progress.epoch, options.deterministic)
-            for rows in batches(order[progress.done :], model.batch_size):
-                start, solved = time.perf_counter(), model.model.solver.solutions
-                self.step(train.take(rows.tolist()))
-                progress.done += len(rows)
-                progress.totals.seconds += time.perf_counter() - start
-                progress.totals.scf_solutions += model.model.solver.solutions - solved
-                self._after_step()
-            self._end_epoch(valid)
-            self._rebalance(train, valid)
-        self._finish()
-        return progress.history[-1].loss if progress.history else 0.0
-
-    def _spread(self, train: Samples, valid: Samples | None) -> None:
-        """Give every process its share of the systems."""
-        for samples in (train, valid):
+    def train(self) -> None:
+        """Give every process its share of the systems, and train."""
+        for samples in (self.samples, self.valid):
             if samples is not None:
                 check_same_entries(samples.entries)
                 self.model.model.spreader.assign(tasks_of(samples.entries))
+        super().train()
 
-    def _rebalance(self, train: Samples, valid: Samples | None) -> None:
-        """Spread systems by the time they took: after 2, 4, 8... epochs of this process."""
+    def after_step(self) -> None:
+        """Log every ``log_frequency`` steps, besides what all models do."""
+        step, frequency = self.model._global_step, self.model.log_frequency
+        if frequency and step % frequency == 0:
+            LOGGER.info("step %d: average loss %g", step, self.progress.totals.mean_loss)
+        super().after_step()
+
+    def report(self) -> EpochReport:
+        """Turn the sums of the epoch into its report."""
+        progress = self.progress
+        report = progress.totals.report(progress.epoch + 1)
+        progress.epoch, progress.done, progress.totals = report.epoch, 0, Totals()
+        self._began = self.clock()  # a step counts its own time, also that before a kill
+        return report
+
+    def end_epoch(self) -> None:
+        """End it, and spread systems by the time they took: after 2, 4, 8... epochs."""
+        super().end_epoch()
         self._epochs += 1
         if parallel.world_size() == 1 or self._epochs & (self._epochs - 1):
             return
         model = self.model
         if self._epochs > 1:  # the first epoch made integrals, and says little
             groups = [[task.key for task in tasks_of(samples.entries)]
-                      for samples in (train, valid) if samples is not None]  # fmt: skip
+                      for samples in (self.samples, self.valid) if samples is not None]  # fmt: skip
             moved = model.model.spreader.rebalance(groups, [store for _, store in model._stores()])
             if moved:
                 LOGGER.info("%d systems moved to other processes", moved)
         model.model.spreader.forget_times()
 
-    def _stopped(self) -> bool:
-        best, patience = self.model.progress.best, self.options.early_stopping
-        return best is not None and patience is not None and best.validations_since >= patience
-
-    def _after_step(self) -> None:
-        model, options = self.model, self.options
-        step, frequency = model._global_step, model.log_frequency
-        if frequency and step % frequency == 0:
-            LOGGER.info("step %d: average loss %g", step, model.progress.totals.mean_loss)
-        interval = options.checkpoint_interval
-        if interval and step % interval == 0:
-            model.save_checkpoint(options.max_checkpoints_to_keep)
-        for call in options.step_callbacks:
-            call(model, step)
-
-    def _end_epoch(self, valid: Samples | None) -> None:
-        model, options = self.model, self.options
-        progress = model.progress
-        report = progress.totals.report(progress.epoch + 1)
-        if valid is not None and report.epoch % options.validate_every == 0:
-            start = time.perf_counter()
-            self._validate(valid, report)
-            report.seconds += time.perf_counter() - start
-        progress.epoch, progress.done, progress.totals = report.epoch, 0, Totals()
-        progress.consider(report, model.model.state_dict())
-        progress.history.append(report)
-        if options.all_losses is not None:
-            options.all_losses.append(report.loss)
-        if options.checkpoint_interval is None and report.epoch % options.checkpoint_every == 0:
-            model.save_checkpoint(options.max_checkpoints_to_keep)
-        self._log(report)
-        if options.epoch_callback is not None:
-            options.epoch_callback(report)
-
-    def _validate(self, valid: Samples, report: EpochReport) -> None:
-        model, network = self.model, self.model.model
+    def validate(self, report: EpochReport) -> None:
+        """Judge the parameters of now on the validation set, each system solved."""
+        model, network, valid = self.model, self.model.model, self.valid
         parallel.doing(f"validation (epoch {report.epoch})")
         network.eval()
         with torch.no_grad():
@@ -260,62 +211,37 @@ class Trainer:
                 report.score = self._score(valid.take(kept), prediction[kept], totals.mae_kcal)
 
     def _score(self, valid: Samples, prediction: Tensor, mae_kcal: float | None) -> float:
-        metric = self.options.metric
-        if metric is None:
+        if self.options.metric is None:
             return self._loss(valid, prediction).item() if mae_kcal is None else mae_kcal
         y, p, w = (t.detach().cpu().numpy() for t in (valid.target, prediction, valid.weight))
-        compute = getattr(metric, "compute_metric", None)
-        value = metric(y, p) if compute is None else compute(y, p, w)
-        return -float(value) if self.options.metric_greater_is_better else float(value)
+        return self.options.score(y, p, w)
 
-    def _log(self, report: EpochReport) -> None:
-        values = {
+    def logged(self, report: EpochReport) -> dict[str, float | None]:
+        """Return what of a report goes into logs."""
+        return {
             "loss": report.loss,
             "mae_kcal": report.mae_kcal,
             "valid_mae_kcal": report.valid_mae_kcal,
             "valid_score": report.score,
             "unconverged": report.unconverged,
         }
-        values = {k: v for k, v in values.items() if v is not None}
-        text = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
-        LOGGER.info("epoch %d: %s (%.1f s)", report.epoch, text, report.seconds)
-        if parallel.rank():
-            return
-        step = self.model._global_step
-        if self.model.tensorboard:
-            for name, value in values.items():
-                self.model._log_scalar_to_tensorboard(name, value, step)
-            self.model._summary_writer.flush()
-        if self.model.wandb_logger is not None:
-            self.model.wandb_logger.log_data({f"train/{k}": v for k, v in values.items()}, step)
-
-    def _finish(self) -> None:
-        model, options, best = self.model, self.options, self.model.progress.best
-        if best is not None and options.restore_best and best.epoch != model.progress.epoch:
-            state = model.model.state_dict()
-            model._last_parameters = {k: v.detach().cpu().clone() for k, v in state.items()}
-            model.model.load_state_dict(best.parameters)
-        elif not options.checkpoint_interval and options.checkpoint_every == 1:
-            return  # the checkpoint of the last epoch says it all, or none are wanted
-        if options.checkpoint_interval != 0:
-            model.save_checkpoint(options.max_checkpoints_to_keep)
 
     # -- DeepChem's generators ----------------------------------------------------------------
 
     def fit_generator(self, generator: Iterable[tuple[Any, Any, Any]]) -> float:
         """Train on batches ``([entries], [labels], [weights])``; return their average loss."""
-        progress = self.model.progress
-        progress.totals = Totals()
+        progress = self.progress
+        progress.totals, done = Totals(), progress.done
         for inputs, labels, weights in generator:
             self.step(self._batch(inputs, labels, weights))
-            self._after_step()
+            self.after_step()
         report = progress.totals.report(progress.epoch)
-        progress.totals = Totals()
+        progress.totals, progress.done = Totals(), done
         self.model._generator_report = report
         if self.options.all_losses is not None:
             self.options.all_losses.append(report.loss)
-        if self.options.checkpoint_interval != 0:
-            self.model.save_checkpoint(self.options.max_checkpoints_to_keep)
+        if self.options.saves:
+            self.save()
         return report.loss
 
     def _batch(self, inputs: Any, labels: Any, weights: Any) -> Samples:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,13 @@ from deepchem.data import Dataset
 from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor, nn
 
+from .. import parallel
 from ..errors import InputError
+from ..files import make_folder
+from ..fitting.model import Fitting
+from ..fitting.options import FitOptions, training_only
+from ..scf.many import Solver
+from ..torchstate import unaffected
 from ..xc.base import XCFunctional
 from .dftxc import DFTXC
 from .functional import conventional_parts, make_functional
@@ -21,14 +28,17 @@ from .persistence import Persistent, describe
 from .prediction import Predicting
 from .progress import EpochReport, Progress
 from .samples import read_samples
+from .staged_training import StagedTraining
+from .stages import Stage
 from .states import StateStore
-from .training import FitOptions, Trainer
+from .training import Trainer
 
 _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
                  "regularization_loss", "wandb_logger")  # fmt: skip
 
 
-class XCModel(Predicting, Persistent, TorchModel):
+@unaffected
+class XCModel(Predicting, Persistent, Fitting, TorchModel):
     """Train a neural exchange-correlation functional through self-consistent Kohn-Sham.
 
     The functional is ``a * network + b * xcstr + exact exchange``, and training starts exactly at
@@ -185,14 +195,16 @@ class XCModel(Predicting, Persistent, TorchModel):
         self.seed = int(np.random.randint(2**31)) if seed is None else seed
         self.progress = Progress()
         self.valid_states = StateStore()
-        self._last_parameters: dict[str, Tensor] | None = None
         self._generator_report: EpochReport | None = None
+        self._stages: tuple[Stage, ...] = ()
+        self._processes: int | None = None
+        self._solver: Solver | None = None
         device = torch.device("cpu") if device is None else torch.device(device)
         if device.type == "mps":
             raise InputError("Apple's GPU has no float64, which energies need", field="device",
                              remedy="use the CPU or CUDA")
         if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
-            os.makedirs(kwargs["model_dir"], exist_ok=True)
+            make_folder(kwargs["model_dir"])
         super().__init__(
             DFTXC(xc=functional, **field),
             loss=_mean_square,
@@ -222,11 +234,6 @@ class XCModel(Predicting, Persistent, TorchModel):
         self.model.scf_every = value
 
     @property
-    def history(self) -> list[EpochReport]:
-        """Reports of all completed epochs."""
-        return self.progress.history
-
-    @property
     def last_epoch(self) -> EpochReport | None:
         """Report of the last completed epoch (or generator), None before the first."""
         return self._generator_report or (self.history[-1] if self.history else None)
@@ -236,103 +243,78 @@ class XCModel(Predicting, Persistent, TorchModel):
     def fit(
         self,
         dataset: Dataset,
-        nb_epoch: int = 10,
-        max_checkpoints_to_keep: int = 5,
-        checkpoint_interval: int | None = None,
-        deterministic: bool = False,
-        restore: bool = False,
-        variables: Sequence[nn.Parameter] | None = None,
-        loss: Callable | None = None,
-        callbacks: Callable | Sequence[Callable] = (),
-        all_losses: list[float] | None = None,
-        *,
-        valid_dataset: Dataset | None = None,
-        metric: Any = None,
-        metric_greater_is_better: bool = False,
-        validate_every: int = 1,
-        early_stopping: int | None = None,
-        restore_best: bool = True,
-        checkpoint_every: int = 1,
-        before_epoch: Callable[[XCModel, int], None] | None = None,
-        epoch_callback: Callable[[EpochReport], None] | None = None,
+        nb_epoch: int | None = None,
+        *args: Any,
+        stages: Sequence[Stage] = (),
+        processes: int | None = None,
+        **options: Any,
     ) -> float:
-        """Train.
+        """Train; all options of :meth:`deepchem_dft.fitting.Fitting.fit`, and two more.
+
+        The validation score is by default the mean absolute error of the energies in kcal/mol, or
+        the loss if there are none.
 
         Parameters
         ----------
         dataset : Dataset
-        nb_epoch : int
-            Epochs to train, or with ``restore=True`` epochs in all.
-        max_checkpoints_to_keep : int
-            Older ones are deleted.
-        checkpoint_interval : int, optional
-            Steps between checkpoints, 0 for none. Default: one every ``checkpoint_every`` epochs.
-        deterministic : bool
-            Keep the data set's order. Else each epoch's order follows from seed and epoch number.
-        restore : bool
-            Go on from the newest checkpoint, as if the run had never stopped.
-        variables : list of Parameter, optional
-            Train only these.
-        loss : callable, optional
-            DeepChem's form ``f(outputs, labels, weights)`` instead of the model's loss.
-        callbacks : callable or list
-            Called as ``f(model, step)`` after every step.
-        all_losses : list, optional
-            The loss of each epoch is appended.
-        valid_dataset : Dataset, optional
-            Selects the best parameters.
-        metric : dc.metrics.Metric or callable(y_true, y_pred), optional
-            Validation score, the lower the better (unless ``metric_greater_is_better=True``).
-            Default: mean absolute error of the energies in kcal/mol; the loss if there are none.
-            An epoch with more unconverged validation entries is never better.
-        validate_every : int
-            Epochs between validations (1).
-        early_stopping : int, optional
-            Stop after so many validations without improvement.
-        restore_best : bool
-            End with the best parameters (True). A later ``fit(restore=True)`` still goes on from
-            the last ones.
-        before_epoch : callable, optional
-            Called as ``f(model, epoch)`` before each epoch (from 1), for instance to call
-            :meth:`set_learning_rate` or to set ``batch_size`` or ``scf_every``.
-        epoch_callback : callable, optional
-            Called with the ``EpochReport`` after each epoch and its checkpoint.
-
-        Returns
-        -------
-        float
-            Mean loss over the entries of the last epoch.
-
-        Raises
-        ------
-        InputError
-            For a data set that cannot be trained on.
-        FunctionalError
-            If the loss or a gradient is not finite; nothing is written then.
-        CheckpointError
-            If ``restore`` finds no usable checkpoint.
+        nb_epoch : int, optional
+        stages : sequence of Stage, optional
+            Stretches of training one after the other, instead of ``nb_epoch``: at fixed densities,
+            where an epoch takes milliseconds, or through self-consistent fields. Progress is kept
+            in the model's folder, and ``restore=True`` goes on from there.
+        processes : int, optional
+            Processes that solve systems for fixed densities; default all cores.
         """
-        train = read_samples(dataset, self.device)
-        valid = None if valid_dataset is None else read_samples(valid_dataset, self.device)
-        if early_stopping is not None and valid is None:
-            raise InputError("early stopping needs something to judge by", field="early_stopping",
-                             remedy="give valid_dataset")
-        trainer = Trainer(self, FitOptions(
-            checkpoint_interval=checkpoint_interval, checkpoint_every=checkpoint_every,
-            max_checkpoints_to_keep=max_checkpoints_to_keep, deterministic=deterministic,
-            variables=variables, loss=loss, callbacks=callbacks, all_losses=all_losses,
-            metric=metric, metric_greater_is_better=metric_greater_is_better,
-            validate_every=validate_every, early_stopping=early_stopping,
-            restore_best=restore_best, before_epoch=before_epoch, epoch_callback=epoch_callback,
-        ))  # fmt: skip
+        self._stages, self._processes = tuple(stages), processes
+        try:
+            return super().fit(dataset, nb_epoch, *args, **options)
+        finally:
+            if self._solver is not None:
+                self._solver.close()
+            self._stages, self._solver = (), None
+
+    def _training(
+        self, dataset: Dataset, valid: Dataset | None, options: FitOptions
+    ) -> Any:
         self._generator_report = None
-        if restore:
-            self._resume()
-        else:
-            self.progress.new_run()
-            self._align()
-        self._last_parameters = None
-        return trainer.fit(train, valid, nb_epoch if restore else self.progress.epoch + nb_epoch)
+        train = read_samples(dataset, self.device)
+        held = None if valid is None else read_samples(valid, self.device)
+        if not self._stages:
+            return Trainer(self, options, train, held)
+        folder = self._stage_folder
+        self._solver = Solver(self._processes, self.model.layer.tol, folder / "energies.jsonl",
+                              folder / "states")
+        return StagedTraining(self, self._stages, train.entries, held.entries if held else (),
+                              options, folder=folder, solver=self._solver)
+
+    @property
+    def _stage_folder(self) -> Path:
+        return Path(self.model_dir) / "stages"
+
+    def _begin(self, options: FitOptions) -> None:
+        if self._stages:
+            parallel.on_main(lambda: shutil.rmtree(self._stage_folder, ignore_errors=True))
+        self._align()
+        super()._begin(options)
+
+    def _resume(self) -> None:
+        if not self._stages:  # those keep their own progress
+            super()._resume()
+
+    def start_over(self, model_dir: str) -> None:
+        """Forget optimiser, counters, history and orbitals; keep the parameters.
+
+        Parameters
+        ----------
+        model_dir : str
+            Where checkpoints go from now on.
+        """
+        self.model_dir = model_dir
+        self.progress, self._built = Progress(), False
+        self._optimizer_for_vars.clear()
+        self.model.states.clear()
+        self.valid_states.clear()
+        self._ensure_built()
 
     def fit_generator(
         self,
@@ -359,8 +341,8 @@ class XCModel(Predicting, Persistent, TorchModel):
             self._resume()
         else:
             self._align()
-        self._last_parameters = None
-        return trainer.fit_generator(generator)
+        with training_only(self.model, variables):
+            return trainer.fit_generator(generator)
 
     def set_learning_rate(self, value: float) -> None:
         """Set the learning rate of the optimiser from now on (a schedule would overwrite it)."""

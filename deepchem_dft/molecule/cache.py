@@ -107,7 +107,7 @@ def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
     if path is None or not _writing or sum(a.nbytes for a in arrays.values()) > max_bytes():
         return
     try:
-        with replacing(path) as draft, open(draft, "wb") as stream:
+        with replacing(path, lasting=False) as draft, open(draft, "wb") as stream:
             checksum = np.frombuffer(_digest(arrays), dtype=np.uint8)
             np.savez(stream, **{"checksum": checksum, **arrays})  # type: ignore[arg-type]
         _prune(path.parent.parent)

@@ -14,6 +14,7 @@ from torch import Tensor
 from deepchem_dft.molecule import cache
 from deepchem_dft.molecule.memory import BUDGET, check_room, fits_available
 from deepchem_dft.molecule.tensors import MatrixFile
+from deepchem_dft.torchstate import unaffected
 
 Arrays = dict[str, np.ndarray]
 
@@ -45,6 +46,7 @@ class Constants:
         """Return the constants with this key: those of another molecule if it has them."""
         return _SHARED.setdefault(key, Constants(key, group))
 
+    @unaffected
     def small(self, name: str, make: Callable[[], Arrays]) -> Tensor:
         """Return one of the arrays that ``make`` computes, from memory or disk if they are there.
 
@@ -64,6 +66,7 @@ class Constants:
                            for k, v in stored.items()}
         return self._small[name]
 
+    @unaffected
     def large(self, part: str, make: Callable[[], Any], size: int = 0) -> Any:
         """Return what counts towards the memory budget, made if need be.
 

@@ -214,7 +214,7 @@ def as_said(field: str, asked: Any, said: int | None, source: str = "the geometr
     if asked is None:
         return 0 if said is None else said
     if said is not None and asked != said:
-        warnings.warn(f"{field} {asked} is used, not the {field} {said} that {source} gives",
+        warnings.warn(f"{field} {asked:g} is used, not the {field} {said} that {source} gives",
                       stacklevel=3)
     return asked
 

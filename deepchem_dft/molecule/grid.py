@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,7 +59,7 @@ class Grid:
 
     Parameters
     ----------
-    mole : callable returning pyscf.gto.Mole
+    mole : pyscf.gto.Mole
     level : int or None
         PySCF's quadrature level, 0 to 9; None for the coarse grid.
     constants : Constants
@@ -73,14 +73,14 @@ class Grid:
     True
     """
 
-    def __init__(self, mole: Callable[[], Any], level: int | None, constants: Constants) -> None:
+    def __init__(self, mole: Any, level: int | None, constants: Constants) -> None:
         self._mole, self.level, self._constants = mole, level, constants
         #: Bytes that the blocks of a part take at least, if they did not fit before.
         self._too_large: dict[str, int] = {}
 
     def _small(self, name: str) -> Tensor:
         def make() -> dict:
-            mole = self._mole()
+            mole = self._mole
             points, weights = integrals.quadrature(mole, self.level)
             order = by_locality(points, mole.atom_coords())
             return {"points": points[order], "weights": weights[order]}
@@ -127,14 +127,14 @@ class Grid:
             constants.release(_part(0, device))  # it is part of what comes
         room = constants.room(BLOCK_SHARE)
         if room >= self._too_large.get(part, 0):
-            most = 8 * self.size * self._mole().nao_nr() * (1, 4)[deriv]
+            most = 8 * self.size * self._mole.nao_nr() * (1, 4)[deriv]
             made = constants.large(part, lambda: self._kept(deriv, device, room), min(most, room))
             if made is not None:
                 return made
         return self._evaluated(deriv, device)
 
     def _evaluated(self, deriv: int, device: torch.device) -> Iterator[Block]:
-        mole, points = self._mole(), self.points.numpy()
+        mole, points = self._mole, self.points.numpy()
         for rows in row_blocks(len(points), BLOCK_ROWS):
             values = integrals.atomic_orbitals(mole, points[rows], deriv, 0.01 * _NEGLIGIBLE)
             yield _screened(rows, torch.from_numpy(values)).to(device)

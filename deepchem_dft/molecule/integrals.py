@@ -167,7 +167,10 @@ def quadrature_response(mole: gto.Mole, level: int):
     """
     from pyscf.grad import rks as rks_grad
 
-    grids = dft.gen_grid.Grids(mole)
+    # PySCF sizes atoms by their nuclear charges here, but by those outside effective cores there.
+    whole = mole.copy()
+    whole._atm[:, gto.CHARGE_OF] = [gto.charge(mole.atom_pure_symbol(i)) for i in range(mole.natm)]
+    grids = dft.gen_grid.Grids(whole)
     grids.level = level
     yield from rks_grad.grids_response_cc(grids)
 

@@ -22,6 +22,7 @@ from deepchem_dft.molecule.geometry import as_said, names_a_file, read_geometry
 from deepchem_dft.molecule.grid import GRID_ORDER, Grid
 from deepchem_dft.molecule.memory import packed_bytes
 from deepchem_dft.molecule.tensors import MatrixFile
+from deepchem_dft.torchstate import unaffected
 
 Geometry = str | Path | tuple[list[str], Any]
 
@@ -263,24 +264,25 @@ class Molecule:
     def _grids(self) -> dict[int | None, Grid]:
         return {}
 
-    def _grid_at(self, level: int | None) -> Grid:
+    def grid_at(self, level: int | None) -> Grid:
+        """Return the quadrature grid of a level, 0 to 9; None for the coarse one."""
         if level not in self._grids:
             key = cache.content_key({"constants": self.constants_key, "order": GRID_ORDER,
                                      "grid_level": integrals.COARSE if level is None else level})
-            mole = self.pyscf_mol  # not self: a grid must not keep its molecule alive
             constants = Constants.of(key, group=self.constants_key)
-            self._grids[level] = Grid(lambda: mole, level, constants)
+            # PySCF's molecule, not self: a grid must not keep its molecule alive
+            self._grids[level] = Grid(self.pyscf_mol, level, constants)
         return self._grids[level]
 
     @property
     def grid(self) -> Grid:
         """The quadrature grid of the molecule's own level."""
-        return self._grid_at(self.grid_level)
+        return self.grid_at(self.grid_level)
 
     @property
     def coarse_grid(self) -> Grid:
         """A grid of few points that gives potentials to some 1e-3 Ha."""
-        return self._grid_at(None)
+        return self.grid_at(None)
 
     @property
     def points(self) -> Tensor:
@@ -354,6 +356,7 @@ class Molecule:
             lambda: integrals.three_index(mole, basis.data, omega),
             lambda scratch: integrals.three_index_rows(mole, basis.data, omega, scratch))
 
+    @unaffected
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
         """Evaluate the atomic orbitals anywhere.
 
@@ -370,6 +373,7 @@ class Molecule:
         values = integrals.atomic_orbitals(self.pyscf_mol, points, deriv)
         return torch.from_numpy(np.ascontiguousarray(values))
 
+    @unaffected
     def _contract(
         self, dms: Tensor, coulomb: bool, exchange: bool, omega: float | None = None,
         occupied: Sequence[Tensor] | None = None,

@@ -34,6 +34,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.needs import check_deepchem
+
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from deepchem_dft.molnet.hamiltonians import (
         load_hamiltonian,
@@ -85,6 +87,8 @@ __all__ = [
     "load_w411",
     "load_xcnn",
 ]
+
+check_deepchem()
 
 
 def __getattr__(name: str) -> Any:

@@ -270,8 +270,9 @@ def _checked(
             problems = {int(k): v for k, v in json.loads(str(index["problems"])).items()}
             return index["energies"], index["names"], problems
 
-    if reload:
-        home = Path(save_dir or default_save_dir()) / "hamiltonian-index"
+    save_dir = save_dir or default_save_dir()
+    if reload and save_dir is not None:
+        home = Path(save_dir) / "hamiltonian-index"
         try:
             return made_once(home, _key(source), make, opened)
         except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
@@ -22,6 +21,13 @@ from deepchem_dft.lattice.exact import ORBITALS, ExactState, exact
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import CURVE, FAMILIES, TEST, TRAIN, VALID, System
 from deepchem_dft.molnet.cache import default_save_dir, made_once
+from deepchem_dft.molnet.stored import (
+    Shard,
+    disk_dataset,
+    private_folder,
+    read_shards,
+    write_shard,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -141,27 +147,27 @@ def load_ksr(
                 done += 1
                 if progress:
                     progress(done, total, system.name)
-            _write(states, folder / part)
+            (folder / part).mkdir()
+            write_shard(folder / part / "shard-0.npz", _shard(states))
 
     def opened(folder: Path) -> Loaded:
-        return list(TASKS), tuple(dc.data.DiskDataset(str(folder / part)) for part in parts), []
+        private = private_folder()
+        return list(TASKS), tuple(
+            disk_dataset(read_shards(folder / part), private / part, TASKS) for part in parts), []
 
-    if reload:
+    save_dir = save_dir or default_save_dir()
+    if reload and save_dir is not None:
         everything_known = {part: [astuple(s) for s in members] for part, members in parts.items()}
         text = json.dumps([__version__, _code(), astuple(grid), orbitals, everything_known])
         key = hashlib.sha256(text.encode()).hexdigest()[:20]
-        home = Path(save_dir or default_save_dir()) / "ksr-featurized"
+        home = Path(save_dir) / "ksr-featurized"
         try:
             return made_once(home, key, make, opened)
         except OSError as error:  # a folder that cannot be written, a full disk
             logger.warning("ksr is not cached in %s: %s", home, error)
-    folder = Path(tempfile.mkdtemp())
-    try:
-        make(folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return opened(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder))
+        return opened(Path(folder))
 
 
 def _systems(families: Sequence[str], chosen: Distances | None, part: str) -> list[System]:
@@ -214,11 +220,10 @@ def _divided(everything: list[System], splitter: Any) -> dict[str, list[System]]
             for part, indices in zip(_PARTS, split, strict=True)}
 
 
-def _write(states: list[ExactState], folder: Path) -> None:
+def _shard(states: list[ExactState]) -> Shard:
     energies = np.array([state.energy for state in states]).reshape(-1, 1)
     names = np.array([state.system.name for state in states], dtype=str)
-    shard = (object_array(states), energies, np.ones_like(energies), names)
-    dc.data.DiskDataset.create_dataset([shard], str(folder), list(TASKS))
+    return object_array(states), energies, np.ones_like(energies), names
 
 
 def _code() -> str:

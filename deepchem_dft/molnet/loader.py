@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +10,12 @@ import deepchem as dc
 import numpy as np
 from deepchem.molnet.load_function.molnet_loader import _MolnetLoader
 
-from deepchem_dft import __version__
 from deepchem_dft.data import DFTEntry, DFTFeaturizer, DFTYamlLoader, arrays
 from deepchem_dft.data.loader import TASKS
 from deepchem_dft.errors import InputError
-from deepchem_dft.molnet.cache import code_digest, default_save_dir, made_once
 from deepchem_dft.molnet.location import find_file
 from deepchem_dft.molnet.splitter import PublishedSplitter
-
-logger = logging.getLogger(__name__)
+from deepchem_dft.molnet.stored import disk_dataset, private_folder
 
 Loaded = tuple[list[str], tuple[dc.data.Dataset, ...], list[Any]]
 Choose = Callable[[list[DFTEntry]], list[DFTEntry]]
@@ -34,6 +27,7 @@ SPLITTERS: dict[str, type[dc.splits.Splitter]] = {
     "random": dc.splits.RandomSplitter,
 }
 _PARTS = ("train", "valid", "test")
+_SEED = 0
 
 
 class DFTLoader(_MolnetLoader):
@@ -42,7 +36,7 @@ class DFTLoader(_MolnetLoader):
     Parameters
     ----------
     name : str
-        Name of the data set, for the cache.
+        Name of the data set, for messages.
     files : sequence of str
         The data files it is made of.
     choose : callable
@@ -52,9 +46,9 @@ class DFTLoader(_MolnetLoader):
     transformers : sequence
         Must be empty.
     data_dir, save_dir : path, optional
-        Where the YAML files are; where data sets are cached.
+        Where the YAML files are; the other is accepted for MoleculeNet's sake.
     options : mapping
-        Everything the entries depend on besides the files.
+        Everything the entries depend on besides the files, for messages.
     """
 
     def __init__(
@@ -64,40 +58,39 @@ class DFTLoader(_MolnetLoader):
         _refuse_transformers(transformers)
         self.name, self.choose, self.options = name, choose, options
         self.files = [find_file(file, data_dir) for file in files]
-        # A splitter or featurizer object may carry state that no cache key can see.
-        self.cacheable = (splitter is None or isinstance(splitter, str)) and not isinstance(
-            featurizer, DFTFeaturizer)
-        super().__init__(
-            _featurizer(featurizer), _splitter(splitter), [], list(TASKS),
-            str(self.files[0].parent), str(save_dir or default_save_dir()))
+        # A splitter of the user's own brings its own seed.
+        self.seeded = {"seed": _SEED} if isinstance(splitter, str) else {}
+        folder = str(self.files[0].parent)
+        super().__init__(_featurizer(featurizer), _splitter(splitter), [], list(TASKS), folder,
+                         save_dir or folder)
 
     def create_dataset(self) -> dc.data.DiskDataset:
-        """Return all entries as one data set in a temporary folder."""
-        return _write(self._entries(), None)
+        """Return all entries as one data set."""
+        return _write(self._entries(), private_folder() / "all")
 
     def load_dataset(self, name: str | None = None, reload: bool = True) -> Loaded:
         """Return the data set in MoleculeNet's form.
 
         Parameters
         ----------
-        name : str, optional
-            Accepted for the sake of the base class.
-        reload : bool
-            Keep the data sets in ``save_dir`` and take them from there the next time.
+        name, reload : optional
+            Accepted for the sake of the base class. The files are read each time, which takes a
+            second at most: a data set on disk would hold pickles, which run code.
 
         Returns
         -------
         tuple
             Tasks, (train, valid, test) or (all,), transformers (none).
         """
-        if reload and self.cacheable:
-            try:
-                return self._cached()
-            except OSError as error:  # a folder that cannot be written, a full disk
-                logger.warning("%s is not cached in %s: %s", self.name, self.save_dir, error)
-        folder = Path(tempfile.mkdtemp())
-        self._make(folder)
-        return self._open(folder)
+        entries, folder = self._entries(), private_folder()
+        if self.splitter is None:
+            return list(self.tasks), (_write(entries, folder / "all"),), []
+        # Splitters look at X, y and ids only; a data set in memory spares them the disk.
+        everything = dc.data.NumpyDataset(*arrays(entries))
+        indices = self.splitter.split(everything, **self.seeded)
+        parts = tuple(_write([entries[int(i)] for i in chosen], folder / part)
+                      for part, chosen in zip(_PARTS, indices, strict=True))
+        return list(self.tasks), parts, []
 
     def _entries(self) -> list[DFTEntry]:
         loader = DFTYamlLoader(self.featurizer)
@@ -107,42 +100,9 @@ class DFTLoader(_MolnetLoader):
                              remedy=f"leave some out of {_text(self.options)}")
         return entries
 
-    def _parts(self) -> tuple[str, ...]:
-        return ("all",) if self.splitter is None else _PARTS
 
-    def _make(self, folder: Path) -> None:
-        entries = self._entries()
-        if self.splitter is None:
-            _write(entries, folder / "all")
-            return
-        # Splitters look at X, y and ids only; a data set in memory spares them the disk.
-        everything = dc.data.NumpyDataset(*arrays(entries))
-        for part, indices in zip(_PARTS, self.splitter.split(everything), strict=True):
-            _write([entries[int(i)] for i in indices], folder / part)
-
-    def _cached(self) -> Loaded:
-        home = Path(self.save_dir) / f"{self.name}-featurized"
-        return made_once(home, self._key(), self._make, self._open)
-
-    def _key(self) -> str:
-        """Hash of everything the cached data sets depend on, the code that made them included."""
-        digest = hashlib.sha256(json.dumps(
-            [__version__, type(self.splitter).__name__, self.options], sort_keys=True,
-            default=str).encode())
-        digest.update(code_digest())
-        for file in self.files:
-            digest.update(file.read_bytes())
-        return digest.hexdigest()[:20]
-
-    def _open(self, folder: Path) -> Loaded:
-        datasets = tuple(dc.data.DiskDataset(str(folder / part)) for part in self._parts())
-        return list(self.tasks), datasets, []
-
-
-def _write(entries: list[DFTEntry], folder: Path | None) -> dc.data.DiskDataset:
-    shards = [arrays(entries)] if entries else [_EMPTY]
-    return dc.data.DiskDataset.create_dataset(
-        shards, None if folder is None else str(folder), list(TASKS))
+def _write(entries: list[DFTEntry], folder: Path) -> dc.data.DiskDataset:
+    return disk_dataset(iter([arrays(entries) if entries else _EMPTY]), folder, TASKS)
 
 
 _EMPTY = (np.empty(0, dtype=object), np.empty((0, 1)), np.empty((0, 1)), np.empty(0, dtype=str))

@@ -25,6 +25,14 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.cache import code_digest, default_save_dir, made_once
 from deepchem_dft.molnet.classes import ClassTransformer
 from deepchem_dft.molnet.property_sets import PropertySet, names
+from deepchem_dft.molnet.stored import (
+    Shard,
+    Unstorable,
+    disk_dataset,
+    private_folder,
+    read_shards,
+    write_shard,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +88,12 @@ class PropertyLoader(_MolnetLoader):
         split = splitter if splitter is None else _chosen(
             splitter, kind.splitters, dc.splits.Splitter, "splitter")
         # A splitter or somebody else's featurizer may carry state that no cache key can see.
-        self.cacheable = (splitter is None or isinstance(splitter, str)) and (
+        cacheable = (splitter is None or isinstance(splitter, str)) and (
             type(made).__module__.partition(".")[0] in ("deepchem", "deepchem_dft"))
         self.options = {**options, "tasks": tasks, "bounds": self.bounds, "skip": self.skip}
-        super().__init__(made, split, generators, tasks, str(self.files[0].parent),
-                         str(save_dir or default_save_dir()))
+        folder, home = str(self.files[0].parent), save_dir or default_save_dir()
+        self.home = Path(home) if home and cacheable else None
+        super().__init__(made, split, generators, tasks, folder, home or folder)
 
     def load_dataset(self, name: str | None = None, reload: bool = True) -> Loaded:
         """Return the data sets in MoleculeNet's form.
@@ -96,19 +105,21 @@ class PropertyLoader(_MolnetLoader):
         reload : bool
             Keep the data sets in ``save_dir`` and take them from there the next time.
         """
-        if reload and self.cacheable:
+        if reload and self.home is not None:
             try:
-                return made_once(Path(self.save_dir) / f"{self.kind.name}-featurized", self._key(),
-                                 self._make, self._open)
+                return made_once(self.home / f"{self.kind.name}-featurized", self._key(),
+                                 self._store, self._opened)
+            except Unstorable:  # RDKit molecules and crystals as they are
+                logger.info("%s is not cached: its features are objects", self.kind.name)
             except OSError as error:  # a folder that cannot be written, a full disk
-                logger.warning("%s is not cached in %s: %s", self.kind.name, self.save_dir, error)
-        folder = Path(tempfile.mkdtemp())
+                logger.warning("%s is not cached in %s: %s", self.kind.name, self.home, error)
+        folder = private_folder()
         try:
-            self._make(folder)
+            drafts, bounds = self._fill(lambda name: _DiskPart(folder / name, self.tasks))
+            return self._finished([draft.dataset for draft in drafts], bounds, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return self._open(folder)
 
     def _records(self) -> Iterator[PropertyRecord]:
         self.skipped: list[InputError] = []
@@ -122,27 +133,44 @@ class PropertyLoader(_MolnetLoader):
     def _parts(self) -> tuple[str, ...]:
         return ("all",) if self.splitter is None else _PARTS
 
-    def _make(self, folder: Path) -> None:
+    def _fill(self, part: Callable[[str], _Part]) -> tuple[list[Any], tuple[float, ...] | None]:
+        """Read everything into parts; return them, and the bounds of the classes."""
         values, part_of = self._plan()
-        transformers: list[Any] = []
+        bounds = None
         if self.class_task is not None:
             bounds = self.bounds or (float(np.median(values[part_of == 0])),)
-            classes = ClassTransformer(bounds, self.class_task.classes)
-            values = classes.numbers(values)
+            values = ClassTransformer(bounds, self.class_task.classes).numbers(values)
             if len(np.unique(values[part_of == 0])) < 2:
                 raise InputError(f"all training samples are in one class at {bounds}",
                                  file=str(self.files[0]), field="threshold",
                                  remedy="choose another threshold, or None for the median")
-            transformers.append(classes)
-        drafts = self._write(folder, values, part_of)
+        parts = [part(name) for name in self._parts()]
+        self._write(parts, values, part_of)
+        return parts, bounds
+
+    def _store(self, folder: Path) -> None:
+        """Keep the data sets as they are before transformers, which take a moment to make anew."""
+        _, bounds = self._fill(lambda name: _StoredPart(folder / name, self.tasks))
+        (folder / "bounds.json").write_text(json.dumps(bounds), encoding="utf-8")
+
+    def _opened(self, folder: Path) -> Loaded:
+        private = private_folder()
+        drafts = [disk_dataset(read_shards(folder / part), private / part, self.tasks)
+                  for part in self._parts()]
+        bounds = json.loads((folder / "bounds.json").read_text(encoding="utf-8"))
+        return self._finished(drafts, bounds, private)
+
+    def _finished(
+        self, datasets: list[dc.data.DiskDataset], bounds: Sequence[float] | None, folder: Path
+    ) -> Loaded:
+        transformers: list[Any] = []
+        if self.class_task is not None and bounds is not None:
+            transformers.append(ClassTransformer(bounds, self.class_task.classes))
         for generator in self.transformers:
-            made = generator.create_transformer(drafts[0])
-            drafts = [self._transformed(d, made, folder) for d in drafts]
+            made = generator.create_transformer(datasets[0])
+            datasets = [self._transformed(d, made, folder) for d in datasets]
             transformers.append(made)
-        for draft, part in zip(drafts, self._parts()):
-            if Path(draft.data_dir) != folder / part:
-                draft.move(str(folder / part), delete_if_exists=True)
-        dc.utils.data_utils.save_transformers(str(folder), transformers)
+        return list(self.tasks), tuple(datasets), transformers
 
     @staticmethod
     def _transformed(dataset: dc.data.DiskDataset, transformer: Any, folder: Path) -> Any:
@@ -168,10 +196,7 @@ class PropertyLoader(_MolnetLoader):
             part_of[np.asarray(indices, dtype=int)] = part
         return values, part_of
 
-    def _write(
-        self, folder: Path, values: np.ndarray, part_of: np.ndarray
-    ) -> list[dc.data.DiskDataset]:
-        parts = [_Part(folder / name, self.tasks) for name in self._parts()]
+    def _write(self, parts: Sequence[_Part], values: np.ndarray, part_of: np.ndarray) -> None:
         for record, row, part in zip(self._records(), values, part_of):
             if part < 0:
                 continue
@@ -182,7 +207,8 @@ class PropertyLoader(_MolnetLoader):
         if self.skipped:
             warnings.warn(f"{self.kind.name}: {len(self.skipped)} records left out; the first: "
                           f"{self.skipped[0]}", stacklevel=2)
-        return [part.close() for part in parts]
+        for part in parts:
+            part.close()
 
     def _features(self, record: PropertyRecord) -> Any:
         """Return the features of one record; DeepChem would put an empty array for a failure."""
@@ -212,18 +238,12 @@ class PropertyLoader(_MolnetLoader):
         text = json.dumps(everything, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
-    def _open(self, folder: Path) -> Loaded:
-        datasets = tuple(dc.data.DiskDataset(str(folder / part)) for part in self._parts())
-        transformers = list(dc.utils.data_utils.load_transformers(str(folder)))
-        return list(self.tasks), datasets, transformers
-
 
 class _Part:
     """A data set that grows by shards."""
 
-    def __init__(self, folder: Path, tasks: list[str]) -> None:
-        self.dataset = dc.data.DiskDataset.create_dataset([], str(folder), tasks)
-        self.tasks = tasks
+    def __init__(self, tasks: list[str]) -> None:
+        self.tasks, self.shards = tasks, 0
         self.rows: list[tuple[Any, np.ndarray, str]] = []
 
     def add(self, features: Any, labels: np.ndarray, ident: str) -> None:
@@ -236,14 +256,39 @@ class _Part:
         same = bool(features) and all(
             isinstance(f, np.ndarray) and f.shape == features[0].shape for f in features)
         y = np.array([row[1] for row in self.rows]).reshape(-1, len(self.tasks))
-        self.dataset.add_shard(np.stack(features) if same else object_array(features), y,
-                               np.ones_like(y), np.array([row[2] for row in self.rows], dtype=str))
-        self.rows = []
+        self._keep((np.stack(features) if same else object_array(features), y, np.ones_like(y),
+                    np.array([row[2] for row in self.rows], dtype=str)))
+        self.shards, self.rows = self.shards + 1, []
 
-    def close(self) -> dc.data.DiskDataset:
-        if self.rows or not self.dataset.get_number_shards():  # an empty part has a shard, too
+    def _keep(self, shard: Shard) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        if self.rows or not self.shards:  # an empty part has a shard, too
             self._flush()
-        return self.dataset
+
+
+class _DiskPart(_Part):
+    """DeepChem's data set, in a folder of this process."""
+
+    def __init__(self, folder: Path, tasks: list[str]) -> None:
+        super().__init__(tasks)
+        self.dataset = dc.data.DiskDataset.create_dataset([], str(folder), tasks)
+
+    def _keep(self, shard: Shard) -> None:
+        self.dataset.add_shard(*shard)
+
+
+class _StoredPart(_Part):
+    """Files that execute nothing when they are read."""
+
+    def __init__(self, folder: Path, tasks: list[str]) -> None:
+        super().__init__(tasks)
+        self.folder = folder
+        folder.mkdir()
+
+    def _keep(self, shard: Shard) -> None:
+        write_shard(self.folder / f"shard-{self.shards}.npz", shard)
 
 
 def _state(featurizer: dc.feat.Featurizer) -> list[Any]:

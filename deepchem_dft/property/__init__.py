@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deepchem_dft.needs import check_deepchem
+
 from .cells import Cell, DenseCell, GraphCell, Problem
 from .graphs import GraphBatch, collate
 from .image_cell import ImageCell
@@ -20,3 +22,5 @@ __all__ = [
     "SolveCount",
     "collate",
 ]
+
+check_deepchem()

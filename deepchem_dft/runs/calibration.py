@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..sinks import markdown_cell
 from .tables import TYPE_TITLES, EntryRecord
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def qualities(records: Iterable[EntryRecord]) -> list[Quality]:
 
 def coverage_markdown(records: Iterable[EntryRecord]) -> str:
     """Return a list of sentences on uncertainties; empty if there are none."""
-    return "".join(f"- {quality.text()}\n" for quality in qualities(records))
+    return "".join(f"- {markdown_cell(quality.text())}\n" for quality in qualities(records))
 
 
 def calibrated(ensemble: EnsembleXC, records: Iterable[EntryRecord]) -> EnsembleXC:
@@ -298,7 +299,7 @@ def draw(
     """
     from scipy.stats import binom
 
-    from .plots import _STYLE, MARKERS, _colour, _pyplot
+    from .plots import _STYLE, MARKERS, _colour, _pyplot, save
 
     plt = _pyplot()
     levels = np.linspace(0.02, 0.98, 49)
@@ -318,5 +319,5 @@ def draw(
         axis.set(xlabel="nominal coverage", ylabel="observed coverage", title=title,
                  xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axis.legend(loc="lower right", fontsize=8)
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)

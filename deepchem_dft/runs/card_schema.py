@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from ..files import SAFE_NAME
 from .section import Section
 
 
@@ -15,7 +16,7 @@ class CardConfig(Section):
     """
 
     name: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+\-]{0,99}$",
+        None, pattern=SAFE_NAME,
         description="in the zoo, where the export goes to a folder (default: the run's)",
     )
     summary: str = Field("", description="one sentence (default: the description)")

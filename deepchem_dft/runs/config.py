@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
 from pydantic import ValidationError
 
+from ..data.yaml_text import dump_yaml as dump_yaml_text
+from ..data.yaml_text import parse_yaml, read_text
 from ..errors import InputError
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
 from .schema import RunConfig
 
+#: Bytes of a configuration that are read; the longest example has 4,000.
+_LARGEST = 1 << 20
 #: What a configuration may be.
 AnyConfig: TypeAlias = RunConfig | LatticeRunConfig | HamiltonianRunConfig
 
@@ -31,29 +35,15 @@ def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is missing, is not YAML, is empty or holds something else.
+        If the file is missing, is not YAML, is empty or holds something else; see
+        :func:`~deepchem_dft.data.yaml_text.parse_yaml`.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(
-            "the file does not exist", file=str(path), remedy="check the path"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", file=str(path)) from None
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        reason = getattr(error, "problem", None) or "malformed"
-        raise InputError(f"not valid YAML{where}: {reason}", file=str(path)) from None
+    content = parse_yaml(read_text(path, _LARGEST), str(path))
     if not isinstance(content, dict):
         found = "empty" if content is None else f"a {type(content).__name__}"
         raise InputError(
             f"the file is {found}, not a mapping of sections",
-            file=str(path),
+            file=str(path), field="YAML",
             remedy="start from one of the files in examples/",
         )
     return content
@@ -85,13 +75,14 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
         parts = key.strip().split(".")
         if not equals or not all(parts):
             raise InputError(
-                f"the override {override!r} is not of the form key=value",
+                f"the override {_shown(override)} is not of the form key=value",
                 remedy="write for example training.epochs=5",
             )
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"the value of the override {override!r} is not YAML") from None
+            value = parse_yaml(text)
+        except InputError as error:
+            raise InputError(f"the value of the override {_shown(override)} cannot be used: "
+                             f"{error.problem}", field=key.strip()[:60]) from None
         _assign(content, parts, value, override)
     return content
 
@@ -99,20 +90,19 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
 def _assign(content: Any, parts: list[str], value: Any, override: str) -> None:
     node = content
     for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
+        last, above = depth == len(parts) - 1, ".".join(parts[:depth])[:60]
         if isinstance(node, list):
-            if not part.isdigit() or int(part) >= len(node):
+            if not re.fullmatch("[0-9]{1,9}", part) or int(part) >= len(node):
                 raise InputError(
-                    f"the override {override!r}: '{'.'.join(parts[:depth])}' is a list of "
-                    f"{len(node)}",
-                    field=".".join(parts),
+                    f"the override {_shown(override)}: '{above}' is a list of {len(node)}",
+                    field=".".join(parts)[:60],
                     remedy=f"use a number from 0 to {len(node) - 1}",
                 )
             part = int(part)  # type: ignore[assignment]
         elif not isinstance(node, dict):
             raise InputError(
-                f"the override {override!r}: '{'.'.join(parts[:depth])}' is a single value",
-                field=".".join(parts),
+                f"the override {_shown(override)}: '{above}' is a single value",
+                field=".".join(parts)[:60],
             )
         if last:
             node[part] = value
@@ -143,8 +133,8 @@ def validate(
     a.yaml, field 'trainig': unknown key. Remedy: use 'training' instead.
     """
     kind = content.get("model", "xc")
-    if kind not in _SCHEMAS:
-        raise InputError(f"there is no model {kind!r}", file=file, field="model",
+    if not isinstance(kind, str) or kind not in _SCHEMAS:
+        raise InputError(f"there is no model {_shown(kind)}", file=file, field="model",
                          remedy="use ksr for one-dimensional molecules, hamiltonian for "
                          "Kohn-Sham matrices, or leave it out")
     if kind == "xc":
@@ -169,8 +159,14 @@ def _as_input_error(error: ValidationError, file: str | None) -> InputError:
     if first["type"] == "missing":
         problem = "this field is required but missing"
     elif first["type"] != "unknown_key" and not isinstance(first["input"], (dict, list)):
-        problem = f"{problem} (found {first['input']!r})"
+        problem = f"{problem} (found {_shown(first['input'])})"
     return InputError(problem, file=file, field=".".join(location) or None, remedy=remedy)
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message, however long it is."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def load_config(
@@ -256,4 +252,4 @@ def _digest(content: dict[str, Any]) -> str:
 
 def dump_yaml(config: AnyConfig) -> str:
     """Return the resolved configuration as YAML text."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)
+    return dump_yaml_text(config.model_dump(mode="json"))

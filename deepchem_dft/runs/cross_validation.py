@@ -16,13 +16,17 @@ import torch
 
 from .. import parallel
 from ..errors import InputError
+from ..files import write
+from ..fitting.reporter import Reporter
+from ..models.staged_training import row_of
+from ..scf.many import Solver
+from ..scf.solutions import Functional
 from .calibration import fitted_calibration
 from .entries import EntrySet
-from .reporter import Reporter
-from .rundir import RunDirectory, write_atomically
+from .functional import is_trained
+from .rows import required_json
+from .rundir import RunDirectory
 from .schema import RunConfig
-from .solutions import Functional
-from .solve import Solver
 from .train import Training
 
 if TYPE_CHECKING:
@@ -135,7 +139,7 @@ class CrossValidation:
         for member in self.members:
             training = self._train(member)
             functionals.append(training.functional)
-            rows += [{**row, "stage": member.number + 1} for row in training.history]
+            rows += [{**row, "stage": member.number + 1} for row in training.rows]
         # All members start from the same densities, so any of their trainings can find them.
         predictions = parallel.on_main(lambda: training.frozen_values(self.entries, functionals))
         self.directory.write_history(
@@ -154,14 +158,14 @@ class CrossValidation:
         seen, _ = member.split(self.sets)
         self.reporter.phase(f"member {member.number + 1} of {len(self.members)}")
         training = Training(config, folder, seen, self.solver, self.reporter)
-        state = parallel.on_main(lambda: folder.status.get("state"))
-        if state == "trained":
+        if parallel.on_main(lambda: is_trained(folder, config)):
             from .functional import load_functional
 
             training.functional.load_state_dict(load_functional(folder.path).state_dict())
-            training.history = folder.read_history()
+            training.rows = folder.read_history()
         else:
             training.run()
+            training.rows = [row_of(report) for report in training.history]
         return training
 
     def held_out_sets(self) -> list[tuple[Functional, list[EntrySet]]]:
@@ -184,7 +188,7 @@ class CrossValidation:
             "held_out": {m.number + 1: sorted(e.name for e in self.entries
                                               if unit_of(e) in m.held_out) for m in self.members},
         }  # fmt: skip
-        write_atomically(self.directory / NOTE, json.dumps(note, indent=1))
+        write(self.directory / NOTE, json.dumps(note, indent=1))
 
     def _calibration(self, predictions: Sequence[Any]) -> tuple[float, float]:
         """Return factor and floor (Ha) of the energies all members know; 1, 0 for too few."""
@@ -265,7 +269,7 @@ def load_ensemble(directory: RunDirectory) -> EnsembleXC:
     if not note.is_file():
         raise InputError("the training of this run has not finished", file=str(directory.path),
                          remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'")
-    known = json.loads(note.read_text())
+    known = required_json(note, "members", "calibration")
     members = [load_functional(directory / MEMBERS / str(number + 1))
                for number in range(known["members"])]  # fmt: skip
     return EnsembleXC(members, known["calibration"], known.get("floor_hartree", 0.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, SCFNotConverged
+from ..files import check_writable, write
+from ..scf.many import Solver
+from ..scf.solutions import Functional
 from ..units import HARTREE_TO_KCAL, LENGTH_UNITS
 from . import plots
-from .solutions import Functional
-from .solve import Solver
+from .tables import csv_text
 
 if TYPE_CHECKING:
     from ..molecule import Molecule
@@ -24,7 +25,7 @@ _FIGURES = (".png", ".pdf", ".svg")
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError unless a curve can be written to ``path``."""
+    """Raise InputError or StorageError unless a curve can be written to ``path``."""
     if path.suffix.lower() not in (*_FIGURES, ".csv"):
         raise InputError(
             f"cannot write a curve as '{path.suffix or path.name}'",
@@ -34,6 +35,7 @@ def check_output(path: Path) -> None:
         )
     if not path.resolve().parent.is_dir():
         raise InputError("the folder does not exist", file=str(path), field="out")
+    check_writable(path)
 
 
 def spaced(start: float, stop: float, points: int) -> list[float]:
@@ -235,20 +237,19 @@ class Curve:
 
     def _write_csv(self, path: Path) -> None:
         errors, exact, spreads = self.errors(), self.exact_energies(), self._spreads()
-        with open(path, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
-            header += ["exact_hartree"] * (exact is not None)
-            header += [f"{name}_error_kcal_per_mol" for name in errors]
-            header += [f"{name}_uncertainty_kcal_per_mol" for name in spreads]
-            noted = [name for name, points in self.notes.items() if any(points)]
-            writer.writerow(header + [f"{name}_notes" for name in noted])
-            for i, distance in enumerate(self.distances):
-                row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
-                row += [f"{exact[i]:.10f}"] if exact is not None else []
-                more = [*errors.values(), *spreads.values()]
-                row += [f"{v[i]:.6f}" for v in more]
-                writer.writerow(row + ["; ".join(self.notes[name][i]) for name in noted])
+        header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
+        header += ["exact_hartree"] * (exact is not None)
+        header += [f"{name}_error_kcal_per_mol" for name in errors]
+        header += [f"{name}_uncertainty_kcal_per_mol" for name in spreads]
+        noted = [name for name, points in self.notes.items() if any(points)]
+        rows = [header + [f"{name}_notes" for name in noted]]
+        for i, distance in enumerate(self.distances):
+            row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
+            row += [f"{exact[i]:.10f}"] if exact is not None else []
+            more = [*errors.values(), *spreads.values()]
+            row += [f"{v[i]:.6f}" for v in more]
+            rows.append(row + ["; ".join(self.notes[name][i]) for name in noted])
+        write(path, csv_text(rows))
 
     def raise_if_unconverged(self) -> None:
         """Raise SCFNotConverged naming every point without an energy."""

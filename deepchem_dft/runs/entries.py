@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..models.samples import unique_systems
+from ..sinks import markdown_cell
 from .schema import DataConfig, DatasetRef
 
 if TYPE_CHECKING:
@@ -214,22 +216,6 @@ def _recreated(entry: DFTEntry, systems: Sequence[Any], weight: float) -> DFTEnt
     )  # fmt: skip
 
 
-def make_dataset(entries: Sequence[DFTEntry]) -> Any:
-    """Return a DeepChem ``NumpyDataset`` of entries: y (N, 1) Hartree, w (N, 1), ids the names."""
-    from deepchem.data import NumpyDataset
-
-    X = np.empty(len(entries), dtype=object)
-    X[:] = list(entries)
-    y = np.array([[e.label] for e in entries], dtype=np.float64)
-    w = np.array([[e.get_weight()] for e in entries], dtype=np.float64)
-    return NumpyDataset(X, y, w, ids=[e.name for e in entries])
-
-
-def unique_systems(entries: Iterable[DFTEntry]) -> list[DFTSystem]:
-    """Return each system once, in order of appearance."""
-    return list({s.key: s for e in entries for s in e.get_systems()}.values())
-
-
 def data_hash(sets: Sequence[EntrySet], grid_level: int) -> str:
     """Return a SHA-256 of every entry as used: systems, coefficients, values, weights, roles."""
     digest = hashlib.sha256(str(grid_level).encode())
@@ -275,7 +261,7 @@ def overlap_markdown(sets: Sequence[EntrySet]) -> str:
             "atoms and ions that occur in test entries and in no train or valid entry: "
             + (", ".join(sorted(test_only)) or "none")
         )
-    return "\n".join(f"- {line}" for line in lines) + "\n"
+    return "\n".join(f"- {markdown_cell(line)}" for line in lines) + "\n"
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import parallel
+from ..scf.many import Solver
+from ..scf.solutions import Functional, Solution
 from .entries import EntrySet, unique_systems
-from .solutions import Functional, Solution
-from .solve import Solver
 from .tables import EntryRecord
 
 if TYPE_CHECKING:

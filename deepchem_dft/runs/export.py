@@ -11,7 +11,8 @@ from ..errors import InputError
 from .cross_validation import HELD_OUT
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
-from .rundir import RunDirectory, read_json, read_rows, without_places
+from .rows import read_data, read_json, read_rows
+from .rundir import RunDirectory, without_places
 
 if TYPE_CHECKING:
     from ..zoo import Card
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Name of the trained functional in a run's tables.
 _TRAINED = "trained"
+_RESULTS = ("functional", "role", "set", "type", "n", "unconverged", "mae", "unit")
 #: What is said of the sets of a role; what cross-validation holds out is called so already.
 _TESTS = {"test": ""}
 _ALL = {"test": "", "valid": " (selected on)", "train": " (trained on)"}
@@ -104,7 +106,7 @@ def _of_functional(directory: RunDirectory, config: RunConfig) -> dict[str, Any]
 
 
 def _of_lattice(directory: RunDirectory) -> dict[str, Any]:
-    sets = [one for one in read_json(directory / "data.json").get("sets", []) if "family" in one]
+    sets = [one for one in read_data(directory / "data.json").get("sets", []) if "family" in one]
     trained: dict[str, set[float]] = {}
     for one in (s for s in sets if s["role"] == "train"):
         trained.setdefault(one["family"], set()).update(one["distances"])
@@ -180,7 +182,7 @@ def _training(directory: RunDirectory, config: AnyConfig) -> dict[str, Any]:
     folds = getattr(config, "cross_validation", None)
     if folds is not None:
         kept["cross_validation"] = folds.model_dump()
-    data = read_json(directory / "data.json")
+    data = read_data(directory / "data.json")
     counts: dict[str, int] = {}
     for one in data.get("sets", []):
         keys = ("entries", "distances", "molecules")
@@ -203,13 +205,13 @@ def _errors(path: Path, notes: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the rows of a run's results as rows of a card; ``notes``: which roles, in order."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     order = list(notes)
-    rows = [row for row in read_rows(path) if row["role"] in notes]
+    rows = [row for row in read_rows(path, _RESULTS) if row["role"] in notes]
     for row in sorted(rows, key=lambda row: order.index(row["role"])):
         name = row["set"] + ("" if row["set"].endswith(HELD_OUT) else notes[row["role"]])
         entry = table.setdefault((name, row["type"]), {
-            "set": name, "type": row["type"], "entries": int(row["n"]), "unit": row["unit"],
+            "set": name, "type": row["type"], "entries": row.count("n"), "unit": row["unit"],
             "mae": {}})  # fmt: skip
-        value = float(row["mae"])
+        value = row.number("mae")
         name = "this" if row["functional"] == _TRAINED else row["functional"]
         entry["mae"][name] = value if math.isfinite(value) else None
     return [row for row in table.values() if "this" in row["mae"]]
@@ -221,7 +223,7 @@ def _curve_errors(path: Path) -> list[dict[str, Any]]:
     ending, values = "_error_kcal_per_mol", {}
     for column in rows[0] if rows else []:
         if column.endswith(ending):
-            errors = [abs(float(row[column])) for row in rows if row[column]]
+            errors = [abs(row.number(column)) for row in rows if row[column]]
             name = column.removesuffix(ending)
             values["this" if name == _TRAINED else name] = sum(errors) / max(1, len(errors))
     return [{"set": "H2 curve", "type": "energy", "entries": len(rows), "unit": "kcal/mol",
@@ -231,21 +233,21 @@ def _curve_errors(path: Path) -> list[dict[str, Any]]:
 def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:
     """Return the test rows of a run on Hamiltonians: elements of H and orbital energies."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in read_rows(path):
+    for row in read_rows(path, ("set", "N", "H", "orbitals")):
         label, _, method = row["set"].rpartition(", ")
         for column, kind in (("H", "elements of H"), ("orbitals", "occupied orbital energies")):
             if label.startswith("test: "):
                 entry = table.setdefault((label, kind), {
-                    "set": label.removeprefix("test: "), "type": kind, "entries": int(row["N"]),
+                    "set": label.removeprefix("test: "), "type": kind, "entries": row.count("N"),
                     "unit": "microhartree", "mae": {}})  # fmt: skip
-                entry["mae"]["this" if method == form else method] = float(row[column])
+                entry["mae"]["this" if method == form else method] = row.number(column)
     return [row for row in table.values() if "this" in row["mae"]]
 
 
 def _unconverged(path: Path) -> list[str]:
     return [f"{row['unconverged']} of {row['n']} entries of {row['set']} ({row['role']}) did not "
-            "converge" for row in read_rows(path)
-            if row["functional"] == _TRAINED and int(row["unconverged"])]  # fmt: skip
+            "converge" for row in read_rows(path, _RESULTS)
+            if row["functional"] == _TRAINED and row.count("unconverged")]  # fmt: skip
 
 
 def _data(config: RunConfig) -> dict[str, Any]:

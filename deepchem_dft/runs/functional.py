@@ -76,6 +76,19 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
         raise error.located(field="functional") from None
 
 
+def is_trained(directory: RunDirectory, config: Any) -> bool:
+    """Whether the training of a run is done, and what it left is there."""
+    if directory.status.get("state") not in ("trained", "finished"):
+        return False
+    if getattr(config, "cross_validation", None) is not None:
+        from .cross_validation import NOTE
+
+        return (directory / NOTE).is_file()
+    from .. import checkpoint as files
+
+    return bool(files.existing(directory / MODEL_DIR))
+
+
 def load_model(run: str | Path) -> Any:
     """Return the trained model of a finished run: XCModel, KSRModel or HamiltonianModel.
 
@@ -124,21 +137,3 @@ def load_functional(run: str | Path) -> XCFunctional:
         raise InputError("the functional of this run is for one-dimensional molecules",
                          file=str(run), remedy="use load_model(run).functional")
     return load_model(run).functional.eval()
-
-
-class WeightedMAE:
-    """Validation score: mean absolute error in kcal/mol, entries weighted as in the data.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> y, w = np.zeros((2, 1)), np.array([[1.0], [3.0]])
-    >>> round(WeightedMAE().compute_metric(y, np.array([[0.0], [0.001]]), w), 4)
-    0.4706
-    """
-
-    def compute_metric(self, y_true: Any, y_pred: Any, w: Any) -> float:
-        """Return the score of arrays of shape (N, 1), Hartree."""
-        from ..units import HARTREE_TO_KCAL
-
-        return float((abs(y_pred - y_true) * w).sum() / w.sum()) * HARTREE_TO_KCAL

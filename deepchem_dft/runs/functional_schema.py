@@ -6,17 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .section import Section
+from .section import MOST_WEIGHTS, Section
 
 
-def _positive(hidden: list[int]) -> list[int]:
-    if any(width < 1 for width in hidden):
-        raise ValueError("layer widths must be at least 1")
+def _possible(hidden: list[int]) -> list[int]:
+    if any(not 1 <= width <= MOST_WEIGHTS for width in hidden):
+        raise ValueError(f"layer widths must be at least 1, at most {MOST_WEIGHTS}")
+    if sum(a * b for a, b in zip([8, *hidden], [*hidden, 1])) > MOST_WEIGHTS:
+        raise ValueError(f"such layers have more than {MOST_WEIGHTS} weights")
     return hidden
 
 
 #: Of the hidden layers of a network.
-Widths = Annotated[list[int], AfterValidator(_positive)]
+Widths = Annotated[list[int], Field(max_length=100), AfterValidator(_possible)]
 
 
 class NetworkConfig(Section):
@@ -33,7 +35,7 @@ class NetworkConfig(Section):
     output: Literal["raw", "lda_exchange"] = Field(
         "lda_exchange", description="energy per electron (Ha), or a factor on LDA exchange"
     )
-    max_output: float | None = Field(None, gt=0, description="bound of the network's value")
+    max_output: float | None = Field(None, gt=0, le=1e6, description="bound of the network's value")
     ueg_exact: bool = Field(False, description="leave the uniform gas as it is (not for lda)")
     zero_last: bool = Field(True, description="start exactly at the conventional functional")
     dtype: Literal["float64", "float32"] = Field("float64", description="of the network alone")
@@ -66,12 +68,14 @@ class FunctionalConfig(Section):
     enhancement: EnhancementConfig | None = Field(
         None, description="learned factors on xc in place of an added network"
     )
-    aweight0: float = Field(1.0, description="initial weight of the network")
-    bweight0: float = Field(1.0, description="initial weight of the conventional part")
+    aweight0: float = Field(1.0, ge=-100, le=100, description="initial weight of the network")
+    bweight0: float = Field(
+        1.0, ge=-100, le=100, description="initial weight of the conventional part"
+    )
     train_a: bool = Field(False, description="train the weight of the network")
     train_b: bool = Field(False, description="train the weight of the conventional part")
     exchange: float | None = Field(
-        None, description="share of exact exchange (default: b times that of xc)"
+        None, ge=0, le=1, description="share of exact exchange (default: b times that of xc)"
     )
     train_exchange: bool = Field(False, description="train the share of exact exchange")
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
-import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -15,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, SCFNotConverged
-from .functional import MODEL_DIR
+from ..errors import SCFNotConverged
+from ..files import write
+from ..fitting.reporter import LOGGER, Reporter
+from .functional import MODEL_DIR, is_trained
 from .hamiltonian_schema import HamiltonianRunConfig
 from .hamiltonian_sets import HamiltonianSet, load_hamiltonian_sets
-from .reporter import LOGGER, Reporter
-from .rundir import RunDirectory, write_atomically
-from .tables import markdown_table
+from .rundir import RunDirectory
+from .tables import csv_text, markdown_table
 
 if TYPE_CHECKING:
     from ..models import HamiltonianEpoch, HamiltonianModel, HamiltonianScore
@@ -99,10 +96,9 @@ def run_hamiltonian(
     reporter, directory = reporter or Reporter(), RunDirectory(run_dir)
     sets = load_hamiltonian_sets(config)  # what cannot be fails before anything is written
     build_hamiltonian_model(config, sets)
-    directory.start(config, resume)
-    with closing(reporter), directory.logged():
+    with closing(reporter), directory.opened(config, resume):
         _check_data(directory, sets)
-        if directory.status.get("state") not in ("trained", "finished"):
+        if not is_trained(directory, config):
             _train(config, directory, sets, reporter)
         reporter.phase("evaluating")
         from ..models import HamiltonianModel
@@ -121,18 +117,14 @@ def run_hamiltonian(
 
 def _check_data(directory: RunDirectory, sets: Sequence[HamiltonianSet]) -> None:
     """Store the data's hash, or compare with the stored one; what is tested may change."""
-    file, content, digest = directory / "data.json", [], hashlib.sha256()
+    content, digest = [], hashlib.sha256()
     known = {path: _file_hash(path) for path in {one.file for one in sets}}
     for one in sets:
         content.append({"role": one.role, "set": one.label, "file": Path(one.file).name,
                         "sha256": known[one.file], "molecules": len(one.rows)})
         if one.role != "test":
             digest.update(f"{one.role} {known[one.file]} {one.rows.tolist()}".encode())
-    if file.is_file() and json.loads(file.read_text())["sha256"] != digest.hexdigest():
-        raise InputError("the data have changed since this run was started",
-                         file=str(directory.path), field="data",
-                         remedy="start another run directory")
-    write_atomically(file, json.dumps({"sha256": digest.hexdigest(), "sets": content}, indent=1))
+    directory.check_data(digest.hexdigest(), content, renew=True)
 
 
 def _file_hash(path: str) -> str:
@@ -159,7 +151,7 @@ def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
 
 def _train(config: HamiltonianRunConfig, directory: RunDirectory,
            sets: Sequence[HamiltonianSet], reporter: Reporter) -> None:
-    from ..models import checkpoint as files
+    from .. import checkpoint as files
 
     training = config.training
     model = build_hamiltonian_model(config, sets, directory.checkpoints)
@@ -237,7 +229,7 @@ def _write_tables(
     config: HamiltonianRunConfig, directory: RunDirectory, found: Sequence[Evaluated]
 ) -> str:
     rows = [one.cells() for one in found]
-    write_atomically(directory / "results.csv", _csv([COLUMNS, *rows]))
+    write(directory / "results.csv", csv_text([COLUMNS, *rows]))
     write_molecules(directory / "molecules.csv", found)
     markdown = "\n".join([
         f"# Results of {config.name}\n",
@@ -246,7 +238,7 @@ def _write_tables(
         "with those of the true occupied orbitals. Cycles: PySCF's to 1e-9 Ha from the prediction, "
         "of those from its default guess. Unconverged: fixed points that were not found.\n",
         hamiltonian_markdown(found) + "\n"])
-    write_atomically(directory / "results.md", markdown)
+    write(directory / "results.md", markdown)
     return markdown
 
 
@@ -258,15 +250,7 @@ def write_molecules(path: str | Path, found: Sequence[Evaluated]) -> None:
     for one in found:
         lines += [[one.set.role, one.set.label, one.method, *(getattr(s, n) for n in names)]
                   for s in one.scores]
-    write_atomically(Path(path), _csv(lines))
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [["" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row]
-         for row in rows])
-    return text.getvalue()
+    write(Path(path), csv_text(lines))
 
 
 def _draw(directory: RunDirectory, found: Sequence[Evaluated]) -> None:

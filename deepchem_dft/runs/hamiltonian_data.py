@@ -15,7 +15,6 @@ from deepchem_dft.data import atoms, xtb
 from deepchem_dft.data.conformers import geometry
 from deepchem_dft.data.molecule_files import RawMolecule, count_molecules, read_molecules
 from deepchem_dft.data.streams import PathLike
-from deepchem_dft.data.workers import in_order
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.hamiltonian.files.journal import Journal, Record, compare_settings
 from deepchem_dft.hamiltonian.files.sampling import normal_modes, relax
@@ -25,6 +24,7 @@ from deepchem_dft.hamiltonian.reference import Reference, version
 from deepchem_dft.hamiltonian.sample import MATRICES, HamiltonianSample
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, as_said, formula, parse_geometry
 from deepchem_dft.molecule.xyz import Frame
+from deepchem_dft.parallel.pool import in_order
 from deepchem_dft.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 from deepchem_dft.xc.libxc import Libxc
 
@@ -195,7 +195,7 @@ def _check(path: PathLike, recipe: Recipe) -> int:
 def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> Tally:
     if not resume:
         raise InputError("the file exists", file=str(out), field="out",
-                         remedy="choose another name")
+                         remedy="choose another name, or go on with it by --resume")
     file = HamiltonianFile(out)
     made = dict(file.settings)
     problems = dict(made.pop("problems", {}))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plots import _STYLE, _colour, _column, _pyplot
+from .plots import _STYLE, _colour, _column, _pyplot, save
 
 if TYPE_CHECKING:
     from .hamiltonian import Evaluated
@@ -43,7 +43,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         right.set(xlabel="epoch", title="Loss and learning rate")
         right.legend()
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)
 
 
@@ -59,7 +59,7 @@ def iterations(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         right.plot(epochs, 100 * _column(history, "unconverged_share"), color=_colour(1))
         right.set(xlabel="epoch", ylabel="unconverged (%)", title="Not found", ylim=(-0.5, None))
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)
 
 
@@ -89,5 +89,5 @@ def orbital_parity(found: Evaluated, path: str | Path) -> None:
         right.set(xlabel="orbital energy (Ha)", ylabel="predicted - true (mHa)", title="Error")
         left.legend(markerscale=2)
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)

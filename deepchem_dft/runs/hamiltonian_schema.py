@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from .card_schema import CardConfig
-from .section import Section
+from .section import LARGEST_SEED, MOST_EPOCHS, MOST_SAMPLES, RunName, Section, Weight
 
 
 class HamiltonianSetRef(Section):
@@ -23,8 +23,10 @@ class HamiltonianSetRef(Section):
         "all", description="of the published split, for md17 and qh9"
     )
     match: str | None = Field(None, description="keep names like this, such as */300K/*")
-    skip: int = Field(0, ge=0, description="then drop the first so many")
-    limit: int | None = Field(None, ge=1, description="then keep the first so many")
+    skip: int = Field(0, ge=0, le=MOST_SAMPLES, description="then drop the first so many")
+    limit: int | None = Field(
+        None, ge=1, le=MOST_SAMPLES, description="then keep the first so many"
+    )
     label: str | None = Field(None, description="name in tables (default: file and match)")
 
     @model_validator(mode="before")
@@ -46,13 +48,18 @@ class HamiltonianRecipe(Section):
     sampling: Literal["none", "modes", "dynamics"] = Field(
         "none", description="geometries: those given, along normal modes, GFN2-xTB dynamics"
     )
-    temperatures: list[float] = Field([300.0], description="Kelvin, of the sampling")
-    samples: int = Field(100, ge=1, description="geometries per molecule and temperature")
+    temperatures: list[Annotated[float, Field(gt=0, le=1e5)]] = Field(
+        [300.0], max_length=1000, description="Kelvin, of the sampling"
+    )
+    samples: int = Field(
+        100, ge=1, le=MOST_SAMPLES, description="geometries per molecule and temperature"
+    )
     charge: int | None = Field(
-        None, description="of each molecule; default: of the xyz comment lines, or 0"
+        None, ge=-100, le=100,
+        description="of each molecule; default: of the xyz comment lines, or 0",
     )
     grid_level: int = Field(3, ge=0, le=9, description="quadrature")
-    seed: int = Field(0, ge=0, description="of the sampling")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of the sampling")
 
     def command(self) -> str:
         """Return the command that makes the file."""
@@ -92,42 +99,50 @@ class HamiltonianNetworkConfig(Section):
     inputs: list[Literal["overlap", "core", "guess"]] = Field(
         ["overlap", "core", "guess"], min_length=1, description="matrices that are seen"
     )
-    width: int = Field(32, ge=1, description="channels")
-    layers: int = Field(2, ge=0, description="rounds of messages")
-    hidden: int = Field(128, ge=1, description="width of networks of invariants")
-    cutoff: float = Field(15.0, gt=0, description="Bohr; further pairs keep the guess")
-    n_radial: int = Field(16, ge=1, description="radial functions")
-    feedback_width: int = Field(16, ge=1, description="channels of what is fed back")
-    bound: float | None = Field(0.9, gt=0, description="slope of the feedback at most")
+    width: int = Field(32, ge=1, le=1024, description="channels")
+    layers: int = Field(2, ge=0, le=32, description="rounds of messages")
+    hidden: int = Field(128, ge=1, le=4096, description="width of networks of invariants")
+    cutoff: float = Field(15.0, gt=0, le=1000, description="Bohr; further pairs keep the guess")
+    n_radial: int = Field(16, ge=1, le=1024, description="radial functions")
+    feedback_width: int = Field(16, ge=1, le=1024, description="channels of what is fed back")
+    bound: float | None = Field(0.9, gt=0, le=1e3, description="slope of the feedback at most")
     solver: Literal["anderson", "broyden", "damped"] = Field(
         "anderson", description="of fixed points"
     )
     adjoint: Literal["implicit", "truncated", "unrolled"] = Field(
         "implicit", description="gradients of fixed points"
     )
-    tol: float | None = Field(None, gt=0, description="relative residual (1e-5)")
-    train_tol: float | None = Field(None, gt=0, description="the same in training (1e-4)")
-    max_iter: int = Field(50, ge=1, description="evaluations of the feedback")
+    tol: float | None = Field(None, ge=1e-15, le=1, description="relative residual (1e-5)")
+    train_tol: float | None = Field(
+        None, ge=1e-15, le=1, description="the same in training (1e-4)"
+    )
+    max_iter: int = Field(50, ge=1, le=100_000, description="evaluations of the feedback")
     dtype: Literal["float32", "float64"] = Field("float32", description="of the network")
 
 
 class HamiltonianTrainingConfig(Section):
     """How the network is trained."""
 
-    epochs: int = Field(100, ge=1, description="passes through the data")
-    batch_size: int = Field(16, ge=1, description="molecules per step")
-    learning_rate: float = Field(3e-3, gt=0, description="Adam's, at its highest")
-    warmup: int = Field(100, ge=0, description="steps over which it rises")
-    decay: float = Field(1.0, ge=0, description="it falls like (1 - t)^decay")
+    epochs: int = Field(100, ge=1, le=MOST_EPOCHS, description="passes through the data")
+    batch_size: int = Field(16, ge=1, le=MOST_SAMPLES, description="molecules per step")
+    learning_rate: float = Field(3e-3, gt=0, le=1e3, description="Adam's, at its highest")
+    warmup: int = Field(100, ge=0, le=MOST_EPOCHS, description="steps over which it rises")
+    decay: float = Field(1.0, ge=0, le=100, description="it falls like (1 - t)^decay")
     ema: float = Field(0.99, ge=0, lt=1, description="share of the old in averaged parameters")
-    max_grad_norm: float | None = Field(50.0, gt=0, description="longer gradients are cut")
-    mae_weight: float = Field(1.0, ge=0, description="of mean absolute errors of H")
-    mse_weight: float = Field(1.0, ge=0, description="of mean square errors of H")
-    orbital_weight: float = Field(0.0, ge=0, description="of orbital energies")
-    commutator_weight: float = Field(0.0, ge=0, description="of self-consistency, costly")
-    unit: float = Field(1e-3, gt=0, description="of errors in the loss, Hartree")
-    validate_every: int = Field(5, ge=1, description="epochs between validations")
-    seed: int = Field(0, ge=0, description="of initial weights and order of molecules")
+    max_grad_norm: float | None = Field(
+        50.0, gt=0, le=1e9, description="longer gradients are cut"
+    )
+    mae_weight: Weight = Field(1.0, description="of mean absolute errors of H")
+    mse_weight: Weight = Field(1.0, description="of mean square errors of H")
+    orbital_weight: Weight = Field(0.0, description="of orbital energies")
+    commutator_weight: Weight = Field(0.0, description="of self-consistency, costly")
+    unit: float = Field(1e-3, ge=1e-12, le=1e3, description="of errors in the loss, Hartree")
+    validate_every: int = Field(
+        5, ge=1, le=MOST_EPOCHS, description="epochs between validations"
+    )
+    seed: int = Field(
+        0, ge=0, le=LARGEST_SEED, description="of initial weights and order of molecules"
+    )
 
 
 class HamiltonianEvaluationConfig(Section):
@@ -138,10 +153,11 @@ class HamiltonianEvaluationConfig(Section):
     )
     baseline: bool = Field(True, description="errors of the guess as well")
     energies: int = Field(
-        0, ge=0, description="molecules per set whose total energies are compared"
+        0, ge=0, le=MOST_SAMPLES, description="molecules per set whose total energies are compared"
     )
     cycles: int = Field(
-        0, ge=0, description="molecules per set whose PySCF cycles are counted (1e-9 Ha)"
+        0, ge=0, le=MOST_SAMPLES,
+        description="molecules per set whose PySCF cycles are counted (1e-9 Ha)"
     )
 
 
@@ -150,14 +166,16 @@ class HamiltonianOutputConfig(Section):
 
     dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw learning curve, orbital energies, iterations")
-    checkpoint_every: int = Field(10, ge=1, description="epochs between checkpoints")
+    checkpoint_every: int = Field(
+        10, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints"
+    )
 
 
 class HamiltonianRunConfig(Section):
     """A whole run: data, network, training, evaluation, output."""
 
     model: Literal["hamiltonian"] = Field("hamiltonian", description="says what the file is")
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.\-]*$", description="names the folder")
+    name: RunName = Field("run", description="names the folder")
     description: str = Field("", description="free text")
     data: HamiltonianDataConfig = Field(description="the molecules")
     network: HamiltonianNetworkConfig = Field(

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..files import write
+from ..fitting.reporter import Reporter
 from ..units import HARTREE_TO_KCAL
-from .functional import MODEL_DIR
+from .functional import MODEL_DIR, is_trained
 from .ksr_schema import CurveRef, LatticeRunConfig
-from .reporter import Reporter
-from .rundir import RunDirectory, write_atomically
+from .rundir import RunDirectory
 from .tables import (
     EntryRecord,
     markdown_table,
@@ -186,12 +187,11 @@ def run_lattice(
     for role in ROLES:
         for number, ref in enumerate(getattr(config.data, role)):
             distances_of(ref, f"data.{role}.{number}")
-    directory.start(config, resume)
-    with closing(reporter), directory.logged():
+    with closing(reporter), directory.opened(config, resume):
         reporter.phase("exact data")
         sets = load_curves(config, reporter)
         _check_data(directory, sets)
-        if directory.status.get("state") not in ("trained", "finished"):
+        if not is_trained(directory, config):
             _train(config, directory, sets, reporter)
         model = _load(directory, config)
         reporter.phase("evaluating")
@@ -206,22 +206,16 @@ def run_lattice(
 
 def _check_data(directory: RunDirectory, sets: Sequence[CurveSet]) -> None:
     """Store the data's hash, or compare with the stored one."""
-    file, digest = directory / "data.json", hashlib.sha256()
+    digest = hashlib.sha256()
     for one in sets:
         for state in one.states:
             system = state.system
             digest.update(json.dumps([one.role, system.positions, system.charges,
                                       system.electrons, system.spin]).encode())  # fmt: skip
             digest.update(f"{state.energy:.7f}".encode())
-    if file.is_file():
-        if json.loads(file.read_text())["sha256"] != digest.hexdigest():
-            raise InputError("the data have changed since this run was started",
-                             file=str(directory.path), field="data",
-                             remedy="start another run directory")
-        return
-    content = [{"role": s.role, "set": s.label, "family": s.family, "distances": s.distances,
-                "energies": [state.energy for state in s.states]} for s in sets]  # fmt: skip
-    write_atomically(file, json.dumps({"sha256": digest.hexdigest(), "sets": content}, indent=1))
+    directory.check_data(digest.hexdigest(), [
+        {"role": s.role, "set": s.label, "family": s.family, "distances": s.distances,
+         "energies": [state.energy for state in s.states]} for s in sets])  # fmt: skip
 
 
 def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
@@ -230,8 +224,8 @@ def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
 
 def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet],
            reporter: Reporter) -> None:  # fmt: skip
+    from .. import checkpoint as files
     from ..models import KSRStage
-    from ..models import checkpoint as files
 
     training, valid = config.training, _states(sets, "valid")
     model = build_model(config, directory.checkpoints)
@@ -346,7 +340,7 @@ def _write_tables(config: LatticeRunConfig, directory: RunDirectory, found: Sequ
         summary_markdown(summaries),
     ]
     markdown = "\n".join(parts)
-    write_atomically(directory / "results.md", markdown)
+    write(directory / "results.md", markdown)
     return markdown
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..units import HARTREE_TO_KCAL
-from .plots import _STYLE, _colour, _pyplot
+from .plots import _STYLE, _colour, _pyplot, save
 
 if TYPE_CHECKING:
     from ..lattice.exact import ExactState
@@ -49,7 +49,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         right.set(xlabel="epoch", ylabel="mean absolute error (kcal/mol)", title="Validation")
         left.legend(fontsize=7)
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)
 
 
@@ -97,7 +97,7 @@ def curve(found: Sequence[Evaluated], marks: Sequence[CurveSet], path: str | Pat
         left.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
         left.legend()
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)
 
 
@@ -147,5 +147,5 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
             bottom.set(xlabel="x (Bohr)", ylabel="density (1/Bohr)", xlim=(-reach, reach))
             bottom.legend(fontsize=8)
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)

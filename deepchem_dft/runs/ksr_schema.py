@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from .card_schema import CardConfig
-from .section import Section
+from .section import (
+    LARGEST_SEED,
+    MOST_EPOCHS,
+    MOST_ITERATIONS,
+    MOST_SAMPLES,
+    MOST_WEIGHTS,
+    RunName,
+    Section,
+    Weight,
+)
+
+#: Bohr, between nuclei; for ions of one nucleus its charge.
+Distance = Annotated[float, Field(gt=0, le=1000)]
+Channels = Annotated[int, Field(ge=1, le=1024)]
+#: Of the grid, seen by a layer.
+Points = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class CurveRef(Section):
@@ -17,7 +32,7 @@ class CurveRef(Section):
     """
 
     family: str = Field(description="h2_plus, h2, h3_plus, h3, h4, h2h2, heh_plus, lih, beh_plus")
-    distances: Literal["test", "valid", "curve"] | list[float] = Field(
+    distances: Literal["test", "valid", "curve"] | list[Distance] = Field(
         "test", description="Bohr; or those of the paper's test, the rest, or all of them"
     )
     label: str | None = Field(None, description="name in tables (default: the family)")
@@ -41,9 +56,11 @@ class CurveRef(Section):
 class GridConfig(Section):
     """The line of points."""
 
-    points: int = Field(513, description="number of points, centred on 0")
-    spacing: float = Field(0.08, description="distance between points, Bohr")
-    order: int = Field(5, description="points of the central difference for the kinetic energy")
+    points: int = Field(513, ge=6, le=65_536, description="number of points, centred on 0")
+    spacing: float = Field(0.08, gt=0, le=10, description="distance between points, Bohr")
+    order: int = Field(
+        5, ge=3, le=15, description="points of the central difference for the kinetic energy"
+    )
 
 
 class LatticeDataConfig(Section):
@@ -63,27 +80,48 @@ class LatticeFunctionalConfig(Section):
     kind: Literal["global", "gradient", "local"] = Field(
         "global", description="network of the paper: all of the density, or 3 or 1 points of it"
     )
-    hidden: list[int] | None = Field(None, description="channels of the hidden layers")
-    windows: int | list[int] | None = Field(None, description="points each hidden layer sees")
-    convolutions: int | None = Field(None, ge=0, description="exponential convolutions (15)")
+    hidden: list[Channels] | None = Field(
+        None, max_length=32, description="channels of the hidden layers"
+    )
+    windows: Points | list[Points] | None = Field(
+        None, description="points each hidden layer sees"
+    )
+    convolutions: int | None = Field(
+        None, ge=0, le=1024, description="exponential convolutions (15)"
+    )
     gate: bool | None = Field(
         None, description="exact for one electron (default: the global kind is)"
     )
-    gate_width: float | None = Field(None, gt=0, description="of the gate at the start, electrons")
+    gate_width: float | None = Field(
+        None, gt=0, le=1e3, description="of the gate at the start, electrons"
+    )
     polarised: bool = Field(False, description="treat spins apart")
+
+    @model_validator(mode="after")
+    def _possible(self) -> LatticeFunctionalConfig:
+        hidden, windows = self.hidden or [16], self.windows or 3
+        widest = max(windows, default=1) if isinstance(windows, list) else windows
+        inputs = 2 * (1 + (15 if self.convolutions is None else self.convolutions))
+        if widest * sum(a * b for a, b in zip([inputs, *hidden], [*hidden, 1])) > MOST_WEIGHTS:
+            raise ValueError(f"such layers have more than {MOST_WEIGHTS} weights")
+        return self
 
 
 class TrajectoryConfig(Section):
     """How Kohn-Sham equations are iterated."""
 
-    iterations: int = Field(15, ge=1, description="K, at training")
-    test_iterations: int | None = Field(None, ge=1, description="K otherwise (default: the same)")
+    iterations: int = Field(15, ge=1, le=MOST_ITERATIONS, description="K, at training")
+    test_iterations: int | None = Field(
+        None, ge=1, le=MOST_ITERATIONS, description="K otherwise (default: the same)"
+    )
     mixing: float = Field(0.5, gt=0, le=1, description="share of the new density at first")
     decay: float = Field(0.9, gt=0, le=1, description="of that share, from each to the next")
     start: Literal["noninteracting", "atoms", "exact"] = Field(
         "noninteracting", description="first density"
     )
-    burn_in: int = Field(0, ge=0, description="iterations of training without gradients")
+    burn_in: int = Field(
+        0, ge=0, le=MOST_ITERATIONS, description="iterations of training without gradients"
+    )
 
 
 class LatticeStageConfig(Section):
@@ -93,39 +131,57 @@ class LatticeStageConfig(Section):
     fraction of the time, and is the way in where trajectories are chaotic at first.
     """
 
-    epochs: int = Field(ge=1, description="iterations of L-BFGS, or epochs")
-    iterations: int | None = Field(None, ge=1, description="of a trajectory")
+    epochs: int = Field(ge=1, le=MOST_EPOCHS, description="iterations of L-BFGS, or epochs")
+    iterations: int | None = Field(
+        None, ge=1, le=MOST_ITERATIONS, description="of a trajectory"
+    )
     start: Literal["noninteracting", "atoms", "exact"] | None = Field(
         None, description="first density"
     )
-    burn_in: int | None = Field(None, ge=0, description="iterations without gradients")
-    skip: int | None = Field(None, ge=0, description="iterations that do not count")
-    energy_weight: float | None = Field(None, ge=0, description="of squared errors")
-    density_weight: float | None = Field(None, ge=0, description="of int (n - n_exact)^2 dx")
+    burn_in: int | None = Field(
+        None, ge=0, le=MOST_ITERATIONS, description="iterations without gradients"
+    )
+    skip: int | None = Field(
+        None, ge=0, le=MOST_ITERATIONS, description="iterations that do not count"
+    )
+    energy_weight: Weight | None = Field(None, description="of squared errors")
+    density_weight: Weight | None = Field(None, description="of int (n - n_exact)^2 dx")
     discount: float | None = Field(None, gt=0, le=1, description="of an energy")
-    separability_weight: float | None = Field(None, ge=0, description="of far copies")
+    separability_weight: Weight | None = Field(None, description="of far copies")
 
 
 class LatticeTrainingConfig(Section):
     """How the functional is fitted."""
 
     method: Literal["lbfgs", "adam"] = Field("lbfgs", description="optimiser")
-    epochs: int = Field(200, ge=1, description="iterations of L-BFGS, or epochs, for each seed")
-    stages: list[LatticeStageConfig] = Field(
-        [], description="stretches of training, in order, instead of epochs"
+    epochs: int = Field(
+        200, ge=1, le=MOST_EPOCHS, description="iterations of L-BFGS, or epochs, for each seed"
     )
-    seeds: int = Field(1, ge=1, description="initial weights to try; validation decides")
-    seed: int = Field(0, ge=0, description="the first of them")
-    validate_every: int = Field(5, ge=1, description="epochs between validations")
-    early_stopping: int | None = Field(None, ge=1, description="validations without improvement")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's")
-    batch_size: int = Field(8, ge=1, description="molecules side by side; Adam's batches")
-    energy_weight: float = Field(1.0, ge=0, description="of squared errors, per square Hartree")
-    density_weight: float = Field(1.0, ge=0, description="of int (n - n_exact)^2 dx, Bohr")
+    stages: list[LatticeStageConfig] = Field(
+        [], max_length=1000, description="stretches of training, in order, instead of epochs"
+    )
+    seeds: int = Field(
+        1, ge=1, le=10_000, description="initial weights to try; validation decides"
+    )
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="the first of them")
+    validate_every: int = Field(
+        5, ge=1, le=MOST_EPOCHS, description="epochs between validations"
+    )
+    early_stopping: int | None = Field(
+        None, ge=1, le=MOST_EPOCHS, description="validations without improvement"
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=1e3, description="Adam's")
+    batch_size: int = Field(
+        8, ge=1, le=MOST_SAMPLES, description="molecules side by side; Adam's batches"
+    )
+    energy_weight: Weight = Field(1.0, description="of squared errors, per square Hartree")
+    density_weight: Weight = Field(1.0, description="of int (n - n_exact)^2 dx, Bohr")
     discount: float = Field(0.9, gt=0, le=1, description="of an energy, by iterations before K")
-    skip: int | None = Field(None, ge=0, description="iterations that do not count (all but 5)")
-    separability_weight: float = Field(
-        0.0, ge=0, description="of twice the energy for two far copies of a molecule"
+    skip: int | None = Field(
+        None, ge=0, le=MOST_ITERATIONS, description="iterations that do not count (all but 5)"
+    )
+    separability_weight: Weight = Field(
+        0.0, description="of twice the energy for two far copies of a molecule"
     )
 
 
@@ -136,7 +192,7 @@ class LatticeEvaluationConfig(Section):
         ["train", "valid", "test"], description="evaluated with the trained functional"
     )
     baseline: bool = Field(True, description="the uniform-gas LDA as well, on the test sets")
-    tol: float = Field(1e-2, gt=0, description="electrons the last iteration may move")
+    tol: float = Field(1e-2, gt=0, le=100, description="electrons the last iteration may move")
 
 
 class LatticeOutputConfig(Section):
@@ -144,14 +200,16 @@ class LatticeOutputConfig(Section):
 
     dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw curves, their errors, and trajectories")
-    checkpoint_every: int = Field(20, ge=1, description="epochs between checkpoints")
+    checkpoint_every: int = Field(
+        20, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints"
+    )
 
 
 class LatticeRunConfig(Section):
     """A whole one-dimensional run: data, functional, iteration, training, evaluation, output."""
 
     model: Literal["ksr"] = Field("ksr", description="says that the file is one of these")
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.\-]*$", description="names the folder")
+    name: RunName = Field("run", description="names the folder")
     description: str = Field("", description="free text")
     data: LatticeDataConfig = Field(description="the molecules")
     functional: LatticeFunctionalConfig = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,6 +10,11 @@ from pathlib import Path
 
 from .. import parallel
 from ..errors import InputError
+from ..files import write
+from ..fitting.reporter import Reporter
+from ..scf.many import Solver
+from ..scf.solutions import Functional
+from ..sinks import markdown_cell
 from . import curves, plots
 from .calibration import coverage_markdown, qualities
 from .calibration import draw as draw_calibration
@@ -18,14 +22,11 @@ from .config import AnyConfig
 from .cross_validation import CrossValidation
 from .entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from .evaluate import Evaluation
-from .functional import load_functional
+from .functional import is_trained, load_functional
 from .hamiltonian_schema import HamiltonianRunConfig
 from .ksr_schema import LatticeRunConfig
-from .reporter import Reporter
-from .rundir import RunDirectory, write_atomically
+from .rundir import RunDirectory
 from .schema import RunConfig
-from .solutions import Functional
-from .solve import Solver
 from .tables import (
     EntryRecord,
     Summary,
@@ -99,6 +100,10 @@ def run(
         For input that cannot be used, or a run directory that holds something else.
     """
     reporter = reporter if reporter and parallel.rank() == 0 else Reporter()
+    if parallel.world_size() > 1 and not isinstance(config, RunConfig):
+        raise InputError(
+            "models of this kind are trained and evaluated by one process", field="model",
+            remedy="start the same command without torchrun; it uses several threads")
     if isinstance(config, LatticeRunConfig):
         from .ksr import run_lattice
 
@@ -113,20 +118,19 @@ def run(
     # Here, so that a misspelt name fails before anything is computed.
     baselines = [Functional.named(name, label) for label, name in config.baselines.items()]
     sets = load_sets(config.data)
-    directory.start(config, resume)
-    with closing(reporter), directory.logged():
-        parallel.on_main(lambda: _check_data(directory, config, sets))
+    with closing(reporter), directory.opened(config, resume):
+        parallel.on_main(lambda: directory.check_data(
+            data_hash(sets, config.data.grid_level), describe_sets(sets)))
         with Solver(
             config.evaluation.processes,
             config.evaluation.scf_tol,
             cache=directory / "energies.jsonl",
             states=directory.states,
         ) as solver:
-            state = parallel.on_main(lambda: directory.status.get("state"))
             folds = None
             if config.cross_validation is not None:
                 folds = CrossValidation(config, directory, sets, solver, reporter)
-            if state not in ("trained", "finished"):
+            if not parallel.on_main(lambda: is_trained(directory, config)):
                 (folds or Training(config, directory, sets, solver, reporter)).run()
             trained = parallel.on_main(
                 lambda: Functional.trained(load_functional(directory.path), TRAINED)
@@ -142,24 +146,6 @@ def run(
         if parallel.rank() == 0:
             shutil.rmtree(directory.states, ignore_errors=True)  # only needed to go on
         return RunResult(directory, records, summarise(records), markdown)
-
-
-def _check_data(directory: RunDirectory, config: RunConfig, sets: Sequence[EntrySet]) -> None:
-    """Store the data's hash, or compare with the stored one."""
-    file = directory / "data.json"
-    digest = data_hash(sets, config.data.grid_level)
-    if file.is_file():
-        known = json.loads(file.read_text())["sha256"]
-        if known != digest:
-            raise InputError(
-                "the data have changed since this run was started",
-                file=str(directory.path),
-                field="data",
-                remedy="restore the data files, or start another run directory",
-            )
-        return
-    content = {"sha256": digest, "sets": describe_sets(sets)}
-    write_atomically(file, json.dumps(content, indent=1))
 
 
 def _evaluate(
@@ -208,7 +194,7 @@ def _write_tables(
         *_notes_markdown(records),
     ]
     markdown = "\n".join(parts)
-    write_atomically(directory / "results.md", markdown)
+    write(directory / "results.md", markdown)
     return markdown
 
 
@@ -226,7 +212,8 @@ def _unconverged_markdown(records: Sequence[EntryRecord]) -> str:
     bad = [r for r in records if r.unconverged]
     if not bad:
         return "All self-consistent fields converged.\n"
-    lines = [f"- {r.functional}, {r.entry}: {', '.join(r.unconverged)}" for r in bad]
+    lines = ["- " + markdown_cell(f"{r.functional}, {r.entry}: {', '.join(r.unconverged)}")
+             for r in bad]
     title = "## Not converged (left out of the averages)\n"
     return "\n".join([title, *dict.fromkeys(lines)]) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import write
 from ..units import HARTREE_TO_KCAL
 from .tables import EntryRecord
 
@@ -47,6 +49,13 @@ def _colour(index: int) -> str:
 def _trained_first(names: Sequence[str]) -> list[str]:
     """Keep the order, but give the trained functional the strongest colour."""
     return sorted(dict.fromkeys(names), key=lambda name: name != "trained")
+
+
+def save(figure: Any, path: str | Path) -> None:
+    """Write a figure, of the kind that the name's ending says; all of it or nothing."""
+    content = io.BytesIO()
+    figure.savefig(content, format=Path(path).suffix[1:].lower() or "png")
+    write(path, content.getvalue())
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -87,7 +96,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         if right.get_legend_handles_labels()[0]:
             right.legend()
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)
 
 
@@ -140,7 +149,7 @@ def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") ->
         if chosen:
             top.legend(title="MAE (kcal/mol)")
         bottom.legend(loc="best", fontsize=9)
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)
 
 
@@ -200,7 +209,7 @@ def error_by_molecule(
         )
         if names:
             axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)
 
 
@@ -277,5 +286,5 @@ def dissociation_curve(
                 xlabel=xlabel, ylabel="calculated - exact (kcal/mol)", title="Error"
             )
         figure.tight_layout()
-        figure.savefig(path)
+        save(figure, path)
         plt.close(figure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -83,6 +83,8 @@ def _section(annotation: Any) -> tuple[type[Section] | None, bool]:
 
 def _type_name(annotation: Any) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(parts[0])
     if origin is Literal:
         return " | ".join(str(part) for part in parts)
     if origin in (Union, types.UnionType):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import math
@@ -10,28 +9,39 @@ import os
 import platform
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
 from .. import parallel
 from ..errors import DeepChemDFTError, InputError
-from ..files import replacing
-from .config import AnyConfig, config_hash, dump_yaml, validate
+from ..files import make_folder, storing, sweep, write
+from ..locks import LOCK, Lock
+from ..sinks import printable
+from .config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
+from .rows import read_json, read_rows, required_json
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
 #: Keys of a configuration that name files and folders.
 _PLACES = ("file", "input", "dir")
+#: State of a run whose directory is not complete yet: it may be started once more.
+_STARTING = "starting"
 #: Columns of history.csv, with units in the names.
 HISTORY_COLUMNS = [
     "epoch", "stage", "learning_rate", "loss", "train_mae_kcal", "valid_mae_kcal", "valid_score",
     "unconverged", "scf_solutions", "seconds",
 ]  # fmt: skip
+
+
+class _InertFormatter(logging.Formatter):
+    """Without what a terminal obeys: logs are read on one, and hold names out of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class RunDirectory:
@@ -40,7 +50,7 @@ class RunDirectory:
     Parameters
     ----------
     path : str or Path
-        The folder. It is created by :meth:`start`.
+        The folder. It is created by :meth:`opened`.
 
     Notes
     -----
@@ -63,20 +73,20 @@ class RunDirectory:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What ``status.json`` says; empty if there is none."""
-        try:
-            return json.loads((self / "status.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+        """What ``status.json`` says; empty if there is none, or a damaged one."""
+        return read_json(self / "status.json")
 
     def set_status(self, **values: Any) -> None:
         """Update ``status.json``; a reader never sees half of it."""
-        parallel.on_main(lambda: write_atomically(
+        parallel.on_main(lambda: write(
             self / "status.json", json.dumps({**self.status, **values}, indent=2)
         ))  # fmt: skip
 
-    def start(self, config: AnyConfig, resume: bool = False) -> bool:
-        """Claim the folder for a run.
+    @contextmanager
+    def opened(self, config: AnyConfig, resume: bool = False) -> Iterator[None]:
+        """Keep the folder from other processes, claim it for a run, and log what happens.
+
+        A run that ends without an error is marked as finished.
 
         Parameters
         ----------
@@ -85,20 +95,40 @@ class RunDirectory:
         resume : bool
             Continue an unfinished run of the same configuration.
 
+        Raises
+        ------
+        InputError
+            If another process writes there, the folder holds a run that may not be overwritten, or
+            other files.
+        StorageError
+            If the folder cannot be written.
+        """
+        locks: list[Lock] = []  # of process 0; a lock cannot be sent to the others
+        parallel.on_main(lambda: locks.append(self._lock()))
+        try:
+            self.start(config, resume)
+            with self._logged():
+                yield
+        finally:
+            for lock in locks:
+                lock.release()
+
+    def _lock(self) -> Lock:
+        make_folder(self.path)
+        return Lock(self / LOCK, "this run", "wait for it, or end it, and go on with --resume")
+
+    def start(self, config: AnyConfig, resume: bool = False) -> bool:
+        """Claim the folder for a run, without keeping it from other processes: see `opened`.
+
         Returns
         -------
         bool
             True if an earlier run is continued.
-
-        Raises
-        ------
-        InputError
-            If the folder holds a run that may not be overwritten, or other files.
         """
         return parallel.on_main(lambda: self._start(config, resume))
 
     def _start(self, config: AnyConfig, resume: bool) -> bool:
-        wanted, status = config_hash(config), self.status
+        wanted, status = config_hash(config), self.status or self._recovered(config)
         if status:
             where = str(self.path)
             if status.get("config_hash") != wanted:
@@ -108,32 +138,97 @@ class RunDirectory:
                     file=where,
                     remedy="choose another directory with --run-dir, or remove this one",
                 )
-            if not resume:
+            if not resume and status.get("state") != _STARTING:
                 state = "finished" if status.get("state") == "finished" else "unfinished"
                 raise InputError(
                     f"the run directory already holds this run ({state})",
                     file=where,
                     remedy="continue it with --resume, or choose another one with --run-dir",
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and not self._is_blank():
             raise InputError(
                 "the run directory is not empty and holds no run",
                 file=str(self.path),
                 remedy="choose another directory with --run-dir",
             )
-        for folder in (self.path, self.checkpoints, self.plots, self.states):
-            folder.mkdir(parents=True, exist_ok=True)
-        (self / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
-        (self / "versions.json").write_text(json.dumps(versions(), indent=2))
+        # First what says whose the folder is: from here on a kill leaves a run that can go on.
+        make_folder(self.path)
         if not status:
-            self.set_status(state="started", config_hash=wanted, seed=config.training.seed)
-        return bool(status)
+            status = {"state": _STARTING, "config_hash": wanted, "seed": config.training.seed}
+        write(self / "status.json", json.dumps(status, indent=2))
+        for folder in (self.checkpoints, self.plots, self.states):
+            make_folder(folder)
+        for folder in (self.path, self.checkpoints, self.plots, self.states):
+            sweep(folder)
+        write(self / "config.yaml", dump_yaml(config))
+        write(self / "versions.json", json.dumps(versions(), indent=2))
+        if status.get("state") == _STARTING:
+            self.set_status(state="started")
+            return False
+        return True
+
+    def _is_blank(self, *known: str) -> bool:
+        """Whether there is nothing but what a run that was killed at its very start leaves."""
+        folders = (self.checkpoints, self.plots, self.states)
+        return all(
+            path.name in (LOCK, *known) or path.name.endswith(".tmp") or
+            (path in folders and not any(path.iterdir())) for path in self.path.iterdir())
+
+    def _recovered(self, config: AnyConfig) -> dict[str, Any]:
+        """Return the status of a run of this configuration that has lost it, else nothing."""
+        status = {"config_hash": config_hash(config), "seed": config.training.seed}
+        try:
+            text = (self / "config.yaml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return {}
+        # Older versions wrote the status last, and what a kill left of this file could be a piece.
+        if dump_yaml(config).startswith(text) and self._is_blank(
+                "config.yaml", "versions.json", "status.json"):
+            return {"state": _STARTING, **status}
+        with suppress(InputError):
+            if (self / "status.json").exists() and (
+                    config_hash(self.load_config()) == status["config_hash"]):
+                warnings.warn(f"{self / 'status.json'} is damaged; the run is taken to be "
+                              "unfinished", stacklevel=2)
+                return {"state": "started", **status}
+        return {}
+
+    def check_data(self, digest: str, sets: Any, renew: bool = False) -> None:
+        """Store the data's hash in ``data.json``, or compare with the stored one.
+
+        Parameters
+        ----------
+        digest : str
+            SHA-256 of what is trained on.
+        sets : list
+            What the sets are, as JSON can hold it.
+        renew : bool
+            Write the sets again: those that are not trained on may be others.
+
+        Raises
+        ------
+        InputError
+            If the data have changed, or the file is damaged.
+        """
+        file = self / "data.json"
+        if file.exists():
+            if required_json(file, "sha256", remedy="remove it if the data are still the same")[
+                    "sha256"] != digest:  # fmt: skip
+                raise InputError(
+                    "the data have changed since this run was started",
+                    file=str(self.path),
+                    field="data",
+                    remedy="restore the data files, or start another run directory",
+                )
+            if not renew:
+                return
+        write(file, json.dumps({"sha256": digest, "sets": sets}, indent=1))
 
     def _difference(self, config: AnyConfig) -> str:
         """Name the first keys in which the stored configuration differs."""
         try:
-            stored = yaml.safe_load((self / "config.yaml").read_text())
-        except (OSError, yaml.YAMLError):
+            stored = read_yaml_mapping(self / "config.yaml")
+        except InputError:
             return ""
         old, new = _flatten(stored), _flatten(config.model_dump(mode="json"))
         keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
@@ -156,17 +251,15 @@ class RunDirectory:
                 file=str(self.path),
                 remedy="give the folder that 'deepchem-dft train' wrote",
             )
-        return validate(yaml.safe_load(file.read_text(encoding="utf-8")), file=str(file))
+        return validate(read_yaml_mapping(file), file=str(file))
 
     @contextmanager
-    def logged(self) -> Iterator[None]:
-        """Append this package's log records to ``log.txt``, errors included, while a run lasts.
-
-        A run that ends without an error is marked as finished.
-        """
-        file = os.devnull if parallel.rank() else self / "log.txt"
-        handler = logging.FileHandler(file, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    def _logged(self) -> Iterator[None]:
+        """Append this package's log records to ``log.txt``, errors included, while a run lasts."""
+        file = Path(os.devnull) if parallel.rank() else self / "log.txt"
+        with storing(file):
+            handler = _LogFile(file, encoding="utf-8")
+        handler.setFormatter(_InertFormatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("deepchem_dft")
         logger.addHandler(handler)
         if logger.level == logging.NOTSET:
@@ -182,17 +275,22 @@ class RunDirectory:
             raise
         finally:
             logger.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # what is still to be written at the end
+                handler.close()
 
     # -- history ---------------------------------------------------------------------------
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Return the rows of ``history.csv``, numbers as numbers and blanks as NaN."""
+        """Return the rows of ``history.csv``, numbers as numbers and blanks as NaN.
+
+        Raises
+        ------
+        InputError
+            Naming file, line and column of what is damaged.
+        """
         whole = ("epoch", "stage", "unconverged", "scf_solutions", "seed", "best", "evaluations")
-        return [
-            {k: (int(v) if k in whole else float(v)) if v else math.nan for k, v in row.items()}
-            for row in read_rows(self / "history.csv")
-        ]
+        rows = read_rows(self / "history.csv", ("epoch", "loss"))
+        return [{k: row.number(k, int if k in whole else float) for k in row} for row in rows]
 
     def write_history(
         self, rows: Sequence[dict[str, Any]], columns: Sequence[str] = HISTORY_COLUMNS
@@ -205,31 +303,18 @@ class RunDirectory:
             # repr keeps all digits: a resumed run must be comparable to 1e-10.
             lines.append(",".join("" if m else repr(c) for c, m in zip(cells, missing)))
         text = "\n".join(lines) + "\n"
-        parallel.on_main(lambda: write_atomically(self / "history.csv", text))
+        parallel.on_main(lambda: write(self / "history.csv", text))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a kill leaves the old content or the new, never a part."""
-    with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written stops no run: what cannot be done without will."""
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        if self.lost is None:
+            self.lost = record
+            warnings.warn(f"{self.baseFilename} cannot be written; the run goes on", stacklevel=1)
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the mapping that a file of a run holds; empty if there is none, or a damaged one."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table of a run by column; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        return [{str(k): v or "" for k, v in row.items() if isinstance(v, str) or v is None}
-                for row in csv.DictReader(stream)]  # fmt: skip
+    lost: logging.LogRecord | None = None
 
 
 def without_places(value: Any) -> Any:

@@ -7,9 +7,18 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ..models.stages import Stage
 from .card_schema import CardConfig
 from .functional_schema import FunctionalConfig
-from .section import Section
+from .section import (
+    LARGEST_SEED,
+    MOST_EPOCHS,
+    MOST_PROCESSES,
+    MOST_SAMPLES,
+    RunName,
+    Section,
+    Weight,
+)
 
 EntryType = Literal["energy", "ae", "ie", "ea", "reaction", "fractional_charge",
                     "fractional_spin", "dm", "dens"]  # fmt: skip
@@ -30,12 +39,18 @@ class DatasetRef(Section):
     names: list[str] | None = Field(None, description="keep these entries, in this order")
     exclude: list[str] | None = Field(None, description="drop these entries")
     elements: list[str] | None = Field(None, description="keep entries made of these elements only")
-    min_heavy: int | None = Field(None, ge=0, description="fewest heavy atoms of the largest")
-    max_heavy: int | None = Field(None, ge=0, description="most heavy atoms in any one system")
-    max_electrons: int | None = Field(None, ge=1, description="most electrons in any one system")
+    min_heavy: int | None = Field(
+        None, ge=0, le=1000, description="fewest heavy atoms of the largest"
+    )
+    max_heavy: int | None = Field(
+        None, ge=0, le=1000, description="most heavy atoms in any one system"
+    )
+    max_electrons: int | None = Field(
+        None, ge=1, le=100_000, description="most electrons in any one system"
+    )
     without_tags: list[str] = Field([], description="drop entries that carry one of these tags")
-    limit: int | None = Field(None, ge=1, description="keep the first so many")
-    weight: float = Field(1.0, gt=0, description="factor on the entries' weights")
+    limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="keep the first so many")
+    weight: float = Field(1.0, gt=0, le=1e6, description="factor on the entries' weights")
     basis: str | None = Field(None, description="basis of this set; goes before data.basis")
 
     @model_validator(mode="before")
@@ -87,18 +102,24 @@ class StageConfig(Section):
     mode: Literal["scf", "frozen"] = Field(
         "scf", description="solve all along, or train at densities solved once per stage"
     )
-    epochs: int = Field(ge=1, description="number of epochs")
-    repeat: int = Field(1, ge=1, description="times to go through this stage")
-    learning_rate: float | None = Field(None, gt=0, description="Adam's, at the start")
+    epochs: int = Field(ge=1, le=MOST_EPOCHS, description="number of epochs")
+    repeat: int = Field(1, ge=1, le=1000, description="times to go through this stage")
+    learning_rate: float | None = Field(None, gt=0, le=1e3, description="Adam's, at the start")
     schedule: Literal["constant", "cosine", "exponential"] | None = Field(
         None, description="of the learning rate within the stage"
     )
     final_learning_rate: float | None = Field(
         None, gt=0, le=1, description="end / start of the schedule"
     )
-    batch_size: int | None = Field(None, ge=1, description="frozen: default all entries at once")
-    scf_every: int | None = Field(None, ge=1, description="scf only: steps between solutions")
-    validate_every: int | None = Field(None, ge=1, description="frozen only, in epochs")
+    batch_size: int | None = Field(
+        None, ge=1, le=MOST_SAMPLES, description="frozen: default all entries at once"
+    )
+    scf_every: int | None = Field(
+        None, ge=1, le=MOST_EPOCHS, description="scf only: steps between solutions"
+    )
+    validate_every: int | None = Field(
+        None, ge=1, le=MOST_EPOCHS, description="frozen only, in epochs"
+    )
     optimizer: Literal["adam", "lbfgs"] = Field(
         "adam", description="lbfgs: frozen only, all entries at once; ten iterations an epoch"
     )
@@ -112,68 +133,70 @@ class StageConfig(Section):
             raise ValueError("'lbfgs' is for stages of mode 'frozen' without batches")
         return self
 
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch (from 1) of this stage, all values filled in.
-
-        Examples
-        --------
-        >>> stage = StageConfig(epochs=3, learning_rate=0.1, schedule="exponential",
-        ...                     final_learning_rate=0.01)
-        >>> [round(stage.rate(epoch), 6) for epoch in (1, 2, 3)]
-        [0.1, 0.01, 0.001]
-        """
-        start, end = self.learning_rate or 0.0, self.final_learning_rate or 1.0
-        progress = (epoch - 1) / max(1, self.epochs - 1)
-        if self.schedule == "cosine":
-            return start * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress)))
-        return start * end**progress if self.schedule == "exponential" else start
-
 
 class PenaltyConfig(Section):
     """What a learned factor is fined for, in the unit of the loss; see ``EnhancedXC.penalty``."""
 
-    size: float = Field(0.0, ge=0, description="times the mean squares of both factors")
-    roughness: float = Field(0.0, ge=0, description="times those of their second derivatives")
+    size: float = Field(0.0, ge=0, le=1e9, description="times the mean squares of both factors")
+    roughness: float = Field(
+        0.0, ge=0, le=1e9, description="times those of their second derivatives"
+    )
 
 
 class TrainingConfig(Section):
     """How the network is fitted."""
 
     epochs: int | None = Field(
-        None, ge=1, description="number of epochs (100); with stages, stop after so many in all"
+        None, ge=1, le=MOST_EPOCHS,
+        description="number of epochs (100); with stages, stop after so many in all"
     )
-    stages: list[StageConfig] = Field([], description="stretches of training, in order")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's, at the start")
+    stages: list[StageConfig] = Field(
+        [], max_length=1000, description="stretches of training, in order"
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=1e3, description="Adam's, at the start")
     schedule: Literal["constant", "cosine", "exponential"] = Field(
         "constant", description="of the learning rate within a stage"
     )
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="end / start of the schedule")
-    batch_size: int = Field(1, ge=1, description="entries per step of scf stages")
+    batch_size: int = Field(1, ge=1, le=MOST_SAMPLES, description="entries per step of scf stages")
     loss: Literal["l1", "l2", "huber"] = Field("l2", description="of an entry's error")
     loss_unit: str = Field("kcal/mol", description="unit of energy errors in the loss")
-    huber_delta: float = Field(5.0, gt=0, description="in loss_unit")
-    type_weights: dict[EntryType, float] = Field({}, description="weight by entry type (1)")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    huber_delta: float = Field(5.0, gt=0, le=1e9, description="in loss_unit")
+    type_weights: dict[EntryType, Weight] = Field({}, description="weight by entry type (1)")
+    weight_decay: float = Field(0.0, ge=0, le=1e3, description="AdamW's")
     penalties: PenaltyConfig = Field(
         PenaltyConfig(), description="on an enhancement or an lda network, in frozen stages"
     )
-    gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
-    scf_every: int = Field(1, ge=1, description="optimiser steps between SCF solutions of a system")
+    gradient_clip: float | None = Field(
+        None, gt=0, le=1e9, description="largest norm of the gradient"
+    )
+    scf_every: int = Field(
+        1, ge=1, le=MOST_EPOCHS, description="optimiser steps between SCF solutions of a system"
+    )
     scf_trust: float = Field(
-        1e-5, ge=0, description="solve before scf_every says so if relaxing would lower an energy "
+        1e-5, ge=0, le=1e3,
+        description="solve before scf_every says so if relaxing would lower an energy "
         "by more than this, Ha"
     )
-    scf_tol: float = Field(1e-6, gt=0, le=1e-2, description="largest orbital gradient, Ha")
+    scf_tol: float = Field(1e-6, ge=1e-12, le=1e-2, description="largest orbital gradient, Ha")
     two_grid: bool | None = Field(
         None, description="iterate on a coarse grid, confirm on the fine one (default: warm starts)"
     )
-    validate_every: int = Field(1, ge=1, description="epochs between validations")
-    early_stopping: int | None = Field(None, ge=1, description="validations without improvement")
+    validate_every: int = Field(
+        1, ge=1, le=MOST_EPOCHS, description="epochs between validations"
+    )
+    early_stopping: int | None = Field(
+        None, ge=1, le=MOST_EPOCHS, description="validations without improvement"
+    )
     select_best: bool = Field(True, description="keep the parameters of the best validation")
-    seed: int = Field(0, ge=0, description="of initial weights and order of entries")
-    threads: int = Field(1, ge=1, description="threads of each training process")
+    seed: int = Field(
+        0, ge=0, le=LARGEST_SEED, description="of initial weights and order of entries"
+    )
+    threads: int = Field(
+        1, ge=1, le=MOST_PROCESSES, description="threads of each training process"
+    )
 
-    def resolved_stages(self) -> list[StageConfig]:
+    def resolved_stages(self) -> list[Stage]:
         """Return the stages with every value filled in, repeats unrolled, cut to ``epochs``.
 
         Examples
@@ -184,7 +207,7 @@ class TrainingConfig(Section):
         """
         stages = self.stages or [StageConfig(epochs=self.epochs or 100)]
         left = math.inf if self.epochs is None else self.epochs
-        out: list[StageConfig] = []
+        out: list[Stage] = []
         for stage in [s for s in stages for _ in range(s.repeat)]:
             epochs = int(min(stage.epochs, left))
             if epochs < 1:
@@ -193,14 +216,16 @@ class TrainingConfig(Section):
             out.append(self._filled(stage, epochs))
         return out
 
-    def _filled(self, stage: StageConfig, epochs: int) -> StageConfig:
+    def _filled(self, stage: StageConfig, epochs: int) -> Stage:
         keys = ["learning_rate", "schedule", "final_learning_rate"]
         keys += ["scf_every", "batch_size"] if stage.mode == "scf" else ["validate_every"]
         own = {key: getattr(stage, key) for key in keys}
         values = {k: getattr(self, k) if v is None else v for k, v in own.items()}
         if stage.mode == "frozen":
             values["batch_size"] = stage.batch_size
-        return StageConfig(mode=stage.mode, epochs=epochs, optimizer=stage.optimizer, **values)
+        fines = self.penalties
+        return Stage(epochs, stage.mode, optimizer=stage.optimizer, size_penalty=fines.size,
+                     roughness_penalty=fines.roughness, **values)
 
 
 class CrossValidationConfig(Section):
@@ -209,9 +234,9 @@ class CrossValidationConfig(Section):
     Barriers of one transition state are held out together.
     """
 
-    folds: int = Field(5, ge=2, description="parts, each held out once")
-    repeats: int = Field(1, ge=1, description="times to do so with other parts")
-    seed: int = Field(0, ge=0, description="of the parts")
+    folds: int = Field(5, ge=2, le=1000, description="parts, each held out once")
+    repeats: int = Field(1, ge=1, le=1000, description="times to do so with other parts")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of the parts")
 
 
 class EvaluationConfig(Section):
@@ -223,16 +248,18 @@ class EvaluationConfig(Section):
     baseline_sets: list[Literal["train", "valid", "test"]] = Field(
         ["test"], description="of these, evaluated with the baselines as well"
     )
-    scf_tol: float = Field(1e-6, gt=0, le=1e-2, description="largest orbital gradient, Ha")
-    processes: int | None = Field(None, ge=1, description="worker processes (default: all cores)")
+    scf_tol: float = Field(1e-6, ge=1e-12, le=1e-2, description="largest orbital gradient, Ha")
+    processes: int | None = Field(
+        None, ge=1, le=MOST_PROCESSES, description="worker processes (default: all cores)"
+    )
 
 
 class CurveConfig(Section):
     """The H2 dissociation curve of the run's plots; lengths in Bohr."""
 
-    start: float = Field(0.6, gt=0, description="first distance, Bohr")
-    stop: float = Field(8.0, gt=0, description="last distance, Bohr")
-    points: int = Field(16, ge=2, description="number of distances")
+    start: float = Field(0.6, ge=0.01, le=1000, description="first distance, Bohr")
+    stop: float = Field(8.0, ge=0.01, le=1000, description="last distance, Bohr")
+    points: int = Field(16, ge=2, le=10_000, description="number of distances")
     basis: str | None = Field(None, description="default: the basis of the data")
 
 
@@ -244,7 +271,9 @@ class OutputConfig(Section):
     h2_curve: CurveConfig | Literal[False] = Field(
         CurveConfig(), description="dissociation curve among the figures, or false"
     )
-    checkpoint_every: int = Field(1, ge=1, description="scf epochs between checkpoints")
+    checkpoint_every: int = Field(
+        1, ge=1, le=MOST_EPOCHS, description="scf epochs between checkpoints"
+    )
 
     @field_validator("h2_curve", mode="before")
     @classmethod
@@ -255,7 +284,7 @@ class OutputConfig(Section):
 class RunConfig(Section):
     """A whole run: data, functional, training, baselines, evaluation, output."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][\w.\-]*$", description="names the folder")
+    name: RunName = Field("run", description="names the folder")
     description: str = Field("", description="free text")
     data: DataConfig = Field(description="the entries")
     functional: FunctionalConfig = Field(FunctionalConfig(), description="what is trained")

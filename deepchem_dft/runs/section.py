@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import unicodedata
+from typing import Annotated, Any, LiteralString, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from ..files import SAFE_NAME
+
+#: What no run needs, so that a slip of the key is an error and not a week of computing.
+MOST_EPOCHS, MOST_SAMPLES, MOST_ITERATIONS, MOST_PROCESSES = 10**7, 10**8, 10**5, 4096
+#: Of a network: a hundred times those of the largest functional published.
+MOST_WEIGHTS = 10_000_000
+#: Of NumPy's generators.
+LARGEST_SEED = 2**32 - 1
+#: Of a term of a loss.
+Weight = Annotated[float, Field(ge=0, le=1e9)]
+#: Of a run: it becomes the name of a folder.
+RunName = Annotated[str, Field(pattern=SAFE_NAME)]
+#: Characters of a text; names, files and sentences are far below.
+_LONGEST_TEXT = 10_000
 
 
 class Section(BaseModel):
     """A section of the configuration; unknown keys are errors that suggest the known one."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _reject_unknown_keys(cls, values: Any) -> Any:
+    def _reject_what_cannot_be(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         known = list(cls.model_fields)
@@ -25,6 +41,37 @@ class Section(BaseModel):
                 close = difflib.get_close_matches(str(key), known, n=1)
                 remedy = f"use '{close[0]}' instead" if close else f"use one of {', '.join(known)}"
                 raise PydanticCustomError(
-                    "unknown_key", "unknown key", {"key": str(key), "remedy": remedy}
+                    "unknown_key", "unknown key", {"key": str(key)[:60], "remedy": remedy}
                 )
+            annotation = cls.model_fields[key].annotation
+            for part in _parts(values[key]):
+                if problem := _problem(part, annotation):
+                    raise PydanticCustomError("unusable", problem, {"key": key})
         return values
+
+
+def _takes_bool(annotation: Any) -> bool:
+    section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return section or annotation in (bool, False, True) or any(
+        map(_takes_bool, get_args(annotation)))
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return a value, or those of a list or of a mapping with its keys."""
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else [value]
+
+
+def _problem(text: Any, annotation: Any) -> LiteralString | None:
+    """Say what is wrong with text that nothing takes, or with true in place of 1."""
+    if isinstance(text, bool) and not _takes_bool(annotation):
+        return "true and false are not possible here"
+    if not isinstance(text, str):
+        return None
+    if len(text) > _LONGEST_TEXT:
+        return "the text is too long"
+    if not text.isprintable() and any(
+            unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
+        return "the text holds control characters"
+    return None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from ..files import write
+from ..sinks import csv_row, markdown_cell
 from ..units import HARTREE_TO_KCAL
 
 #: Units of the deviations that are not energies.
@@ -121,35 +124,41 @@ def summarise(records: Iterable[EntryRecord]) -> list[Summary]:
     return out
 
 
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as the text of a CSV file; None and NaN are empty cells, formulae are inert."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(
+        csv_row("" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row)
+        for row in rows)
+    return text.getvalue()
+
+
 def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
     """Write one line per functional, set and type."""
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [f.name for f in fields(Summary)])
-        writer.writeheader()
-        for summary in summaries:
-            row = asdict(summary)
-            for key in ("mae", "me", "max"):
-                row[key] = f"{row[key]:.6f}"
-            writer.writerow(row)
+    rows: list[Sequence[object]] = [[f.name for f in fields(Summary)]]
+    for summary in summaries:
+        row = asdict(summary)
+        for key in ("mae", "me", "max"):
+            row[key] = f"{row[key]:.6f}"
+        rows.append(list(row.values()))
+    write(path, csv_text(rows))
 
 
 def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
     """Write one line per entry and functional: reference, value, error, uncertainty if known."""
-    columns = ["functional", "role", "set", "entry", "type", "reference", "value", "unit",
-               "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged",
-               "notes"]  # fmt: skip
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        for r in records:
-            unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
-            error = f"{r.error:.6f}" if r.is_energy else ""
-            spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
-            writer.writerow(
-                [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
-                 f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged),
-                 "; ".join(r.notes)]  # fmt: skip
-            )
+    rows = [["functional", "role", "set", "entry", "type", "reference", "value", "unit",
+             "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged",
+             "notes"]]  # fmt: skip
+    for r in records:
+        unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
+        error = f"{r.error:.6f}" if r.is_energy else ""
+        spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
+        rows.append(
+            [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
+             f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged),
+             "; ".join(r.notes)]  # fmt: skip
+        )
+    write(path, csv_text(rows))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -162,7 +171,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     |:-----------|-----:|
     | pbe        | 14.2 |
     """
-    table = [list(header), *[list(row) for row in rows]]
+    table = [[markdown_cell(cell) for cell in row] for row in (header, *rows)]
     widths = [max(3, *(len(row[i]) for row in table)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -199,7 +208,8 @@ def summary_markdown(summaries: Sequence[Summary], roles: Sequence[str] = ()) ->
                 groups.setdefault((summary.set, summary.type), []).append(summary)
         for (name, kind), rows in groups.items():
             unit = rows[0].unit
-            parts.append(f"### {role}: {name} ({TYPE_TITLES[kind]}, {unit})\n")
+            title = f"{role}: {name} ({TYPE_TITLES[kind]}, {unit})"
+            parts.append(f"### {markdown_cell(title)}\n")
             header = ["functional", "N", "MAE", "ME", "max", "worst", "unconverged"]
             body = [
                 [s.functional, str(s.n), _number(s.mae, unit), _number(s.me, unit),

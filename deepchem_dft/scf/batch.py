@@ -25,12 +25,14 @@ from deepchem_dft.scf.ladder import (
 from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.scf.search import ground_state
 from deepchem_dft.scf.state import SCFState, Trend
+from deepchem_dft.torchstate import unaffected
 
 # Grid points per call of the functional: a core's cache likes few, a GPU many.
 _ROWS = {"cpu": 16384}
 _ROWS_ELSEWHERE = 2**18
 
 
+@unaffected
 def solve_batch(
     hamiltonians: Sequence[KSHamiltonian],
     guesses: Sequence[SCFState | None] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from deepchem_dft.errors import CheckpointError
+from deepchem_dft.files import write
 from deepchem_dft.xc.binning import Histogram
 
 if TYPE_CHECKING:
@@ -47,18 +50,30 @@ class CompressedDensity:
     exchange: list[float]
 
     def save(self, path: str | Path) -> None:
-        """Write to a file."""
+        """Write to a file: all of it, or none (`StorageError`)."""
         omegas = [_FULL_RANGE if omega is None else omega for omega in self.omegas]
         histograms = {name: tuple(h) for name, h in self.histograms.items()}
-        torch.save({**self.__dict__, "omegas": omegas, "histograms": histograms}, path)
+        content = io.BytesIO()
+        torch.save({**self.__dict__, "omegas": omegas, "histograms": histograms}, content)
+        write(path, content.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> CompressedDensity:
-        """Read what :meth:`save` wrote."""
-        content = torch.load(path, weights_only=True)
-        omegas = [None if omega == _FULL_RANGE else omega for omega in content["omegas"]]
-        histograms = {name: Histogram(*h) for name, h in content["histograms"].items()}
-        return cls(**{**content, "omegas": omegas, "histograms": histograms})
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing or damaged.
+        """
+        try:
+            content = torch.load(path, weights_only=True)
+            omegas = [None if omega == _FULL_RANGE else omega for omega in content["omegas"]]
+            histograms = {name: Histogram(*h) for name, h in content["histograms"].items()}
+            return cls(**{**content, "omegas": omegas, "histograms": histograms})
+        except Exception as error:  # torch raises many kinds
+            raise CheckpointError(f"{path}: the stored density is missing or damaged. Remedy: "
+                                  "remove it; it is made again.") from error
 
 
 def compress(

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
 from deepchem_dft.scf.state import SCFState
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 
 
@@ -62,6 +63,7 @@ class FrozenDensity:
         enough = self.rho.shape[1] >= NCOMP[xc.family]
         return enough and all(omega in self.exchange for _, omega in _acting(xc))
 
+    @unaffected
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
         if self._semilocal is None or self._semilocal[0] is not xc:

@@ -79,6 +79,10 @@ class KSHamiltonian:
             raise InputError(
                 "a functional that is not spin-symmetric cannot be run restricted",
                 field="restricted", remedy="use restricted=None, or spin_symmetric=True networks")
+        if any(p.is_inference() for p in xc.parameters()):
+            raise FunctionalError(
+                "the functional's parameters were made under torch.inference_mode(), and cannot be "
+                "differentiated", field="functional", remedy="make its network outside of it")
         self.molecule, self.xc, self.restricted = molecule, xc, bool(restricted)
         self.nspin = 1 if restricted else 2
         self.device = torch.device(device or device_of(xc))
@@ -91,6 +95,11 @@ class KSHamiltonian:
         self.weights = self.grid.weights.to(self.device)
         # E_x = -c * share * sum_s tr(D_s K[D_s]) and F = -2 c * share * K, share per channel.
         self.exchange_share = 0.25 if restricted else 0.5
+
+    def __reduce__(self) -> tuple:
+        # To another process go the recipe and the functional; constants are made again there.
+        return _rebuilt, (self.molecule, self.xc, self.restricted, self.device, self.grid.level,
+                          self.differentiate)
 
     # -- linear maps between matrices and grid ------------------------------------------------
 
@@ -349,6 +358,15 @@ class KSHamiltonian:
 def _occupied(orbitals: Tensor, occupations: Tensor) -> list[Tensor]:
     """Orbitals of each channel that hold electrons, weighted so that D = C C^T."""
     return [c[:, f > 0] * f[f > 0].sqrt() for c, f in zip(orbitals, occupations, strict=True)]
+
+
+def _rebuilt(
+    molecule: Molecule, xc: XCFunctional, restricted: bool, device: torch.device,
+    level: int | None, differentiate: bool,
+) -> KSHamiltonian:
+    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level))
+    made.differentiate = differentiate
+    return made
 
 
 def device_of(xc: XCFunctional) -> torch.device:

@@ -23,6 +23,7 @@ from deepchem_dft.scf.signs import Findings, remarks
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -72,6 +73,16 @@ class KSResult:
         self._energy: Tensor | None = None
         self._outputs: tuple[Tensor, Tensor] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Without graphs, which belong to the parameters of this process.
+        return {"hamiltonian": self._hamiltonian, "solution": self._solution,
+                "current": self._versions == self._parameter_versions()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        KSResult.__init__(self, state["hamiltonian"], state["solution"])
+        if not state["current"]:  # the parameters had moved on from this solution
+            self._versions = [-1]
+
     def __repr__(self) -> str:
         energy = self._solution.evaluation.energy
         return (f"KSResult({self.molecule.name}: {energy:.8f} Ha, "
@@ -108,6 +119,7 @@ class KSResult:
         return self.state.spin_square(self._hamiltonian.overlap)
 
     @property
+    @unaffected
     def energy(self) -> Tensor:
         """Total energy, Ha, 0-dimensional float64.
 
@@ -145,6 +157,7 @@ class KSResult:
         return (self.converged and torch.is_grad_enabled() and bool(self._context.parameters)
                 and self._versions == self._parameter_versions())
 
+    @unaffected
     def _output(self, index: int) -> Tensor:
         if not self._differentiable:
             with torch.no_grad():
@@ -183,12 +196,14 @@ class KSResult:
         return self.gap >= 0
 
     @property
+    @unaffected
     def dipole(self) -> Tensor:
         """Dipole moment about the origin, shape (3,), e Bohr (atomic units)."""
         integrals = self.molecule.dipole_integrals.to(self._hamiltonian.device)
         electrons = torch.einsum("xij,ij->x", integrals, self.total_density_matrix)
         return self.molecule.nuclear_dipole.to(electrons.device) - electrons
 
+    @unaffected
     def density(self, points: Any) -> Tensor:
         """Electron density (both spins) at points.
 
@@ -203,6 +218,7 @@ class KSResult:
         ao = self.molecule.eval_ao(points)[0].to(self._hamiltonian.device)
         return ((ao @ self.total_density_matrix) * ao).sum(1)
 
+    @unaffected
     def forces(self) -> Tensor:
         """Forces on the nuclei, shape (natom, 3), Ha/Bohr.
 
@@ -216,6 +232,7 @@ class KSResult:
         return nuclear_forces(self._hamiltonian, self._solution)
 
     @property
+    @unaffected
     def soft_modes(self) -> Tensor:
         """Eigenvalues (Ha) of near-zero rotation modes left out of density gradients."""
         soft = self._context.soft
@@ -300,6 +317,7 @@ class KohnSham:
         self.stability, self.two_grid = stability, two_grid
         self.engine, self.device = engine, device
 
+    @unaffected
     def run(self, on_unconverged: str = "raise", guess: SCFState | KSResult | None = None) -> Any:
         """Solve.
 

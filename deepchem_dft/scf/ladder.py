@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ _ROUGH, _WORTHWHILE = 1e-4, 1e-6
 _NEARLY = 10.0
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a self-consistent field ended; the value says what to try next."""
 
     CONVERGED = "converged"
@@ -33,9 +33,6 @@ class Status(str, Enum):
         "no step lowered the energy any further: the functional may be rough on this grid; "
         "try a finer grid_level, a smoother network, or a looser tol"
     )
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class UnfitGuess(ValueError):

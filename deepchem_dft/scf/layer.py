@@ -8,6 +8,7 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.kohn_sham import KohnSham, KSResult
 from deepchem_dft.scf.state import SCFState
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -61,10 +62,12 @@ class SCFLayer(nn.Module):
                            two_grid=self.two_grid, engine=self.engine)
         return problem.run(on_unconverged=on_unconverged, guess=guess)
 
+    @unaffected
     def frozen_density(self, molecule: Molecule, state: SCFState) -> FrozenDensity:
         """Everything :meth:`frozen_energy` needs, to be kept over many steps."""
         return FrozenDensity.from_state(molecule, self.xc, state)
 
+    @unaffected
     def frozen_energy(
         self, molecule: Molecule, state: SCFState, frozen: FrozenDensity | None = None
     ) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from deepchem_dft.torchstate import unaffected
 
 if TYPE_CHECKING:
     from deepchem_dft.xc.binning import Histogram
@@ -49,6 +51,11 @@ class XCFunctional(nn.Module):
     family: str = "lda"
     spin_symmetric: bool = True
     constant: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:  # parameters are to be trainable wherever they were made
+            cls.__init__ = unaffected(cls.__init__)  # type: ignore[method-assign]
 
     @property
     def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
@@ -128,6 +135,7 @@ class XCFunctional(nn.Module):
         """Return what the weights of a histogram are multiplied by, shape (B,)."""
         raise NotImplementedError(f"{type(self).__name__} cannot be boiled down")
 
+    @unaffected
     def forward(self, rho: Tensor) -> Tensor:
         """Call :meth:`energy_density`."""
         return self.energy_density(rho)

@@ -83,13 +83,14 @@ class HybridXC(XCFunctional):
         parts = [p for p in (self.xc, self.nnxc) if p is not None]
         self.family = highest_family(*(p.family for p in parts))
         self.spin_symmetric = all(p.spin_symmetric for p in parts)
-        self.aweight = _weight("aweight0", aweight0, train_a)
-        self.bweight = _weight("bweight0", bweight0, train_b and self.xc is not None)
+        device = next((p.device for p in self.nnxc.parameters()), None)
+        self.aweight = _weight("aweight0", aweight0, train_a, device)
+        self.bweight = _weight("bweight0", bweight0, train_b and self.xc is not None, device)
         if exchange is None and train_exchange:
             exchange = float(sum(torch.as_tensor(c).detach() for c, w in self._own_terms()
                                  if w is None))
         self.exchange = (None if exchange is None
-                         else _weight("exchange", exchange, train_exchange))
+                         else _weight("exchange", exchange, train_exchange, device))
         if aweight0 == 0.0:
             self._check_learnable(train_a)
 
@@ -160,7 +161,9 @@ class HybridXC(XCFunctional):
         return f"{text}, family={self.family}"
 
 
-def _weight(name: str, value: float, trainable: bool) -> nn.Parameter:
+def _weight(
+    name: str, value: float, trainable: bool, device: torch.device | None
+) -> nn.Parameter:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -168,4 +171,5 @@ def _weight(name: str, value: float, trainable: bool) -> nn.Parameter:
     if not math.isfinite(number):
         raise FunctionalError(f"{value!r} is not a finite number", field=name,
                               remedy="write a number such as 1.0")
-    return nn.Parameter(torch.tensor(number, dtype=torch.float64), requires_grad=trainable)
+    return nn.Parameter(torch.tensor(number, dtype=torch.float64, device=device),
+                        requires_grad=trainable)

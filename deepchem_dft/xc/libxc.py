@@ -1,4 +1,4 @@
-"""Conventional functionals from libxc (through PySCF) as torch modules with two derivatives."""
+"""Conventional functionals from libxc (through PySCF) as torch modules with three derivatives."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import re
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, permutations
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import spelling
@@ -196,33 +195,73 @@ class _Energy(torch.autograd.Function):
 
 
 class _Gradient(torch.autograd.Function):
-    """``weight * dE/dvariables``; libxc's second derivatives are computed only if asked for."""
+    """``weight * dE/dvariables``; libxc's higher derivatives are computed only if asked for."""
 
     @staticmethod
     def forward(ctx, weight, variables, first, rho, code, memo):
-        ctx.save_for_backward(weight, first, rho)
+        ctx.save_for_backward(weight, variables, first, rho)
         ctx.code, ctx.memo = code, memo
         return weight * first
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, direction: Tensor):
-        weight, first, rho = ctx.saved_tensors
-        d_weight = (direction * first).sum(0) if ctx.needs_input_grad[0] else None
-        d_variables = None
+        weight, variables, first, rho = ctx.saved_tensors
+        known = rho, ctx.code, ctx.memo
+        d_weight = d_variables = None
+        if ctx.needs_input_grad[0]:  # through a function again: it depends on the variables, too
+            slope = _Gradient.apply(torch.ones_like(weight), variables, first, *known)
+            d_weight = (direction * slope).sum(0)
         if ctx.needs_input_grad[1]:
-            count = len(first)
-            if "second" not in ctx.memo:  # shared by all products with the same density
-                packed = _evaluate(ctx.code, rho, 2)[1 + count :]
-                ctx.memo["second"] = torch.from_numpy(packed).to(first)
-            scaled = weight * direction
-            d_variables = torch.zeros_like(first)
-            pairs = combinations_with_replacement(range(count), 2)
-            for (i, j), second in zip(pairs, ctx.memo["second"], strict=True):
-                d_variables[i] += second * scaled[j]
-                if i != j:
-                    d_variables[j] += second * scaled[i]
+            d_variables = _Curvature.apply(weight, direction, variables, *known)
         return d_weight, d_variables, None, None, None, None
+
+
+class _Curvature(torch.autograd.Function):
+    """``weight * d2E/dvariables2 @ direction``, and its derivatives, which are the last there are."""
+
+    @staticmethod
+    def forward(ctx, weight, direction, variables, rho, code, memo):
+        ctx.save_for_backward(weight, direction, rho)
+        ctx.code, ctx.memo = code, memo
+        return weight * _contract(_packed(direction, rho, code, memo, 2), direction)
+
+    @staticmethod
+    def backward(ctx, onto: Tensor):
+        if torch.is_grad_enabled():  # as for a further derivative, which would be wrong in silence
+            raise FunctionalError("libxc gives no derivatives beyond the third", field="xc",
+                                  remedy="use a functional in torch, e.g. 'native:pbe'")
+        weight, direction, rho = ctx.saved_tensors
+        bent = _contract(_packed(onto, rho, ctx.code, ctx.memo, 2), onto)
+        d_variables = None
+        if ctx.needs_input_grad[2]:
+            third = _packed(onto, rho, ctx.code, ctx.memo, 3)
+            d_variables = weight * _contract(third, direction, onto)
+        return (bent * direction).sum(0), weight * bent, d_variables, None, None, None
+
+
+def _packed(like: Tensor, rho: Tensor, code: str, memo: dict, order: int) -> Tensor:
+    """Return the derivatives of one order, each once; shared by all products with a density."""
+    if order not in memo:
+        if order > _pyscf_libxc().max_deriv_order(code):
+            raise FunctionalError(f"libxc has no derivatives of '{code}' of order {order}",
+                                  field="xc", remedy="choose another, e.g. 'pbe' or 'r2scan'")
+        count = len(like)
+        before = sum(math.comb(count + k - 1, k) for k in range(order))
+        memo[order] = torch.from_numpy(_evaluate(code, rho, order)[before:]).to(like)
+    return memo[order]
+
+
+def _contract(packed: Tensor, *directions: Tensor) -> Tensor:
+    """Sum symmetric derivatives over all indices but one with a direction each, (n, G)."""
+    found = torch.zeros_like(directions[0])
+    multisets = combinations_with_replacement(range(len(found)), 1 + len(directions))
+    for multiset, values in zip(multisets, packed, strict=True):
+        for free, *others in sorted(set(permutations(multiset))):
+            term = values
+            for index, direction in zip(others, directions, strict=True):
+                term = term * direction[index]
+            found[free] += term
+    return found
 
 
 def _variables(rho: Tensor, family: str) -> Tensor:
@@ -263,7 +302,7 @@ class Libxc(XCFunctional):
 
     Notes
     -----
-    First and second derivatives come from libxc; there are no third ones. Evaluation is on the CPU
+    Derivatives up to the third come from libxc; a fourth is an error. Evaluation is on the CPU
     and in float64 whatever the device of ``rho``.
 
     References

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deepchem_dft.errors import FunctionalError
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.lda import SlaterPW92
 from deepchem_dft.xc.libxc import Libxc
@@ -24,6 +25,7 @@ def is_trained(xc: object) -> bool:
     return text.startswith("zoo:") or text.endswith(".safetensors")
 
 
+@unaffected
 def get_xc(xc: str | XCFunctional) -> XCFunctional:
     """Return the functional that a name stands for; a functional is returned as it is.
 

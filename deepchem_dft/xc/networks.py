@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
+from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.features import LDA_X, power
 from deepchem_dft.xc.neural import INPUTS
 from deepchem_dft.xc.penalty import fine
@@ -181,6 +182,7 @@ class XCNetwork(nn.Module):
         return value
 
 
+@unaffected
 def build_network(
     input_size: int | None = None,
     hidden: Sequence[int] = (16, 16),
@@ -274,6 +276,7 @@ def build_network(
     )
 
 
+@unaffected
 def deepchem_network(
     input_size: int = 2, hidden_size: int = 10, n_layers: int = 1, modeltype: int = 1,
     dtype: torch.dtype = torch.float64,

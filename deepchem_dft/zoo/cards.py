@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..files import replacing
+from ..files import SAFE_NAME, write
 
 #: What every card says it is; the number changes when older programs would misread it.
 FORMAT = "deepchem_dft/zoo/1"
@@ -23,6 +25,8 @@ KINDS = {
 }
 #: A card is text for people; a file beyond this size, in bytes, is something else.
 LARGEST = 1 << 20
+#: Levels of lists within lists: a form has some ten.
+_DEEPEST = 60
 _HEX = frozenset("0123456789abcdef")
 _TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,), "kind": (str,), "form": (dict,), "weights": (dict,), "summary": (str,),
@@ -101,8 +105,7 @@ class Card:
     def write(self, path: str | Path) -> None:
         """Write the card; the file is whole or not there at all."""
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        with replacing(path) as draft:
-            draft.write_text(text + "\n", encoding="utf-8")
+        write(path, text + "\n")
 
     def text(self) -> str:
         """Return the card as Markdown."""
@@ -147,11 +150,7 @@ def read_card(path: str | Path) -> Card:
     for name, value in content.items():
         _check(path, name, value)
     card = Card(**content)
-    try:
-        digest = form_digest(card.kind, card.form)
-    except RecursionError:
-        digest = "nested without end"
-    if card.weights["form_sha256"] != digest:
+    if card.weights["form_sha256"] != form_digest(card.kind, card.form):
         raise CheckpointError(f"{path}: the form on the card has been changed or damaged (its "
                               "SHA-256 is another). Remedy: get card and weights again.")
     return card
@@ -167,9 +166,10 @@ def _content(path: Path) -> dict[str, Any]:
             "NAME.json; put the card beside the weights.") from None
     if len(raw) > LARGEST:
         raise CheckpointError(f"{path}: too large to be a card. Remedy: get the card again.")
-    try:
+    try:  # numbers of thousands of digits are ValueErrors, too
         content = json.loads(raw.decode("utf-8"), parse_constant=_no_constant,
-                             object_pairs_hook=_unique)
+                             parse_float=_finite, object_pairs_hook=_unique)
+        _check_depth(content)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:200]
         raise CheckpointError(f"{path}: the card is damaged or not JSON ({reason}). "
@@ -187,6 +187,8 @@ def _check(path: Path, name: str, value: Any) -> None:
         problem = f"unknown key {name!r}"
     elif wrong:
         problem = f"'{name}' is a {type(value).__name__}"
+    elif name == "name" and not re.fullmatch(SAFE_NAME, value):  # it becomes the name of a file
+        problem = f"{value!r} is no name for a model"
     elif name == "kind" and value not in KINDS:
         problem = f"unknown kind {value!r}"
     elif name in _TEXTS and not all(isinstance(item, str) for item in value):
@@ -204,6 +206,21 @@ def _check(path: Path, name: str, value: Any) -> None:
 
 def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text[:20])
+
+
+def _check_depth(content: Any) -> None:
+    level, depth = [content], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError("it is nested without end")
+        level = [inner for item in level if isinstance(item, (dict, list))
+                 for inner in (item.values() if isinstance(item, dict) else item)]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def build_model(kind: str, form: Any) -> Any:
         return known(**options)
     except InputError as error:
         raise error.located(field="form") from None
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the arguments are anybody's, of any type
         raise InputError(f"a {known.__name__} cannot be built: {str(error)[:200]}",
                          field="form") from None
 

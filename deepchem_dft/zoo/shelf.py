@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FunctionalError, InputError
+from ..files import SAFE_NAME, replacing, write
+from ..torchstate import unaffected
 from .cards import KINDS, Card, form_digest, read_card
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 #: Folders, separated as in PATH, that are looked through before that.
 VARIABLE = "DEEPCHEM_DFT_ZOO"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_NAME = re.compile(SAFE_NAME)
 _PREFIX = "zoo:"
 
 
@@ -127,6 +129,7 @@ def card(name: str | Path, folder: str | Path | None = None) -> Card:
     return read_card(find(name, folder))
 
 
+@unaffected
 def load(name: str | Path, folder: str | Path | None = None) -> Any:
     """Rebuild a model from its card and weights, without running code of the files.
 
@@ -163,6 +166,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     >>> load("mine", folder).xc
     Libxc('pbe', family=gga)
     """
+    from .limits import BoundedTensors
     from .models import build_model, module_of
     from .weights import fill, read_weights
 
@@ -171,7 +175,8 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     weights = file.with_suffix(".safetensors")
     tensors = read_weights(weights, found.weights["sha256"])
     try:
-        thing = build_model(found.kind, found.form)
+        with BoundedTensors(sum(tensor.numel() for tensor in tensors.values())):
+            thing = build_model(found.kind, found.form)
     except InputError as error:
         raise error.located(file=str(file)) from None
     module = module_of(thing)
@@ -181,6 +186,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     return thing
 
 
+@unaffected
 def functional(name: str | Path, folder: str | Path | None = None) -> XCFunctional:
     """Return a functional of molecules, as :func:`load` does.
 
@@ -196,6 +202,7 @@ def functional(name: str | Path, folder: str | Path | None = None) -> XCFunction
     return load(name, folder)
 
 
+@unaffected
 def save(thing: Any, path: str | Path, **known: Any) -> Card:
     """Write a functional or model as two files, NAME.safetensors and NAME.json.
 
@@ -218,9 +225,11 @@ def save(thing: Any, path: str | Path, **known: Any) -> Card:
         If a part cannot be written down as data, or a parameter is not finite.
     InputError
         For a path that is none, or an unknown field of the card.
+    StorageError
+        If the system refuses; files that were there are as before.
     """
     from .models import kind_of, module_of, write_form
-    from .weights import write_weights
+    from .weights import packed_weights
 
     path = Path(path)
     if path.suffix != ".safetensors" or not _NAME.fullmatch(path.stem):
@@ -232,12 +241,15 @@ def save(thing: Any, path: str | Path, **known: Any) -> Card:
                          remedy=f"use some of {', '.join(sorted(_documented()))}")
     kind = kind_of(thing)
     form = write_form(kind, thing)
-    weights = write_weights(path, module_of(thing))
+    raw, weights = packed_weights(path, module_of(thing))
     weights["form_sha256"] = form_digest(kind, form)
     known.setdefault("versions", _versions())
     written = Card(name=path.stem, kind=kind, form=form, weights=weights, **known)
-    # The card comes last: a process killed before leaves a pair that is refused, never a wrong one.
-    written.write(path.with_suffix(".json"))
+    # Both are there before one is put into its place. The card comes last: a process killed before
+    # leaves a pair that is refused, never a wrong one.
+    with replacing(path.with_suffix(".json")) as draft:
+        written.write(draft)
+        write(path, raw)
     return written
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..sinks import markdown_cell, markdown_prose, one_line
 from .cards import KINDS, Card
 
 _UNSTATED = "not stated"
@@ -39,7 +40,7 @@ def card_text(card: Card) -> str:
         ("Form", _mapping(card.form)),
     ):
         lines += ["", f"## {title}", "", *(part or [_UNSTATED])]
-    return printable("\n".join(lines)) + "\n"
+    return markdown_prose("\n".join(lines)) + "\n"
 
 
 def _uncertainty(card: Card) -> list[str]:
@@ -58,18 +59,7 @@ def list_text(cards: list[Card]) -> str:
     """Return cards as a Markdown table, one line each."""
     rows = [[c.name, c.kind if c.members < 2 else f"{c.kind} x {c.members}", c.parent or "",
              c.summary] for c in cards]  # fmt: skip
-    return printable("\n".join(_table(["name", "kind", "parent", "summary"], rows)))
-
-
-def printable(text: str) -> str:
-    r"""Replace control characters: a card may be anybody's, and a terminal obeys them.
-
-    Examples
-    --------
-    >>> printable("a\x1b[2Jb\n")
-    'a?[2Jb\n'
-    """
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return "\n".join(_table(["name", "kind", "parent", "summary"], rows))
 
 
 def _errors(card: Card) -> list[str]:
@@ -90,7 +80,7 @@ def _number(value: Any) -> str:
 
 
 def _list(items: list[str]) -> list[str]:
-    return [f"- {item}" for item in items]
+    return [f"- {one_line(item)}" for item in items]
 
 
 def _mapping(values: Any, indent: str = "") -> list[str]:
@@ -101,14 +91,13 @@ def _mapping(values: Any, indent: str = "") -> list[str]:
         nested = isinstance(value, Mapping) or (
             isinstance(value, list) and any(isinstance(v, (Mapping, list)) for v in value))
         if nested and value:
-            lines += [f"{indent}- {key}:", *_mapping(value, indent + "  ")]
+            lines += [f"{indent}- {one_line(str(key))}:", *_mapping(value, indent + "  ")]
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{indent}- {key}: {shown}")
+            lines.append(f"{indent}- {one_line(f'{key}: {shown}')}")
     return lines
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in line) + " |"
-            for line in lines]  # fmt: skip
+    return ["| " + " | ".join(map(markdown_cell, line)) + " |" for line in lines]

@@ -10,25 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, FunctionalError
-from ..files import replacing
 
 _AGAIN = "Remedy: get the file again."
+#: Bytes of a file that is read at all.
+_LARGEST = 1 << 34
 #: How files begin that would run code if they were read the way they want to be.
 _PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
 
 
-def write_weights(path: str | Path, module: nn.Module) -> dict[str, Any]:
-    """Write a module's state and return what a card says of the file.
+def packed_weights(path: str | Path, module: nn.Module) -> tuple[bytes, dict[str, Any]]:
+    """Return the content of a file of weights, and what a card says of it.
 
     Returns
     -------
+    bytes
     dict
         ``file``, ``sha256``, ``parameters``.
 
     Raises
     ------
     FunctionalError
-        If a parameter is NaN or infinite; nothing is written.
+        If a parameter is NaN or infinite.
     """
     from safetensors.torch import save
 
@@ -38,10 +40,8 @@ def write_weights(path: str | Path, module: nn.Module) -> dict[str, Any]:
             raise FunctionalError(f"the parameter '{name}' is not finite", file=str(path),
                                   remedy="train it again, with a lower learning rate")
     raw = save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()})
-    with replacing(path) as draft:
-        draft.write_bytes(raw)
-    return {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(),
-            "parameters": sum(p.numel() for p in module.parameters())}  # fmt: skip
+    return raw, {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(),
+                 "parameters": sum(p.numel() for p in module.parameters())}  # fmt: skip
 
 
 def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
@@ -57,8 +57,12 @@ def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
 
     path = Path(path)
     try:
+        if not path.is_file():  # a device has no end
+            raise OSError
+        if path.stat().st_size > _LARGEST:
+            raise CheckpointError(f"{path}: too large to be weights. {_AGAIN}")
         raw = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):
         raise CheckpointError(f"{path}: there is no such file of weights. Remedy: put it beside "
                               "its card.") from None
     if raw.startswith(_PICKLES):  # whatever the card says of it

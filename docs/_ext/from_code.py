@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
-from sphinx.application import Sphinx
 from typer.main import get_command
 from typer.testing import CliRunner
+
+if TYPE_CHECKING:  # the tests of this file do without Sphinx
+    from sphinx.application import Sphinx
 
 
 def write_pages(app: Sphinx) -> None:

@@ -28,14 +28,18 @@ load_deepchem()
 
 import deepchem as dc  # noqa: E402
 
-from deepchem_dft.runs.entries import EntrySet, make_dataset, select, unique_systems  # noqa: E402
+from deepchem_dft.models.fixed_density import (  # noqa: E402
+    FixedDensityEntries,
+    FixedDensityTrainer,
+)
+from deepchem_dft.models.samples import make_dataset, unique_systems  # noqa: E402
+from deepchem_dft.runs.entries import EntrySet, select  # noqa: E402
 from deepchem_dft.runs.evaluate import Evaluation  # noqa: E402
-from deepchem_dft.runs.frozen import FrozenEntries, FrozenTrainer  # noqa: E402
 from deepchem_dft.runs.functional import build_model  # noqa: E402
 from deepchem_dft.runs.schema import RunConfig  # noqa: E402
-from deepchem_dft.runs.solutions import Functional  # noqa: E402
-from deepchem_dft.runs.solve import Solver  # noqa: E402
 from deepchem_dft.scf.compressed import CompressedDensity  # noqa: E402
+from deepchem_dft.scf.many import Solver  # noqa: E402
+from deepchem_dft.scf.solutions import Functional  # noqa: E402
 from deepchem_dft.units import HARTREE_TO_KCAL  # noqa: E402
 
 #: What every variant is but for one thing.
@@ -121,19 +125,18 @@ class FrozenModel(dc.models.Model):
         self.densities = densities
         self.xc = build_model(self.config)
 
-    def _frozen(self, dataset: Any) -> FrozenEntries:
+    def _frozen(self, dataset: Any) -> FixedDensityEntries:
         entries = list(dataset.X)
         known = self.densities.of(self.config, entries)
         lost = [e.name for e in entries if any(s.key not in known for s in e.get_systems())]
         if lost:
             raise SystemExit(f"no density of the parent for {', '.join(lost)}")
-        return FrozenEntries.make(entries, known)
+        return FixedDensityEntries.make(entries, known)
 
     def fit(self, dataset: Any, nb_epoch: int = 1) -> None:
         """Train for as many epochs as the configuration says, whatever DeepChem asks."""
-        training = self.config.training
-        FrozenTrainer(self.xc.functional, self._frozen(dataset), None, self.xc.entry_loss,
-                      training.resolved_stages()[0], training).fit(lambda row: None)
+        stage, = self.config.training.resolved_stages()
+        FixedDensityTrainer(self.xc, stage, self._frozen(dataset)).run()
 
     def predict(self, dataset: Any, transformers: Sequence[Any] = ()) -> np.ndarray:
         """Return values of entries, Ha, (N, 1)."""

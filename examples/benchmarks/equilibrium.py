@@ -66,9 +66,18 @@ SOLVERS: dict[str, tuple[str, Callable | None]] = {
     "Anderson 6 -> Broyden": ("<= 212", of_ours(Anderson(6), TOL, LIMIT, fallback=True)),
     "torchdeq Anderson 6": ("12", of_torchdeq("anderson_solver", TOL, LIMIT, m=6)),
     "torchdeq Anderson 20": ("40", of_torchdeq("anderson_solver", TOL, LIMIT, m=20)),
+    # Their default adds 1e-4 to the diagonal of the residuals' products, however small these are.
+    "torchdeq Anderson 6, lam 1e-16": (
+        "12", of_torchdeq("anderson_solver", TOL, LIMIT, m=6, lam=1e-16)),
+    "torchdeq Anderson 20, lam 1e-16": (
+        "40", of_torchdeq("anderson_solver", TOL, LIMIT, m=20, lam=1e-16)),
     "torchdeq Broyden": ("200", of_torchdeq("broyden_solver", TOL, LIMIT, l_thres=100)),
     "xitorch Anderson 6": ("12", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=6)),
     "xitorch Anderson 20": ("40", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=20)),
+    "xitorch Anderson 6, lmbda 1e-16": (
+        "12", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=6, lmbda=1e-16)),
+    "xitorch Anderson 20, lmbda 1e-16": (
+        "40", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=20, lmbda=1e-16)),
     # By default it guesses a step so large that it finds none of these.
     "xitorch Broyden, alpha -1": ("all", of_xitorch("broyden1", TOL / 10, LIMIT, alpha=-1.0)),
 }
@@ -78,11 +87,11 @@ def evaluations(seeds: int) -> list[str]:
     """Print the table of evaluations; return what misses its bound."""
     print(f"Evaluations to a relative residual of {TOL:g}: {BATCH} samples of {SIZE}, worst "
           f"sample, median of {seeds} seeds (how many of them arrive within {LIMIT})")
-    print(f"{'':26}{'states':>8}" + "".join(f"{f'{k} {r:g}':>20}" for k, r in CASES))
+    print(f"{'':34}{'states':>8}" + "".join(f"{f'{k} {r:g}':>20}" for k, r in CASES))
     ours: dict[str, list[float]] = {}
     for name, (memory, solve) in SOLVERS.items():
         if solve is None:
-            print(f"{name:26} not installed")
+            print(f"{name:34} not installed")
             continue
         medians, cells = [], []
         for case in CASES:
@@ -102,12 +111,12 @@ def evaluations(seeds: int) -> list[str]:
             medians.append(statistics.median(counts))
             sign = ">" if medians[-1] >= LIMIT else ""
             cells.append(f"{sign}{medians[-1]:.0f} ({arrived})")
-        print(f"{name:26}{memory:>8}" + "".join(f"{c:>20}" for c in cells), flush=True)
+        print(f"{name:34}{memory:>8}" + "".join(f"{c:>20}" for c in cells), flush=True)
         if not name.startswith(("torchdeq", "xitorch")):
             ours[name] = medians
     best = [min(m[i] for m in ours.values()) for i in range(len(CASES))]
-    print(f"{'best here':34}" + "".join(f"{b:20.0f}" for b in best))
-    print(f"{'bound (target)':34}" + "".join(f"{f'{b} ({t})':>20}" for b, t in CASES.values()))
+    print(f"{'best here':42}" + "".join(f"{b:20.0f}" for b in best))
+    print(f"{'bound (target)':42}" + "".join(f"{f'{b} ({t})':>20}" for b, t in CASES.values()))
     missed = [f"{case}: {found:.0f} > {bound}" for (case, (bound, _)), found
               in zip(CASES.items(), best, strict=True) if found > bound]
     for i, (case, (bound, _)) in enumerate(list(CASES.items())[:2]):
@@ -126,6 +135,8 @@ def overhead() -> list[str]:
     anderson = optional("torchdeq.solver.anderson")
     broyden = optional("torchdeq.solver.broyden")
     missed = []
+    if not anderson:
+        print("not compared: torchdeq is not installed (run: pip install torchdeq)")
     for dtype in (torch.float64, torch.float32):
         z0, b = torch.randn(64, 576, dtype=dtype), torch.randn(64, 576, dtype=dtype)
 

@@ -34,8 +34,8 @@ from _zoo_studies import Verdicts, add_options, functionals, relabelled, table
 from deepchem_dft.cli.common import load_deepchem, solution_progress
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.runs.plots import COLOURS, MARKERS, _pyplot
-from deepchem_dft.runs.solutions import Functional
-from deepchem_dft.runs.solve import Solver
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.units import HARTREE_TO_EV, HARTREE_TO_KCAL
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ def looks(results: Mapping[str, Tested]):
 
 def trained_twin(name: str) -> str:
     """Return the run directory of one of the twins, trained now if it is not yet."""
+    from deepchem_dft.fitting.reporter import Reporter
     from deepchem_dft.runs import load_config, run
-    from deepchem_dft.runs.reporter import Reporter
 
     config = load_config(ROOT / "examples" / "zoo" / f"{name}.yaml")
     folder = ROOT / "runs" / config.name

@@ -27,7 +27,8 @@ BOUND = 1.6
 def train(out: str, epochs: int, basis: str, level: int) -> None:
     """Train in this process, or with those torchrun started beside it, and write what happened."""
     from deepchem_dft import XCModel, parallel
-    from deepchem_dft.runs.entries import make_dataset, select
+    from deepchem_dft.models.samples import make_dataset
+    from deepchem_dft.runs.entries import select
     from deepchem_dft.runs.schema import DatasetRef
 
     by_name = {e.name: e for e in select(DatasetRef(dataset="w4-11"), basis)}

@@ -1,7 +1,7 @@
 """One training step (forward, backward) of ours, of DQC, and PySCF's single point, in CPU seconds.
 
 Usage: python examples/benchmarks/training_step.py [--molecules LiH H2O ...] [--families lda gga]
-       [--basis "6-311++g(3df,3pd)"] [--steps N] [--no-dqc]
+       [--basis "6-311++g(3df,3pd)"] [--steps N] [--ways cold warm ...]
 
 Every way runs in a process of its own with one thread, all ways of a molecule in turn; the median
 of several steps counts, and parameters move between steps as Adam moves them in training. All
@@ -158,7 +158,7 @@ def energies_target(name: str) -> float:
 
 
 def measure(name: str, family: str, basis: str, way: str, count: int) -> dict:
-    """Run one way in a process of its own."""
+    """Run one way in a process of its own; its last words as ``error`` if that fails."""
     command = [sys.executable, __file__, "--worker", name, family, basis, way, str(count)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DEEPCHEM_DFT_CACHE": "off",
                    "PYTHONWARNINGS": "ignore"}
@@ -195,6 +195,13 @@ def main() -> None:
     options = parser.parse_args()
     results: dict = {}
     missed: list[str] = []
+    if "dqc" in options.ways:
+        from deepchem_dft.interop.dqc import dqc_available
+
+        available, why = dqc_available()
+        if not available:
+            options.ways = [way for way in options.ways if way != "dqc"]
+            print(f"not compared: {why}")
     for family in options.families:
         print(f"\n{family} network on {CONVENTIONAL[family]}, {options.basis}, grid level {LEVEL}")
         print(f"{'molecule':9s} {'AOs':>4s} {'points':>7s}  "
@@ -203,6 +210,8 @@ def main() -> None:
             row = {way: measure(name, family, options.basis, way, options.steps)
                    for way in options.ways if way != "dqc" or name in CORE}
             results[f"{family} {name}"] = row
+            missed += [f"{family} {name} {way}: {found['error']}" for way, found in row.items()
+                       if "error" in found]
             known = next(r for r in row.values() if "nao" in r)
             print(f"{name:9s} {known['nao']:4d} {known['points']:7d}  "
                   + "  ".join(cell(row.get(way)) for way in options.ways), flush=True)

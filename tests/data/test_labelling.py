@@ -6,7 +6,6 @@ import csv
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -163,7 +162,7 @@ class TestInput:
 
     @pytest.mark.parametrize("name, text, message", [
         ("a.pdb", "", "not read from .pdb"), ("a.smi", "\n# none\n", "holds no molecule"),
-        ("a.xyz", "2\n\nH 0 0 0\n", "entry 1, field 'atoms': the first line announces 2 atoms, there are 1"),
+        ("a.xyz", "2\n\nH 0 0 0\n", "entry 1, field 'atoms': the first line announces 2 atoms, there are 1"),  # noqa: E501
         ("a.xyz", "H 0 0 0\n", "is not a number of atoms"),
         ("a.sdf", "\n\n\n  1  0  0\n", "entry 1, field 'M  END': the record is cut off"),
     ])  # fmt: skip
@@ -259,7 +258,7 @@ class TestFile:
             list(read_labels(tmp_path / "x.csv"))
 
 
-def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(molecules, tmp_path):
+def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(molecules, tmp_path, eventually):
     """SIGKILL after five rows; its processes end, too."""
     out, other = tmp_path / "out.csv", tmp_path / "other.csv"
     code = (
@@ -284,10 +283,7 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(molecules, tmp_path):
     assert (tally.resumed, tally.done) == (5, 12)
     label_file(molecules, other, recipe=QUICK)
     assert out.read_bytes() == other.read_bytes()
-    deadline = time.monotonic() + 10
-    while any(map(_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(map(_alive, workers))
+    assert eventually(lambda: not any(map(_alive, workers)))
 
 
 def _alive(process: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepchem_dft.data import DFTEntry, check, read_yaml
@@ -96,13 +96,13 @@ def outcome(content: bytes) -> None:
             assert check(path) == []
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(document=mutated())
 def test_mutated_structure(document):
     outcome(yaml.safe_dump(document, allow_unicode=True).encode())
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(data=st.data(), text=st.sampled_from(TEXTS))
 def test_mutated_text(data, text):
     """Cut, repeat and overwrite pieces of the text itself."""

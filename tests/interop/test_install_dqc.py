@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -275,6 +276,48 @@ def test_dry_run_says_everything_and_does_nothing(site, wheels, monkeypatch):
 def test_packages_left_to_pip_are_named(site, source, wheels, monkeypatch):
     monkeypatch.setattr(installer, "REQUIREMENTS", {"json": "json", "no_such_thing": "no-such"})
     assert "pip install no-such" in put(site, source, wheels)
+
+
+_IN_A_VENV = """
+import sys
+from deepchem_dft.interop import install_dqc as installer
+from deepchem_dft.interop.wheels import Wheel
+
+installer.REQUIREMENTS = {"left_to_pip": "left-to-pip"}
+options = {"wheels": eval(sys.argv[1]), "source": sys.argv[2], "self_test": len(sys.argv) > 3}
+done = installer.install(**options)
+assert (done.state, done.missing_requirements) == ("installed", ()), done
+import left_to_pip
+installer.install(**options)
+assert installer.uninstall()
+"""
+
+
+@pytest.mark.parametrize("test", [False, True], ids=["undone", "self-test fails"])
+def test_pip_installs_what_dqc_imports_and_takes_it_back(tmp_path, wheels, source, offline_pip,
+                                                         test):  # fmt: skip
+    """A real environment, real pip, and a package that is on no index."""
+    info = "left_to_pip-1.0.dist-info"
+    made = make_wheel(source, {
+        "left_to_pip.py": "", f"{info}/RECORD": "left_to_pip.py,,\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: left-to-pip\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }, "left_to_pip", "1.0", "any")  # fmt: skip
+    (source / made.filename).rename(source / "left_to_pip-1.0-py3-none-any.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    site = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
+    (site / "in-use.pth").write_text("\n".join(filter(os.path.isdir, sys.path)))
+    before = snapshot(site)
+    done = subprocess.run(
+        [tmp_path / "venv/bin/python", "-B", "-c", _IN_A_VENV, repr(wheels), source,
+         *["test"] * test], capture_output=True, text=True)  # fmt: skip
+    assert "installing with pip: left-to-pip" in done.stdout
+    if test:
+        assert "DQC cannot be used here" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert "nothing to do" in done.stdout and "removed with pip: left-to-pip" in done.stdout
+    assert snapshot(site) == before
 
 
 @pytest.mark.parametrize(

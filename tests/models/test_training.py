@@ -282,7 +282,7 @@ def test_networks_that_cannot_become_self_consistent_are_refused(make_model, sma
 
 @pytest.mark.parametrize(
     "options",
-    [{"checkpoint_every": 0}, {"validate_every": 0}, {"early_stopping": 0}, {"early_stopping": 2}],
+    [{"checkpoint_every": -1}, {"validate_every": 0}, {"early_stopping": 0}, {"early_stopping": 2}],
 )
 def test_impossible_options_are_refused(make_model, small, options):
     with pytest.raises(InputError) as error:

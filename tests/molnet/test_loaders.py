@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import deepchem as dc
 import numpy as np
@@ -26,16 +28,6 @@ SIZES = {
 }
 TOTALS = {name: sum(size) if size else {"load_h2_curve": 36, "load_atomic_total_energy": 18}[name]
           for name, size in SIZES.items()}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory):
-    """One cache for this file, so that loading twice exercises it."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DEEPCHEM_DFT_CACHE", str(folder))
-        patch.delenv("DEEPCHEM_DATA_DIR", raising=False)
-        yield folder
 
 
 def test_there_is_a_loader_for_every_file():
@@ -86,16 +78,15 @@ def test_deepchem_splitters(splitter):
     assert (names == list(everything.ids)) == (splitter == "index")
 
 
-def test_a_cached_random_split_stays_and_a_fresh_one_differs(tmp_path):
-    ids = [list(molnet.load_barriers(splitter="random", save_dir=str(tmp_path))[1][0].ids)
-           for _ in range(2)]
-    assert ids[0] == ids[1]
-    fresh = [tuple(molnet.load_barriers(splitter="random", reload=False)[1][0].ids)
-             for _ in range(3)]
-    assert len(set(fresh)) > 1
+def test_a_random_split_is_the_same_each_time_unless_the_splitter_is_the_user_s():
+    named = {tuple(molnet.load_barriers(splitter="random", reload=r)[1][0].ids)
+             for r in (True, True, False)}
+    own = {tuple(molnet.load_barriers(splitter=dc.splits.RandomSplitter())[1][0].ids)
+           for _ in range(3)}
+    assert len(named) == 1 and len(own) > 1
 
 
-def test_a_splitter_with_state_is_never_answered_from_the_cache():
+def test_a_splitter_with_state():
     class First(dc.splits.Splitter):
         def __init__(self, chosen):
             self.chosen = chosen
@@ -202,53 +193,19 @@ class TestOptions:
         assert total.y.min() == pytest.approx(-1.1744757, abs=1e-7)
 
 
-class TestCache:
-    def test_the_second_time_nothing_is_read(self, tmp_path, monkeypatch):
-        _, first, _ = molnet.load_molecular_ip(save_dir=str(tmp_path))
-
-        def never(*args, **kwargs):
-            raise AssertionError("the files were read again")
-
-        monkeypatch.setattr("deepchem_dft.data.DFTYamlLoader.read", never)
-        _, second, _ = molnet.load_molecular_ip(save_dir=str(tmp_path))
-        for a, b in zip(first, second, strict=True):
-            assert list(a.X) == list(b.X) and np.array_equal(a.y, b.y)
-            assert list(a.ids) == list(b.ids) and a.data_dir == b.data_dir
-        with pytest.raises(AssertionError, match="read again"):
-            molnet.load_molecular_ip(save_dir=str(tmp_path), reload=False)
-
-    def test_options_and_splitters_do_not_share_a_cache(self, tmp_path):
-        sizes = [len(molnet.load_w411(save_dir=str(tmp_path), multireference=m)[1][0])
-                 for m in (True, False, True)]
-        assert sizes == [31, 20, 31]
-        assert len(molnet.load_w411(save_dir=str(tmp_path), splitter="index")[1][0]) == 91
-
-    def test_another_version_of_the_files_is_not_answered_from_the_cache(self, tmp_path):
-        for path in datasets_dir().glob("*.yaml"):
-            shutil.copy(path, tmp_path)
-        before = molnet.load_atomic_ea(data_dir=str(tmp_path), save_dir=str(tmp_path))[1][0]
-        file = tmp_path / "atomic-ea.yaml"
-        file.write_text(file.read_text().replace("1.461113 eV", "2.0 eV"))
-        after = molnet.load_atomic_ea(data_dir=str(tmp_path), save_dir=str(tmp_path))[1][0]
-        assert before.y[0, 0] * 27.211386 == pytest.approx(1.461113, abs=1e-6)
-        assert after.y[0, 0] * 27.211386 == pytest.approx(2.0, abs=1e-6)
-
-    def test_a_damaged_cache_is_made_anew(self, tmp_path):
-        _, (train, _, _), _ = molnet.load_barriers(save_dir=str(tmp_path))
-        shutil.rmtree(train.data_dir)
-        assert len(molnet.load_barriers(save_dir=str(tmp_path))[1][0]) == 11
-        assert not list(tmp_path.rglob(".draft-*"))
-
-    def test_a_folder_that_cannot_be_written_is_no_obstacle(self, tmp_path):
-        blocked = tmp_path / "file"
-        blocked.write_text("")
-        assert len(molnet.load_barriers(save_dir=str(blocked))[1][0]) == 11
-
-    def test_default_place_is_the_private_cache(self, cache, monkeypatch, tmp_path):
-        _, (train, _, _), _ = molnet.load_barriers()
-        assert train.data_dir.startswith(str(cache))
-        monkeypatch.setenv("DEEPCHEM_DATA_DIR", str(tmp_path))
-        assert molnet.load_barriers()[1][0].data_dir.startswith(str(tmp_path))
+def test_data_sets_are_read_from_the_files_and_lie_in_a_private_folder(tmp_path):
+    """Nothing is kept where others could exchange it: DeepChem's files are pickles."""
+    for path in datasets_dir().glob("*.yaml"):
+        shutil.copy(path, tmp_path)
+    before = molnet.load_atomic_ea(data_dir=str(tmp_path), save_dir=str(tmp_path / "s"))[1][0]
+    file = tmp_path / "atomic-ea.yaml"
+    file.write_text(file.read_text().replace("1.461113 eV", "2.0 eV"))
+    after = molnet.load_atomic_ea(data_dir=str(tmp_path), save_dir=str(tmp_path / "s"))[1][0]
+    assert before.y[0, 0] * 27.211386 == pytest.approx(1.461113, abs=1e-6)
+    assert after.y[0, 0] * 27.211386 == pytest.approx(2.0, abs=1e-6)
+    assert before.data_dir != after.data_dir and not (tmp_path / "s").exists()
+    folder = Path(after.data_dir).parent
+    assert folder.stat().st_mode & 0o777 == 0o700 and folder.stat().st_uid == os.getuid()
 
 
 def test_data_sets_survive_pickling_selection_and_merging():

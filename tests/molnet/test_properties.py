@@ -113,7 +113,7 @@ class TestQMugs:
     def test_the_second_time_nothing_is_read(self, qmugs_csv, monkeypatch, cache):
         first = molnet.load_qmugs(data_dir=qmugs_csv)
         with monkeypatch.context() as patch:
-            patch.setattr(property_loader.PropertyLoader, "_make", None)
+            patch.setattr(property_loader.PropertyLoader, "_fill", None)
             again = molnet.load_qmugs(data_dir=qmugs_csv)
         assert again[2][0].thresholds == first[2][0].thresholds
         assert (again[1][0].y == first[1][0].y).all()

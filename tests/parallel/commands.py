@@ -2,7 +2,7 @@
 
 Usage under torchrun: commands.py [--lose RANK STEP] COMMAND...
 With ``--lose``, that process dies by SIGKILL after that optimiser step, once. Several commands may
-be given, divided by ``+``.
+be given, divided by ``+``. With ``--refused`` first, each must be, and its message is printed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 
 from deepchem_dft.cli import app, main
 from deepchem_dft.cli.processes import one_of_several
+from deepchem_dft.errors import InputError
 
 
 def lose(rank: int, step: int) -> None:
@@ -30,12 +31,18 @@ def lose(rank: int, step: int) -> None:
     Trainer._after_step = after_step
 
 
-def several(words: list[str]) -> None:
+def several(words: list[str], refused: bool = False) -> None:
     """Run commands one after the other in the same processes: starting takes longest."""
     with one_of_several():
         while words:
             end = words.index("+") if "+" in words else len(words)
-            app(words[:end], standalone_mode=False)
+            try:
+                app(words[:end], standalone_mode=False)
+                assert not refused, words
+            except InputError as error:
+                if not refused:
+                    raise
+                print(error)
             words = words[end + 1 :]
         sys.exit(0)
 
@@ -45,5 +52,7 @@ if __name__ == "__main__":
         lose(int(sys.argv[2]), int(sys.argv[3]))
         del sys.argv[1:4]
         main()
+    elif sys.argv[1] == "--refused":
+        several(sys.argv[2:], refused=True)
     else:
         several(sys.argv[1:])

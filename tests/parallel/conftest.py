@@ -22,6 +22,6 @@ def torchrun():
                    "--nproc-per-node", str(processes), "--max-restarts", str(restarts),
                    str(HERE / script)]  # fmt: skip
         return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True,
-                              timeout=300)  # fmt: skip
+                              timeout=3600)  # a hang, not a busy machine
 
     return start

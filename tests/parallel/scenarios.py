@@ -17,8 +17,8 @@ from deepchem_dft import parallel
 from deepchem_dft.data import DFTEntry
 from deepchem_dft.errors import InputError
 from deepchem_dft.models import XCModel
+from deepchem_dft.models.samples import make_dataset
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.entries import make_dataset
 from deepchem_dft.scf import KohnSham, kohn_sham
 
 H2 = {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}
@@ -222,7 +222,40 @@ def talk(folder):
     }
 
 
-SCENARIOS = [training, going_on, moving, densities, unconverged, errors, talk]
+def others(folder):
+    """Models whose training is not shared: all processes do the same, and one writes."""
+    import deepchem as dc
+
+    from deepchem_dft import DEQModel, KSRModel
+    from deepchem_dft.lattice.exact import exact
+    from deepchem_dft.lattice.grid import Grid
+    from deepchem_dft.lattice.systems import h2
+    from deepchem_dft.runs.ksr import make_dataset as molecules
+
+    grid, rng, found = Grid(61, 0.3), np.random.default_rng(0), {}
+    vectors = dc.data.NumpyDataset(rng.normal(size=(6, 4)), rng.normal(size=(6, 1)))
+    states = molecules([exact(h2(r), grid) for r in (1.2, 3.6)])
+
+    def deq():
+        return DEQModel(1, cell="fingerprint", n_features=4, width=3, hidden=0, seed=0,
+                        model_dir=str(folder / "deq"))  # fmt: skip
+
+    def ksr():
+        return KSRModel("local", grid=grid, iterations=6, functional_options={"hidden": [3]},
+                        model_dir=str(folder / "ksr"))  # fmt: skip
+
+    for name, make, data in (("deq", deq, vectors), ("ksr", ksr, states)):
+        model = make()
+        for epochs in (2, 4):
+            model.fit(data, nb_epoch=epochs, checkpoint_interval=1, restore=epochs > 2)
+        again = make()
+        again.restore()
+        found[name] = again.predict(data).tolist()
+        found[f"{name} files"] = sorted(p.name for p in (folder / name).glob("*.pt"))
+    return found
+
+
+SCENARIOS = [training, going_on, moving, densities, unconverged, errors, talk, others]
 
 
 def main() -> None:

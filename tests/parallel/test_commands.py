@@ -97,6 +97,30 @@ def test_a_lost_process_ends_the_run_with_one_message_and_a_whole_checkpoint(
     check_loss_and_resume(config, single, torchrun, rank=1, processes=1)
 
 
+def test_what_one_process_does_is_refused_before_anything_is_written(torchrun, tmp_path):
+    """A run whose training is not shared, its evaluation, a command on data, one on a molecule."""
+    config = tmp_path / "ksr.yaml"
+    config.write_text("model: ksr\ndata: {train: [{family: h2, distances: [1.2]}]}\n")
+    run = tmp_path / "old"
+    run.mkdir()
+    (run / "config.yaml").write_text(config.read_text())
+    (tmp_path / "h2.smi").write_text("[H][H]\n")
+    refused = {
+        "train": ["train", config, "--run-dir", tmp_path / "run"],
+        "evaluate": ["evaluate", run, "--out", tmp_path / "e.csv"],
+        "data": ["data", "label", tmp_path / "h2.smi", "--out", tmp_path / "l.csv"],
+        "optimize": ["optimize", "H 0 0 0; H 0 0 1.4", "--out", tmp_path / "o.xyz"],
+    }
+    before = sorted(tmp_path.rglob("*"))
+    commands = [word for words in refused.values() for word in (*words, "+")][:-1]
+    done = torchrun("commands.py", "--refused", *commands)
+    assert done.returncode == 0, done.stderr[-3000:]
+    messages = done.stdout.splitlines()
+    assert len(messages) == len(refused), done.stdout
+    assert all("one process" in m and "without torchrun" in m for m in messages)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.slow
 def test_losing_the_first_process_and_going_on_with_three(config, single, torchrun):
     check_loss_and_resume(config, single, torchrun, rank=0, processes=3)

@@ -123,6 +123,16 @@ def test_error_of_one_is_the_error_of_all(alone, both):
         assert seen["errors"]["afterwards"] == pytest.approx(expected["afterwards"], abs=1e-10)
 
 
+def test_of_models_that_do_not_share_their_training_one_process_writes(alone, both):
+    expected = alone("others")
+    assert len(expected["ksr files"]) == 4  # as many epochs, each with a checkpoint
+    for seen in both:
+        assert seen["others"]["deq"] == expected["deq"]
+        assert seen["others"]["ksr"] == expected["ksr"]
+        for name in ("deq files", "ksr files"):
+            assert seen["others"][name] == expected[name]
+
+
 def test_tools(both):
     for rank, seen in enumerate(both):
         found = seen["talk"]

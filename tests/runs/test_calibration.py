@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -19,13 +21,14 @@ from deepchem_dft.runs.calibration import (
     fitted_factor,
     qualities,
     rank_correlation,
+    recalibrated,
 )
 from deepchem_dft.runs.entries import EntrySet, select
 from deepchem_dft.runs.evaluate import Evaluation
 from deepchem_dft.runs.schema import DatasetRef
-from deepchem_dft.runs.solutions import EnergyCache, Functional, Solution
-from deepchem_dft.runs.solve import Solver
 from deepchem_dft.runs.tables import EntryRecord
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 from deepchem_dft.units import HARTREE_TO_KCAL
 from deepchem_dft.xc.ensemble import EnsembleXC
 
@@ -78,6 +81,55 @@ def test_fitted_floor_covers_other_data():
     assert fitted_calibration(errors[:9], spread[:9]) == (fitted_factor(errors[:9], spread[:9]), 0)
 
 
+def test_the_factor_is_the_order_statistic_of_the_formula():
+    ratios = np.arange(1.0, 25.0)
+    signs = np.where(np.arange(24) % 2, 1.0, -1.0)
+    assert fitted_factor(np.random.default_rng(0).permutation(ratios * signs), np.ones(24)) == 17.0
+    assert fitted_factor(ratios * 2.0, np.full(24, 4.0), level=0.5) == 0.5 * 13.0
+    assert fitted_factor(ratios[:3], np.ones(3)) == 3.0  # the fewest: ceil(0.68 * 4) = 3
+    assert fitted_factor([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 1.0, 1.0]) == 3.0
+
+
+def likelihood(errors: np.ndarray, spreads: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+    """Return the largest log likelihood of normal errors of variance k (s^2 + ratio^2), per k."""
+    shape = spreads**2 + ratios[:, None] ** 2
+    best = (errors**2 / shape).mean(1, keepdims=True)
+    return (-0.5 * np.log(2 * np.pi * best * shape) - errors**2 / (2 * best * shape)).sum(1)
+
+
+@pytest.mark.parametrize("count", [10, 40])
+def test_the_floor_is_the_most_likely_one(count):
+    """Against all ratios of floor and factor there are, in steps of 0.1 %."""
+    rng = np.random.default_rng(count)
+    spreads = 1e-3 * rng.lognormal(size=count)
+    errors = np.hypot(1.5 * spreads, 2e-3) * rng.normal(size=count)
+    factor, floor = fitted_calibration(errors, spreads)
+    ratios = np.median(spreads) * np.geomspace(1e-2, 1e2, 9212)
+    best = ratios[likelihood(errors, spreads, ratios).argmax()]
+    assert floor / factor == pytest.approx(best, rel=2e-3)
+    inside = np.abs(errors) <= np.hypot(factor * spreads, floor) * (1 + 1e-12)
+    assert inside.sum() == math.ceil(0.68 * (count + 1))
+    scaled = fitted_calibration(7.0 * errors, 7.0 * spreads)  # the unit does not matter
+    assert scaled == pytest.approx((factor, 7.0 * floor), rel=1e-6)
+
+
+def test_the_floor_keeps_to_its_range():
+    """0.01 to 100 times the factor and the median spread: errors that are all spread, or none."""
+    rng = np.random.default_rng(5)
+    spreads = np.append(0.0, rng.lognormal(size=400))  # members that agree say nothing of the size
+    typical = np.sqrt(np.median(spreads[1:] ** 2))
+    factor, floor = fitted_calibration(rng.normal(size=401), spreads)
+    assert floor / factor / typical == pytest.approx(100.0, rel=1e-3)
+    exact = spreads * np.where(rng.random(401) < 0.5, -1.0, 1.0)
+    factor, floor = fitted_calibration(exact[1:], spreads[1:])
+    assert 0.0085 < floor / factor / typical < 0.0101
+    for bad in (math.nan, math.inf):
+        with pytest.raises(InputError, match="not finite"):
+            fitted_calibration([bad, 1.0, 1.0], [1.0, 1.0, 1.0])
+        with pytest.raises(InputError, match="not finite"):
+            fitted_calibration([1.0, 1.0, 1.0], [bad, 1.0, 1.0])
+
+
 def test_normal_errors_are_covered_at_every_level():
     rng = np.random.default_rng(1)
     levels = np.array([0.1, 0.5, 0.68, 0.9, 0.99])
@@ -92,7 +144,13 @@ def test_rank_correlation():
     assert rank_correlation(errors, np.exp(np.abs(errors))) == 1.0
     assert rank_correlation(errors, [5.0, 4.0, 3.0, 2.0, 1.0]) == -1.0
     assert rank_correlation(errors, [1.0, 2.0, 3.0, 5.0, 4.0]) == pytest.approx(0.9)
-    assert math.isnan(rank_correlation(errors, np.ones(5)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # scipy would warn
+        assert math.isnan(rank_correlation(errors, np.ones(5)))
+        assert math.isnan(rank_correlation(np.array([2.0, -2.0]), [1.0, 2.0]))
+        assert math.isnan(rank_correlation(errors[:1], [1.0]))
+        assert math.isnan(rank_correlation([], []))
+    assert rank_correlation(errors[:2], [1.0, 2.0]) == 1.0
 
 
 @pytest.mark.parametrize("errors, spread, message", [
@@ -122,9 +180,46 @@ def test_groups_and_text(tmp_path):
     assert "68 % interval covers 50 % of 4" in text and text.count("\n") == 1
     assert "rank" not in text  # all uncertainties are equal
     assert coverage_markdown(records()[-1:]) == ""
-    draw({"as it is": (one.errors, one.uncertainties),
-          "twice": (one.errors, 2 * one.uncertainties)}, tmp_path / "c.png")
+    varied = [dataclasses.replace(r, uncertainty=abs(r.error) * KCAL) for r in records()[:4]]
+    text = coverage_markdown(varied)
+    assert "covers 100 % of 4; rank correlation with |error| 1.00" in text.replace("\\", "")
+    assert "ensemble" not in text and text.startswith("- mean, test: s (atomisation")
+
+
+def test_the_drawing_shows_coverage(tmp_path, monkeypatch):
+    """What is drawn, read back from the figure."""
+    import matplotlib.pyplot as plt
+    from scipy.stats import binom
+
+    kept = []
+    monkeypatch.setattr(plt, "close", kept.append)
+    rng = np.random.default_rng(0)
+    errors, width = rng.normal(size=200), np.full(200, 0.99446)
+    draw({"as it is": (errors, width), "twice": (errors[:50], 2 * width[:50])},
+         tmp_path / "c.png", title="How good")
     assert (tmp_path / "c.png").stat().st_size > 5000
+    ((axis,),) = (figure.axes for figure in kept)
+    diagonal, *curves, meant = axis.lines
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
+    for line, (e, w) in zip(curves, [(errors, width), (errors[:50], 2 * width[:50])], strict=True):
+        nominal, observed = line.get_data()
+        assert nominal[0] == 0.02 and nominal[-1] == 0.98 and len(nominal) > 40
+        np.testing.assert_allclose(observed, [coverage(e, w, p) for p in nominal])
+    assert curves[0].get_color() != curves[1].get_color()
+    assert curves[0].get_marker() != curves[1].get_marker()
+    assert set(meant.get_xdata()) == {0.68}
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    inside = 100 * coverage(errors, width)
+    assert labels[0] == "95 % range of 200 data"
+    assert labels[1] == f"as it is ({inside:.0f} % at 68 %)" and labels[2].startswith("twice (9")
+    (band,) = axis.collections
+    edges = band.get_paths()[0].vertices
+    for p in nominal:  # a step of a fiftieth about each
+        at = edges[np.abs(edges[:, 0] - p) < 0.0101, 1]
+        assert binom.ppf(0.025, 200, p) / 200 in at and binom.ppf(0.975, 200, p) / 200 in at
+    assert all(line.get_linewidth() > 0 for line in axis.lines)
+    assert axis.get_xlim() == axis.get_ylim() == (0, 1) and axis.get_title() == "How good"
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("nominal coverage", "observed coverage")
 
 
 def test_calibrated_ensemble():
@@ -136,6 +231,18 @@ def test_calibrated_ensemble():
     assert calibrated(floored, records()).calibration == pytest.approx(2.0 * 4.0 / 2.0)
     with pytest.raises(InputError, match="no record has an uncertainty"):
         calibrated(ensemble, records()[-1:])
+
+
+def test_uncertainties_of_another_calibration():
+    before = EnsembleXC(["pbe", "blyp"], 2.0, 1.5 * KCAL)  # 2.5 of which 2.0 are the members'
+    after = EnsembleXC(["pbe", "blyp"], 3.0, 4.0 * KCAL)
+    new = recalibrated(records(), before, after)
+    assert [r.error for r in new[:4]] == [r.error for r in records()[:4]]
+    for r in new[:4]:  # (3 * 1)^2 + 4^2 = 5^2
+        assert r.uncertainty == pytest.approx(5.0 * KCAL)
+    assert new[4].uncertainty is new[5].uncertainty is None
+    small = [dataclasses.replace(records()[0], uncertainty=1.0 * KCAL)]  # below the floor: rounding
+    assert recalibrated(small, before, after)[0].uncertainty == pytest.approx(4.0 * KCAL)
 
 
 def test_an_evaluation_keeps_the_members(tmp_path):

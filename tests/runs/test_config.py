@@ -79,7 +79,7 @@ def test_missing_section():
 
 @pytest.mark.parametrize(
     "text, words",
-    [(None, "does not exist"), ("", "empty"), ("- 1\n", "a list"), ("a: [1\n", "line 2")],
+    [(None, "no such file"), ("", "empty"), ("- 1\n", "a list"), ("a: [1\n", "line 2")],
 )
 def test_unreadable_file(tmp_path, text, words):
     path = tmp_path / "run.yaml"
@@ -111,7 +111,7 @@ def test_override_creates_sections(tiny):
         ("training.stages.7.epochs=1", "0 to 1"),
         ("name.first=x", "single value"),
         ("training.epoks=1", "epochs"),
-        ("training.epochs=[", "not YAML"),
+        ("training.epochs=[", "not valid YAML"),
     ],
 )
 def test_bad_override(tiny, override, words):

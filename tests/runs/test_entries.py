@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.models.samples import make_dataset
 from deepchem_dft.runs import load_config
 from deepchem_dft.runs.entries import (
     data_hash,
     dataset_path,
     load_sets,
-    make_dataset,
     overlap_markdown,
     select,
     unique_systems,

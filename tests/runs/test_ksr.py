@@ -101,7 +101,7 @@ def test_the_validation_decides(finished):
 
 
 def test_a_killed_run_goes_on(finished, tmp_path):
-    from deepchem_dft.runs.reporter import Reporter
+    from deepchem_dft.fitting.reporter import Reporter
 
     class Killing(Reporter):
         def epoch(self, row):

@@ -24,7 +24,8 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 _OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--hide-scrollbars", "--remote-debugging-pipe")  # fmt: skip
-_PATIENCE = 30.0
+#: Seconds without an answer that are a hang, however busy the machine.
+_PATIENCE = 3600.0
 #: Desktop and phone: width and height in CSS pixels.
 DESKTOP, PHONE = (1280, 900), (390, 844)
 #: Scroll to a point of the parity chart and give its place.
@@ -98,7 +99,7 @@ class Browser:
             self.call("Browser.close")
         except (AssertionError, OSError):
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait()
         for descriptor in with_it:
             os.close(descriptor)
 

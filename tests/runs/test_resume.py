@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from deepchem_dft import KohnSham, Molecule
+from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.runs import load_config, load_functional, run
-from deepchem_dft.runs.reporter import Reporter
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 from .conftest import write_run

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import replace
 
 import pytest
 
-from deepchem_dft.errors import DeepChemDFTError, FunctionalError
+from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.solutions import EnergyCache, Functional, Solution
-from deepchem_dft.runs.solve import Solver
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 from deepchem_dft.xc import HybridXC, build_network
 
 
@@ -89,8 +90,12 @@ def test_cache_survives_a_torn_line(tmp_path):
     cache = EnergyCache(path)
     cache.add(good)
     cache.add(lost)
+    with pytest.raises(InputError, match=rf"process is writing the file \({os.getpid()} on "):
+        EnergyCache(path)
+    cache.close()
     path.write_text(path.read_text() + '{"molecule": "k", "ener')
-    back = EnergyCache(path)
+    with pytest.warns(UserWarning, match=r"e\.jsonl: the last line is damaged"):
+        back = EnergyCache(path)
     assert back.get("m", "pbe") == good
     assert back.get("k", "pbe") is None
     unconverged = back.get("n", "pbe")
@@ -98,9 +103,25 @@ def test_cache_survives_a_torn_line(tmp_path):
     assert not unconverged.converged
     other = replace(good, molecule="o")
     back.add(other)
+    back.close()
     again = EnergyCache(path)
     assert again.get("o", "pbe") == other and again.get("m", "pbe") == good and len(again) == 3
-    assert path.read_text().count("\n") == 4
+    assert path.read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize("change", [
+    {"energy": math.nan}, {"energy": "low"}, {"energy": None}, {"name": 3}, {"members": "many"},
+    {"members": [None]}, {"converged": 1}, {"weight": 1.0},
+])  # fmt: skip
+def test_a_line_that_says_nonsense_counts_as_absent(tmp_path, change):
+    path = tmp_path / "e.jsonl"
+    good = Solution("m", "pbe", "H2", -1.1, True, "converged", 5, 0.1, [-1.1, -1.2])
+    bad = {**vars(replace(good, molecule="n")), **change}
+    lines = [vars(good), bad, vars(replace(good, molecule="o"))]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.warns(UserWarning, match="line 2 is damaged, and computed again"):
+        cache = EnergyCache(path)
+    assert (cache.get("m", "pbe"), cache.get("n", "pbe"), len(cache)) == (good, None, 2)
 
 
 def test_unconverged_is_nan(monkeypatch):

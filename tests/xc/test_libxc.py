@@ -11,6 +11,7 @@ import torch
 from pyscf import dft, gto
 from pyscf.dft.numint import NumInt
 
+from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import Libxc, get_xc
 
 ROWS = {"lda": 1, "gga": 4, "mgga": 5}
@@ -55,6 +56,25 @@ def test_finite_differences(name, rows, polarised, density):
     rho = density(2, low=-0.5, high=0.5)[: 1 + polarised, :rows].requires_grad_()
     assert torch.autograd.gradcheck(functional, rho, eps=1e-6, atol=1e-6)
     assert torch.autograd.gradgradcheck(functional, rho, eps=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("name, rows", [("lda,pw", 1), ("pbe", 4), ("r2scan", 5)])
+@pytest.mark.parametrize("polarised", [True, False])
+def test_third_derivatives_are_finite_differences(name, rows, polarised, density):
+    """Times something that depends on the density as well, as learned factors do."""
+    functional = Libxc(name)
+    rho = density(2, low=-0.5, high=0.5)[: 1 + polarised, :rows].requires_grad_()
+    directions = torch.randn((2, *rho.shape), dtype=torch.float64)
+
+    def curvature(rho):
+        energy = functional(rho) * (1 + torch.tanh(rho.sum((0, 1))))
+        (first,) = torch.autograd.grad(energy.sum(), rho, create_graph=True)
+        (second,) = torch.autograd.grad((first * directions[0]).sum(), rho, create_graph=True)
+        return (second * directions[1]).sum((0, 1))
+
+    assert torch.autograd.gradcheck(curvature, rho, eps=1e-6, atol=1e-5)
+    with pytest.raises(FunctionalError, match="beyond the third"):  # and not zero
+        torch.autograd.gradgradcheck(curvature, rho)
 
 
 def test_second_derivatives_only_on_request(density, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from deepchem_dft import KohnSham, Molecule, XCModel, zoo
-from deepchem_dft.errors import CheckpointError, FunctionalError, InputError
+from deepchem_dft.errors import CheckpointError, FunctionalError, InputError, StorageError
 from deepchem_dft.xc import NNLDA, get_xc
 from deepchem_dft.zoo.cards import FORMAT, form_digest
 from deepchem_dft.zoo.shelf import SHIPPED, find
@@ -266,13 +267,31 @@ def test_what_cannot_be_saved_leaves_nothing(tmp_path):
 
 
 def test_killed_between_the_two_files_the_pair_is_refused(shelf, monkeypatch):
-    def dying(self, path):
-        raise KeyboardInterrupt
+    usual = os.replace
 
-    monkeypatch.setattr("deepchem_dft.zoo.cards.Card.write", dying)
+    def dying(source, target):
+        if str(target).endswith("small.json"):
+            raise KeyboardInterrupt
+        usual(source, target)
+
+    monkeypatch.setattr(os, "replace", dying)
     with pytest.raises(KeyboardInterrupt):
         zoo.save(hybrid(9), shelf / "small.safetensors")
     refused(shelf, "SHA-256")
+
+
+def test_a_failure_keeps_the_old_pair(shelf, monkeypatch):
+    before = {p.name: p.read_bytes() for p in shelf.iterdir()}
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "")
+
+    for module in ("zoo.cards", "zoo.shelf"):  # who writes the card, and who the weights
+        with monkeypatch.context() as patched:
+            patched.setattr(f"deepchem_dft.{module}.write", full)
+            with pytest.raises(StorageError, match="no space left"):
+                zoo.save(hybrid(9), shelf / "small.safetensors")
+        assert {p.name: p.read_bytes() for p in shelf.iterdir()} == before
 
 
 def test_pretrained_parameters_reach_a_model(shelf):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
+import logging
 import os
 import struct
 import zlib
@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.files import replacing
+from deepchem_dft.locks import GrowingFile
 
+LOGGER = logging.getLogger("deepchem_dft.hamiltonian")
 Record = dict[str, np.ndarray]
 
 _MAGIC = b"deepchem_dft journal 1\n"
@@ -44,6 +45,8 @@ class Journal:
     ------
     InputError
         If there is a file already, or one with other settings, or another process writes it.
+    StorageError
+        If it cannot be written.
 
     Examples
     --------
@@ -58,34 +61,30 @@ class Journal:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool = False) -> None:
         self.path = Path(path)
-        if self.path.exists() and not resume:
-            raise InputError("an unfinished run left the file", file=str(path), field="out",
-                             remedy="go on with it by --resume, or remove it")
+        self._file = GrowingFile(path, _MAGIC + _packed(json.dumps(dict(settings)).encode()))
+        self.stream = self._file.stream
         try:
-            if not self.path.exists():
-                with replacing(self.path) as draft:
-                    draft.write_bytes(_MAGIC + _packed(json.dumps(dict(settings)).encode()))
-            self.stream = open(self.path, "r+b")  # noqa: SIM115
-        except OSError as error:
-            raise InputError(f"the file cannot be written ({error.strerror})", file=str(path),
-                             field="out") from None
-        try:
-            self._lock()
+            if not self._file.new and not resume:
+                raise InputError("an unfinished run left the file", file=str(path), field="out",
+                                 remedy="go on with it by --resume, or remove it")
+            self.stream.seek(0)
             compare_settings(self._settings(), settings, self.path)
             self.start = self.stream.tell()
             self.count = sum(1 for _ in _payloads(self.stream))
-            # A kill in the middle of a record leaves a piece of it.
-            self.stream.truncate(self._whole)
+            self._drop_torn(self.stream.tell())
         except BaseException:
-            self.stream.close()
+            self.close()
             raise
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError("another process is writing the file", file=str(self.path),
-                             field="out", remedy="wait for it, or choose another name") from None
+    def _drop_torn(self, size: int) -> None:
+        """Drop the piece that a kill in the middle of a record leaves."""
+        if _payload(self.stream)[1]:  # then it was no kill, and there may be much behind it
+            raise InputError("the record is damaged", file=str(self.path), field="out",
+                             entry=f"record {self.count + 1}",
+                             remedy="restore the file, or remove it and begin again")
+        if os.fstat(self.stream.fileno()).st_size > size:
+            LOGGER.warning("%s: the last record was cut short, and is computed again", self.path)
+        self._file.cut(size)
 
     def _settings(self) -> dict[str, Any]:
         if self.stream.read(len(_MAGIC)) == _MAGIC:
@@ -94,22 +93,18 @@ class Journal:
         raise InputError("it is no file of an unfinished run", file=str(self.path), field="out",
                          remedy="remove it, or choose another name")
 
-    @property
-    def _whole(self) -> int:
-        return self.stream.tell()
-
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write arrays by name; they survive whatever happens to this process afterwards."""
+        """Write arrays by name; they survive whatever happens to this process afterwards.
+
+        Raises
+        ------
+        StorageError
+            If there is no room; the records that are there stay.
+        """
         content = io.BytesIO()
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in record.items()}
         np.savez(content, **arrays)
-        try:
-            self.stream.seek(0, os.SEEK_END)
-            self.stream.write(_packed(content.getvalue()))
-            self.stream.flush()
-        except OSError as error:
-            raise InputError(f"the file cannot be written ({error.strerror})", file=str(self.path),
-                             field="out", remedy="make room, and go on by --resume") from None
+        self._file.append(_packed(content.getvalue()))
         self.count += 1
 
     def records(self) -> Iterator[Record]:
@@ -121,7 +116,7 @@ class Journal:
 
     def close(self) -> None:
         """Give the file free for others."""
-        self.stream.close()
+        self._file.close()
 
     def __enter__(self) -> Journal:
         return self
@@ -149,12 +144,20 @@ def _payloads(stream: BinaryIO) -> Iterator[bytes]:
     """Yield whole records, and leave the stream behind the last one."""
     while True:
         place = stream.tell()
-        head = stream.read(_HEAD.size)
-        if len(head) == _HEAD.size:
-            size, checksum = _HEAD.unpack(head)
-            payload = stream.read(size)
-            if len(payload) == size and zlib.crc32(payload) == checksum:
-                yield payload
-                continue
-        stream.seek(place)
-        return
+        payload, _ = _payload(stream)
+        if payload is None:
+            stream.seek(place)
+            return
+        yield payload
+
+
+def _payload(stream: BinaryIO) -> tuple[bytes | None, bool]:
+    """Return the next record, if it is whole, and whether anything is behind it."""
+    head = stream.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return None, False
+    size, checksum = _HEAD.unpack(head)
+    left = os.fstat(stream.fileno()).st_size - stream.tell()
+    payload = stream.read(size) if size <= left else b""
+    whole = size <= left and zlib.crc32(payload) == checksum
+    return (payload if whole else None), size < left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -151,15 +152,52 @@ def write_samples(
     import h5py
 
     rest = iter(samples)
-    with replacing(Path(path)) as draft, h5py.File(draft, "w") as file:
-        writer = None
-        while batch := list(islice(rest, _BATCH)):
-            writer = writer or _Writer(file, batch[0], str(path))
-            writer.append(batch)
-        if writer is None:
-            raise InputError("there is no sample to be written", file=str(path), field="samples")
-        file.attrs["format"], file.attrs["program"] = _FORMAT, f"deepchem_dft {__version__}"
-        file.attrs["settings"] = json.dumps(dict(settings or {}))
+    with replacing(Path(path)) as draft, _Disk(draft) as disk:
+        with h5py.File(disk, "w") as file:
+            writer = None
+            while disk.refused is None and (batch := list(islice(rest, _BATCH))):
+                writer = writer or _Writer(file, batch[0], str(path))
+                writer.append(batch)
+            if writer is None:
+                raise InputError("there is no sample to be written", file=str(path),
+                                 field="samples")
+            file.attrs["format"], file.attrs["program"] = _FORMAT, f"deepchem_dft {__version__}"
+            file.attrs["settings"] = json.dumps(dict(settings or {}))
+        if disk.refused is not None:
+            raise disk.refused
+
+
+class _Disk(io.FileIO):
+    """A file for HDF5, which may end the whole process if it is told that a disk is full.
+
+    What the system refuses is kept in `refused`, and from then on nothing is written any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self.refused: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content)
+        try:
+            while left and self.refused is None:
+                left = left[super().write(left):]
+        except OSError as error:
+            self.refused = error
+        return len(content)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.refused = self.refused or error
+            return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        if self.refused is None:
+            return super().readinto(buffer)
+        memoryview(buffer)[:] = bytes(len(buffer))
+        return len(buffer)
 
 
 class _Writer:

@@ -14,6 +14,7 @@ from deepchem_dft.lattice.exact.state import ExactState
 from deepchem_dft.lattice.exact.two_body import two_electrons
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import System
+from deepchem_dft.torchstate import unaffected
 
 __all__ = ["ExactState", "exact"]
 
@@ -26,6 +27,7 @@ MOST = 4
 WALL_WARNING = 1e-5
 
 
+@unaffected
 def exact(
     system: System, grid: Grid | None = None, orbitals: int = ORBITALS, *, cached: bool = True
 ) -> ExactState:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...torchstate import unaffected
 from ..grid import Grid
 from ..interaction import hartree_potential
 
@@ -33,6 +35,11 @@ class LatticeFunctional(nn.Module):
     >>> xc.potential(torch.ones(2, 1, 101, dtype=torch.float64))[0, 0, :3]
     tensor([-0.1000, -0.1000, -0.1000], dtype=torch.float64)
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:  # parameters are to be trainable wherever they were made
+            cls.__init__ = unaffected(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, grid: Grid, polarised: bool = False) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ...files import replacing
+from ...files import write
 from . import figures, sections, tables
 from .enhancement import factors_of
 from .markup import Html, join, section, tag
@@ -64,8 +64,7 @@ def write_report(
     tell = progress or (lambda text: None)
     found = read_runs(runs)
     html, notes = page(found, title or ", ".join(run.label for run in found), tell)
-    with replacing(to) as draft:
-        draft.write_text(html, encoding="utf-8")
+    write(to, html)
     return Report(Path(to), notes)
 
 
@@ -96,6 +95,7 @@ def page(
     parts += _each(runs, "data", "Data", sections.data)
     parts.append(("configuration", "Configuration", sections.configuration(runs)))
     parts.append(("versions", "Versions and seed", sections.versions(runs)))
+    notes += [f"{run.label}: {problem}" for run in runs for problem in run.problems]
     notes += [f"{run.label}: the run has no results yet" for run in runs
               if not (run.entries or run.results)]  # fmt: skip
     return _document(title, parts, notes), notes

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...scf.solutions import solution_of
 from ..config import read_yaml_mapping, validate
-from ..rundir import read_json, read_rows, without_places
+from ..rows import read_data, read_json, read_rows
+from ..rundir import without_places
+from ..tables import TYPE_TITLES
 
 #: Name of the trained functional in a run's tables.
 TRAINED = "trained"
 _PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Columns that a table must have, and those that hold numbers if they are there."""
+
+    texts: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+
+_HISTORY = _Shape(numbers=("epoch", "loss"))
+_ENTRIES = _Shape(("functional", "role", "set", "entry", "type"), ("reference", "value"),
+                  ("error_kcal_per_mol", "uncertainty_kcal_per_mol"))  # fmt: skip
+_RESULTS = _Shape(("functional", "role", "set", "type"), ("n", "mae"))
+_MATRICES = _Shape(("set",), ("N", "H"))
+_ANY = _Shape()
 
 
 @dataclass
@@ -43,6 +62,8 @@ class RunData:
         What ``results.md`` says on the overlap of the sets.
     images : list of (str, bytes)
         Titles and content of the figures.
+    problems : list of str
+        What is damaged, and so left out.
     """
 
     path: Path
@@ -61,6 +82,7 @@ class RunData:
     solutions: list[dict[str, Any]] = field(default_factory=list)
     overlap: list[str] = field(default_factory=list)
     images: list[tuple[str, bytes]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def get(self, dotted: str, default: Any = None) -> Any:
         """Return a value of the configuration, such as ``training.seed``."""
@@ -123,23 +145,28 @@ def read_run(path: str | Path) -> RunData:
         chosen = validate(content, file=str(file)).model_dump(mode="json", exclude_defaults=True)
     except InputError:  # of another version of this package
         chosen = content
+    problems: list[str] = []
+    kind = str(content.get("model") or "xc")
+    shape = _MATRICES if kind == "hamiltonian" else _RESULTS
     return RunData(
         path,
         str(content.get("name") or path.resolve().name),
-        str(content.get("model") or "xc"),
+        kind,
         without_places(content),
         without_places(chosen),
-        status=read_json(path / "status.json"),
-        versions=read_json(path / "versions.json"),
-        data=read_json(path / "data.json"),
-        history=[{k: _float(v) for k, v in row.items()} for row in read_rows(path / "history.csv")],
-        entries=read_rows(path / "entries.csv"),
-        results=read_rows(path / "results.csv"),
-        molecules=read_rows(path / "molecules.csv"),
-        curve=read_rows(path / "h2_curve.csv"),
-        solutions=_solutions(path / "energies.jsonl"),
+        status=_facts(path / "status.json", problems),
+        versions=_facts(path / "versions.json", problems),
+        data=_data(path / "data.json", problems),
+        history=[{k: _float(v) for k, v in row.items()}
+                 for row in _table(path / "history.csv", _HISTORY, problems)],
+        entries=_table(path / "entries.csv", _ENTRIES, problems),
+        results=_table(path / "results.csv", shape, problems),
+        molecules=_table(path / "molecules.csv", _ANY, problems),
+        curve=_table(path / "h2_curve.csv", _ANY, problems),
+        solutions=_solutions(path / "energies.jsonl", problems),
         overlap=_overlap(path / "results.md"),
         images=_images(path / "plots"),
+        problems=problems,
     )
 
 
@@ -150,16 +177,51 @@ def _float(value: Any) -> float:
         return math.nan
 
 
-def _solutions(path: Path) -> list[dict[str, Any]]:
+def _facts(path: Path, problems: list[str]) -> dict[str, Any]:
+    found = read_json(path)
+    if not found and path.exists():
+        problems.append(f"{path.name} is damaged")
+    return found
+
+
+def _data(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return read_data(path)
+    except InputError as error:
+        problems.append(str(error))
+        return {}
+
+
+def _table(path: Path, shape: _Shape, problems: list[str]) -> list[dict[str, str]]:
+    """Return the rows of a table, or none and a problem if it is damaged."""
+    try:
+        rows = read_rows(path, [*shape.texts, *shape.numbers])
+        for row in rows:
+            for column in row:
+                if column in (*shape.numbers, *shape.more):
+                    row.number(column)
+            if "type" in shape.texts and row["type"] not in TYPE_TITLES:
+                raise InputError(f"there is no type {row['type'][:60]!r}", file=str(path),
+                                 entry=f"line {row.line}", field="type")
+    except InputError as error:
+        problems.append(str(error))
+        return []
+    return list(rows)
+
+
+def _solutions(path: Path, problems: list[str]) -> list[dict[str, Any]]:
     """Return the solved systems, the last word on each; a line cut short by a kill is none."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                raw = json.loads(line)
-                found[raw["molecule"], raw["functional"]] = raw
-            except (ValueError, KeyError, TypeError):
-                continue
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    bad = 0
+    for line in lines:
+        one = solution_of(line)
+        if one is not None:
+            found[one.molecule, one.functional] = asdict(one)
+        elif line.strip() and line is not lines[-1]:
+            bad += 1
+    if bad:
+        problems.append(f"{path.name}: {bad} damaged lines are left out")
     return list(found.values())
 
 
@@ -167,7 +229,8 @@ def _overlap(path: Path) -> list[str]:
     """Return the list under the heading on overlap: it needs the data files to be made again."""
     if not path.is_file():
         return []
-    _, _, rest = path.read_text(encoding="utf-8").partition("## Overlap of the data")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    _, _, rest = text.partition("## Overlap of the data")
     lines = rest.partition("\n## ")[0].splitlines()
     return [line.removeprefix("- ") for line in lines if line.startswith("- ")]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
-from ..files import replacing
+from deepchem_dft import files
+from deepchem_dft.errors import CheckpointError
 
 #: What every checkpoint says it is; the number changes when old files can no longer be read.
 FORMAT = "deepchem_dft/checkpoint/1"
@@ -37,10 +40,9 @@ def write(path: str | Path, content: dict[str, Any]) -> None:
     ...     read(os.path.join(folder, "checkpoint1.pt"))["global_step"]
     3
     """
-    with replacing(path) as draft, open(draft, "wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    raw = io.BytesIO()  # of a full disk torch's own writer says nothing that helps
+    torch.save({"format": FORMAT, **content}, raw)
+    files.write(path, raw.getvalue())
 
 
 def read(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -60,7 +62,7 @@ def read(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path}: the checkpoint is damaged or not a checkpoint ({reason}). "
-            "Remedy: restore an older one (see get_checkpoints())."
+            "Remedy: restore an older one, or remove it: then the one before it counts."
         ) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
@@ -68,6 +70,30 @@ def read(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
             f"{path}: not a checkpoint of this package (format {found!r}, expected {FORMAT!r})"
         )
     return content
+
+
+@contextmanager
+def understood(source: str | Path) -> Iterator[None]:
+    """Raise a `CheckpointError` where a checkpoint that could be read does not hold what it should.
+
+    Examples
+    --------
+    >>> with understood("a.pt"):
+    ...     {}["progress"]
+    Traceback (most recent call last):
+    ...
+    deepchem_dft.errors.CheckpointError: a.pt: ... is missing or wrong in it ('progress')...
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{source}: the checkpoint is damaged, something is missing or wrong in it "
+            f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}). "
+            "Remedy: restore an older one, or remove it: then the one before it counts."
+        ) from error
 
 
 def existing(model_dir: str | Path) -> list[str]:
@@ -105,12 +131,13 @@ def push(model_dir: str | Path, content: dict[str, Any], keep: int) -> None:
     folder = Path(model_dir)
     waiting = folder / "checkpoint0.pt"
     write(waiting, content)
-    for path in reversed(existing(folder)):
-        number = int(_NAME.match(os.path.basename(path)).group(1)) + 1  # type: ignore[union-attr]
-        if number > keep:
-            os.remove(path)
-        else:
-            os.replace(path, folder / f"checkpoint{number}.pt")
+    with files.storing(folder):
+        for path in reversed(existing(folder)):
+            number = int(_NAME.match(os.path.basename(path)).group(1)) + 1  # type: ignore[union-attr]
+            if number > keep:
+                os.remove(path)
+            else:
+                os.replace(path, folder / f"checkpoint{number}.pt")
 
 
 def load_parameters(

@@ -1,4 +1,4 @@
-"""What models with one optimiser share of saving and restoring."""
+"""What models share of saving and restoring."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import FunctionalError
-from . import checkpoint as files
-from .progress import first_not_finite
+from deepchem_dft import checkpoint as files
+from deepchem_dft import parallel
+from deepchem_dft.errors import FunctionalError
+from deepchem_dft.fitting.progress import first_not_finite
 
 
 class Checkpointed:
@@ -23,10 +24,12 @@ class Checkpointed:
     ) -> None:
         """Write parameters, optimiser, history and whatever else a training needs to go on.
 
-        The file is whole or not there at all.
+        The file is whole or not there at all. Of several processes all must call this; one writes.
 
         Raises
         ------
+        StorageError
+            If the system refuses; the older checkpoints are as before.
         FunctionalError
             If the model refuses parameters that are NaN or infinite; no file is written or removed.
         """
@@ -42,7 +45,8 @@ class Checkpointed:
         }
         if self._lr_schedule is not None:
             content["schedule"] = self._lr_schedule.state_dict()
-        files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep)
+        parallel.on_main(
+            lambda: files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep))
 
     def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
         """Return the checkpoint files, newest first."""
@@ -53,22 +57,29 @@ class Checkpointed:
     ) -> None:
         """Load a checkpoint; default the newest of the model's folder.
 
+        Of several processes all must call this; one reads.
+
         Raises
         ------
         CheckpointError
             If it is missing, damaged, or that of another model; this model is then unchanged.
         """
         self._ensure_built()
-        source = files.newest(checkpoint or model_dir or self.model_dir)
-        content = files.read(source, self.device)
-        self._compare(content, source)
-        files.load_parameters(self.model, content["model_state_dict"], source, bool(strict))
-        if self._pytorch_optimizer is not None:
-            self._pytorch_optimizer.load_state_dict(content["optimizer_state_dict"])
-        if self._lr_schedule is not None and "schedule" in content:
-            self._lr_schedule.load_state_dict(content["schedule"])
-        self._global_step = content["global_step"]
-        self._take(content)
+        source, content = parallel.on_main(
+            lambda: self._read(checkpoint or model_dir or self.model_dir))
+        with files.understood(source):
+            self._compare(content, source)
+            files.load_parameters(self.model, content["model_state_dict"], source, bool(strict))
+            if self._pytorch_optimizer is not None:
+                self._pytorch_optimizer.load_state_dict(content["optimizer_state_dict"])
+            if self._lr_schedule is not None and "schedule" in content:
+                self._lr_schedule.load_state_dict(content["schedule"])
+            self._global_step = content["global_step"]
+            self._take(content)
+
+    def _read(self, place: str) -> tuple[str, dict[str, Any]]:
+        source = files.newest(place)
+        return source, files.read(source, self.device)
 
     def _saved(self) -> dict[str, Any]:
         """Return what else a checkpoint holds; ``model_state_dict`` may be among it."""
@@ -87,4 +98,20 @@ def must_be_finite(state: Mapping[str, Tensor]) -> None:
     bad = first_not_finite(dict(state))
     if bad is not None:
         raise FunctionalError(f"the parameter '{bad}' is not finite, so no checkpoint is written",
-                              remedy="restore an earlier checkpoint")
+                              remedy="restore an earlier checkpoint and lower the learning rate")
+
+
+def plain(value: Any) -> bool:
+    """Tell whether a value is data that a checkpoint can hold: numbers, text, lists, mappings."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and plain(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def plain_copy(value: Any) -> Any:
+    """Copy plain data; tuples become lists."""
+    if isinstance(value, Mapping):
+        return {k: plain_copy(v) for k, v in value.items()}
+    return [plain_copy(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .solutions import Solution
+from deepchem_dft.scf.solutions import Solution
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 

@@ -6,16 +6,19 @@ import pytest
 import torch
 
 from deepchem_dft.errors import FunctionalError
-from deepchem_dft.models import EntryLoss
+from deepchem_dft.fitting.options import FitOptions
+from deepchem_dft.fitting.progress import Best
+from deepchem_dft.models import XCModel
+from deepchem_dft.models.fixed_density import FixedDensityEntries, FixedDensityTrainer
+from deepchem_dft.models.stages import Stage
 from deepchem_dft.runs.entries import select, unique_systems
-from deepchem_dft.runs.frozen import FrozenEntries, FrozenTrainer
-from deepchem_dft.runs.schema import DatasetRef, PenaltyConfig, StageConfig, TrainingConfig
+from deepchem_dft.runs.schema import DatasetRef
 from deepchem_dft.scf import KohnSham, SCFLayer
 from deepchem_dft.scf.compressed import compress
 from deepchem_dft.units import HARTREE_TO_KCAL as KCAL
 from deepchem_dft.xc import EnhancedXC, HybridXC, build_network
 
-from .conftest import DATA
+from ..runs.conftest import DATA
 
 
 def functional() -> HybridXC:
@@ -28,7 +31,7 @@ def enhanced(**options) -> HybridXC:
     return HybridXC(None, xc, aweight0=1.0, train_a=False)
 
 
-def parts_of(file, xc) -> tuple[FrozenEntries, FrozenEntries]:
+def parts_of(file, xc) -> tuple[FixedDensityEntries, FixedDensityEntries]:
     """Return training and validation entries of a file at their PBE densities."""
     parts = []
     for split in ("train", "valid"):
@@ -39,7 +42,7 @@ def parts_of(file, xc) -> tuple[FrozenEntries, FrozenEntries]:
             state = KohnSham(molecule, "pbe").run().state
             density = SCFLayer(xc).frozen_density(molecule, state)
             densities[system.key] = compress(density, xc)
-        parts.append(FrozenEntries.make(entries, densities))
+        parts.append(FixedDensityEntries.make(entries, densities))
     return parts[0], parts[1]
 
 
@@ -51,33 +54,39 @@ def data_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def frozen(data_file) -> tuple[FrozenEntries, FrozenEntries]:
+def frozen(data_file) -> tuple[FixedDensityEntries, FixedDensityEntries]:
     """Training and validation entries at their PBE densities."""
     return parts_of(data_file, functional())
 
 
 @pytest.fixture(scope="module")
-def nodes(data_file) -> tuple[FrozenEntries, FrozenEntries]:
+def nodes(data_file) -> tuple[FixedDensityEntries, FixedDensityEntries]:
     """The same, boiled down to what an enhanced PBE sees."""
     return parts_of(data_file, enhanced(exchange=0.1, train_exchange=True))
 
 
-def quick(nodes, xc, epochs=12, optimizer="lbfgs", **training) -> FrozenTrainer:
-    stage = StageConfig(mode="frozen", epochs=epochs, optimizer=optimizer, learning_rate=0.01)
-    return FrozenTrainer(xc, nodes[0], None, EntryLoss("l2", unit="kcal/mol"), stage,
-                         TrainingConfig(**training))  # fmt: skip
+def model_of(xc, **options) -> XCModel:
+    return XCModel(xc=xc, loss="l2", loss_unit="kcal/mol", seed=0, **options)
 
 
-def trainer(frozen, *, valid=True, batch_size=None, **training) -> FrozenTrainer:
-    settings = TrainingConfig(**training)
-    stage = StageConfig(
-        mode="frozen", epochs=12, learning_rate=0.01, schedule="cosine", final_learning_rate=0.1,
-        validate_every=2, batch_size=batch_size,
-    )  # fmt: skip
-    loss = EntryLoss("l2", unit="kcal/mol")
-    return FrozenTrainer(
-        functional(), frozen[0], frozen[1] if valid else None, loss, stage, settings
-    )
+def quick(nodes, xc, epochs=12, optimizer="lbfgs", **penalties) -> FixedDensityTrainer:
+    stage = Stage(epochs, "frozen", optimizer=optimizer, learning_rate=0.01, **penalties)
+    return FixedDensityTrainer(model_of(xc), stage, nodes[0])
+
+
+def trainer(frozen, *, valid=True, batch_size=None, **options) -> FixedDensityTrainer:
+    stage = Stage(12, "frozen", learning_rate=0.01, schedule="cosine", final_learning_rate=0.1,
+                  validate_every=2, batch_size=batch_size)
+    return FixedDensityTrainer(model_of(functional()), stage, frozen[0],
+                               frozen[1] if valid else None, FitOptions(**options))
+
+
+def rows_of(run: FixedDensityTrainer, watch=lambda report: None) -> list:
+    """Train; return the reports of all epochs."""
+    reports = []
+    run.options.epoch_callback = lambda report: (reports.append(report), watch(report))
+    run.run()
+    return reports
 
 
 def test_prediction_at_the_start_is_that_of_the_conventional_functional(frozen, tmp_path):
@@ -91,18 +100,16 @@ def test_prediction_at_the_start_is_that_of_the_conventional_functional(frozen, 
 
 @pytest.mark.parametrize("batch_size", [None, 1])
 def test_loss_falls(frozen, batch_size):
-    rows: list[dict] = []
-    trainer(frozen, valid=False, batch_size=batch_size).fit(rows.append)
+    run = trainer(frozen, valid=False, batch_size=batch_size)
+    rows = rows_of(run)
     assert len(rows) == 12
-    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
-    assert rows[-1]["learning_rate"] == pytest.approx(0.001)
+    assert rows[-1].loss < 0.7 * rows[0].loss
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
 
 
 def test_best_parameters_are_kept(frozen):
-    rows: list[dict] = []
     run = trainer(frozen)
-    run.fit(rows.append)
-    scores = {row["epoch"]: row["valid_score"] for row in rows if "valid_score" in row}
+    scores = {row.epoch: row.score for row in rows_of(run) if row.score is not None}
     assert list(scores) == [2, 4, 6, 8, 10, 12]
     with torch.no_grad():
         now = frozen[1].mae_kcal(frozen[1].predict(run.functional))
@@ -110,16 +117,13 @@ def test_best_parameters_are_kept(frozen):
 
 
 def test_early_stopping(frozen):
-    rows: list[dict] = []
     run = trainer(frozen, early_stopping=1)
-    run.best = {"score": 0.0, "epoch": 0, "since": 0, "parameters": run.functional.state_dict()}
-    run.fit(rows.append)
-    assert len(rows) == 2
+    run.progress.best = Best(0, 0.0, 0, 0, dict(run.functional.state_dict()))
+    assert len(rows_of(run)) == 2
 
 
 def test_goes_on_where_it_stopped(frozen):
-    whole: list[dict] = []
-    trainer(frozen, batch_size=1).fit(whole.append)
+    whole = rows_of(trainer(frozen, batch_size=1))
 
     class Killed(Exception):
         pass
@@ -127,17 +131,16 @@ def test_goes_on_where_it_stopped(frozen):
     first = trainer(frozen, batch_size=1)
     saved = {}
 
-    def stop(row):
-        if row["epoch"] == 5:
+    def stop(report):
+        if report.epoch == 5:
             saved.update(torch.load(_through_file(first.state_dict()), weights_only=True))
             raise Killed
 
     with pytest.raises(Killed):
-        first.fit(stop)
-    second, rest = trainer(frozen, batch_size=1), []
+        rows_of(first, stop)
+    second = trainer(frozen, batch_size=1)
     second.load_state_dict(saved)
-    second.fit(rest.append)
-    assert [row["loss"] for row in rest] == [row["loss"] for row in whole[5:]]
+    assert [row.loss for row in rows_of(second)] == [row.loss for row in whole[5:]]
 
 
 def _through_file(state):
@@ -152,9 +155,9 @@ def _through_file(state):
 def test_a_loss_that_explodes_is_an_error(frozen):
     run = trainer(frozen)
     with torch.no_grad():
-        next(iter(run.parameters)).fill_(float("inf"))
+        next(iter(run.trained)).fill_(float("inf"))
     with pytest.raises(FunctionalError, match="learning_rate"):
-        run.fit(lambda row: None)
+        run.run()
 
 
 # -- L-BFGS and penalties --------------------------------------------------------------------
@@ -164,10 +167,9 @@ def test_lbfgs_is_ahead_of_adam(nodes):
     """It gets from the same start to a lower loss in as many evaluations."""
     ends = {}
     for optimizer, epochs in (("lbfgs", 5), ("adam", 60)):
-        rows: list[dict] = []
-        quick(nodes, enhanced(exchange=0.1), epochs, optimizer).fit(rows.append)
-        assert rows[0]["loss"] == pytest.approx(ends.setdefault("first", rows[0]["loss"]))
-        ends[optimizer] = rows[-1]["loss"]
+        rows = rows_of(quick(nodes, enhanced(exchange=0.1), epochs, optimizer))
+        assert rows[0].loss == pytest.approx(ends.setdefault("first", rows[0].loss))
+        ends[optimizer] = rows[-1].loss
     assert ends["lbfgs"] < ends["adam"] < ends["first"]
 
 
@@ -194,8 +196,7 @@ def test_linear_form_is_solved_as_ridge(nodes):
     count = len(residual)
     left = slopes.T @ slopes * (2.0 / count) + torch.stack(metric)
     expected = torch.linalg.solve(left, slopes.T @ residual * (2.0 / count))
-    rows_: list[dict] = []
-    quick(nodes, xc, 20, penalties=PenaltyConfig(size=size)).fit(rows_.append)
+    rows_of(quick(nodes, xc, 20, size_penalty=size))
     found = torch.cat([p.detach().flatten() for p in parameters])
     assert 1e-5 < expected.abs().max() < 1e-2  # small enough for first order
     torch.testing.assert_close(found, expected, rtol=2e-2, atol=float(expected.abs().max()) * 1e-2)
@@ -205,9 +206,8 @@ def test_linear_form_is_solved_as_ridge(nodes):
 def test_penalties_hold_factors_back(nodes, kind):
     fines = []
     for strength in (0.0, 1.0, 100.0):
-        rows: list[dict] = []
-        run = quick(nodes, enhanced(), 4, penalties=PenaltyConfig(**{kind: strength}))
-        run.fit(rows.append)
+        run = quick(nodes, enhanced(), 4, **{f"{kind}_penalty": strength})
+        rows_of(run)
         measure = (1.0, 0.0) if kind == "size" else (0.0, 1.0)
         fines.append(run.functional.nnxc.penalty(*measure).item())
     assert fines[0] > fines[1] > fines[2] > 0
@@ -216,25 +216,24 @@ def test_penalties_hold_factors_back(nodes, kind):
 @pytest.mark.parametrize("options", [{}, {"dtype": "float32"},
                                      {"exchange": 0.1, "train_exchange": True}])  # fmt: skip
 def test_lbfgs_goes_on_where_it_stopped(nodes, options):
-    whole: list[dict] = []
     complete = quick(nodes, enhanced(**options), 5)
-    complete.fit(whole.append)
+    whole = rows_of(complete)
     first, saved = quick(nodes, enhanced(**options), 5), {}
 
     class Killed(Exception):
         pass
 
-    def stop(row):
-        if row["epoch"] == 2:
+    def stop(report):
+        if report.epoch == 2:
             saved.update(torch.load(_through_file(first.state_dict()), weights_only=True))
             raise Killed
 
     with pytest.raises(Killed):
-        first.fit(stop)
-    second, rest = quick(nodes, enhanced(**options), 5), []
+        rows_of(first, stop)
+    second = quick(nodes, enhanced(**options), 5)
     second.load_state_dict(saved)
-    second.fit(rest.append)
-    assert [row["loss"] for row in rest] == [row["loss"] for row in whole[2:]]
-    assert rest[-1]["loss"] < whole[0]["loss"]
+    rest = rows_of(second)
+    assert [row.loss for row in rest] == [row.loss for row in whole[2:]]
+    assert rest[-1].loss < whole[0].loss
     for name, value in complete.functional.state_dict().items():
         assert torch.equal(second.functional.state_dict()[name], value)

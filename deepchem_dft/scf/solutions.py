@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import io
 import json
 import math
+import os
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from deepchem_dft.errors import InputError, StorageError
+from deepchem_dft.locks import GrowingFile
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,11 @@ class Functional:
 
         A trained functional (``zoo:NAME``) is read now, so that all processes use the same.
         """
-        from ..xc.names import get_xc, is_trained
+        from deepchem_dft.xc.names import get_xc, is_trained
 
         module = get_xc(name)
         if is_trained(name):
-            from ..zoo import card
+            from deepchem_dft.zoo import card
 
             return replace(cls.trained(module, label or name), key=f"zoo:{card(name).key}")
         return cls(label or name, name.strip().lower(), name)
@@ -57,7 +59,7 @@ class Functional:
         """Return a functional with the module's present parameters."""
         import torch
 
-        from ..xc.ensemble import EnsembleXC
+        from deepchem_dft.xc.ensemble import EnsembleXC
 
         digest = hashlib.sha256(repr(module).encode())
         for name, tensor in sorted(module.state_dict().items()):
@@ -103,6 +105,9 @@ class Solution:
 class EnergyCache:
     """Solutions on disk, one JSON object per line, so that a killed run loses nothing.
 
+    The file is kept from other processes until :meth:`close`. A line that is damaged counts as
+    absent, with a warning; the last one, which a kill cut short, is dropped.
+
     Parameters
     ----------
     path : Path or None
@@ -111,27 +116,50 @@ class EnergyCache:
     Raises
     ------
     InputError
-        If the file holds something else, to which nothing should be added.
+        If the file holds something else, to which nothing should be added, or another process has
+        it.
+    StorageError
+        If it can neither be written nor read.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._known: dict[tuple[str, str], Solution] = {}
-        self._torn = False  # whether a kill has cut the last line short
-        if path is None or not path.is_file():
+        self._file: GrowingFile | None = None
+        self._refused: StorageError | None = None  # a file of someone else's that is only read
+        if path is None:
             return
-        text = path.read_text(encoding="utf-8", errors="replace")
-        start = text[: len(_START)]
-        if not _START.startswith(start):
+        try:
+            self._file = GrowingFile(path)
+        except StorageError as error:
+            if not os.access(path, os.R_OK) or not path.is_file():
+                raise
+            self._refused = error
+        try:
+            self._read(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, path: Path) -> None:
+        raw = path.read_bytes() if path.is_file() else b""
+        if not _START.startswith(raw[: len(_START)]):
             raise InputError("this is no file of solutions", file=str(path),
                              remedy="give the name of a new file")
-        self._torn = bool(text) and not text.endswith("\n")
-        for line in text.splitlines():
-            # What a torn line said is computed again.
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                raw = json.loads(line)
-                raw["energy"] = math.nan if raw["energy"] is None else raw["energy"]
-                self._remember(Solution(**raw))
+        whole, _, torn = raw.rpartition(b"\n")
+        if torn and self._file is not None:
+            self._file.cut(len(raw) - len(torn))
+        bad = []
+        for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
+            solution = solution_of(line)
+            if solution is not None:
+                self._remember(solution)
+            elif line.strip():
+                bad.append(number)
+        if bad or torn:
+            what = "line " + ", ".join(map(str, bad[:5])) + ", ..." * (len(bad) > 5) if bad else (
+                "the last line")
+            warnings.warn(f"{path}: {what} is damaged, and computed again", stacklevel=3)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -144,16 +172,49 @@ class EnergyCache:
         return self._known.get((molecule, functional))
 
     def add(self, solution: Solution) -> None:
-        """Remember a solution and append it to the file."""
+        """Remember a solution and append it to the file.
+
+        Raises
+        ------
+        StorageError
+            If there is no room; what was in the file is still there.
+        """
         self._remember(solution)
-        if self.path is None:
+        if self._refused is not None:
+            raise self._refused
+        if self._file is None:
             return
         raw = asdict(solution)
         raw["energy"] = solution.energy if solution.converged else None
-        with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write("\n" * self._torn + json.dumps(raw) + "\n")
-        self._torn = False
+        self._file.append(json.dumps(raw).encode() + b"\n")
+
+    def close(self) -> None:
+        """Give the file free for others."""
+        if self._file is not None:
+            self._file.close()
+
+
+def solution_of(line: bytes) -> Solution | None:
+    """Return what a line says; nothing if it is damaged."""
+    try:
+        raw = json.loads(line)
+        raw["energy"] = math.nan if raw["energy"] is None else raw["energy"]
+        found = Solution(**raw)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    texts = (found.molecule, found.functional, found.name, found.status)
+    numbers = (found.energy, found.iterations, found.seconds, *(found.members or ()))
+    right = (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(n, (int, float)) for n in numbers)
+        and isinstance(found.converged, bool)
+        and (math.isfinite(found.energy) or not found.converged)
+        and (found.members is None or isinstance(found.members, list))
+    )
+    if not right:
+        return None
+    return found if found.converged else replace(found, energy=math.nan)
 
 
 #: How the file begins, whichever its first solution is.
-_START = '{"molecule": '
+_START = b'{"molecule": '

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
-import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import parallel
-from ..errors import DeepChemDFTError, FunctionalError
-from ..files import replacing
-from .solutions import EnergyCache, Functional, Solution
+from deepchem_dft import checkpoint as files
+from deepchem_dft import parallel
+from deepchem_dft.errors import CheckpointError, DeepChemDFTError, FunctionalError
+from deepchem_dft.parallel.pool import available_cpus, close_pool, worker_pool
+from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 
 if TYPE_CHECKING:
-    from ..molecule import Molecule
+    from deepchem_dft.molecule import Molecule
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,8 @@ class Solver:
         self.stability = stability
         self.processes = processes or available_cpus()
         self.tol = tol
-        self.cache = EnergyCache(cache)
+        # Of several processes, number 0 alone keeps what is found.
+        self.cache = EnergyCache(cache if parallel.rank() == 0 else None)
         self.states = states
         self._pool: ProcessPoolExecutor | None = None
 
@@ -89,17 +87,13 @@ class Solver:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.close(kill=kind is not None)
+        self.cache.close()
 
     def close(self, kill: bool = False) -> None:
         """Stop the workers; ``kill`` does not wait for what they are doing."""
         pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        workers = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=not kill, cancel_futures=True)
-        if kill:
-            for worker in workers:
-                worker.terminate()
+        if pool is not None:
+            close_pool(pool, kill=kill)
 
     def path(self, molecule: Molecule, functional: Functional, kind: str) -> Path | None:
         """Where the ``state`` or the ``density`` of a solution is kept, or None."""
@@ -215,7 +209,7 @@ class Solver:
         if self.processes == 1 or len(tasks) < 2:
             yield from map(_solve_task, tasks)
             return
-        pool = self._start()
+        pool = self._pool = self._pool or worker_pool(self.processes)
         try:
             pending: set[Future] = {pool.submit(_solve_task, task) for task in tasks}
             while pending:
@@ -232,32 +226,6 @@ class Solver:
         except BaseException:
             self.close(kill=True)
             raise
-
-    def _start(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Children read these once, at their first import of numpy and torch. spawn, not
-            # fork: forking a process that has used OpenMP threads can hang.
-            before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-            os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-            try:
-                self._pool = ProcessPoolExecutor(
-                    self.processes, mp_context=get_context("spawn"), initializer=_start_worker
-                )
-                # Workers start one per submitted job; make all of them start now.
-                for ready in [self._pool.submit(_ready) for _ in range(self.processes)]:
-                    ready.result()
-            finally:
-                for name, value in before.items():
-                    os.environ.pop(name) if value is None else os.environ.update({name: value})
-        return self._pool
-
-
-def available_cpus() -> int:
-    """Return how many cores this process may use (containers may allow fewer than there are)."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
 
 
 def _merged(
@@ -279,29 +247,9 @@ def _is_atom(molecule: Molecule) -> bool:
     return len(molecule.symbols) == 1
 
 
-def _ready() -> None:
-    time.sleep(0.05)  # long enough that one worker cannot take every such job
-
-
-def _start_worker() -> None:
-    """Prepare a worker: one thread, deaf to Ctrl-C (the parent decides), gone with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-
-    def leave_with_parent() -> None:
-        parent.join()  # type: ignore[union-attr]
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=leave_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def _solve_task(task: _Task) -> list[Solution]:
     """Solve one molecule with several functionals, in a worker or in this process."""
-    from ..molecule import cache
+    from deepchem_dft.molecule import cache
 
     # Nothing kept means this molecule will not come back, and its integrals are gigabytes.
     keeping = any(path is not None for paths in task.paths for path in paths.values())
@@ -312,7 +260,7 @@ def _solve_task(task: _Task) -> list[Solution]:
 def _solve_all(task: _Task) -> list[Solution]:
     import torch
 
-    from ..scf import KohnSham
+    from deepchem_dft.scf import KohnSham
 
     guess = None if task.guess is None else _load_state(task.guess)
     out = []
@@ -356,26 +304,25 @@ def _solve_all(task: _Task) -> list[Solution]:
 
 def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional | None) -> None:
     """Store the orbitals, and the density for another functional, of a converged result."""
-    import torch
-
     if (path := paths.get("state")) is not None:
-        with replacing(path) as draft:
-            torch.save(result.state.to_dict(), draft)
+        files.write(path, {"state": result.state.to_dict()})
     if (path := paths.get("density")) is not None and densities_for is not None:
-        from ..scf import SCFLayer
-        from ..scf.compressed import compress
+        from deepchem_dft.scf import SCFLayer
+        from deepchem_dft.scf.compressed import compress
 
         target = densities_for.load()
         frozen = result.frozen
         if not frozen.serves(target):
             frozen = SCFLayer(target).frozen_density(result.molecule, result.state)
-        with replacing(path) as draft:
-            compress(frozen, target).save(draft)
+        compress(frozen, target).save(path)
 
 
 def _load_state(path: Path) -> Any:
-    import torch
+    """Return stored orbitals; None if the file is damaged, as they can be found again."""
+    from deepchem_dft.scf import SCFState
 
-    from ..scf import SCFState
-
-    return SCFState.from_dict(torch.load(path, weights_only=True))
+    try:
+        return SCFState.from_dict(files.read(path)["state"])
+    except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        warnings.warn(f"stored orbitals are damaged, and found again: {error}", stacklevel=2)
+        return None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from functools import partial
 
 import pytest
 
-from deepchem_dft.data import workers
-from deepchem_dft.data.workers import in_order
 from deepchem_dft.errors import ProcessLost
+from deepchem_dft.parallel import pool as workers
+from deepchem_dft.parallel.pool import in_order
 
 
 def test_results_come_in_order_and_a_few_items_are_taken_ahead():
@@ -40,15 +39,12 @@ def test_processes_use_one_thread_and_this_one_keeps_its_own(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "5" and "MKL_NUM_THREADS" not in os.environ
 
 
-def test_stopping_early_ends_the_processes():
+def test_stopping_early_ends_the_processes(eventually):
     results = in_order(eval, ["__import__('os').getpid()"] * 100, 1, str)
     process = next(results)
     assert os.path.exists(f"/proc/{process}")
     results.close()
-    deadline = time.monotonic() + 10
-    while os.path.exists(f"/proc/{process}") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not os.path.exists(f"/proc/{process}")
+    assert eventually(lambda: not os.path.exists(f"/proc/{process}"))
 
 
 def test_where_no_process_can_be_started_nothing_is_called_lost(monkeypatch):

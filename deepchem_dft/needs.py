@@ -1,0 +1,44 @@
+"""DeepChem must be there and new enough: refused in one line where a room first needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from importlib import metadata
+
+from .errors import DeepChemDFTError
+
+__all__ = ["DeepChemNeeded", "check_deepchem"]
+
+#: The oldest DeepChem whose models and data sets this package builds on.
+OLDEST = (2, 8)
+#: DeepChem 2.8 runs on every Python supported here, though its metadata says below 3.12; its own
+#: requirements are among those of this package.
+REMEDY = "pip install --no-deps --ignore-requires-python 'deepchem>=2.8'"
+
+
+class DeepChemNeeded(DeepChemDFTError, ImportError):
+    """DeepChem is missing, or too old."""
+
+
+@cache
+def check_deepchem() -> None:
+    """Raise DeepChemNeeded unless DeepChem 2.8 or newer is installed.
+
+    Where no newer DeepChem names the running Python, ``pip install deepchem`` takes 2.5 in silence.
+
+    Raises
+    ------
+    DeepChemNeeded
+        An ImportError whose text has the command that helps.
+    """
+    try:
+        found = metadata.version("deepchem")
+    except metadata.PackageNotFoundError:
+        if importlib.util.find_spec("deepchem"):
+            return  # somebody's source tree, whose version nobody can tell
+        found = "none"
+    release = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    if release < OLDEST:
+        raise DeepChemNeeded(f"DeepChem 2.8 or newer is needed, and {found} is installed. "
+                             f"Remedy: {REMEDY}")

@@ -1,0 +1,322 @@
+"""Do the tests notice wrong lines? ``python -m tests.mutation``, or ``make mutants``.
+
+Mutants come from cosmic-ray's operators, and from one that makes a number with a point a tenth
+smaller. A sample is drawn per place with a fixed seed. Each mutant is written into a copy of the
+tree and meets the tests that run its line, the quickest first, in a process forked from one that
+has PyTorch, PySCF and DeepChem in memory; the first failure ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import gc
+import importlib
+import json
+import os
+import py_compile
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import parso  # noqa: E402
+import pytest  # noqa: E402
+from cosmic_ray.ast import ast_nodes, get_ast, is_number  # noqa: E402
+from cosmic_ray.mutating import mutate_code  # noqa: E402
+from cosmic_ray.operators.operator import Operator  # noqa: E402
+from cosmic_ray.plugins import get_operator, operator_names  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Where to mutate, and the tests that meet the mutants besides the examples in the files.
+PLACES = {
+    "xc": ("deepchem_dft/xc", ["tests/xc", "tests/zoo/test_pins.py"]),
+    "scf": ("deepchem_dft/scf", ["tests/scf"]),
+    "zoo": ("deepchem_dft/zoo", ["tests/zoo"]),
+    "calibration": ("deepchem_dft/runs/calibration.py", ["tests/runs/test_calibration.py"]),
+}
+_HEAVY = ("torch", "numpy", "scipy.optimize", "scipy.stats", "scipy.fft", "scipy.sparse.csgraph",
+          "pyscf.dft", "pyscf.gto", "pyscf.scf", "pyscf.df", "deepchem", "hypothesis", "yaml",
+          "pydantic", "typer", "rich", "safetensors.torch", "matplotlib.pyplot", "e3nn", "h5py")
+#: Replacements that are of the same type, so that it is not the interpreter that finds them.
+_SWAPS = {("Add", "Sub"), ("Sub", "Add"), ("Mul", "Div"), ("Div", "Mul"), ("Pow", "Mul"),
+          ("FloorDiv", "Div"), ("Mod", "FloorDiv"), ("Lt", "LtE"), ("Lt", "GtE"), ("LtE", "Lt"),
+          ("LtE", "Gt"), ("Gt", "GtE"), ("Gt", "LtE"), ("GtE", "Gt"), ("GtE", "Lt"),
+          ("Eq", "NotEq"), ("NotEq", "Eq"), ("Is", "IsNot"), ("IsNot", "Is")}  # fmt: skip
+
+
+class NumberScaler(Operator):
+    """Makes numbers with a point or an exponent a tenth smaller: slightly wrong constants."""
+
+    def mutation_positions(self, node: Any) -> Any:
+        if is_number(node) and isinstance(value := eval(node.value), float) and value:
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        value = f" {0.9 * eval(node.value)!r}"
+        return parso.python.tree.Number(value, node.start_pos)
+
+    @classmethod
+    def examples(cls) -> tuple:
+        return ()
+
+
+def operators() -> dict[str, Operator]:
+    """Return the operators in use by name."""
+    found: dict[str, Operator] = {"NumberScaler": NumberScaler()}
+    for name in operator_names():
+        short, kind = name.split("/")[1], get_operator(name)
+        if short.startswith(("ReplaceBinaryOperator", "ReplaceComparisonOperator")):
+            if tuple(short.split("_")[1:]) not in _SWAPS:
+                continue
+        elif short.startswith("ReplaceUnaryOperator") and "Delete" not in short:
+            continue
+        if not kind.arguments():
+            found[short] = kind()
+    return found
+
+
+def mutants(tree: Path, place: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Draw a place's mutants, in the order of their lines."""
+    source = tree / PLACES[place][0]
+    files = [source] if source.is_file() else sorted(source.rglob("*.py"))
+    found = []
+    for file in files:
+        code = file.read_text("utf-8")
+        nodes = list(ast_nodes(get_ast(code)))
+        for name, operator in operators().items():
+            positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
+            found += [{"place": place, "file": str(file.relative_to(tree)), "line": line,
+                       "operator": name, "occurrence": number}
+                      for number, (line, _) in enumerate(positions)]
+    print(f"{place}: {len(found)} mutants, {min(count, len(found))} are drawn", flush=True)
+    random.Random(seed).shuffle(found)
+    return sorted(found[:count], key=lambda m: (m["file"], m["line"]))
+
+
+# -- a copy of the tree, and pytest in a child ---------------------------------------------------
+
+
+def copied(folder: Path) -> Path:
+    """Copy what git knows of, and compile it so that a changed source is always seen."""
+    tree = folder / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT,
+                            check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)
+    compileall.compile_dir(tree / "deepchem_dft", quiet=1,
+                           invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    return tree
+
+
+class Choice:
+    """Pytest plugin: run some tests only, in the order given; note how long each takes."""
+
+    def __init__(self, wanted: list[str] | None, cover: Any = None) -> None:
+        self.order = None if wanted is None else {name: k for k, name in enumerate(wanted)}
+        self.cover, self.seconds, self.failed = cover, Counter(), ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.order is not None:
+            items[:] = sorted((i for i in items if i.nodeid in self.order),
+                              key=lambda item: self.order[item.nodeid])
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.before = time.process_time()
+        if self.cover is not None:
+            self.cover.switch_context(nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.seconds[nodeid] = time.process_time() - self.before
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed and not self.failed:
+            self.failed = report.nodeid
+
+
+def in_child(tree: Path, job: Any, seconds: int) -> int:
+    """Run a job in a forked process in the copy; return its exit status, negative of a signal."""
+    temporary = tree.parent / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            with open(tree.parent / "log.txt", "w") as log:
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+            os.chdir(tree)
+            os.environ.update(PYTHONPATH=str(tree), TMPDIR=str(temporary))
+            sys.path[:] = [str(tree), *(p for p in sys.path if p not in ("", str(ROOT)))]
+            for name in [n for n in sys.modules if n.split(".")[0] == "tests"]:
+                del sys.modules[name]
+            status = job()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def run_pytest(paths: list[str], plugin: Choice, *options: str) -> int:
+    return int(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception",
+                            *options, *paths], plugins=[plugin]))
+
+
+def mapped(tree: Path, place: str) -> dict[str, Any]:
+    """Return which test runs which line, and how long (CPU s); from a file if it is there."""
+    file = tree.parent / f"map-{place}.json"
+    if file.is_file():
+        return json.loads(file.read_text())
+    source, tests = PLACES[place]
+
+    def job() -> int:
+        from coverage import Coverage
+
+        inside = tree / source if source.endswith(".py") else tree / source / "*"
+        cover = Coverage(data_file=None, include=[str(inside)], config_file=False)
+        plugin = Choice(None, cover)
+        cover.start()
+        status = run_pytest([*tests, source], plugin)
+        cover.stop()
+        data = cover.get_data()
+        lines = {str(Path(f).relative_to(tree)): data.contexts_by_lineno(f)
+                 for f in data.measured_files()}
+        assert lines, f"no test runs {source}"
+        file.write_text(json.dumps({"seconds": plugin.seconds, "lines": lines}))
+        return status
+
+    if in_child(tree, job, 3600) != 0:
+        raise SystemExit(f"tests of {place} fail without mutants: see {tree.parent}/log.txt")
+    return json.loads(file.read_text())
+
+
+def tests_of(mutant: dict[str, Any], known: dict[str, Any], code: str) -> list[str]:
+    """Return the tests that run a line; else those of its function; else those of its file."""
+    lines = {int(k): set(v) - {""} for k, v in known["lines"].get(mutant["file"], {}).items()}
+    found = lines.get(mutant["line"], set())
+    if not found:
+        scopes = [n for n in ast_nodes(get_ast(code)) if n.type == "funcdef"
+                  and n.start_pos[0] <= mutant["line"] <= n.end_pos[0]]
+        start, end = (scopes[-1].start_pos[0], scopes[-1].end_pos[0]) if scopes else (0, 10**9)
+        # The line of a def runs when the file is imported, by whatever test comes first.
+        found = set().union(*(t for k, t in lines.items() if start < k <= end))
+    if not found:
+        found = set().union(*lines.values())
+    return sorted(found & known["seconds"].keys(), key=known["seconds"].get)
+
+
+def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Return a mutant with its outcome."""
+    code = (tree / mutant["file"]).read_text("utf-8")
+    changed = mutate_code(code, operators()[mutant["operator"]], mutant["occurrence"])
+    pairs = [(a, b) for a, b in zip(code.splitlines(), changed.splitlines()) if a != b]
+    old, new = (" ".join(part.split()) for part in pairs[0])
+    tests = tests_of(mutant, known, code)
+    (tree / mutant["file"]).write_text(changed, "utf-8")
+    usual = sum(known["seconds"][t] for t in tests)
+    if not tests:
+        raise SystemExit(f"no tests for {mutant}")
+    killer = tree.parent / "killer.txt"
+    killer.write_text("")
+
+    def job() -> int:
+        plugin = Choice(tests)
+        status = run_pytest(sorted({t.split("::")[0] for t in tests}), plugin, "-x", "--tb=no")
+        killer.write_text(plugin.failed)
+        return status
+
+    before = time.monotonic()
+    try:
+        status = in_child(tree, job, int(60 + 5 * usual))
+    finally:
+        (tree / mutant["file"]).write_text(code, "utf-8")
+    outcome = "survived" if status == 0 else "killed"
+    by = killer.read_text() or {-signal.SIGXCPU: "time"}.get(status, f"status {status}")
+    return {**mutant, "old": old, "new": new, "outcome": outcome, "by": by if status else "",
+            "tests": len(tests), "seconds": round(time.monotonic() - before, 1)}
+
+
+# -- what came of it -----------------------------------------------------------------------------
+
+
+def equivalent() -> dict[tuple[str, str, str], str]:
+    """Return mutants that compute the same, with the reason: (file, line before, after)."""
+    with open(Path(__file__).with_name("equivalent.toml"), "rb") as stream:
+        listed = tomllib.load(stream)
+    return {(m["file"], m["old"], m["new"]): m["reason"] for m in listed.get("mutant", [])}
+
+
+def report(results: list[dict[str, Any]]) -> None:
+    """Print survivors, and a table."""
+    same = equivalent()
+    for r in results:
+        key = r["file"], r["old"], r["new"]
+        if r["outcome"] == "survived" and key in same:
+            r["outcome"] = "equivalent"
+        if r["outcome"] == "survived":
+            print(f"\n{r['file']}:{r['line']} ({r['operator']}; {r['tests']} tests)\n"
+                  f"  - {r['old']}\n  + {r['new']}")
+    print("\nplace          mutants  killed  equivalent  survived  killed of those that differ")
+    for place in [*PLACES, "all"]:
+        count = Counter(r["outcome"] for r in results if place in (r["place"], "all"))
+        differ = count["killed"] + count["survived"]
+        if differ:
+            print(f"{place:<13}{count.total():>9}{count['killed']:>8}{count['equivalent']:>12}"
+                  f"{count['survived']:>10}{100 * count['killed'] / differ:>26.1f} %")
+
+
+def main() -> None:
+    """Draw, test, report."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES))
+    parser.add_argument("--count", type=int, default=70, help="mutants of each place")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "mutants",
+                        help="for the copy of the tree and the results; a run goes on there")
+    parser.add_argument("--again", action="store_true", help="test survivors once more")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "results.jsonl"
+    known = [json.loads(row) for row in file.read_text().splitlines()] if file.is_file() else []
+    done = {(r["place"], r["file"], r["line"], r["operator"], r["occurrence"]): r for r in known}
+    tree = copied(folder)
+    sys.path.insert(0, str(tree))
+    for name in _HEAVY:
+        importlib.import_module(name)
+    gc.freeze()  # children would copy all pages only to count
+    results = []
+    for place in options.places:
+        chosen = mutants(tree, place, options.count, options.seed)
+        lines = mapped(tree, place)
+        for number, mutant in enumerate(chosen, 1):
+            key = tuple(mutant.values())
+            if key not in done or (options.again and done[key]["outcome"] == "survived"):
+                done[key] = tested(mutant, tree, lines)
+                with open(file, "a") as stream:
+                    stream.write(json.dumps(done[key]) + "\n")
+                r = done[key]
+                print(f"{place} {number}/{len(chosen)}: {r['outcome']} in {r['seconds']} s, "
+                      f"{r['file']}:{r['line']} {r['new'][:60]} {r['by'][-60:]}", flush=True)
+            results.append(done[key])
+    report(results)
+
+
+if __name__ == "__main__":
+    main()
