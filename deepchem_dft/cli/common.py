@@ -148,10 +148,10 @@ def state_text(result: Any) -> str:
     pure = result.molecule.spin / 2 * (result.molecule.spin / 2 + 1)
     text = "restricted, closed shell" if result.restricted else (
         f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
-    found = result.findings
-    if found.lowered > 1e-6:
-        text += f"; {found.lowered:.5f} Ha below that of the usual start"
-    if result.stability is not None:
+    lowered = getattr(result, "findings", None) and result.findings.lowered  # DQC finds nothing
+    if lowered and lowered > 1e-6:
+        text += f"; {lowered:.5f} Ha below that of the usual start"
+    if getattr(result, "stability", None) is not None:
         text += f"; {result.stability}"
     return text
 

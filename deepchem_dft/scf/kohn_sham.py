@@ -18,9 +18,10 @@ from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
 from deepchem_dft.scf.response import SOFT_MODE
-from deepchem_dft.scf.search import Findings, ground_state, remarks, with_local_spins
+from deepchem_dft.scf.search import ground_state, with_local_spins
+from deepchem_dft.scf.signs import Findings, remarks
 from deepchem_dft.scf.stability import follow_instabilities
-from deepchem_dft.scf.state import SCFState
+from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
 from deepchem_dft.torchstate import stacklevel, unaffected
 from deepchem_dft.xc.base import XCFunctional
@@ -116,14 +117,7 @@ class KSResult:
     @unaffected
     def spin_square(self) -> float:
         """Expectation value of the total spin squared of the determinant: S (S + 1) if pure."""
-        occupations = self.occupations.detach()
-        if self.restricted:
-            return 0.0
-        alpha, beta = self.state.orbitals
-        overlaps = (alpha.mT @ self._hamiltonian.overlap @ beta).square()
-        common = float(occupations[0] @ overlaps @ occupations[1])
-        na, nb = (float(n.sum()) for n in occupations)
-        return (na - nb) / 2 * ((na - nb) / 2 + 1) + nb - common
+        return self.state.spin_square(self._hamiltonian.overlap)
 
     @property
     @unaffected
@@ -195,10 +189,7 @@ class KSResult:
     @property
     def gap(self) -> float:
         """Gap between the highest occupied and the lowest empty orbital of any spin, Ha."""
-        energies, occupied = self._solution.energies, self.occupations > 1e-10
-        if bool(occupied.all()):
-            return float("inf")
-        return float(energies[~occupied].min() - energies[occupied].max())
+        return gap_of(self._solution.energies, self.occupations)
 
     @property
     def aufbau(self) -> bool:
