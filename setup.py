@@ -31,8 +31,9 @@ DEEPCHEM = [
     "sympy",
 ]
 # Labels by GFN2-xTB, and graphs of crystals.
-PROPERTY = ["ase>=3.22.1", "tblite>=0.4"]
-# Networks for Hamiltonians, and their data.
+PROPERTY = ["tblite>=0.4"]
+# Networks for Hamiltonians, and their data. Always installed: models of the zoo and `optimize` use
+# them; the extra stays for those who ask for it.
 HAMILTONIAN = ["e3nn>=0.5.1", "h5py>=3.8", "ase>=3.22.1"]
 # What DQC imports. DQC itself is published as wheels for CPython 3.9 and older only:
 # `deepchem-dft install-dqc` installs it, with these and on every Python supported.
@@ -40,7 +41,6 @@ DQC = ["h5py>=3.8", 'xitorch>=0.5.1; python_version < "3.12"']
 # Everything that `make test`, `make test-slow` and `make bench` use.
 TEST = [
     *PROPERTY,
-    *HAMILTONIAN,
     *DQC,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
@@ -93,6 +93,7 @@ setup(
     cmdclass={"build_py": BuildWithDatasets},
     install_requires=[
         *DEEPCHEM,
+        *HAMILTONIAN,
         "torch>=2.1",
         "pyscf>=2.10",
         "numpy>=1.23",
@@ -113,7 +114,7 @@ setup(
         "dqc": DQC,
         "property": PROPERTY,
         "hamiltonian": HAMILTONIAN,
-        "dev": sorted({*TEST, *LINT, *DOCS}),
+        "dev": sorted({*TEST, *LINT, *DOCS, *MUTATION}),
     },
     entry_points={"console_scripts": ["deepchem-dft = deepchem_dft.cli:main"]},
     classifiers=[

@@ -19,7 +19,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from the ground up; a room may import from those before it.
 LAYERS = [
-    {"units", "errors", "files"},
+    {"units", "errors", "torchstate"},
+    {"files"},
+    {"locks"},
     {"parallel", "needs"},
     {"molecule", "xc", "equilibrium"},
     {"scf", "hamiltonian", "lattice", "data", "property"},

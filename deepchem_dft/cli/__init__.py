@@ -96,7 +96,7 @@ def main() -> None:
         if debug:
             raise
         _flush()
-        _complain(str(refusal(error, verb="read or written")))
+        _complain(str(refusal(error, "a file, or the standard output", "read or written")))
     except Exception as error:
         if debug:
             raise

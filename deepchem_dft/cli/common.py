@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,10 +112,10 @@ def check_out(path: Path | None) -> None:
 
     if path is None:
         return
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError("this is a folder", file=str(path), field="out",
                          remedy="add the name of a file")  # fmt: skip
-    if not path.resolve().parent.is_dir():
+    if not os.path.isdir(path.resolve().parent):
         raise InputError("the folder does not exist", file=str(path), field="out",
                          remedy="make it, or choose another")  # fmt: skip
     check_writable(path)
@@ -147,10 +148,10 @@ def state_text(result: Any) -> str:
     pure = result.molecule.spin / 2 * (result.molecule.spin / 2 + 1)
     text = "restricted, closed shell" if result.restricted else (
         f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
-    found = result.findings
-    if found.lowered > 1e-6:
-        text += f"; {found.lowered:.5f} Ha below that of the usual start"
-    if result.stability is not None:
+    lowered = getattr(result, "findings", None) and result.findings.lowered  # DQC finds nothing
+    if lowered and lowered > 1e-6:
+        text += f"; {lowered:.5f} Ha below that of the usual start"
+    if getattr(result, "stability", None) is not None:
         text += f"; {result.stability}"
     return text
 
@@ -169,7 +170,7 @@ def hamiltonian_model(source: Path) -> Any:
             raise InputError(f"this is a {KINDS[kind]}", file=str(source), field="guess",
                              remedy="give a model of Hamiltonians: 'deepchem-dft zoo list'")
         return zoo.load(source)
-    if not (source / "config.yaml").is_file():
+    if not os.path.isfile(source / "config.yaml"):
         return HamiltonianModel.load(str(source))
     model = load_model(source)
     if not isinstance(model, HamiltonianModel):
@@ -185,7 +186,7 @@ def dataset_ref(text: str, **filters: Any) -> Any:
 
     kept = {key: value for key, value in filters.items() if value not in (None, [])}
     if text.endswith((".yaml", ".yml")) or "/" in text:
-        if not Path(text).is_file():
+        if not os.path.isfile(text):
             raise InputError("the file does not exist", file=text, remedy="check the path")
         return DatasetRef(file=text, **kept)
     name, _, split = text.partition(":")

@@ -13,6 +13,7 @@ programs often store it, is read as well. Ask for the fields that are needed::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def pages(path: PathLike) -> list[Path]:
         If there is none.
     """
     path = Path(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return [path]
     found = sorted([*path.glob("*.json"), *path.glob("*.json.gz")])
     if not found:

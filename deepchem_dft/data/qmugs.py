@@ -185,7 +185,7 @@ def _tag(record: SDFRecord, tag: str) -> float:
 
 
 def _sdf_files(source: Path) -> Iterator[SDFRecord]:
-    if source.is_dir():
+    if os.path.isdir(source):
         files = sorted(source.rglob("*.sdf"))
         if not files:
             raise InputError("there is no SDF file below the folder", file=str(source),

@@ -204,10 +204,10 @@ def find_one(folder: PathLike, names: Sequence[str]) -> Path:
         If none is there.
     """
     path = Path(folder)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     for name in names:
-        if (path / name).exists():
+        if os.path.exists(path / name):
             return path / name
     raise InputError(f"there is no {' or '.join(names)} in {path}", field="data_dir",
                      remedy="give the folder of the downloaded files")

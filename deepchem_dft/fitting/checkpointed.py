@@ -11,6 +11,7 @@ from torch import Tensor
 from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
 from deepchem_dft.errors import CheckpointError, FunctionalError
+from deepchem_dft.files import make_folder
 from deepchem_dft.fitting.progress import first_not_finite
 
 
@@ -22,6 +23,11 @@ class Checkpointed:
 
     #: The constructor's argument by which a file is known to be of this kind of model.
     _telling = ""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if options.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
+            make_folder(options["model_dir"])
+        super().__init__(*arguments, **options)
 
     def save_checkpoint(
         self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None

@@ -16,7 +16,7 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.memory import available_bytes
 from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.ladder import Status
-from deepchem_dft.scf.state import SCFState
+from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -142,6 +142,23 @@ class DQCResult:
     def restricted(self) -> bool:
         """True if both spins share their orbitals."""
         return self.state.restricted
+
+    @property
+    def gap(self) -> float:
+        """Gap between the highest occupied and the lowest empty orbital of any spin, Ha."""
+        return gap_of(self.orbital_energies.detach(), self.occupations)
+
+    @property
+    def spin_square(self) -> float:
+        """As of a :class:`~deepchem_dft.scf.KSResult`."""
+        return self.state.spin_square(self.molecule.overlap)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be said wherever the energy is."""
+        if not self.gap < -1e-5:
+            return ()
+        return ("an empty orbital lies below an occupied one: perhaps an excited state",)
 
     @property
     def occupations(self) -> Tensor:

@@ -22,7 +22,7 @@ from ..fitting.options import FitOptions, choice
 from ..fitting.ordering import seeded_batches
 from ..property import EquilibriumNetwork, Settings, SolveCount
 from ..property.inputs import KINDS, Kind
-from ..torchstate import unaffected
+from ..torchstate import stacklevel, unaffected
 from .deq_training import DEQEpoch, DEQProgress, DEQTrainer
 
 _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
@@ -311,7 +311,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             warnings.warn(
                 f"{count.unconverged} of {count.samples} samples have no converged fixed point and "
                 "are predicted from their best iterate. Remedy: raise max_iter, choose another "
-                "solver, or bound the cell", stacklevel=4,
+                "solver, or bound the cell", stacklevel=stacklevel(4),
             )  # fmt: skip
         return result
 

@@ -13,6 +13,7 @@ from deepchem.data import Dataset
 from ..errors import InputError, SCFNotConverged
 from ..fitting.options import choice
 from ..hamiltonian.sample import HamiltonianSample
+from ..torchstate import stacklevel
 from .hamiltonian_network import HamiltonianModule
 from .hamiltonian_prediction import (
     METRICS,
@@ -102,7 +103,7 @@ class HamiltonianPredicting:
                     f"{bad[0].name}: {bad[0].status}")
             if self.on_unconverged == "raise":
                 raise SCFNotConverged(text)
-            warnings.warn(text, stacklevel=3)
+            warnings.warn(text, stacklevel=stacklevel(3))
         return found
 
     def predict(

@@ -13,6 +13,7 @@ from deepchem.data import Dataset
 from ..errors import SCFNotConverged
 from ..fitting.arrays import refuse_transformers, unwrap
 from ..lattice.trajectory import Trajectory
+from ..torchstate import stacklevel
 
 
 class KSRPredicting:
@@ -58,7 +59,7 @@ class KSRPredicting:
                 "decay towards 1")  # fmt: skip
             if self.on_unconverged == "raise":
                 raise SCFNotConverged(message)
-            warnings.warn(message, stacklevel=4)
+            warnings.warn(message, stacklevel=stacklevel(4))
         return result
 
     def predict_density(self, dataset: Dataset) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..fitting.arrays import column, unwrap
 from ..fitting.loop import TrainingLoop
 from ..fitting.options import FitOptions
 from ..fitting.ordering import batches, epoch_order
+from ..torchstate import stacklevel
 from .progress import EpochReport, Totals
 from .samples import Samples, check_entries, check_same_entries, entry_name
 from .spreading import tasks_of
@@ -150,7 +151,7 @@ class Trainer(TrainingLoop):
             warnings.warn(
                 f"the self-consistent field did not converge for {names}; such entries are left "
                 "out of the step and counted in EpochReport.unconverged (warned once per fit)",
-                stacklevel=7,
+                stacklevel=stacklevel(7),
             )
 
     # -- epochs -----------------------------------------------------------------------------

@@ -186,7 +186,7 @@ def _downloaded(data_dir: PathLike | None, name: str, where: str) -> str:
     if data_dir is None:
         raise InputError(f"{name} does not come with this package", field="data_dir",
                          remedy=f"download it ({where}) and give its folder")
-    if not Path(data_dir).exists():
+    if not os.path.exists(data_dir):
         raise InputError("there is no such file or folder", file=os.fspath(data_dir),
                          field="data_dir", remedy=f"download {name} ({where})")
     return os.fspath(data_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ class Run(ABC):
             If nothing was trained yet.
         """
         folder = self.directory / MODEL_DIR
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise self.unfinished()
         return self._load(str(folder))
 

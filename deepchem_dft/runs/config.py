@@ -67,7 +67,7 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
     for override in overrides:
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
-        if not equals or not all(parts):
+        if not equals or not all(parts) or not key.isprintable():
             raise InputError(
                 f"the override {_shown(override)} is not of the form key=value",
                 remedy="write for example training.epochs=5",

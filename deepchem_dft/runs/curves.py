@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ def check_output(path: Path) -> None:
             field="out",
             remedy=f"end the name with one of {', '.join((*_FIGURES, '.csv'))}",
         )
-    if not path.resolve().parent.is_dir():
+    if not os.path.isdir(path.resolve().parent):
         raise InputError("the folder does not exist", file=str(path), field="out")
     check_writable(path)
 

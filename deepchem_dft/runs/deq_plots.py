@@ -35,8 +35,9 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
             left.axvline(best[-1], color="0.6", lw=1, ls=":", label=f"kept: epoch {best[-1]}")
         left.set(xlabel="epoch", ylabel="loss", title="Loss")
         left.legend()
-        right.plot(epochs, _column(history, "evaluations_per_sample"), color=_colour(0), label="per sample")
-        right.plot(epochs, _column(history, "evaluations_per_batch"), color=_colour(1), label="per batch")
+        for index, what in enumerate(("sample", "batch")):
+            right.plot(epochs, _column(history, f"evaluations_per_{what}"), color=_colour(index),
+                       label=f"per {what}")
         right.set(xlabel="epoch", ylabel="evaluations of the cell", title="Fixed points",
                   ylim=(0, None))
         right.legend()

@@ -244,11 +244,15 @@ def describe_sets(sets: Sequence[EntrySet]) -> list[dict[str, Any]]:
 
 
 def overlap_markdown(sets: Sequence[EntrySet]) -> str:
-    """State what train, valid and test share: entries, molecules by formula, atoms and ions."""
+    """State what train, valid and test share: entries, molecules by formula, atoms and ions.
+
+    Transition states are no molecules: they are counted apart, each by its geometry.
+    """
     by_role = {role: [e for s in sets if s.role == role for e in s.entries] for role in ROLES}
     lines = [
         f"{role}: {_count(len(entries), 'entry', 'entries')}, "
         f"{_count(len(_molecules(entries)), 'molecule', 'molecules')} by formula and charge"
+        + _and_count(len(_transition_states(entries)), "transition state", "transition states")
         for role, entries in by_role.items()
         if entries
     ]
@@ -268,11 +272,17 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
+def _and_count(number: int, one: str, many: str) -> str:
+    return f", {_count(number, one, many)}" if number else ""
+
+
 def _shared(by_role: dict[str, list[DFTEntry]], a: str, b: str) -> str:
     names = {_bare(e.name) for e in by_role[a]} & {_bare(e.name) for e in by_role[b]}
     formulas = _molecules(by_role[a]) & _molecules(by_role[b])
     atoms = _species(by_role[a]) & _species(by_role[b])
     text = f"{a} and {b} share {_listed('entry name', names)}, {_listed('molecule', formulas)}"
+    states = _transition_states(by_role[a]).keys() & _transition_states(by_role[b]).keys()
+    text += _and_count(len(states), "transition state", "transition states")
     text += f", and {_listed('free atom or ion', atoms)}"
     return text + (" as parts of atomisation or ionisation energies" if atoms else "")
 
@@ -290,8 +300,16 @@ def _bare(name: str) -> str:
 
 
 def _molecules(entries: Iterable[DFTEntry]) -> set[str]:
-    systems = [s for s in unique_systems(entries) if len(s.symbols) > 1]
-    return {_formula(s) for s in systems}
+    entries = list(entries)
+    states = _transition_states(entries)
+    return {_formula(s) for s in unique_systems(entries)
+            if len(s.symbols) > 1 and s.key not in states}  # fmt: skip
+
+
+def _transition_states(entries: Iterable[DFTEntry]) -> dict[Any, str]:
+    """Return the names, by key, of the systems that the entries' tags call transition states."""
+    return {s.key: s.name for e in entries for s in e.get_systems()
+            if s.name == e.tags.get("transition_state")}  # fmt: skip
 
 
 def _species(entries: Iterable[DFTEntry]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
     """
     from .. import zoo
 
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         return export_run(source, to, summary)
     old = zoo.card(source)
     known = {name: value for name, value in old.to_dict().items()
@@ -69,4 +70,4 @@ def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> C
 
 def _file(to: str | Path, name: str) -> Path:
     """Return where a model goes: a file, or a file of its name in a folder."""
-    return Path(to) / f"{name}.safetensors" if Path(to).is_dir() else Path(to)
+    return Path(to) / f"{name}.safetensors" if os.path.isdir(to) else Path(to)

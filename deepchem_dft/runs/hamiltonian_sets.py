@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def load_set(ref: HamiltonianSetRef, role: str, recipes: Sequence[Any] = ()) -> 
     from ..molnet import load_hamiltonian, load_md17_hamiltonian, load_qh9
 
     recipe = next((r for r in recipes if r.file == ref.file), None)
-    if not Path(ref.file).is_file():
+    if not os.path.isfile(ref.file):
         remedy = "check the path" if recipe is None else f"make it: {recipe.command()}"
         if ref.format != "hdf5":
             remedy = "download it, and give the path"

@@ -222,7 +222,8 @@ class LatticeRun(Run):
 
     def card(self) -> dict[str, Any]:
         """Return errors of the test sets, and what they share with what was trained on."""
-        sets = [s for s in read_data(self.directory / "data.json").get("sets", []) if "family" in s]
+        sets = [s for s in read_data(self.directory / "data.json").get("sets", [])
+                if "family" in s and s.get("distances")]
         trained: dict[str, set[float]] = {}
         for one in (s for s in sets if s["role"] == "train"):
             trained.setdefault(one["family"], set()).update(one["distances"])

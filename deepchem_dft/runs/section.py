@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, LiteralString, get_args
@@ -124,4 +125,4 @@ class BaseRunConfig(Section):
 def located(file: str, base: Path) -> str:
     """Return the absolute path of a file beside the configuration, or in the working folder."""
     local = base / file
-    return str(local if local.exists() else Path(file).resolve())
+    return str(local if os.path.exists(local) else Path(file).resolve())

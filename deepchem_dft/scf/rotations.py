@@ -80,6 +80,7 @@ def minimise(
     max_evaluations: int,
     start: Evaluation | None = None,
     below: float | None = None,
+    rough: float = 0.0,
 ) -> Minimum:
     """Minimise the energy over rotations between blocks of different occupation.
 
@@ -97,6 +98,8 @@ def minimise(
         At ``orbitals``, if known.
     below : float, optional
         Give up where an energy below this, Ha, is out of reach.
+    rough : float
+        Once it is reached, a residual (Ha) to be content with.
 
     Returns
     -------
@@ -114,7 +117,8 @@ def minimise(
         fock_mo = orbitals.mT @ point.fock @ orbitals
         residual = off_block(fock_mo, occupations)
         history.append(residual)
-        if residual < tol or evaluations >= max_evaluations or failures > 2:
+        done = below is not None and point.energy < below and residual < rough
+        if residual < tol or done or evaluations >= max_evaluations or failures > 2:
             break
         rotation, energies = canonicalise(fock_mo, occupations)
         orbitals = orbitals @ rotation

@@ -156,10 +156,11 @@ class EnergyCache:
                 self._remember(solution)
             elif line.strip():
                 bad.append(number)
-        if bad or torn:
-            what = "line " + ", ".join(map(str, bad[:5])) + ", ..." * (len(bad) > 5) if bad else (
-                "the last line")
-            warnings.warn(f"{path}: {what} is damaged, and computed again", stacklevel=3)
+        if torn:
+            warnings.warn(f"{path}: the last line was cut short, and is dropped", stacklevel=3)
+        if bad:
+            lines = ", ".join(map(str, bad[:5])) + ", ..." * (len(bad) > 5)
+            warnings.warn(f"{path}: damaged and left out: line {lines}", stacklevel=3)
 
     def __len__(self) -> int:
         return len(self._known)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..files import SAFE_NAME, write
+from ..json_text import parse_json
 
 #: What every card says it is; the number changes when older programs would misread it.
 FORMAT = "deepchem_dft/zoo/1"
@@ -25,8 +25,6 @@ KINDS = {
 }
 #: A card is text for people; a file beyond this size, in bytes, is something else.
 LARGEST = 1 << 20
-#: Levels of lists within lists: a form has some ten.
-_DEEPEST = 60
 _HEX = frozenset("0123456789abcdef")
 _TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,), "kind": (str,), "form": (dict,), "weights": (dict,), "summary": (str,),
@@ -48,7 +46,8 @@ class Card:
     form : dict
         Plain data that rebuilds the module without its weights; see :mod:`deepchem_dft.zoo.forms`.
     weights : dict
-        ``file``, ``sha256`` of the whole file, ``parameters`` (their number), and ``form_sha256``.
+        ``file``, ``sha256`` of the whole file, ``parameters`` (how many are trained),
+        and ``form_sha256``.
     summary : str
         One sentence.
     parent : str or None
@@ -166,11 +165,9 @@ def _content(path: Path) -> dict[str, Any]:
             "NAME.json; put the card beside the weights.") from None
     if len(raw) > LARGEST:
         raise CheckpointError(f"{path}: too large to be a card. Remedy: get the card again.")
-    try:  # numbers of thousands of digits are ValueErrors, too
-        content = json.loads(raw.decode("utf-8"), parse_constant=_no_constant,
-                             parse_float=_finite, object_pairs_hook=_unique)
-        _check_depth(content)
-    except (ValueError, RecursionError) as error:
+    try:
+        content = parse_json(raw.decode("utf-8"))
+    except ValueError as error:
         reason = str(error).splitlines()[0][:200]
         raise CheckpointError(f"{path}: the card is damaged or not JSON ({reason}). "
                               "Remedy: get the card again.") from None
@@ -202,29 +199,3 @@ def _check(path: Path, name: str, value: Any) -> None:
             problem = "'weights' has no SHA-256"
     if problem is not None:
         raise CheckpointError(f"{path}: {problem[:200]} on the card. Remedy: get the card again.")
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _no_constant(text[:20])
-
-
-def _check_depth(content: Any) -> None:
-    level, depth = [content], 0
-    while level:
-        depth += 1
-        if depth > _DEEPEST:
-            raise ValueError("it is nested without end")
-        level = [inner for item in level if isinstance(item, (dict, list))
-                 for inner in (item.values() if isinstance(item, dict) else item)]
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return content

@@ -41,7 +41,7 @@ def folders(folder: str | Path | None = None) -> list[Path]:
     named = [folder] if folder is not None else [
         part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]  # fmt: skip
     for path in named:
-        if not Path(path).is_dir():
+        if not os.path.isdir(path):
             raise InputError("the folder does not exist", file=str(path),
                              field="folder" if folder is not None else VARIABLE,
                              remedy="check the path")
@@ -88,7 +88,7 @@ def find(name: str | Path, folder: str | Path | None = None) -> Path:
         if path.suffix not in (".json", ".safetensors"):
             raise InputError("not a file of the zoo", file=text,
                              remedy="give NAME.safetensors or NAME.json")
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError("the file does not exist", file=text, remedy="check the path")
         return path.with_suffix(".json")
     if _NAME.fullmatch(text):

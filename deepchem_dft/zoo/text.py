@@ -48,7 +48,10 @@ def _uncertainty(card: Card) -> list[str]:
         return []
     from ..units import HARTREE_TO_KCAL
 
-    factor, floor = card.form.get("calibration", 1.0), card.form.get("floor", 0.0)
+    factor, floor = (card.form.get(name, usual) for name, usual in (
+        ("calibration", 1.0), ("floor", 0.0)))
+    if not all(isinstance(number, (int, float)) for number in (factor, floor)):
+        return []
     text = f"uncertainty: {_number(factor)} x standard deviation of the members"
     if floor:
         text += f", {_number(floor * HARTREE_TO_KCAL)} kcal/mol added in quadrature"

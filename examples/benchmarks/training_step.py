@@ -7,7 +7,8 @@ Every way runs in a process of its own with one thread, all ways of a molecule i
 of several steps counts, and parameters move between steps as Adam moves them in training. All
 ways use the same molecule, basis, grid points, functional and convergence threshold.
 Ways: ``cold`` makes all integrals anew, ``cached`` keeps them, ``warm`` starts from the last
-orbitals as well, ``two-grid`` is what training does by default.
+orbitals as well, ``two-grid`` is what training does by default. Ends non-zero if a ratio
+to DQC or PySCF misses its bound (BOUNDS), or a quarter of DQC's memory is passed.
 """
 
 from __future__ import annotations

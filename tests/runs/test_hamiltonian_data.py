@@ -87,6 +87,26 @@ def test_a_charge_makes_other_shells_closed(here, frames, tmp_path):
     assert file.names.tolist() == ["HHe/4"] and file[0].charge == 1
 
 
+def test_charges_of_the_frames_count(here, tmp_path):
+    (tmp_path / "ions.xyz").write_text(
+        "2\ncharge=1\nHe 0 0 0\nH 0 0 0.77\n2\nmult=3\nH 0 0 0\nH 0 0 2\n2\n\nH 0 0 0\nH 0 0 1\n")
+    tally = make_hamiltonians(tmp_path / "ions.xyz", tmp_path / "out.h5", recipe=QUICK)
+    file = HamiltonianFile(tmp_path / "out.h5")
+    assert [sample.charge for sample in file] == [1, 0]
+    assert tally.problems == {"mult=3/2": "2 unpaired electrons: only closed shells are computed"}
+    mole = gto.M(atom="He 0 0 0; H 0 0 0.77", basis="sto-3g", charge=1, verbose=0)
+    field = dft.RKS(mole, xc="lda,vwn")
+    field.grids.level = 0
+    assert file[0].energy == pytest.approx(field.kernel(), abs=1e-7)
+
+
+def test_sampled_geometries_keep_the_charge(here, tmp_path):
+    (tmp_path / "ion.xyz").write_text("2\ncharge=1\nHe 0 0 0\nH 0 0 0.77\n")
+    recipe = replace(QUICK, sampling="modes", samples=2)
+    make_hamiltonians(tmp_path / "ion.xyz", tmp_path / "out.h5", recipe=recipe)
+    assert [sample.charge for sample in HamiltonianFile(tmp_path / "out.h5")] == [1, 1]
+
+
 def test_normal_modes_of_two_temperatures(here, tmp_path):
     (tmp_path / "h2.xyz").write_text("2\n\nH 0 0 0\nH 0 0.1 0.7\n")
     recipe = replace(QUICK, sampling="modes", temperatures=(100.0, 900.0), samples=12, seed=1)

@@ -64,7 +64,7 @@ def write_report(
     tell = progress or (lambda text: None)
     found = read_runs(runs)
     html, notes = page(found, title or ", ".join(run.label for run in found), tell)
-    write(to, html)
+    write(to, html.encode("utf-8", "replace"))  # half a character may come out of JSON
     return Report(Path(to), notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def read_run(path: str | Path) -> RunData:
     """
     path = Path(path)
     file = path / "config.yaml"
-    if not file.is_file():
+    if not os.path.isfile(file):
         inside = sorted(p.parent.name for p in path.glob("*/config.yaml"))
         raise InputError(
             "not a run directory: there is no config.yaml in it", file=str(path),

@@ -68,11 +68,15 @@ def _network(run: RunData) -> str:
                f"{run.get('network.layers')} layers"  # fmt: skip
     if run.get("functional.enhancement"):
         degree = run.get("functional.enhancement.degree")
-        hidden = run.get("functional.enhancement.hidden") or []
-        size = f"degree {degree}" if degree else " × ".join(map(str, hidden))
+        size = f"degree {degree}" if degree else _times_each(
+            run.get("functional.enhancement.hidden"))
         return f"factors on exchange and correlation, {size}"
     family, hidden = run.get("functional.network.family"), run.get("functional.network.hidden")
-    return f"{family}, {' × '.join(map(str, hidden or []))}" if family else "–"
+    return f"{family}, {_times_each(hidden)}" if family else "–"
+
+
+def _times_each(widths: Any) -> str:
+    return " × ".join(map(str, widths if isinstance(widths, list) else [widths or "–"]))
 
 
 def _basis(run: RunData) -> str:
@@ -153,7 +157,9 @@ def _times(ratio: float, shared: int) -> Cell:
 def _functional_names(run: RunData) -> dict[str, str]:
     """Return the names of functionals by the keys under which their solutions are kept."""
     keys = list(dict.fromkeys(one["functional"] for one in run.solutions))
-    labels = {str(xc).strip().lower(): label for label, xc in (run.get("baselines") or {}).items()}
+    baselines = run.get("baselines")
+    labels = {str(xc).strip().lower(): label for label, xc in (
+        baselines.items() if isinstance(baselines, dict) else ())}
     modules = [key for key in keys if key.startswith("module:")]
     names = {}
     for key in keys:
@@ -188,7 +194,8 @@ def data(run: RunData) -> Html:
         label = str(one.get("set", ""))
         rows.append([Cell(str(one.get("role", ""))), label, number(float(count), 0),
                      str(one.get("file") or one.get("family") or "")])  # fmt: skip
-        words = [m.get("name", "") if isinstance(m, dict) else f"R = {m:g} Bohr" for m in members]
+        words = [str(m.get("name", "")) if isinstance(m, dict) else f"R = {m:g} Bohr"
+                 for m in members]
         if words:
             entries.append(folded(f"{one.get('role')}: {label}", tag("p", ", ".join(words))))
     if not any(row[3] for row in rows):
