@@ -128,9 +128,9 @@ def validate(
     """
     kind = content.get("model", "xc")
     if not isinstance(kind, str) or kind not in KINDS:
-        known = ", ".join(f"{one.name} for {one.about}" for one in KINDS.values())
+        known = [f"{one.name} for {one.about}" for one in KINDS.values() if one.name != "xc"]
         raise InputError(f"there is no model {_shown(kind)}", file=file, field="model",
-                         remedy=f"use {known}; xc may be left out")
+                         remedy=f"use {', '.join(known)}, or leave it out")
     if kind == "xc":
         content = {k: v for k, v in content.items() if k != "model"}
     try:
