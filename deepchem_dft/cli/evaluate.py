@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from .. import parallel
-from .common import (
+from deepchem_dft import parallel
+from deepchem_dft.cli.common import (
     check_out,
     console,
     dataset_ref,
@@ -73,7 +73,7 @@ def evaluate(
 
     - `deepchem-dft evaluate runs/nci --dataset labels.csv` (with `model: deq`)
     """
-    from ..errors import InputError
+    from deepchem_dft.errors import InputError
 
     if run is None and not xc:
         raise InputError("nothing to evaluate", remedy="give a run directory, or --xc NAME")
@@ -88,12 +88,12 @@ def evaluate(
     config: Any = None if done is None else done.config
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
     load_deepchem()
-    from ..runs import tables
-    from ..runs.calibration import coverage_markdown
-    from ..runs.entries import EntrySet, load_sets, select
-    from ..runs.evaluate import Evaluation
-    from ..scf.many import Solver
-    from ..scf.solutions import Functional
+    from deepchem_dft.runs import tables
+    from deepchem_dft.runs.xc.calibration import coverage_markdown
+    from deepchem_dft.runs.xc.entries import EntrySet, load_sets, select
+    from deepchem_dft.runs.xc.evaluate import Evaluation
+    from deepchem_dft.scf.many import Solver
+    from deepchem_dft.scf.solutions import Functional
 
     functionals = [Functional.named(name) for name in xc or []]
     if run is not None:
@@ -157,18 +157,18 @@ def predict(
     check_out(out)
     check_out(keep)
     with quiet_imports():
-        from ..xc.names import is_trained
+        from deepchem_dft.xc.names import is_trained
     done: Any = None if is_trained(run) else _opened(Path(run))
     if done is not None and not done.is_functional:
         raise done.no_functional()
     config: Any = None if done is None else done.config
     ref = dataset_ref(str(file))
     load_deepchem()
-    from ..runs import tables
-    from ..runs.entries import EntrySet, select
-    from ..runs.evaluate import Evaluation
-    from ..scf.many import Solver
-    from ..scf.solutions import Functional
+    from deepchem_dft.runs import tables
+    from deepchem_dft.runs.xc.entries import EntrySet, select
+    from deepchem_dft.runs.xc.evaluate import Evaluation
+    from deepchem_dft.scf.many import Solver
+    from deepchem_dft.scf.solutions import Functional
 
     fit, level = None, 3 if grid_level is None else grid_level
     if config is None:
@@ -197,7 +197,7 @@ def _tell_of_kept(solver: Any, keep: Path | None) -> None:
 
 
 def _opened(run: Path) -> Any:
-    from ..runs.base import open_run
+    from deepchem_dft.runs.base import open_run
 
     return open_run(run)
 
@@ -206,7 +206,7 @@ def _evaluate_other(
     done: Any, names: list[str], keep: Path | None, entries: bool, out: Path | None
 ) -> None:
     """Evaluate a run that has trained no functional of real molecules."""
-    from ..errors import InputError, SCFNotConverged
+    from deepchem_dft.errors import InputError, SCFNotConverged
 
     where = str(done.directory.path)
     if keep is not None:
@@ -216,7 +216,7 @@ def _evaluate_other(
         raise InputError("models of this kind are evaluated by one process", file=where,
                          remedy="start the same command without torchrun")
     load_deepchem()
-    from ..runs import tables
+    from deepchem_dft.runs import tables
 
     table, bad = done.evaluate_on(names, out)
     screen = console()
@@ -230,7 +230,7 @@ def _evaluate_other(
 
 
 def _fail_if_unconverged(records: Any) -> None:
-    from ..errors import SCFNotConverged
+    from deepchem_dft.errors import SCFNotConverged
 
     bad = [f"{r.entry} with {r.functional} ({', '.join(r.unconverged)})"
            for r in records if r.unconverged]  # fmt: skip

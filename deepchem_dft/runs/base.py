@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import checkpoint as files
-from ..errors import InputError
-from ..fitting.reporter import Reporter
-from .rundir import RunDirectory
-from .tables import EntryRecord
+from deepchem_dft import checkpoint as files
+from deepchem_dft.errors import InputError
+from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.runs.rundir import RunDirectory
+from deepchem_dft.runs.tables import EntryRecord
 
 #: Folder of the trained model inside a run directory.
 MODEL_DIR = "model"
@@ -164,7 +164,7 @@ def open_run(path: str | Path, reporter: Reporter | None = None) -> Run:
     InputError
         If the folder is not a run directory.
     """
-    from .kinds import kind_of
+    from deepchem_dft.runs.kinds import kind_of
 
     directory = RunDirectory(path)
     config = directory.load_config()

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .rows import read_data, read_json, read_rows
-from .rundir import RunDirectory, without_places
+from deepchem_dft.runs.rows import read_data, read_json, read_rows
+from deepchem_dft.runs.rundir import RunDirectory, without_places
 
 if TYPE_CHECKING:
-    from .section import BaseRunConfig
+    from deepchem_dft.runs.section import BaseRunConfig
 
 #: What the label of a set ends with, of which each member gives what it has not seen.
 HELD_OUT = ", held out"

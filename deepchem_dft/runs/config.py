@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from ..data.yaml_text import dump_yaml as dump_yaml_text
-from ..data.yaml_text import parse_yaml, read_text
-from ..errors import InputError
-from .kinds import KINDS
-from .section import BaseRunConfig
+from deepchem_dft.data.yaml_text import dump_yaml as dump_yaml_text
+from deepchem_dft.data.yaml_text import parse_yaml, read_text
+from deepchem_dft.errors import InputError
+from deepchem_dft.runs.kinds import KINDS
+from deepchem_dft.runs.section import BaseRunConfig
 
 #: Bytes of a configuration that are read; the longest example has 4,000.
 _LARGEST = 1 << 20

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import open_run
-from .card import cost_of, training_of
-from .rows import read_json
+from deepchem_dft.runs.base import open_run
+from deepchem_dft.runs.card import cost_of, training_of
+from deepchem_dft.runs.rows import read_json
 
 if TYPE_CHECKING:
-    from ..zoo import Card
+    from deepchem_dft.zoo import Card
 
 
 def export(source: str | Path, to: str | Path, summary: str | None = None) -> Card:
@@ -36,7 +36,7 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
     InputError
         If there is no such run or model, or it cannot be written down as data.
     """
-    from .. import zoo
+    from deepchem_dft import zoo
 
     if os.path.isdir(source):
         return export_run(source, to, summary)
@@ -49,7 +49,7 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
 
 def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> Card:
     """Write the model of a finished run; its tables, and its section ``card``, go on the card."""
-    from .. import zoo
+    from deepchem_dft import zoo
 
     done = open_run(run)
     config, model, directory = done.config, done.model(), done.directory

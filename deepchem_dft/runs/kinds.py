@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import Run
-    from .section import BaseRunConfig
+    from deepchem_dft.runs.base import Run
+    from deepchem_dft.runs.section import BaseRunConfig
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,15 @@ class Kind:
 #: By the value of the key ``model``; a file without the key is of the first kind.
 KINDS = {kind.name: kind for kind in (
     Kind("xc", "real molecules", "functional",
-         ("deepchem_dft.runs.schema:RunConfig", "deepchem_dft.runs.xc_run:FunctionalRun")),
+         ("deepchem_dft.runs.xc.schema:RunConfig", "deepchem_dft.runs.xc.run:FunctionalRun")),
     Kind("ksr", "one-dimensional molecules", "functional in one dimension (KSR)",
-         ("deepchem_dft.runs.ksr_schema:LatticeRunConfig", "deepchem_dft.runs.ksr:LatticeRun")),
+         ("deepchem_dft.runs.ksr.schema:LatticeRunConfig", "deepchem_dft.runs.ksr.run:LatticeRun")),
     Kind("hamiltonian", "Kohn-Sham matrices", "Kohn-Sham matrices",
-         ("deepchem_dft.runs.hamiltonian_schema:HamiltonianRunConfig",
-          "deepchem_dft.runs.hamiltonian:HamiltonianRun")),
+         ("deepchem_dft.runs.hamiltonian.schema:HamiltonianRunConfig",
+          "deepchem_dft.runs.hamiltonian.run:HamiltonianRun")),
     Kind("deq", "properties of molecules and crystals", "deep-equilibrium property model",
-         ("deepchem_dft.runs.deq_schema:PropertyRunConfig", "deepchem_dft.runs.deq:PropertyRun")),
+         ("deepchem_dft.runs.deq.schema:PropertyRunConfig",
+          "deepchem_dft.runs.deq.run:PropertyRun")),
 )}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import open_run
+from deepchem_dft.runs.base import open_run
 
 if TYPE_CHECKING:
-    from ..xc.base import XCFunctional
+    from deepchem_dft.xc.base import XCFunctional
 
 
 def load_model(run: str | Path) -> Any:

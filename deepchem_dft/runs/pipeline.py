@@ -6,13 +6,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import parallel
-from ..errors import InputError
-from ..fitting.reporter import Reporter
-from .config import AnyConfig
-from .kinds import kind_of
-from .rundir import RunDirectory
-from .tables import EntryRecord, Summary, summarise
+from deepchem_dft import parallel
+from deepchem_dft.errors import InputError
+from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.runs.config import AnyConfig
+from deepchem_dft.runs.kinds import kind_of
+from deepchem_dft.runs.rundir import RunDirectory
+from deepchem_dft.runs.tables import EntryRecord, Summary, summarise
 
 
 @dataclass

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .kinds import KINDS
-from .schema import RunConfig
-from .section import Section
+from deepchem_dft.runs.kinds import KINDS
+from deepchem_dft.runs.section import Section
+from deepchem_dft.runs.xc.schema import RunConfig
 
 
 def keys(model: type[Section] = RunConfig) -> list[tuple[str, str, str, str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, LiteralString, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..files import SAFE_NAME
+from deepchem_dft.files import SAFE_NAME
 
 #: What no run needs, so that a slip of the key is an error and not a week of computing.
 MOST_EPOCHS, MOST_SAMPLES, MOST_ITERATIONS, MOST_PROCESSES = 10**7, 10**8, 10**5, 4096

@@ -49,9 +49,8 @@ class Functional:
 
         module = get_xc(name)
         if is_trained(name):
-            from deepchem_dft.zoo import card
-
-            return replace(cls.trained(module, label or name), key=f"zoo:{card(name).key}")
+            own = cls.trained(module, label or name)
+            return replace(own, key=getattr(module, "identity", own.key))
         return cls(label or name, name.strip().lower(), name)
 
     @classmethod

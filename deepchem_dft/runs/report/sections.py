@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from ..kinds import KINDS
-from .figures import iterations
-from .markup import Cell, Html, bullets, folded, join, number, table, tag
-from .reading import TRAINED, RunData
+from deepchem_dft.runs.kinds import KINDS
+from deepchem_dft.runs.report.figures import iterations
+from deepchem_dft.runs.report.markup import Cell, Html, bullets, folded, join, number, table, tag
+from deepchem_dft.runs.report.reading import TRAINED, RunData
 
 #: What a functional is called that was solved with before the training had ended.
 _ON_THE_WAY = "during training"
