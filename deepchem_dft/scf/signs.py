@@ -21,7 +21,7 @@ _STRETCHED = 1.75
 #: exchange, which opens gaps, and how much more if it consists of fragments.
 _TINY, _OPENED, _FRAGMENTS = 0.1, 0.4, 0.2
 #: A hole, Ha; and a negative gap that shows when it is printed.
-HOLE, _VISIBLE = 1e-3, 1e-5
+HOLE, _VISIBLE = 0.01, 1e-5
 
 
 @dataclass
