@@ -28,7 +28,15 @@ from deepchem_dft.scf.ladder import (
     starting_density,
 )
 from deepchem_dft.scf.rotations import Minimum, minimise
-from deepchem_dft.scf.signs import HOLE, Findings, fragments, signs_of, spin_gaps, suspect
+from deepchem_dft.scf.signs import (
+    HOLE,
+    Findings,
+    fragments,
+    signs_of,
+    spin_gaps,
+    suspect,
+    turns,
+)
 from deepchem_dft.scf.starts import (
     AtomicStart,
     Shares,
@@ -40,7 +48,9 @@ from deepchem_dft.scf.starts import (
 from deepchem_dft.scf.state import occupations_of
 
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
-_REACH, _PAIRS, _FLAT = 0.03, 2, 1e-4
+_REACH, _PAIRS = 0.03, 2
+#: Kicks (radians) that tell a saddle from a minimum.
+_HARD = 0.2
 #: The same for atoms that have been given their electrons, which have yet to relax.
 _SHARES_REACH = 0.3
 #: Orbitals this close to the gap (Ha) take part in mixtures.
@@ -175,11 +185,14 @@ class Start:
     orbitals : Tensor, shape (nspin, nao, nmo)
     reach : float
         How far above is too far, Ha.
+    again : bool
+        Whether it has to begin close to the best solution, and may go back there.
     """
 
     kind: str
     orbitals: Tensor
     reach: float = math.inf
+    again: bool = False
 
 
 class _Explorer:
@@ -211,12 +224,11 @@ class _Explorer:
         goal, self.builds = energy - _WORTHWHILE, self.builds + 1
         point = self.hamiltonian.evaluate(start.orbitals, occupations)
         above = point.energy - energy
-        # Without a change there is no way down either: a shell that lies equally well elsewhere.
-        if above > start.reach or -_WORTHWHILE < above < _FLAT and start.reach < math.inf:
+        if above > start.reach:
             return False
         found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
                          max_evaluations=min(_TRIAL, self.max_iter), below=goal, rough=_ROUGH,
-                         known=self.best.state.density_matrix())
+                         known=None if start.again else self.best.state.density_matrix())
         self.builds += found.evaluations
         if found.evaluation.energy > goal:
             return False
@@ -259,18 +271,23 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, apart, hole = solution.state, "apart" in signs, "hole" in signs
     near = frontier(solution.energies, state.occupations, _WINDOW)
-    atom = len(hamiltonian.molecule.symbols) == 1
+    fock, turning = solution.evaluation.fock, turns(hamiltonian.molecule)
     for spin, (occupied, empty) in enumerate(near):
         pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
                  if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)]
-        for i, a in pairs[: 1 if atom else _PAIRS]:
+        for i, a in pairs[:_PAIRS]:
             # Half way, from where either filling can be reached; all the way where one is wrong.
             for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
-                yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]),
-                            math.inf if hole else (1 + atom) * _REACH)
+                orbitals = turned(state.orbitals, [(spin, i, a, angle)])
+                yield Start("turned", kicked(orbitals, fock, 0),
+                            math.inf if hole else (1 + turning) * _REACH)
     if not hamiltonian.restricted and (
-            apart or hole or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
-        yield from _spins_mixed(state.orbitals, solution.evaluation.fock, near, apart or hole)
+            apart or hole or "free" in signs
+            or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
+        yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
+    if "free" in signs or hamiltonian.molecule.grid_level == 0:
+        for seed in range(2):
+            yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
     if not (apart or hole):
         return
     eager = hole or not hamiltonian.restricted
