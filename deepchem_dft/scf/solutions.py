@@ -210,6 +210,8 @@ def solution_of(line: bytes) -> Solution | None:
         and isinstance(found.converged, bool)
         and (math.isfinite(found.energy) or not found.converged)
         and (found.members is None or isinstance(found.members, list))
+        and (found.notes is None or isinstance(found.notes, list)
+             and all(isinstance(note, str) for note in found.notes))
     )
     if not right:
         return None
