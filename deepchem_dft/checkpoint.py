@@ -175,7 +175,7 @@ def random_state() -> dict[str, Any]:
     version, numbers, gauss = random.getstate()
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
-        "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), int(position),
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position),
                   int(has_gauss), float(cached)],
         "python": [version, list(numbers), gauss],
     }
