@@ -49,7 +49,7 @@ TEST = [
     "geometric>=1.0",
     "pyscf-dispersion>=1.0",
 ]
-LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML"]
+LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML", "import-linter>=2.5"]
 MUTATION = ["cosmic-ray>=8.4", "coverage>=7.4"]
 DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 
@@ -87,7 +87,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["deepchem_dft", "deepchem_dft.*"]),
     package_data={"deepchem_dft": [
-        "py.typed", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
+        "py.typed", "**/*.pyi", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
         "**/*.css", "**/*.js",
     ]},
     cmdclass={"build_py": BuildWithDatasets},
@@ -104,6 +104,7 @@ setup(
         "rich>=13.0",
         "matplotlib>=3.7",
         "basis-set-exchange>=0.9",
+        "lazy-loader>=0.4",
         "safetensors>=0.4",
     ],
     extras_require={

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from .errors import InputError, StorageError
+from deepchem_dft.errors import InputError, StorageError
 
 PathLike = str | os.PathLike
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import InputError
-from .files import make_folder, storing, write_all
+from deepchem_dft.errors import InputError
+from deepchem_dft.files import make_folder, storing, write_all
 
 try:
     import fcntl

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_dft import plugins
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.electrons import treatment
@@ -349,12 +350,10 @@ class KohnSham:
             raise InputError(f"a {type(guess).__name__} is no guess", field="guess",
                              remedy="pass the state of an earlier result, or None")
         if self.engine == "dqc":
-            from deepchem_dft.interop.dqc import run_dqc
-
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
-            return run_dqc(self.molecule, self.xc, restricted=self.restricted, tol=self.tol,
-                           max_iter=min(self.max_iter, 100), guess=guess,
-                           on_unconverged=on_unconverged)
+            return plugins.find("engines", "dqc")(
+                self.molecule, self.xc, restricted=self.restricted, tol=self.tol,
+                max_iter=min(self.max_iter, 100), guess=guess, on_unconverged=on_unconverged)
         hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
         try:
             solution, findings = self._solve(hamiltonian, guess)

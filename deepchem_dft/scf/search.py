@@ -28,7 +28,15 @@ from deepchem_dft.scf.ladder import (
     starting_density,
 )
 from deepchem_dft.scf.rotations import Minimum, minimise
-from deepchem_dft.scf.signs import HOLE, Findings, fragments, signs_of, spin_gaps, suspect
+from deepchem_dft.scf.signs import (
+    HOLE,
+    Findings,
+    fragments,
+    signs_of,
+    spin_gaps,
+    suspect,
+    turns,
+)
 from deepchem_dft.scf.starts import (
     AtomicStart,
     Shares,
@@ -40,13 +48,16 @@ from deepchem_dft.scf.starts import (
 from deepchem_dft.scf.state import occupations_of
 
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
-_REACH, _PAIRS, _FLAT = 0.03, 2, 1e-4
+_REACH, _PAIRS = 0.03, 2
+#: Kicks (radians) that tell a saddle from a minimum.
+_HARD = 0.2
 #: The same for atoms that have been given their electrons, which have yet to relax.
 _SHARES_REACH = 0.3
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
-#: What a lower state has to be lower by, Ha; and an unrestricted one to be worth a word.
-_WORTHWHILE, _WORTH_SAYING = 1e-6, 1e-5
+#: What a lower state has to be lower by, Ha; an unrestricted one to be worth a word; and what is
+#: more than an open shell that has turned, so that everything is asked anew.
+_WORTHWHILE, _WORTH_SAYING, _ANOTHER = 3e-6, 1e-5, 1e-4
 #: Fock builds that one start may take without getting below what is known.
 _TRIAL = 60
 #: Those that finishing a lower one may take, and those after which no more starts are made.
@@ -55,6 +66,8 @@ _FINISH, _BUDGET = 200, 600
 #: where energies of spin-polarised tails are too rough to descend by.
 _ROUGH, _PATIENCE = 2e-3, 15
 _ROUNDS = 3
+#: Gaps (Ha) of restricted solutions whose bonds are broken.
+_BROKEN = 0.05
 
 
 def search(
@@ -98,7 +111,9 @@ def search(
             kinds = signs if not number else signs_of(hamiltonian, explorer.best)
             if number:  # from a new solution, what starts from its orbitals is new
                 kinds.pop("apart", None)
-            if not explorer.visit(_starts(explorer, kinds)):
+            before = explorer.best.evaluation.energy
+            explorer.visit(_starts(explorer, kinds))
+            if explorer.best.evaluation.energy > before - _ANOTHER:
                 break
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
@@ -170,11 +185,14 @@ class Start:
     orbitals : Tensor, shape (nspin, nao, nmo)
     reach : float
         How far above is too far, Ha.
+    again : bool
+        Whether it has to begin close to the best solution, and may go back there.
     """
 
     kind: str
     orbitals: Tensor
     reach: float = math.inf
+    again: bool = False
 
 
 class _Explorer:
@@ -206,11 +224,11 @@ class _Explorer:
         goal, self.builds = energy - _WORTHWHILE, self.builds + 1
         point = self.hamiltonian.evaluate(start.orbitals, occupations)
         above = point.energy - energy
-        # Without a change there is no way down either: a shell that lies equally well elsewhere.
-        if above > start.reach or -_WORTHWHILE < above < _FLAT and start.reach < math.inf:
+        if above > start.reach:
             return False
         found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
-                         max_evaluations=min(_TRIAL, self.max_iter), below=goal, rough=_ROUGH)
+                         max_evaluations=min(_TRIAL, self.max_iter), below=goal, rough=_ROUGH,
+                         known=None if start.again else self.best.state.density_matrix())
         self.builds += found.evaluations
         if found.evaluation.energy > goal:
             return False
@@ -253,17 +271,23 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, apart, hole = solution.state, "apart" in signs, "hole" in signs
     near = frontier(solution.energies, state.occupations, _WINDOW)
-    atom = len(hamiltonian.molecule.symbols) == 1
+    fock, turning = solution.evaluation.fock, turns(hamiltonian.molecule)
     for spin, (occupied, empty) in enumerate(near):
         pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
                  if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)]
         for i, a in pairs[:_PAIRS]:
             # Half way, from where either filling can be reached; all the way where one is wrong.
             for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
-                yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]),
-                            math.inf if hole else (1 + atom) * _REACH)
-    if not hamiltonian.restricted:
-        yield from _spins_mixed(state.orbitals, solution.evaluation.fock, near, apart or hole)
+                orbitals = turned(state.orbitals, [(spin, i, a, angle)])
+                yield Start("turned", kicked(orbitals, fock, 0),
+                            math.inf if hole else (1 + turning) * _REACH)
+    if not hamiltonian.restricted and (
+            apart or hole or "free" in signs
+            or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
+        yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
+    if "free" in signs or hamiltonian.molecule.grid_level == 0:
+        for seed in range(2):
+            yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
     if not (apart or hole):
         return
     eager = hole or not hamiltonian.restricted
@@ -316,7 +340,9 @@ def _unrestricted_below(
     explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)
     apart = fragments(hamiltonian.molecule) > 1
-    if not (apart and explorer.visit(_shared_out(explorer, 1))):
+    # Where bonds are only half broken, the spins of whole atoms are not what to start from.
+    broken = apart and min(spin_gaps(solution)) < _BROKEN
+    if not (broken and explorer.visit(_shared_out(explorer, 1))):
         explorer.visit(_spins_mixed(state.orbitals, solution.evaluation.fock, near, apart))
     solution.iterations += explorer.builds
     return explorer.best.evaluation.energy

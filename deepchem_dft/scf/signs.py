@@ -18,10 +18,11 @@ from deepchem_dft.units import HARTREE_TO_EV
 #: Atoms further apart than this many times their covalent radii are not bonded.
 _STRETCHED = 1.75
 #: Gaps (Ha) below which a solution is suspect: for its own sake, how much more with all of exact
-#: exchange, which opens gaps, and how much more if it consists of fragments.
-_TINY, _OPENED, _FRAGMENTS = 0.1, 0.4, 0.2
+#: exchange, which opens gaps, how much more if it consists of fragments, and if its spins
+#: need not be paired but are.
+_TINY, _OPENED, _FRAGMENTS, _FREE = 0.1, 0.4, 0.2, 0.2
 #: A hole, Ha; and a negative gap that shows when it is printed.
-HOLE, _VISIBLE = 1e-3, 1e-5
+HOLE, _VISIBLE = 0.01, 1e-5
 
 
 @dataclass
@@ -93,17 +94,23 @@ def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
         found["hole"] = f"an empty orbital lies {-gap:.4f} Ha below an occupied one"
     elif gap < limit:
         found["tiny"] = f"a gap of {gap:.4f} Ha"
+    if not hamiltonian.restricted and molecule.spin == 0 and gap < _FREE + limit:
+        found["free"] = "spins that are free to separate"
     parts = fragments(molecule)
     if parts > 1 and gap < _FRAGMENTS + limit:
         found["apart"] = f"{parts} fragments"
     return found
 
 
+def turns(molecule: Molecule) -> bool:
+    """Whether it matters where open shells point: for atoms, and on grids that coarse."""
+    return len(molecule.symbols) == 1 or molecule.grid_level == 0
+
+
 def suspect(hamiltonian: KSHamiltonian) -> float:
     """Gap (Ha) below which other fillings are looked at: exact exchange opens gaps."""
     exact = sum(c for c, omega in hamiltonian.exchange_terms() if omega is None)
-    atom = len(hamiltonian.molecule.symbols) == 1  # whose shells split by more, if half filled
-    return (1 + atom) * _TINY + _OPENED * min(max(exact, 0.0), 1.0)
+    return (1 + turns(hamiltonian.molecule)) * _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
 def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:

@@ -49,9 +49,8 @@ class Functional:
 
         module = get_xc(name)
         if is_trained(name):
-            from deepchem_dft.zoo import card
-
-            return replace(cls.trained(module, label or name), key=f"zoo:{card(name).key}")
+            own = cls.trained(module, label or name)
+            return replace(own, key=getattr(module, "identity", own.key))
         return cls(label or name, name.strip().lower(), name)
 
     @classmethod
@@ -211,6 +210,8 @@ def solution_of(line: bytes) -> Solution | None:
         and isinstance(found.converged, bool)
         and (math.isfinite(found.energy) or not found.converged)
         and (found.members is None or isinstance(found.members, list))
+        and (found.notes is None or isinstance(found.notes, list)
+             and all(isinstance(note, str) for note in found.notes))
     )
     if not right:
         return None

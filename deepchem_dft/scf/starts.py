@@ -224,7 +224,7 @@ def completed(occupied: Tensor, overlap: Tensor, basis: Tensor) -> Tensor:
     return basis @ left
 
 
-def kicked(orbitals: Tensor, fock: Tensor, seed: int) -> Tensor:
+def kicked(orbitals: Tensor, fock: Tensor, seed: int, size: float = _KICK) -> Tensor:
     """Orbitals rotated a little at random, so that no symmetry holds them.
 
     Those that are far from each other in energy (Fock matrices tell, Ha) are rotated less, or the
@@ -234,7 +234,7 @@ def kicked(orbitals: Tensor, fock: Tensor, seed: int) -> Tensor:
     shape = (orbitals.shape[0], orbitals.shape[2], orbitals.shape[2])
     levels = (orbitals.mT @ fock @ orbitals).diagonal(dim1=-2, dim2=-1)
     apart = (levels[:, :, None] - levels[:, None, :]).abs()
-    kappa = _KICK * torch.randn(shape, generator=generator, dtype=torch.float64)
+    kappa = size * torch.randn(shape, generator=generator, dtype=torch.float64)
     kappa = (kappa - kappa.mT).to(orbitals.device) / (apart / _KICKED_FREELY).clamp_min(1.0)
     return orbitals @ torch.matrix_exp(kappa)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, FunctionalError
+from deepchem_dft.errors import CheckpointError, FunctionalError
 
 _AGAIN = "Remedy: get the file again."
 #: Bytes of a file that is read at all.

@@ -30,15 +30,12 @@ load_deepchem()
 
 import deepchem as dc  # noqa: E402
 
-from deepchem_dft.models.fixed_density import (  # noqa: E402
-    FixedDensityEntries,
-    FixedDensityTrainer,
-)
-from deepchem_dft.models.samples import make_dataset, unique_systems  # noqa: E402
-from deepchem_dft.runs.entries import EntrySet, select  # noqa: E402
-from deepchem_dft.runs.evaluate import Evaluation  # noqa: E402
-from deepchem_dft.runs.functional import build_model  # noqa: E402
-from deepchem_dft.runs.schema import RunConfig  # noqa: E402
+from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer  # noqa: E402
+from deepchem_dft.models.xc.samples import make_dataset, unique_systems  # noqa: E402
+from deepchem_dft.runs.xc.entries import EntrySet, select  # noqa: E402
+from deepchem_dft.runs.xc.evaluate import Evaluation  # noqa: E402
+from deepchem_dft.runs.xc.functional import build_model  # noqa: E402
+from deepchem_dft.runs.xc.schema import RunConfig  # noqa: E402
 from deepchem_dft.scf.compressed import CompressedDensity  # noqa: E402
 from deepchem_dft.scf.many import Solver  # noqa: E402
 from deepchem_dft.scf.solutions import Functional  # noqa: E402

@@ -109,7 +109,7 @@ def run_dqc(name: str, family: str, basis: str, count: int) -> dict:
     """Measure DQC: integrals every time, as DeepChem's XCModel has it."""
     import torch
 
-    from deepchem_dft.interop.dqc_bridge import BridgedEngine, BridgedMol, WrappedXC, solve
+    from deepchem_dft.interop.dqc.bridge import BridgedEngine, BridgedMol, WrappedXC, solve
     from deepchem_dft.molecule import Molecule
 
     xc = functional(family)
@@ -197,7 +197,7 @@ def main() -> None:
     results: dict = {}
     missed: list[str] = []
     if "dqc" in options.ways:
-        from deepchem_dft.interop.dqc import dqc_available
+        from deepchem_dft.interop.dqc.engine import dqc_available
 
         available, why = dqc_available()
         if not available:

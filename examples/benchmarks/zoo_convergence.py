@@ -17,7 +17,7 @@ import numpy as np
 from _zoo_studies import Verdicts, add_options, functionals, table
 
 from deepchem_dft.cli.common import dataset_ref, load_deepchem, solution_progress
-from deepchem_dft.runs.entries import dataset_names, select, unique_systems
+from deepchem_dft.runs.xc.entries import dataset_names, select, unique_systems
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import Functional, Solution
 

@@ -10,11 +10,16 @@ import sys
 import numpy as np
 import pytest
 
-from deepchem_dft.data import labelling, xtb
-from deepchem_dft.data.conformers import geometry
-from deepchem_dft.data.label_file import LabelRow, LabelWriter, read_labels, read_settings
-from deepchem_dft.data.labelling import Recipe, label_file, label_one
-from deepchem_dft.data.molecule_files import RawMolecule, read_molecules
+from deepchem_dft.data.properties import labelling, xtb
+from deepchem_dft.data.properties.conformers import geometry
+from deepchem_dft.data.properties.label_file import (
+    LabelRow,
+    LabelWriter,
+    read_labels,
+    read_settings,
+)
+from deepchem_dft.data.properties.labelling import Recipe, label_file, label_one
+from deepchem_dft.data.properties.molecule_files import RawMolecule, read_molecules
 from deepchem_dft.errors import InputError
 from deepchem_dft.units import HARTREE_TO_EV
 
@@ -298,7 +303,7 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(molecules, tmp_path, 
     out, other = tmp_path / "out.csv", tmp_path / "other.csv"
     code = (
         "import os, signal, sys, multiprocessing as mp\n"
-        "from deepchem_dft.data.labelling import Recipe, label_file\n"
+        "from deepchem_dft.data.properties.labelling import Recipe, label_file\n"
         "def show(tally):\n"
         "    if tally.done == 5:\n"
         "        print(*[p.pid for p in mp.active_children()], flush=True)\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.models.samples import make_dataset
+from deepchem_dft.models.xc.samples import make_dataset
 from deepchem_dft.runs import load_config
-from deepchem_dft.runs.entries import (
+from deepchem_dft.runs.xc.entries import (
     EntrySet,
     data_hash,
     dataset_path,
@@ -16,7 +16,7 @@ from deepchem_dft.runs.entries import (
     select,
     unique_systems,
 )
-from deepchem_dft.runs.schema import DatasetRef
+from deepchem_dft.runs.xc.schema import DatasetRef
 
 
 def names(tiny, **filters) -> list[str]:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pyscf import dft, gto
 
-from deepchem_dft.data import xtb
+from deepchem_dft.data.properties import xtb
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.hamiltonian.files.store import HamiltonianFile
-from deepchem_dft.runs import hamiltonian_data
-from deepchem_dft.runs.hamiltonian_data import Recipe, make_hamiltonians
+from deepchem_dft.runs.hamiltonian import making as hamiltonian_data
+from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians
 
 QUICK = Recipe(xc="lda,vwn", basis="sto-3g", grid_level=0)
 FRAMES = """2
@@ -236,7 +236,7 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(frames, tmp_path):
     out, other = tmp_path / "out.h5", tmp_path / "other.h5"
     code = (
         "import os, signal, sys\n"
-        "from deepchem_dft.runs.hamiltonian_data import Recipe, make_hamiltonians\n"
+        "from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians\n"
         "def show(tally):\n"
         "    if tally.done == 3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
