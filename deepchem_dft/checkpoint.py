@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft import files
-from deepchem_dft.errors import CheckpointError
+from deepchem_dft.errors import CheckpointError, DeepChemDFTError
 
 #: What every checkpoint says it is; the number changes when old files can no longer be read.
 FORMAT = "deepchem_dft/checkpoint/1"
@@ -86,7 +86,7 @@ def understood(source: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except CheckpointError:
+    except DeepChemDFTError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise CheckpointError(
