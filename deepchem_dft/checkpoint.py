@@ -54,7 +54,7 @@ def read(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]
         If the file is missing, damaged, or not one of this package's.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"{path}: there is no such checkpoint")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
@@ -99,7 +99,7 @@ def understood(source: str | Path) -> Iterator[None]:
 def existing(model_dir: str | Path) -> list[str]:
     """Return the checkpoints of a folder, newest first (``checkpoint1.pt`` is the newest)."""
     folder = Path(model_dir)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
     numbered = [(int(m.group(1)), f) for f in folder.iterdir() if (m := _NAME.match(f.name))]
     return [str(file) for _, file in sorted(numbered)]
@@ -113,11 +113,11 @@ def newest(source: str | Path) -> str:
     CheckpointError
         If there is none.
     """
-    if Path(source).is_file():
+    if os.path.isfile(source):
         return str(source)
     found = existing(source)
     if not found:
-        what = "no checkpoint found" if Path(source).is_dir() else "no such file or folder"
+        what = "no checkpoint found" if os.path.isdir(source) else "no such file or folder"
         raise CheckpointError(f"{source}: {what}. Remedy: train first, or check the path.")
     return found[0]
 
