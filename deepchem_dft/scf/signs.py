@@ -102,15 +102,16 @@ def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
     return found
 
 
-def turns(molecule: Molecule) -> bool:
-    """Whether it matters where open shells point: for atoms, and on grids that coarse."""
-    return len(molecule.symbols) == 1 or molecule.grid_level == 0
+def turns(hamiltonian: KSHamiltonian) -> bool:
+    """Whether it matters where open shells point: for atoms, and on the coarsest grid."""
+    molecule = hamiltonian.molecule
+    return len(molecule.symbols) == 1 or (molecule.grid_level == 0 and not hamiltonian.restricted)
 
 
 def suspect(hamiltonian: KSHamiltonian) -> float:
     """Gap (Ha) below which other fillings are looked at: exact exchange opens gaps."""
     exact = sum(c for c, omega in hamiltonian.exchange_terms() if omega is None)
-    return (1 + turns(hamiltonian.molecule)) * _TINY + _OPENED * min(max(exact, 0.0), 1.0)
+    return (1 + turns(hamiltonian)) * _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
 def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:

@@ -86,10 +86,10 @@ class Shares:
                          for k in range(min(count, 4)))
         neutral = list(found)
         if count <= 4:  # an electron handed over
-            for row in neutral:
+            for shares in neutral:
                 for giver, taker in product(range(count), repeat=2):
                     if giver != taker:
-                        moved = list(row)
+                        moved = list(shares)
                         moved[giver] += 1
                         moved[taker] -= 1
                         found[tuple(moved)] = None
@@ -279,8 +279,8 @@ def mixed(orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]], seed: int) ->
             continue
         index = torch.cat([occupied, empty])
         matrix, upper = np.linalg.qr(rng.standard_normal((len(index), len(index))))
-        matrix = torch.from_numpy(matrix * np.sign(np.diag(upper))).to(orbitals.device)
-        new[spin][:, index] = orbitals[spin][:, index] @ matrix
+        turn = torch.from_numpy(matrix * np.sign(np.diag(upper))).to(orbitals.device)
+        new[spin][:, index] = orbitals[spin][:, index] @ turn
     return new
 
 
