@@ -119,7 +119,7 @@ def geometry(path: Path) -> Any:
 
 
 def molecules(path: Path) -> Any:
-    from deepchem_dft.data.molecule_files import read_molecules
+    from deepchem_dft.data.properties.molecule_files import read_molecules
 
     return list(read_molecules(path))
 

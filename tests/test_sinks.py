@@ -12,8 +12,7 @@ import pytest
 
 from deepchem_dft import sinks
 from deepchem_dft.cli.common import console
-from deepchem_dft.data.label_file import LabelRow
-from deepchem_dft.runs.entries import EntrySet, overlap_markdown
+from deepchem_dft.data.properties.label_file import LabelRow
 from deepchem_dft.runs.rows import read_rows
 from deepchem_dft.runs.tables import (
     EntryRecord,
@@ -26,6 +25,7 @@ from deepchem_dft.runs.tables import (
     write_entries_csv,
     write_summary_csv,
 )
+from deepchem_dft.runs.xc.entries import EntrySet, overlap_markdown
 
 HOSTILE = ['=HYPERLINK("http://x","y")', "+1+1", "-2+cmd|' /C calc'!A0", "@SUM(1+1)", "\t=1",
            "\r=1", "\n=1", "\uff1d1+1", "a\x1b[2Jb", "\x1b]8;;http://x\x07k\x1b]8;;\x07", "a|b|c",

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
-from ..sinks import one_line, printable
+from deepchem_dft.errors import InputError
+from deepchem_dft.sinks import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,7 @@ def load_deepchem() -> None:
     with quiet_imports():
         import deepchem  # noqa: F401
 
-        from .. import data, models  # noqa: F401
+        from deepchem_dft import data, models  # noqa: F401
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def check_out(path: Path | None) -> None:
     StorageError
         If the system refuses.
     """
-    from ..files import check_writable
+    from deepchem_dft.files import check_writable
 
     if path is None:
         return
@@ -124,15 +124,15 @@ def check_out(path: Path | None) -> None:
 def functional_from_run(run: Path) -> Any:
     """Return the functional trained in a run directory."""
     load_deepchem()
-    from ..runs import load_functional
+    from deepchem_dft.runs import load_functional
 
     return load_functional(run)
 
 
 def uncertainty_text(functional: Any, result: Any) -> str:
     """Return the uncertainty of an ensemble's total energy and where it comes from, or nothing."""
-    from ..units import HARTREE_TO_KCAL
-    from ..xc.ensemble import EnsembleXC
+    from deepchem_dft.units import HARTREE_TO_KCAL
+    from deepchem_dft.xc.ensemble import EnsembleXC
 
     if not isinstance(functional, EnsembleXC) or not result.converged:
         return ""
@@ -148,10 +148,10 @@ def state_text(result: Any) -> str:
     pure = result.molecule.spin / 2 * (result.molecule.spin / 2 + 1)
     text = "restricted, closed shell" if result.restricted else (
         f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
-    found = result.findings
-    if found.lowered > 1e-6:
-        text += f"; {found.lowered:.5f} Ha below that of the usual start"
-    if result.stability is not None:
+    lowered = getattr(result, "findings", None) and result.findings.lowered  # DQC finds nothing
+    if lowered and lowered > 1e-6:
+        text += f"; {lowered:.5f} Ha below that of the usual start"
+    if getattr(result, "stability", None) is not None:
         text += f"; {result.stability}"
     return text
 
@@ -159,12 +159,12 @@ def state_text(result: Any) -> str:
 def hamiltonian_model(source: Path) -> Any:
     """Return the model of a run on Hamiltonians, a folder of checkpoints, the zoo, or a file."""
     load_deepchem()
-    from ..models import HamiltonianModel
-    from ..runs import load_model
+    from deepchem_dft.models import HamiltonianModel
+    from deepchem_dft.runs import load_model
 
     if str(source).lower().startswith("zoo:") or source.suffix == ".safetensors":
-        from .. import zoo
-        from ..zoo.cards import KINDS
+        from deepchem_dft import zoo
+        from deepchem_dft.zoo.cards import KINDS
 
         if (kind := zoo.card(source).kind) != "hamiltonian":
             raise InputError(f"this is a {KINDS[kind]}", file=str(source), field="guess",
@@ -181,8 +181,8 @@ def hamiltonian_model(source: Path) -> Any:
 
 def dataset_ref(text: str, **filters: Any) -> Any:
     """Return a checked reference to a data set: a name, or a file if it looks like one."""
-    from ..runs.entries import dataset_path
-    from ..runs.schema import DatasetRef
+    from deepchem_dft.runs.xc.entries import dataset_path
+    from deepchem_dft.runs.xc.schema import DatasetRef
 
     kept = {key: value for key, value in filters.items() if value not in (None, [])}
     if text.endswith((".yaml", ".yml")) or "/" in text:

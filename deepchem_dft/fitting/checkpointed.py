@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
-from deepchem_dft.errors import FunctionalError
+from deepchem_dft.errors import CheckpointError, FunctionalError
+from deepchem_dft.files import make_folder
 from deepchem_dft.fitting.progress import first_not_finite
 
 
@@ -18,6 +20,14 @@ class Checkpointed:
 
     A model says in ``_saved`` what else belongs into the file, and takes it back in ``_take``.
     """
+
+    #: The constructor's argument by which a file is known to be of this kind of model.
+    _telling = ""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if options.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
+            make_folder(options["model_dir"])
+        super().__init__(*arguments, **options)
 
     def save_checkpoint(
         self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
@@ -76,6 +86,33 @@ class Checkpointed:
                 self._lr_schedule.load_state_dict(content["schedule"])
             self._global_step = content["global_step"]
             self._take(content)
+
+    @classmethod
+    def load(cls, source: str | Path, **options: Any) -> Any:
+        """Rebuild a model from its checkpoint alone.
+
+        Parameters
+        ----------
+        source : str or Path
+            Checkpoint file, or folder of a model.
+        **options
+            Constructor arguments to change.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is unusable.
+        """
+        path = files.newest(source)
+        with files.understood(path):
+            config = {**files.read(path)["config"], **options}
+        if cls._telling not in config:
+            raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
+        if "model_dir" not in config and Path(source).is_dir():
+            config["model_dir"] = str(source)
+        model: Any = cls(**config)
+        model.restore(path)
+        return model
 
     def _read(self, place: str) -> tuple[str, dict[str, Any]]:
         source = files.newest(place)

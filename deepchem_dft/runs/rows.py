@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..json_text import parse_json
-from ..sinks import csv_plain
+from deepchem_dft.errors import InputError
+from deepchem_dft.json_text import parse_json
+from deepchem_dft.sinks import csv_plain
 
 _AGAIN = "restore the file, or evaluate the run again: 'deepchem-dft train CONFIG.yaml --resume'"
 

@@ -16,13 +16,13 @@ from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
-from .. import parallel
-from ..errors import DeepChemDFTError, InputError
-from ..files import make_folder, storing, sweep, write
-from ..locks import LOCK, Lock
-from ..sinks import printable
-from .config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
-from .rows import read_json, read_rows, required_json
+from deepchem_dft import parallel
+from deepchem_dft.errors import DeepChemDFTError, InputError
+from deepchem_dft.files import make_folder, storing, sweep, write
+from deepchem_dft.locks import LOCK, Lock
+from deepchem_dft.runs.config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
+from deepchem_dft.runs.rows import read_json, read_rows, required_json
+from deepchem_dft.sinks import printable
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
@@ -160,8 +160,7 @@ class RunDirectory:
         write(self / "status.json", json.dumps(status, indent=2))
         for folder in (self.checkpoints, self.plots, self.states):
             make_folder(folder)
-        for folder in (self.path, self.checkpoints, self.plots, self.states):
-            sweep(folder)
+        sweep(self.path)
         write(self / "config.yaml", dump_yaml(config))
         write(self / "versions.json", json.dumps(versions(), indent=2))
         if status.get("state") == _STARTING:

@@ -77,8 +77,9 @@ class Solver:
         self.stability = stability
         self.processes = processes or available_cpus()
         self.tol = tol
-        # Of several processes, number 0 alone keeps what is found.
-        self.cache = EnergyCache(cache if parallel.rank() == 0 else None)
+        kept: list[EnergyCache] = []  # of several processes, number 0 alone keeps what is found
+        parallel.on_main(lambda: kept.append(EnergyCache(cache)))
+        self.cache = kept[0] if kept else EnergyCache(None)
         self.states = states
         self._pool: ProcessPoolExecutor | None = None
 

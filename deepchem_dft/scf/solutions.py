@@ -49,9 +49,8 @@ class Functional:
 
         module = get_xc(name)
         if is_trained(name):
-            from deepchem_dft.zoo import card
-
-            return replace(cls.trained(module, label or name), key=f"zoo:{card(name).key}")
+            own = cls.trained(module, label or name)
+            return replace(own, key=getattr(module, "identity", own.key))
         return cls(label or name, name.strip().lower(), name)
 
     @classmethod
@@ -156,10 +155,11 @@ class EnergyCache:
                 self._remember(solution)
             elif line.strip():
                 bad.append(number)
-        if bad or torn:
-            what = "line " + ", ".join(map(str, bad[:5])) + ", ..." * (len(bad) > 5) if bad else (
-                "the last line")
-            warnings.warn(f"{path}: {what} is damaged, and computed again", stacklevel=3)
+        if torn:
+            warnings.warn(f"{path}: the last line was cut short, and is dropped", stacklevel=3)
+        if bad:
+            lines = ", ".join(map(str, bad[:5])) + ", ..." * (len(bad) > 5)
+            warnings.warn(f"{path}: damaged and left out: line {lines}", stacklevel=3)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -210,6 +210,8 @@ def solution_of(line: bytes) -> Solution | None:
         and isinstance(found.converged, bool)
         and (math.isfinite(found.energy) or not found.converged)
         and (found.members is None or isinstance(found.members, list))
+        and (found.notes is None or isinstance(found.notes, list)
+             and all(isinstance(note, str) for note in found.notes))
     )
     if not right:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..errors import InputError
+from deepchem_dft.errors import InputError
 
 #: Elements beside the weights that a module may make: grids, constants, copies of small tensors.
 _SPARE = 1 << 23

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, FunctionalError
+from deepchem_dft.errors import CheckpointError, FunctionalError
 
 _AGAIN = "Remedy: get the file again."
 #: Bytes of a file that is read at all.
@@ -26,7 +26,8 @@ def packed_weights(path: str | Path, module: nn.Module) -> tuple[bytes, dict[str
     -------
     bytes
     dict
-        ``file``, ``sha256``, ``parameters``.
+        ``file``, ``sha256``, and ``parameters``: how many numbers training changes. Those that a
+        form holds fixed, the weights of a sum for example, do not count.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def packed_weights(path: str | Path, module: nn.Module) -> tuple[bytes, dict[str
                                   remedy="train it again, with a lower learning rate")
     raw = save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()})
     return raw, {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(),
-                 "parameters": sum(p.numel() for p in module.parameters())}  # fmt: skip
+                 "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad)}
 
 
 def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:

@@ -171,7 +171,7 @@ def _models(home: Path) -> list[Path]:
 def _use_model(folder: Path) -> None:
     from deepchem_dft import zoo
     from deepchem_dft.runs.export import export
-    from deepchem_dft.zoo.text import list_text
+    from deepchem_dft.zoo.cards import list_text
 
     names = zoo.names(folder)
     (card,) = folder.glob("*.json")
@@ -328,7 +328,7 @@ def _use_run(folder: Path) -> None:
 
 
 def _geometries() -> Subject:
-    from deepchem_dft.data.molecule_files import read_molecules
+    from deepchem_dft.data.properties.molecule_files import read_molecules
     from deepchem_dft.molecule.geometry import read_geometry
 
     def mutate(rng: random.Random, folder: Path) -> None:

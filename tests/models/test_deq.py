@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from deepchem_dft import DEQModel
-from deepchem_dft.data.crystal_graph import CrystalGraphFeaturizer
-from deepchem_dft.data.crystals import Crystal
+from deepchem_dft.data.properties.crystal_graph import CrystalGraphFeaturizer
+from deepchem_dft.data.properties.crystals import Crystal
 from deepchem_dft.equilibrium import Anderson, Implicit
 from deepchem_dft.errors import CheckpointError, InputError
 

@@ -9,10 +9,10 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.progress import Best
 from deepchem_dft.models import XCModel
-from deepchem_dft.models.fixed_density import FixedDensityEntries, FixedDensityTrainer
-from deepchem_dft.models.stages import Stage
-from deepchem_dft.runs.entries import select, unique_systems
-from deepchem_dft.runs.schema import DatasetRef
+from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer
+from deepchem_dft.models.xc.stages import Stage
+from deepchem_dft.runs.xc.entries import select, unique_systems
+from deepchem_dft.runs.xc.schema import DatasetRef
 from deepchem_dft.scf import KohnSham, SCFLayer
 from deepchem_dft.scf.compressed import compress
 from deepchem_dft.units import HARTREE_TO_KCAL as KCAL

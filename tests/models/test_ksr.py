@@ -15,7 +15,7 @@ from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.step import Molecules
 from deepchem_dft.lattice.systems import System, h2, h2_plus, h4
 from deepchem_dft.models import KSRLoss, KSRStage
-from deepchem_dft.models.ksr_separability import Separability
+from deepchem_dft.models.ksr.separability import Separability
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not self-consistent")
 GRID = Grid(121, 0.2)

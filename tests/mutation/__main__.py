@@ -41,7 +41,8 @@ from cosmic_ray.plugins import get_operator, operator_names  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 #: Where to mutate, and the tests that meet the mutants besides the examples in the files.
 PLACES = {
-    "xc": ("deepchem_dft/xc", ["tests/xc", "tests/zoo/test_pins.py"]),
+    "xc": ("deepchem_dft/xc", ["tests/xc", "tests/zoo/test_pins.py", "tests/scf/test_compressed.py",
+                               "tests/scf/test_enhancement.py"]),
     "scf": ("deepchem_dft/scf", ["tests/scf"]),
     "zoo": ("deepchem_dft/zoo", ["tests/zoo"]),
     "calibration": ("deepchem_dft/runs/calibration.py", ["tests/runs/test_calibration.py"]),
@@ -126,14 +127,24 @@ def copied(folder: Path) -> Path:
 class Choice:
     """Pytest plugin: run some tests only, in the order given; note how long each takes."""
 
-    def __init__(self, wanted: list[str] | None, cover: Any = None) -> None:
+    def __init__(self, wanted: list[str] | None, cover: Any = None,
+                 most: int | None = None) -> None:
         self.order = None if wanted is None else {name: k for k, name in enumerate(wanted)}
-        self.cover, self.seconds, self.failed = cover, Counter(), ""
+        self.most = most
+        self.cover, self.seconds = cover, Counter()
+        self.failed: list[str] = []
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.order is not None:
             items[:] = sorted((i for i in items if i.nodeid in self.order),
                               key=lambda item: self.order[item.nodeid])
+        if self.most is not None:
+            seen = Counter()
+            for item in list(items):
+                name = item.nodeid.split("[")[0]
+                seen[name] += 1
+                if seen[name] > self.most:
+                    items.remove(item)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.before = time.process_time()
@@ -144,8 +155,8 @@ class Choice:
         self.seconds[nodeid] = time.process_time() - self.before
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed and not self.failed:
-            self.failed = report.nodeid
+        if report.failed:
+            self.failed.append(report.nodeid)
 
 
 def in_child(tree: Path, job: Any, seconds: int) -> int:
@@ -178,7 +189,7 @@ def run_pytest(paths: list[str], plugin: Choice, *options: str) -> int:
                             *options, *paths], plugins=[plugin]))
 
 
-def mapped(tree: Path, place: str) -> dict[str, Any]:
+def mapped(tree: Path, place: str, most: int | None) -> dict[str, Any]:
     """Return which test runs which line, and how long (CPU s); from a file if it is there."""
     file = tree.parent / f"map-{place}.json"
     if file.is_file():
@@ -190,24 +201,30 @@ def mapped(tree: Path, place: str) -> dict[str, Any]:
 
         inside = tree / source if source.endswith(".py") else tree / source / "*"
         cover = Coverage(data_file=None, include=[str(inside)], config_file=False)
-        plugin = Choice(None, cover)
+        plugin = Choice(None, cover, most)
         cover.start()
-        status = run_pytest([*tests, source], plugin)
+        run_pytest([*tests, source], plugin)
         cover.stop()
         data = cover.get_data()
         lines = {str(Path(f).relative_to(tree)): data.contexts_by_lineno(f)
                  for f in data.measured_files()}
         assert lines, f"no test runs {source}"
-        file.write_text(json.dumps({"seconds": plugin.seconds, "lines": lines}))
-        return status
+        for name in plugin.failed:
+            plugin.seconds.pop(name, None)
+        file.write_text(json.dumps({"seconds": plugin.seconds, "lines": lines,
+                                    "failed": plugin.failed}))
+        return 0
 
     if in_child(tree, job, 3600) != 0:
-        raise SystemExit(f"tests of {place} fail without mutants: see {tree.parent}/log.txt")
-    return json.loads(file.read_text())
+        raise SystemExit(f"the tests of {place} could not be run: see {tree.parent}/log.txt")
+    found = json.loads(file.read_text())
+    for name in found["failed"]:
+        print(f"left out, as it fails without a mutant: {name}", flush=True)
+    return found
 
 
 def tests_of(mutant: dict[str, Any], known: dict[str, Any], code: str) -> list[str]:
-    """Return the tests that run a line; else those of its function; else those of its file."""
+    """Return the tests that run a line, else its function; outside functions those of the file."""
     lines = {int(k): set(v) - {""} for k, v in known["lines"].get(mutant["file"], {}).items()}
     found = lines.get(mutant["line"], set())
     if not found:
@@ -216,34 +233,35 @@ def tests_of(mutant: dict[str, Any], known: dict[str, Any], code: str) -> list[s
         start, end = (scopes[-1].start_pos[0], scopes[-1].end_pos[0]) if scopes else (0, 10**9)
         # The line of a def runs when the file is imported, by whatever test comes first.
         found = set().union(*(t for k, t in lines.items() if start < k <= end))
-    if not found:
-        found = set().union(*lines.values())
     return sorted(found & known["seconds"].keys(), key=known["seconds"].get)
 
 
-def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Return a mutant with its outcome."""
+def tested(
+    mutant: dict[str, Any], tree: Path, known: dict[str, Any], budget: float
+) -> dict[str, Any]:
+    """Return a mutant with its outcome, after so many seconds of tests at most."""
     code = (tree / mutant["file"]).read_text("utf-8")
     changed = mutate_code(code, operators()[mutant["operator"]], mutant["occurrence"])
     pairs = [(a, b) for a, b in zip(code.splitlines(), changed.splitlines()) if a != b]
     old, new = (" ".join(part.split()) for part in pairs[0])
-    tests = tests_of(mutant, known, code)
+    tests, usual = [], 0.0
+    for test in tests_of(mutant, known, code):
+        usual += known["seconds"][test]
+        if usual <= budget or not tests:
+            tests.append(test)
     (tree / mutant["file"]).write_text(changed, "utf-8")
-    usual = sum(known["seconds"][t] for t in tests)
-    if not tests:
-        raise SystemExit(f"no tests for {mutant}")
     killer = tree.parent / "killer.txt"
     killer.write_text("")
 
     def job() -> int:
         plugin = Choice(tests)
         status = run_pytest(sorted({t.split("::")[0] for t in tests}), plugin, "-x", "--tb=no")
-        killer.write_text(plugin.failed)
+        killer.write_text("".join(plugin.failed[:1]))
         return status
 
     before = time.monotonic()
     try:
-        status = in_child(tree, job, int(60 + 5 * usual))
+        status = in_child(tree, job, int(60 + 5 * min(usual, budget))) if tests else 0
     finally:
         (tree / mutant["file"]).write_text(code, "utf-8")
     outcome = "survived" if status == 0 else "killed"
@@ -289,6 +307,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "mutants",
                         help="for the copy of the tree and the results; a run goes on there")
+    parser.add_argument("--cases", type=int, help="of every test at most so many; default all")
+    parser.add_argument("--budget", type=float, default=300.0,
+                        help="CPU seconds of tests for one mutant, the quickest first")
     parser.add_argument("--again", action="store_true", help="test survivors once more")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -304,11 +325,11 @@ def main() -> None:
     results = []
     for place in options.places:
         chosen = mutants(tree, place, options.count, options.seed)
-        lines = mapped(tree, place)
+        lines = mapped(tree, place, options.cases)
         for number, mutant in enumerate(chosen, 1):
             key = tuple(mutant.values())
             if key not in done or (options.again and done[key]["outcome"] == "survived"):
-                done[key] = tested(mutant, tree, lines)
+                done[key] = tested(mutant, tree, lines, options.budget)
                 with open(file, "a") as stream:
                     stream.write(json.dumps(done[key]) + "\n")
                 r = done[key]

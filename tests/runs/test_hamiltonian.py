@@ -18,7 +18,7 @@ from deepchem_dft.hamiltonian.files.store import write_samples
 from deepchem_dft.hamiltonian.reference import Reference
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.runs import load_config, load_functional, load_model, run
-from deepchem_dft.runs.hamiltonian_schema import (
+from deepchem_dft.runs.hamiltonian.schema import (
     HamiltonianRecipe,
     HamiltonianRunConfig,
     HamiltonianSetRef,

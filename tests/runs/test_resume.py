@@ -39,7 +39,7 @@ class Killer(Reporter):
 
 
 def run_and_die(config, folder, when) -> None:
-    from deepchem_dft.runs import train
+    from deepchem_dft.runs.xc import train
 
     train.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every frozen epoch
     run(config, folder, reporter=when if isinstance(when, Reporter) else Killer(when))

@@ -247,6 +247,40 @@ def test_options_that_describe_no_functional(options, field):
     assert "Remedy" in str(caught.value)
 
 
+@pytest.mark.parametrize("parent", MAIN)
+@pytest.mark.parametrize("spins", [1, 2])
+def test_histograms_hold_the_energy(parent, spins, density):
+    """That of the parent, with smooth factors nearly; enhancement on the nodes is libxc's."""
+    rho, weights = density(800, low=-1.5)[:spins], torch.linspace(0.1, 1.0, 800).double()
+
+    def both(xc):
+        few = xc.histograms(rho, weights)
+        with torch.no_grad():
+            return ((xc(rho) * weights).sum().item(), few, sum(
+                (h.weights * xc.on_histogram(name, h.points)).sum().item()
+                for name, h in few.items()))
+
+    whole, few, boiled = both(EnhancedXC(parent, exchange=0.2))
+    assert boiled == pytest.approx(whole, rel=1e-12)
+    whole, _, boiled = both(wild(parent, 0.1, exchange=0.2))
+    assert boiled == pytest.approx(whole, rel=2e-4)
+    rows = {"lda": 0, "pbe": 1, "r2scan": 2}[parent]
+    assert few["correlation"].points.shape[0] == rows + 2
+    points = few["exchange"].points
+    if rows:
+        u, beta = points[0].clamp(max=0.9999), points[1].clamp(max=0.9999)
+        s2 = u / (1 - u)
+        n = torch.full_like(s2, 0.7)
+        uniform, weizsaecker = TAU_FACTOR * n ** (5 / 3), 5 / 3 * s2 * TAU_FACTOR * n ** (5 / 3)
+        # beta = (tau - tau_W) / (tau + tau_UEG)
+        tau = (beta * uniform + weizsaecker) / (1 - beta) if rows == 2 else uniform + weizsaecker
+        closed = torch.zeros(1, 5, len(n), dtype=torch.float64)
+        closed[0, 0], closed[0, 4] = n, tau
+        closed[0, 1] = s2.sqrt() * 2 * (3 * torch.pi**2) ** (1 / 3) * n ** (4 / 3)
+        expected = Libxc(PARTS[parent][0])(closed) / (LDA_X * n ** (4 / 3))
+        torch.testing.assert_close(points[-1], expected, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("parents", [("r2scan", "r2scan", "r2scan"), ("pbe", "r2scan", "pbe")])
 @pytest.mark.parametrize("weight", [None, 1.0, 0.7])
 @pytest.mark.parametrize("spins", [1, 2])

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ...scf.solutions import solution_of
-from ..config import read_yaml_mapping, validate
-from ..rows import read_data, read_json, read_rows
-from ..rundir import without_places
-from ..tables import TYPE_TITLES
+from deepchem_dft.errors import InputError
+from deepchem_dft.runs.config import read_yaml_mapping, validate
+from deepchem_dft.runs.rows import read_data, read_json, read_rows
+from deepchem_dft.runs.rundir import without_places
+from deepchem_dft.runs.tables import TYPE_TITLES
+from deepchem_dft.scf.solutions import solution_of
 
 #: Name of the trained functional in a run's tables.
 TRAINED = "trained"

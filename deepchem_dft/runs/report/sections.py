@@ -10,12 +10,11 @@ from typing import Any
 
 import yaml
 
-from .figures import iterations
-from .markup import Cell, Html, bullets, folded, join, number, table, tag
-from .reading import TRAINED, RunData
+from deepchem_dft.runs.kinds import KINDS
+from deepchem_dft.runs.report.figures import iterations
+from deepchem_dft.runs.report.markup import Cell, Html, bullets, folded, join, number, table, tag
+from deepchem_dft.runs.report.reading import TRAINED, RunData
 
-_KINDS = {"xc": "functional", "ksr": "functional in one dimension (KSR)",
-          "hamiltonian": "Kohn-Sham matrices"}  # fmt: skip
 #: What a functional is called that was solved with before the training had ended.
 _ON_THE_WAY = "during training"
 #: Figures of a run directory that the report draws itself.
@@ -32,7 +31,7 @@ def summary(runs: Sequence[RunData]) -> Html:
     """Return what was trained, with what outcome, side by side."""
     rows: list[tuple[str, list[Any]]] = [
         ("description", [Cell(run.get("description") or "–", style="words") for run in runs]),
-        ("trained", [_KINDS.get(run.kind, run.kind) for run in runs]),
+        ("trained", [_trained(run) for run in runs]),
         ("state", [run.status.get("state", "unknown") for run in runs]),
         ("starts from", [_start(run) for run in runs]),
         ("network", [_network(run) for run in runs]),
@@ -43,6 +42,10 @@ def summary(runs: Sequence[RunData]) -> Html:
         ("directory", [run.path.resolve().name for run in runs]),
     ]
     return transposed(runs, [row for row in rows if any(_shown(c) != "–" for c in row[1])])
+
+
+def _trained(run: RunData) -> str:
+    return KINDS[run.kind].trained if run.kind in KINDS else run.kind
 
 
 def _shown(cell: Any) -> str:
@@ -58,6 +61,8 @@ def _start(run: RunData) -> str:
 def _network(run: RunData) -> str:
     if run.kind == "ksr":
         return str(run.get("functional.kind", "–"))
+    if run.kind == "deq":
+        return f"{run.get('network.cell')}, width {run.get('network.width')}"
     if run.kind == "hamiltonian":
         return f"{run.get('network.form')}, width {run.get('network.width')}, " \
                f"{run.get('network.layers')} layers"  # fmt: skip
