@@ -46,9 +46,10 @@ bench: $(VENV)/.installed-test ## run every benchmark and print one table of pas
 mutants: $(VENV)/.installed-test $(VENV)/.installed-mutation ## ask whether the tests notice wrong lines (a sample; an hour)
 	$(BIN)/python -m tests.mutation $(ARGS)
 
-lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff and mypy
+lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.installed-lint ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -31,8 +31,9 @@ DEEPCHEM = [
     "sympy",
 ]
 # Labels by GFN2-xTB, and graphs of crystals.
-PROPERTY = ["ase>=3.22.1", "tblite>=0.4"]
-# Networks for Hamiltonians, and their data.
+PROPERTY = ["tblite>=0.4"]
+# Networks for Hamiltonians, and their data. Always installed: models of the zoo and `optimize` use
+# them; the extra stays for those who ask for it.
 HAMILTONIAN = ["e3nn>=0.5.1", "h5py>=3.8", "ase>=3.22.1"]
 # What DQC imports. DQC itself is published as wheels for CPython 3.9 and older only:
 # `deepchem-dft install-dqc` installs it, with these and on every Python supported.
@@ -40,7 +41,6 @@ DQC = ["h5py>=3.8", 'xitorch>=0.5.1; python_version < "3.12"']
 # Everything that `make test`, `make test-slow` and `make bench` use.
 TEST = [
     *PROPERTY,
-    *HAMILTONIAN,
     *DQC,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
@@ -49,7 +49,7 @@ TEST = [
     "geometric>=1.0",
     "pyscf-dispersion>=1.0",
 ]
-LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML"]
+LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML", "import-linter>=2.5"]
 MUTATION = ["cosmic-ray>=8.4", "coverage>=7.4"]
 DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 
@@ -87,12 +87,13 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["deepchem_dft", "deepchem_dft.*"]),
     package_data={"deepchem_dft": [
-        "py.typed", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
+        "py.typed", "**/*.pyi", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
         "**/*.css", "**/*.js",
     ]},
     cmdclass={"build_py": BuildWithDatasets},
     install_requires=[
         *DEEPCHEM,
+        *HAMILTONIAN,
         "torch>=2.1",
         "pyscf>=2.10",
         "numpy>=1.23",
@@ -103,6 +104,7 @@ setup(
         "rich>=13.0",
         "matplotlib>=3.7",
         "basis-set-exchange>=0.9",
+        "lazy-loader>=0.4",
         "safetensors>=0.4",
     ],
     extras_require={
@@ -113,7 +115,7 @@ setup(
         "dqc": DQC,
         "property": PROPERTY,
         "hamiltonian": HAMILTONIAN,
-        "dev": sorted({*TEST, *LINT, *DOCS}),
+        "dev": sorted({*TEST, *LINT, *DOCS, *MUTATION}),
     },
     entry_points={"console_scripts": ["deepchem-dft = deepchem_dft.cli:main"]},
     classifiers=[

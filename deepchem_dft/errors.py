@@ -47,13 +47,13 @@ class InputError(DeepChemDFTError, ValueError):
         if self.file:
             where.append(str(self.file))
         if self.entry:
-            where.append(f"entry {self.entry}")
+            where.append(f"entry {_short(self.entry)}")
         if self.field:
-            where.append(f"field '{self.field}'")
+            where.append(f"field '{_short(self.field)}'")
         text = f"{', '.join(where)}: " if where else ""
-        text += self.problem.rstrip(".") + "."
+        text += _short(self.problem.rstrip(".")) + "."
         if self.remedy:
-            text += f" Remedy: {self.remedy.rstrip('.')}."
+            text += f" Remedy: {_short(self.remedy.rstrip('.'))}."
         return text
 
     def located(self, **where: Any) -> InputError:
@@ -64,6 +64,12 @@ class InputError(DeepChemDFTError, ValueError):
     def __reduce__(self):  # keyword-only arguments need this to survive pickling
         return (_rebuild_input_error,
                 (type(self), self.problem, self.file, self.entry, self.field, self.remedy))
+
+
+def _short(value: object, most: int = 700) -> str:
+    """Cut what quotes a value of thousands of characters."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most // 2]} ... {text[-most // 2:]}"
 
 
 def _rebuild_input_error(cls, problem, file, entry, field, remedy):

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from .errors import InputError, StorageError
+from deepchem_dft.errors import InputError, StorageError
 
 PathLike = str | os.PathLike
 
@@ -221,8 +221,10 @@ def check_writable(path: str | Path) -> None:
         with suppress(FileNotFoundError):
             os.stat(path)  # a name that is too long; that of the draft is not
         draft = _draft_of(Path(os.path.realpath(path)))
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        draft.unlink()
+        try:
+            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def make_folder(path: str | Path) -> Path:
@@ -233,8 +235,8 @@ def make_folder(path: str | Path) -> Path:
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove what killed writers left in a folder that is in nobody else's hands."""
-    for draft in Path(folder).glob(".*.tmp"):
+    """Remove what killed writers left in a folder, and below, that is in nobody else's hands."""
+    for draft in Path(folder).rglob(".*.tmp"):
         with suppress(OSError):
             draft.unlink()
 

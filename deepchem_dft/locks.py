@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import InputError
-from .files import storing, write_all
+from deepchem_dft.errors import InputError
+from deepchem_dft.files import make_folder, storing, write_all
 
 try:
     import fcntl
@@ -170,6 +170,7 @@ class GrowingFile:
 
     def __init__(self, path: str | Path, head: bytes = b"") -> None:
         self.path, self._made = Path(path), not os.path.lexists(path)
+        make_folder(self.path.parent)
         handle = _locked(self.path, "the file", "wait for it, or choose another name")
         self.stream: BinaryIO = open(handle, "r+b", buffering=0)  # noqa: SIM115
         try:

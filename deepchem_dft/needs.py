@@ -6,7 +6,7 @@ import importlib.util
 from functools import cache
 from importlib import metadata
 
-from .errors import DeepChemDFTError
+from deepchem_dft.errors import DeepChemDFTError
 
 __all__ = ["DeepChemNeeded", "check_deepchem"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 #: What makes Excel, LibreOffice and Google Sheets calculate a cell.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf|nan)", re.ASCII)
 _HTML = re.compile(r"<(?=[A-Za-z/!?])")
 _PLAIN_SPACES = {"\xa0": " ", "\u2007": " ", "\u202f": " "}
@@ -56,8 +56,12 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    risky = value.startswith((*_FORMULA, "'")) and not _NUMBER.fullmatch(value)
-    return ("'" if risky else "") + one_line(value)
+    text = one_line(value)
+    return f"'{text}" if _risky(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _risky(text: str) -> bool:
+    return text.lstrip(" \t").startswith((*_FORMULA, "'")) or text.startswith("\t")
 
 
 def csv_row(values: Iterable[Any]) -> list[Any]:
@@ -73,8 +77,7 @@ def csv_plain(cell: str) -> str:
     >>> csv_plain(csv_cell("=1+1")), csv_plain(csv_cell("'quoted")), csv_plain("H2O")
     ('=1+1', "'quoted", 'H2O')
     """
-    guarded = cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'"))
-    return cell[1:] if guarded else cell
+    return cell[1:] if cell.startswith("'") and _risky(cell[1:]) else cell
 
 
 def markdown_prose(text: str) -> str:

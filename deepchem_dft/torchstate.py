@@ -6,11 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
 import torch
 
+_WRAPPERS: set[CodeType] = set()  # of functions: one, as long as they come from one place
 Wrapped = TypeVar("Wrapped", bound=Callable[..., Any])
 
 
@@ -70,10 +71,26 @@ def _function(function: Any) -> Any:
         with guard():
             return function(*args, **kwargs)
 
+    _WRAPPERS.add(call.__code__)
     # With the globals of the function, by which doctest tells whose examples it has.
     outer = FunctionType(call.__code__, function.__globals__, function.__name__, None,
                          call.__closure__)
     return functools.wraps(function)(outer)
+
+
+def stacklevel(level: int) -> int:
+    """Return the ``stacklevel`` of a warning, where that of :mod:`warnings` counts wrappers too.
+
+    Parameters
+    ----------
+    level : int
+        1 for the function that warns, 2 for its caller, and so on.
+    """
+    frame, counted, real = inspect.currentframe(), 0, 0
+    while real < level and frame is not None and frame.f_back is not None:
+        frame, counted = frame.f_back, counted + 1
+        real += frame.f_code not in _WRAPPERS
+    return counted
 
 
 def _class(cls: Any) -> Any:

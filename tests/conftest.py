@@ -47,7 +47,7 @@ def _why_no_gpu() -> str | None:
 
 
 def _why_no_dqc() -> str | None:
-    from deepchem_dft.interop.dqc import dqc_available
+    from deepchem_dft.interop.dqc.engine import dqc_available
 
     available, reason = dqc_available()
     return None if available else reason

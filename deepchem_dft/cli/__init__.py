@@ -8,12 +8,12 @@ import warnings
 
 import typer
 
-from .. import parallel
-from ..errors import DeepChemDFTError, InputError
-from ..files import refusal
-from ..sinks import printable
-from . import curve, data, dqc, evaluate, optimize, reports, scf, train, zoo
-from .processes import Terminated, one_of_several, report
+from deepchem_dft import parallel
+from deepchem_dft.cli import curve, data, dqc, evaluate, optimize, reports, scf, train, zoo
+from deepchem_dft.cli.processes import Terminated, one_of_several, report
+from deepchem_dft.errors import DeepChemDFTError, InputError
+from deepchem_dft.files import refusal
+from deepchem_dft.sinks import printable
 
 app = typer.Typer(
     name="deepchem-dft",
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from .. import __version__
+        from deepchem_dft import __version__
 
         typer.echo(f"deepchem-dft {__version__}")
         raise typer.Exit()
@@ -96,7 +96,7 @@ def main() -> None:
         if debug:
             raise
         _flush()
-        _complain(str(refusal(error, verb="read or written")))
+        _complain(str(refusal(error, "a file, or the standard output", "read or written")))
     except Exception as error:
         if debug:
             raise

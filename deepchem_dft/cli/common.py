@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
-from ..sinks import one_line, printable
+from deepchem_dft.errors import InputError
+from deepchem_dft.sinks import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +53,7 @@ def load_deepchem() -> None:
     with quiet_imports():
         import deepchem  # noqa: F401
 
-        from .. import data, models  # noqa: F401
+        from deepchem_dft import data, models  # noqa: F401
 
 
 @contextlib.contextmanager
@@ -62,7 +63,7 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
     Yields
     ------
     callable or None
-        The ``on_solution`` of :meth:`deepchem_dft.runs.solve.Solver.solve`.
+        The ``on_solution`` of :meth:`deepchem_dft.scf.many.Solver.solve`.
     """
     if quiet:
         yield None
@@ -107,14 +108,14 @@ def check_out(path: Path | None) -> None:
     StorageError
         If the system refuses.
     """
-    from ..files import check_writable
+    from deepchem_dft.files import check_writable
 
     if path is None:
         return
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError("this is a folder", file=str(path), field="out",
                          remedy="add the name of a file")  # fmt: skip
-    if not path.resolve().parent.is_dir():
+    if not os.path.isdir(path.resolve().parent):
         raise InputError("the folder does not exist", file=str(path), field="out",
                          remedy="make it, or choose another")  # fmt: skip
     check_writable(path)
@@ -123,15 +124,15 @@ def check_out(path: Path | None) -> None:
 def functional_from_run(run: Path) -> Any:
     """Return the functional trained in a run directory."""
     load_deepchem()
-    from ..runs import load_functional
+    from deepchem_dft.runs import load_functional
 
     return load_functional(run)
 
 
 def uncertainty_text(functional: Any, result: Any) -> str:
     """Return the uncertainty of an ensemble's total energy and where it comes from, or nothing."""
-    from ..units import HARTREE_TO_KCAL
-    from ..xc.ensemble import EnsembleXC
+    from deepchem_dft.units import HARTREE_TO_KCAL
+    from deepchem_dft.xc.ensemble import EnsembleXC
 
     if not isinstance(functional, EnsembleXC) or not result.converged:
         return ""
@@ -147,10 +148,10 @@ def state_text(result: Any) -> str:
     pure = result.molecule.spin / 2 * (result.molecule.spin / 2 + 1)
     text = "restricted, closed shell" if result.restricted else (
         f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
-    found = result.findings
-    if found.lowered > 1e-6:
-        text += f"; {found.lowered:.5f} Ha below that of the usual start"
-    if result.stability is not None:
+    lowered = getattr(result, "findings", None) and result.findings.lowered  # DQC finds nothing
+    if lowered and lowered > 1e-6:
+        text += f"; {lowered:.5f} Ha below that of the usual start"
+    if getattr(result, "stability", None) is not None:
         text += f"; {result.stability}"
     return text
 
@@ -158,18 +159,18 @@ def state_text(result: Any) -> str:
 def hamiltonian_model(source: Path) -> Any:
     """Return the model of a run on Hamiltonians, a folder of checkpoints, the zoo, or a file."""
     load_deepchem()
-    from ..models import HamiltonianModel
-    from ..runs import load_model
+    from deepchem_dft.models import HamiltonianModel
+    from deepchem_dft.runs import load_model
 
     if str(source).lower().startswith("zoo:") or source.suffix == ".safetensors":
-        from .. import zoo
-        from ..zoo.cards import KINDS
+        from deepchem_dft import zoo
+        from deepchem_dft.zoo.cards import KINDS
 
         if (kind := zoo.card(source).kind) != "hamiltonian":
             raise InputError(f"this is a {KINDS[kind]}", file=str(source), field="guess",
                              remedy="give a model of Hamiltonians: 'deepchem-dft zoo list'")
         return zoo.load(source)
-    if not (source / "config.yaml").is_file():
+    if not os.path.isfile(source / "config.yaml"):
         return HamiltonianModel.load(str(source))
     model = load_model(source)
     if not isinstance(model, HamiltonianModel):
@@ -180,12 +181,12 @@ def hamiltonian_model(source: Path) -> Any:
 
 def dataset_ref(text: str, **filters: Any) -> Any:
     """Return a checked reference to a data set: a name, or a file if it looks like one."""
-    from ..runs.entries import dataset_path
-    from ..runs.schema import DatasetRef
+    from deepchem_dft.runs.xc.entries import dataset_path
+    from deepchem_dft.runs.xc.schema import DatasetRef
 
     kept = {key: value for key, value in filters.items() if value not in (None, [])}
     if text.endswith((".yaml", ".yml")) or "/" in text:
-        if not Path(text).is_file():
+        if not os.path.isfile(text):
             raise InputError("the file does not exist", file=text, remedy="check the path")
         return DatasetRef(file=text, **kept)
     name, _, split = text.partition(":")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from .. import parallel
-from . import options
+from deepchem_dft import parallel
+from deepchem_dft.cli import options
 
 
 def curve(
@@ -54,12 +54,17 @@ def curve(
 
     - `deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc pbe --run runs/pbe_mgga --exact h2 --out h2.png`
     """
-    from .common import console, functional_from_run, quiet_imports, solution_progress
+    from deepchem_dft.cli.common import (
+        console,
+        functional_from_run,
+        quiet_imports,
+        solution_progress,
+    )
 
     with quiet_imports():
-        from ..runs import curves
-        from ..runs.solutions import Functional
-        from ..runs.solve import Solver
+        from deepchem_dft.runs.xc import curves
+        from deepchem_dft.scf.many import Solver
+        from deepchem_dft.scf.solutions import Functional
     functionals = [Functional.named(name) for name in xc or ([] if run else ["pbe"])]
     for path in run or []:
         label = "trained" if len(run or []) == 1 else str(path)

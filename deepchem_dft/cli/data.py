@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
-from .common import console, load_deepchem, quiet_imports
-from .hamiltonian import hamiltonian
-from .label import label
-from .lattice import ksr
+from deepchem_dft.cli.common import console, load_deepchem, quiet_imports
+from deepchem_dft.cli.hamiltonian import hamiltonian
+from deepchem_dft.cli.label import label
+from deepchem_dft.cli.lattice import ksr
 
 app = typer.Typer(
     help="Check data files, make reference densities, labels and Hamiltonians, list data sets.",
@@ -36,8 +36,8 @@ def check(
     - `deepchem-dft data check "datasets/*.yaml"`
     """
     with quiet_imports():
-        from ..data.reader import advice, find_files, read_yaml
-        from ..data.reader import check as find_problems
+        from deepchem_dft.data.reader import advice, find_files, read_yaml
+        from deepchem_dft.data.reader import check as find_problems
     import warnings
 
     out, error = console(), console(stderr=True)
@@ -86,7 +86,7 @@ def densities(
     - `deepchem-dft data densities my.yaml --kind dm --out matrices`
     """
     with quiet_imports():
-        from ..data.density_files import make_densities
+        from deepchem_dft.data.density_files import make_densities
     error = console(stderr=True)
 
     def show(done: int, total: int, name: str) -> None:
@@ -107,9 +107,9 @@ def list_() -> None:
     load_deepchem()
     import warnings
 
-    from ..data import read_yaml
-    from ..runs.entries import dataset_names, dataset_path
-    from ..runs.tables import markdown_table
+    from deepchem_dft.data import read_yaml
+    from deepchem_dft.runs.tables import markdown_table
+    from deepchem_dft.runs.xc.entries import dataset_names, dataset_path
 
     rows = []
     for name in dataset_names():

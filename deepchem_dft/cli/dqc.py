@@ -27,7 +27,7 @@ def install_dqc(
 
     - `deepchem-dft install-dqc --undo`
     """
-    from ..interop import install_dqc as installer
+    from deepchem_dft.interop.dqc import install as installer
 
     if status:
         for line in installer.status().lines():

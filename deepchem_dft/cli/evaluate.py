@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from .. import parallel
-from .common import (
+from deepchem_dft import parallel
+from deepchem_dft.cli.common import (
     check_out,
     console,
     dataset_ref,
@@ -70,8 +70,10 @@ def evaluate(
     - `deepchem-dft evaluate runs/ksr_h2 --dataset h2_plus:test` (a run with `model: ksr`)
 
     - `deepchem-dft evaluate runs/water --dataset "water.h5:*/500K/*"` (with `model: hamiltonian`)
+
+    - `deepchem-dft evaluate runs/nci --dataset labels.csv` (with `model: deq`)
     """
-    from ..errors import InputError
+    from deepchem_dft.errors import InputError
 
     if run is None and not xc:
         raise InputError("nothing to evaluate", remedy="give a run directory, or --xc NAME")
@@ -79,31 +81,23 @@ def evaluate(
         raise InputError("no data set given", field="dataset", remedy="add --dataset NAME")
     check_out(out)
     check_out(keep)
-    config = _run_config(run)
-    if keep is not None and getattr(config, "model", None) in ("ksr", "hamiltonian"):
-        raise InputError("the models of this run are evaluated in one go", field="keep",
-                         remedy="leave --keep out")
-    if parallel.world_size() > 1 and getattr(config, "model", None) in ("ksr", "hamiltonian"):
-        raise InputError("models of this kind are evaluated by one process", file=str(run),
-                         remedy="start the same command without torchrun")
-    if getattr(config, "model", None) == "ksr":
-        _evaluate_ksr(run, config, dataset or [], entries, out)
+    done: Any = None if run is None else _opened(run)
+    if done is not None and not done.is_functional:
+        _evaluate_other(done, dataset or [], keep, entries, out)
         return
-    if getattr(config, "model", None) == "hamiltonian":
-        _evaluate_hamiltonian(run, config, dataset or [], out)
-        return
+    config: Any = None if done is None else done.config
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
     load_deepchem()
-    from ..runs import load_functional, tables
-    from ..runs.calibration import coverage_markdown
-    from ..runs.entries import EntrySet, load_sets, select
-    from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from deepchem_dft.runs import tables
+    from deepchem_dft.runs.xc.calibration import coverage_markdown
+    from deepchem_dft.runs.xc.entries import EntrySet, load_sets, select
+    from deepchem_dft.runs.xc.evaluate import Evaluation
+    from deepchem_dft.scf.many import Solver
+    from deepchem_dft.scf.solutions import Functional
 
     functionals = [Functional.named(name) for name in xc or []]
     if run is not None:
-        functionals.append(Functional.trained(load_functional(run)))
+        functionals.append(Functional.trained(done.model().functional.eval()))
         basis = basis or config.data.basis
         grid_level = config.data.grid_level if grid_level is None else grid_level
     if refs:
@@ -163,22 +157,24 @@ def predict(
     check_out(out)
     check_out(keep)
     with quiet_imports():
-        from ..xc.names import is_trained
-    config = None if is_trained(run) else _run_config(Path(run))
-    _refuse_other_models(run, config)
+        from deepchem_dft.xc.names import is_trained
+    done: Any = None if is_trained(run) else _opened(Path(run))
+    if done is not None and not done.is_functional:
+        raise done.no_functional()
+    config: Any = None if done is None else done.config
     ref = dataset_ref(str(file))
     load_deepchem()
-    from ..runs import load_functional, tables
-    from ..runs.entries import EntrySet, select
-    from ..runs.evaluate import Evaluation
-    from ..runs.solutions import Functional
-    from ..runs.solve import Solver
+    from deepchem_dft.runs import tables
+    from deepchem_dft.runs.xc.entries import EntrySet, select
+    from deepchem_dft.runs.xc.evaluate import Evaluation
+    from deepchem_dft.scf.many import Solver
+    from deepchem_dft.scf.solutions import Functional
 
     fit, level = None, 3 if grid_level is None else grid_level
     if config is None:
         functional = Functional.named(run)
     else:
-        functional = Functional.trained(load_functional(run))
+        functional = Functional.trained(done.model().functional.eval())
         fit = config.data.density_fit
         level = config.data.grid_level if grid_level is None else grid_level
     group = EntrySet("test", file.stem, select(ref, basis))
@@ -194,93 +190,47 @@ def predict(
     _fail_if_unconverged(records)
 
 
-def _refuse_other_models(run: str, config: Any) -> None:
-    from ..errors import InputError
-
-    kind = getattr(config, "model", None)
-    if kind == "ksr":
-        raise InputError("this run is about one-dimensional molecules", file=run,
-                         remedy="use 'deepchem-dft evaluate', or KSRModel.predict in Python")
-    if kind == "hamiltonian":
-        raise InputError("this run has trained no functional but a model of Hamiltonians",
-                         file=run, remedy="use 'deepchem-dft evaluate', 'scf --guess', or "
-                         "HamiltonianModel.predict_properties in Python")
-
-
 def _tell_of_kept(solver: Any, keep: Path | None) -> None:
     if keep is not None and len(solver.cache):
         what = "1 solution is" if len(solver.cache) == 1 else f"{len(solver.cache)} solutions are"
         console(stderr=True).print(f"{keep}: {what} known", markup=False)
 
 
-def _evaluate_ksr(
-    run: Path | None, config: Any, names: list[str], entries: bool, out: Path | None
+def _opened(run: Path) -> Any:
+    from deepchem_dft.runs.base import open_run
+
+    return open_run(run)
+
+
+def _evaluate_other(
+    done: Any, names: list[str], keep: Path | None, entries: bool, out: Path | None
 ) -> None:
-    """Evaluate a one-dimensional run on families of molecules such as ``h4:test``."""
-    from ..errors import InputError
+    """Evaluate a run that has trained no functional of real molecules."""
+    from deepchem_dft.errors import InputError, SCFNotConverged
 
+    where = str(done.directory.path)
+    if keep is not None:
+        raise InputError("the models of this run are evaluated in one go", field="keep",
+                         remedy="leave --keep out")
+    if parallel.world_size() > 1:
+        raise InputError("models of this kind are evaluated by one process", file=where,
+                         remedy="start the same command without torchrun")
     load_deepchem()
-    from ..runs import ksr, load_model, tables
-    from ..runs.ksr_schema import CurveRef
+    from deepchem_dft.runs import tables
 
-    refs = [CurveRef.model_validate(name) for name in names] or config.data.test
-    if not refs:
-        raise InputError("the run has no test set", file=str(run), remedy="add --dataset h2:test")
-    assert run is not None
-    model = load_model(run)
-    sets = [ksr.exact_curve(ref, "test", model.functional.grid, "dataset") for ref in refs]
-    found = ksr.evaluate_sets(model, ksr.TRAINED, sets)
-    records = [record for one in found for record in one.records(config.evaluation.tol)]
+    table, bad = done.evaluate_on(names, out)
     screen = console()
-    screen.print(ksr.curves_markdown(found, config.evaluation.tol), markup=False)
-    if entries:
-        screen.print(tables.entries_markdown(records), markup=False)
+    screen.print(table, markup=False)
+    if entries and done.records:
+        screen.print(tables.entries_markdown(done.records), markup=False)
     if out is not None:
-        tables.write_entries_csv(out, records)
         screen.print(f"written: {out}", markup=False)
-    _fail_if_unconverged(records)
-
-
-def _evaluate_hamiltonian(
-    run: Path | None, config: Any, names: list[str], out: Path | None
-) -> None:
-    """Evaluate a run on Hamiltonians on sets such as ``water.h5:*/500K/*``."""
-    from ..errors import InputError, SCFNotConverged
-
-    load_deepchem()
-    from ..runs import hamiltonian, load_model
-    from ..runs.hamiltonian_schema import HamiltonianSetRef
-    from ..runs.hamiltonian_sets import load_set
-
-    refs = [HamiltonianSetRef.model_validate(name) for name in names] or config.data.test
-    if not refs:
-        raise InputError("the run has no test set", file=str(run), remedy="add --dataset FILE.h5")
-    assert run is not None
-    options, model = config.evaluation, load_model(run)
-    found = [one for ref in refs for one in hamiltonian.evaluate_hamiltonian_set(
-        model, load_set(ref, "test"), options.energies, options.cycles,
-        options.baseline)]
-    screen = console()
-    screen.print("mean absolute errors, microhartree", markup=False)
-    screen.print(hamiltonian.hamiltonian_markdown(found), markup=False)
-    if out is not None:
-        hamiltonian.write_molecules(out, found)
-        screen.print(f"written: {out}", markup=False)
-    bad = [s.name for one in found for s in one.scores if not s.converged]
     if bad:
-        raise SCFNotConverged(f"{len(bad)} fixed points were not found: {', '.join(bad[:5])}")
-
-
-def _run_config(run: Path | None) -> Any:
-    if run is None:
-        return None
-    from ..runs.rundir import RunDirectory
-
-    return RunDirectory(run).load_config()
+        raise SCFNotConverged(f"{len(bad)} did not converge: {'; '.join(bad[:5])}")
 
 
 def _fail_if_unconverged(records: Any) -> None:
-    from ..errors import SCFNotConverged
+    from deepchem_dft.errors import SCFNotConverged
 
     bad = [f"{r.entry} with {r.functional} ({', '.join(r.unconverged)})"
            for r in records if r.unconverged]  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from .common import check_out, console, quiet_imports
-from .label import tally_progress
+from deepchem_dft.cli.common import check_out, console, quiet_imports
+from deepchem_dft.cli.label import tally_progress
 
 
 def hamiltonian(
@@ -52,7 +52,7 @@ def hamiltonian(
     - `deepchem-dft data hamiltonian small.smi --xc b3lyp --sampling dynamics --samples 20 --out mixed.h5 --jobs 4`
     """  # noqa: E501
     with quiet_imports():
-        from ..runs.hamiltonian_data import Recipe, make_hamiltonians
+        from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians
 
     check_out(out)
     recipe = Recipe(

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from .common import check_out, console
+from deepchem_dft.cli.common import check_out, console
 
 
 def label(
@@ -40,7 +40,7 @@ def label(
 
     - `deepchem-dft data label molecules.smi --out labels.csv --jobs 4 --resume`
     """
-    from ..data.labelling import Recipe, label_file
+    from deepchem_dft.data.properties.labelling import Recipe, label_file
 
     check_out(out)
     recipe = Recipe(seed=seed, conformers=conformers, relax=relax)

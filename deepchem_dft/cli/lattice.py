@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .common import check_out, console, quiet_imports
+from deepchem_dft.cli.common import check_out, console, quiet_imports
 
 if TYPE_CHECKING:
-    from ..lattice.exact import ExactState
+    from deepchem_dft.lattice.exact import ExactState
 
 _PAPER = ("h2_plus", "h2", "h4", "h2h2")
 _COLUMNS = ["name", "electrons", "energy", "total_energy", "wall_error", "orbitals"]
@@ -51,17 +51,17 @@ def ksr(
 
     - `deepchem-dft data ksr lih --at 2.4 --at 3.2`
     """
-    from ..errors import InputError
+    from deepchem_dft.errors import InputError
 
     check_out(out)
     if out is not None and out.suffix not in (".csv", ".npz"):
         raise InputError(f"{out.suffix or 'no suffix'} is no kind of file", file=str(out),
                          field="out", remedy="use .csv or .npz")  # fmt: skip
     with quiet_imports():
-        from ..lattice.exact import ORBITALS, exact
-        from ..lattice.grid import Grid
-        from ..lattice.systems import CURVE, FAMILIES, TEST, TRAIN, VALID
-        from ..runs.tables import markdown_table
+        from deepchem_dft.lattice.exact import ORBITALS, exact
+        from deepchem_dft.lattice.grid import Grid
+        from deepchem_dft.lattice.systems import CURVE, FAMILIES, TEST, TRAIN, VALID
+        from deepchem_dft.runs.tables import markdown_table
     grid = Grid(points, spacing)
     systems = []
     for family in families or _PAPER:
@@ -93,8 +93,8 @@ def _row(state: ExactState) -> list[object]:
 def _write(states: list[ExactState], path: Path) -> None:
     import numpy as np
 
-    from ..files import write
-    from ..runs.tables import csv_text
+    from deepchem_dft.files import write
+    from deepchem_dft.runs.tables import csv_text
 
     if path.suffix == ".csv":
         write(path, csv_text([_COLUMNS, *map(_row, states)]))

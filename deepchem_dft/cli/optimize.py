@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from . import options
+from deepchem_dft.cli import options
 
 
 def optimize(
@@ -53,15 +53,15 @@ def optimize(
 
     - `deepchem-dft optimize peroxide.xyz --optimizer geometric --max-steps 50`
     """
-    from ..errors import DeepChemDFTError
-    from .common import check_out, console, functional_from_run, quiet_imports
+    from deepchem_dft.cli.common import check_out, console, functional_from_run, quiet_imports
+    from deepchem_dft.errors import DeepChemDFTError
 
     check_out(out)
     _check_name(out)
     with quiet_imports():
-        from ..interop.relaxation import relax
-        from ..molecule import Molecule
-        from ..xc import get_xc
+        from deepchem_dft.interop.relaxation import relax
+        from deepchem_dft.molecule import Molecule
+        from deepchem_dft.xc import get_xc
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     label = xc if run is None else f"trained in {run}"
     molecule = Molecule(geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit,
@@ -89,7 +89,7 @@ class _Table:
         self.screen, self.count = screen, 0
 
     def __call__(self, step: Any) -> None:
-        from ..units import HARTREE_TO_KCAL
+        from deepchem_dft.units import HARTREE_TO_KCAL
 
         header = f"{'step':>4}  {'energy (Ha)':>18}  {'largest force (Ha/Bohr)':>23}"
         line = f"{self.count:>4}  {step.energy:>18.8f}  {step.force:>23.2e}"
@@ -103,7 +103,7 @@ class _Table:
 
 
 def _check_name(out: Path | None) -> None:
-    from ..errors import InputError
+    from deepchem_dft.errors import InputError
 
     if out is not None and out.suffix.lower() != ".xyz":
         raise InputError(f"cannot write a geometry as '{out.suffix or out.name}'", file=str(out),
@@ -116,15 +116,15 @@ def _moves(found: Any) -> str:
 
 
 def _atoms(molecule: Any) -> list[str]:
-    from ..units import BOHR_TO_ANGSTROM
+    from deepchem_dft.units import BOHR_TO_ANGSTROM
 
     return [f"{symbol:<3}" + "".join(f"{round(x * BOHR_TO_ANGSTROM, 8) + 0.0:>14.8f}" for x in row)
             for symbol, row in zip(molecule.symbols, molecule.positions)]
 
 
 def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) -> None:
-    from ..units import HARTREE_TO_KCAL
-    from .common import state_text, uncertainty_text
+    from deepchem_dft.cli.common import state_text, uncertainty_text
+    from deepchem_dft.units import HARTREE_TO_KCAL
 
     molecule, result = found.molecule, found.result
     state = "converged" if found.converged else "NOT converged"
@@ -151,7 +151,7 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
 
 
 def _write(out: Path, found: Any, method: str) -> None:
-    from ..files import write
+    from deepchem_dft.files import write
 
     energy, force = float(found.result.energy.detach()), found.steps[-1].force
     molecule = found.molecule

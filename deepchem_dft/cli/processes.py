@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .. import parallel
-from ..sinks import printable
+from deepchem_dft import parallel
+from deepchem_dft.sinks import printable
 
 
 class Terminated(BaseException):

@@ -6,13 +6,13 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..runs.reporter import Reporter
-from ..sinks import one_line
+from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.sinks import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..runs.solutions import Solution
+    from deepchem_dft.scf.solutions import Solution
 
 
 def epoch_text(row: dict[str, Any]) -> str:

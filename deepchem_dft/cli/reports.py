@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from .common import check_out, console, load_deepchem
+from deepchem_dft.cli.common import check_out, console, load_deepchem
 
 
 def report(
@@ -29,7 +29,7 @@ def report(
     check_out(out)
     screen, log = console(), console(stderr=True)
     load_deepchem()
-    from ..runs.report import write_report
+    from deepchem_dft.runs.report import write_report
 
     written = write_report(runs, out, title, lambda text: log.print(text, markup=False))
     for note in written.notes:

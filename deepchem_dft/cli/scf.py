@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from . import options
+from deepchem_dft.cli import options
 
 
 def scf(
@@ -58,7 +58,7 @@ def scf(
 
     - `deepchem-dft scf water.xyz --guess runs/water`
     """
-    from .common import (
+    from deepchem_dft.cli.common import (
         console,
         functional_from_run,
         hamiltonian_model,
@@ -66,10 +66,10 @@ def scf(
     )
 
     with quiet_imports():
-        from ..molecule import Molecule
-        from ..scf import KohnSham
-        from ..xc import get_xc
-        from ..xc.names import is_trained
+        from deepchem_dft.molecule import Molecule
+        from deepchem_dft.scf import KohnSham
+        from deepchem_dft.xc import get_xc
+        from deepchem_dft.xc.names import is_trained
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     model = None if guess is None else hamiltonian_model(guess)
     basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
@@ -89,7 +89,7 @@ def scf(
         known = run is None and not is_trained(xc)
         _print_guess(console(), problem, prediction, result, compare, xc if known else None)
     if not result.converged:
-        from ..errors import SCFNotConverged
+        from deepchem_dft.errors import SCFNotConverged
 
         raise SCFNotConverged(
             f"the self-consistent field of {molecule.name} did not converge "
@@ -102,9 +102,9 @@ def _predicted(model: Any, molecule: Any, grid_level: int) -> Any:
     """Return what a model predicts of a molecule."""
     import numpy as np
 
-    from ..errors import InputError
-    from ..hamiltonian.sample import HamiltonianSample
-    from ..molecule.geometry import NUCLEAR_CHARGE
+    from deepchem_dft.errors import InputError
+    from deepchem_dft.hamiltonian.sample import HamiltonianSample
+    from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 
     if molecule.spin or molecule.charge != round(molecule.charge):
         raise InputError("the model knows closed shells only", field="guess",
@@ -120,7 +120,7 @@ def _predicted(model: Any, molecule: Any, grid_level: int) -> Any:
 def _print_guess(
     out: Any, problem: Any, prediction: Any, result: Any, compare: bool, xc: str | None
 ) -> None:
-    from ..hamiltonian.reference import Reference
+    from deepchem_dft.hamiltonian.reference import Reference
 
     known = prediction.prepared.reference
     if xc is not None:
@@ -146,8 +146,8 @@ def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool,
            functional: Any) -> None:  # fmt: skip
     import torch
 
-    from ..units import AU_TO_DEBYE, HARTREE_TO_EV
-    from .common import state_text, uncertainty_text
+    from deepchem_dft.cli.common import state_text, uncertainty_text
+    from deepchem_dft.units import AU_TO_DEBYE, HARTREE_TO_EV
 
     status = getattr(result.status, "value", result.status)
     lines = {

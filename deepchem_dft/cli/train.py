@@ -8,14 +8,14 @@ from typing import Any
 
 import typer
 
-from ..errors import ProcessLost
-from .common import console, load_deepchem
-from .processes import Terminated, report
+from deepchem_dft.cli.common import console, load_deepchem
+from deepchem_dft.cli.processes import Terminated, report
+from deepchem_dft.errors import ProcessLost
 
 
 def _print_keys(wanted: bool) -> None:
     if wanted:
-        from ..runs.reference import keys_text
+        from deepchem_dft.runs.reference import keys_text
 
         typer.echo(keys_text())
         raise typer.Exit()
@@ -59,12 +59,12 @@ def train(
 
     - `deepchem-dft train --keys`
     """
-    from ..runs.config import load_config
+    from deepchem_dft.runs.config import load_config
 
     settings = load_config(config, overrides)
     load_deepchem()
-    from ..runs import run
-    from ..runs.pipeline import default_directory
+    from deepchem_dft.runs import run
+    from deepchem_dft.runs.pipeline import default_directory
 
     directory = run_dir or default_directory(settings)
     reporter = _reporter(quiet)
@@ -86,8 +86,8 @@ def train(
 
 
 def _reporter(quiet: bool) -> Any:
-    from ..runs.reporter import Reporter
-    from .progress import BarReporter, LineReporter
+    from deepchem_dft.cli.progress import BarReporter, LineReporter
+    from deepchem_dft.fitting.reporter import Reporter
 
     if quiet:
         return Reporter()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from .common import check_out, console, load_deepchem
+from deepchem_dft.cli.common import check_out, console, load_deepchem
 
 app = typer.Typer(help="List trained functionals and networks, show their cards.",
                   no_args_is_help=True)  # fmt: skip
@@ -28,9 +28,9 @@ def list_models(folder: Path | None = _FOLDER) -> None:
 
     - `deepchem-dft zoo list --folder my-functionals`
     """
-    from .. import zoo
-    from ..errors import CheckpointError
-    from ..zoo.text import list_text
+    from deepchem_dft import zoo
+    from deepchem_dft.errors import CheckpointError
+    from deepchem_dft.zoo.cards import list_text
 
     cards, problems = [], []
     for name in zoo.names(folder):
@@ -64,7 +64,7 @@ def show(
     """
     from json import dumps
 
-    from .. import zoo
+    from deepchem_dft import zoo
 
     card = zoo.card(name, folder)
     text = dumps(card.to_dict(), indent=1) if json else card.text().rstrip("\n")
@@ -88,7 +88,7 @@ def export(
     """
     check_out(to / "model.safetensors" if to.is_dir() else to)
     load_deepchem()
-    from ..runs.export import export as write
+    from deepchem_dft.runs.export import export as write
 
     card = write(source, to, summary)
     out, to = console(), to / str(card.weights["file"]) if to.is_dir() else to

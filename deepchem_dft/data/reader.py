@@ -297,13 +297,13 @@ def _expand(text: str) -> list[str]:
         raise InputError("a path cannot hold a null character", field="paths",
                          remedy="give the path of a YAML file")
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):
         found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
         if not found:
             raise InputError("the folder holds no YAML file", file=text, field="paths",
                              remedy="name a .yaml file")
         return found
-    if not path.exists() and glob.has_magic(text):
+    if not os.path.exists(path) and glob.has_magic(text):
         found = sorted(p for p in glob.glob(text, recursive=True) if os.path.isfile(p))
         if not found:
             raise InputError("no file matches the pattern", file=text, field="paths",

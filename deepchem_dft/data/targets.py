@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -47,7 +48,7 @@ def find_file(text: Any, folder: str | Path | None, field: str = "true_val") -> 
     places = [Path(folder) / text, Path(text)] if folder is not None else [Path(text)]
     for place in places:
         try:
-            if place.is_file():
+            if os.path.isfile(place):
                 return place
         except (OSError, ValueError):
             continue

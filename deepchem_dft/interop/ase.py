@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,10 @@ try:
         SCFError,
         all_changes,
     )
-    from ase.optimize import BFGS
 except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
 
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
-from deepchem_dft.interop.relaxation import Step, largest
 from deepchem_dft.molecule import Molecule, xyz
 from deepchem_dft.molecule.geometry import as_said
 from deepchem_dft.scf import KohnSham
@@ -226,44 +223,6 @@ class KohnShamCalculator(Calculator):
         if abs(abs(total) - spin) > 0.05:
             return True  # another spin was asked for than these add up to
         return [float(m) for m in (moments if total >= 0 else -moments)]
-
-
-def bfgs(
-    molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, tol: float,
-    on_step: Callable[[Step], None], stability: bool = False,
-) -> tuple[bool, np.ndarray, Any]:
-    """Relax a molecule; see :func:`deepchem_dft.interop.relaxation.relax`, which calls this.
-
-    Returns
-    -------
-    converged : bool
-    positions : ndarray, shape (natom, 3), Bohr
-    result : KSResult
-    """
-    atoms = Atoms(molecule.symbols, molecule.positions * units.Bohr)
-    calculator = KohnShamCalculator(functional, tol=tol, stability=stability)
-    calculator._template = molecule
-    atoms.calc = calculator
-    seen = 0
-
-    def tell() -> None:
-        nonlocal seen
-        seen += 1
-        spread = calculator.results.get("energy_uncertainty")
-        on_step(Step(
-            float(atoms.get_potential_energy()) / units.Hartree,
-            largest(atoms.get_forces()) * units.Bohr / units.Hartree,
-            None if spread is None else spread / units.Hartree))
-
-    optimizer = BFGS(atoms, logfile=None)
-    optimizer.attach(tell)
-    try:
-        converged = optimizer.run(fmax=fmax * units.Hartree / units.Bohr, steps=max_steps)
-    except SCFError as error:
-        raise SCFNotConverged(f"{error}, at geometry {seen}") from None
-    except CalculatorSetupError as error:
-        raise (error.__cause__ or error) from None
-    return bool(converged), atoms.get_positions() / units.Bohr, calculator.result
 
 
 def _said(atoms: Any) -> tuple[int | None, int | None, list[str]]:

@@ -37,8 +37,8 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     All that PySCF builds on top of a mean field then works as it does with PySCF's functionals:
     ``nuc_grad_method()`` (with the response of the grid, so that forces are exact derivatives of
     the energy), ``Hessian()`` (invariant to a motion of the whole molecule, which mends most of
-    what leaving that response out does to it), ``TDA()`` and ``TDDFT()``, ``newton()``, ``density_fit()``,
-    ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
+    what leaving that response out does to it), ``TDA()`` and ``TDDFT()``, ``newton()``,
+    ``density_fit()``, ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
 
     Parameters
     ----------
@@ -177,7 +177,8 @@ class _Adapted:
     def Hessian(self) -> Any:
         """Second derivatives, which do not change when the whole molecule is moved."""
         hessian = super().Hessian()  # type: ignore[misc]
-        hessian.__class__ = _mixed(_Invariant, type(hessian))
+        plain: Any = type(hessian)
+        hessian.__class__ = _mixed(_Invariant, plain)
         return hessian
 
     def density_fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -269,7 +270,8 @@ def _mixed(mixin: type, cls: Any) -> type:
 
 
 def _adapt(mf: Any) -> Any:
-    mf.__class__ = _mixed(_Adapted, type(mf))
+    plain: Any = type(mf)
+    mf.__class__ = _mixed(_Adapted, plain)
     return mf
 
 

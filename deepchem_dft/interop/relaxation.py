@@ -147,9 +147,7 @@ def relax(
             on_step(step)
 
     if optimizer == "bfgs":
-        from deepchem_dft.interop.ase import bfgs
-
-        converged, positions, result = bfgs(
+        converged, positions, result = _bfgs(
             molecule, functional, fmax, max_steps, tol, note, stability)
     else:
         converged, positions = _geometric(molecule, functional, fmax, max_steps, note)
@@ -224,3 +222,47 @@ handlers=nowhere
 class=NullHandler
 args=()
 """
+
+
+def _bfgs(
+    molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, tol: float,
+    on_step: Callable[[Step], None], stability: bool = False,
+) -> tuple[bool, np.ndarray, Any]:
+    """Relax a molecule; see :func:`relax`.
+
+    Returns
+    -------
+    converged : bool
+    positions : ndarray, shape (natom, 3), Bohr
+    result : KSResult
+    """
+    from ase import Atoms, units
+    from ase.calculators.calculator import CalculatorSetupError, SCFError
+    from ase.optimize import BFGS
+
+    from deepchem_dft.interop.ase import KohnShamCalculator
+
+    atoms = Atoms(molecule.symbols, molecule.positions * units.Bohr)
+    calculator = KohnShamCalculator(functional, tol=tol, stability=stability)
+    calculator._template = molecule
+    atoms.calc = calculator
+    seen = 0
+
+    def tell() -> None:
+        nonlocal seen
+        seen += 1
+        spread = calculator.results.get("energy_uncertainty")
+        on_step(Step(
+            float(atoms.get_potential_energy()) / units.Hartree,
+            largest(atoms.get_forces()) * units.Bohr / units.Hartree,
+            None if spread is None else spread / units.Hartree))
+
+    optimizer = BFGS(atoms, logfile=None)
+    optimizer.attach(tell)
+    try:
+        converged = optimizer.run(fmax=fmax * units.Hartree / units.Bohr, steps=max_steps)
+    except SCFError as error:
+        raise SCFNotConverged(f"{error}, at geometry {seen}") from None
+    except CalculatorSetupError as error:
+        raise (error.__cause__ or error) from None
+    return bool(converged), atoms.get_positions() / units.Bohr, calculator.result

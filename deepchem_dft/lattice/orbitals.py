@@ -10,9 +10,9 @@ import torch
 from scipy.linalg import eigvals_banded, lapack
 from torch import Tensor
 
-from ..errors import InputError
-from ..torchstate import unaffected
-from .grid import Grid
+from deepchem_dft.errors import InputError
+from deepchem_dft.lattice.grid import Grid
+from deepchem_dft.torchstate import unaffected
 
 #: Residual, relative to the largest kinetic energy, below which an orbital is an eigenvector.
 _TOLERANCE = 1e-14

@@ -9,13 +9,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..torchstate import unaffected
-from .functionals import LatticeFunctional
-from .grid import Grid
-from .interaction import hartree_energy, hartree_potential
-from .orbitals import Occupied, occupied_orbitals
-from .systems import System
+from deepchem_dft.errors import InputError
+from deepchem_dft.lattice.functionals import LatticeFunctional
+from deepchem_dft.lattice.grid import Grid
+from deepchem_dft.lattice.interaction import hartree_energy, hartree_potential
+from deepchem_dft.lattice.orbitals import Occupied, occupied_orbitals
+from deepchem_dft.lattice.systems import System
+from deepchem_dft.torchstate import unaffected
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..torchstate import unaffected
-from .functionals import LatticeFunctional
-from .step import Molecules, kohn_sham_step
-from .systems import System
+from deepchem_dft.errors import InputError
+from deepchem_dft.lattice.functionals import LatticeFunctional
+from deepchem_dft.lattice.step import Molecules, kohn_sham_step
+from deepchem_dft.lattice.systems import System
+from deepchem_dft.torchstate import unaffected
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,13 +15,14 @@ from torch import Tensor
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import cache, electrons, integrals
 from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
+from deepchem_dft.molecule.changes import changed, checked_level, tidy
 from deepchem_dft.molecule.constants import Constants
 from deepchem_dft.molecule.fitting import FittingBasis, contract, resolve_fitting
 from deepchem_dft.molecule.geometry import as_said, names_a_file, read_geometry
 from deepchem_dft.molecule.grid import GRID_ORDER, Grid
 from deepchem_dft.molecule.memory import packed_bytes
 from deepchem_dft.molecule.tensors import MatrixFile
-from deepchem_dft.torchstate import unaffected
+from deepchem_dft.torchstate import stacklevel, unaffected
 
 Geometry = str | Path | tuple[list[str], Any]
 
@@ -116,7 +116,7 @@ class Molecule:
             charge = as_said("charge", charge, found.charge, source)
             spin = as_said("spin", spin, found.spin, source)
         self.basis, self.ecp = basis, ecp
-        self.grid_level = _level(grid_level)
+        self.grid_level = checked_level(grid_level)
         self._basis_data = resolve_basis(self.symbols, basis)
         self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
         self.occupations = (
@@ -144,8 +144,8 @@ class Molecule:
             raise InputError(
                 f"{max(self.nelec):g} electrons of one spin do not fit into {self.nao} orbitals",
                 field="basis", remedy="use a larger basis")
-        self.charge = _tidy(protons - sum(self.nelec))
-        self.spin = _tidy(self.nelec[0] - self.nelec[1])
+        self.charge = tidy(protons - sum(self.nelec))
+        self.spin = tidy(self.nelec[0] - self.nelec[1])
 
     @cached_property
     def pyscf_mol(self):
@@ -197,35 +197,13 @@ class Molecule:
             ``positions`` ((natom, 3), Bohr), or any argument of the constructor. Charge and spin
             stay unless they, electron numbers or occupations are given.
 
-        Raises
-        ------
-        InputError
-            As for the constructor, and for names that it does not know.
-
         Examples
         --------
         >>> cation = Molecule("N 0 0 0; N 0 0 2.1", "sto-3g", charge=1, spin=1)
         >>> cation.replace(positions=[[0, 0, 0], [0, 0, 2.2]])
         Molecule(N2, charge=+1, spin=1, 10 orbitals, grid level 3)
         """
-        known: dict[str, Any] = {
-            "geometry": (self.symbols, self.positions), "basis": self.basis, "ecp": self.ecp,
-            "grid_level": self.grid_level, "density_fit": self.density_fit,
-            "name": None if self.name == self.formula else self.name,
-            "restricted": None if self.broken_symmetry else self.restricted,
-            "broken_symmetry": self.broken_symmetry}
-        electrons_ = {"charge", "spin", "nelec", "occupations"}
-        allowed = {*known, *electrons_, "positions", *(["unit"] if "geometry" in changes else [])}
-        if unknown := set(changes) - allowed:
-            raise InputError(f"a molecule has no {min(unknown)!r} to be replaced",
-                             field=min(unknown), remedy="use the constructor's names, or positions")
-        if {"charge", "spin", "geometry", "ecp", "basis"} & set(changes):
-            known |= {"charge": self.charge, "spin": self.spin}
-        elif not electrons_ & set(changes):  # to the last bit
-            known |= {"nelec": self.nelec, "occupations": self.occupations}
-        if "positions" in changes:
-            changes["geometry"] = (self.symbols, changes.pop("positions"))
-        return Molecule(**{**known, **changes})
+        return Molecule(**changed(self, changes))
 
     def at(self, positions: Any) -> Molecule:
         """Return this molecule with its atoms elsewhere, (natom, 3), Bohr; see :meth:`replace`."""
@@ -388,7 +366,7 @@ class Molecule:
                 warnings.warn(
                     f"the fitting basis {self.fitting.name} is for Coulomb energies only: exact "
                     "exchange may be far off; density_fit=True chooses one for both",
-                    stacklevel=4)
+                    stacklevel=stacklevel(4))
             if occupied is not None:
                 occupied = [c.detach().cpu() for c in occupied]
             pair = contract(self._three_index(self.fitting, omega), stacked, coulomb, exchange,
@@ -439,17 +417,3 @@ class Molecule:
 
 def _part(kind: str, omega: float | None) -> str:
     return kind if omega is None else f"{kind}-{omega:.8g}"
-
-
-def _level(value: Any) -> int:
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        level = int(value)
-        if 0 <= level <= 9:
-            return level
-    raise InputError(f"grid level {value!r} does not exist", field="grid_level",
-                     remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice")
-
-
-def _tidy(value: float) -> int | float:
-    rounded = round(value)
-    return int(rounded) if abs(value - rounded) < 1e-9 else float(value)

@@ -268,7 +268,7 @@ def _extended(
         raise InputError("Properties name no positions" if positions is None else
                          "Properties name no elements", field="Properties",
                          remedy="there must be pos:R:3, and species:S:1 or Z:I:1")
-    symbols = []
+    symbols: list[str] = []
     for i, row in enumerate(rows, start=1):
         if len(row) != width:
             raise InputError(f"atom {i} has {len(row)} columns, but Properties name {width}",
@@ -283,7 +283,8 @@ def _extended(
 
 
 def _plain(rows: list[list[str]], remarks: list[str]) -> tuple[list[str], np.ndarray]:
-    symbols, positions = [], []
+    symbols: list[str] = []
+    positions: list[list[float]] = []
     for i, row in enumerate(rows, start=1):
         extra = row[4:]
         if len(row) < 4 or not all(_NUMERIC.fullmatch(x) for x in extra):

@@ -31,73 +31,10 @@ caveats are described in ``datasets/README.md``.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 from deepchem_dft.needs import check_deepchem
 
-if TYPE_CHECKING:  # the same names, for editors and type checkers
-    from deepchem_dft.molnet.hamiltonians import (
-        load_hamiltonian,
-        load_md17_hamiltonian,
-        load_qh9,
-    )
-    from deepchem_dft.molnet.ksr import load_ksr
-    from deepchem_dft.molnet.labelled import load_labelled, load_nci
-    from deepchem_dft.molnet.location import datasets_dir
-    from deepchem_dft.molnet.properties import load_oqmd, load_qmof, load_qmugs
-    from deepchem_dft.molnet.sets import (
-        load_atomic_ea,
-        load_atomic_ip,
-        load_atomic_total_energy,
-        load_barriers,
-        load_h2_curve,
-        load_molecular_ip,
-        load_molecular_vip,
-        load_w411,
-        load_xcnn,
-    )
-    from deepchem_dft.molnet.splitter import PublishedSplitter
-
-# DeepChem takes seconds to import; those who only look for the data files need not wait for it.
-_MODULES = {"datasets_dir": "location", "PublishedSplitter": "splitter", "load_nci": "labelled",
-            "load_labelled": "labelled", "load_oqmd": "properties", "load_qmof": "properties",
-            "load_qmugs": "properties", "load_hamiltonian": "hamiltonians",
-            "load_md17_hamiltonian": "hamiltonians", "load_qh9": "hamiltonians", "load_ksr": "ksr"}
-
-__all__ = [
-    "PublishedSplitter",
-    "datasets_dir",
-    "load_atomic_ea",
-    "load_atomic_ip",
-    "load_atomic_total_energy",
-    "load_barriers",
-    "load_h2_curve",
-    "load_hamiltonian",
-    "load_ksr",
-    "load_labelled",
-    "load_md17_hamiltonian",
-    "load_molecular_ip",
-    "load_molecular_vip",
-    "load_nci",
-    "load_oqmd",
-    "load_qh9",
-    "load_qmof",
-    "load_qmugs",
-    "load_w411",
-    "load_xcnn",
-]
-
 check_deepchem()
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'sets')}"), name)
-    globals()[name] = value  # later look-ups skip this function
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

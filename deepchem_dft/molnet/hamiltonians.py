@@ -15,7 +15,7 @@ import deepchem as dc
 import numpy as np
 
 from deepchem_dft import __version__
-from deepchem_dft.data.streams import PathLike, find_one
+from deepchem_dft.data.properties.streams import PathLike, find_one
 from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.files.md17 import MD17File
 from deepchem_dft.hamiltonian.files.qh9 import BASIS as QH9_BASIS

@@ -1,4 +1,4 @@
-"""Loaders of labels that were computed here, by `deepchem_dft.data.labelling`."""
+"""Loaders of labels that were computed here, by `deepchem_dft.data.properties.labelling`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.data.label_file import LabelRow, read_labels, read_settings
-from deepchem_dft.data.molecules import from_smiles, molecule_record
-from deepchem_dft.data.records import OnBad, PropertyRecord, each
-from deepchem_dft.data.streams import PathLike
+from deepchem_dft.data.properties.label_file import LabelRow, read_labels, read_settings
+from deepchem_dft.data.properties.molecules import from_smiles, molecule_record
+from deepchem_dft.data.properties.records import OnBad, PropertyRecord, each
+from deepchem_dft.data.properties.streams import PathLike
 from deepchem_dft.molnet.location import find_file
 from deepchem_dft.molnet.property_loader import Loaded, PropertyLoader
 from deepchem_dft.molnet.property_sets import LABELLED

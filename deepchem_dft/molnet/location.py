@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from deepchem_dft.errors import InputError
@@ -57,7 +58,7 @@ def find_file(name: str, data_dir: str | Path | None = None) -> Path:
     """
     folder = datasets_dir() if data_dir is None else Path(data_dir)
     path = folder / name
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"there is no file {name} in {folder}", field="data_dir",
                          remedy="leave data_dir out to use the files that come with the package")
     return path

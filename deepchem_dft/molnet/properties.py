@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.data import oqmd, qmof, qmugs
-from deepchem_dft.data.records import OnBad, PropertyRecord
-from deepchem_dft.data.streams import PathLike, find_one
+from deepchem_dft.data.properties import oqmd, qmof, qmugs
+from deepchem_dft.data.properties.records import OnBad, PropertyRecord
+from deepchem_dft.data.properties.streams import PathLike, find_one
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.property_loader import Loaded, PropertyLoader
 from deepchem_dft.molnet.property_sets import OQMD, QMOF, QMUGS
@@ -23,7 +23,7 @@ def load_qmugs(
 ) -> Loaded:
     """Load QMugs, 665 thousand drug-like molecules, from the files of its release.
 
-    The layout that is read is described in `deepchem_dft.data.qmugs`.
+    The layout that is read is described in `deepchem_dft.data.properties.qmugs`.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def load_qmof(
 ) -> Loaded:
     """Load QMOF, 20 thousand metal-organic frameworks, from the files of its release.
 
-    The layout that is read is described in `deepchem_dft.data.qmof`.
+    The layout that is read is described in `deepchem_dft.data.properties.qmof`.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def load_oqmd(
 ) -> Loaded:
     """Load entries of the Open Quantum Materials Database from answers of its REST interface.
 
-    The layout that is read, and an address to ask, is in `deepchem_dft.data.oqmd`.
+    The layout that is read, and an address to ask, is in `deepchem_dft.data.properties.oqmd`.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _downloaded(data_dir: PathLike | None, name: str, where: str) -> str:
     if data_dir is None:
         raise InputError(f"{name} does not come with this package", field="data_dir",
                          remedy=f"download it ({where}) and give its folder")
-    if not Path(data_dir).exists():
+    if not os.path.exists(data_dir):
         raise InputError("there is no such file or folder", file=os.fspath(data_dir),
                          field="data_dir", remedy=f"download {name} ({where})")
     return os.fspath(data_dir)

@@ -20,7 +20,7 @@ from rdkit import rdBase
 
 from deepchem_dft import __version__
 from deepchem_dft.data.featurizer import object_array
-from deepchem_dft.data.records import OnBad, PropertyRecord
+from deepchem_dft.data.properties.records import OnBad, PropertyRecord
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.cache import code_digest, default_save_dir, made_once
 from deepchem_dft.molnet.classes import ClassTransformer

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import deepchem as dc
 
-from deepchem_dft.data.crystal_graph import CrystalGraphFeaturizer
 from deepchem_dft.data.fields import suggest
+from deepchem_dft.data.properties.crystal_graph import CrystalGraphFeaturizer
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.classes import ClassTask
 

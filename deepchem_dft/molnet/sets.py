@@ -40,16 +40,14 @@ def load_w411(
     featurizer : None, "dft" or DFTFeaturizer
     splitter : "published", "index", "random", Splitter or None
         ``"published"`` is the split written in the file. None gives one data set. ``"index"`` and
-        ``"random"`` split 8 : 1 : 1; a cached random split stays the same. The result of a
-        `Splitter` object is not cached.
+        ``"random"`` split 8 : 1 : 1, each time in the same way.
     transformers : empty sequence
         Values stay in Hartree; anything else is refused.
-    reload : bool
-        Keep the data sets in ``save_dir`` and take them from there the next time.
+    reload, save_dir
+        Accepted for MoleculeNet's sake. The files are read each time, in a second at most: data
+        sets on disk would be pickles, which run code.
     data_dir : str, optional
         Folder with other versions of the YAML files.
-    save_dir : str, optional
-        Folder of the cache; ``DEEPCHEM_DATA_DIR`` or a private one by default.
     multireference : bool
         Whether to keep the 22 molecules with strong static correlation.
     basis : str or mapping, optional

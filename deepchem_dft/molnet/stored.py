@@ -58,8 +58,8 @@ def write_shard(path: Path, shard: Shard) -> None:
     """
     X, y, w, ids = shard
     kind, packed = _packed(list(X))
-    np.savez(path, kind=np.array(kind), y=y, w=w, ids=np.array(ids, dtype=str),
-             **{f"x_{name}": array for name, array in packed.items()})
+    content: dict[str, Any] = {f"x_{name}": array for name, array in packed.items()}
+    np.savez(path, kind=np.array(kind), y=y, w=w, ids=np.array(ids, dtype=str), **content)
 
 
 def read_shards(folder: Path) -> Iterator[Shard]:
@@ -111,7 +111,7 @@ def _pack_graphs(items: list[Any]) -> Arrays | None:
     fields = [{**{n: getattr(x, n) for n in _GRAPH}, **x.kwargs} for x in items]
     packed: Arrays = {}
     for name in fields[0]:
-        rows = [field.get(name) for field in fields]
+        rows: list[Any] = [field.get(name) for field in fields]
         if all(row is None for row in rows) and name in _GRAPH:
             continue
         rows = [row.T if name == "edge_index" and row is not None else row for row in rows]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .share import share_out
-from .talk import (
+from deepchem_dft.parallel.share import share_out
+from deepchem_dft.parallel.talk import (
     activity,
     check_same,
     copy_from_main,
@@ -16,7 +16,7 @@ from .talk import (
     raise_first,
     total,
 )
-from .team import alone, launched, rank, world_size
+from deepchem_dft.parallel.team import alone, launched, rank, world_size
 
 __all__ = [
     "activity",

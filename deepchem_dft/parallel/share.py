@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from .talk import gather, pack, raise_first, talking, unpack
-from .team import Team, current
+from deepchem_dft.parallel.talk import gather, pack, raise_first, talking, unpack
+from deepchem_dft.parallel.team import Team, current
 
 T = TypeVar("T")
 _jobs = count()

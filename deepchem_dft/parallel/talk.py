@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import DeepChemDFTError, InputError, ProcessLost
-from .team import alone, current
+from deepchem_dft.errors import DeepChemDFTError, InputError, ProcessLost
+from deepchem_dft.parallel.team import alone, current
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from datetime import timedelta
 from multiprocessing import parent_process
 from typing import Any
 
-from ..errors import InputError
+from deepchem_dft.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from deepchem_dft.needs import check_deepchem
-
-from .cells import Cell, DenseCell, GraphCell, Problem
-from .graphs import GraphBatch, collate
-from .image_cell import ImageCell
-from .network import EquilibriumNetwork, Prediction, Settings, SolveCount
+from deepchem_dft.property.cells import Cell, DenseCell, GraphCell, Problem
+from deepchem_dft.property.graphs import GraphBatch, collate
+from deepchem_dft.property.image_cell import ImageCell
+from deepchem_dft.property.network import EquilibriumNetwork, Prediction, Settings, SolveCount
 
 __all__ = [
     "Cell",

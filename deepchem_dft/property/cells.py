@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from .bounded import shrink, start
-from .graphs import GraphBatch
-from .pooling import Pooling
-from .scaling import Standardize
+from deepchem_dft.errors import InputError
+from deepchem_dft.property.bounded import shrink, start
+from deepchem_dft.property.graphs import GraphBatch
+from deepchem_dft.property.pooling import Pooling
+from deepchem_dft.property.scaling import Standardize
 
 
 @dataclass

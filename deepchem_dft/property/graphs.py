@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from .pairs import pairs_of
+from deepchem_dft.errors import InputError
+from deepchem_dft.property.pairs import pairs_of
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from .bounded import shrink, start
-from .cells import Cell, Problem, layer_bound
+from deepchem_dft.property.bounded import shrink, start
+from deepchem_dft.property.cells import Cell, Problem, layer_bound
 
 #: Features are solved for on a grid of about so many pixels along an edge.
 _GRID = 16

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from deepchem.data import NumpyDataset
 
-from ..errors import InputError
+from deepchem_dft.errors import InputError
 
 _RECORD = 1 + 3 * 32 * 32
 CIFAR10_CLASSES = (

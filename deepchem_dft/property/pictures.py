@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from deepchem.feat import Featurizer
 
-from ..errors import InputError
+from deepchem_dft.errors import InputError
 
 #: Atomic number that is painted at full brightness.
 _BRIGHTEST = 54.0

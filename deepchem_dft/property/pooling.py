@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from .pairs import PairPooling
+from deepchem_dft.errors import InputError
+from deepchem_dft.property.pairs import PairPooling
 
 #: What a graph can be summed up by.
 KINDS = ("mean", "sum", "max", "attention", "pairs")

@@ -11,22 +11,16 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from ..data.yaml_text import dump_yaml as dump_yaml_text
-from ..data.yaml_text import parse_yaml, read_text
-from ..errors import InputError
-from .hamiltonian_schema import HamiltonianRunConfig
-from .ksr_schema import LatticeRunConfig
-from .schema import RunConfig
+from deepchem_dft.data.yaml_text import dump_yaml as dump_yaml_text
+from deepchem_dft.data.yaml_text import parse_yaml, read_text
+from deepchem_dft.errors import InputError
+from deepchem_dft.runs.kinds import KINDS
+from deepchem_dft.runs.section import BaseRunConfig
 
 #: Bytes of a configuration that are read; the longest example has 4,000.
 _LARGEST = 1 << 20
 #: What a configuration may be.
-AnyConfig: TypeAlias = RunConfig | LatticeRunConfig | HamiltonianRunConfig
-
-#: Schema of each value of the key ``model``; a file without the key is of the first kind.
-_SCHEMAS: dict[str, type[AnyConfig]] = {
-    "xc": RunConfig, "ksr": LatticeRunConfig, "hamiltonian": HamiltonianRunConfig,
-}  # fmt: skip
+AnyConfig: TypeAlias = BaseRunConfig
 
 
 def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
@@ -73,7 +67,7 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
     for override in overrides:
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
-        if not equals or not all(parts):
+        if not equals or not all(parts) or not key.isprintable():
             raise InputError(
                 f"the override {_shown(override)} is not of the form key=value",
                 remedy="write for example training.epochs=5",
@@ -133,14 +127,14 @@ def validate(
     a.yaml, field 'trainig': unknown key. Remedy: use 'training' instead.
     """
     kind = content.get("model", "xc")
-    if not isinstance(kind, str) or kind not in _SCHEMAS:
+    if not isinstance(kind, str) or kind not in KINDS:
+        known = [f"{one.name} for {one.about}" for one in KINDS.values() if one.name != "xc"]
         raise InputError(f"there is no model {_shown(kind)}", file=file, field="model",
-                         remedy="use ksr for one-dimensional molecules, hamiltonian for "
-                         "Kohn-Sham matrices, or leave it out")
+                         remedy=f"use {', '.join(known)}, or leave it out")
     if kind == "xc":
         content = {k: v for k, v in content.items() if k != "model"}
     try:
-        return _SCHEMAS[kind].model_validate(content)
+        return KINDS[kind].schema.model_validate(content)
     except ValidationError as error:
         raise _as_input_error(error, file) from None
 
@@ -183,7 +177,8 @@ def load_config(
 
     Returns
     -------
-    RunConfig, LatticeRunConfig or HamiltonianRunConfig
+    BaseRunConfig
+        Of the kind that its key ``model`` names.
         With data files as absolute paths.
 
     Raises
@@ -193,61 +188,14 @@ def load_config(
     """
     content = apply_overrides(read_yaml_mapping(path), overrides or [])
     config = validate(content, file=str(path))
-    if isinstance(config, LatticeRunConfig):
-        return config
-    base = Path(path).resolve().parent
-    if isinstance(config, HamiltonianRunConfig):
-        _locate_hamiltonians(config, base)
-        return config
-    for refs in (config.data.train, config.data.valid, config.data.test):
-        for ref in refs:
-            if ref.file is not None:
-                ref.file = _located(ref.file, base)
+    config.locate(Path(path).resolve().parent)
     return config
 
 
-def _located(file: str, base: Path) -> str:
-    """Return the absolute path of a file beside the configuration, or in the working folder."""
-    local = base / file
-    return str(local if local.exists() else Path(file).resolve())
-
-
-def _locate_hamiltonians(config: HamiltonianRunConfig, base: Path) -> None:
-    data = config.data
-    for ref in (*data.train, *data.valid, *data.test):
-        ref.file = _located(ref.file, base)
-    for recipe in data.recipes:
-        recipe.file, recipe.input = _located(recipe.file, base), _located(recipe.input, base)
-
-
 def config_hash(config: AnyConfig) -> str:
-    """Return a SHA-256 of everything that can change a number of the run.
-
-    Its name, folder and card cannot, and neither can the choice of baselines and sets that are
-    evaluated: a finished run may be resumed to evaluate more.
-    """
-    content = config.model_dump(mode="json")
-    for key in ("name", "description", "output", "baselines", "card"):
-        content.pop(key, None)
-    if isinstance(config, LatticeRunConfig):
-        content.pop("evaluation")
-        content["data"].pop("test")
-        return _digest(content)
-    if isinstance(config, HamiltonianRunConfig):
-        content.pop("evaluation")
-        content["data"] = {
-            role: [{**ref, "file": Path(ref["file"]).name} for ref in content["data"][role]]
-            for role in ("train", "valid")}
-        return _digest(content)
-    content["evaluation"] = {"scf_tol": content["evaluation"]["scf_tol"]}
-    for refs in (content["data"][role] for role in ("train", "valid", "test")):
-        for ref in refs:  # a moved folder is the same run; the data hash guards the content
-            ref["file"] = ref["file"] and Path(ref["file"]).name
-    return _digest(content)
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """Return a SHA-256 of everything that can change a number of the run."""
+    text = json.dumps(config.hashed(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def dump_yaml(config: AnyConfig) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..files import write
-from ..units import HARTREE_TO_KCAL
-from .tables import EntryRecord
+from deepchem_dft.files import write
+from deepchem_dft.runs.tables import EntryRecord
+from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito), trained functional first.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .hamiltonian_schema import HamiltonianRunConfig
-from .ksr_schema import LatticeRunConfig
-from .schema import RunConfig, Section
+from deepchem_dft.runs.kinds import KINDS
+from deepchem_dft.runs.section import Section
+from deepchem_dft.runs.xc.schema import RunConfig
 
 
 def keys(model: type[Section] = RunConfig) -> list[tuple[str, str, str, str]]:
@@ -29,11 +29,11 @@ def keys(model: type[Section] = RunConfig) -> list[tuple[str, str, str, str]]:
 
 def keys_text() -> str:
     """Return the keys as text, a line per key: usual runs first, then ``model:`` others."""
-    titles = ("A run with real molecules", "A run with one-dimensional molecules (model: ksr)",
-              "A run on Kohn-Sham matrices (model: hamiltonian)")
-    models: tuple[type[Section], ...] = (RunConfig, LatticeRunConfig, HamiltonianRunConfig)
-    parts = [_text(keys(model)) for model in models]
-    return "\n\n".join(f"{t}\n\n{p}" for t, p in zip(titles, parts, strict=True))
+    parts = []
+    for kind in KINDS.values():
+        key = "" if kind.name == "xc" else f" (model: {kind.name})"
+        parts.append(f"A run on {kind.about}{key}\n\n{_text(keys(kind.schema))}")
+    return "\n\n".join(parts)
 
 
 def _text(rows: list[tuple[str, str, str, str]]) -> str:

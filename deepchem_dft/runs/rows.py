@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..sinks import csv_plain
+from deepchem_dft.errors import InputError
+from deepchem_dft.json_text import parse_json
+from deepchem_dft.sinks import csv_plain
 
 _AGAIN = "restore the file, or evaluate the run again: 'deepchem-dft train CONFIG.yaml --resume'"
 
@@ -118,8 +119,8 @@ def _text(path: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the mapping that a file of a run holds; empty if there is none, or a damaged one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -133,8 +134,8 @@ def required_json(path: Path, *keys: str, remedy: str = _AGAIN) -> dict[str, Any
         If it is missing or damaged.
     """
     try:
-        content = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(_text(path))
+    except ValueError as error:
         if isinstance(error, InputError):
             raise
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""

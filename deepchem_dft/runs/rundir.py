@@ -16,13 +16,13 @@ from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
-from .. import parallel
-from ..errors import DeepChemDFTError, InputError
-from ..files import make_folder, storing, sweep, write
-from ..locks import LOCK, Lock
-from ..sinks import printable
-from .config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
-from .rows import read_json, read_rows, required_json
+from deepchem_dft import parallel
+from deepchem_dft.errors import DeepChemDFTError, InputError
+from deepchem_dft.files import make_folder, storing, sweep, write
+from deepchem_dft.locks import LOCK, Lock
+from deepchem_dft.runs.config import AnyConfig, config_hash, dump_yaml, read_yaml_mapping, validate
+from deepchem_dft.runs.rows import read_json, read_rows, required_json
+from deepchem_dft.sinks import printable
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
@@ -115,6 +115,7 @@ class RunDirectory:
 
     def _lock(self) -> Lock:
         make_folder(self.path)
+        self._refuse_links()
         return Lock(self / LOCK, "this run", "wait for it, or end it, and go on with --resume")
 
     def start(self, config: AnyConfig, resume: bool = False) -> bool:
@@ -128,6 +129,7 @@ class RunDirectory:
         return parallel.on_main(lambda: self._start(config, resume))
 
     def _start(self, config: AnyConfig, resume: bool) -> bool:
+        self._refuse_links()
         wanted, status = config_hash(config), self.status or self._recovered(config)
         if status:
             where = str(self.path)
@@ -158,14 +160,22 @@ class RunDirectory:
         write(self / "status.json", json.dumps(status, indent=2))
         for folder in (self.checkpoints, self.plots, self.states):
             make_folder(folder)
-        for folder in (self.path, self.checkpoints, self.plots, self.states):
-            sweep(folder)
+        sweep(self.path)
         write(self / "config.yaml", dump_yaml(config))
         write(self / "versions.json", json.dumps(versions(), indent=2))
         if status.get("state") == _STARTING:
             self.set_status(state="started")
             return False
         return True
+
+    def _refuse_links(self) -> None:
+        """Refuse links out of the folder: a run of somebody else's would have us write there."""
+        inside = os.path.realpath(self.path) + os.sep
+        for folder, below, files in os.walk(self.path):
+            for path in (os.path.join(folder, name) for name in (*below, *files)):
+                if os.path.islink(path) and not os.path.realpath(path).startswith(inside):
+                    raise InputError("a link that leads out of the run directory", file=path,
+                                     remedy="put the file or folder itself in its place")
 
     def _is_blank(self, *known: str) -> bool:
         """Whether there is nothing but what a run that was killed at its very start leaves."""
@@ -245,7 +255,7 @@ class RunDirectory:
             If the folder is not a run directory.
         """
         file = self / "config.yaml"
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise InputError(
                 "not a run directory: there is no config.yaml in it",
                 file=str(self.path),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
-from typing import Annotated, Any, LiteralString, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, LiteralString, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..files import SAFE_NAME
+from deepchem_dft.files import SAFE_NAME
 
 #: What no run needs, so that a slip of the key is an error and not a week of computing.
 MOST_EPOCHS, MOST_SAMPLES, MOST_ITERATIONS, MOST_PROCESSES = 10**7, 10**8, 10**5, 4096
@@ -75,3 +77,52 @@ def _problem(text: Any, annotation: Any) -> LiteralString | None:
             unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
         return "the text holds control characters"
     return None
+
+
+class CardConfig(Section):
+    """Text for the card that ``deepchem-dft export`` writes; numbers come from the run's tables.
+
+    It is no part of what is computed: change it when the results are known, and let
+    ``train --resume`` store it in the run directory.
+    """
+
+    name: str | None = Field(
+        None, pattern=SAFE_NAME,
+        description="in the zoo, where the export goes to a folder (default: the run's)",
+    )
+    summary: str = Field("", description="one sentence (default: the description)")
+    worse_than_parent: list[str] = Field(
+        [], description="where it is worse than what it starts from, beside what the tables show"
+    )
+    known_failures: list[str] = Field([], description="what it is known to get wrong")
+    out_of_scope: list[str] = Field([], description="what it should not be used for")
+
+
+class BaseRunConfig(Section):
+    """What the configurations of all kinds of runs say."""
+
+    if TYPE_CHECKING:  # each kind has sections of its own
+        training: Any
+        output: Any
+
+    name: RunName = Field("run", description="names the folder")
+    description: str = Field("", description="free text")
+    card: CardConfig = Field(CardConfig(), description="text for the card of its model")
+
+    def locate(self, base: Path) -> None:
+        """Make the paths of data absolute, which are relative to the configuration's folder."""
+
+    def hashed(self) -> dict[str, Any]:
+        """Return everything that can change a number of the run, as plain data.
+
+        Its name, folder and card cannot, and neither can the choice of baselines and sets that are
+        evaluated: a finished run may be resumed to evaluate more.
+        """
+        return self.model_dump(
+            mode="json", exclude={"name", "description", "output", "baselines", "card"})
+
+
+def located(file: str, base: Path) -> str:
+    """Return the absolute path of a file beside the configuration, or in the working folder."""
+    local = base / file
+    return str(local if os.path.exists(local) else Path(file).resolve())

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from ..files import write
-from ..sinks import csv_row, markdown_cell
-from ..units import HARTREE_TO_KCAL
+from deepchem_dft.files import write
+from deepchem_dft.sinks import csv_row, markdown_cell
+from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: Units of the deviations that are not energies.
 DEVIATION_UNITS = {"dm": "electrons (rms element)", "dens": "electrons/Bohr^1.5"}

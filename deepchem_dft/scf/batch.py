@@ -114,7 +114,8 @@ def solve_batch(
         else:
             solution.state.trend = Trend.after(guess, solution.evaluation.fock)
         if guess is None:
-            solution, _ = ground_state(h, solution, cold=True, tol=tol, max_iter=max_iter)
+            solution, _ = ground_state(h, solution, cold=True, tol=tol, max_iter=max_iter,
+                                       unrestricted=False)
         out.append(solution)
     return out
 

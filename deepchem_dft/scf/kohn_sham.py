@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_dft import plugins
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.electrons import treatment
@@ -18,11 +19,12 @@ from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
 from deepchem_dft.scf.response import SOFT_MODE
-from deepchem_dft.scf.search import Findings, ground_state, remarks, with_local_spins
+from deepchem_dft.scf.search import ground_state, with_local_spins
+from deepchem_dft.scf.signs import Findings, remarks
 from deepchem_dft.scf.stability import follow_instabilities
-from deepchem_dft.scf.state import SCFState
+from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
-from deepchem_dft.torchstate import unaffected
+from deepchem_dft.torchstate import stacklevel, unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
@@ -75,10 +77,10 @@ class KSResult:
     def __getstate__(self) -> dict[str, Any]:
         # Without graphs, which belong to the parameters of this process.
         return {"hamiltonian": self._hamiltonian, "solution": self._solution,
-                "current": self._versions == self._parameter_versions()}
+                "findings": self.findings, "current": self._versions == self._parameter_versions()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        KSResult.__init__(self, state["hamiltonian"], state["solution"])
+        KSResult.__init__(self, state["hamiltonian"], state["solution"], state["findings"])
         if not state["current"]:  # the parameters had moved on from this solution
             self._versions = [-1]
 
@@ -113,16 +115,10 @@ class KSResult:
         return f"{kind} (lowest eigenvalue of the orbital Hessian {mode:.1e} Ha)"
 
     @property
+    @unaffected
     def spin_square(self) -> float:
         """Expectation value of the total spin squared of the determinant: S (S + 1) if pure."""
-        occupations = self.occupations.detach()
-        if self.restricted:
-            return 0.0
-        alpha, beta = self.state.orbitals
-        overlaps = (alpha.mT @ self._hamiltonian.overlap @ beta).square()
-        common = float(occupations[0] @ overlaps @ occupations[1])
-        na, nb = (float(n.sum()) for n in occupations)
-        return (na - nb) / 2 * ((na - nb) / 2 + 1) + nb - common
+        return self.state.spin_square(self._hamiltonian.overlap)
 
     @property
     @unaffected
@@ -194,10 +190,7 @@ class KSResult:
     @property
     def gap(self) -> float:
         """Gap between the highest occupied and the lowest empty orbital of any spin, Ha."""
-        energies, occupied = self._solution.energies, self.occupations > 1e-10
-        if bool(occupied.all()):
-            return float("inf")
-        return float(energies[~occupied].min() - energies[occupied].max())
+        return gap_of(self._solution.energies, self.occupations)
 
     @property
     def aufbau(self) -> bool:
@@ -357,17 +350,16 @@ class KohnSham:
             raise InputError(f"a {type(guess).__name__} is no guess", field="guess",
                              remedy="pass the state of an earlier result, or None")
         if self.engine == "dqc":
-            from deepchem_dft.interop.dqc import run_dqc
-
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
-            return run_dqc(self.molecule, self.xc, restricted=self.restricted, tol=self.tol,
-                           max_iter=min(self.max_iter, 100), guess=guess,
-                           on_unconverged=on_unconverged)
+            return plugins.find("engines", "dqc")(
+                self.molecule, self.xc, restricted=self.restricted, tol=self.tol,
+                max_iter=min(self.max_iter, 100), guess=guess, on_unconverged=on_unconverged)
         hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
         try:
             solution, findings = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
-            warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=2)
+            warnings.warn(f"starting {self.molecule.name} afresh: {error}",
+                          stacklevel=stacklevel(2))
             solution, findings = self._solve(hamiltonian, None)
         if self.stability and solution.status is Status.CONVERGED:
             solution, findings.mode = follow_instabilities(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -19,7 +19,7 @@ _LINEAR_DEPENDENCE = 1e-8
 # An open-shell atom has a minimum for every orientation its shells may take on the quadrature
 # grid. Where DIIS does not even come close (Ha), a few shaken starts tell which one is lowest.
 _LOST, _RESTARTS, _SHAKE = 1e-3, 4, 0.05
-_ROUGH, _WORTHWHILE = 1e-4, 1e-6
+_ROUGH, _WORTHWHILE, _CLOSE = 1e-4, 1e-6, 1e-3
 # A DIIS step lowers the residual by this factor or more as a rule.
 _NEARLY = 10.0
 
@@ -96,7 +96,15 @@ def solve(
             orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
             iterations += used
         history = history + minimum.history[1:]
-        if not minimum.converged:
+        if not minimum.converged and residual < _CLOSE and iterations < max_iter:
+            # Energies may be too rough to go further down by, where Fock matrices are not.
+            close = replace(problem, orbitals=orbitals, iterations=iterations)
+            run = extrapolate(hamiltonian, close, tol=tol, max_iter=max_iter,
+                              patience=diis_iterations)
+            iterations, history = run.iterations, history + run.history
+            if run.residual < tol and run.evaluation.energy < evaluation.energy + _WORTHWHILE:
+                orbitals, evaluation, residual = run.orbitals, run.evaluation, run.residual
+        if not residual < tol:
             status = Status.MAX_ITERATIONS if iterations >= max_iter else Status.STALLED
 
     solution = finish(hamiltonian, orbitals, occupations, evaluation, residual, iterations, status,

@@ -18,6 +18,7 @@ from deepchem_dft.errors import ResponseNotConverged
 from deepchem_dft.scf.hamiltonian import KSHamiltonian, XCKernel
 from deepchem_dft.scf.ladder import Solution
 from deepchem_dft.scf.rotations import mixing
+from deepchem_dft.torchstate import stacklevel
 
 #: Modes softer than this (Ha) do not respond but drift: rotations of an open shell in space.
 SOFT_MODE = 1e-4
@@ -207,6 +208,6 @@ def soft_modes(hessian: OrbitalHessian) -> SoftModes:
         warnings.warn(
             f"the solution is a saddle point (lowest orbital-Hessian eigenvalue "
             f"{float(values.min()):.2e} Ha): gradients of its density may be meaningless; "
-            "run with stability=True", stacklevel=3)
+            "run with stability=True", stacklevel=stacklevel(3))
     keep = values.abs() < SOFT_MODE
     return SoftModes(vectors[keep], values[keep])

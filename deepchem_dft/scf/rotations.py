@@ -22,6 +22,8 @@ _GAP_FLOOR = 0.05
 _LARGEST_ROTATION = 0.6
 # Steps before a descent may be given up, and how far down it may lead, in terms of its slope.
 _FAIR_TRIAL, _OUTLOOK = 3, 5.0
+#: Squared electrons by which densities may differ that will become the same.
+_SAME = 0.01
 # Rounding noise of an energy (Ha), relative to its size; and where a network is not in float64.
 _NOISE, _NOISE_SINGLE = 4e-15, 1e-11
 
@@ -80,6 +82,8 @@ def minimise(
     max_evaluations: int,
     start: Evaluation | None = None,
     below: float | None = None,
+    rough: float = 0.0,
+    known: Tensor | None = None,
 ) -> Minimum:
     """Minimise the energy over rotations between blocks of different occupation.
 
@@ -97,6 +101,10 @@ def minimise(
         At ``orbitals``, if known.
     below : float, optional
         Give up where an energy below this, Ha, is out of reach.
+    rough : float
+        Once it is reached, a residual (Ha) to be content with.
+    known : Tensor, shape (nspin, nao, nao), optional
+        Density matrices of a solution that need not be found again: give up close to it.
 
     Returns
     -------
@@ -114,7 +122,9 @@ def minimise(
         fock_mo = orbitals.mT @ point.fock @ orbitals
         residual = off_block(fock_mo, occupations)
         history.append(residual)
-        if residual < tol or evaluations >= max_evaluations or failures > 2:
+        done = below is not None and point.energy < below and residual < rough
+        done |= known is not None and _close(orbitals, occupations, known, hamiltonian.overlap)
+        if residual < tol or done or evaluations >= max_evaluations or failures > 2:
             break
         rotation, energies = canonicalise(fock_mo, occupations)
         orbitals = orbitals @ rotation
@@ -199,6 +209,12 @@ def _line_search(hamiltonian, orbitals, occupations, point, direction, slope, le
 def _dot(a: Tensor, b: Tensor) -> float:
     # Antisymmetric matrices hold every rotation twice.
     return 0.5 * float((a * b).sum())
+
+
+def _close(orbitals: Tensor, occupations: Tensor, known: Tensor, overlap: Tensor) -> bool:
+    """Whether a density is nearly a known one, which has a lower energy."""
+    change = ((orbitals * occupations[:, None, :]) @ orbitals.mT - known) @ overlap
+    return float((change * change.mT).sum()) < _SAME
 
 
 def _precondition(vector: Tensor, metric: Tensor) -> Tensor:

@@ -11,137 +11,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-from pyscf.data.radii import COVALENT
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import (
+    Problem,
     Solution,
     Status,
+    extrapolate,
     finish,
     orthonormal_basis,
     starting_density,
 )
 from deepchem_dft.scf.rotations import Minimum, minimise
+from deepchem_dft.scf.signs import (
+    HOLE,
+    Findings,
+    fragments,
+    signs_of,
+    spin_gaps,
+    suspect,
+    turns,
+)
 from deepchem_dft.scf.starts import (
     AtomicStart,
     Shares,
     frontier,
     kicked,
     mixed,
-    symmetry_broken,
     turned,
 )
 from deepchem_dft.scf.state import occupations_of
-from deepchem_dft.units import HARTREE_TO_EV
 
-#: Atoms further apart than this many times their covalent radii are not bonded.
-_STRETCHED = 1.5
-#: Gaps (Ha) below which a solution is suspect: for its own sake, if it consists of fragments, and
-#: if both spins share their orbitals.
-_TINY, _OPENED, _FRAGMENTS, _CLOSED = 0.1, 0.4, 0.2, 0.1
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
-_REACH, _PAIRS = 0.06, 2
+_REACH, _PAIRS = 0.03, 2
+#: Kicks (radians) that tell a saddle from a minimum.
+_HARD = 0.2
+#: The same for atoms that have been given their electrons, which have yet to relax.
+_SHARES_REACH = 0.3
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
-#: What a lower state has to be lower by, Ha; and an unrestricted one to be worth a word.
-_WORTHWHILE, _WORTH_SAYING = 1e-6, 1e-5
+#: What a lower state has to be lower by, Ha; an unrestricted one to be worth a word; and what is
+#: more than an open shell that has turned, so that everything is asked anew.
+_WORTHWHILE, _WORTH_SAYING, _ANOTHER = 3e-6, 1e-5, 1e-4
 #: Fock builds that one start may take without getting below what is known.
 _TRIAL = 60
 #: Those that finishing a lower one may take, and those after which no more starts are made.
 _FINISH, _BUDGET = 200, 600
-#: A hole, Ha.
-_NOTICEABLE = 1e-3
-#: A negative gap (Ha) that shows when it is printed.
-_VISIBLE = 1e-5
+#: Lower ones are finished by extrapolation from this residual (Ha) on: it is quicker, and goes on
+#: where energies of spin-polarised tails are too rough to descend by.
+_ROUGH, _PATIENCE = 2e-3, 15
 _ROUNDS = 3
-
-
-@dataclass
-class Findings:
-    """What a search has looked at and found.
-
-    Attributes
-    ----------
-    signs : list of str
-        Why it was searched; empty if it was not.
-    lowered : float
-        How far below the first solution the final one lies, Ha.
-    unrestricted : float or None
-        Energy (Ha) of an unrestricted solution below a restricted one.
-    unfinished : float or None
-        Energy (Ha) below the solution's that was met, but where no field converged.
-    mode : float or None
-        Lowest eigenvalue (Ha) of the orbital Hessian, where stability was tested.
-    builds : int
-        Fock builds of all starts.
-    tried : dict of str to (int, int, int)
-        By kind of start: how many were tried, their Fock builds, and how many led further down.
-    """
-
-    signs: list[str] = field(default_factory=list)
-    lowered: float = 0.0
-    unrestricted: float | None = None
-    unfinished: float | None = None
-    mode: float | None = None
-    builds: int = 0
-    tried: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-
-    def note(self, kind: str, builds: int, lower: bool) -> None:
-        """Count a start."""
-        number, spent, lowered = self.tried.get(kind, (0, 0, 0))
-        self.tried[kind] = (number + 1, spent + builds, lowered + lower)
-        self.builds += builds
-
-
-def spin_gaps(solution: Solution) -> list[float]:
-    """Lowest empty minus highest occupied level of each spin, Ha (infinite if there is no one)."""
-    gaps = []
-    for e, f in zip(solution.energies, solution.state.occupations > 1e-10, strict=True):
-        there = bool(f.any()) and not bool(f.all())
-        gaps.append(float(e[~f].min() - e[f].max()) if there else math.inf)
-    return gaps
-
-
-def fragments(molecule: Molecule) -> int:
-    """Count the parts of a molecule that no bond of about ordinary length holds together."""
-    radii = np.array([COVALENT[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
-    distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
-    bonded = distances < _STRETCHED * (radii[:, None] + radii)
-    part = list(range(len(radii)))
-    for i, j in zip(*bonded.nonzero()):
-        if part[i] != part[j]:
-            old, new = part[j], part[i]
-            part = [new if p == old else p for p in part]
-    return len(set(part))
-
-
-def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
-    """Return signs of trouble by kind (``hole``, ``apart``, ``tiny``), in words."""
-    found: dict[str, str] = {}
-    molecule, limit = hamiltonian.molecule, _suspect(hamiltonian)
-    gap = min(spin_gaps(solution))
-    # Open shells of atoms have small holes in their ground states; large ones have been filled.
-    if gap < -_NOTICEABLE and len(molecule.symbols) > 1:
-        found["hole"] = f"an empty orbital lies {-gap:.4f} Ha below an occupied one"
-    elif gap < limit:
-        found["tiny"] = f"a gap of {gap:.4f} Ha"
-    parts = fragments(molecule)
-    if parts > 1 and gap < _FRAGMENTS + limit:
-        found["apart"] = f"{parts} fragments"
-    return found
+#: Gaps (Ha) of restricted solutions whose bonds are broken.
+_BROKEN = 0.05
 
 
 def search(
     hamiltonian: KSHamiltonian, solution: Solution, *, tol: float, max_iter: int,
-    thorough: bool = False,
+    thorough: bool = False, unrestricted: bool = True,
 ) -> tuple[Solution, Findings]:
     """Look for a state below a converged one, where there are signs of trouble.
 
@@ -156,6 +87,8 @@ def search(
         Bound on Fock builds of one descent.
     thorough : bool
         Search without a sign, too.
+    unrestricted : bool
+        Whether to look for unrestricted solutions below a restricted one.
 
     Returns
     -------
@@ -174,14 +107,18 @@ def search(
     start = solution.evaluation.energy
     if signs:
         explorer = _Explorer(hamiltonian, solution, tol, max_iter, findings)
-        for _ in range(_ROUNDS):
-            kinds = signs_of(hamiltonian, explorer.best) | ({"apart": ""} if thorough else {})
-            if not explorer.visit(_starts(hamiltonian, explorer.best, kinds)):
+        for number in range(_ROUNDS):
+            kinds = signs if not number else signs_of(hamiltonian, explorer.best)
+            if number:  # from a new solution, what starts from its orbitals is new
+                kinds.pop("apart", None)
+            before = explorer.best.evaluation.energy
+            explorer.visit(_starts(explorer, kinds))
+            if explorer.best.evaluation.energy > before - _ANOTHER:
                 break
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
-    if hamiltonian.restricted and (thorough or signs):
+    if unrestricted and hamiltonian.restricted and (thorough or signs):
         lower = _unrestricted_below(hamiltonian, solution, tol, max_iter, findings)
         if lower < solution.evaluation.energy - _WORTH_SAYING:
             findings.unrestricted = lower
@@ -190,7 +127,7 @@ def search(
 
 def ground_state(
     hamiltonian: KSHamiltonian, solution: Solution, *, cold: bool, tol: float, max_iter: int,
-    thorough: bool = False,
+    thorough: bool = False, unrestricted: bool = True,
 ) -> tuple[Solution, Findings]:
     """Do what a solution calls for: all of it after a cold start, holes only after a warm one.
 
@@ -202,9 +139,10 @@ def ground_state(
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
     elif not thorough and (solution.status is not Status.CONVERGED
-                           or min(spin_gaps(solution)) >= -_NOTICEABLE):
+                           or min(spin_gaps(solution)) >= -HOLE):
         return solution, Findings()
-    return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough)
+    return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough,
+                  unrestricted=unrestricted)
 
 
 def with_local_spins(
@@ -227,7 +165,7 @@ def with_local_spins(
                          remedy="use broken_symmetry=True, or other spins")
     basis = orthonormal_basis(hamiltonian.overlap)
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
-    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), 0)
+    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), fock, 0)
     occupations = occupations_of(molecule, basis.shape[1], False).to(basis.device)
     lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
     builds = lowest.evaluations + 1
@@ -235,30 +173,6 @@ def with_local_spins(
               Status.MAX_ITERATIONS if builds >= max_iter else Status.STALLED)
     return finish(hamiltonian, lowest.orbitals, occupations, lowest.evaluation, lowest.residual,
                   builds, status, lowest.history)
-
-
-def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:
-    """Return what should be said wherever the energy of a solution is."""
-    found = []
-    gaps, energies = spin_gaps(solution), solution.energies
-    occupied = solution.state.occupations > 1e-10
-    if min(gaps) < -_VISIBLE:
-        found.append(f"an empty orbital lies {-min(gaps) * HARTREE_TO_EV:.3f} eV below an occupied "
-                     "one of the same spin: perhaps an excited state")
-    elif bool(occupied.any()) and not bool(occupied.all()):
-        gap = float(energies[~occupied].min() - energies[occupied].max())
-        if gap < -_VISIBLE:
-            found.append(f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied "
-                         f"one of the other spin: another spin than 2S = {molecule.spin:g} may be "
-                         "lower")
-    if findings.unrestricted is not None:
-        lower = solution.evaluation.energy - findings.unrestricted
-        found.append(f"an unrestricted solution lies {lower:.5f} Ha below this restricted one, at "
-                     f"{findings.unrestricted:.5f} Ha")
-    if findings.unfinished is not None:
-        lower = solution.evaluation.energy - findings.unfinished
-        found.append(f"energies {lower:.5f} Ha lower were met, but no field converged there")
-    return tuple(found)
 
 
 @dataclass
@@ -271,11 +185,14 @@ class Start:
     orbitals : Tensor, shape (nspin, nao, nmo)
     reach : float
         How far above is too far, Ha.
+    again : bool
+        Whether it has to begin close to the best solution, and may go back there.
     """
 
     kind: str
     orbitals: Tensor
     reach: float = math.inf
+    again: bool = False
 
 
 class _Explorer:
@@ -288,6 +205,7 @@ class _Explorer:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
         self.unfinished: float | None = None
+        self.basis = orthonormal_basis(hamiltonian.overlap)
 
     def visit(self, starts: Iterator[Start]) -> bool:
         """Try starts; tell whether any led to a lower state."""
@@ -305,30 +223,42 @@ class _Explorer:
         energy, occupations = self.best.evaluation.energy, self.best.state.occupations
         goal, self.builds = energy - _WORTHWHILE, self.builds + 1
         point = self.hamiltonian.evaluate(start.orbitals, occupations)
-        if point.energy > energy + start.reach:
+        above = point.energy - energy
+        if above > start.reach:
             return False
         found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
-                         max_evaluations=min(_TRIAL, self.max_iter), below=goal)
+                         max_evaluations=min(_TRIAL, self.max_iter), below=goal, rough=_ROUGH,
+                         known=None if start.again else self.best.state.density_matrix())
         self.builds += found.evaluations
         if found.evaluation.energy > goal:
             return False
-        if not found.converged:
-            found = self._finished(found)
-        if not found.converged:  # a functional as rough as that has no end of such places
+        solution = self._finished(found)
+        if solution is None:  # a functional as rough as that has no end of such places
             self.unfinished = found.evaluation.energy
             return False
-        self.unfinished = None
-        self.best = finish(self.hamiltonian, found.orbitals, occupations, found.evaluation,
-                           found.residual, self.best.iterations, Status.CONVERGED,
-                           self.best.history + found.history)
+        if solution.evaluation.energy > goal:
+            return False
+        self.best, self.unfinished = solution, None
         return True
 
-    def _finished(self, found: Minimum) -> Minimum:
-        again = minimise(self.hamiltonian, found.orbitals, self.best.state.occupations,
-                         tol=self.tol, max_evaluations=min(_FINISH, self.max_iter),
-                         start=found.evaluation)
-        self.builds += again.evaluations
-        return again
+    def _finished(self, found: Minimum) -> Solution | None:
+        """Converge from what is close: by extrapolation, or downhill where that leads away."""
+        occupations, limit = self.best.state.occupations, found.evaluation.energy + _WORTHWHILE
+        before, history = self.best.iterations, [*self.best.history, *found.history]
+        problem = Problem(self.basis, occupations, found.orbitals, 0)
+        run = extrapolate(self.hamiltonian, problem, tol=self.tol, patience=_PATIENCE,
+                          max_iter=min(_FINISH, self.max_iter))
+        self.builds += run.iterations
+        if run.residual < self.tol and run.evaluation.energy < limit:
+            return finish(self.hamiltonian, run.orbitals, occupations, run.evaluation, run.residual,
+                          before, Status.CONVERGED, history + run.history)
+        last = minimise(self.hamiltonian, found.orbitals, occupations, tol=self.tol,
+                        max_evaluations=min(_FINISH, self.max_iter), start=found.evaluation)
+        self.builds += last.evaluations
+        if not last.converged:
+            return None
+        return finish(self.hamiltonian, last.orbitals, occupations, last.evaluation, last.residual,
+                      before, Status.CONVERGED, history + last.history)
 
     def result(self) -> Solution:
         """The lowest solution, with every Fock build counted."""
@@ -336,48 +266,65 @@ class _Explorer:
         return self.best
 
 
-def _starts(
-    hamiltonian: KSHamiltonian, solution: Solution, signs: dict[str, str]
-) -> Iterator[Start]:
+def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     """Yield where to start from, for certain signs of trouble."""
-    state, strong = solution.state, "hole" in signs or "apart" in signs
-    limit = _suspect(hamiltonian)
-    near, gaps = frontier(solution.energies, state.occupations, _WINDOW), spin_gaps(solution)
-    reach = _REACH * (2 if hamiltonian.restricted else 1)
+    hamiltonian, solution = explorer.hamiltonian, explorer.best
+    state, apart, hole = solution.state, "apart" in signs, "hole" in signs
+    near = frontier(solution.energies, state.occupations, _WINDOW)
+    fock, turning = solution.evaluation.fock, turns(hamiltonian.molecule)
     for spin, (occupied, empty) in enumerate(near):
         pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
-                 if solution.energies[spin, a] - solution.energies[spin, i] < limit]
+                 if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)]
         for i, a in pairs[:_PAIRS]:
-            for angle in (math.pi / 4, math.pi / 2):
-                yield Start("turned", turned(state.orbitals, [(spin, i, a, angle)]), reach)
-    if not hamiltonian.restricted and (strong or max(gaps) < 2 * limit):
-        for orbitals in symmetry_broken(state.orbitals, near):
-            yield Start("spins mixed", kicked(orbitals, 0), math.inf if strong else reach)
-    if not strong:
+            # Half way, from where either filling can be reached; all the way where one is wrong.
+            for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
+                orbitals = turned(state.orbitals, [(spin, i, a, angle)])
+                yield Start("turned", kicked(orbitals, fock, 0),
+                            math.inf if hole else (1 + turning) * _REACH)
+    if not hamiltonian.restricted and (
+            apart or hole or "free" in signs
+            or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
+        yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
+    if "free" in signs or hamiltonian.molecule.grid_level == 0:
+        for seed in range(2):
+            yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
+    if not (apart or hole):
         return
-    yield from _shared_out(hamiltonian, 8)
-    for seed in range(3):
+    eager = hole or not hamiltonian.restricted
+    yield from _shared_out(explorer, 8, math.inf if hole else _SHARES_REACH)
+    for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
-def _shared_out(hamiltonian: KSHamiltonian, limit: int) -> Iterator[Start]:
+def _spins_mixed(
+    orbitals: Tensor, fock: Tensor, near: Sequence[tuple[Tensor, Tensor]], strong: bool
+) -> Iterator[Start]:
+    """Yield frontier orbitals turned one way for alpha, the other for beta; many pairs first."""
+    most = min(min(len(o), len(e)) for o, e in near)
+    for count in range(min(most, 3) if strong else min(most, 1), 0, -1):
+        for angle, reach in ((math.pi / 8, -_WORTHWHILE), (math.pi / 4, 0.1 * _REACH)):
+            if strong and angle < math.pi / 4:
+                continue
+            pairs = [(s, int(near[s][0][k]), int(near[s][1][k]), (1 - 2 * s) * angle)
+                     for s in (0, 1) for k in range(count)]
+            yield Start("spins mixed", kicked(turned(orbitals, pairs), fock, 0),
+                        math.inf if strong else reach)
+
+
+def _shared_out(explorer: _Explorer, limit: int, reach: float = math.inf) -> Iterator[Start]:
     """Yield determinants with electrons and spins shared out among the atoms."""
+    hamiltonian = explorer.hamiltonian
     shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
     if not shares:
         return
+    explorer.builds += 1
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
-    make = AtomicStart(hamiltonian, fock, orthonormal_basis(hamiltonian.overlap))
+    make = AtomicStart(hamiltonian, fock, explorer.basis)
     for rank, (charges, spins) in enumerate(shares):
         try:
-            yield Start("shared out", kicked(make(charges, spins), rank))
+            yield Start("shared out", kicked(make(charges, spins), fock, rank), reach)
         except ValueError:
             continue
-
-
-def _suspect(hamiltonian: KSHamiltonian) -> float:
-    """Gap (Ha) below which other fillings are looked at: exact exchange opens gaps."""
-    exact = sum(c for c, omega in hamiltonian.exchange_terms() if omega is None)
-    return _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
 def _unrestricted_below(
@@ -392,12 +339,10 @@ def _unrestricted_below(
                      0, Status.CONVERGED, [])
     explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)
-    if fragments(hamiltonian.molecule) > 1:
-        explorer.visit(_shared_out(free, 2))
-    if explorer.best is twice:
-        explorer.visit(Start("unrestricted", o) for o in symmetry_broken(state.orbitals, near))
+    apart = fragments(hamiltonian.molecule) > 1
+    # Where bonds are only half broken, the spins of whole atoms are not what to start from.
+    broken = apart and min(spin_gaps(solution)) < _BROKEN
+    if not (broken and explorer.visit(_shared_out(explorer, 1))):
+        explorer.visit(_spins_mixed(state.orbitals, solution.evaluation.fock, near, apart))
     solution.iterations += explorer.builds
     return explorer.best.evaluation.energy
-
-
-__all__: Sequence[str] = ["Findings", "fragments", "search", "signs_of", "spin_gaps"]

@@ -8,7 +8,7 @@ frontier orbitals turned by large angles, within a spin or against each other be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -22,8 +22,9 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 
 #: Ways to share out electrons and spins that are looked at, before the best of them are taken.
 _MOST_SHARES = 20_000
-#: A kick (radians) that no symmetry survives, so that nothing stays on a saddle for want of slope.
-_KICK = 0.05
+#: A kick (radians) that no symmetry survives, so that nothing stays on a saddle for want of slope;
+#: and how far apart (Ha) orbitals get the whole of it.
+_KICK, _KICKED_FREELY = 0.05, 0.3
 #: Orbitals of one atom this close (Ha) belong to one shell.
 _ONE_LEVEL = 0.02
 
@@ -223,12 +224,19 @@ def completed(occupied: Tensor, overlap: Tensor, basis: Tensor) -> Tensor:
     return basis @ left
 
 
-def kicked(orbitals: Tensor, seed: int, size: float = _KICK) -> Tensor:
-    """Orbitals rotated a little at random, so that no symmetry holds them."""
+def kicked(orbitals: Tensor, fock: Tensor, seed: int, size: float = _KICK) -> Tensor:
+    """Orbitals rotated a little at random, so that no symmetry holds them.
+
+    Those that are far from each other in energy (Fock matrices tell, Ha) are rotated less, or the
+    core would dominate.
+    """
     generator = torch.Generator().manual_seed(seed)
     shape = (orbitals.shape[0], orbitals.shape[2], orbitals.shape[2])
+    levels = (orbitals.mT @ fock @ orbitals).diagonal(dim1=-2, dim2=-1)
+    apart = (levels[:, :, None] - levels[:, None, :]).abs()
     kappa = size * torch.randn(shape, generator=generator, dtype=torch.float64)
-    return orbitals @ torch.matrix_exp((kappa - kappa.mT).to(orbitals.device))
+    kappa = (kappa - kappa.mT).to(orbitals.device) / (apart / _KICKED_FREELY).clamp_min(1.0)
+    return orbitals @ torch.matrix_exp(kappa)
 
 
 def frontier(energies: Tensor, occupations: Tensor, window: float) -> list[tuple[Tensor, Tensor]]:
@@ -274,20 +282,6 @@ def mixed(orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]], seed: int) ->
         matrix = torch.from_numpy(matrix * np.sign(np.diag(upper))).to(orbitals.device)
         new[spin][:, index] = orbitals[spin][:, index] @ matrix
     return new
-
-
-def symmetry_broken(
-    orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]]
-) -> Iterator[Tensor]:
-    """Two-spin orbitals with frontier orbitals turned one way for alpha, the other for beta.
-
-    First one pair, then two, ... at once: as many bonds as may be broken.
-    """
-    most = min(min(len(o), len(e)) for o, e in near)
-    for count in range(1, min(most, 3) + 1):
-        pairs = [(s, int(near[s][0][k]), int(near[s][1][k]), (1 - 2 * s) * math.pi / 4)
-                 for s in (0, 1) for k in range(count)]
-        yield turned(orbitals, pairs)
 
 
 def _inverse_root(metric: Tensor) -> Tensor:

@@ -88,6 +88,16 @@ class SCFState:
             return self
         return SCFState(self.orbitals.repeat(2, 1, 1), self.occupations.repeat(2, 1) / 2)
 
+    def spin_square(self, overlap: Tensor) -> float:
+        """Expectation value of the total spin squared of the determinant: S (S + 1) if pure."""
+        if self.restricted:
+            return 0.0
+        alpha, beta = self.occupations
+        shared = (self.orbitals[0].mT @ overlap @ self.orbitals[1]).square()
+        sz = float(alpha.sum() - beta.sum()) / 2
+        # Rounding makes tiny negative numbers of what cannot be negative.
+        return sz * (sz + 1) + max(float(beta.sum() - alpha @ shared @ beta), 0.0)
+
     def to_dict(self) -> dict[str, Tensor]:
         """Return plain tensors, for a checkpoint."""
         content = {"orbitals": self.orbitals, "occupations": self.occupations}
@@ -100,6 +110,14 @@ class SCFState:
         """Rebuild from :meth:`to_dict`."""
         trend = Trend(content["trend"], content["changes"]) if "trend" in content else None
         return cls(content["orbitals"], content["occupations"], trend)
+
+
+def gap_of(energies: Tensor, occupations: Tensor) -> float:
+    """Gap between the highest occupied and the lowest empty orbital of any spin, Ha."""
+    occupied = occupations > 1e-10
+    if bool(occupied.all()) or not bool(occupied.any()):
+        return float("inf")
+    return float(energies[~occupied].min() - energies[occupied].max())
 
 
 def aufbau(nelec: tuple[float, ...], nmo: int, restricted: bool) -> Tensor:

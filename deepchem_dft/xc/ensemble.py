@@ -27,7 +27,7 @@ class EnsembleXC(XCFunctional):
     calibration, floor : float, the floor in Ha
         They make the uncertainty of a value, :math:`u^2 = f^2 + c^2 s^2`, of the standard
         deviation s of its members' values: half the width of an interval that is meant to hold
-        68 % of the true values. See :mod:`deepchem_dft.runs.calibration`. They change no energy.
+        68 % of the true values. See :mod:`deepchem_dft.runs.xc.calibration`. They change no energy.
 
     Raises
     ------

@@ -217,7 +217,7 @@ class _Gradient(torch.autograd.Function):
 
 
 class _Curvature(torch.autograd.Function):
-    """``weight * d2E/dvariables2 @ direction``, and its derivatives, which are the last there are."""
+    """``weight * d2E/dvariables2 @ direction``, and its derivatives, the last there are."""
 
     @staticmethod
     def forward(ctx, weight, direction, variables, rho, code, memo):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepchem_dft import plugins
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
@@ -60,9 +61,7 @@ def get_xc(xc: str | XCFunctional) -> XCFunctional:
                                   "libxc name without 'native:'")
         return NATIVE[name]()
     if isinstance(xc, str) and is_trained(xc):
-        from deepchem_dft.zoo import functional  # the zoo builds functionals, so it lies above
-
-        return functional(xc)
+        return plugins.find("functionals", "zoo")(xc)  # which builds functionals, so it lies above
     if not isinstance(xc, str):
         raise FunctionalError(f"{type(xc).__name__} is not a functional", field="xc",
                               remedy="pass a name or an XCFunctional; wrap a network in NNLDA, "

@@ -22,6 +22,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 #: Precisions by name.
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _FAMILY_OF_SIZE = {len(names): family for family, names in INPUTS.items()}
+#: Far beyond any functional; a slip of the key would only fill the memory.
+_MOST_WEIGHTS = 10**9
 _RS = 0.6203504908994  # r_s n^(1/3)
 
 
@@ -55,6 +57,8 @@ def perceptron(
     >>> len(perceptron([2, 8, 1], "silu", seed=0))
     3
     """
+    if sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) > _MOST_WEIGHTS:
+        raise _bad("hidden", list(sizes[1:-1]), f"at most {_MOST_WEIGHTS} weights in all")
     layers: list[nn.Module] = []
     # a private random state: building a network must not shift anyone else's
     with torch.random.fork_rng(devices=[]):

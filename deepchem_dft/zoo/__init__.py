@@ -5,25 +5,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from .cards import Card
-    from .shelf import card, functional, load, names, save
-
-_HOME = {"Card": "cards", "card": "shelf", "functional": "shelf", "load": "shelf",
-         "names": "shelf", "save": "shelf"}  # fmt: skip
-__all__ = ["Card", "card", "functional", "load", "names", "save"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

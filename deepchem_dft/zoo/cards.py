@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
-from ..files import SAFE_NAME, write
+from deepchem_dft.errors import CheckpointError
+from deepchem_dft.files import SAFE_NAME, write
+from deepchem_dft.json_text import parse_json
+from deepchem_dft.sinks import markdown_cell, markdown_prose, one_line
 
 #: What every card says it is; the number changes when older programs would misread it.
 FORMAT = "deepchem_dft/zoo/1"
@@ -25,8 +26,6 @@ KINDS = {
 }
 #: A card is text for people; a file beyond this size, in bytes, is something else.
 LARGEST = 1 << 20
-#: Levels of lists within lists: a form has some ten.
-_DEEPEST = 60
 _HEX = frozenset("0123456789abcdef")
 _TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,), "kind": (str,), "form": (dict,), "weights": (dict,), "summary": (str,),
@@ -48,7 +47,8 @@ class Card:
     form : dict
         Plain data that rebuilds the module without its weights; see :mod:`deepchem_dft.zoo.forms`.
     weights : dict
-        ``file``, ``sha256`` of the whole file, ``parameters`` (their number), and ``form_sha256``.
+        ``file``, ``sha256`` of the whole file, ``parameters`` (how many are trained),
+        and ``form_sha256``.
     summary : str
         One sentence.
     parent : str or None
@@ -109,8 +109,6 @@ class Card:
 
     def text(self) -> str:
         """Return the card as Markdown."""
-        from .text import card_text
-
         return card_text(self)
 
 
@@ -166,11 +164,9 @@ def _content(path: Path) -> dict[str, Any]:
             "NAME.json; put the card beside the weights.") from None
     if len(raw) > LARGEST:
         raise CheckpointError(f"{path}: too large to be a card. Remedy: get the card again.")
-    try:  # numbers of thousands of digits are ValueErrors, too
-        content = json.loads(raw.decode("utf-8"), parse_constant=_no_constant,
-                             parse_float=_finite, object_pairs_hook=_unique)
-        _check_depth(content)
-    except (ValueError, RecursionError) as error:
+    try:
+        content = parse_json(raw.decode("utf-8"))
+    except ValueError as error:
         reason = str(error).splitlines()[0][:200]
         raise CheckpointError(f"{path}: the card is damaged or not JSON ({reason}). "
                               "Remedy: get the card again.") from None
@@ -204,27 +200,101 @@ def _check(path: Path, name: str, value: Any) -> None:
         raise CheckpointError(f"{path}: {problem[:200]} on the card. Remedy: get the card again.")
 
 
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a number")
+# -- cards as text ---------------------------------------------------------------------------------
+
+_UNSTATED = "not stated"
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _no_constant(text[:20])
+def card_text(card: Card) -> str:
+    """Return a card as Markdown; where it is worse than its parent comes first."""
+    what = KINDS[card.kind]
+    if card.members > 1:
+        what += f", ensemble of {card.members}"
+    lines = [f"# {card.name}", ""]
+    if card.worse_than_parent:
+        lines += [f"**Worse than {card.parent or 'its parent'}:**", ""]
+        lines += [*_list(card.worse_than_parent), ""]
+    lines += [card.summary or f"(summary {_UNSTATED})", ""]
+    lines += _list([
+        f"kind: {what}",
+        f"parent: {card.parent or 'none'}",
+        f"parameters: {card.weights.get('parameters', _UNSTATED)}",
+        *_uncertainty(card),
+        f"seed: {_UNSTATED if card.seed is None else card.seed}",
+        f"weights: {card.weights.get('file')}, SHA-256 {card.weights['sha256']}",
+    ])  # fmt: skip
+    for title, part in (
+        ("Errors", _errors(card)),
+        ("Known failures", _list(card.known_failures)),
+        ("Out of scope", _list(card.out_of_scope)),
+        ("Training", _mapping(card.training)),
+        ("Overlap of training data and tests", _list(card.overlap)),
+        ("Cost of the training", _mapping(card.cost)),
+        ("Versions", _mapping(card.versions)),
+        ("Form", _mapping(card.form)),
+    ):
+        lines += ["", f"## {title}", "", *(part or [_UNSTATED])]
+    return markdown_prose("\n".join(lines)) + "\n"
 
 
-def _check_depth(content: Any) -> None:
-    level, depth = [content], 0
-    while level:
-        depth += 1
-        if depth > _DEEPEST:
-            raise ValueError("it is nested without end")
-        level = [inner for item in level if isinstance(item, (dict, list))
-                 for inner in (item.values() if isinstance(item, dict) else item)]
+def _uncertainty(card: Card) -> list[str]:
+    if card.members < 2:
+        return []
+    from deepchem_dft.units import HARTREE_TO_KCAL
+
+    factor, floor = (card.form.get(name, usual) for name, usual in (
+        ("calibration", 1.0), ("floor", 0.0)))
+    if not all(isinstance(number, (int, float)) for number in (factor, floor)):
+        return []
+    text = f"uncertainty: {_number(factor)} x standard deviation of the members"
+    if floor:
+        text += f", {_number(floor * HARTREE_TO_KCAL)} kcal/mol added in quadrature"
+    return [text + (" (not calibrated)" if (factor, floor) == (1.0, 0.0) else " (calibrated)")]
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return content
+def list_text(cards: list[Card]) -> str:
+    """Return cards as a Markdown table, one line each."""
+    rows = [[c.name, c.kind if c.members < 2 else f"{c.kind} x {c.members}", c.parent or "",
+             c.summary] for c in cards]  # fmt: skip
+    return "\n".join(_table(["name", "kind", "parent", "summary"], rows))
+
+
+def _errors(card: Card) -> list[str]:
+    others = list(dict.fromkeys(n for row in card.errors for n in row["mae"] if n != "this"))
+    rows = []
+    for row in card.errors:
+        numbers = [_number(row["mae"].get(name)) for name in ("this", *others)]
+        words = [str(row.get(key, "")) for key in ("set", "type", "entries", "unit")]
+        rows.append([*words, *numbers])
+    if not rows:
+        return []
+    head = ["set", "type", "entries", "unit", f"**{card.name}**", *map(str, others)]
+    return ["Mean absolute errors.", "", *_table(head, rows)]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, (int, float)) else "-"
+
+
+def _list(items: list[str]) -> list[str]:
+    return [f"- {one_line(item)}" for item in items]
+
+
+def _mapping(values: Any, indent: str = "") -> list[str]:
+    """Return nested plain data as nested lists."""
+    lines = []
+    pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
+    for key, value in pairs:
+        nested = isinstance(value, Mapping) or (
+            isinstance(value, list) and any(isinstance(v, (Mapping, list)) for v in value))
+        if nested and value:
+            lines += [f"{indent}- {one_line(str(key))}:", *_mapping(value, indent + "  ")]
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            lines.append(f"{indent}- {one_line(f'{key}: {shown}')}")
+    return lines
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(map(markdown_cell, line)) + " |" for line in lines]

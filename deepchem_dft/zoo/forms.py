@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import FunctionalError, InputError
-from ..xc.enhancement import EnhancedXC
-from ..xc.ensemble import EnsembleXC
-from ..xc.hybrid import HybridXC
-from ..xc.lda import SlaterPW92
-from ..xc.libxc import Libxc
-from ..xc.names import NATIVE
-from ..xc.networks import ACTIVATIONS, ExpM1Activation, XCNetwork, build_network
-from ..xc.neural import NEURAL, NNLDA, NNMGGA, NNPBE
-from ..xc.pbe import PBE
+from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.xc.enhancement import EnhancedXC
+from deepchem_dft.xc.ensemble import EnsembleXC
+from deepchem_dft.xc.hybrid import HybridXC
+from deepchem_dft.xc.lda import SlaterPW92
+from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.names import NATIVE
+from deepchem_dft.xc.networks import ACTIVATIONS, ExpM1Activation, XCNetwork, build_network
+from deepchem_dft.xc.neural import NEURAL, NNLDA, NNMGGA, NNPBE
+from deepchem_dft.xc.pbe import PBE
 
 Form = dict[str, Any]
 

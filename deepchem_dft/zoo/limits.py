@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..errors import InputError
+from deepchem_dft.errors import InputError
 
 #: Elements beside the weights that a module may make: grids, constants, copies of small tensors.
 _SPARE = 1 << 23
@@ -57,17 +57,19 @@ class BoundedTensors(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func.__name__.partition(".")[0] in _FACTORIES:
-            self.left -= _elements(args)
+            self.left -= _elements(func.__name__, args)
             if self.left < 0:
                 raise InputError("the form is far larger than its weights", field="form",
                                  remedy="get card and weights again")
         return func(*args, **(kwargs or {}))
 
 
-def _elements(args: tuple) -> int:
+def _elements(name: str, args: tuple) -> int:
     """Return the elements of what a factory makes: of a list of sizes, else of its numbers."""
     for arg in args:
         if isinstance(arg, (list, tuple)):
             return math.prod(max(int(n), 1) for n in arg)
     numbers = [abs(n) for n in args if isinstance(n, (int, float)) and math.isfinite(n)]
+    if name.startswith("eye") and len(numbers) == 1:
+        numbers *= 2
     return math.ceil(math.prod(max(n, 1) for n in numbers))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import CheckpointError, FunctionalError, InputError
+from deepchem_dft.errors import CheckpointError, FunctionalError, InputError
 
 #: Class of each kind of model. A model has ``config``, plain arguments of its constructor.
 _CLASSES = {"ksr": "KSRModel", "deq": "DEQModel", "hamiltonian": "HamiltonianModel"}
@@ -25,7 +25,7 @@ def kind_of(thing: Any) -> str:
     InputError
         If it is neither.
     """
-    from ..xc.base import XCFunctional
+    from deepchem_dft.xc.base import XCFunctional
 
     if isinstance(thing, XCFunctional):
         return "functional"
@@ -51,7 +51,7 @@ def write_form(kind: str, thing: Any) -> dict[str, Any]:
         If it has a part whose code is the user's own.
     """
     if kind == "functional":
-        from .forms import form_of
+        from deepchem_dft.zoo.forms import form_of
 
         return form_of(thing)
     config = {key: value for key, value in thing.config.items() if key not in _FORBIDDEN}
@@ -73,14 +73,14 @@ def build_model(kind: str, form: Any) -> Any:
         If the form cannot be, or needs a later version.
     """
     if kind == "functional":
-        from ..xc.base import XCFunctional
-        from .forms import build_form
+        from deepchem_dft.xc.base import XCFunctional
+        from deepchem_dft.zoo.forms import build_form
 
         found = build_form(form)
         if not isinstance(found, XCFunctional):
             raise InputError("the form is that of a network, not of a functional", field="form")
         return found
-    from .. import models
+    from deepchem_dft import models
 
     known = getattr(models, _CLASSES[kind], None)
     if known is None:
@@ -115,7 +115,7 @@ def _allowed(known: Any, form: Any) -> dict[str, Any]:
 
 
 def _grid(numbers: Any) -> Any:
-    from ..lattice.grid import Grid
+    from deepchem_dft.lattice.grid import Grid
 
     try:
         points, spacing, order = numbers

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FunctionalError, InputError
-from ..files import SAFE_NAME, replacing, write
-from ..torchstate import unaffected
-from .cards import KINDS, Card, form_digest, read_card
+from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.files import SAFE_NAME, replacing, write
+from deepchem_dft.torchstate import unaffected
+from deepchem_dft.zoo.cards import KINDS, Card, form_digest, read_card
 
 if TYPE_CHECKING:
-    from ..xc.base import XCFunctional
+    from deepchem_dft.xc.base import XCFunctional
 
 #: Models that come with the package.
 SHIPPED = Path(__file__).resolve().parent / "shipped"
@@ -41,7 +41,7 @@ def folders(folder: str | Path | None = None) -> list[Path]:
     named = [folder] if folder is not None else [
         part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]  # fmt: skip
     for path in named:
-        if not Path(path).is_dir():
+        if not os.path.isdir(path):
             raise InputError("the folder does not exist", file=str(path),
                              field="folder" if folder is not None else VARIABLE,
                              remedy="check the path")
@@ -88,7 +88,7 @@ def find(name: str | Path, folder: str | Path | None = None) -> Path:
         if path.suffix not in (".json", ".safetensors"):
             raise InputError("not a file of the zoo", file=text,
                              remedy="give NAME.safetensors or NAME.json")
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError("the file does not exist", file=text, remedy="check the path")
         return path.with_suffix(".json")
     if _NAME.fullmatch(text):
@@ -166,9 +166,9 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     >>> load("mine", folder).xc
     Libxc('pbe', family=gga)
     """
-    from .limits import BoundedTensors
-    from .models import build_model, module_of
-    from .weights import fill, read_weights
+    from deepchem_dft.zoo.limits import BoundedTensors
+    from deepchem_dft.zoo.models import build_model, module_of
+    from deepchem_dft.zoo.weights import fill, read_weights
 
     file = find(name, folder)
     found = read_card(file)
@@ -183,6 +183,8 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     fill(module, tensors, weights)
     if found.kind == "functional":
         module.eval()
+        #: As what solutions of this very file are known.
+        thing.identity = f"zoo:{found.key}"
     return thing
 
 
@@ -228,8 +230,8 @@ def save(thing: Any, path: str | Path, **known: Any) -> Card:
     StorageError
         If the system refuses; files that were there are as before.
     """
-    from .models import kind_of, module_of, write_form
-    from .weights import packed_weights
+    from deepchem_dft.zoo.models import kind_of, module_of, write_form
+    from deepchem_dft.zoo.weights import packed_weights
 
     path = Path(path)
     if path.suffix != ".safetensors" or not _NAME.fullmatch(path.stem):

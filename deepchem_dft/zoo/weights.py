@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, FunctionalError
+from deepchem_dft.errors import CheckpointError, FunctionalError
 
 _AGAIN = "Remedy: get the file again."
 #: Bytes of a file that is read at all.
@@ -25,7 +26,8 @@ def packed_weights(path: str | Path, module: nn.Module) -> tuple[bytes, dict[str
     -------
     bytes
     dict
-        ``file``, ``sha256``, ``parameters``.
+        ``file``, ``sha256``, and ``parameters``: how many numbers training changes. Those that a
+        form holds fixed, the weights of a sum for example, do not count.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def packed_weights(path: str | Path, module: nn.Module) -> tuple[bytes, dict[str
                                   remedy="train it again, with a lower learning rate")
     raw = save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()})
     return raw, {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(),
-                 "parameters": sum(p.numel() for p in module.parameters())}  # fmt: skip
+                 "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad)}
 
 
 def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
@@ -57,7 +59,7 @@ def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
 
     path = Path(path)
     try:
-        if not path.is_file():  # a device has no end
+        if not os.path.isfile(path):  # a device has no end
             raise OSError
         if path.stat().st_size > _LARGEST:
             raise CheckpointError(f"{path}: too large to be weights. {_AGAIN}")

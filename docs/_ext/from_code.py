@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # the tests of this file do without Sphinx
 def write_pages(app: Sphinx) -> None:
     """Write pages of the command line and of the keys of configurations into ``generated``."""
     from deepchem_dft.cli import app as cli
-    from deepchem_dft.runs.hamiltonian_schema import HamiltonianRunConfig
-    from deepchem_dft.runs.ksr_schema import LatticeRunConfig
-    from deepchem_dft.runs.schema import RunConfig
+    from deepchem_dft.runs.hamiltonian.schema import HamiltonianRunConfig
+    from deepchem_dft.runs.ksr.schema import LatticeRunConfig
+    from deepchem_dft.runs.xc.schema import RunConfig
 
     folder = Path(app.srcdir) / "generated"
     folder.mkdir(exist_ok=True)
@@ -38,8 +38,8 @@ def write_pages(app: Sphinx) -> None:
 def write_cards(folder: Path) -> None:
     """Write a page per model that comes with the package, and a table of them to include."""
     from deepchem_dft import zoo
+    from deepchem_dft.zoo.cards import list_text
     from deepchem_dft.zoo.shelf import SHIPPED
-    from deepchem_dft.zoo.text import list_text
 
     cards = [zoo.card(name, SHIPPED) for name in zoo.names(SHIPPED)]
     pages = folder / "models"

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from deepchem_dft import HamiltonianModel
-from deepchem_dft.runs.hamiltonian_schema import HamiltonianSetRef
-from deepchem_dft.runs.hamiltonian_sets import load_set
+from deepchem_dft.runs.hamiltonian.schema import HamiltonianSetRef
+from deepchem_dft.runs.hamiltonian.sets import load_set
 
 FORMS = ("direct", "delta", "equilibrium", "equilibrium-delta")
 SEEDS = (0, 1, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepchem_dft import zoo
 from deepchem_dft.cli.common import functional_from_run
-from deepchem_dft.runs.solutions import Functional
+from deepchem_dft.scf.solutions import Functional
 
 
 def zoo_functionals() -> list[str]:

@@ -19,12 +19,12 @@ from scipy.stats import binom
 
 from deepchem_dft import zoo
 from deepchem_dft.cli.common import dataset_ref, load_deepchem, solution_progress
-from deepchem_dft.runs import calibration
-from deepchem_dft.runs.entries import EntrySet, select
-from deepchem_dft.runs.evaluate import Evaluation
-from deepchem_dft.runs.schema import DatasetRef
-from deepchem_dft.runs.solutions import Functional
-from deepchem_dft.runs.solve import Solver
+from deepchem_dft.runs.xc import calibration
+from deepchem_dft.runs.xc.entries import EntrySet, select
+from deepchem_dft.runs.xc.evaluate import Evaluation
+from deepchem_dft.runs.xc.schema import DatasetRef
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.units import HARTREE_TO_KCAL
 from deepchem_dft.xc.ensemble import EnsembleXC
 

@@ -120,8 +120,8 @@ def evaluations(seeds: int) -> list[str]:
     missed = [f"{case}: {found:.0f} > {bound}" for (case, (bound, _)), found
               in zip(CASES.items(), best, strict=True) if found > bound]
     for i, (case, (bound, _)) in enumerate(list(CASES.items())[:2]):
-        if ours["Anderson 6"][i] > 1.5 * bound:
-            missed.append(f"Anderson 6 on {case}: {ours['Anderson 6'][i]:.0f} > {1.5 * bound:g}")
+        if ours["Anderson 6"][i] > 1.2 * bound:
+            missed.append(f"Anderson 6 on {case}: {ours['Anderson 6'][i]:.0f} > {1.2 * bound:g}")
     return missed
 
 
@@ -236,7 +236,7 @@ def gradients() -> list[str]:
             spent = 1e3 * (time.thread_time() - start)
             error = float((slope - exact).norm() / exact.norm())
             print(f"  {name:28}{error:10.1e}{calls[0]:6d}{_Counted.passes:6d}{spent:9.1f}")
-            if name.endswith("1e-8") and not error < 1e-6:
+            if name.endswith("1e-8") and not error < 1e-7:
                 missed.append(f"gradient, {name}, radius {radius:g}: error {error:.1e}")
     return missed
 
@@ -271,6 +271,8 @@ def fock() -> list[str]:
               + f"{ours.energy - theirs.energy:20.1e}", flush=True)
         if not ours.converged or (theirs.converged and ours.builds > theirs.builds + 1):
             missed.append(f"{name}: {ours} Fock builds, PySCF {theirs}")
+        if theirs.converged and not abs(ours.energy - theirs.energy) < 1e-9:
+            missed.append(f"{name}: energies differ by {ours.energy - theirs.energy:.1e} Ha")
     return missed
 
 

@@ -3,9 +3,10 @@
 Usage: python examples/benchmarks/ksr.py [speed] [h2] [transfer] [--runs DIR]
 
 speed: loss and gradient of two H2 through 15 iterations, in one process with one thread, against
-the plain way with dense matrices; both must agree to 1e-9.
+the plain way with dense matrices; both must agree to 1e-9, and ours
+take at most a fortieth of the CPU time.
 h2: the configurations examples/ksr/h2_*.yaml. KSR-global must be within chemical accuracy at 31 of
-32 test separations with a mean absolute error of at most 1 mHa, in under 10 CPU minutes.
+32 test separations with a mean absolute error of at most 0.8 mHa, in under 10 CPU minutes.
 transfer: examples/ksr/h2_h4.yaml, trained on eight separations each of H2 and H4: H2+ within
 0.1 mHa everywhere; mean absolute errors of H4 and H2H2 within chemical accuracy.
 Ends non-zero if a bound is not kept.
@@ -36,7 +37,7 @@ from deepchem_dft.units import HARTREE_TO_KCAL
 CONFIGS = Path(__file__).resolve().parents[1] / "ksr"
 DISTANCES, ITERATIONS = (1.28, 3.84), 15
 ACCURATE = 1000 / HARTREE_TO_KCAL  # mHa
-LIMIT = {"ratio": 20.0, "agree": 1e-9, "within": 31, "mae": 1.0, "minutes": 10.0, "h2_plus": 0.1}
+LIMIT = {"ratio": 40.0, "agree": 1e-9, "within": 31, "mae": 0.8, "minutes": 10.0, "h2_plus": 0.1}
 
 
 def timed(work, repeats: int) -> tuple[float, object]:

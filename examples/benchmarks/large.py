@@ -3,7 +3,7 @@
 Usage: python examples/benchmarks/large.py [--steps 4]
 
 Two optimiser steps or more on the total energy, PBE with a neural meta-GGA, each molecule in a
-process of its own with one thread. Ends non-zero if the loss does not fall, or if more than 12 GB
+process of its own with one thread. Ends non-zero if the loss does not fall, or if more than 4 GB
 were needed.
 """
 
@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 
-BOUND_GB = 12.0
+BOUND_GB = 4.0
 CASES = {"benzene": "6-311++g(3df,3pd)", "octane": "6-31g*"}
 
 

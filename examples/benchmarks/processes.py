@@ -27,8 +27,9 @@ BOUND = 1.6
 def train(out: str, epochs: int, basis: str, level: int) -> None:
     """Train in this process, or with those torchrun started beside it, and write what happened."""
     from deepchem_dft import XCModel, parallel
-    from deepchem_dft.runs.entries import make_dataset, select
-    from deepchem_dft.runs.schema import DatasetRef
+    from deepchem_dft.models.xc.samples import make_dataset
+    from deepchem_dft.runs.xc.entries import select
+    from deepchem_dft.runs.xc.schema import DatasetRef
 
     by_name = {e.name: e for e in select(DatasetRef(dataset="w4-11"), basis)}
     dataset = make_dataset([by_name[f"w4-11:{name}"] for name in MOLECULES.split()])

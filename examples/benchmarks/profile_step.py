@@ -2,13 +2,16 @@
 
 Usage: python examples/benchmarks/profile_step.py [--molecule CO2] [--family gga] [--steps 3]
 
-CPU seconds per step with one thread, in this process.
+CPU seconds per step with one thread, in this process. Ends non-zero if a warm step takes more than
+0.6, or a two-grid step more than 0.3 of a cold one, or if these two make integrals; and if a part
+that is watched has taken no time at all, as when a function was renamed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 import warnings
 from collections import defaultdict
@@ -35,6 +38,23 @@ PARTS = [
     ("diagonalisation, DIIS", ladder, ["diagonalise", "_commutator", "_orthonormal_basis",
                                        "canonicalise", "off_block"]),
 ]  # fmt: skip
+
+
+#: Most time of a whole step, relative to a cold one; of a part that is kept, relative to its step.
+BOUNDS = {"warm": 0.6, "two-grid": 0.3}
+KEPT = {"integrals": 0.02, "orbitals on the grid": 0.02}
+
+
+def judge(table: dict[str, dict[str, float]]) -> list[str]:
+    """Return what misses its bound, of seconds by way and part."""
+    whole = {way: sum(parts.values()) for way, parts in table.items()}
+    shares = {f"{way} / cold": (whole[way] / whole["cold"], bound) for way, bound in BOUNDS.items()}
+    shares |= {f"{part} of a {way} step": (table[way].get(part, 0.0) / whole[way], bound)
+               for way in BOUNDS for part, bound in KEPT.items()}
+    missed = [f"{name}: {share:.2f} > {bound}" for name, (share, bound) in shares.items()
+              if not share <= bound]
+    return missed + [f"{part}: not found" for part, _, _ in PARTS
+                     if not table["cold"].get(part, 0.0) > 0]
 
 
 class Clock:
@@ -72,7 +92,7 @@ class Clock:
         return seconds
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--molecule", default="CO2", choices=GEOMETRIES)
@@ -95,6 +115,9 @@ def main() -> None:
     for part in parts:
         print(f"{part:24s}" + "".join(f"{1e3 * t.get(part, 0.0):10.1f}" for t in table.values()))
     print(f"{'all':24s}" + "".join(f"{1e3 * sum(t.values()):10.1f}" for t in table.values()))
+    missed = judge(table)
+    print("\n".join([*(f"  MISSED {line}" for line in missed), f"{len(missed)} bounds missed"]))
+    return 1 if missed else 0
 
 
 def step_times(way: str, options: argparse.Namespace, clock: Clock) -> dict[str, float]:
@@ -121,4 +144,4 @@ def step_times(way: str, options: argparse.Namespace, clock: Clock) -> dict[str,
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,7 +7,8 @@ Every way runs in a process of its own with one thread, all ways of a molecule i
 of several steps counts, and parameters move between steps as Adam moves them in training. All
 ways use the same molecule, basis, grid points, functional and convergence threshold.
 Ways: ``cold`` makes all integrals anew, ``cached`` keeps them, ``warm`` starts from the last
-orbitals as well, ``two-grid`` is what training does by default.
+orbitals as well, ``two-grid`` is what training does by default. Ends non-zero if a ratio
+to DQC or PySCF misses its bound (BOUNDS), or a quarter of DQC's memory is passed.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def run_dqc(name: str, family: str, basis: str, count: int) -> dict:
     """Measure DQC: integrals every time, as DeepChem's XCModel has it."""
     import torch
 
-    from deepchem_dft.interop.dqc_bridge import BridgedEngine, BridgedMol, WrappedXC, solve
+    from deepchem_dft.interop.dqc.bridge import BridgedEngine, BridgedMol, WrappedXC, solve
     from deepchem_dft.molecule import Molecule
 
     xc = functional(family)
@@ -196,7 +197,7 @@ def main() -> None:
     results: dict = {}
     missed: list[str] = []
     if "dqc" in options.ways:
-        from deepchem_dft.interop.dqc import dqc_available
+        from deepchem_dft.interop.dqc.engine import dqc_available
 
         available, why = dqc_available()
         if not available:

@@ -23,9 +23,9 @@ from _zoo_studies import Verdicts, add_options, functionals, table
 
 from deepchem_dft.cli.common import load_deepchem, solution_progress
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.solutions import Functional
-from deepchem_dft.runs.solve import Solver
 from deepchem_dft.scf import KohnSham
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.units import HARTREE_TO_EV, HARTREE_TO_KCAL
 
 BASELINES = ["pbe", "r2scan", "b3lyp"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepchem_dft.hamiltonian.files.store import HamiltonianFile
-from deepchem_dft.runs import hamiltonian_data
+from deepchem_dft.runs.hamiltonian import making as hamiltonian_data
 
 OPTIONS = ("--xc", "lda,vwn", "--basis", "sto-3g", "--grid-level", 0)
 

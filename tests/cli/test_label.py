@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from deepchem_dft.data.label_file import read_labels
+from deepchem_dft.data.properties.label_file import read_labels
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_resume_and_its_misuse(command, molecules, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(command, molecules, tmp_path, monkeypatch):
-    from deepchem_dft.data import labelling
+    from deepchem_dft.data.properties import labelling
 
     def stopped(*args, **options):
         raise KeyboardInterrupt
@@ -86,7 +86,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     from rich.console import Console
 
     from deepchem_dft.cli import label
-    from deepchem_dft.data.labelling import Tally
+    from deepchem_dft.data.properties.labelling import Tally
 
     screen = io.StringIO()
     monkeypatch.setattr(label, "console", lambda stderr: Console(

@@ -8,9 +8,9 @@ import pickle
 import numpy as np
 import pytest
 
-from deepchem_dft.data.atoms import neighbours
-from deepchem_dft.data.crystal_graph import CrystalGraphFeaturizer, gaussians
-from deepchem_dft.data.crystals import Crystal
+from deepchem_dft.data.properties.atoms import neighbours
+from deepchem_dft.data.properties.crystal_graph import CrystalGraphFeaturizer, gaussians
+from deepchem_dft.data.properties.crystals import Crystal
 from deepchem_dft.errors import InputError
 
 EDGE = 5.64

@@ -9,7 +9,7 @@ import pytest
 from pyscf import fci, gto, scf
 
 from deepchem_dft.data import DFTEntry, DFTSystem, densities, make_densities, read_yaml
-from deepchem_dft.errors import InputError
+from deepchem_dft.errors import InputError, StorageError
 
 H2 = {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}
 HEH = {"moldesc": "He 0 0 0; H 0 0 1.46", "basis": "6-31g", "charge": 1}
@@ -112,7 +112,7 @@ def test_make_densities_says_what_is_wrong(write, tmp_path):
     with pytest.raises(InputError, match="unknown kind"):
         make_densities([DFTEntry.create("ie", 0.5, [H])], tmp_path, "rho")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         make_densities([DFTEntry.create("dm", "ccsd", [H])], tmp_path / "file")
     with pytest.raises(InputError, match="no such file"):
         make_densities(tmp_path / "none.yaml", tmp_path)

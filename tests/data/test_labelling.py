@@ -10,11 +10,16 @@ import sys
 import numpy as np
 import pytest
 
-from deepchem_dft.data import labelling, xtb
-from deepchem_dft.data.conformers import geometry
-from deepchem_dft.data.label_file import LabelRow, LabelWriter, read_labels, read_settings
-from deepchem_dft.data.labelling import Recipe, label_file, label_one
-from deepchem_dft.data.molecule_files import RawMolecule, read_molecules
+from deepchem_dft.data.properties import labelling, xtb
+from deepchem_dft.data.properties.conformers import geometry
+from deepchem_dft.data.properties.label_file import (
+    LabelRow,
+    LabelWriter,
+    read_labels,
+    read_settings,
+)
+from deepchem_dft.data.properties.labelling import Recipe, label_file, label_one
+from deepchem_dft.data.properties.molecule_files import RawMolecule, read_molecules
 from deepchem_dft.errors import InputError
 from deepchem_dft.units import HARTREE_TO_EV
 
@@ -173,6 +178,41 @@ class TestInput:
         assert not (tmp_path / "out.csv").exists()
 
 
+WATER = ["O 0 0 0.1173", "H 0 0.7572 -0.4692", "H 0 -0.7572 -0.4692"]
+
+
+class TestElectrons:
+    @pytest.mark.parametrize("smiles", ["O=O", "S=S", "S=O"])
+    def test_open_shells_that_look_closed_are_refused(self, smiles):
+        row = label_one(raw(smiles), QUICK)
+        assert "an orbital holds 1.00 of 2 electrons" in row.problem and row.gap is None
+
+    @pytest.mark.parametrize("smiles", ["C=C", "N#N", "C1=CC=C1", "[O-][O+]=O"])
+    def test_closed_shells_of_small_gap_are_not(self, smiles):
+        row = label_one(raw(smiles), QUICK)
+        assert row.problem == "" and row.gap > 0.5
+
+    def test_charges_and_columns_of_frames(self, tmp_path):
+        frames = [("charge=1", WATER), ("mult=3", WATER), ("charge: 0 mult: 1", WATER),
+                  ("pbc=T", WATER), ("b", [f"{row} 0.1" for row in WATER]),
+                  ("c", [f"{row} 0.2" for row in WATER]),
+                  ("Properties=pos:R:3:species:S:1",
+                   [" ".join([*row.split()[1:], row.split()[0]]) for row in WATER])]
+        text = "\n\n".join("\n".join(["3", comment, *rows]) for comment, rows in frames)
+        (tmp_path / "all.xyz").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+        with pytest.warns(UserWarning, match=r"entry 5 \(and 1 more\): columns behind x, y, z"):
+            label_file(tmp_path / "all.xyz", tmp_path / "out.csv", recipe=QUICK)
+        rows = [row for _, row in read_labels(tmp_path / "out.csv")]
+        assert [row.problem for row in rows[:2]] == [
+            "charge +1: the dipole moment depends on the origin",
+            "2 unpaired electrons: only closed shells are labelled"]
+        assert "periodic" in rows[3].problem
+        expected = xtb.single_point(np.array([8, 1, 1]), np.array(
+            [[float(x) for x in row.split()[1:]] for row in WATER]))
+        for row in (*rows[2:3], *rows[4:]):
+            assert row.problem == "" and row.energy == pytest.approx(expected.energy, abs=1e-8)
+
+
 class TestFile:
     def test_rows_are_those_of_the_input_in_its_order(self, molecules, tmp_path):
         calls = []
@@ -263,7 +303,7 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(molecules, tmp_path, 
     out, other = tmp_path / "out.csv", tmp_path / "other.csv"
     code = (
         "import os, signal, sys, multiprocessing as mp\n"
-        "from deepchem_dft.data.labelling import Recipe, label_file\n"
+        "from deepchem_dft.data.properties.labelling import Recipe, label_file\n"
         "def show(tally):\n"
         "    if tally.done == 5:\n"
         "        print(*[p.pid for p in mp.active_children()], flush=True)\n"

@@ -8,9 +8,9 @@ import tracemalloc
 
 import pytest
 
-from deepchem_dft.data import streams
-from deepchem_dft.data.sdf import sdf_records
-from deepchem_dft.data.streams import csv_rows, json_items
+from deepchem_dft.data.properties import streams
+from deepchem_dft.data.properties.sdf import sdf_records
+from deepchem_dft.data.properties.streams import csv_rows, json_items
 from deepchem_dft.errors import InputError
 
 ITEMS = [{"a": "]}, {[\"\\", "b": [1, {"c": None}]}, 12345678, -1.5e-7, "text, [x", [], {}, True]

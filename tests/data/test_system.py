@@ -154,3 +154,32 @@ def test_molecule_is_fitted_if_asked():
     item = DFTSystem({"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"})
     assert item.to_molecule().fitting is None
     assert item.to_molecule(density_fit="weigend").fitting.name == "weigend"
+
+
+def test_how_spins_are_treated():
+    plain = {"moldesc": "H 0 0 0; H 0 0 6", "basis": "sto-3g"}
+    same, free, broken = (DFTSystem({**plain, **more}) for more in (
+        {"restricted": None}, {"restricted": False}, {"broken_symmetry": ["1", -1]}))
+    assert same.key == DFTSystem(plain).key and len({same.key, free.key, broken.key}) == 3
+    assert broken.broken_symmetry == (1.0, -1.0) and broken.restricted is False
+    for system in (free, broken):
+        again = DFTSystem(system.system)
+        assert again.key == system.key
+        molecule = again.to_molecule(grid_level=0)
+        assert molecule.restricted is False
+        assert molecule.broken_symmetry == system.broken_symmetry
+
+
+@pytest.mark.parametrize(("more", "field"), [
+    ({"restricted": "no"}, "restricted"), ({"restricted": 0}, "restricted"),
+    ({"restricted": True, "charge": 1, "spin": 1}, "restricted"),
+    ({"restricted": True, "broken_symmetry": True}, "broken_symmetry"),
+    ({"broken_symmetry": [1]}, "broken_symmetry"), ({"broken_symmetry": [1, "x"]},
+                                                    "broken_symmetry"),
+    ({"broken_symmetry": [1, 1]}, "broken_symmetry"), ({"broken_symmetry": "yes"},
+                                                       "broken_symmetry"),
+])
+def test_treatments_that_cannot_be(more, field):
+    with pytest.raises(InputError) as caught:
+        DFTSystem({"moldesc": "H 0 0 0; H 0 0 6", "basis": "sto-3g", **more})
+    assert caught.value.field == field

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rdkit import Chem, RDConfig, rdBase
 
-from deepchem_dft.data.label_file import read_labels
+from deepchem_dft.data.properties.label_file import read_labels
 from deepchem_dft.molnet import datasets_dir
 
 PATH = datasets_dir() / "nci-gfn2.csv"
@@ -85,8 +85,8 @@ def test_molecules_with_a_centre_of_symmetry_have_no_dipole(rows):
 
 @pytest.mark.parametrize("smiles", ["CS(C)=O", "N#CCC#N"])
 def test_the_command_gives_these_numbers_again(rows, smiles):
-    from deepchem_dft.data.labelling import Recipe, label_one
-    from deepchem_dft.data.molecule_files import RawMolecule
+    from deepchem_dft.data.properties.labelling import Recipe, label_one
+    from deepchem_dft.data.properties.molecule_files import RawMolecule
 
     with open(f"{RDConfig.RDDataDir}/NCI/first_5K.smi") as stream, rdBase.BlockLogs():
         written = next(w for w in (line.split()[0] for line in stream)

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
-
-from deepchem_dft.models import checkpoint
 
 HE = """
 format: deepchem_dft/1
@@ -156,7 +155,7 @@ def assert_whole(folder: Path) -> None:
         elif path.suffix in (".yaml",):
             assert yaml.safe_load(path.read_text()), path
         elif path.suffix == ".pt":
-            checkpoint.torch.load(path, weights_only=True)
+            torch.load(path, weights_only=True)
         elif path.suffix == ".csv":
             assert path.read_bytes().endswith(b"\n"), path
         elif path.suffix == ".h5":

@@ -227,3 +227,27 @@ def test_dynamics_conserve_energy():
 @pytest.mark.parametrize("grid_level", [1, 3])
 def test_dynamics_conserve_energy_for_a_hundred_steps(grid_level):
     assert drift(water(xc=functional(), basis="6-31g", grid_level=grid_level), 100) < 1e-4
+
+
+def test_antiparallel_moments_break_the_symmetry_as_asked():
+    def apart(moments, **options):
+        atoms = Atoms("H2", [(0, 0, 0), (0, 0, 3.0)], magmoms=moments)
+        atoms.calc = KohnShamCalculator(xc="pbe", basis="sto-3g", grid_level=1, **options)
+        return atoms
+
+    atom = Atoms("H", magmoms=[1])
+    atom.calc = KohnShamCalculator(xc="pbe", basis="sto-3g", grid_level=1)
+    for moments in ([1, -1], [-1, 1]):
+        atoms = apart(moments)
+        assert atoms.get_potential_energy() == pytest.approx(2 * atom.get_potential_energy(),
+                                                             abs=1e-2)
+        matrices = atoms.calc.result.density_matrix.detach()
+        assert np.sign(float((matrices[0] - matrices[1])[0, 0])) == moments[0]
+        assert atoms.get_magnetic_moment() == 0
+    with pytest.warns(UserWarning, match="an unrestricted solution lies"):
+        closed = apart([0, 0]).get_potential_energy()
+    assert closed > 2 * atom.get_potential_energy() + 2.0
+    with pytest.warns(UserWarning, match="an unrestricted solution lies"):
+        assert apart([1, -1], restricted=True).get_potential_energy() == pytest.approx(closed)
+    with pytest.raises(CalculatorSetupError, match="local spins"):
+        apart([0, 0], broken_symmetry=[1, 1]).get_potential_energy()

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError, SCFNotConverged
-from deepchem_dft.interop import dqc as dqc_module
-from deepchem_dft.interop.dqc import dqc_available, run_dqc
+from deepchem_dft.interop.dqc import engine as dqc_module
+from deepchem_dft.interop.dqc.engine import dqc_available, run_dqc
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc.hybrid import HybridXC
@@ -250,7 +250,7 @@ def test_density_file_on_dqcs_own_grid(tmp_path):
     """A bare .npy with ``grid: dqc`` is read on the grid DQC makes, and integrates to N."""
     from deepchem_dft.data import read_yaml
     from deepchem_dft.data.system import DFTSystem
-    from deepchem_dft.interop.dqc import default_grid
+    from deepchem_dft.interop.dqc.engine import default_grid
 
     helium = DFTSystem({"moldesc": "He 0 0 0", "basis": "6-31g"})
     points, _ = default_grid(helium)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from deepchem_dft.interop import install_dqc as installer
-from deepchem_dft.interop import site_packages
-from deepchem_dft.interop import wheels as wheels_module
-from deepchem_dft.interop.install_dqc import MANIFEST, InstallError, install, status, uninstall
-from deepchem_dft.interop.wheels import Wheel, sha256
+from deepchem_dft.interop.dqc import install as installer
+from deepchem_dft.interop.dqc import site_packages
+from deepchem_dft.interop.dqc import wheels as wheels_module
+from deepchem_dft.interop.dqc.install import MANIFEST, InstallError, install, status, uninstall
+from deepchem_dft.interop.dqc.wheels import Wheel, sha256
 
 DQC_FILES = {
     "dqc/__init__.py": "__version__ = '0.1.0'\n",
@@ -281,7 +281,7 @@ def test_packages_left_to_pip_are_named(site, source, wheels, monkeypatch):
 _IN_A_VENV = """
 import sys
 from deepchem_dft.interop import install_dqc as installer
-from deepchem_dft.interop.wheels import Wheel
+from deepchem_dft.interop.dqc.wheels import Wheel
 
 installer.REQUIREMENTS = {"left_to_pip": "left-to-pip"}
 options = {"wheels": eval(sys.argv[1]), "source": sys.argv[2], "self_test": len(sys.argv) > 3}

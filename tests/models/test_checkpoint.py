@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from deepchem_dft import checkpoint as files
 from deepchem_dft.errors import CheckpointError
-from deepchem_dft.models import checkpoint as files
 
 
 def test_contents_survive_and_need_no_code_to_read(tmp_path):

@@ -104,7 +104,7 @@ class TestTraining:
         averaged, plain = make(ema=0.9), make(ema=0.0)
         for model in (averaged, plain):
             model.fit(dataset, nb_epoch=4, checkpoint_every=0)
-        trained = averaged.progress.trained
+        trained = averaged.progress.last
         assert _same(trained, dict(plain.model.named_parameters()))  # the same steps were taken
         assert not _same(trained, dict(averaged.model.named_parameters()))
 
@@ -330,7 +330,7 @@ class TestFiles:
         again = make("equilibrium-delta", model_dir=killed.model_dir)
         again.fit(dataset, nb_epoch=6, restore=True, **options)
         assert _same(_weights(straight), _weights(again))
-        assert _same(straight.progress.trained, again.progress.trained)
+        assert _same(straight.progress.last, again.progress.last)
         clean = [[{**vars(r), "seconds": 0} for r in m.history] for m in (straight, again)]
         assert repr(clean[0]) == repr(clean[1])
         assert again.get_global_step() == straight.get_global_step() == 18

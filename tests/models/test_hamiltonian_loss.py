@@ -12,7 +12,7 @@ import torch
 from deepchem_dft.hamiltonian.reference import Reference
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.models import HamiltonianLoss, HamiltonianModel
-from deepchem_dft.models.hamiltonian_samples import Batch
+from deepchem_dft.models.hamiltonian.samples import Batch
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.step import Molecules
 from deepchem_dft.lattice.systems import System, h2, h2_plus, h4
 from deepchem_dft.models import KSRLoss, KSRStage
-from deepchem_dft.models.ksr_separability import Separability
+from deepchem_dft.models.ksr.separability import Separability
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not self-consistent")
 GRID = Grid(121, 0.2)
@@ -386,9 +386,9 @@ def test_far_copies_of_a_molecule_are_learned_to_have_twice_its_energy():
     ("options", "message"),
     [
         ({"functional": "globl"}, "unknown functional"),
-        ({"method": "newton"}, "no method 'newton'"),
+        ({"method": "newton"}, "unknown method 'newton'"),
         ({"start": "cold"}, "no start 'cold'"),
-        ({"on_unconverged": "nan"}, "no on_unconverged"),
+        ({"on_unconverged": "nan"}, "unknown on_unconverged"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"device": "cuda"}, "CPU"),
         ({"skip": 4}, "all 4 are skipped"),

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from deepchem_dft import checkpoint as files
 from deepchem_dft.errors import CheckpointError
 from deepchem_dft.models import XCModel
-from deepchem_dft.models import checkpoint as files
 
 
 class Killed(Exception):

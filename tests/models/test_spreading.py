@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepchem_dft.models.spreading import rebalanced, spread, tasks_of
+from deepchem_dft.models.xc.spreading import rebalanced, spread, tasks_of
 
 COSTS = st.lists(st.floats(0.01, 100.0), min_size=1, max_size=7)
 

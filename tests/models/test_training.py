@@ -282,7 +282,7 @@ def test_networks_that_cannot_become_self_consistent_are_refused(make_model, sma
 
 @pytest.mark.parametrize(
     "options",
-    [{"checkpoint_every": 0}, {"validate_every": 0}, {"early_stopping": 0}, {"early_stopping": 2}],
+    [{"checkpoint_every": -1}, {"validate_every": 0}, {"early_stopping": 0}, {"early_stopping": 2}],
 )
 def test_impossible_options_are_refused(make_model, small, options):
     with pytest.raises(InputError) as error:
@@ -350,7 +350,7 @@ def test_metric_of_the_user_selects(make_model, small, dataset):
 
 
 def test_an_epoch_with_unconverged_validation_entries_is_not_the_best():
-    from deepchem_dft.models.progress import EpochReport, Progress
+    from deepchem_dft.models.xc.progress import EpochReport, Progress
 
     progress = Progress()
     for epoch, (score, lost) in enumerate([(5.0, 0), (1.0, 1), (math.nan, 0), (4.0, 0)], 1):

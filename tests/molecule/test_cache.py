@@ -106,7 +106,7 @@ def test_a_full_disk_is_a_warning(water_of_kind, monkeypatch, tmp_path, kind):
     monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
 
     @contextmanager
-    def on_a_full_disk(path):
+    def on_a_full_disk(path, **_):
         yield Path("/dev/full")
 
     monkeypatch.setattr(cache, "replacing", on_a_full_disk)

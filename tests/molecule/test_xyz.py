@@ -73,7 +73,7 @@ def test_what_ase_writes_is_read_as_it_was(file, tmp_path):
     rng = np.random.default_rng(3)
     for trial in range(6):
         atoms = Atoms(numbers=rng.integers(1, 54, 5), positions=3 * rng.normal(size=(5, 3)))
-        atoms.info.update(charge=int(rng.integers(-2, 3)), spin=int(rng.integers(0, 4)), energy=-1.5)
+        atoms.info.update(charge=int(rng.integers(-2, 3)), spin=int(rng.integers(0, 4)), energy=-1)
         atoms.set_tags(rng.integers(0, 9, 5))
         atoms.arrays["some forces"] = rng.normal(size=(5, 3))
         columns = list(rng.permutation(["symbols", "positions", "numbers", "tags"]))
@@ -198,8 +198,9 @@ def test_ways_to_name_a_file(file, tmp_path, monkeypatch):
     for name in (path, str(path), "w.xyz", Path("w.xyz"), zipped, "V.XYZ", "./V.XYZ"):
         assert Molecule(name, "sto-3g").formula == "H2O"
     Path("folder.xyz").mkdir()
-    for name, problem in (("gone.xyz", "does not exist"), (Path("w.mol"), "read from xyz files"), ("w.mol", "name of a file"),
-                          ("data/w", "name of a file"), ("a\0.xyz", "null character"),
+    for name, problem in (("gone.xyz", "does not exist"), ("w.mol", "name of a file"),
+                          (Path("w.mol"), "read from xyz files"), ("data/w", "name of a file"),
+                          ("a\0.xyz", "null character"),
                           (Path("folder.xyz"), "cannot be read")):
         with pytest.raises(InputError, match=problem):
             Molecule(name, "sto-3g")

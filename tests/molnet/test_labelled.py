@@ -7,7 +7,7 @@ import pytest
 from rdkit import Chem
 
 from deepchem_dft import molnet
-from deepchem_dft.data.labelling import Recipe, label_file
+from deepchem_dft.data.properties.labelling import Recipe, label_file
 from deepchem_dft.errors import InputError
 
 ROWS = """\

@@ -17,7 +17,7 @@ from deepchem_dft.errors import InputError
 
 
 def lose(rank: int, step: int) -> None:
-    from deepchem_dft.models.training import Trainer
+    from deepchem_dft.models.xc.training import Trainer
 
     usual = Trainer._after_step
 

@@ -17,8 +17,8 @@ from deepchem_dft import parallel
 from deepchem_dft.data import DFTEntry
 from deepchem_dft.errors import InputError
 from deepchem_dft.models import XCModel
+from deepchem_dft.models.xc.samples import make_dataset
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.entries import make_dataset
 from deepchem_dft.scf import KohnSham, kohn_sham
 
 H2 = {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}
@@ -81,7 +81,7 @@ def going_on(folder):
 
 def moving(folder):
     """Systems change their process after the second and fourth epochs, whatever they cost."""
-    from deepchem_dft.models import spreading
+    from deepchem_dft.models.xc import spreading
 
     usual = spreading.rebalanced
     spreading.rebalanced = lambda ranks, costs, size: [size - 1 - rank for rank in ranks]
@@ -230,7 +230,7 @@ def others(folder):
     from deepchem_dft.lattice.exact import exact
     from deepchem_dft.lattice.grid import Grid
     from deepchem_dft.lattice.systems import h2
-    from deepchem_dft.runs.ksr import make_dataset as molecules
+    from deepchem_dft.runs.ksr.run import make_dataset as molecules
 
     grid, rng, found = Grid(61, 0.3), np.random.default_rng(0), {}
     vectors = dc.data.NumpyDataset(rng.normal(size=(6, 4)), rng.normal(size=(6, 1)))

@@ -12,7 +12,8 @@ import torch
 
 from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import InputError
-from deepchem_dft.runs.calibration import (
+from deepchem_dft.runs.tables import EntryRecord
+from deepchem_dft.runs.xc.calibration import (
     calibrated,
     coverage,
     coverage_markdown,
@@ -23,12 +24,11 @@ from deepchem_dft.runs.calibration import (
     rank_correlation,
     recalibrated,
 )
-from deepchem_dft.runs.entries import EntrySet, select
-from deepchem_dft.runs.evaluate import Evaluation
-from deepchem_dft.runs.schema import DatasetRef
-from deepchem_dft.runs.solutions import EnergyCache, Functional, Solution
-from deepchem_dft.runs.solve import Solver
-from deepchem_dft.runs.tables import EntryRecord
+from deepchem_dft.runs.xc.entries import EntrySet, select
+from deepchem_dft.runs.xc.evaluate import Evaluation
+from deepchem_dft.runs.xc.schema import DatasetRef
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 from deepchem_dft.units import HARTREE_TO_KCAL
 from deepchem_dft.xc.ensemble import EnsembleXC
 

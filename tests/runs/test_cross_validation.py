@@ -15,19 +15,20 @@ import yaml
 
 from deepchem_dft import KohnSham, zoo
 from deepchem_dft.errors import InputError
+from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.models.xc.samples import make_dataset
 from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.config import validate
-from deepchem_dft.runs.cross_validation import (
+from deepchem_dft.runs.export import export
+from deepchem_dft.runs.rundir import RunDirectory
+from deepchem_dft.runs.xc.cross_validation import (
     CrossValidation,
     calibration_of,
     make_members,
     unit_of,
 )
-from deepchem_dft.runs.entries import EntrySet, make_dataset, select
-from deepchem_dft.runs.export import export
-from deepchem_dft.runs.reporter import Reporter
-from deepchem_dft.runs.rundir import RunDirectory
-from deepchem_dft.runs.schema import DatasetRef
+from deepchem_dft.runs.xc.entries import EntrySet, select
+from deepchem_dft.runs.xc.schema import DatasetRef
 from deepchem_dft.scf import SCFLayer
 from deepchem_dft.units import HARTREE_TO_KCAL
 from deepchem_dft.xc.ensemble import EnsembleXC

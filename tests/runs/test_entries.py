@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.models.xc.samples import make_dataset
 from deepchem_dft.runs import load_config
-from deepchem_dft.runs.entries import (
+from deepchem_dft.runs.xc.entries import (
+    EntrySet,
     data_hash,
     dataset_path,
     load_sets,
-    make_dataset,
     overlap_markdown,
     select,
     unique_systems,
 )
-from deepchem_dft.runs.schema import DatasetRef
+from deepchem_dft.runs.xc.schema import DatasetRef
 
 
 def names(tiny, **filters) -> list[str]:
@@ -90,6 +91,23 @@ def test_overlap_is_stated(tiny):
     assert "train and valid share no entry name, no molecule, and 1 free atom or ion (H)" in text
     assert "train and test share 2 entry names (h2, he), 1 molecule (H2)" in text
     assert "in no train or valid entry: Li(+1)" in text
+
+
+def test_transition_states_are_no_molecules():
+    """n + o2 > no + o would share NO2 with a set that has the molecule NO2, if they were."""
+    barriers = select(DatasetRef(dataset="barriers"))
+    text = overlap_markdown([EntrySet("train", "barriers", barriers),
+                             EntrySet("test", "again", barriers[:1]),
+                             EntrySet("test", "w4-11", select(DatasetRef(dataset="w4-11")))])
+    train, _, shared, _ = text.splitlines()
+    states = {e.tags["transition_state"] for e in barriers}
+    others = {s.name for e in barriers for s in e.get_systems()
+              if len(s.symbols) > 1 and s.name not in states}
+    assert len(states) == 12
+    assert train == f"- train: 22 entries, {len(others)} molecules by formula and charge, 12 " \
+                    "transition states"
+    assert "1 transition state, and" in shared
+    assert "CH4O" not in shared  # methanol is tested on; trained on is OH taking H from CH3
 
 
 def test_hash_sees_values_and_roles(tiny):

@@ -13,17 +13,17 @@ from typer.testing import CliRunner
 
 from deepchem_dft.cli import app
 from deepchem_dft.errors import DeepChemDFTError, InputError
+from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.hamiltonian.files.store import write_samples
 from deepchem_dft.hamiltonian.reference import Reference
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.runs import load_config, load_functional, load_model, run
-from deepchem_dft.runs.hamiltonian_schema import (
+from deepchem_dft.runs.hamiltonian.schema import (
     HamiltonianRecipe,
     HamiltonianRunConfig,
     HamiltonianSetRef,
 )
 from deepchem_dft.runs.reference import keys, keys_text
-from deepchem_dft.runs.reporter import Reporter
 
 CONFIG = {
     "model": "hamiltonian",

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pyscf import dft, gto
 
-from deepchem_dft.data import xtb
+from deepchem_dft.data.properties import xtb
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.hamiltonian.files.store import HamiltonianFile
-from deepchem_dft.runs import hamiltonian_data
-from deepchem_dft.runs.hamiltonian_data import Recipe, make_hamiltonians
+from deepchem_dft.runs.hamiltonian import making as hamiltonian_data
+from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians
 
 QUICK = Recipe(xc="lda,vwn", basis="sto-3g", grid_level=0)
 FRAMES = """2
@@ -85,6 +85,26 @@ def test_a_charge_makes_other_shells_closed(here, frames, tmp_path):
     make_hamiltonians(frames, tmp_path / "out.h5", recipe=replace(QUICK, charge=1))
     file = HamiltonianFile(tmp_path / "out.h5")
     assert file.names.tolist() == ["HHe/4"] and file[0].charge == 1
+
+
+def test_charges_of_the_frames_count(here, tmp_path):
+    (tmp_path / "ions.xyz").write_text(
+        "2\ncharge=1\nHe 0 0 0\nH 0 0 0.77\n2\nmult=3\nH 0 0 0\nH 0 0 2\n2\n\nH 0 0 0\nH 0 0 1\n")
+    tally = make_hamiltonians(tmp_path / "ions.xyz", tmp_path / "out.h5", recipe=QUICK)
+    file = HamiltonianFile(tmp_path / "out.h5")
+    assert [sample.charge for sample in file] == [1, 0]
+    assert tally.problems == {"mult=3/2": "2 unpaired electrons: only closed shells are computed"}
+    mole = gto.M(atom="He 0 0 0; H 0 0 0.77", basis="sto-3g", charge=1, verbose=0)
+    field = dft.RKS(mole, xc="lda,vwn")
+    field.grids.level = 0
+    assert file[0].energy == pytest.approx(field.kernel(), abs=1e-7)
+
+
+def test_sampled_geometries_keep_the_charge(here, tmp_path):
+    (tmp_path / "ion.xyz").write_text("2\ncharge=1\nHe 0 0 0\nH 0 0 0.77\n")
+    recipe = replace(QUICK, sampling="modes", samples=2)
+    make_hamiltonians(tmp_path / "ion.xyz", tmp_path / "out.h5", recipe=recipe)
+    assert [sample.charge for sample in HamiltonianFile(tmp_path / "out.h5")] == [1, 1]
 
 
 def test_normal_modes_of_two_temperatures(here, tmp_path):
@@ -216,7 +236,7 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(frames, tmp_path):
     out, other = tmp_path / "out.h5", tmp_path / "other.h5"
     code = (
         "import os, signal, sys\n"
-        "from deepchem_dft.runs.hamiltonian_data import Recipe, make_hamiltonians\n"
+        "from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians\n"
         "def show(tally):\n"
         "    if tally.done == 3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -12,10 +12,10 @@ import yaml
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs import load_config
 from deepchem_dft.runs.config import dump_yaml, validate
-from deepchem_dft.runs.hamiltonian_schema import HamiltonianRunConfig
-from deepchem_dft.runs.ksr_schema import LatticeRunConfig
-from deepchem_dft.runs.schema import RunConfig
+from deepchem_dft.runs.hamiltonian.schema import HamiltonianRunConfig
+from deepchem_dft.runs.ksr.schema import LatticeRunConfig
 from deepchem_dft.runs.section import Section
+from deepchem_dft.runs.xc.schema import RunConfig
 
 #: The least that each kind of run needs.
 LEAST: dict[type[Section], dict[str, Any]] = {

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from deepchem_dft.cli import app
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.runs import load_config, load_functional, load_model, run
-from deepchem_dft.runs.ksr_schema import CurveRef, LatticeRunConfig
+from deepchem_dft.runs.ksr.schema import CurveRef, LatticeRunConfig
 from deepchem_dft.runs.reference import keys, keys_text
 
 CONFIG = {
@@ -101,7 +101,7 @@ def test_the_validation_decides(finished):
 
 
 def test_a_killed_run_goes_on(finished, tmp_path):
-    from deepchem_dft.runs.reporter import Reporter
+    from deepchem_dft.fitting.reporter import Reporter
 
     class Killing(Reporter):
         def epoch(self, row):

@@ -71,7 +71,8 @@ def test_baselines_are_those_of_pyscf(finished):
 
 def test_table_is_what_the_model_predicts(finished):
     """The trained functional's row agrees with XCModel.predict, solved from scratch."""
-    from deepchem_dft.runs.entries import load_sets, make_dataset
+    from deepchem_dft.models.xc.samples import make_dataset
+    from deepchem_dft.runs.xc.entries import load_sets
 
     config, result = finished
     entries = [e for s in load_sets(config.data) for e in s.entries]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from deepchem_dft import KohnSham, Molecule
+from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.runs import load_config, load_functional, run
-from deepchem_dft.runs.reporter import Reporter
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 from .conftest import write_run
@@ -39,7 +39,7 @@ class Killer(Reporter):
 
 
 def run_and_die(config, folder, when) -> None:
-    from deepchem_dft.runs import train
+    from deepchem_dft.runs.xc import train
 
     train.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every frozen epoch
     run(config, folder, reporter=when if isinstance(when, Reporter) else Killer(when))

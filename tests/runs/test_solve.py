@@ -11,8 +11,8 @@ import pytest
 
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.runs.solutions import EnergyCache, Functional, Solution
-from deepchem_dft.runs.solve import Solver
+from deepchem_dft.scf.many import Solver
+from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 from deepchem_dft.xc import HybridXC, build_network
 
 
@@ -94,7 +94,7 @@ def test_cache_survives_a_torn_line(tmp_path):
         EnergyCache(path)
     cache.close()
     path.write_text(path.read_text() + '{"molecule": "k", "ener')
-    with pytest.warns(UserWarning, match=r"e\.jsonl: the last line is damaged"):
+    with pytest.warns(UserWarning, match=r"e\.jsonl: the last line was cut short"):
         back = EnergyCache(path)
     assert back.get("m", "pbe") == good
     assert back.get("k", "pbe") is None
@@ -119,7 +119,7 @@ def test_a_line_that_says_nonsense_counts_as_absent(tmp_path, change):
     bad = {**vars(replace(good, molecule="n")), **change}
     lines = [vars(good), bad, vars(replace(good, molecule="o"))]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.warns(UserWarning, match="line 2 is damaged, and computed again"):
+    with pytest.warns(UserWarning, match="left out: line 2"):
         cache = EnergyCache(path)
     assert (cache.get("m", "pbe"), cache.get("n", "pbe"), len(cache)) == (good, None, 2)
 

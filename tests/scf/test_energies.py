@@ -156,8 +156,9 @@ def test_guess_of_another_molecule_is_replaced_with_a_warning(make):
 def test_stability_leaves_a_saddle_point(make):
     """Stretched H2, spin-polarised, from a symmetric start: the broken-symmetry state is lower."""
     stretched = Molecule("H 0 0 0; H 0 0 6", basis="6-31g", grid_level=1)
-    saddle = KohnSham(stretched, "pbe", restricted=False).run()
-    stable = KohnSham(stretched, "pbe", restricted=False, stability=True).run()
+    closed = KohnSham(stretched, "pbe").run()
+    saddle = KohnSham(stretched, "pbe", restricted=False).run(guess=closed)
+    stable = KohnSham(stretched, "pbe", restricted=False, stability=True).run(guess=closed)
     atom = KohnSham(Molecule("H 0 0 0", basis="6-31g", spin=1, grid_level=1), "pbe").run()
     assert stable.energy.item() < saddle.energy.item() - 0.01
     assert stable.energy.item() == pytest.approx(2 * atom.energy.item(), abs=2e-3)

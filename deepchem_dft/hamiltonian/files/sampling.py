@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -87,7 +88,8 @@ def relax(molecule: HamiltonianSample, xc: str, grid_level: int = 3) -> Hamilton
         If it takes too long.
     SCFNotConverged
     """
-    bare = replace(molecule, xc=xc, energy=None, forces=None, **dict.fromkeys(MATRICES))
+    nothing: dict[str, Any] = dict.fromkeys((*MATRICES, "energy", "forces"))
+    bare = replace(molecule, xc=xc, **nothing)
     density: list[np.ndarray] = []  # of the step before, to start from
 
     def energy_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:

@@ -31,7 +31,7 @@ class SampleSource(ABC):
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             raise InputError("there is no such file", file=str(path), field="path",
                              remedy="check the path")
         self._opened: tuple[int, Any] | None = None

@@ -14,7 +14,7 @@ from deepchem_dft.lattice.exact.state import ExactState
 from deepchem_dft.lattice.exact.two_body import two_electrons
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import System
-from deepchem_dft.torchstate import unaffected
+from deepchem_dft.torchstate import stacklevel, unaffected
 
 __all__ = ["ExactState", "exact"]
 
@@ -91,5 +91,5 @@ def exact(
         warnings.warn(
             f"{system.name or 'this system'}: the walls of the grid raise the energy by about "
             f"{state.wall_error:.1e} Ha. Remedy: a Grid with more points, or nuclei nearer to 0",
-            stacklevel=2)
+            stacklevel=stacklevel(2))
     return state

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .base import GatedXC, LatticeFunctional
-from .named import KINDS, make_functional
-from .neural import NetworkXC, NeuralXC
-from .uniform import UniformGasLDA
+from deepchem_dft.lattice.functionals.base import GatedXC, LatticeFunctional
+from deepchem_dft.lattice.functionals.named import KINDS, make_functional
+from deepchem_dft.lattice.functionals.neural import NetworkXC, NeuralXC
+from deepchem_dft.lattice.functionals.uniform import UniformGasLDA
 
 __all__ = ["KINDS", "GatedXC", "LatticeFunctional", "NetworkXC", "NeuralXC", "UniformGasLDA",
            "make_functional"]  # fmt: skip

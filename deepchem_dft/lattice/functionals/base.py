@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
-from ...torchstate import unaffected
-from ..grid import Grid
-from ..interaction import hartree_potential
+from deepchem_dft.errors import InputError
+from deepchem_dft.lattice.grid import Grid
+from deepchem_dft.lattice.interaction import hartree_potential
+from deepchem_dft.torchstate import unaffected
 
 
 class LatticeFunctional(nn.Module):

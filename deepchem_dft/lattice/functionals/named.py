@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from ...errors import InputError
-from ..grid import Grid
-from .base import LatticeFunctional
-from .neural import NetworkXC, NeuralXC
-from .uniform import UniformGasLDA
+from deepchem_dft.errors import InputError
+from deepchem_dft.lattice.functionals.base import LatticeFunctional
+from deepchem_dft.lattice.functionals.neural import NetworkXC, NeuralXC
+from deepchem_dft.lattice.functionals.uniform import UniformGasLDA
+from deepchem_dft.lattice.grid import Grid
 
 #: The networks of the paper: what differs from the defaults of :class:`NeuralXC`.
 KINDS: dict[str, dict[str, Any]] = {

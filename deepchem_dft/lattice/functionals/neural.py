@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...errors import FunctionalError, InputError
-from ..grid import Grid
-from ..interaction import KAPPA, even_spectrum, hartree_potential
-from .base import GatedXC
-from .primitives import gather, silu, spread
+from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.lattice.functionals.base import GatedXC
+from deepchem_dft.lattice.functionals.primitives import gather, silu, spread
+from deepchem_dft.lattice.grid import Grid
+from deepchem_dft.lattice.interaction import KAPPA, even_spectrum, hartree_potential
 
 #: Shortest and longest width of the exponential convolutions, Bohr: from about the spacing of the
 #: grid to the decay of the interaction.

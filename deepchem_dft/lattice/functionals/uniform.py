@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from ...errors import InputError
-from ..grid import Grid
-from ..interaction import AMPLITUDE, KAPPA
-from .base import LatticeFunctional
+from deepchem_dft.errors import InputError
+from deepchem_dft.lattice.functionals.base import LatticeFunctional
+from deepchem_dft.lattice.grid import Grid
+from deepchem_dft.lattice.interaction import AMPLITUDE, KAPPA
 
 #: alpha ... sigma of the fit of the correlation energy, Eq. 24 of the reference; nu is 1.
 _FIT = (2.0, -1.00077, 6.26099, -11.9041, 9.62614, -1.48334)

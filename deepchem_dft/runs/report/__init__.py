@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .page import Report, write_report
+from deepchem_dft.runs.report.page import Report, write_report
 
 __all__ = ["Report", "write_report"]

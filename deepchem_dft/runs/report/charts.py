@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from .axes import Scale, fitted, label
-from .markup import Html, tag, text
+from deepchem_dft.runs.report.axes import Scale, fitted, label
+from deepchem_dft.runs.report.markup import Html, tag, text
 
 #: Pixels of the drawing; the page scales it to its column, hardly ever below 0.8.
 WIDTH, HEIGHT = 440, 320

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import DeepChemDFTError
-from .reading import RunData
+from deepchem_dft.errors import DeepChemDFTError
+from deepchem_dft.runs.report.reading import RunData
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class Factors:
 
 def factors_of(run: RunData) -> Factors | str:
     """Return the enhancement factors of a run's functional, or why there are none."""
-    from ..functional import load_functional
+    from deepchem_dft.runs.loading import load_functional
 
     try:
         return factors(load_functional(run.path), str(run.get("functional.xc", "") or ""))
@@ -83,7 +83,7 @@ def factors(functional: Any, parent: str = "") -> Factors:
     """
     import torch
 
-    from ...xc.base import highest_family
+    from deepchem_dft.xc.base import highest_family
 
     share = sum(float(c) for c, omega in functional.exchange_terms if omega is None)
     functional, whole = _whole(functional)
@@ -132,7 +132,7 @@ def closed_shell(radii: Sequence[float], gradients: Sequence[float], alpha: floa
     """
     import torch
 
-    from ...xc.features import S_FACTOR, TAU_FACTOR
+    from deepchem_dft.xc.features import S_FACTOR, TAU_FACTOR
 
     n = 3.0 / (4.0 * math.pi * torch.tensor(radii, dtype=torch.float64) ** 3)
     # Where one orbital meets a gradient of zero, tau is zero, too: a limit, not a density.
@@ -147,7 +147,7 @@ def closed_shell(radii: Sequence[float], gradients: Sequence[float], alpha: floa
 def _factor(energy: Callable[[Tensor], Tensor], rho: Tensor, symmetric: bool) -> list[float]:
     import torch
 
-    from ...xc.features import LDA_X
+    from deepchem_dft.xc.features import LDA_X
 
     shown = rho if symmetric else (0.5 * rho).expand(2, -1, -1)
     with torch.no_grad():
@@ -159,7 +159,7 @@ def _whole(functional: Any) -> tuple[Any, bool]:
     """Return a copy with all of its semilocal exchange, and whether any was replaced."""
     import torch
 
-    from ...xc.enhancement import EnhancedXC
+    from deepchem_dft.xc.enhancement import EnhancedXC
 
     functional, found = copy.deepcopy(functional), False
     with torch.no_grad():
@@ -172,8 +172,8 @@ def _whole(functional: Any) -> tuple[Any, bool]:
 
 def _parent(functional: Any, name: str) -> tuple[Callable[[Tensor], Tensor] | None, str]:
     """Return the parent's energy density and family; None without a parent."""
-    from ...xc.names import get_xc
-    from ...xc.parents import PARTS, Parent
+    from deepchem_dft.xc.names import get_xc
+    from deepchem_dft.xc.parents import PARTS, Parent
 
     if not name or name.strip().lower() == "none":
         return None, "lda"

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from ...units import HARTREE_TO_KCAL
-from ..tables import DEVIATION_UNITS, TYPE_TITLES
-from .charts import Chart, Series, thinned
-from .enhancement import INDICATORS, RADII, Factors
-from .reading import RunData
-from .scores import Key, Scores, colours_of, names_of
+from deepchem_dft.runs.report.charts import Chart, Series, thinned
+from deepchem_dft.runs.report.enhancement import INDICATORS, RADII, Factors
+from deepchem_dft.runs.report.reading import RunData
+from deepchem_dft.runs.report.scores import Key, Scores, colours_of, names_of
+from deepchem_dft.runs.tables import DEVIATION_UNITS, TYPE_TITLES
+from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: Columns of history.csv by kind of run: (columns, label of the axis, logarithmic).
 _CURVES: dict[str, list[tuple[list[str], str, bool]]] = {
@@ -23,8 +23,10 @@ _CURVES: dict[str, list[tuple[list[str], str, bool]]] = {
             (["valid_mae_kcal"], "mean absolute error (kcal/mol)", True)],
     "hamiltonian": [(["loss"], "training loss", True),
                     (["train_mae_uha", "valid_mae_uha"], "mean absolute error of H (µHa)", True)],
+    "deq": [(["loss", "valid_score"], "loss", True)],
 }  # fmt: skip
-_WORDS = {"loss": "loss", "train_mae_kcal": "training", "valid_mae_kcal": "validation",
+_WORDS = {"loss": "loss", "valid_score": "validation",
+          "train_mae_kcal": "training", "valid_mae_kcal": "validation",
           "train_mae_uha": "training, running weights",
           "valid_mae_uha": "validation, averaged weights"}  # fmt: skip
 #: A functional this many times worse than the best is not drawn among the errors.

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ...files import write
-from . import figures, sections, tables
-from .enhancement import factors_of
-from .markup import Html, join, section, tag
-from .reading import RunData, read_runs
-from .scores import Scores, collect, colours_of, names_of
+from deepchem_dft.files import write
+from deepchem_dft.runs.report import figures, sections, tables
+from deepchem_dft.runs.report.enhancement import factors_of
+from deepchem_dft.runs.report.markup import Html, join, section, tag
+from deepchem_dft.runs.report.reading import RunData, read_runs
+from deepchem_dft.runs.report.scores import Scores, collect, colours_of, names_of
 
 
 @dataclass
@@ -64,7 +64,7 @@ def write_report(
     tell = progress or (lambda text: None)
     found = read_runs(runs)
     html, notes = page(found, title or ", ".join(run.label for run in found), tell)
-    write(to, html)
+    write(to, html.encode("utf-8", "replace"))  # half a character may come out of JSON
     return Report(Path(to), notes)
 
 
@@ -81,8 +81,10 @@ def page(
     if curves:
         parts.append(("curves", "Dissociation", _charts(curves)))
     matrices = {run.label: tables.matrices(run, f"molecules-{number}")
-                for number, run in enumerate(runs) if run.kind == "hamiltonian"}  # fmt: skip
-    parts += _each(runs, "matrices", "Matrices", lambda run: matrices.get(run.label))
+                for number, run in enumerate(runs)
+                if run.kind in ("hamiltonian", "deq")}  # fmt: skip
+    title = "Matrices" if all(run.kind != "deq" for run in runs) else "Errors by set"
+    parts += _each(runs, "matrices", title, lambda run: matrices.get(run.label))
     learning = figures.learning_curves(runs)
     if learning:
         parts.append(("learning", "Learning curve", _charts(learning)))
@@ -157,7 +159,7 @@ def _each(
 
 
 def _document(title: str, parts: Sequence[tuple[str, str, Html]], notes: Sequence[str]) -> Html:
-    from ... import __version__
+    from deepchem_dft import __version__
 
     style, script = _static("report.css"), _static("report.js")
     # Nothing but this very style and script, and pictures inside the file, is ever loaded or run.

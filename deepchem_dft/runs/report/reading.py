@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ..config import read_yaml_mapping, validate
-from ..rows import read_data, read_json, read_rows
-from ..rundir import without_places
-from ..solutions import solution_of
-from ..tables import TYPE_TITLES
+from deepchem_dft.errors import InputError
+from deepchem_dft.runs.config import read_yaml_mapping, validate
+from deepchem_dft.runs.rows import read_data, read_json, read_rows
+from deepchem_dft.runs.rundir import without_places
+from deepchem_dft.runs.tables import TYPE_TITLES
+from deepchem_dft.scf.solutions import solution_of
 
 #: Name of the trained functional in a run's tables.
 TRAINED = "trained"
@@ -133,7 +134,7 @@ def read_run(path: str | Path) -> RunData:
     """
     path = Path(path)
     file = path / "config.yaml"
-    if not file.is_file():
+    if not os.path.isfile(file):
         inside = sorted(p.parent.name for p in path.glob("*/config.yaml"))
         raise InputError(
             "not a run directory: there is no config.yaml in it", file=str(path),

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ..tables import DEVIATION_UNITS, EntryRecord, Summary, summarise
-from .reading import TRAINED, RunData
+from deepchem_dft.runs.report.reading import TRAINED, RunData
+from deepchem_dft.runs.tables import DEVIATION_UNITS, EntryRecord, Summary, summarise
 
 #: Energies (Ha) of one functional that differ by more were not calculated in the same way.
 _SAME = 1e-6

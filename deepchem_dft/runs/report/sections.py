@@ -10,12 +10,11 @@ from typing import Any
 
 import yaml
 
-from .figures import iterations
-from .markup import Cell, Html, bullets, folded, join, number, table, tag
-from .reading import TRAINED, RunData
+from deepchem_dft.runs.kinds import KINDS
+from deepchem_dft.runs.report.figures import iterations
+from deepchem_dft.runs.report.markup import Cell, Html, bullets, folded, join, number, table, tag
+from deepchem_dft.runs.report.reading import TRAINED, RunData
 
-_KINDS = {"xc": "functional", "ksr": "functional in one dimension (KSR)",
-          "hamiltonian": "Kohn-Sham matrices"}  # fmt: skip
 #: What a functional is called that was solved with before the training had ended.
 _ON_THE_WAY = "during training"
 #: Figures of a run directory that the report draws itself.
@@ -32,7 +31,7 @@ def summary(runs: Sequence[RunData]) -> Html:
     """Return what was trained, with what outcome, side by side."""
     rows: list[tuple[str, list[Any]]] = [
         ("description", [Cell(run.get("description") or "–", style="words") for run in runs]),
-        ("trained", [_KINDS.get(run.kind, run.kind) for run in runs]),
+        ("trained", [_trained(run) for run in runs]),
         ("state", [run.status.get("state", "unknown") for run in runs]),
         ("starts from", [_start(run) for run in runs]),
         ("network", [_network(run) for run in runs]),
@@ -43,6 +42,10 @@ def summary(runs: Sequence[RunData]) -> Html:
         ("directory", [run.path.resolve().name for run in runs]),
     ]
     return transposed(runs, [row for row in rows if any(_shown(c) != "–" for c in row[1])])
+
+
+def _trained(run: RunData) -> str:
+    return KINDS[run.kind].trained if run.kind in KINDS else run.kind
 
 
 def _shown(cell: Any) -> str:
@@ -58,16 +61,22 @@ def _start(run: RunData) -> str:
 def _network(run: RunData) -> str:
     if run.kind == "ksr":
         return str(run.get("functional.kind", "–"))
+    if run.kind == "deq":
+        return f"{run.get('network.cell')}, width {run.get('network.width')}"
     if run.kind == "hamiltonian":
         return f"{run.get('network.form')}, width {run.get('network.width')}, " \
                f"{run.get('network.layers')} layers"  # fmt: skip
     if run.get("functional.enhancement"):
         degree = run.get("functional.enhancement.degree")
-        hidden = run.get("functional.enhancement.hidden") or []
-        size = f"degree {degree}" if degree else " × ".join(map(str, hidden))
+        size = f"degree {degree}" if degree else _times_each(
+            run.get("functional.enhancement.hidden"))
         return f"factors on exchange and correlation, {size}"
     family, hidden = run.get("functional.network.family"), run.get("functional.network.hidden")
-    return f"{family}, {' × '.join(map(str, hidden or []))}" if family else "–"
+    return f"{family}, {_times_each(hidden)}" if family else "–"
+
+
+def _times_each(widths: Any) -> str:
+    return " × ".join(map(str, widths if isinstance(widths, list) else [widths or "–"]))
 
 
 def _basis(run: RunData) -> str:
@@ -148,7 +157,9 @@ def _times(ratio: float, shared: int) -> Cell:
 def _functional_names(run: RunData) -> dict[str, str]:
     """Return the names of functionals by the keys under which their solutions are kept."""
     keys = list(dict.fromkeys(one["functional"] for one in run.solutions))
-    labels = {str(xc).strip().lower(): label for label, xc in (run.get("baselines") or {}).items()}
+    baselines = run.get("baselines")
+    labels = {str(xc).strip().lower(): label for label, xc in (
+        baselines.items() if isinstance(baselines, dict) else ())}
     modules = [key for key in keys if key.startswith("module:")]
     names = {}
     for key in keys:
@@ -183,7 +194,8 @@ def data(run: RunData) -> Html:
         label = str(one.get("set", ""))
         rows.append([Cell(str(one.get("role", ""))), label, number(float(count), 0),
                      str(one.get("file") or one.get("family") or "")])  # fmt: skip
-        words = [m.get("name", "") if isinstance(m, dict) else f"R = {m:g} Bohr" for m in members]
+        words = [str(m.get("name", "")) if isinstance(m, dict) else f"R = {m:g} Bohr"
+                 for m in members]
         if words:
             entries.append(folded(f"{one.get('role')}: {label}", tag("p", ", ".join(words))))
     if not any(row[3] for row in rows):

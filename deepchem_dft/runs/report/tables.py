@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ...units import HARTREE_TO_KCAL
-from ..tables import TYPE_TITLES, Summary
-from .markup import Cell, Html, bullets, folded, join, number, table, tag
-from .reading import RunData
-from .scores import Key, Scores
+from deepchem_dft.runs.report.markup import Cell, Html, bullets, folded, join, number, table, tag
+from deepchem_dft.runs.report.reading import RunData
+from deepchem_dft.runs.report.scores import Key, Scores
+from deepchem_dft.runs.tables import TYPE_TITLES, Summary
+from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: Columns of molecules.csv and results.csv of runs on Hamiltonians: what they are called here.
 _COLUMNS = {

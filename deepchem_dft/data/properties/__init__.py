@@ -1,0 +1,1 @@
+"""Properties of molecules and crystals: files, records, features, labels."""

@@ -1,0 +1,147 @@
+"""Labels of many molecules by GFN2-xTB: in parallel, survivable, in the order of the input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deepchem_dft.data.properties import atoms, xtb
+from deepchem_dft.data.properties.conformers import geometry
+from deepchem_dft.data.properties.label_file import LabelRow, LabelWriter
+from deepchem_dft.data.properties.molecule_files import RawMolecule, count_molecules, read_molecules
+from deepchem_dft.data.properties.streams import PathLike
+from deepchem_dft.errors import InputError
+from deepchem_dft.parallel.pool import in_order
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a geometry is made; see `deepchem_dft.data.properties.conformers.geometry`."""
+
+    seed: int = 0
+    conformers: int = 10
+    relax: bool = False
+
+
+@dataclass
+class Tally:
+    """How far a run is.
+
+    Attributes
+    ----------
+    total, done, failed : int
+        Molecules in all, molecules with a row, and how many of those have a problem.
+    resumed : int
+        Molecules that an earlier run had done.
+    last : LabelRow or None
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    resumed: int = 0
+    last: LabelRow | None = None
+
+
+def label_one(raw: RawMolecule, recipe: Recipe | None = None) -> LabelRow:
+    """Label one molecule; whatever goes wrong is the problem of the row.
+
+    Examples
+    --------
+    >>> row = label_one(RawMolecule(1, "carbon dioxide", "O=C=O", "smi"))
+    >>> row.smiles, round(row.dipole, 3), row.problem
+    ('O=C=O', 0.0, '')
+    >>> label_one(RawMolecule(1, "sodium ion", "[Na+]", "smi")).problem
+    'charge +1: the dipole moment depends on the origin'
+    """
+    recipe = recipe or Recipe()
+    try:
+        found = geometry(raw, recipe.seed, recipe.conformers)
+        positions = found.positions
+        if recipe.relax:
+            positions = atoms.relax(found.numbers, positions, xtb.ase_calculator())
+        labels = xtb.single_point(found.numbers, positions)
+    except InputError as error:
+        return _failed(raw, error.problem)
+    except Exception as error:  # a fault of RDKit, tblite or ASE must not end a run of hours
+        return _failed(raw, f"{type(error).__name__}: {error}"[:300])
+    return LabelRow(raw.name, found.smiles, labels.dipole, labels.gap, labels.energy)
+
+
+def _failed(raw: RawMolecule, problem: str) -> LabelRow:
+    written = raw.content if isinstance(raw.content, str) and raw.kind == "smi" else ""
+    return LabelRow(raw.name, written, problem=problem)
+
+
+def _died(raw: RawMolecule) -> LabelRow:
+    return _failed(raw, "the process that computed it died")
+
+
+def label_file(
+    path: PathLike, out: PathLike, *, jobs: int = 1, resume: bool = False,
+    recipe: Recipe | None = None, progress: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """Label the molecules of a file.
+
+    Parameters
+    ----------
+    path : path
+        SMILES, SDF or XYZ; see `deepchem_dft.data.properties.molecule_files.read_molecules`.
+    out : path
+        The file of labels, which grows by one line per molecule.
+    jobs : int
+        Worker processes, of one thread each.
+    resume : bool
+        Go on with ``out`` if it is there. The result is that of an undisturbed run, to the byte.
+    recipe : Recipe, optional
+    progress : callable, optional
+        Called with the tally at the beginning and after each molecule.
+
+    Returns
+    -------
+    Tally
+
+    Raises
+    ------
+    InputError
+        For input that is no list of molecules, a missing package, an output that cannot be written
+        or was begun with other settings. A molecule that fails is not an error.
+
+    Notes
+    -----
+    Processes are spawned, so a script that calls this needs the usual
+    ``if __name__ == "__main__":``.
+    """
+    recipe = recipe or Recipe()
+    total = count_molecules(path)
+    with LabelWriter(out, settings(path, total, recipe), resume) as writer:
+        tally = Tally(total, writer.done, writer.failed, writer.done)
+        if progress is not None:
+            progress(tally)
+        waiting = (raw for raw in read_molecules(path) if raw.number > tally.resumed)
+        for row in in_order(partial(label_one, recipe=recipe), waiting, max(1, jobs), _died):
+            writer.append(row)
+            tally.done, tally.failed = tally.done + 1, tally.failed + bool(row.problem)
+            tally.last = row
+            if progress is not None:
+                progress(tally)
+    return tally
+
+
+def settings(path: PathLike, total: int, recipe: Recipe) -> dict[str, Any]:
+    """Return all that the labels depend on."""
+    import rdkit
+
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    versions = {"tblite": xtb.version(), "rdkit": rdkit.__version__}
+    if recipe.relax:
+        versions["ase"] = atoms.version()
+    return {"input": Path(path).name, "sha256": digest.hexdigest(), "molecules": total,
+            "method": xtb.METHOD, **vars(recipe), "versions": versions}

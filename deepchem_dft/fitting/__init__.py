@@ -1,0 +1,1 @@
+"""How models are trained: one loop, one ``fit``, one kind of checkpoint, whatever the family."""

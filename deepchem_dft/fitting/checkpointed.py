@@ -1,0 +1,154 @@
+"""What models share of saving and restoring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from deepchem_dft import checkpoint as files
+from deepchem_dft import parallel
+from deepchem_dft.errors import CheckpointError, FunctionalError
+from deepchem_dft.files import make_folder
+from deepchem_dft.fitting.progress import first_not_finite
+
+
+class Checkpointed:
+    """Checkpoints of parameters, optimiser, learning-rate schedule and what the model adds.
+
+    A model says in ``_saved`` what else belongs into the file, and takes it back in ``_take``.
+    """
+
+    #: The constructor's argument by which a file is known to be of this kind of model.
+    _telling = ""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if options.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
+            make_folder(options["model_dir"])
+        super().__init__(*arguments, **options)
+
+    def save_checkpoint(
+        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
+    ) -> None:
+        """Write parameters, optimiser, history and whatever else a training needs to go on.
+
+        The file is whole or not there at all. Of several processes all must call this; one writes.
+
+        Raises
+        ------
+        StorageError
+            If the system refuses; the older checkpoints are as before.
+        FunctionalError
+            If the model refuses parameters that are NaN or infinite; no file is written or removed.
+        """
+        if max_checkpoints_to_keep == 0:
+            return
+        self._ensure_built()
+        optimizer = self._pytorch_optimizer
+        content: dict[str, Any] = {
+            "model_state_dict": self.model.state_dict(),
+            "optimizer_state_dict": None if optimizer is None else optimizer.state_dict(),
+            "global_step": self._global_step,
+            **self._saved(),
+        }
+        if self._lr_schedule is not None:
+            content["schedule"] = self._lr_schedule.state_dict()
+        parallel.on_main(
+            lambda: files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep))
+
+    def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
+        """Return the checkpoint files, newest first."""
+        return files.existing(model_dir or self.model_dir)
+
+    def restore(
+        self, checkpoint: str | None = None, model_dir: str | None = None, strict: bool = True
+    ) -> None:
+        """Load a checkpoint; default the newest of the model's folder.
+
+        Of several processes all must call this; one reads.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, damaged, or that of another model; this model is then unchanged.
+        """
+        self._ensure_built()
+        source, content = parallel.on_main(
+            lambda: self._read(checkpoint or model_dir or self.model_dir))
+        with files.understood(source):
+            self._compare(content, source)
+            files.load_parameters(self.model, content["model_state_dict"], source, bool(strict))
+            if self._pytorch_optimizer is not None:
+                self._pytorch_optimizer.load_state_dict(content["optimizer_state_dict"])
+            if self._lr_schedule is not None and "schedule" in content:
+                self._lr_schedule.load_state_dict(content["schedule"])
+            self._global_step = content["global_step"]
+            self._take(content)
+
+    @classmethod
+    def load(cls, source: str | Path, **options: Any) -> Any:
+        """Rebuild a model from its checkpoint alone.
+
+        Parameters
+        ----------
+        source : str or Path
+            Checkpoint file, or folder of a model.
+        **options
+            Constructor arguments to change.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is unusable.
+        """
+        path = files.newest(source)
+        with files.understood(path):
+            config = {**files.read(path)["config"], **options}
+        if cls._telling not in config:
+            raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
+        if "model_dir" not in config and Path(source).is_dir():
+            config["model_dir"] = str(source)
+        model: Any = cls(**config)
+        model.restore(path)
+        return model
+
+    def _read(self, place: str) -> tuple[str, dict[str, Any]]:
+        source = files.newest(place)
+        return source, files.read(source, self.device)
+
+    def _saved(self) -> dict[str, Any]:
+        """Return what else a checkpoint holds; ``model_state_dict`` may be among it."""
+        raise NotImplementedError
+
+    def _take(self, content: dict[str, Any]) -> None:
+        """Take back what `_saved` gave."""
+        raise NotImplementedError
+
+    def _compare(self, content: dict[str, Any], source: str) -> None:
+        """Raise CheckpointError if a checkpoint is that of another model."""
+
+
+def must_be_finite(state: Mapping[str, Tensor]) -> None:
+    """Raise FunctionalError if a parameter is NaN or infinite."""
+    bad = first_not_finite(dict(state))
+    if bad is not None:
+        raise FunctionalError(f"the parameter '{bad}' is not finite, so no checkpoint is written",
+                              remedy="restore an earlier checkpoint and lower the learning rate")
+
+
+def plain(value: Any) -> bool:
+    """Tell whether a value is data that a checkpoint can hold: numbers, text, lists, mappings."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and plain(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def plain_copy(value: Any) -> Any:
+    """Copy plain data; tuples become lists."""
+    if isinstance(value, Mapping):
+        return {k: plain_copy(v) for k, v in value.items()}
+    return [plain_copy(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,1 @@
+from .engine import run_dqc as run_dqc

@@ -1,0 +1,2 @@
+from .model import DEQModel as DEQModel
+from .training import DEQEpoch as DEQEpoch

@@ -1,0 +1,344 @@
+"""DEQModel: a DeepChem model whose features are a fixed point."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+from deepchem.models.torch_models.torch_model import TorchModel
+from torch import Tensor
+
+from deepchem_dft.equilibrium import Adjoint, Solver, Unrolled
+from deepchem_dft.equilibrium.adjoints import get_adjoint
+from deepchem_dft.equilibrium.solvers import get_solver
+from deepchem_dft.errors import InputError
+from deepchem_dft.fitting.checkpointed import Checkpointed, plain, plain_copy
+from deepchem_dft.fitting.model import Fitting
+from deepchem_dft.fitting.options import FitOptions, choice
+from deepchem_dft.fitting.ordering import seeded_batches
+from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
+from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
+from deepchem_dft.property.inputs import KINDS, Kind
+from deepchem_dft.torchstate import stacklevel, unaffected
+
+_BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
+                 "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
+
+
+@unaffected
+class DEQModel(Checkpointed, Fitting, TorchModel):
+    """Predict properties of molecules and materials from the fixed point of a small network.
+
+    Instead of passing through a stack of layers, features are iterated with one cell until they no
+    longer change: a deep equilibrium model. Any solver of
+    :func:`~deepchem_dft.equilibrium.fixed_point` finds the same features; which is a matter of
+    speed, and may be changed at any time: ``model.solver = "damped"``.
+
+    Parameters
+    ----------
+    n_tasks : int
+    mode : {"regression", "classification"}
+        Predictions have shape (N, n_tasks), or (N, n_tasks, n_classes) and are probabilities.
+    cell : {"graph", "fingerprint", "image"}
+        ``"graph"`` takes DeepChem's ``GraphData``: molecules
+        (``MolGraphConvFeaturizer(use_edges=True)``, ``DMPNNFeaturizer()``) or crystals.
+        ``"fingerprint"`` takes vectors: fingerprints or descriptors. ``"image"`` takes pictures
+        (channels, height, width).
+    n_features : int or tuple of int
+        Features per atom (default 30, as ``MolGraphConvFeaturizer`` makes), length of the vectors
+        (default 2048), or shape of the pictures (default (3, 32, 32)).
+    n_edge_features : int
+        Per bond, for graphs; default 11. 0 ignores what there is.
+    n_global_features : int
+        Length of ``global_features`` of the graphs, which join the fixed point.
+    n_classes : int
+    width : int
+        Features of the fixed point, per atom or pixel.
+    layers : int
+        Layers in one evaluation of the cell.
+    bound : float or None
+        Upper bound on the slope of the cell; below 1 the fixed point exists and is the only one.
+        None: no bound; watch ``unconverged`` in the history.
+    pooling : sequence of {"mean", "sum", "max", "attention", "pairs"}
+        From the atoms of a graph to the graph. ``"pairs"`` adds what dipole moments are made of:
+        products of two atoms' charges by their distance in bonds.
+    hidden : int
+        Width of the layer between fixed point and prediction; 0: none.
+    dropout : float
+        On the fixed point and that layer.
+    jacobian_weight : float
+        Penalty on the mean square of the cell's Jacobian, for cells without bound.
+    solver : {"anderson", "broyden", "damped"} or Solver
+        ``"damped"`` is plain forward iteration.
+    adjoint : {"implicit", "truncated", "unrolled"} or Adjoint
+    tol : float, optional
+        Relative residual of a fixed point; default 2e-6, or 1e-11 in float64.
+    train_tol : float, optional
+        The same while training; default 1e-4, or ``tol`` if that is larger.
+    max_iter : int
+        Evaluations at most. A sample that needs more is predicted from its best iterate, with a
+        warning; in training it is left out of the step, unless the adjoint is unrolled.
+    dtype : {"float32", "float64"}
+    seed : int
+        Of initial weights, order of samples, and dropout.
+    **kwargs
+        ``batch_size`` (100), ``learning_rate`` (0.001), ``optimizer``, ``model_dir``, ``device``,
+        ``tensorboard``, ``log_frequency``...: as in ``deepchem.models.TorchModel``.
+
+    Attributes
+    ----------
+    history : list of DEQEpoch
+        One per epoch.
+    last_solve : SolveCount
+        What the latest ``fit`` (its last epoch) or ``predict`` took.
+
+    Raises
+    ------
+    InputError
+        For arguments that describe no model, and data that do not fit it.
+
+    Examples
+    --------
+    >>> import deepchem as dc
+    >>> smiles, y = ["CCO", "CC", "CCN", "CCC"], [[1], [0], [1], [0]]
+    >>> graphs = dc.feat.MolGraphConvFeaturizer(use_edges=True).featurize(smiles)
+    >>> dataset = dc.data.NumpyDataset(graphs, y)
+    >>> model = DEQModel(1, "classification", learning_rate=0.01, seed=0)
+    >>> loss = model.fit(dataset, nb_epoch=20)
+    >>> model.predict(dataset)[:, 0, 1].round().tolist(), model.history[-1].unconverged
+    ([1.0, 0.0, 1.0, 0.0], 0.0)
+
+    References
+    ----------
+    S. Bai, J. Z. Kolter, V. Koltun, Deep Equilibrium Models, NeurIPS 32 (2019).
+    """
+
+    def __init__(
+        self,
+        n_tasks: int,
+        mode: str = "regression",
+        cell: str = "graph",
+        n_features: int | Sequence[int] | None = None,
+        n_edge_features: int = 11,
+        n_global_features: int = 0,
+        n_classes: int = 2,
+        *,
+        width: int = 64,
+        layers: int = 1,
+        bound: float | None = 0.9,
+        pooling: Sequence[str] = ("mean", "sum", "max"),
+        hidden: int = 64,
+        dropout: float = 0.0,
+        jacobian_weight: float = 0.0,
+        solver: str | Solver = "anderson",
+        adjoint: str | Adjoint = "implicit",
+        tol: float | None = None,
+        train_tol: float | None = None,
+        max_iter: int = 200,
+        dtype: str = "float32",
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        for name in kwargs:
+            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
+                raise TypeError(f"DEQModel got an unexpected keyword argument {name!r}")
+        choice(mode, ("regression", "classification"), "mode")
+        choice(cell, tuple(KINDS), "cell")
+        choice(dtype, ("float32", "float64"), "dtype")
+        if n_tasks < 1 or n_classes < 2:
+            raise InputError(f"{n_tasks} tasks and {n_classes} classes", field="n_tasks",
+                             remedy="at least 1 task, and 2 classes")  # fmt: skip
+        self.n_tasks, self.mode, self.n_classes, self.seed = n_tasks, mode, n_classes, seed
+        config = {
+            "n_tasks": n_tasks, "mode": mode, "cell": cell, "n_features": n_features,
+            "n_edge_features": n_edge_features, "n_global_features": n_global_features,
+            "n_classes": n_classes, "width": width, "layers": layers, "bound": bound,
+            "pooling": list(pooling), "hidden": hidden, "dropout": dropout,
+            "jacobian_weight": jacobian_weight, "solver": solver, "adjoint": adjoint, "tol": tol,
+            "train_tol": train_tol, "max_iter": max_iter, "dtype": dtype, "seed": seed,
+        }  # fmt: skip
+        #: Arguments that rebuild the model, those that are plain data.
+        self.config = plain_copy({k: v for k, v in config.items() if plain(v)})
+        self.dtype = getattr(torch, dtype)
+        if tol is None:
+            tol = 2e-6 if dtype == "float32" else 1e-11
+        if train_tol is None:
+            train_tol = max(tol, 1e-4)
+        settings = Settings(_solver(solver), _adjoint(adjoint), tol, train_tol, max_iter)
+        self.kind: Kind = KINDS[cell](n_features, n_edge_features, n_global_features)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = EquilibriumNetwork(
+                self.kind.cell(width=width, layers=layers, bound=bound, pooling=tuple(pooling)),
+                n_tasks * (n_classes if mode == "classification" else 1), settings,
+                hidden, dropout, jacobian_weight, seed,
+            ).to(self.dtype)  # fmt: skip
+        self.progress = DEQProgress()
+        self._losses: list[Tensor] = []
+        outputs = ["prediction", "loss", "embedding"]
+        super().__init__(_Outputs(network, n_tasks, n_classes if mode == "classification" else 0),
+                         self._loss, output_types=outputs, **kwargs)  # fmt: skip
+
+    # -- how fixed points are found ------------------------------------------------------------
+
+    @property
+    def network(self) -> EquilibriumNetwork:
+        """The cell and what reads the prediction off its fixed point."""
+        return self.model.network
+
+    @property
+    def last_solve(self) -> SolveCount:
+        """What the latest ``fit`` (its last epoch) or ``predict`` took."""
+        return self.network.count
+
+    @property
+    def solver(self) -> str | Solver:
+        """The solver; may be set."""
+        return self.network.settings.solver
+
+    @solver.setter
+    def solver(self, solver: str | Solver) -> None:
+        self.network.settings.solver = _solver(solver)
+
+    @property
+    def adjoint(self) -> str | Adjoint:
+        """The adjoint; may be set."""
+        return self.network.settings.adjoint
+
+    @adjoint.setter
+    def adjoint(self, adjoint: str | Adjoint) -> None:
+        self.network.settings.adjoint = _adjoint(adjoint)
+
+    # -- training ------------------------------------------------------------------------------
+
+    def _training(
+        self, dataset: Dataset, valid: Dataset | None, options: FitOptions
+    ) -> DEQTrainer:
+        """The first data set also sets the scale of descriptors."""
+        self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
+        return DEQTrainer(self, options, dataset, valid)
+
+    _telling = "n_tasks"
+
+    def _saved(self) -> dict[str, Any]:
+        return {"progress": self.progress.to_dict(), "config": plain_copy(self.config)}
+
+    def _take(self, content: dict[str, Any]) -> None:
+        if "progress" in content:
+            self.progress = DEQProgress.from_dict(content["progress"])
+        else:  # as written by version 0.1
+            reports = [DEQEpoch(**report) for report in content["history"]]
+            self.progress = DEQProgress(len(reports), reports)
+
+    def default_generator(
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
+        pad_batches: bool = False,
+    ) -> Iterator[tuple[list, list, list]]:
+        """Yield batches ``([inputs], [labels], [weights])``; labels are checked in training."""
+        for epoch in range(epochs):
+            number = int(self.network.epochs) + epoch
+            batches = dataset.iterbatches(self.batch_size, deterministic=deterministic)
+            for x, y, w, ids in seeded_batches(batches, (self.seed, number)):
+                inputs = self.kind.batch(x, ids)
+                if mode == "fit":
+                    self._check(y, w, ids)
+                yield [inputs], [y], [w]
+
+    def _check(self, y: np.ndarray, w: np.ndarray, ids: np.ndarray) -> None:
+        labels = np.asarray(y, dtype=float).reshape(len(y), -1)
+        if labels.shape[1] != self.n_tasks:
+            raise InputError(f"{labels.shape[1]} labels per sample for {self.n_tasks} tasks",
+                             field="y")  # fmt: skip
+        bad = ~np.isfinite(labels)
+        if self.mode == "classification":
+            bad |= (labels < 0) | (labels >= self.n_classes) | (labels != np.round(labels))
+        bad &= np.broadcast_to(np.asarray(w).reshape(len(y), -1), labels.shape) != 0
+        if bad.any():
+            row, task = np.argwhere(bad)[0]
+            what = "a finite number" if self.mode == "regression" else (
+                f"a class from 0 to {self.n_classes - 1}")  # fmt: skip
+            raise InputError(f"the label {labels[row, task]} of task {task} is not {what}",
+                             entry=str(ids[row]), field="y",
+                             remedy="give missing labels a weight of 0")  # fmt: skip
+
+    def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list[Tensor], list[Tensor]]:
+        inputs, labels, weights = batch
+        inputs = [self.kind.batch(x) if isinstance(x, np.ndarray) else x for x in inputs]
+        self.network.draw = self._global_step
+
+        def tensors(values: Any) -> list[Tensor]:
+            return [torch.as_tensor(np.asarray(v, dtype=float), dtype=self.dtype,
+                                    device=self.device) for v in values or []]  # fmt: skip
+
+        return ([self.kind.move(x, self.device, self.dtype) for x in inputs], tensors(labels),
+                tensors(weights))  # fmt: skip
+
+    def _loss(self, outputs: list[Tensor], labels: list[Tensor], weights: list[Tensor]) -> Tensor:
+        """Weighted mean over samples and tasks, DeepChem's normalisation."""
+        (output,), last = outputs, self.model.last
+        shape = (len(output), self.n_tasks)
+        weight = weights[0].reshape(len(output), -1).expand(shape)
+        if not isinstance(get_adjoint(self.adjoint), Unrolled):
+            weight = weight * last.found.converged[:, None]
+        # A missing label may be NaN, and 0 * NaN is not 0.
+        label = torch.where(weight != 0, labels[0].reshape(shape), 0.0)
+        if self.mode == "regression":
+            loss = (output - label).square()
+        else:
+            loss = torch.nn.functional.cross_entropy(output.mT, label.long(), reduction="none")
+        loss = (loss * weight).mean()
+        self._losses.append(loss.detach() * len(output))
+        if self.regularization_loss is not None:
+            loss = loss + self.regularization_loss()
+        return loss + last.penalty
+
+    # -- prediction ------------------------------------------------------------------------------
+
+    def _predict(self, *args: Any, **kwargs: Any) -> Any:
+        self.network.count = SolveCount()
+        with torch.no_grad():  # DeepChem would keep the graph of every batch
+            result = super()._predict(*args, **kwargs)
+        count = self.network.count
+        if count.unconverged:
+            warnings.warn(
+                f"{count.unconverged} of {count.samples} samples have no converged fixed point and "
+                "are predicted from their best iterate. Remedy: raise max_iter, choose another "
+                "solver, or bound the cell", stacklevel=stacklevel(4),
+            )  # fmt: skip
+        return result
+
+
+class _Outputs(torch.nn.Module):
+    """What DeepChem wants of a network: prediction, input of the loss, embedding."""
+
+    def __init__(self, network: EquilibriumNetwork, n_tasks: int, n_classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self._tasks, self._classes = n_tasks, n_classes
+
+    def forward(self, batch: Any) -> list[Tensor]:
+        """Return (prediction, what the loss is made of, embedding)."""
+        self.last = self.network(batch)
+        output = self.last.output
+        if not self._classes:
+            return [output, output, self.last.embedding]
+        logits = output.reshape(-1, self._tasks, self._classes)
+        return [torch.softmax(logits, dim=2), logits, self.last.embedding]
+
+
+def _solver(solver: str | Solver) -> str | Solver:
+    get_solver(solver)
+    return solver
+
+
+def _adjoint(adjoint: str | Adjoint) -> str | Adjoint:
+    get_adjoint(adjoint)
+    return adjoint

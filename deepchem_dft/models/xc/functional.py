@@ -1,0 +1,137 @@
+"""Building the functional an XCModel trains from its constructor's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepchem_dft.errors import InputError
+from deepchem_dft.xc import HybridXC, build_network, deepchem_network, get_xc
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.enhancement import EnhancedXC
+from deepchem_dft.xc.neural import INPUTS, NEURAL
+
+
+def make_functional(
+    xcstr: str | None,
+    nnmodel: nn.Module | Mapping[str, Any] | None = None,
+    *,
+    input_size: int | None = None,
+    hidden_size: int = 10,
+    n_layers: int = 1,
+    modeltype: int = 1,
+    aweight0: float | None = None,
+    bweight0: float = 1.0,
+    train_a: bool = True,
+    train_b: bool = True,
+    exchange: float | None = None,
+    train_exchange: bool = False,
+    family: str | None = None,
+    spin_symmetric: bool = True,
+    seed: int | None = None,
+) -> XCFunctional:
+    """Build ``a * network + b * xcstr + exact exchange``.
+
+    Parameters
+    ----------
+    xcstr : str
+        Conventional functional, any name libxc knows.
+    nnmodel : nn.Module, mapping or None
+        A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or
+        ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``;
+        or None for DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
+    aweight0 : float, optional
+        Initial weight of the network. Default: 1 for a network that returns zero, as those built
+        here do, and 0 for any other, so that training starts at ``xcstr`` in either case.
+
+    See ``XCModel`` for the others.
+
+    Returns
+    -------
+    HybridXC
+
+    Examples
+    --------
+    >>> make_functional("lda", seed=0).family
+    'lda'
+    """
+    if xcstr is None:
+        raise InputError(
+            "neither a functional's name nor a ready functional was given",
+            field="xcstr",
+            remedy="give xcstr (such as 'pbe', or 'none' for the network alone), or xc=",
+        )
+    if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
+        options = {name: value for name, value in nnmodel.items() if name != "form"}
+        enhanced = EnhancedXC(xcstr, exchange=exchange or 0.0, train_exchange=train_exchange,
+                              seed=seed, **options)
+        return HybridXC(None, enhanced, aweight0=1.0, train_a=False)
+    if family is None:
+        family = "lda" if xcstr.strip().lower() in ("", "none") else get_xc(xcstr).family
+    if family not in INPUTS:
+        raise InputError(f"unknown family {family!r}", field="family",
+                         remedy="use 'lda', 'gga' or 'mgga'")
+    if not isinstance(nnmodel, nn.Module):
+        # With a seed, the caller's random numbers do not move.
+        with nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
+            if seed is not None:
+                torch.manual_seed(seed)
+            if nnmodel is None:
+                size = _input_size(input_size, family)
+                nnmodel = deepchem_network(size, hidden_size, n_layers, modeltype)
+                _zero_last(nnmodel)
+            else:
+                nnmodel = build_network(**{"family": family, **nnmodel})
+    network = NEURAL[family](nnmodel, spin_symmetric=spin_symmetric)
+    if aweight0 is None:
+        aweight0 = 0.0 if bool(network.probe().any()) else 1.0
+    return HybridXC(
+        xcstr,
+        network,
+        aweight0=aweight0,
+        bweight0=bweight0,
+        exchange=exchange,
+        train_a=train_a,
+        train_b=train_b,
+        train_exchange=train_exchange,
+    )
+
+
+def _input_size(input_size: int | None, family: str) -> int:
+    needed = len(INPUTS[family])
+    if input_size not in (None, needed):
+        raise InputError(
+            f"a {family} network has {needed} inputs ({', '.join(INPUTS[family])}), "
+            f"not {input_size}",
+            field="input_size",
+            remedy="leave input_size out, or choose another family=",
+        )
+    return needed
+
+
+def _zero_last(network: nn.Module) -> None:
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    with torch.no_grad():
+        for parameter in linear[-1].parameters():
+            parameter.zero_()
+
+
+def conventional_parts(functional: XCFunctional) -> list[str]:
+    """Name the parts of a functional that have no parameters, and so leave no trace in a file.
+
+    Examples
+    --------
+    >>> conventional_parts(make_functional("PBE", seed=0))
+    ["libxc('pbe', family=gga)"]
+    """
+    parts = []
+    for part in functional.modules():
+        if isinstance(part, EnhancedXC):
+            parts.append(f"enhanced({part.config['parent']!r}, bound={part.bound:g})")
+        elif isinstance(part, XCFunctional) and next(part.parameters(), None) is None:
+            parts.append(repr(part).lower())
+    return parts

@@ -1,0 +1,171 @@
+"""What every kind of run is: data, training, evaluation, tables, figures, and its card."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from deepchem_dft import checkpoint as files
+from deepchem_dft.errors import InputError
+from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.runs.rundir import RunDirectory
+from deepchem_dft.runs.tables import EntryRecord
+
+#: Folder of the trained model inside a run directory.
+MODEL_DIR = "model"
+ROLES = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class DataNote:
+    """What ``data.json`` of a run says.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of what is trained on.
+    sets : list
+        What the sets are, as JSON can hold it.
+    renew : bool
+        Whether sets that are not trained on may be others when the run is resumed.
+    """
+
+    sha256: str
+    sets: Any
+    renew: bool = False
+
+
+class Run(ABC):
+    """One run of a kind; :func:`deepchem_dft.runs.run` calls its methods in this order.
+
+    Parameters
+    ----------
+    config : BaseRunConfig
+    directory : RunDirectory
+    reporter : Reporter, optional
+
+    Attributes
+    ----------
+    records : list of EntryRecord
+        Errors entry by entry, where values are energies.
+    """
+
+    #: Whether torchrun's processes share its work.
+    several_processes: ClassVar[bool] = False
+    #: Whether what it trains is an exchange-correlation functional.
+    is_functional: ClassVar[bool] = False
+
+    def __init__(
+        self, config: Any, directory: RunDirectory, reporter: Reporter | None = None
+    ) -> None:
+        self.config, self.directory = config, directory
+        self.reporter = reporter or Reporter()
+        self.records: list[EntryRecord] = []
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise for what cannot be, before anything is written or computed."""
+
+    @abstractmethod
+    def read(self) -> DataNote:
+        """Read the data, or make them."""
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold what training and evaluation share, such as worker processes."""
+        yield
+
+    @abstractmethod
+    def train(self) -> None:
+        """Train (what is left of it), save the model, and set the state to ``trained``."""
+
+    @abstractmethod
+    def evaluate(self) -> None:
+        """Evaluate the trained model and its baselines."""
+
+    @abstractmethod
+    def write_tables(self) -> str:
+        """Write the tables; return what ``results.md`` says."""
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Draw figures into ``plots/``."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training is done, and what it left is there."""
+        done = self.directory.status.get("state") in ("trained", "finished")
+        return done and bool(files.existing(self.directory / MODEL_DIR))
+
+    def model(self) -> Any:
+        """Return the trained model.
+
+        Raises
+        ------
+        InputError
+            If nothing was trained yet.
+        """
+        folder = self.directory / MODEL_DIR
+        if not os.path.isdir(folder):
+            raise self.unfinished()
+        return self._load(str(folder))
+
+    @abstractmethod
+    def _load(self, folder: str) -> Any:
+        """Return the model of a folder."""
+
+    def unfinished(self) -> InputError:
+        """Return the error of whoever asks for what was not trained yet."""
+        return InputError("the training of this run has not finished",
+                          file=str(self.directory.path),
+                          remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'")
+
+    @abstractmethod
+    def no_functional(self) -> InputError:
+        """Return the error of whoever takes the model for a functional of real molecules."""
+
+    @abstractmethod
+    def card(self) -> dict[str, Any]:
+        """Return what tables and data say for the card of the model."""
+
+    def evaluate_on(self, names: Sequence[str], out: Path | None = None) -> tuple[str, list[str]]:
+        """Evaluate the trained model on other sets, for ``deepchem-dft evaluate``.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Sets, as the configuration writes them; none: the test sets of the run.
+        out : path, optional
+            File for the errors of all entries (CSV).
+
+        Returns
+        -------
+        str, list of str
+            A table, and what did not converge.
+        """
+        raise NotImplementedError
+
+    def no_test_set(self, example: str) -> InputError:
+        """Return the error of a run without a test set."""
+        return InputError("the run has no test set", file=str(self.directory.path),
+                          remedy=f"add --dataset {example}")
+
+
+def open_run(path: str | Path, reporter: Reporter | None = None) -> Run:
+    """Return the run of a directory, of whatever kind it is.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run directory.
+    """
+    from deepchem_dft.runs.kinds import kind_of
+
+    directory = RunDirectory(path)
+    config = directory.load_config()
+    return kind_of(config).run(config, directory, reporter)

@@ -1,0 +1,1 @@
+"""Runs on Kohn-Sham matrices (``model: hamiltonian``)."""

@@ -1,0 +1,1 @@
+"""Runs with one-dimensional molecules (``model: ksr``)."""

@@ -1,0 +1,88 @@
+"""What a run configuration may say of the functional that is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from deepchem_dft.runs.section import MOST_WEIGHTS, Section
+
+
+def _possible(hidden: list[int]) -> list[int]:
+    if any(not 1 <= width <= MOST_WEIGHTS for width in hidden):
+        raise ValueError(f"layer widths must be at least 1, at most {MOST_WEIGHTS}")
+    if sum(a * b for a, b in zip([8, *hidden], [*hidden, 1])) > MOST_WEIGHTS:
+        raise ValueError(f"such layers have more than {MOST_WEIGHTS} weights")
+    return hidden
+
+
+#: Of the hidden layers of a network.
+Widths = Annotated[list[int], Field(max_length=100), AfterValidator(_possible)]
+
+
+class NetworkConfig(Section):
+    """The neural part; the keys are those of ``deepchem_dft.xc.build_network``."""
+
+    family: Literal["lda", "gga", "mgga"] = Field(
+        "gga", description="what it sees: (n, xi), (n, xi, s) or (n, xi, s, alpha)"
+    )
+    hidden: Widths = Field([16, 16], description="widths of the hidden layers")
+    activation: str = Field("silu", description="between the layers: silu, softplus, tanh, ...")
+    inputs: Literal["bounded", "raw"] = Field(
+        "bounded", description="transform the inputs to within [-1.2, 1], or not"
+    )
+    output: Literal["raw", "lda_exchange"] = Field(
+        "lda_exchange", description="energy per electron (Ha), or a factor on LDA exchange"
+    )
+    max_output: float | None = Field(None, gt=0, le=1e6, description="bound of the network's value")
+    ueg_exact: bool = Field(False, description="leave the uniform gas as it is (not for lda)")
+    zero_last: bool = Field(True, description="start exactly at the conventional functional")
+    dtype: Literal["float64", "float32"] = Field("float64", description="of the network alone")
+    spin_symmetric: bool = Field(True, description="average over the sign of xi")
+
+
+class EnhancementConfig(Section):
+    """Bounded factors on a parent's exchange and correlation; see ``EnhancedXC``."""
+
+    hidden: Widths = Field([16, 16], description="widths of the hidden layers of both networks")
+    activation: str = Field("silu", description="between the layers: silu, softplus, tanh, ...")
+    degree: int | None = Field(
+        None, ge=1, le=12, description="polynomials of this total degree in place of networks"
+    )
+    bound: float = Field(1.804, gt=1, lt=100, description="of the exchange enhancement factor")
+    ueg_exact: bool = Field(True, description="leave the uniform gas as it is (not for lda)")
+    dtype: Literal["float64", "float32"] = Field("float64", description="of the networks alone")
+    zero_last: bool = Field(True, description="start exactly at the parent")
+
+
+class FunctionalConfig(Section):
+    """``xc = a * network + b * conventional + exact exchange``, or an enhanced parent.
+
+    With ``enhancement``, exchange and correlation of ``xc`` are each multiplied by a learned
+    factor, and ``exchange`` takes the place of as much semilocal exchange.
+    """
+
+    xc: str = Field("pbe", description="conventional part, any name libxc knows")
+    network: NetworkConfig = Field(NetworkConfig(), description="the learned part")
+    enhancement: EnhancementConfig | None = Field(
+        None, description="learned factors on xc in place of an added network"
+    )
+    aweight0: float = Field(1.0, ge=-100, le=100, description="initial weight of the network")
+    bweight0: float = Field(
+        1.0, ge=-100, le=100, description="initial weight of the conventional part"
+    )
+    train_a: bool = Field(False, description="train the weight of the network")
+    train_b: bool = Field(False, description="train the weight of the conventional part")
+    exchange: float | None = Field(
+        None, ge=0, le=1, description="share of exact exchange (default: b times that of xc)"
+    )
+    train_exchange: bool = Field(False, description="train the share of exact exchange")
+
+    @model_validator(mode="after")
+    def _one_learned_part(self) -> FunctionalConfig:
+        if self.enhancement is not None:
+            for name in ("network", "aweight0", "bweight0", "train_a", "train_b"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"'{name}' has no meaning beside 'enhancement'")
+        return self
