@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from pyscf.data.radii import COVALENT
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
+from deepchem_dft.molecule.integrals import COVALENT_RADII
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution
 from deepchem_dft.scf.state import gap_of
@@ -73,7 +73,7 @@ def spin_gaps(solution: Solution) -> list[float]:
 
 def fragments(molecule: Molecule) -> int:
     """Count the parts of a molecule that no bond of about ordinary length holds together."""
-    radii = np.array([COVALENT[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
+    radii = np.array([COVALENT_RADII[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
     distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
     bonded = distances < _STRETCHED * (radii[:, None] + radii)
     part = list(range(len(radii)))

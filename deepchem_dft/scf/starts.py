@@ -13,11 +13,11 @@ from itertools import combinations, product
 
 import numpy as np
 import torch
-from pyscf.data.elements import CONFIGURATION
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
+from deepchem_dft.molecule.integrals import SHELLS
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 
 #: Ways to share out electrons and spins that are looked at, before the best of them are taken.
@@ -38,10 +38,10 @@ def unpaired(protons: int, charge: int) -> int | None:
     ([1, 2, 3], 0, 6)
     """
     electrons = protons - charge
-    if not 0 <= electrons < len(CONFIGURATION):
+    if not 0 <= electrons < len(SHELLS):
         return None
     count = 0
-    for momentum, held in enumerate(CONFIGURATION[electrons]):
+    for momentum, held in enumerate(SHELLS[electrons]):
         room = 2 * momentum + 1
         last = held % (2 * room)
         count += min(last, 2 * room - last)
