@@ -288,10 +288,12 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     if "free" in signs or (turning and hamiltonian.molecule.grid_level == 0):
         for seed in range(2):
             yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
+            yield Start("mixed", mixed(state.orbitals, near, seed + 1))
     if not (apart or hole):
         return
     eager = hole or not hamiltonian.restricted
-    yield from _shared_out(explorer, 8, math.inf if hole else (1 + eager) / 2 * _SHARES_REACH)
+    reach = _SHARES_REACH * (2.0 if hole else 1.0 if eager else 0.5)
+    yield from _shared_out(explorer, 8 if apart else 3, reach)
     for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 

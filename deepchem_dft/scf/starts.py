@@ -24,7 +24,7 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 _MOST_SHARES = 20_000
 #: A kick (radians) that no symmetry survives, so that nothing stays on a saddle for want of slope;
 #: and how far apart (Ha) orbitals get the whole of it.
-_KICK, _KICKED_FREELY = 0.05, 0.3
+_KICK, _KICKED_FREELY = 0.01, 0.3
 #: Orbitals of one atom this close (Ha) belong to one shell.
 _ONE_LEVEL = 0.02
 
