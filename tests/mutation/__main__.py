@@ -44,7 +44,8 @@ PLACES = {
     "xc": ("deepchem_dft/xc", ["tests/xc", "tests/zoo/test_pins.py", "tests/scf/test_compressed.py",
                                "tests/scf/test_enhancement.py"]),
     "scf": ("deepchem_dft/scf", ["tests/scf"]),
-    "zoo": ("deepchem_dft/zoo", ["tests/zoo"]),
+    "zoo": ("deepchem_dft/zoo", [f"tests/zoo/test_{name}.py" for name in (
+        "cards", "forms", "models", "shelf", "shipped")]),
     "calibration": ("deepchem_dft/runs/calibration.py", ["tests/runs/test_calibration.py"]),
 }
 _HEAVY = ("torch", "numpy", "scipy.optimize", "scipy.stats", "scipy.fft", "scipy.sparse.csgraph",

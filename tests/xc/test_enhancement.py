@@ -11,6 +11,7 @@ import torch
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import EnhancedXC, HybridXC, Libxc
 from deepchem_dft.xc.ensemble import EnsembleXC
+from deepchem_dft.xc.factors import make_factor
 from deepchem_dft.xc.features import LDA_X, TAU_FACTOR
 from deepchem_dft.xc.parents import PARTS, Parent, hybrid_name
 
@@ -226,6 +227,20 @@ def test_copies_and_what_is_trained(density):
     assert EnhancedXC("pbe").exchange_terms == []
     ((start, _),) = EnhancedXC("pbe", train_exchange=True).exchange_terms
     assert start.item() == 0.0 and start.requires_grad
+
+
+def test_defaults_and_seeds():
+    """Exchange and correlation start from networks of their own, two of 16 neurons each."""
+    xc = EnhancedXC("r2scan", zero_last=False, seed=5)
+    options = {"hidden": [16, 16], "activation": "silu", "degree": None, "dtype": "float64",
+               "uniform": [0.0, 0.5], "zero_last": False}
+    for factor, size, seed in ((xc.x_factor, 2, 5), (xc.c_factor, 4, 6)):
+        expected = make_factor(size, seed=seed, **options).state_dict()
+        assert all(torch.equal(value, expected[name])
+                   for name, value in factor.state_dict().items()) and expected
+    assert xc.bound == 1.804 and not xc.exchange_terms and xc.config["dtype"] == "float64"
+    started = EnhancedXC("r2scan", seed=5)
+    assert not any(f.layers[-1].weight.any() for f in (started.x_factor, started.c_factor))
 
 
 def test_spelling_of_the_parent_does_not_matter(density):

@@ -46,6 +46,10 @@ def test_number_of_coefficients(axes, degree, fixed):
     assert len(make(axes, degree=degree, uniform=uniform).coefficients) == count
 
 
+def test_degrees_from_1_to_12():
+    assert len(make(1, degree=1).coefficients) == 2 and len(make(1, degree=12).coefficients) == 13
+
+
 @pytest.mark.parametrize("degree", [None, 3])
 @pytest.mark.parametrize("size, uniform", [(2, [0.0, 0.5]), (1, [0.0]), (4, [0.0, 0.5]),
                                            (3, [0.0])])  # fmt: skip

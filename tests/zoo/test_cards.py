@@ -1,0 +1,195 @@
+"""Cards: the limits of what is read, identity, and every line of their text."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from deepchem_dft import zoo
+from deepchem_dft.errors import CheckpointError
+from deepchem_dft.zoo.cards import Card, form_digest, read_card
+from deepchem_dft.zoo.text import list_text
+
+SHA = "ab" * 32
+
+
+def card(**values) -> Card:
+    form = values.pop("form", {"type": "libxc", "name": "pbe"})
+    weights = {"file": "a.safetensors", "sha256": SHA, "parameters": 7,
+               "form_sha256": form_digest("functional", form), **values.pop("weights", {})}
+    return Card(name="a", kind="functional", form=form, weights=weights, **values)
+
+
+def nested(depth: int):
+    """Return lists within lists, so many levels of them."""
+    value: list = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_a_card_of_a_mebibyte_is_read_and_no_more(tmp_path):
+    card().write(tmp_path / "a.json")
+    raw = (tmp_path / "a.json").read_bytes()
+    (tmp_path / "a.json").write_bytes(raw + b" " * (2**20 - len(raw)))
+    assert read_card(tmp_path / "a.json") == card()
+    (tmp_path / "a.json").write_bytes(raw + b" " * (2**20 + 1 - len(raw)))
+    with pytest.raises(CheckpointError, match="too large to be a card"):
+        read_card(tmp_path / "a.json")
+
+
+def test_sixty_levels_are_read_and_no_more(tmp_path):
+    for depth, fine in ((58, True), (59, False)):  # within the card and the training
+        deep = card(training={"x": nested(depth)})
+        (tmp_path / "a.json").write_text(json.dumps(deep.to_dict()))
+        if fine:
+            assert read_card(tmp_path / "a.json") == deep
+        else:
+            with pytest.raises(CheckpointError, match="nested without end"):
+                read_card(tmp_path / "a.json")
+
+
+def test_the_key_is_that_of_form_and_weights():
+    one = card()
+    assert re.fullmatch("[0-9a-f]{32}", one.key)
+    assert card(summary="other words", seed=3).key == one.key
+    assert card(form={"type": "libxc", "name": "blyp"}).key != one.key
+    assert card(weights={"sha256": "cd" * 32}).key != one.key
+    assert form_digest("ksr", one.form) != form_digest("functional", one.form)
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"weights": {"sha256": SHA, "form_sha256": SHA[:-1]}}, "no SHA-256"),
+    ({"weights": {"sha256": SHA, "form_sha256": SHA[:-1] + "g"}}, "no SHA-256"),
+    ({"weights": {"sha256": SHA[:-1] + "G", "form_sha256": SHA}}, "no SHA-256"),
+    ({"weights": {"sha256": SHA, "form_sha256": 1}}, "no SHA-256"),
+    ({"errors": [{"mae": 3}]}, "not a list of rows"), ({"errors": [{}]}, "not a list of rows"),
+    ({"errors": [{"mae": {}}, 1]}, "not a list of rows"), ({"errors": {}}, "'errors' is a dict"),
+    ({"overlap": ["a", None]}, "not a list of texts"), ({"seed": 1.5}, "'seed' is a float"),
+    ({"parent": 2}, "'parent' is a int"), ({"format": 1}, "the format is 1"),
+    ({"format": "deepchem_dft/run/1"}, "give a card of a functional of the zoo."),
+    ({"training": {"x": 1e999}}, "is not a number"),
+])
+def test_other_content_is_refused(tmp_path, values, message):
+    content = {**card().to_dict(), **values}
+    (tmp_path / "a.json").write_text(json.dumps(content).replace("Infinity", "1e999"))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_card(tmp_path / "a.json")
+    assert str(caught.value).startswith(f"{tmp_path / 'a.json'}: ") and "Remedy: " in str(caught)
+
+
+@pytest.mark.parametrize("values", [{"seed": None}, {"seed": 3}, {"seed": [1, 2]},
+                                    {"parent": None}, {"errors": [{"mae": {}}]}])
+def test_what_may_stand_there(tmp_path, values):
+    card(**values).write(tmp_path / "a.json")
+    assert read_card(tmp_path / "a.json") == card(**values)
+
+
+def test_the_whole_text_of_a_card():
+    rows = [{"set": "w4", "type": "ae", "entries": 3, "unit": "kcal/mol",
+             "mae": {"this": 2.34567, "pbe": 14.0}},
+            {"set": "bh", "type": "barrier", "entries": 2, "unit": "kcal/mol",
+             "mae": {"this": 1, "blyp": 5.5, "pbe": None}}]
+    text = card(
+        summary="A summary.", parent="pbe", worse_than_parent=["barriers"], errors=rows, seed=4,
+        known_failures=["stretched bonds"], out_of_scope=["metals"], overlap=["none"],
+        training={"entries": {"train": 3, "test": [1, 2]}, "config": [{"a": 1}, 2], "empty": {}},
+        cost={"seconds": 5}, versions={"torch": "2"}).text()
+    assert text == f"""# a
+
+**Worse than pbe:**
+
+- barriers
+
+A summary.
+
+- kind: exchange-correlation functional
+- parent: pbe
+- parameters: 7
+- seed: 4
+- weights: a.safetensors, SHA-256 {SHA}
+
+## Errors
+
+Mean absolute errors.
+
+| set | type | entries | unit | **a** | pbe | blyp |
+| --- | --- | --- | --- | --- | --- | --- |
+| w4 | ae | 3 | kcal/mol | 2.35 | 14 | - |
+| bh | barrier | 2 | kcal/mol | 1 | - | 5.5 |
+
+## Known failures
+
+- stretched bonds
+
+## Out of scope
+
+- metals
+
+## Training
+
+- entries:
+  - train: 3
+  - test: 1, 2
+- config:
+  - 0:
+    - a: 1
+  - 1: 2
+- empty: {{}}
+
+## Overlap of training data and tests
+
+- none
+
+## Cost of the training
+
+- seconds: 5
+
+## Versions
+
+- torch: 2
+
+## Form
+
+- type: libxc
+- name: pbe
+"""
+
+
+def test_text_of_what_is_not_stated():
+    text = card(worse_than_parent=["all"], weights={"parameters": 0}).text()
+    assert "**Worse than its parent:**" in text and "(summary not stated)" in text
+    assert "parent: none" in text and "seed: not stated" in text and "uncertainty" not in text
+    assert text.count("\nnot stated\n") == 7  # all parts but the form
+
+
+@pytest.mark.parametrize("calibration, shown", [
+    ({}, "1 x standard deviation of the members (not calibrated)"),
+    ({"calibration": 2.0}, "2 x standard deviation of the members (calibrated)"),
+    ({"calibration": 2.0, "floor": 0.002},
+     "2 x standard deviation of the members, 1.26 kcal/mol added in quadrature (calibrated)"),
+])
+def test_text_of_an_ensemble(calibration, shown):
+    member = {"type": "libxc", "name": "pbe"}
+    both = card(form={"type": "ensemble", "members": [member, member], **calibration})
+    assert both.members == 2 and card().members == 1
+    assert card(form={"type": "hybrid", "members": [1, 2]}).members == 1
+    assert "- kind: exchange-correlation functional, ensemble of 2\n" in both.text()
+    assert f"- uncertainty: {shown}\n" in both.text()
+
+
+def test_lists_of_cards():
+    member = {"type": "libxc", "name": "pbe"}
+    both = card(form={"type": "ensemble", "members": [member, member]}, summary="two | three")
+    lines = list_text([card(parent="pbe", summary="one"), both]).splitlines()
+    assert lines[:3] == ["| name | kind | parent | summary |", "| --- | --- | --- | --- |",
+                         "| a | functional | pbe | one |"]
+    assert lines[3].startswith("| a | functional x 2 |  | two") and len(lines) == 4
+
+
+def test_the_zoo_has_no_other_names():
+    with pytest.raises(AttributeError, match="no attribute 'shelves'"):
+        _ = zoo.shelves
+    assert {"Card", "card", "functional", "load", "names", "save"} <= set(dir(zoo))
