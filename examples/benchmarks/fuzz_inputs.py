@@ -94,9 +94,10 @@ class Fuzz:
         os.chdir(self.case)
         seen: list[str] = []
         try:
-            with self._temporary(), warnings.catch_warnings(), \
-                    self.watch.watching(SECONDS) as seen, contextlib.redirect_stdout(io.StringIO()), \
-                    contextlib.redirect_stderr(io.StringIO()):
+            quiet = io.StringIO()
+            with self._temporary(), self.watch.watching(SECONDS) as seen, \
+                    warnings.catch_warnings(), contextlib.redirect_stdout(quiet), \
+                    contextlib.redirect_stderr(quiet):
                 warnings.simplefilter("ignore")
                 subject.read(self.case)
             outcome = USED
