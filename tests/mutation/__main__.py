@@ -98,10 +98,12 @@ def mutants(tree: Path, place: str, count: int, seed: int) -> list[dict[str, Any
         code = file.read_text("utf-8")
         nodes = list(ast_nodes(get_ast(code)))
         for name, operator in operators().items():
-            positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
+            positions = ((start, node) for node in nodes
+                         for start, _ in operator.mutation_positions(node))
             found += [{"place": place, "file": str(file.relative_to(tree)), "line": line,
                        "operator": name, "occurrence": number}
-                      for number, (line, _) in enumerate(positions)]
+                      for number, ((line, _), node) in enumerate(positions)
+                      if node.parent is None or node.parent.type != "parameters"]  # f(a, *, b)
     print(f"{place}: {len(found)} mutants, {min(count, len(found))} are drawn", flush=True)
     random.Random(seed).shuffle(found)
     return sorted(found[:count], key=lambda m: (m["file"], m["line"]))
