@@ -192,3 +192,29 @@ def test_the_zoo_has_no_other_names():
     with pytest.raises(AttributeError, match="shelves"):
         _ = zoo.shelves
     assert {"Card", "card", "functional", "load", "names", "save"} <= set(dir(zoo))
+
+
+def test_a_form_may_take_four_times_its_weights_and_eight_million_numbers():
+    import torch
+
+    from deepchem_dft.errors import InputError
+    from deepchem_dft.zoo.limits import BoundedTensors
+
+    with BoundedTensors(weights=10):
+        torch.empty(2**23 + 38, dtype=torch.int8)
+        torch.zeros(2, dtype=torch.int8)  # 40 in all
+    with pytest.raises(InputError, match="far larger"), BoundedTensors(weights=10):
+        torch.empty(2**23 + 41, dtype=torch.int8)
+
+
+def test_lists_of_256_are_built_and_no_longer_ones():
+    from deepchem_dft.errors import InputError
+    from deepchem_dft.zoo.forms import build_form
+
+    layers = [{"type": "activation", "name": "silu"}] * 257
+    assert len(build_form({"type": "sequential", "layers": layers[:256]})) == 256
+    with pytest.raises(InputError, match="'layers' is too large"):
+        build_form({"type": "sequential", "layers": layers})
+    assert build_form({"type": "linear", "inputs": 8192, "outputs": 1}).in_features == 8192
+    with pytest.raises(InputError, match="'inputs' is too large"):
+        build_form({"type": "linear", "inputs": 8193, "outputs": 1})
