@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft import files
-from deepchem_dft.errors import CheckpointError
+from deepchem_dft.errors import CheckpointError, DeepChemDFTError
 
 #: What every checkpoint says it is; the number changes when old files can no longer be read.
 FORMAT = "deepchem_dft/checkpoint/1"
@@ -86,7 +86,7 @@ def understood(source: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except CheckpointError:
+    except DeepChemDFTError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise CheckpointError(
@@ -175,7 +175,7 @@ def random_state() -> dict[str, Any]:
     version, numbers, gauss = random.getstate()
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
-        "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), int(position),
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position),
                   int(has_gauss), float(cached)],
         "python": [version, list(numbers), gauss],
     }

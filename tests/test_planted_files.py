@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from deepchem_dft import checkpoint
 from deepchem_dft.errors import DeepChemDFTError
-from deepchem_dft.models import DEQModel, HamiltonianModel, KSRModel, XCModel, checkpoint
+from deepchem_dft.models import DEQModel, HamiltonianModel, KSRModel, XCModel
 
 
 class Bomb:
@@ -92,7 +93,7 @@ def journal(path: Path) -> Any:
 
 
 def state(path: Path) -> Any:
-    from deepchem_dft.runs.solve import _load_state
+    from deepchem_dft.scf.many import _load_state
 
     with pytest.warns(UserWarning, match="damaged"):
         assert _load_state(path) is None

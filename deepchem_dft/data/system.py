@@ -294,7 +294,7 @@ class DFTSystem:
             out["ecp"] = self.ecp
         if self.broken_symmetry:
             spins = self.broken_symmetry
-            out["broken_symmetry"] = True if spins is True else list(spins)
+            out["broken_symmetry"] = list(spins) if isinstance(spins, tuple) else True
         elif self.restricted is not None:
             out["restricted"] = self.restricted
         if self.nelec is not None:

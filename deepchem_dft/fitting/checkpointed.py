@@ -110,7 +110,8 @@ class Checkpointed:
             raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
         if "model_dir" not in config and Path(source).is_dir():
             config["model_dir"] = str(source)
-        model: Any = cls(**config)
+        with files.understood(path):
+            model: Any = cls(**config)
         model.restore(path)
         return model
 

@@ -10,7 +10,12 @@ from typing import Any
 import h5py
 import numpy as np
 from pyscf import df, dft, gto, lib, scf
+from pyscf.data.elements import CONFIGURATION
+from pyscf.data.radii import COVALENT
 
+#: PySCF's: electrons in s, p, d and f shells, by electron number; covalent radii, Bohr, by nuclear
+#: charge.
+SHELLS, COVALENT_RADII = CONFIGURATION, COVALENT
 # Quadrature points below this weight come from PySCF's padding and carry nothing.
 _PADDING_WEIGHT = 1e-20
 # What PySCF may use for buffers beyond its results, MB.

@@ -375,7 +375,7 @@ class KohnSham:
     def _solve(
         self, hamiltonian: KSHamiltonian, guess: SCFState | None
     ) -> tuple[Solution, Findings]:
-        options = {"tol": self.tol, "max_iter": self.max_iter}
+        options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
         if guess is None and isinstance(self.broken_symmetry, tuple):
             return with_local_spins(hamiltonian, self.broken_symmetry, **options), Findings()
         two_grid = suits(hamiltonian, guess) if self.two_grid is None else self.two_grid

@@ -271,7 +271,7 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, apart, hole = solution.state, "apart" in signs, "hole" in signs
     near = frontier(solution.energies, state.occupations, _WINDOW)
-    fock, turning = solution.evaluation.fock, turns(hamiltonian.molecule)
+    fock, turning = solution.evaluation.fock, turns(hamiltonian)
     for spin, (occupied, empty) in enumerate(near):
         pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
                  if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)]
@@ -285,13 +285,15 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
             apart or hole or "free" in signs
             or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
         yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
-    if "free" in signs or hamiltonian.molecule.grid_level == 0:
+    if "free" in signs or (turning and hamiltonian.molecule.grid_level == 0):
         for seed in range(2):
             yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
+            yield Start("mixed", mixed(state.orbitals, near, seed + 1))
     if not (apart or hole):
         return
     eager = hole or not hamiltonian.restricted
-    yield from _shared_out(explorer, 8, math.inf if hole else _SHARES_REACH)
+    reach = _SHARES_REACH * (2.0 if hole else 1.0 if eager else 0.5)
+    yield from _shared_out(explorer, 8 if apart else 3, reach)
     for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 

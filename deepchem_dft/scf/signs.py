@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from pyscf.data.radii import COVALENT
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
+from deepchem_dft.molecule.integrals import COVALENT_RADII
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution
 from deepchem_dft.scf.state import gap_of
@@ -73,7 +73,7 @@ def spin_gaps(solution: Solution) -> list[float]:
 
 def fragments(molecule: Molecule) -> int:
     """Count the parts of a molecule that no bond of about ordinary length holds together."""
-    radii = np.array([COVALENT[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
+    radii = np.array([COVALENT_RADII[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
     distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
     bonded = distances < _STRETCHED * (radii[:, None] + radii)
     part = list(range(len(radii)))
@@ -102,15 +102,16 @@ def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
     return found
 
 
-def turns(molecule: Molecule) -> bool:
-    """Whether it matters where open shells point: for atoms, and on grids that coarse."""
-    return len(molecule.symbols) == 1 or molecule.grid_level == 0
+def turns(hamiltonian: KSHamiltonian) -> bool:
+    """Whether it matters where open shells point: for atoms, and on the coarsest grid."""
+    molecule = hamiltonian.molecule
+    return len(molecule.symbols) == 1 or (molecule.grid_level == 0 and not hamiltonian.restricted)
 
 
 def suspect(hamiltonian: KSHamiltonian) -> float:
     """Gap (Ha) below which other fillings are looked at: exact exchange opens gaps."""
     exact = sum(c for c, omega in hamiltonian.exchange_terms() if omega is None)
-    return (1 + turns(hamiltonian.molecule)) * _TINY + _OPENED * min(max(exact, 0.0), 1.0)
+    return (1 + turns(hamiltonian)) * _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
 def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:

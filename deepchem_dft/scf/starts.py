@@ -13,18 +13,18 @@ from itertools import combinations, product
 
 import numpy as np
 import torch
-from pyscf.data.elements import CONFIGURATION
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
+from deepchem_dft.molecule.integrals import SHELLS
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 
 #: Ways to share out electrons and spins that are looked at, before the best of them are taken.
 _MOST_SHARES = 20_000
 #: A kick (radians) that no symmetry survives, so that nothing stays on a saddle for want of slope;
 #: and how far apart (Ha) orbitals get the whole of it.
-_KICK, _KICKED_FREELY = 0.05, 0.3
+_KICK, _KICKED_FREELY = 0.01, 0.3
 #: Orbitals of one atom this close (Ha) belong to one shell.
 _ONE_LEVEL = 0.02
 
@@ -38,10 +38,10 @@ def unpaired(protons: int, charge: int) -> int | None:
     ([1, 2, 3], 0, 6)
     """
     electrons = protons - charge
-    if not 0 <= electrons < len(CONFIGURATION):
+    if not 0 <= electrons < len(SHELLS):
         return None
     count = 0
-    for momentum, held in enumerate(CONFIGURATION[electrons]):
+    for momentum, held in enumerate(SHELLS[electrons]):
         room = 2 * momentum + 1
         last = held % (2 * room)
         count += min(last, 2 * room - last)
@@ -86,10 +86,10 @@ class Shares:
                          for k in range(min(count, 4)))
         neutral = list(found)
         if count <= 4:  # an electron handed over
-            for row in neutral:
+            for shares in neutral:
                 for giver, taker in product(range(count), repeat=2):
                     if giver != taker:
-                        moved = list(row)
+                        moved = list(shares)
                         moved[giver] += 1
                         moved[taker] -= 1
                         found[tuple(moved)] = None
@@ -279,8 +279,8 @@ def mixed(orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]], seed: int) ->
             continue
         index = torch.cat([occupied, empty])
         matrix, upper = np.linalg.qr(rng.standard_normal((len(index), len(index))))
-        matrix = torch.from_numpy(matrix * np.sign(np.diag(upper))).to(orbitals.device)
-        new[spin][:, index] = orbitals[spin][:, index] @ matrix
+        turn = torch.from_numpy(matrix * np.sign(np.diag(upper))).to(orbitals.device)
+        new[spin][:, index] = orbitals[spin][:, index] @ turn
     return new
 
 

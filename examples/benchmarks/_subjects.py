@@ -300,7 +300,7 @@ def _use_run(folder: Path) -> None:
     from deepchem_dft.runs.report.page import page
     from deepchem_dft.runs.report.reading import read_runs
     from deepchem_dft.runs.rundir import RunDirectory
-    from deepchem_dft.runs.solutions import EnergyCache
+    from deepchem_dft.scf.solutions import EnergyCache
 
     run = folder / "run"
     (folder / "to").mkdir()

@@ -84,7 +84,7 @@ class Case:
         try:
             with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
                   warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch):  # fmt: skip
-                for module in ("data.labelling", "runs.hamiltonian_data"):
+                for module in ("data.properties.labelling", "runs.hamiltonian.making"):
                     patch.setattr(f"deepchem_dft.{module}.in_order", _here)
                 main()
             return 0, err.getvalue()

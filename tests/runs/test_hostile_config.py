@@ -12,7 +12,9 @@ import yaml
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs import load_config
 from deepchem_dft.runs.config import dump_yaml, validate
+from deepchem_dft.runs.deq.schema import PropertyRunConfig
 from deepchem_dft.runs.hamiltonian.schema import HamiltonianRunConfig
+from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.ksr.schema import LatticeRunConfig
 from deepchem_dft.runs.section import Section
 from deepchem_dft.runs.xc.schema import RunConfig
@@ -22,6 +24,7 @@ LEAST: dict[type[Section], dict[str, Any]] = {
     RunConfig: {"data": {"train": ["w4-11:train"]}},
     LatticeRunConfig: {"model": "ksr", "data": {"train": ["h2"]}},
     HamiltonianRunConfig: {"model": "hamiltonian", "data": {"train": ["water.h5"]}},
+    PropertyRunConfig: {"model": "deq"},
 }
 
 
@@ -58,10 +61,7 @@ def placed(content: dict, path: tuple, value: Any) -> dict:
             node = node[part]
         else:
             node = node.setdefault(part, fresh)
-    if isinstance(node, list):
-        node[path[-1]] = value
-    else:
-        node[path[-1]] = value
+    node[path[-1]] = value
     return result
 
 
@@ -69,7 +69,7 @@ FIELDS = [(schema, path) for schema in LEAST for path, _ in numeric_fields(schem
 
 
 def test_there_are_as_many_numbers_as_one_would_think():
-    assert len(FIELDS) > 120
+    assert len(FIELDS) > 120 and {kind.schema for kind in KINDS.values()} == set(LEAST)
     assert (LatticeRunConfig, ("data", "train", 0, "distances", 0)) in FIELDS
     assert (RunConfig, ("training", "type_weights", "energy")) in FIELDS
 

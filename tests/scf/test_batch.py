@@ -67,7 +67,8 @@ def test_a_curve(symbol, parent, family, distances, options, neural, in_lock_ste
     assert in_lock_step == [(len(points), len(points))]
     for found, expected in zip(together, [alone(h, 1e-7) for h in points], strict=True):
         alike(found, expected)
-        assert found.iterations == expected.iterations
+        # The search for lower states turns degenerate orbitals, which rounding chooses.
+        assert len(found.history) == len(expected.history)
         evaluation, other = found.evaluation, expected.evaluation
         assert evaluation.rho.shape == other.rho.shape
         torch.testing.assert_close(evaluation.rho, other.rho, rtol=0, atol=1e-7)

@@ -90,7 +90,8 @@ def test_a_local_minimum_above_a_lower_one():
 
 
 def test_ordinary_molecules_cost_no_more_than_before():
-    for geometry in ("O 0 0 0.2217; H 0 1.4309 -0.8867; H 0 -1.4309 -0.8867", "Li 0 0 0; H 0 0 3"):
+    water = "O 0 0 0.2217; H 0 1.4309 -0.8867; H 0 -1.4309 -0.8867"
+    for geometry in (water, "Li 0 0 0; H 0 0 3"):
         result = energy(geometry)[1]
         assert result.findings.builds == 0 and not result.findings.signs and not result.notes
         assert result.iterations < 15

@@ -64,6 +64,7 @@ class KSRFiles(Checkpointed):
         config.update(grid=Grid(points, spacing, order), **options)
         if "model_dir" not in config and Path(source).is_dir():
             config["model_dir"] = str(source)
-        model: Any = cls(name if functional is None else functional, **config)  # type: ignore[call-arg]
+        with files.understood(path):
+            model: Any = cls(name if functional is None else functional, **config)  # type: ignore[call-arg]
         model.restore(path)
         return model

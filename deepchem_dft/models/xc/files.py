@@ -310,7 +310,8 @@ class Persistent:
         config.update({k: v for k, v in {**given, **options}.items() if v is not None})
         if "model_dir" not in config and Path(source).is_dir():
             config["model_dir"] = str(source)
-        model = cls(**config)
+        with files.understood(path):
+            model = cls(**config)
         model.restore(path)
         return model
 

@@ -10,7 +10,7 @@ from deepchem.models.losses import Loss
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.units import ENERGY_UNITS
+from deepchem_dft.units import ENERGY_UNITS, HARTREE_TO_KCAL
 
 #: A user's loss: ``f(prediction, target, weight)``, each of shape (N, 1), to a scalar or (N, 1).
 LossCallable = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -135,3 +135,19 @@ def _named(name: str, delta: float) -> Callable[[Tensor, Tensor], Tensor]:
                              remedy="use a positive number, in loss_unit")
         return lambda p, y: torch.nn.functional.huber_loss(p, y, reduction="none", delta=delta)
     raise InputError(f"unknown loss {name!r}", field="loss", remedy="use 'l2', 'l1' or 'huber'")
+
+
+class WeightedMAE:
+    """Validation score: mean absolute error in kcal/mol, entries weighted as in the data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, w = np.zeros((2, 1)), np.array([[1.0], [3.0]])
+    >>> round(WeightedMAE().compute_metric(y, np.array([[0.0], [0.001]]), w), 4)
+    0.4706
+    """
+
+    def compute_metric(self, y_true: Any, y_pred: Any, w: Any) -> float:
+        """Return the score of arrays of shape (N, 1), Hartree."""
+        return float((abs(y_pred - y_true) * w).sum() / w.sum()) * HARTREE_TO_KCAL

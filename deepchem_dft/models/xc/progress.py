@@ -155,3 +155,25 @@ class Progress(fitting.Progress):
     def from_dict(cls, data: Mapping[str, Any]) -> Progress:
         """Undo :meth:`to_dict`."""
         return super().from_dict({**data, "totals": Totals(**data["totals"])})
+
+
+#: Columns of a history, beside the attributes that they show.
+_COLUMNS = {
+    "epoch": "epoch", "learning_rate": "learning_rate", "loss": "loss",
+    "train_mae_kcal": "mae_kcal", "valid_mae_kcal": "valid_mae_kcal", "valid_score": "score",
+    "scf_solutions": "scf_solutions", "seconds": "seconds", "stage": "stage",
+}  # fmt: skip
+
+
+def row_of(report: EpochReport) -> dict[str, Any]:
+    """Return a row of the history of a run: what an epoch was, in plain numbers."""
+    row = {column: getattr(report, name) for column, name in _COLUMNS.items()}
+    return {**row, "unconverged": report.unconverged + report.valid_unconverged}
+
+
+def report_of(row: dict[str, Any]) -> EpochReport:
+    """Return a report that was stored, also as a row (as written by version 0.1)."""
+    if "by_type" in row:
+        return EpochReport(**row)
+    known = {name: row[column] for column, name in _COLUMNS.items() if column in row}
+    return EpochReport(**known, unconverged=row.get("unconverged", 0))

@@ -17,7 +17,8 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.reporter import LOGGER, Reporter
 from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer
-from deepchem_dft.models.xc.progress import EpochReport, Progress
+from deepchem_dft.models.xc.losses import WeightedMAE
+from deepchem_dft.models.xc.progress import EpochReport, Progress, report_of, row_of
 from deepchem_dft.models.xc.samples import make_dataset, unique_systems
 from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.scf.compressed import CompressedDensity
@@ -132,7 +133,7 @@ class StagedTraining:
             return {"stage": 0}
         with files.understood(path):
             self.functional.load_state_dict(progress["functional"])
-            self.history = [_report_of(row) for row in progress["history"]]
+            self.history = [report_of(row) for row in progress["history"]]
             _ = progress["stage"]
         return progress
 
@@ -378,41 +379,3 @@ class StagedTraining:
                 if state is not None:
                     # Step 0, where this stage begins: scf_every counts from here.
                     store.put(str(system.key), state, 0)
-
-
-class WeightedMAE:
-    """Validation score: mean absolute error in kcal/mol, entries weighted as in the data.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> y, w = np.zeros((2, 1)), np.array([[1.0], [3.0]])
-    >>> round(WeightedMAE().compute_metric(y, np.array([[0.0], [0.001]]), w), 4)
-    0.4706
-    """
-
-    def compute_metric(self, y_true: Any, y_pred: Any, w: Any) -> float:
-        """Return the score of arrays of shape (N, 1), Hartree."""
-        return float((abs(y_pred - y_true) * w).sum() / w.sum()) * HARTREE_TO_KCAL
-
-
-#: Columns of a history, beside the attributes that they show.
-_COLUMNS = {
-    "epoch": "epoch", "learning_rate": "learning_rate", "loss": "loss",
-    "train_mae_kcal": "mae_kcal", "valid_mae_kcal": "valid_mae_kcal", "valid_score": "score",
-    "scf_solutions": "scf_solutions", "seconds": "seconds", "stage": "stage",
-}  # fmt: skip
-
-
-def row_of(report: EpochReport) -> dict[str, Any]:
-    """Return a row of the history of a run: what an epoch was, in plain numbers."""
-    row = {column: getattr(report, name) for column, name in _COLUMNS.items()}
-    return {**row, "unconverged": report.unconverged + report.valid_unconverged}
-
-
-def _report_of(row: dict[str, Any]) -> EpochReport:
-    """Return a report that was stored, also as a row (as written by version 0.1)."""
-    if "by_type" in row:
-        return EpochReport(**row)
-    known = {name: row[column] for column, name in _COLUMNS.items() if column in row}
-    return EpochReport(**known, unconverged=row.get("unconverged", 0))

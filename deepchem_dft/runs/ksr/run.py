@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
 from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.runs.base import MODEL_DIR, ROLES, DataNote, Run
 from deepchem_dft.runs.card import TESTS, TRAINED, errors_of, unconverged_of
+from deepchem_dft.runs.ksr.evaluation import (
+    CurveSet,
+    Evaluated,
+    curves_markdown,
+    evaluate_sets,
+    make_dataset,
+)
 from deepchem_dft.runs.ksr.schema import CurveRef, LatticeRunConfig
 from deepchem_dft.runs.rows import read_data
 from deepchem_dft.runs.rundir import RunDirectory
 from deepchem_dft.runs.tables import (
     EntryRecord,
-    markdown_table,
     summarise,
     summary_markdown,
     write_entries_csv,
@@ -30,7 +34,6 @@ from deepchem_dft.runs.tables import (
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 if TYPE_CHECKING:
-    from deepchem.data import NumpyDataset
 
     from deepchem_dft.lattice.exact import ExactState
     from deepchem_dft.lattice.grid import Grid
@@ -39,56 +42,6 @@ if TYPE_CHECKING:
 BASELINE = "uniform-gas LDA"
 HISTORY_COLUMNS = ["seed", "stage", "epoch", "loss", "valid_mae_kcal", "best", "evaluations",
                    "seconds"]  # fmt: skip
-
-
-@dataclass
-class CurveSet:
-    """Exact states of one family that share a table.
-
-    Attributes
-    ----------
-    role : str
-        train, valid or test.
-    label, family : str
-    distances : list of float
-        Bohr.
-    states : list of ExactState
-    """
-
-    role: str
-    label: str
-    family: str
-    distances: list[float]
-    states: list[ExactState]
-
-
-@dataclass
-class Evaluated:
-    """A functional on a set: energies without nuclear repulsion, densities, electrons moved."""
-
-    functional: str
-    curve: CurveSet
-    energies: np.ndarray
-    densities: np.ndarray
-    residuals: np.ndarray
-
-    def density_error(self) -> float:
-        """Return the mean of int |n - n_exact| dx per electron."""
-        exact = np.array([state.density for state in self.curve.states])
-        moved = np.abs(self.densities - exact).sum(1) * self.curve.states[0].grid.spacing
-        return float(np.mean(moved / [s.system.electrons for s in self.curve.states]))
-
-    def records(self, tol: float) -> list[EntryRecord]:
-        """Return one record per molecule; unconverged ones have no value."""
-        return [
-            EntryRecord(
-                self.functional, self.curve.role, self.curve.label, state.system.name, "energy",
-                state.energy, float(energy) if moved < tol else float("nan"),
-                [] if moved < tol else [f"{moved:.2g} electrons moved"],
-            )
-            for state, energy, moved in zip(
-                self.curve.states, self.energies, self.residuals, strict=True)
-        ]  # fmt: skip
 
 
 def distances_of(ref: CurveRef, field: str) -> list[float]:
@@ -132,16 +85,6 @@ def exact_curve(ref: CurveRef, role: str, grid: Grid, field: str = "data") -> Cu
     distances = distances_of(ref, field)
     states = [exact(FAMILIES[ref.family](r), grid) for r in distances]
     return CurveSet(role, ref.label or ref.family, ref.family, distances, states)
-
-
-def make_dataset(states: Sequence[ExactState]) -> NumpyDataset:
-    """Return a data set for KSRModel."""
-    from deepchem.data import NumpyDataset
-
-    x = np.empty(len(states), dtype=object)
-    x[:] = list(states)
-    y = np.array([[state.energy] for state in states])
-    return NumpyDataset(x, y, ids=[state.system.name for state in states])
 
 
 def build_model(config: LatticeRunConfig, model_dir: str | Path | None = None) -> KSRModel:
@@ -321,22 +264,6 @@ def _write_history(directory: RunDirectory, model: KSRModel) -> None:
 # -- evaluation ------------------------------------------------------------------------------------
 
 
-def evaluate_sets(model: KSRModel, name: str, sets: Sequence[CurveSet]) -> list[Evaluated]:
-    """Return what a model makes of sets."""
-    import warnings
-
-    out = []
-    for one in sets:
-        dataset = make_dataset(one.states)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tables say what did not converge
-            energies = model.predict(dataset)[:, 0]
-            residuals = model.last_residuals
-            densities = model.predict_density(dataset)
-        out.append(Evaluated(name, one, energies, densities, residuals))
-    return out
-
-
 def _evaluate(config: LatticeRunConfig, sets: Sequence[CurveSet], model: KSRModel,
               ) -> list[Evaluated]:  # fmt: skip
     from deepchem_dft.models import KSRModel
@@ -352,24 +279,6 @@ def _evaluate(config: LatticeRunConfig, sets: Sequence[CurveSet], model: KSRMode
         found = evaluate_sets(lda, BASELINE, [s for s in order if s.role == "test"])
     chosen = [s for s in order if s.role in config.evaluation.sets]
     return found + evaluate_sets(model, TRAINED, chosen)
-
-
-def curves_markdown(found: Sequence[Evaluated], tol: float) -> str:
-    """Return one table: errors in mHa, how many are within chemical accuracy, densities."""
-    rows = []
-    for one in found:
-        errors = np.array([r.error for r in one.records(tol)]) / HARTREE_TO_KCAL * 1000
-        known = errors[np.isfinite(errors)]
-        within = int((np.abs(known) * HARTREE_TO_KCAL / 1000 <= 1.0).sum())
-        rows.append([
-            f"{one.curve.role}: {one.curve.label}, {one.functional}", str(len(errors)),
-            *([f"{np.abs(known).mean():.2f}", f"{np.abs(known).max():.2f}"] if len(known)
-              else ["-", "-"]), f"{within} of {len(errors)}", f"{one.density_error():.2e}",
-            str(len(errors) - len(known)),
-        ])  # fmt: skip
-    return markdown_table(
-        ["set, functional", "N", "MAE, mHa", "max, mHa", "within 1 kcal/mol", "density",
-         "unconverged"], rows)  # fmt: skip
 
 
 def _write_tables(config: LatticeRunConfig, directory: RunDirectory, found: Sequence[Evaluated],

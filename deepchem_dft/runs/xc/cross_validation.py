@@ -18,7 +18,7 @@ from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
 from deepchem_dft.fitting.reporter import Reporter
-from deepchem_dft.models.xc.staged_training import row_of
+from deepchem_dft.models.xc.progress import row_of
 from deepchem_dft.runs.base import open_run
 from deepchem_dft.runs.card import HELD_OUT
 from deepchem_dft.runs.rows import required_json
