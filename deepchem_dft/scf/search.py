@@ -285,7 +285,7 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
             apart or hole or "free" in signs
             or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
         yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
-    if "free" in signs or (turning and hamiltonian.molecule.grid_level == 0):
+    if "free" in signs or hamiltonian.molecule.grid_level == 0:
         for seed in range(2):
             yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
             yield Start("mixed", mixed(state.orbitals, near, seed + 1))
