@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deepchem_dft.errors import InputError
+from deepchem_dft.errors import InputError, SCFNotConverged
+from deepchem_dft.torchstate import stacklevel
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,25 @@ class FitOptions:
         compute = getattr(self.metric, "compute_metric", None)
         value = self.metric(y_true, y_pred) if compute is None else compute(y_true, y_pred, weights)
         return -float(value) if self.metric_greater_is_better else float(value)
+
+
+#: What prediction may do about samples that did not converge, the same words everywhere.
+UNCONVERGED = ("raise", "warn", "nan")
+
+
+def tell_unconverged(chosen: str, message: str, depth: int) -> bool:
+    """Raise or warn as was chosen; return True if the values are to become NaN.
+
+    Raises
+    ------
+    SCFNotConverged
+        If ``chosen`` is "raise".
+    """
+    if chosen == "raise":
+        raise SCFNotConverged(message)
+    if chosen == "warn":
+        warnings.warn(message, stacklevel=stacklevel(depth + 1))
+    return chosen == "nan"
 
 
 def choice(value: Any, allowed: Sequence[str], field: str) -> None:

@@ -24,6 +24,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -52,14 +53,15 @@ class Fuzz:
 
     def __init__(self, home: Path, runs: bool = True) -> None:
         self.home, self.case, self.marker = home, home / "case", home / "executed"
-        self.subjects = _subjects.subjects(home / "good", runs)
+        # DeepChem's models make a temporary folder each, and remove it when they are collected.
+        self.temporary = home / "tmp"
+        self.temporary.mkdir()
+        with self._temporary():
+            self.subjects = _subjects.subjects(home / "good", runs)
         self.victims = {home / name: f"{name} stays" for name in (
             "victim", "victim.json", "victim.safetensors")}  # fmt: skip
         for path, text in self.victims.items():
             path.write_text(text)
-        # DeepChem's models make a temporary folder each, and remove it again.
-        self.temporary = home / "tmp"
-        self.temporary.mkdir()
         os.environ["DEEPCHEM_DFT_CACHE"] = str(home / "cache")
         self.watch = _watch.Watch([self.case, self.temporary, home / "cache"])
         self.outcomes: Counter[tuple[str, str]] = Counter()
@@ -77,17 +79,25 @@ class Fuzz:
             self.failures.append(f"{kind}:{number}: {outcome}")
         return outcome
 
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[None]:
+        before, tempfile.tempdir = tempfile.tempdir, str(self.temporary)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
     def _outcome(self, subject: _subjects.Subject, debug: bool) -> str:
         from deepchem_dft.errors import DeepChemDFTError
 
-        before, tempfile.tempdir = tempfile.tempdir, str(self.temporary)
         folder = os.getcwd()
         os.chdir(self.case)
         seen: list[str] = []
         try:
-            with self.watch.watching(SECONDS) as seen, warnings.catch_warnings(), \
-                    contextlib.redirect_stdout(io.StringIO()), \
-                    contextlib.redirect_stderr(io.StringIO()):
+            quiet = io.StringIO()
+            with self._temporary(), self.watch.watching(SECONDS) as seen, \
+                    warnings.catch_warnings(), contextlib.redirect_stdout(quiet), \
+                    contextlib.redirect_stderr(quiet):
                 warnings.simplefilter("ignore")
                 subject.read(self.case)
             outcome = USED
@@ -103,7 +113,6 @@ class Fuzz:
                        f"{Path(last.filename).name}:{last.lineno}")
         finally:
             os.chdir(folder)
-            tempfile.tempdir = before
         if seen:
             outcome = f"did {seen[0]}"
         if self.marker.exists() or (self.case / "executed").exists():

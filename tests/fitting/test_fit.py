@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 
 import deepchem as dc
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from deepchem_dft.data import DFTEntry
-from deepchem_dft.errors import InputError
+from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.hamiltonian.reference import Reference
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
@@ -249,3 +250,48 @@ class TestFit:
             model = family.make(model_dir=str(tmp_path / f"{number}"))
             model.fit(family.train, 1, **options)
             assert not model.get_checkpoints()
+
+
+class TestUnconverged:
+    """The same words about what did not converge, in every family."""
+
+    @staticmethod
+    def cases():
+        hard = {"xc": {"max_iter": 1}, "ksr": {"tol": 1e-12},
+                "hamiltonian": {"form": "equilibrium-delta", "max_iter": 1},
+                "deq": {"max_iter": 2, "bound": None}}  # fmt: skip
+        for name, options in hard.items():
+            family = _MAKERS[name]()
+            model = family.make(**options)
+            if name == "hamiltonian":
+                model.preparation.measure((s, s.name) for s in family.train.X)
+                model.model.fitted.fill_(True)
+                with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    for parameter in model.model.head.parameters():
+                        parameter.normal_()
+            # H2 in a minimal basis is solved by its symmetry.
+            yield name, model, (_energies(("Li 0 0 0; H 0 0 3", -7.9)) if name == "xc"
+                                else family.valid)
+
+    def test_raise_warn_nan(self):
+        for name, model, data in self.cases():
+            place = model.model if name == "xc" else model
+            place.on_unconverged = "raise"
+            with pytest.raises(SCFNotConverged):
+                model.predict(data)
+            place.on_unconverged = "warn"
+            with pytest.warns(UserWarning, match="not converge|not self-consistent|no converged"):
+                model.predict(data)
+            place.on_unconverged = "nan"
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)
+                found = model.predict(data)
+            assert all(np.isnan(one).all() for one in found), name
+            with pytest.raises(InputError, match="on_unconverged"):
+                type(model)(**{**_arguments(name), "on_unconverged": "ignore"})
+
+
+def _arguments(name):
+    return {"xc": {"xcstr": "lda,pw"}, "ksr": {}, "hamiltonian": {"elements": ["H"]},
+            "deq": {"n_tasks": 1}}[name]  # fmt: skip

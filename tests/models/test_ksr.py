@@ -388,7 +388,7 @@ def test_far_copies_of_a_molecule_are_learned_to_have_twice_its_energy():
         ({"functional": "globl"}, "unknown functional"),
         ({"method": "newton"}, "unknown method 'newton'"),
         ({"start": "cold"}, "no start 'cold'"),
-        ({"on_unconverged": "nan"}, "unknown on_unconverged"),
+        ({"on_unconverged": "none"}, "unknown on_unconverged"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"device": "cuda"}, "CPU"),
         ({"skip": 4}, "all 4 are skipped"),

@@ -46,7 +46,7 @@ PLACES = {
     "scf": ("deepchem_dft/scf", ["tests/scf"]),
     "zoo": ("deepchem_dft/zoo", [f"tests/zoo/test_{name}.py" for name in (
         "cards", "forms", "models", "shelf", "shipped")]),
-    "calibration": ("deepchem_dft/runs/calibration.py", ["tests/runs/test_calibration.py"]),
+    "calibration": ("deepchem_dft/runs/xc/calibration.py", ["tests/runs/test_calibration.py"]),
 }
 _HEAVY = ("torch", "numpy", "scipy.optimize", "scipy.stats", "scipy.fft", "scipy.sparse.csgraph",
           "pyscf.dft", "pyscf.gto", "pyscf.scf", "pyscf.df", "deepchem", "hypothesis", "yaml",
@@ -262,7 +262,7 @@ def tested(
 
     before = time.monotonic()
     try:
-        status = in_child(tree, job, int(60 + 5 * min(usual, budget))) if tests else 0
+        status = in_child(tree, job, int(20 + 5 * min(usual, budget))) if tests else 0
     finally:
         (tree / mutant["file"]).write_text(code, "utf-8")
     outcome = "survived" if status == 0 else "killed"

@@ -18,7 +18,6 @@ from deepchem_dft.scf.starts import (
     frontier,
     kicked,
     mixed,
-    symmetry_broken,
     turned,
     unpaired,
 )
@@ -107,19 +106,6 @@ def test_turned_by_an_angle():
     np.testing.assert_allclose(new[1, :, 3], [-0.5, 0, 0, 3**0.5 / 2, 0], atol=1e-15)
 
 
-def test_broken_symmetry_turns_the_spins_against_each_other():
-    near = frontier(LEVELS[[0, 0]], FILLED[[0, 0]], 1.0)
-    one, two = symmetry_broken(identity(), near)
-    root = 0.5**0.5
-    for spin, sign in ((0, 1), (1, -1)):
-        np.testing.assert_allclose(one[spin, :, 2], [0, 0, root, sign * root, 0], atol=1e-15)
-        np.testing.assert_array_equal(one[spin, :, :2], identity()[0][:, :2])
-        np.testing.assert_allclose(two[spin, :, 2], one[spin, :, 2], atol=1e-15)
-        np.testing.assert_allclose(two[spin, :, 1], [0, root, 0, 0, sign * root], atol=1e-15)
-    wide = [(torch.arange(4), torch.arange(4, 9))] * 2
-    assert len(list(symmetry_broken(identity(2, 9), wide))) == 3  # of four pairs, three
-
-
 def test_mixed_orbitals_stay_among_those_near_the_gap():
     near = frontier(LEVELS, FILLED, 0.15)
     new = mixed(identity(), near, 3)
@@ -135,12 +121,24 @@ def test_mixed_orbitals_stay_among_those_near_the_gap():
 
 
 def test_kicks_are_small_and_spare_no_orbital():
-    new = kicked(identity(), 1)
+    alike = torch.zeros(2, 5, 5, dtype=torch.float64)
+    new = kicked(identity(), alike, 1)
     assert_orthonormal(new)
     change = (new - identity()).abs()
     assert 0.01 < change.max() < 0.5 and (change.sum(1) > 1e-3).all()
-    assert not torch.allclose(new[0], new[1]) and torch.equal(kicked(identity(), 1), new)
-    assert (kicked(identity(), 1, 0.1) - identity()).abs().max() > 1.8 * change.max()
+    assert not torch.allclose(new[0], new[1]) and torch.equal(kicked(identity(), alike, 1), new)
+    assert (kicked(identity(), alike, 1, 0.1) - identity()).abs().max() > 1.8 * change.max()
+
+
+def test_kicks_of_orbitals_far_apart_are_smaller():
+    """In first order: by 0.3 Ha over what lies between them, where that is less than one."""
+    alike = torch.zeros(2, 5, 5, dtype=torch.float64)
+    levels = torch.tensor([-20.0, -1.0, -0.9, -0.5, 0.5], dtype=torch.float64)
+    one, other = (kicked(identity(), fock, 1, 1e-6) - identity()
+                  for fock in (alike, alike + torch.diag(levels)))
+    apart = (levels[:, None] - levels).abs()
+    factor = torch.where(apart > 0.3, 0.3 / apart, 1.0)
+    torch.testing.assert_close(other, one * factor, rtol=0, atol=1e-10)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,16 +13,17 @@ from torch import Tensor
 
 from deepchem_dft.equilibrium import Adjoint, Solver, Unrolled
 from deepchem_dft.equilibrium.adjoints import get_adjoint
+from deepchem_dft.equilibrium.result import Status, code
 from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.checkpointed import Checkpointed, plain, plain_copy
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import FitOptions, choice
+from deepchem_dft.fitting.options import UNCONVERGED, FitOptions, choice, tell_unconverged
 from deepchem_dft.fitting.ordering import seeded_batches
 from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
 from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
 from deepchem_dft.property.inputs import KINDS, Kind
-from deepchem_dft.torchstate import stacklevel, unaffected
+from deepchem_dft.torchstate import unaffected
 
 _BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
                  "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
@@ -80,9 +80,11 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
     train_tol : float, optional
         The same while training; default 1e-4, or ``tol`` if that is larger.
     max_iter : int
-        Evaluations at most. A sample that needs more is predicted from its best iterate, with a
-        warning; in training it is left out of the step, unless the adjoint is unrolled.
+        Evaluations at most. A sample that needs more is predicted from its best iterate (see
+        ``on_unconverged``); in training it is left out of the step, unless the adjoint is unrolled.
     dtype : {"float32", "float64"}
+    on_unconverged : {"warn", "raise", "nan"}
+        What prediction does about samples without a fixed point.
     seed : int
         Of initial weights, order of samples, and dropout.
     **kwargs
@@ -140,6 +142,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         train_tol: float | None = None,
         max_iter: int = 200,
         dtype: str = "float32",
+        on_unconverged: str = "warn",
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -149,9 +152,11 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         choice(mode, ("regression", "classification"), "mode")
         choice(cell, tuple(KINDS), "cell")
         choice(dtype, ("float32", "float64"), "dtype")
+        choice(on_unconverged, UNCONVERGED, "on_unconverged")
         if n_tasks < 1 or n_classes < 2:
             raise InputError(f"{n_tasks} tasks and {n_classes} classes", field="n_tasks",
                              remedy="at least 1 task, and 2 classes")  # fmt: skip
+        self.on_unconverged = on_unconverged
         self.n_tasks, self.mode, self.n_classes, self.seed = n_tasks, mode, n_classes, seed
         config = {
             "n_tasks": n_tasks, "mode": mode, "cell": cell, "n_features": n_features,
@@ -159,7 +164,8 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             "n_classes": n_classes, "width": width, "layers": layers, "bound": bound,
             "pooling": list(pooling), "hidden": hidden, "dropout": dropout,
             "jacobian_weight": jacobian_weight, "solver": solver, "adjoint": adjoint, "tol": tol,
-            "train_tol": train_tol, "max_iter": max_iter, "dtype": dtype, "seed": seed,
+            "train_tol": train_tol, "max_iter": max_iter, "dtype": dtype,
+            "on_unconverged": on_unconverged, "seed": seed,
         }  # fmt: skip
         #: Arguments that rebuild the model, those that are plain data.
         self.config = plain_copy({k: v for k, v in config.items() if plain(v)})
@@ -307,12 +313,15 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         with torch.no_grad():  # DeepChem would keep the graph of every batch
             result = super()._predict(*args, **kwargs)
         count = self.network.count
-        if count.unconverged:
-            warnings.warn(
-                f"{count.unconverged} of {count.samples} samples have no converged fixed point and "
-                "are predicted from their best iterate. Remedy: raise max_iter, choose another "
-                "solver, or bound the cell", stacklevel=stacklevel(4),
-            )  # fmt: skip
+        if count.unconverged and tell_unconverged(
+            self.on_unconverged,
+            f"{count.unconverged} of {count.samples} samples have no converged fixed point and "
+            "are predicted from their best iterate. Remedy: raise max_iter, choose another "
+            "solver, or bound the cell", 4,
+        ):  # fmt: skip
+            lost = (torch.cat(count.codes) != code(Status.CONVERGED)).cpu().numpy()
+            for part in result if isinstance(result, list) else [result]:
+                part[lost] = np.nan
         return result
 
 

@@ -15,7 +15,7 @@ from deepchem_dft.equilibrium.adjoints import get_adjoint
 from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.checkpointed import plain
-from deepchem_dft.fitting.options import choice
+from deepchem_dft.fitting.options import UNCONVERGED, choice
 from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.forms import Form, Search
 from deepchem_dft.hamiltonian.network import HamiltonianNetwork
@@ -95,7 +95,7 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         Of the network; matrices are put together in float64 either way.
     grid_level : int
         Quadrature of guesses, energies and commutators.
-    on_unconverged : {"warn", "raise"}
+    on_unconverged : {"warn", "raise", "nan"}
         What prediction does about fixed points that were not found.
     seed : int
         Of initial weights and order of samples.
@@ -183,7 +183,7 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         inputs = tuple(inputs)
         choice(guess, GUESSES, "guess")
         choice(dtype, ("float32", "float64"), "dtype")
-        choice(on_unconverged, ("warn", "raise"), "on_unconverged")
+        choice(on_unconverged, UNCONVERGED, "on_unconverged")
         for one in inputs:
             choice(one, INPUTS, "inputs")
         if not inputs or len(set(inputs)) != len(inputs):

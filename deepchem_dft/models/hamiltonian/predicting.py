@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 from deepchem.data import Dataset
 
-from deepchem_dft.errors import InputError, SCFNotConverged
-from deepchem_dft.fitting.options import choice
+from deepchem_dft.errors import InputError
+from deepchem_dft.fitting.options import choice, tell_unconverged
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.models.hamiltonian.network import HamiltonianModule
 from deepchem_dft.models.hamiltonian.prediction import (
@@ -22,7 +21,6 @@ from deepchem_dft.models.hamiltonian.prediction import (
     score,
 )
 from deepchem_dft.models.hamiltonian.samples import Batch, Preparation, Prepared
-from deepchem_dft.torchstate import stacklevel
 
 Data: TypeAlias = Dataset | Iterable[HamiltonianSample]
 
@@ -101,9 +99,9 @@ class HamiltonianPredicting:
         if bad:
             text = (f"{len(bad)} of {len(found)} predictions are not self-consistent, such as "
                     f"{bad[0].name}: {bad[0].status}")
-            if self.on_unconverged == "raise":
-                raise SCFNotConverged(text)
-            warnings.warn(text, stacklevel=stacklevel(3))
+            if tell_unconverged(self.on_unconverged, text, 3):
+                for one in bad:
+                    one.hamiltonian = np.full_like(one.hamiltonian, np.nan)
         return found
 
     def predict(

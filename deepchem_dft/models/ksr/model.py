@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.checkpointed import plain
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import FitDefaults, FitOptions, choice
+from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions, choice
 from deepchem_dft.lattice.functionals import LatticeFunctional
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.models.ksr.files import KSRFiles
@@ -79,7 +79,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         DeepChem's ``optimizer``, whichever that is, and ``learning_rate``.
     tol : float
         Electrons that the last iteration may move in a converged calculation.
-    on_unconverged : {"warn", "raise"}
+    on_unconverged : {"warn", "raise", "nan"}
         What prediction does about others.
     seed : int
         Of initial weights, and Adam's order of samples.
@@ -150,7 +150,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
             if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
                 raise TypeError(f"KSRModel got an unexpected keyword argument {name!r}")
         choice(method, ("lbfgs", "adam"), "method")
-        choice(on_unconverged, ("warn", "raise"), "on_unconverged")
+        choice(on_unconverged, UNCONVERGED, "on_unconverged")
         if torch.device(device or "cpu").type != "cpu":
             raise InputError("banded equations are solved on the CPU", field="device",
                              remedy="leave device out")

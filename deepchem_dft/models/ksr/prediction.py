@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import torch
 from deepchem.data import Dataset
 
-from deepchem_dft.errors import SCFNotConverged
 from deepchem_dft.fitting.arrays import refuse_transformers, unwrap
+from deepchem_dft.fitting.options import tell_unconverged
 from deepchem_dft.lattice.trajectory import Trajectory
-from deepchem_dft.torchstate import stacklevel
 
 
 class KSRPredicting:
@@ -57,9 +55,9 @@ class KSRPredicting:
                 f"{self.test_iterations} iterations: the last one moved up to "
                 f"{self.last_residuals.max():.2g} electrons. Remedy: raise test_iterations, or "
                 "decay towards 1")  # fmt: skip
-            if self.on_unconverged == "raise":
-                raise SCFNotConverged(message)
-            warnings.warn(message, stacklevel=stacklevel(4))
+            if tell_unconverged(self.on_unconverged, message, 4):
+                for part in result if isinstance(result, list) else [result]:
+                    part[self.last_residuals >= self.tol] = np.nan
         return result
 
     def predict_density(self, dataset: Dataset) -> np.ndarray:

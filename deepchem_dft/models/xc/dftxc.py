@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import InputError, ResponseNotConverged, SCFNotConverged
+from deepchem_dft.fitting.options import UNCONVERGED, tell_unconverged
 from deepchem_dft.models.xc.functional import make_functional
 from deepchem_dft.models.xc.samples import check_entries, entry_name
 from deepchem_dft.models.xc.solving import Solved, SystemSolver, linearised
@@ -51,7 +52,7 @@ class DFTXC(nn.Module):
         lower its energy by more than this (estimated, Ha).
     warm_start : bool
         Start from a system's last orbitals when training.
-    on_unconverged : {"raise", "nan"}
+    on_unconverged : {"raise", "warn", "nan"}
         What evaluation mode does with an entry that did not converge.
     max_iter : int, optional
         Most iterations of the self-consistent field (default: the solver's).
@@ -141,7 +142,7 @@ class DFTXC(nn.Module):
             Where orbitals to start from are found and kept; None solves from scratch.
         scf_every : int
             See the class; above 1 it needs ``store``.
-        on_unconverged : {"raise", "nan"}
+        on_unconverged : {"raise", "warn", "nan"}
 
         Returns
         -------
@@ -174,7 +175,12 @@ class DFTXC(nn.Module):
             for task, numbers in zip(tasks, self.spreader.run(tasks, solve, self.xc), strict=True)
             for wish, number in zip(task.wanted, numbers, strict=True)
         }
-        return torch.stack([self._combine(entry, known) for entry in entries]).reshape(-1, 1)
+        found = torch.stack([self._combine(entry, known) for entry in entries]).reshape(-1, 1)
+        if on_unconverged == "warn" and bool((lost := torch.isnan(found.detach()).flatten()).any()):
+            named = [entry_name(e) for e, gone in zip(entries, lost.tolist(), strict=True) if gone]
+            tell_unconverged("warn", f"{len(named)} of {len(entries)} entries did not converge and "
+                             f"have no value: {', '.join(named[:5])}", 2)
+        return found
 
     def _solve(
         self, task: Task, store: StateStore | None, scf_every: int, strict: bool
@@ -224,7 +230,7 @@ def _check(**options: Any) -> None:
         "grid_level": (lambda v: whole(v, 0, 9), "0 to 9"),
         "restricted": (lambda v: v in (None, True, False), "None, True or False"),
         "scf_every": (lambda v: whole(v, 1), "1 or more"),
-        "on_unconverged": (lambda v: v in ("raise", "nan"), "'raise' or 'nan'"),
+        "on_unconverged": (lambda v: v in UNCONVERGED, "'raise', 'warn' or 'nan'"),
         "max_iter": (lambda v: v is None or whole(v, 1), "1 or more"),
         "scf_trust": (lambda v: isinstance(v, (int, float)) and v >= 0, "an energy such as 1e-5"),
         "two_grid": (lambda v: v in (None, True, False), "None, True or False"),

@@ -86,7 +86,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         :class:`~deepchem_dft.models.xc.dftxc.DFTXC`, also for ``scf_trust``, ``warm_start``,
         ``two_grid``, ``restricted``, ``tol``, ``grid_level``, ``density_fit``, ``max_iter``
         and ``engine``.
-    on_unconverged : {"raise", "nan"}
+    on_unconverged : {"raise", "warn", "nan"}
         What prediction does with an entry that does not converge. In training it is left out,
         counted in ``last_epoch.unconverged``, and warned about once.
     max_grad_norm : float, optional

@@ -63,7 +63,7 @@ class Predicting:
             Must not transform labels.
         output_types
             None; for DeepChem's sake.
-        on_unconverged : {"raise", "nan"}, optional
+        on_unconverged : {"raise", "warn", "nan"}, optional
             Default: as given to the constructor.
 
         Returns
@@ -142,7 +142,7 @@ class Predicting:
         Parameters
         ----------
         dataset : Dataset
-        on_unconverged : {"raise", "nan"}, optional
+        on_unconverged : {"raise", "warn", "nan"}, optional
             With "nan", entries that do not converge are left out.
 
         Returns
