@@ -20,6 +20,8 @@ _LINEAR_DEPENDENCE = 1e-8
 # grid. Where DIIS does not even come close (Ha), a few shaken starts tell which one is lowest.
 _LOST, _RESTARTS, _SHAKE = 1e-3, 4, 0.05
 _ROUGH, _WORTHWHILE, _CLOSE = 1e-4, 1e-6, 1e-3
+# Where it stays as far (Ha) as this, in molecules, the start says nothing of where to look.
+_FAR = 0.1
 # A DIIS step lowers the residual by this factor or more as a rule.
 _NEARLY = 10.0
 
@@ -50,6 +52,7 @@ class Solution:
     iterations: int
     status: Status
     history: list[float]
+    lost: bool = False  # whether extrapolation did not even come close
 
 
 def solve(
@@ -84,7 +87,7 @@ def solve(
     orbitals, evaluation, residual = run.orbitals, run.evaluation, run.residual
     iterations, history, occupations = run.iterations, run.history, problem.occupations
 
-    status = Status.CONVERGED
+    status, lost = Status.CONVERGED, min(history) > _FAR
     if not residual < tol:
         _, orbitals, evaluation = run.best
         minimum = minimise(hamiltonian, orbitals, occupations, tol=tol,
@@ -109,7 +112,7 @@ def solve(
 
     solution = finish(hamiltonian, orbitals, occupations, evaluation, residual, iterations, status,
                       history)
-    solution.state.trend = Trend.after(guess, evaluation.fock)
+    solution.state.trend, solution.lost = Trend.after(guess, evaluation.fock), lost
     return solution
 
 
@@ -221,9 +224,10 @@ def descended(
     hamiltonian: KSHamiltonian, solution: Solution, minimum: Minimum, evaluations: int
 ) -> Solution:
     """Return the converged solution at a lower minimum, which took so many more Fock builds."""
-    return finish(hamiltonian, minimum.orbitals, solution.state.occupations, minimum.evaluation,
-                  minimum.residual, solution.iterations + evaluations, Status.CONVERGED,
-                  solution.history + minimum.history)
+    lower = finish(hamiltonian, minimum.orbitals, solution.state.occupations, minimum.evaluation,
+                   minimum.residual, solution.iterations + evaluations, Status.CONVERGED,
+                   solution.history + minimum.history)
+    return replace(lower, lost=solution.lost)
 
 
 def _deserves_restarts(hamiltonian: KSHamiltonian, closest: float) -> bool:

@@ -269,7 +269,7 @@ class _Explorer:
 def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     """Yield where to start from, for certain signs of trouble."""
     hamiltonian, solution = explorer.hamiltonian, explorer.best
-    state, apart, hole = solution.state, "apart" in signs, "hole" in signs
+    state, apart, hole, lost = solution.state, *(k in signs for k in ("apart", "hole", "lost"))
     near = frontier(solution.energies, state.occupations, _WINDOW)
     fock, turning = solution.evaluation.fock, turns(hamiltonian)
     for spin, (occupied, empty) in enumerate(near):
@@ -285,15 +285,18 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
             apart or hole or "free" in signs
             or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
         yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
-    if "free" in signs or (turning and hamiltonian.molecule.grid_level == 0):
+    if "free" in signs or hamiltonian.molecule.grid_level == 0:
         for seed in range(2):
             yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
             yield Start("mixed", mixed(state.orbitals, near, seed + 1))
+    if lost:  # there is no telling how far the shares of the atoms are from where it would lead
+        yield from _shared_out(explorer, 8)
     if not (apart or hole):
         return
     eager = hole or not hamiltonian.restricted
     reach = _SHARES_REACH * (2.0 if hole else 1.0 if eager else 0.5)
-    yield from _shared_out(explorer, 8 if apart else 3, reach)
+    if not lost:
+        yield from _shared_out(explorer, 8 if apart else 3, reach)
     for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 

@@ -85,7 +85,7 @@ def fragments(molecule: Molecule) -> int:
 
 
 def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
-    """Return signs of trouble by kind (``hole``, ``apart``, ``tiny``), in words."""
+    """Return signs of trouble in words, by kind (``hole``, ``tiny``, ``free``, ...)."""
     found: dict[str, str] = {}
     molecule, limit = hamiltonian.molecule, suspect(hamiltonian)
     gap = min(spin_gaps(solution))
@@ -99,6 +99,8 @@ def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
     parts = fragments(molecule)
     if parts > 1 and gap < _FRAGMENTS + limit:
         found["apart"] = f"{parts} fragments"
+    elif solution.lost and len(molecule.symbols) > 1 and gap < limit:
+        found["lost"] = "an extrapolation that came nowhere near"
     return found
 
 
