@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -51,6 +52,7 @@ PLACES = {
 _HEAVY = ("torch", "numpy", "scipy.optimize", "scipy.stats", "scipy.fft", "scipy.sparse.csgraph",
           "pyscf.dft", "pyscf.gto", "pyscf.scf", "pyscf.df", "deepchem", "hypothesis", "yaml",
           "pydantic", "typer", "rich", "safetensors.torch", "matplotlib.pyplot", "e3nn", "h5py")
+_IDENTITY = ("place", "file", "line", "operator", "occurrence", "digest")
 #: Replacements that are of the same type, so that it is not the interpreter that finds them.
 _SWAPS = {("Add", "Sub"), ("Sub", "Add"), ("Mul", "Div"), ("Div", "Mul"), ("Pow", "Mul"),
           ("FloorDiv", "Div"), ("Mod", "FloorDiv"), ("Lt", "LtE"), ("Lt", "GtE"), ("LtE", "Lt"),
@@ -95,13 +97,15 @@ def mutants(tree: Path, place: str, count: int, seed: int) -> list[dict[str, Any
     files = [source] if source.is_file() else sorted(source.rglob("*.py"))
     found = []
     for file in files:
-        code = file.read_text("utf-8")
+        code, state = file.read_text("utf-8"), digest(file)
         nodes = list(ast_nodes(get_ast(code)))
         for name, operator in operators().items():
-            positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
+            positions = ((start, node) for node in nodes
+                         for start, _ in operator.mutation_positions(node))
             found += [{"place": place, "file": str(file.relative_to(tree)), "line": line,
-                       "operator": name, "occurrence": number}
-                      for number, (line, _) in enumerate(positions)]
+                       "operator": name, "occurrence": number, "digest": state}
+                      for number, ((line, _), node) in enumerate(positions)
+                      if node.parent is None or node.parent.type != "parameters"]  # f(a, *, b)
     print(f"{place}: {len(found)} mutants, {min(count, len(found))} are drawn", flush=True)
     random.Random(seed).shuffle(found)
     return sorted(found[:count], key=lambda m: (m["file"], m["line"]))
@@ -123,6 +127,12 @@ def copied(folder: Path) -> Path:
     compileall.compile_dir(tree / "deepchem_dft", quiet=1,
                            invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
     return tree
+
+
+def digest(*paths: Path) -> str:
+    """Return what tells whether any Python file there has changed."""
+    files = [f for p in paths for f in ([p] if p.is_file() else sorted(p.rglob("*.py")))]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
 class Choice:
@@ -192,10 +202,11 @@ def run_pytest(paths: list[str], plugin: Choice, *options: str) -> int:
 
 def mapped(tree: Path, place: str, most: int | None) -> dict[str, Any]:
     """Return which test runs which line, and how long (CPU s); from a file if it is there."""
-    file = tree.parent / f"map-{place}.json"
+    source, tests = PLACES[place]
+    state = digest(tree / source, *(tree / test for test in tests))
+    file = tree.parent / f"map-{place}-{state}.json"
     if file.is_file():
         return json.loads(file.read_text())
-    source, tests = PLACES[place]
 
     def job() -> int:
         from coverage import Coverage
@@ -243,7 +254,10 @@ def tested(
     """Return a mutant with its outcome, after so many seconds of tests at most."""
     code = (tree / mutant["file"]).read_text("utf-8")
     changed = mutate_code(code, operators()[mutant["operator"]], mutant["occurrence"])
-    pairs = [(a, b) for a, b in zip(code.splitlines(), changed.splitlines()) if a != b]
+    before, after = code.splitlines(), changed.splitlines()
+    pairs = [(a, b) for a, b in zip(before, after) if a != b]
+    if len(after) < len(before):  # a decorator that is gone
+        pairs = [(before[mutant["line"] - 1], "")]
     old, new = (" ".join(part.split()) for part in pairs[0])
     tests, usual = [], 0.0
     for test in tests_of(mutant, known, code):
@@ -260,7 +274,7 @@ def tested(
         killer.write_text("".join(plugin.failed[:1]))
         return status
 
-    before = time.monotonic()
+    begun = time.monotonic()
     try:
         status = in_child(tree, job, int(20 + 5 * min(usual, budget))) if tests else 0
     finally:
@@ -268,7 +282,7 @@ def tested(
     outcome = "survived" if status == 0 else "killed"
     by = killer.read_text() or {-signal.SIGXCPU: "time"}.get(status, f"status {status}")
     return {**mutant, "old": old, "new": new, "outcome": outcome, "by": by if status else "",
-            "tests": len(tests), "seconds": round(time.monotonic() - before, 1)}
+            "tests": len(tests), "seconds": round(time.monotonic() - begun, 1)}
 
 
 # -- what came of it -----------------------------------------------------------------------------
@@ -317,7 +331,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "results.jsonl"
     known = [json.loads(row) for row in file.read_text().splitlines()] if file.is_file() else []
-    done = {(r["place"], r["file"], r["line"], r["operator"], r["occurrence"]): r for r in known}
+    done = {tuple(r[name] for name in _IDENTITY): r for r in known}
     tree = copied(folder)
     sys.path.insert(0, str(tree))
     for name in _HEAVY:
@@ -328,7 +342,7 @@ def main() -> None:
         chosen = mutants(tree, place, options.count, options.seed)
         lines = mapped(tree, place, options.cases)
         for number, mutant in enumerate(chosen, 1):
-            key = tuple(mutant.values())
+            key = tuple(mutant[name] for name in _IDENTITY)
             if key not in done or (options.again and done[key]["outcome"] == "survived"):
                 done[key] = tested(mutant, tree, lines, options.budget)
                 with open(file, "a") as stream:

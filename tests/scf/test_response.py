@@ -8,7 +8,17 @@ import torch
 from deepchem_dft.errors import ResponseNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
-from deepchem_dft.scf.response import SoftModes, lowest_modes, soft_modes, solve_response
+from deepchem_dft.scf.hamiltonian import KSHamiltonian
+from deepchem_dft.scf.ladder import solve
+from deepchem_dft.scf.response import (
+    OrbitalHessian,
+    SoftModes,
+    lowest_modes,
+    soft_modes,
+    solve_response,
+)
+from deepchem_dft.scf.stability import follow_instabilities
+from deepchem_dft.xc import get_xc
 
 
 class Matrix:
@@ -121,3 +131,30 @@ def test_an_atom_does_not_respond_by_turning(neural):
 
     whole, without = slopes(matrix), slopes(matrix - along)
     torch.testing.assert_close(whole, without, rtol=1e-6, atol=1e-6 * float(without.abs().max()))
+
+
+def test_a_saddle_is_left_downhill_and_a_minimum_is_not():
+    """Stretched H2: the closed shell is a saddle of the unrestricted energy; two atoms are not."""
+    def field(distance: float) -> KSHamiltonian:
+        molecule = Molecule(f"H 0 0 0; H 0 0 {distance}", "sto-3g", grid_level=0)
+        return KSHamiltonian(molecule, get_xc("pbe"), restricted=False)
+
+    stretched = field(6.0)
+    saddle = solve(stretched, tol=1e-7)
+    hessian = OrbitalHessian(stretched, saddle)
+    dense = torch.stack([hessian(v) for v in torch.eye(hessian.size, dtype=torch.float64)])
+    assert torch.linalg.eigvalsh(dense)[0] < -0.01
+    kept, mode = follow_instabilities(stretched, saddle, tol=1e-7, max_iter=100, rounds=0)
+    assert kept is saddle
+    found, mode = follow_instabilities(stretched, saddle, tol=1e-7, max_iter=100)
+    atom = KohnSham(Molecule("H 0 0 0", "sto-3g", spin=1, grid_level=0), "pbe").run().energy.item()
+    assert found.evaluation.energy == pytest.approx(2 * atom, abs=2e-3)
+    assert found.evaluation.energy < saddle.evaluation.energy - 0.02 and mode > 0
+    assert found.residual < 1e-7 and found.iterations > saddle.iterations
+    bonded = field(1.4)
+    minimum = solve(bonded, tol=1e-7)
+    kept, mode = follow_instabilities(bonded, minimum, tol=1e-7, max_iter=100)
+    hessian = OrbitalHessian(bonded, minimum)
+    dense = torch.stack([hessian(v) for v in torch.eye(hessian.size, dtype=torch.float64)])
+    assert kept is minimum
+    assert mode == pytest.approx(float(torch.linalg.eigvalsh(dense)[0]), abs=1e-6)

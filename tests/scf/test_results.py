@@ -75,6 +75,27 @@ def test_a_functional_that_ignores_the_density():
     assert hamiltonian.xc_potential(rho)[2] is None
 
 
+@pytest.mark.parametrize(("geometry", "spin", "xc"), [
+    ("O 0 0 0.22; H 0 1.43 -0.89; H 0 -1.43 -0.89", 0, "pbe"), ("F 0 0 0", 1, "lda,pw"),
+    ("O 0 0 0", 2, "pbe"), ("H 0 0 0; H 0 0 9", 0, "pbe"),
+])  # fmt: skip
+def test_every_fock_build_is_counted(geometry, spin, xc, monkeypatch):
+    built, original = [], KSHamiltonian.mean_field
+    monkeypatch.setattr(KSHamiltonian, "mean_field",
+                        lambda *args, **named: built.append(1) or original(*args, **named))
+    molecule = Molecule(geometry, "sto-3g", spin=spin, grid_level=0)
+    assert KohnSham(molecule, xc).run().iterations == len(built)
+
+
+def test_a_guess_of_another_basis_is_told():
+    small, large = (Molecule("He 0 0 0", basis, grid_level=0) for basis in ("6-31g", "6-31g**"))
+    guess = KohnSham(small, "lda,pw").run()
+    with pytest.warns(UserWarning, match="has 2 orbitals of 2 functions, this basis 5 of 5"):
+        found = KohnSham(large, "lda,pw").run(guess=guess)
+    assert found.energy.item() == pytest.approx(KohnSham(large, "lda,pw").run().energy.item(),
+                                                abs=1e-9)
+
+
 def test_starts_are_counted_by_kind():
     findings = Findings()
     for kind, builds, lower in (("turned", 5, False), ("mixed", 7, True), ("turned", 3, True)):

@@ -192,3 +192,77 @@ def test_the_zoo_has_no_other_names():
     with pytest.raises(AttributeError, match="shelves"):
         _ = zoo.shelves
     assert {"Card", "card", "functional", "load", "names", "save"} <= set(dir(zoo))
+
+
+def test_a_form_may_take_four_times_its_weights_and_eight_million_numbers():
+    import torch
+
+    from deepchem_dft.errors import InputError
+    from deepchem_dft.zoo.limits import BoundedTensors
+
+    with BoundedTensors(weights=10):
+        torch.empty(2**23 + 38, dtype=torch.int8)
+        torch.zeros(2, dtype=torch.int8)  # 40 in all
+    with pytest.raises(InputError, match="far larger"), BoundedTensors(weights=10):
+        torch.empty(2**23 + 41, dtype=torch.int8)
+
+
+def test_lists_of_256_are_built_and_no_longer_ones():
+    from deepchem_dft.errors import InputError
+    from deepchem_dft.zoo.forms import build_form
+
+    layers = [{"type": "activation", "name": "silu"}] * 257
+    assert len(build_form({"type": "sequential", "layers": layers[:256]})) == 256
+    with pytest.raises(InputError, match="'layers' is too large"):
+        build_form({"type": "sequential", "layers": layers})
+    assert build_form({"type": "linear", "inputs": 8192, "outputs": 1}).in_features == 8192
+    with pytest.raises(InputError, match="'inputs' is too large"):
+        build_form({"type": "linear", "inputs": 8193, "outputs": 1})
+
+
+def test_three_near_names_are_told(tmp_path):
+    from deepchem_dft.errors import FunctionalError
+    from deepchem_dft.zoo.shelf import find
+
+    for name in ("mine-a", "mine-b", "mine-c", "mine-d"):
+        (tmp_path / f"{name}.json").write_text("{}")
+    with pytest.raises(FunctionalError) as caught:
+        find("mine", tmp_path)
+    assert str(caught.value).count("'mine-") == 3
+
+
+def test_what_does_not_fit_is_counted():
+    import torch
+    from torch import nn
+
+    from deepchem_dft.zoo.weights import fill
+
+    module = nn.Sequential(*(nn.Linear(1, 1) for _ in range(3)))
+    full = module.state_dict()
+    with pytest.raises(CheckpointError, match="; and 3 more. Remedy"):
+        fill(module, {}, "a.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        fill(module, {**full, "2.weight": torch.zeros(2, 1), "x": torch.zeros(1)}, "a.safetensors")
+    assert "'x' has no place in the form; '2.weight' is float32 (2, 1)" in str(caught.value)
+    assert "more" not in str(caught.value)
+
+
+def test_why_weights_cannot_be_read_is_told(tmp_path):
+    import hashlib
+
+    from deepchem_dft.zoo.weights import read_weights
+
+    raw = b"\x08" + bytes(7) + b"not json"
+    (tmp_path / "a.safetensors").write_bytes(raw)
+    with pytest.raises(CheckpointError, match=r"not a safetensors file \(.*[Hh]eader") as caught:
+        read_weights(tmp_path / "a.safetensors", hashlib.sha256(raw).hexdigest())
+    assert len(str(caught.value)) > 60
+
+
+def test_weights_of_more_than_sixteen_gibibytes_are_not_read(tmp_path):
+    from deepchem_dft.zoo.weights import read_weights
+
+    with open(tmp_path / "a.safetensors", "wb") as stream:
+        stream.truncate(2**34 + 1)  # takes no room
+    with pytest.raises(CheckpointError, match="too large to be weights"):
+        read_weights(tmp_path / "a.safetensors", SHA)

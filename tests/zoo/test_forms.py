@@ -92,6 +92,18 @@ def test_ensembles_from_before_calibration_are_uncalibrated():
     assert (build_form(form).calibration, build_form(form).floor) == (1.0, 0.0)
 
 
+def test_what_a_form_of_a_hybrid_leaves_out_is_trained():
+    form = {"type": "hybrid", "conventional": {"type": "libxc", "name": "pbe"}, "learned": NET}
+    neural = {"type": "neural", "family": "gga", "network": NET}
+    xc = build_form({**form, "learned": neural})
+    assert xc.aweight.requires_grad and xc.bweight.requires_grad and xc.exchange is None
+    own = build_form({**form, "learned": neural, "own_exchange": True})
+    assert own.exchange is not None and not own.exchange.requires_grad
+    assert xc.spin_symmetric and not build_form({**neural, "spin_symmetric": False}).spin_symmetric
+    layer = {"type": "linear", "inputs": 2, "outputs": 1}
+    assert build_form(layer).bias is not None and build_form(layer).weight.dtype == torch.float64
+
+
 def test_every_registered_network_is_rebuilt():
     assert {known for known, _ in CONFIGURED.values()} == {type(build_network()), EnhancedXC}
 
