@@ -28,7 +28,7 @@ GRIDS: dict[str, Callable[[DFTSystem], tuple[np.ndarray, np.ndarray]]] = {}
 
 #: Modules that fill `GRIDS` when they are imported. Plug-ins, looked up by name when a file first
 #: asks for their grid: a static import would point upwards, and load PySCF and torch for everyone.
-_PROVIDERS = {"dqc": "deepchem_dft.interop.dqc"}
+_PROVIDERS = {"dqc": "deepchem_dft.interop.dqc.engine"}
 
 _READ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error,
                 SyntaxError)  # SyntaxError and the like come from damaged .npy headers

@@ -185,12 +185,12 @@ def test_train_from_the_command_line(command, tiny_run):
 
 
 def test_interrupted_training_says_how_to_go_on(command, tiny_run, monkeypatch):
-    from deepchem_dft.runs import pipeline
+    from deepchem_dft.runs.xc.run import FunctionalRun
 
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.Training, "run", interrupted)
+    monkeypatch.setattr(FunctionalRun, "train", interrupted)
     config, folder = tiny_run
     outcome = command("train", config, "training.epochs=2", "--run-dir", folder)
     assert outcome.status == 130

@@ -280,7 +280,7 @@ def test_packages_left_to_pip_are_named(site, source, wheels, monkeypatch):
 
 _IN_A_VENV = """
 import sys
-from deepchem_dft.interop import install_dqc as installer
+from deepchem_dft.interop.dqc import install as installer
 from deepchem_dft.interop.dqc.wheels import Wheel
 
 installer.REQUIREMENTS = {"left_to_pip": "left-to-pip"}

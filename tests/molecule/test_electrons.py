@@ -52,7 +52,7 @@ def test_whole_numbers_of_electrons_keep_their_parity():
 
 @pytest.mark.parametrize(("field", "value"), [
     ("charge", "1"), ("charge", float("nan")), ("charge", float("-inf")), ("charge", True),
-    ("charge", None), ("charge", [1]), ("charge", 10**400), ("spin", "1"),
+    ("charge", [1]), ("charge", 10**400), ("spin", "1"),
     ("spin", float("inf")), ("spin", 1j), ("spin", np.array([1])),
     ("nelec", ("a", 1)), ("nelec", (1, 0, 0)), ("nelec", 5), ("nelec", "55"), ("nelec", (5,)),
     ("nelec", (True, 1)), ("nelec", (None, 1)), ("nelec", {5: 1, 4: 1}), ("nelec", {5, 4}),

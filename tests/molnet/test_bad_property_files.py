@@ -65,7 +65,7 @@ class TestSummary:
 
     def test_a_file_that_is_no_text(self, qmugs_csv, fails):
         (qmugs_csv / "summary.csv").write_bytes(bytes(range(256)))
-        fails(self.load, qmugs_csv, "summary.csv", "", "text", "not UTF-8")
+        fails(self.load, qmugs_csv, "summary.csv", "", "text", "binary")
 
     def test_a_compressed_file_that_is_cut_off(self, qmugs_csv, fails):
         import gzip

@@ -19,7 +19,7 @@ from deepchem_dft.errors import InputError
 def lose(rank: int, step: int) -> None:
     from deepchem_dft.models.xc.training import Trainer
 
-    usual = Trainer._after_step
+    usual = Trainer.after_step
 
     first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
 
@@ -28,7 +28,7 @@ def lose(rank: int, step: int) -> None:
         if first and int(os.environ["RANK"]) == rank and self.model._global_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Trainer._after_step = after_step
+    Trainer.after_step = after_step
 
 
 def several(words: list[str], refused: bool = False) -> None:

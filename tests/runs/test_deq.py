@@ -105,7 +105,8 @@ def test_export_and_report(finished, tmp_path):
     test = test.select(range(5))
     again, own = zoo.load(tmp_path / "mine.safetensors"), load_model(finished.directory.path)
     assert np.abs(again.predict(test) - own.predict(test)).max() < 1e-6
-    write_report([finished.directory.path], tmp_path / "report.html")
+    written = write_report([finished.directory.path], tmp_path / "report.html")
+    assert not written.notes
     text = (tmp_path / "report.html").read_text()
     assert "deep-equilibrium property model" in text and "training mean" in text
 

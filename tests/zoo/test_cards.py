@@ -241,6 +241,11 @@ def test_what_does_not_fit_is_counted():
     full = module.state_dict()
     with pytest.raises(CheckpointError, match="; and 3 more. Remedy"):
         fill(module, {}, "a.safetensors")
+    for missing, more in ((3, ""), (4, "; and 1 more")):
+        some = dict(list(full.items())[missing:])
+        listed = "; ".join(f"'{name}' is not in the file" for name in list(full)[:3])
+        with pytest.raises(CheckpointError, match=f"card: {listed}{more}. Remedy"):
+            fill(module, some, "a.safetensors")
     with pytest.raises(CheckpointError) as caught:
         fill(module, {**full, "2.weight": torch.zeros(2, 1), "x": torch.zeros(1)}, "a.safetensors")
     assert "'x' has no place in the form; '2.weight' is float32 (2, 1)" in str(caught.value)

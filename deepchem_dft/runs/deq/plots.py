@@ -38,9 +38,10 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         for index, what in enumerate(("sample", "batch")):
             right.plot(epochs, _column(history, f"evaluations_per_{what}"), color=_colour(index),
                        label=f"per {what}")
+        top = 1.15 * np.nanmax(_column(history, "evaluations_per_batch"))
         right.set(xlabel="epoch", ylabel="evaluations of the cell", title="Fixed points",
-                  ylim=(0, None))
-        right.legend()
+                  ylim=(0, top))
+        right.legend(loc="lower left")
         figure.tight_layout()
         save(figure, path)
         plt.close(figure)

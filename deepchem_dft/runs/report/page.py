@@ -83,8 +83,8 @@ def page(
     matrices = {run.label: tables.matrices(run, f"molecules-{number}")
                 for number, run in enumerate(runs)
                 if run.kind in ("hamiltonian", "deq")}  # fmt: skip
-    title = "Matrices" if all(run.kind != "deq" for run in runs) else "Errors by set"
-    parts += _each(runs, "matrices", title, lambda run: matrices.get(run.label))
+    heading = "Matrices" if all(run.kind != "deq" for run in runs) else "Errors by set"
+    parts += _each(runs, "matrices", heading, lambda run: matrices.get(run.label))
     learning = figures.learning_curves(runs)
     if learning:
         parts.append(("learning", "Learning curve", _charts(learning)))

@@ -35,6 +35,8 @@ _ENTRIES = _Shape(("functional", "role", "set", "entry", "type"), ("reference", 
                   ("error_kcal_per_mol", "uncertainty_kcal_per_mol"))  # fmt: skip
 _RESULTS = _Shape(("functional", "role", "set", "type"), ("n", "mae"))
 _MATRICES = _Shape(("set",), ("N", "H"))
+_PROPERTIES = _Shape(("role", "set", "task", "method"), ("N",),
+                     ("MAE", "RMSE", "accuracy", "ROC-AUC", "unconverged"))
 _ANY = _Shape()
 
 
@@ -48,7 +50,7 @@ class RunData:
     label : str
         Name in the report, unlike those of the other runs.
     kind : str
-        ``xc``, ``ksr`` or ``hamiltonian``.
+        ``xc``, ``ksr``, ``hamiltonian`` or ``deq``.
     config, chosen : dict
         All of the configuration, and what was set to another value than the default.
     status, versions, data : dict
@@ -148,7 +150,7 @@ def read_run(path: str | Path) -> RunData:
         chosen = content
     problems: list[str] = []
     kind = str(content.get("model") or "xc")
-    shape = _MATRICES if kind == "hamiltonian" else _RESULTS
+    shape = {"hamiltonian": _MATRICES, "deq": _PROPERTIES}.get(kind, _RESULTS)
     return RunData(
         path,
         str(content.get("name") or path.resolve().name),
