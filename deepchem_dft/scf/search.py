@@ -62,9 +62,11 @@ _WORTHWHILE, _WORTH_SAYING, _ANOTHER = 3e-6, 1e-5, 1e-4
 _TRIAL = 60
 #: Those that finishing a lower one may take, and those after which no more starts are made.
 _FINISH, _BUDGET = 200, 600
+#: How many lower places may turn out not to converge: rough functionals have no end of them.
+_FAILURES = 2
 #: Lower ones are finished by extrapolation from this residual (Ha) on: it is quicker, and goes on
 #: where energies of spin-polarised tails are too rough to descend by.
-_ROUGH, _PATIENCE = 2e-3, 15
+_ROUGH, _PATIENCE, _TRIES = 2e-3, 15, 2
 _ROUNDS = 3
 #: Gaps (Ha) of restricted solutions whose bonds are broken.
 _BROKEN = 0.05
@@ -205,6 +207,7 @@ class _Explorer:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
         self.unfinished: float | None = None
+        self.failures = 0
         self.basis = orthonormal_basis(hamiltonian.overlap)
 
     def visit(self, starts: Iterator[Start]) -> bool:
@@ -214,7 +217,7 @@ class _Explorer:
             builds = self.builds
             lower = self.descend(start)
             self.findings.note(start.kind, self.builds - builds, lower)
-            if self.unfinished is not None or self.builds > _BUDGET:
+            if self.failures >= _FAILURES or self.builds > _BUDGET:
                 break
         return self.best is not before
 
@@ -233,12 +236,15 @@ class _Explorer:
         if found.evaluation.energy > goal:
             return False
         solution = self._finished(found)
-        if solution is None:  # a functional as rough as that has no end of such places
-            self.unfinished = found.evaluation.energy
+        if solution is None:
+            self.failures += 1
+            self.unfinished = min(found.evaluation.energy, self.unfinished or math.inf)
             return False
         if solution.evaluation.energy > goal:
             return False
-        self.best, self.unfinished = solution, None
+        self.best = solution
+        if self.unfinished is not None and solution.evaluation.energy < self.unfinished:
+            self.unfinished = None
         return True
 
     def _finished(self, found: Minimum) -> Solution | None:
@@ -252,9 +258,13 @@ class _Explorer:
         if run.residual < self.tol and run.evaluation.energy < limit:
             return finish(self.hamiltonian, run.orbitals, occupations, run.evaluation, run.residual,
                           before, Status.CONVERGED, history + run.history)
-        last = minimise(self.hamiltonian, found.orbitals, occupations, tol=self.tol,
-                        max_evaluations=min(_FINISH, self.max_iter), start=found.evaluation)
-        self.builds += last.evaluations
+        last = found
+        for _ in range(_TRIES):  # what it has learnt of the curvature goes stale on rough energies
+            last = minimise(self.hamiltonian, last.orbitals, occupations, tol=self.tol,
+                            max_evaluations=min(_FINISH, self.max_iter), start=last.evaluation)
+            self.builds += last.evaluations
+            if last.converged:
+                break
         if not last.converged:
             return None
         return finish(self.hamiltonian, last.orbitals, occupations, last.evaluation, last.residual,
