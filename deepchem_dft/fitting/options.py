@@ -32,7 +32,7 @@ class FitDefaults:
 
 @dataclass
 class FitOptions:
-    """What ``fit`` was asked for, beyond the data; see :meth:`deepchem_dft.fitting.Fitting.fit`.
+    """What ``fit`` was asked for, beyond the data (:meth:`deepchem_dft.fitting.model.Fitting.fit`).
 
     Raises
     ------

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from pyscf.data.radii import COVALENT
+from pyscf.lib.exceptions import LinearDependencyError
 from torch import nn
 
 from deepchem_dft.errors import DeepChemDFTError, InputError
@@ -37,6 +38,8 @@ from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc import NNPBE, HybridXC, build_network
 
+# What PySCF raises in second order where no orbital can be rotated into another.
+NOTHING_TO_ROTATE = (LinearDependencyError, ValueError, IndexError, ZeroDivisionError)
 TOLERANCE = 1e-5  # Ha above the best of PySCF's
 TOL = 1e-6  # largest occupied-virtual Fock element, Ha
 STARTS = ("minao", "atom", "1e", "vsap")
@@ -249,8 +252,8 @@ def second_order(solver: Any, orbitals: Any, occupations: Any) -> Any:
     second.max_cycle = 25
     try:
         second.kernel(orbitals, occupations)
-    except (np.linalg.LinAlgError, ValueError, IndexError, ZeroDivisionError):
-        return None  # nothing to rotate
+    except NOTHING_TO_ROTATE:
+        return None
     if not second.converged:
         return None
     for name in ("mo_coeff", "mo_occ", "mo_energy", "e_tot", "converged"):
@@ -263,7 +266,7 @@ def followed(solver: Any, energy: float) -> float:
     for _ in range(3):
         try:
             orbitals, _, stable, _ = solver.stability(return_status=True)
-        except (ValueError, IndexError, ZeroDivisionError):  # nothing to rotate, PySCF means
+        except NOTHING_TO_ROTATE:
             break
         if stable:
             break

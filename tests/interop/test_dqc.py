@@ -221,7 +221,7 @@ def test_matrices_in_dqcs_own_order_are_read_right(basis):
 def test_pyscf_still_works_after_dqc_has_loaded_its_libraries():
     # DQC brings older libraries under the names of PySCF's; loaded first, they would break PySCF
     code = """
-from deepchem_dft.interop.dqc import dqc_available
+from deepchem_dft.interop.dqc.engine import dqc_available
 assert dqc_available()[0]
 import dqc
 one = dqc.Mol("H 0 0 0; H 0 0 1.4", basis=dqc.loadbasis("1:3-21G"), grid="sg2")

@@ -16,6 +16,7 @@ import pytest
 from deepchem_dft.interop.dqc import install as installer
 from deepchem_dft.interop.dqc import site_packages
 from deepchem_dft.interop.dqc import wheels as wheels_module
+from deepchem_dft.interop.dqc.engine import dqc_available
 from deepchem_dft.interop.dqc.install import MANIFEST, InstallError, install, status, uninstall
 from deepchem_dft.interop.dqc.wheels import Wheel, sha256
 
@@ -108,6 +109,17 @@ def test_installs_the_wheels_files_and_its_own_note(site, source, wheels):
     assert "dqc-0.1.0.dist-info/INSTALLER,sha256=" in record
     found = status(site, wheels=wheels)
     assert found.state == "installed" and found.versions == {"dqc": "0.1.0", "pylibxc2": "6.0.0"}
+
+
+def test_the_check_at_the_end_gives_the_engines_own_answer(tmp_path):
+    # the check's program is text, which neither linters nor renaming tools see
+    available, why = dqc_available()
+    if available:
+        installer._self_test(tmp_path)
+    else:
+        with pytest.raises(InstallError) as raised:
+            installer._self_test(tmp_path)
+        assert why.splitlines()[-1] in str(raised.value)
 
 
 def test_twice_changes_nothing(site, source, wheels):

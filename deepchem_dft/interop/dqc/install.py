@@ -355,7 +355,7 @@ def _unpack_all(
 def _self_test(site: Path) -> None:
     """Import DQC from ``site`` in a fresh process."""
     code = (
-        "import sys; from deepchem_dft.interop.dqc import dqc_available; "
+        "import sys; from deepchem_dft.interop.dqc.engine import dqc_available; "
         "ok, why = dqc_available(); print(why); sys.exit(not ok)"
     )
     path = os.pathsep.join([str(site), *(entry for entry in sys.path if entry)])

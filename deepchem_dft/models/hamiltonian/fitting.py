@@ -36,7 +36,7 @@ class HamiltonianFitting(Fitting):
         self: HamiltonianModel, dataset: Dataset, nb_epoch: int | None = None, *args: Any,
         keep_optimizer: bool = False, **options: Any,
     ) -> float:
-        """Train; all options of :meth:`deepchem_dft.fitting.Fitting.fit`, and one more.
+        """Train; all options of :meth:`deepchem_dft.fitting.model.Fitting.fit`, and one more.
 
         The first data set also sets means and spreads. Data sets hold `HamiltonianSample` objects;
         what they lack of overlap, core Hamiltonian and guess is computed and kept, and samples

@@ -223,7 +223,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         stages: Sequence[KSRStage] = (),
         **options: Any,
     ) -> float:
-        """Train; all options of :meth:`deepchem_dft.fitting.Fitting.fit`, and two more.
+        """Train; all options of :meth:`deepchem_dft.fitting.model.Fitting.fit`, and two more.
 
         An epoch is an iteration of L-BFGS, or a pass through the data with Adam. The validation
         score is by default the mean absolute error of the energies, Hartree.

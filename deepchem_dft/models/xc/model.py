@@ -249,7 +249,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         processes: int | None = None,
         **options: Any,
     ) -> float:
-        """Train; all options of :meth:`deepchem_dft.fitting.Fitting.fit`, and two more.
+        """Train; all options of :meth:`deepchem_dft.fitting.model.Fitting.fit`, and two more.
 
         The validation score is by default the mean absolute error of the energies in kcal/mol, or
         the loss if there are none.
