@@ -122,6 +122,33 @@ def newest(source: str | Path) -> str:
     return found[0]
 
 
+def parameters_of(
+    source: Any, device: Any, *, checkpoint: str | None = None, model_dir: str | None = None
+) -> tuple[dict[str, Any], str]:
+    """Return the parameters of a checkpoint, or of another model, and what to call the source.
+
+    Parameters
+    ----------
+    source : str, Path or Model
+        A checkpoint, a folder of them, or a model, which is restored first where it can be.
+    device : torch.device
+        Where a checkpoint is read to.
+    checkpoint, model_dir : str, optional
+        What a model is restored from.
+
+    Raises
+    ------
+    CheckpointError
+        If there is nothing to load.
+    """
+    if isinstance(source, (str, Path)):
+        label = newest(source)
+        return read(label, device)["model_state_dict"], label
+    if checkpoint or model_dir or source.get_checkpoints():
+        source.restore(checkpoint=checkpoint, model_dir=model_dir)
+    return source.model.state_dict(), "the source model"
+
+
 def push(model_dir: str | Path, content: dict[str, Any], keep: int) -> None:
     """Add a newest checkpoint, renumber the others, drop those beyond ``keep``.
 

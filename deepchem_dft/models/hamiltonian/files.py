@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from deepchem_dft import checkpoint as files
@@ -91,14 +90,8 @@ class HamiltonianFiles(Checkpointed):
             super().load_from_pretrained(  # type: ignore[misc]
                 source_model, assignment_map, value_map, checkpoint, model_dir, include_top)
         else:
-            if isinstance(source_model, (str, Path)):
-                label = files.newest(source_model)
-                parameters = files.read(label, self.device)["model_state_dict"]
-            else:
-                label = "the source model"
-                if checkpoint or model_dir or source_model.get_checkpoints():
-                    source_model.restore(checkpoint=checkpoint, model_dir=model_dir)
-                parameters = source_model.model.state_dict()
+            parameters, label = files.parameters_of(
+                source_model, self.device, checkpoint=checkpoint, model_dir=model_dir)
             if not include_top:
                 own = self.model.state_dict()
                 parameters = {k: own[k] if k.startswith("network.readouts.") else v

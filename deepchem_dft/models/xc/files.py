@@ -358,14 +358,10 @@ class Persistent:
             label = str(source_model)
             trained = get_xc(label).state_dict()
             parameters = {f"xc.{name}": value for name, value in trained.items()}
-        elif isinstance(source_model, (str, Path)):
-            label = files.newest(source_model)
-            parameters = files.read(label, self.device)["model_state_dict"]
         else:
-            label = "the source model"
-            if checkpoint or model_dir or source_model.get_checkpoints():
-                source_model.restore(checkpoint=checkpoint, model_dir=model_dir)
-            parameters = source_model.model.state_dict()
+            parameters, label = files.parameters_of(
+                source_model, self.device, checkpoint=checkpoint, model_dir=model_dir
+            )
         if not include_top:
             layers = [n for n, m in self.model.named_modules() if isinstance(m, nn.Linear)]
             own = self.model.state_dict()
