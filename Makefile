@@ -48,11 +48,13 @@ mutants: $(VENV)/.installed-test $(VENV)/.installed-mutation ## ask whether the 
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.installed-lint ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-test $(VENV)/.installed-docs ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

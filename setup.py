@@ -86,10 +86,18 @@ setup(
     author="deepchem_dft contributors",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["deepchem_dft", "deepchem_dft.*"]),
-    package_data={"deepchem_dft": [
-        "py.typed", "**/*.pyi", "**/*.yaml", "**/*.json", "**/*.csv", "**/*.safetensors",
-        "**/*.css", "**/*.js",
-    ]},
+    package_data={
+        "deepchem_dft": [
+            "py.typed",
+            "**/*.pyi",
+            "**/*.yaml",
+            "**/*.json",
+            "**/*.csv",
+            "**/*.safetensors",
+            "**/*.css",
+            "**/*.js",
+        ]
+    },
     cmdclass={"build_py": BuildWithDatasets},
     install_requires=[
         *DEEPCHEM,

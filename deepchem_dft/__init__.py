@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if "PYSCF_CONFIG_FILE" not in os.environ:
     _home = Path(os.path.expanduser("~"), ".pyscf_conf.py")
     os.environ["PYSCF_CONFIG_FILE"] = str(
-        _home if _home.is_file() else Path(__file__).with_name("pyscf_settings.py"))
+        _home if _home.is_file() else Path(__file__).with_name("pyscf_settings.py")
+    )
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

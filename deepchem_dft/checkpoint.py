@@ -167,9 +167,7 @@ def push(model_dir: str | Path, content: dict[str, Any], keep: int) -> None:
                 os.replace(path, folder / f"checkpoint{number}.pt")
 
 
-def load_parameters(
-    module: nn.Module, state: dict[str, Tensor], source: str, strict: bool = True
-) -> None:
+def load_parameters(module: nn.Module, state: dict[str, Tensor], source: str, strict: bool = True) -> None:
     """Copy parameters into a module.
 
     Raises
@@ -202,8 +200,13 @@ def random_state() -> dict[str, Any]:
     version, numbers, gauss = random.getstate()
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
-        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position),
-                  int(has_gauss), float(cached)],
+        "numpy": [
+            str(kind),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
         "python": [version, list(numbers), gauss],
     }
     if torch.cuda.is_available():
@@ -215,9 +218,7 @@ def set_random_state(state: dict[str, Any]) -> None:
     """Put back what :func:`random_state` returned."""
     torch.set_rng_state(state["torch"].cpu())
     kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(
-        (kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached)
-    )
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     if "cuda" in state and torch.cuda.is_available():

@@ -62,14 +62,16 @@ class InputError(DeepChemDFTError, ValueError):
         return InputError(self.problem, remedy=self.remedy, **merged)
 
     def __reduce__(self):  # keyword-only arguments need this to survive pickling
-        return (_rebuild_input_error,
-                (type(self), self.problem, self.file, self.entry, self.field, self.remedy))
+        return (
+            _rebuild_input_error,
+            (type(self), self.problem, self.file, self.entry, self.field, self.remedy),
+        )
 
 
 def _short(value: object, most: int = 700) -> str:
     """Cut what quotes a value of thousands of characters."""
     text = str(value)
-    return text if len(text) <= most else f"{text[:most // 2]} ... {text[-most // 2:]}"
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def _rebuild_input_error(cls, problem, file, entry, field, remedy):
@@ -100,8 +102,9 @@ class StorageError(DeepChemDFTError, OSError):
     a.csv: cannot be written (disk full). Remedy: make room.
     """
 
-    def __init__(self, problem: str, *, file: str | None = None, remedy: str | None = None,
-                 number: int | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, problem: str, *, file: str | None = None, remedy: str | None = None, number: int | None = None
+    ) -> None:
         super().__init__(number, problem, file)
         self.problem, self.file, self.remedy, self.number = problem, file, remedy, number
 

@@ -23,8 +23,12 @@ from deepchem_dft.errors import InputError, StorageError
 PathLike = str | os.PathLike
 
 #: Byte order marks; that of UTF-32 begins with that of UTF-16.
-_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _ELSEWHERE = "write to another folder"
 #: What to do about what the system says.
 _REMEDIES = {
@@ -44,9 +48,7 @@ _REMEDIES = {
 }
 
 
-def refusal(
-    error: BaseException, path: str | Path | None = None, verb: str = "written"
-) -> StorageError:
+def refusal(error: BaseException, path: str | Path | None = None, verb: str = "written") -> StorageError:
     """Return what the system refused as an error that names the file and what to do.
 
     Parameters
@@ -71,9 +73,13 @@ def refusal(
     if number is None and ("full" in str(error) or " written" in str(error)):
         number = errno.ENOSPC  # of SQLite, and of numpy's short writes
     words = os.strerror(number) if number else str(error).splitlines()[0]
-    return StorageError(f"cannot be {verb} ({words[:1].lower()}{words[1:]})", number=number,
-                        file=None if path is None else str(path),
-                        remedy=_REMEDIES.get(number or 0, _ELSEWHERE))
+    return StorageError(
+        f"cannot be {verb} ({words[:1].lower()}{words[1:]})",
+        number=number,
+        file=None if path is None else str(path),
+        remedy=_REMEDIES.get(number or 0, _ELSEWHERE),
+    )
+
 
 #: Pattern of names that become part of a path: one component, no surprise on any system.
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+\-]{0,99}$"
@@ -202,7 +208,7 @@ def write_all(stream: BinaryIO, raw: bytes) -> None:
     """Write all of it to an unbuffered file."""
     left = memoryview(raw)
     while left:
-        left = left[stream.write(left):]
+        left = left[stream.write(left) :]
 
 
 def check_writable(path: str | Path) -> None:
@@ -268,26 +274,44 @@ def open_text(path: PathLike, errors: str = "strict") -> Iterator[TextIO]:
             head = raw.peek(4)[:4]
             encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8-sig")
             if encoding == "utf-8-sig" and b"\0" in head:
-                raise InputError("the file is binary, or UTF-16 without a byte order mark",
-                                 file=file, field="text", remedy="save it as UTF-8 text")
+                raise InputError(
+                    "the file is binary, or UTF-16 without a byte order mark",
+                    file=file,
+                    field="text",
+                    remedy="save it as UTF-8 text",
+                )
             with io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="") as stream:
                 yield stream
     except FileNotFoundError:
-        raise InputError("the file does not exist", file=file, field="path",
-                         remedy="check the path") from None
+        raise InputError(
+            "the file does not exist", file=file, field="path", remedy="check the path"
+        ) from None
     except UnicodeError as error:
         shown = encoding.removesuffix("-sig").upper()
         at = f" (byte {error.start} of a piece)" if isinstance(error, UnicodeDecodeError) else ""
-        raise InputError(f"the file is not {shown} text{at}", file=file, field="text",
-                         remedy="save it as UTF-8 text, or download it again") from None
+        raise InputError(
+            f"the file is not {shown} text{at}",
+            file=file,
+            field="text",
+            remedy="save it as UTF-8 text, or download it again",
+        ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"the compressed file is cut off or damaged ({error})", file=file,
-                         field="text", remedy="download it again") from None
+        raise InputError(
+            f"the compressed file is cut off or damaged ({error})",
+            file=file,
+            field="text",
+            remedy="download it again",
+        ) from None
     except OSError as error:
-        raise InputError(f"the file cannot be read ({error.strerror or error})", file=file,
-                         field="path", remedy="check the path and its permissions") from None
+        raise InputError(
+            f"the file cannot be read ({error.strerror or error})",
+            file=file,
+            field="path",
+            remedy="check the path and its permissions",
+        ) from None
     except ValueError as error:
         if isinstance(error, InputError) or "null" not in str(error):
             raise
-        raise InputError("a path cannot hold a null character", field="path",
-                         remedy="check the path") from None
+        raise InputError(
+            "a path cannot hold a null character", field="path", remedy="check the path"
+        ) from None

@@ -29,8 +29,9 @@ def parse_json(text: str) -> Any:
     ValueError: 1e400 is not a number
     """
     try:
-        content = json.loads(text, parse_constant=_no_number, parse_float=_finite,
-                             parse_int=_whole, object_pairs_hook=_unique)
+        content = json.loads(
+            text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole, object_pairs_hook=_unique
+        )
     except RecursionError:
         raise ValueError("it is nested without end") from None
     _check_depth(content)
@@ -64,5 +65,9 @@ def _check_depth(content: Any) -> None:
         depth += 1
         if depth > _DEEPEST:
             raise ValueError("it is nested without end")
-        level = [inner for item in level if isinstance(item, (dict, list))
-                 for inner in (item.values() if isinstance(item, dict) else item)]
+        level = [
+            inner
+            for item in level
+            if isinstance(item, (dict, list))
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]

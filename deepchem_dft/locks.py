@@ -102,12 +102,15 @@ def _take(handle: int, path: Path, what: str, remedy: str) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            warnings.warn(f"{path}: the file system has no locks; take care that no other process "
-                          "writes there", stacklevel=4)  # fmt: skip
+            warnings.warn(
+                f"{path}: the file system has no locks; take care that no other process writes there",
+                stacklevel=4,
+            )
             return
         place = path.parent if path.name == LOCK else path
-        raise InputError(f"another process is writing {what}{_holder(handle)}", file=str(place),
-                         remedy=remedy) from None
+        raise InputError(
+            f"another process is writing {what}{_holder(handle)}", file=str(place), remedy=remedy
+        ) from None
 
 
 def _same(handle: int, path: Path) -> bool:

@@ -40,5 +40,4 @@ def check_deepchem() -> None:
         found = "none"
     release = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
     if release < OLDEST:
-        raise DeepChemNeeded(f"DeepChem 2.8 or newer is needed, and {found} is installed. "
-                             f"Remedy: {REMEDY}")
+        raise DeepChemNeeded(f"DeepChem 2.8 or newer is needed, and {found} is installed. Remedy: {REMEDY}")

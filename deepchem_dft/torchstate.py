@@ -73,8 +73,7 @@ def _function(function: Any) -> Any:
 
     _WRAPPERS.add(call.__code__)
     # With the globals of the function, by which doctest tells whose examples it has.
-    outer = FunctionType(call.__code__, function.__globals__, function.__name__, None,
-                         call.__closure__)
+    outer = FunctionType(call.__code__, function.__globals__, function.__name__, None, call.__closure__)
     return functools.wraps(function)(outer)
 
 
@@ -97,8 +96,11 @@ def _class(cls: Any) -> Any:
     for name in dir(cls):
         found = inspect.getattr_static(cls, name)
         function = getattr(found, "__func__", found)
-        if (name.startswith("_") and name != "__init__") or not inspect.isfunction(function) or (
-                inspect.isgeneratorfunction(function)):
+        if (
+            (name.startswith("_") and name != "__init__")
+            or not inspect.isfunction(function)
+            or (inspect.isgeneratorfunction(function))
+        ):
             continue
         kind = type(found) if isinstance(found, (classmethod, staticmethod)) else None
         setattr(cls, name, _function(function) if kind is None else kind(_function(function)))

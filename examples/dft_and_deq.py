@@ -30,9 +30,13 @@ from deepchem_dft.xc.names import get_xc  # noqa: E402
 
 TOL, LIMIT = 1e-9, 150
 #: name: (solver, colour)
-SOLVERS = {"plain": (Damped(), "#000000"), "damped, half-way": (Damped(0.5), "#E69F00"),
-           "Broyden": ("broyden", "#009E73"), "Anderson": ("anderson", "#0072B2"),
-           "DIIS (commutator)": ("diis", "#D55E00")}  # fmt: skip
+SOLVERS = {
+    "plain": (Damped(), "#000000"),
+    "damped, half-way": (Damped(0.5), "#E69F00"),
+    "Broyden": ("broyden", "#009E73"),
+    "Anderson": ("anderson", "#0072B2"),
+    "DIIS (commutator)": ("diis", "#D55E00"),
+}
 Map = Callable[[Tensor], Tensor]
 Found = dict[str, Equilibrium]
 
@@ -42,8 +46,10 @@ def report(title: str, f: Map, found: Found) -> None:
     print(f"\n{title}: errors grow by {growth(f, found['Anderson'].state):.2f} per step")
     for name, result in found.items():
         count = f"{int(result.converged.sum())} of {len(result.converged)} converged"
-        print(f"  {name:18}{result.evaluations:4d} evaluations, {count}, "
-              f"worst residual at the end {worst(result)[-1]:.0e}")
+        print(
+            f"  {name:18}{result.evaluations:4d} evaluations, {count}, "
+            f"worst residual at the end {worst(result)[-1]:.0e}"
+        )
 
 
 def growth(f: Map, z: Tensor, steps: int = 60) -> float:
@@ -90,9 +96,18 @@ def water() -> Found:
 
     atoms = molecule.starting_density[None]
     start = fock_of(atoms * (sum(molecule.nelec) / (atoms * hamiltonian.overlap).sum()))
-    found = {name: fixed_point(f, start, solver=solver, tol=TOL, max_iter=LIMIT, fallback=False,
-                               error=commutator if solver == "diis" else None)
-             for name, (solver, _) in SOLVERS.items()}  # fmt: skip
+    found = {
+        name: fixed_point(
+            f,
+            start,
+            solver=solver,
+            tol=TOL,
+            max_iter=LIMIT,
+            fallback=False,
+            error=commutator if solver == "diis" else None,
+        )
+        for name, (solver, _) in SOLVERS.items()
+    }
     report("Water, PBE/def2-SVP", f, found)
     reference = KohnSham(molecule, "native:pbe", tol=1e-8).run().energy.item()
     for name, result in found.items():
@@ -104,8 +119,16 @@ def water() -> Found:
 def network(bound: float | None) -> Found:
     """Features of 32 molecules the network has not seen; it is trained on 256 others."""
     _, (train, _, test), _ = molnet.load_nci()
-    model = DEQModel(1, "classification", bound=bound, learning_rate=0.01, batch_size=64,
-                     dtype="float64", seed=0, device=torch.device("cpu"))  # fmt: skip
+    model = DEQModel(
+        1,
+        "classification",
+        bound=bound,
+        learning_rate=0.01,
+        batch_size=64,
+        dtype="float64",
+        seed=0,
+        device=torch.device("cpu"),
+    )
     model.fit(train.select(range(256)), nb_epoch=15)
     with torch.no_grad():
         problem = model.network.cell.problem(model.kind.batch(test.X[:32]))
@@ -113,23 +136,44 @@ def network(bound: float | None) -> Found:
         def f(z: Tensor) -> Tensor:
             return problem.step(z, *problem.params)
 
-        found = {name: fixed_point(f, problem.start, solver=solver, tol=TOL, max_iter=LIMIT,
-                                   fallback=False, segments=problem.segments)
-                 for name, (solver, _) in SOLVERS.items() if solver != "diis"}  # fmt: skip
+        found = {
+            name: fixed_point(
+                f,
+                problem.start,
+                solver=solver,
+                tol=TOL,
+                max_iter=LIMIT,
+                fallback=False,
+                segments=problem.segments,
+            )
+            for name, (solver, _) in SOLVERS.items()
+            if solver != "diis"
+        }
     report(f"DEQ, bound {bound}", f, found)
     return found
 
 
 def draw(panels: dict[str, Found], path: Path) -> None:
     """Draw residuals against evaluations."""
-    style = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
-             "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False}  # fmt: skip
+    style = {
+        "font.size": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+    }
     with plt.rc_context(style):
         figure, axes = plt.subplots(1, len(panels), figsize=(12.5, 4.0), sharey=True)
         for axis, (title, found) in zip(axes, panels.items(), strict=True):
             for name, result in found.items():
-                axis.semilogy(range(1, result.evaluations + 1), worst(result), label=name,
-                              color=SOLVERS[name][1], linewidth=1.8)  # fmt: skip
+                axis.semilogy(
+                    range(1, result.evaluations + 1),
+                    worst(result),
+                    label=name,
+                    color=SOLVERS[name][1],
+                    linewidth=1.8,
+                )
             axis.axhline(TOL, color="grey", linestyle=":", linewidth=1)
             axis.set(title=title, xlabel="evaluations of the map", xlim=(0, 80))
         axes[0].set(ylabel="relative residual |f(z) - z| / |f(z)|", ylim=(TOL / 5, 10))
@@ -143,8 +187,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("dft_and_deq.png"))
     options = parser.parse_args()
-    draw({"Water, PBE: Fock matrix": water(), "DEQ without a bound: features": network(None),
-          "DEQ with its default bound": network(0.9)}, options.out)  # fmt: skip
+    draw(
+        {
+            "Water, PBE: Fock matrix": water(),
+            "DEQ without a bound: features": network(None),
+            "DEQ with its default bound": network(0.9),
+        },
+        options.out,
+    )
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ logging.getLogger("deepchem").setLevel(logging.ERROR)
 # Fixed examples: a failure in CI is a failure here. Deadlines, and how long it takes to make
 # examples, only measure how busy the machine is.
 hypothesis.settings.register_profile(
-    "repeatable", deadline=None, derandomize=True,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow])  # fmt: skip
+    "repeatable", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("repeatable")
 
 
@@ -60,11 +60,7 @@ def _why_no_browser() -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what cannot run here, and say why."""
-    for marker, why_not in (
-        ("gpu", _why_no_gpu),
-        ("dqc", _why_no_dqc),
-        ("browser", _why_no_browser),
-    ):
+    for marker, why_not in (("gpu", _why_no_gpu), ("dqc", _why_no_dqc), ("browser", _why_no_browser)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         reason = why_not() if marked else None
         if reason:

@@ -23,8 +23,10 @@ def fuzz(tmp_path_factory):
         yield fuzz_inputs.Fuzz(tmp_path_factory.mktemp("fuzz"), runs=False)
 
 
-@pytest.mark.parametrize("kind, cases", [
-    ("configuration", 150), ("override", 100), ("card", 80), ("weights", 50), ("geometry", 120)])
+@pytest.mark.parametrize(
+    "kind, cases",
+    [("configuration", 150), ("override", 100), ("card", 80), ("weights", 50), ("geometry", 120)],
+)
 def test_broken_and_hostile_files_are_used_or_refused(fuzz, kind, cases):
     outcomes = Counter(fuzz.run(kind, number, seed=7) for number in range(cases))
     assert fuzz.failures == []
@@ -41,8 +43,7 @@ def test_broken_and_hostile_runs(tmp_path):
 
 def test_the_same_seed_gives_the_same_cases():
     text = b"data: {train: [w4-11:train]}\ntraining: {epochs: 3}\n"
-    made = [[_mutations.yaml_mutated(random.Random(f"{seed}"), text) for seed in range(50)]
-            for _ in range(2)]
+    made = [[_mutations.yaml_mutated(random.Random(f"{seed}"), text) for seed in range(50)] for _ in range(2)]
     assert made[0] == made[1] and len(set(made[0])) > 40
 
 
@@ -50,8 +51,11 @@ class TestTheWatchSees:
     """What the fuzzer would report if a reader did it."""
 
     def outcome(self, fuzz, read):
-        fuzz.subjects["test"] = type("Subject", (), {
-            "mutate": lambda self, rng, folder: None, "read": lambda self, folder: read(folder)})()
+        fuzz.subjects["test"] = type(
+            "Subject",
+            (),
+            {"mutate": lambda self, rng, folder: None, "read": lambda self, folder: read(folder)},
+        )()
         found = fuzz.run("test", 0)
         del fuzz.subjects["test"]
         fuzz.failures.clear()
@@ -69,8 +73,7 @@ class TestTheWatchSees:
         found = self.outcome(fuzz, lambda folder: victim.write_text("changed"))
         victim.write_text(fuzz.victims[victim])
         assert found == "changed a file elsewhere"
-        assert "written" in self.outcome(
-            fuzz, lambda folder: (fuzz.home / "other").write_text("new"))
+        assert "written" in self.outcome(fuzz, lambda folder: (fuzz.home / "other").write_text("new"))
         assert self.outcome(fuzz, lambda folder: (folder / "own").write_text("")) == "used"
 
     def test_commands_and_raw_errors(self, fuzz):

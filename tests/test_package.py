@@ -19,14 +19,24 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Where the outside world may be imported: a folder of the package, or a file.
 ALLOWED = {
-    "pyscf": ("molecule/", "xc/libxc.py", "interop/", "data/densities.py",
-              "lattice/exact/full_ci.py", "hamiltonian/reference.py"),
+    "pyscf": (
+        "molecule/",
+        "xc/libxc.py",
+        "interop/",
+        "data/densities.py",
+        "lattice/exact/full_ci.py",
+        "hamiltonian/reference.py",
+    ),
     "dqc": ("interop/dqc/",),
     "pylibxc": ("interop/dqc/",),
     "xitorch": ("interop/dqc/",),
     "tblite": ("data/properties/xtb.py",),
-    "ase": ("data/properties/atoms.py", "hamiltonian/files/md17.py", "interop/ase.py",
-            "interop/relaxation.py"),
+    "ase": (
+        "data/properties/atoms.py",
+        "hamiltonian/files/md17.py",
+        "interop/ase.py",
+        "interop/relaxation.py",
+    ),
     "e3nn": ("hamiltonian/",),
 }
 
@@ -112,10 +122,18 @@ def test_every_file_says_what_it_is_for_and_is_short():
 
 def test_a_wheel_ships_the_reference_data(tmp_path):
     subprocess.run(
-        [sys.executable, "setup.py", "-q", "build", f"--build-base={tmp_path}",
-         f"--build-lib={tmp_path / 'lib'}"],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "setup.py",
+            "-q",
+            "build",
+            f"--build-base={tmp_path}",
+            f"--build-lib={tmp_path / 'lib'}",
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     shipped = {p.name for p in (tmp_path / "lib" / "deepchem_dft" / "_datasets").rglob("*.yaml")}
     assert shipped == {p.name for p in (ROOT / "datasets").rglob("*.yaml")}
     assert shipped

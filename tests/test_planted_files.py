@@ -33,15 +33,13 @@ class Bomb:
 
 def torch_file(bomb: Bomb) -> bytes:
     out = io.BytesIO()
-    torch.save({"format": checkpoint.FORMAT, "state": bomb, "model_state_dict": {}, "config": bomb},
-               out)
+    torch.save({"format": checkpoint.FORMAT, "state": bomb, "model_state_dict": {}, "config": bomb}, out)
     return out.getvalue()
 
 
 def torch_file_of_old(bomb: Bomb) -> bytes:
     out = io.BytesIO()
-    torch.save({"format": checkpoint.FORMAT, "state": bomb}, out,
-               _use_new_zipfile_serialization=False)
+    torch.save({"format": checkpoint.FORMAT, "state": bomb}, out, _use_new_zipfile_serialization=False)
     return out.getvalue()
 
 
@@ -59,8 +57,13 @@ def numpy_archive(bomb: Bomb) -> bytes:
     return out.getvalue()
 
 
-DISGUISES = {"pickle": lambda bomb: pickle.dumps(bomb), "torch": torch_file,
-             "torch of old": torch_file_of_old, "npy": numpy_file, "npz": numpy_archive}
+DISGUISES = {
+    "pickle": lambda bomb: pickle.dumps(bomb),
+    "torch": torch_file,
+    "torch of old": torch_file_of_old,
+    "npy": numpy_file,
+    "npz": numpy_archive,
+}
 
 
 def restored(model: Any) -> Any:
@@ -150,16 +153,21 @@ READERS = {
     "HamiltonianModel": ("checkpoint1.pt", lambda p: HamiltonianModel.load(p.parent)),
     "DEQModel": ("checkpoint1.pt", lambda p: restored(DEQModel(1, model_dir=str(p.parent)))),
     "restored XCModel": ("checkpoint1.pt", lambda p: restored(XCModel("pbe", model_dir=p.parent))),
-    "checkpoint": ("a.pt", checkpoint.read), "state": ("a.pt", state), "density": ("a.pt", density),
-    "Hamiltonians": ("a.h5", hamiltonian_file), "MD17": ("a.db", md17_file),
-    "QH9": ("a.db", qh9_file), "journal": ("a.journal", journal),
-    "dm": ("a.npy", lambda p: target("dm", p)), "dens": ("a.npz", lambda p: target("dens", p)),
-    **{f"geometry {end}": (f"a.{end}", geometry)
-       for end in ("xyz", "extxyz", "py", "pckl", "traj")},
+    "checkpoint": ("a.pt", checkpoint.read),
+    "state": ("a.pt", state),
+    "density": ("a.pt", density),
+    "Hamiltonians": ("a.h5", hamiltonian_file),
+    "MD17": ("a.db", md17_file),
+    "QH9": ("a.db", qh9_file),
+    "journal": ("a.journal", journal),
+    "dm": ("a.npy", lambda p: target("dm", p)),
+    "dens": ("a.npz", lambda p: target("dens", p)),
+    **{f"geometry {end}": (f"a.{end}", geometry) for end in ("xyz", "extxyz", "py", "pckl", "traj")},
     **{f"molecules {end}": (f"a.{end}", molecules) for end in ("xyz", "smi", "sdf", "py")},
-    "configuration": ("a.yaml", configuration), "data": ("a.yaml", data_file),
+    "configuration": ("a.yaml", configuration),
+    "data": ("a.yaml", data_file),
     "labels": ("a.csv", labels),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
@@ -191,10 +199,15 @@ def test_the_bombs_work(disguise, tmp_path):
     assert marker.exists()
 
 
-@pytest.mark.parametrize("code", ["import pathlib; pathlib.Path('executed').touch()",
-                                  "H __import__('pathlib').Path('executed').touch() 0 0",
-                                  "H 0 0 0; H 0 0 __import__('os').system('touch+executed')",
-                                  "H 0 0 0; H 0 0 2*0.7"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pathlib; pathlib.Path('executed').touch()",
+        "H __import__('pathlib').Path('executed').touch() 0 0",
+        "H 0 0 0; H 0 0 __import__('os').system('touch+executed')",
+        "H 0 0 0; H 0 0 2*0.7",
+    ],
+)
 def test_text_is_not_evaluated(code, tmp_path, monkeypatch):
     """PySCF evaluates coordinates that are no numbers; here they never get there."""
     from deepchem_dft.molecule import Molecule
@@ -213,8 +226,7 @@ def test_a_basis_is_a_name_and_no_file(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     for name in ("planted", "planted.nw"):
-        (tmp_path / name).write_text(
-            "BASIS\nH S\n __import__('pathlib').Path('executed').touch() 1.0\nEND\n")
+        (tmp_path / name).write_text("BASIS\nH S\n __import__('pathlib').Path('executed').touch() 1.0\nEND\n")
         with pytest.raises(DeepChemDFTError, match="file"):
             Molecule("H 0 0 0", name, spin=1).overlap  # noqa: B018
     assert not (tmp_path / "executed").exists()

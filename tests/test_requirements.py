@@ -35,8 +35,11 @@ def _requirements(package: str, extra: str = "") -> set[str]:
 def test_every_requirement_has_a_tested_version():
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     tested = {_canonical(line.split("==")[0].strip()) for line in lines if "==" in line}
-    needed = {name for extra in ("", "test", "lint", "docs", "dqc", "property", "hamiltonian")
-              for name in _requirements("deepchem_dft", extra)}
+    needed = {
+        name
+        for extra in ("", "test", "lint", "docs", "dqc", "property", "hamiltonian")
+        for name in _requirements("deepchem_dft", extra)
+    }
     assert needed <= tested, needed - tested
 
 
@@ -61,8 +64,10 @@ def test_what_the_readmes_commands_import_comes_with_the_test_extra():
             if "mutation" in path.parts:  # a developer's tool
                 continue
             for name in sorted(_imported(path) - set(sys.stdlib_module_names) - _APART):
-                local = any((place / name).exists() or (place / f"{name}.py").exists()
-                            for place in (ROOT, ROOT / "examples/benchmarks", *path.parents))
+                local = any(
+                    (place / name).exists() or (place / f"{name}.py").exists()
+                    for place in (ROOT, ROOT / "examples/benchmarks", *path.parents)
+                )
                 if not local and not within & set(map(_canonical, owners.get(name, ["nobody"]))):
                     wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong
@@ -90,8 +95,11 @@ _OLD_DEEPCHEM = {
 }
 
 
-@pytest.mark.parametrize("files, said", [(_OLD_DEEPCHEM, "and 2.5.0 is installed"),
-                                         ({}, "and none is installed")], ids=["old", "missing"])
+@pytest.mark.parametrize(
+    "files, said",
+    [(_OLD_DEEPCHEM, "and 2.5.0 is installed"), ({}, "and none is installed")],
+    ids=["old", "missing"],
+)
 def test_a_deepchem_that_will_not_do_is_refused_in_one_line(tmp_path, files, said):
     """In whichever room it is needed first, and on the command line."""
     for name, text in files.items():
@@ -118,8 +126,12 @@ def test_a_deepchem_that_will_not_do_is_refused_in_one_line(tmp_path, files, sai
         sys.argv = ["deepchem-dft", "evaluate", "--xc", "pbe", "--dataset", "w4-11"]
         main()
     """
-    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )
     lines = done.stdout.splitlines()
     assert len(lines) == 4 and all(said in line and "pip install" in line for line in lines)
     assert done.returncode == 1 and done.stderr == f"error: {lines[0]}\n"
@@ -127,8 +139,9 @@ def test_a_deepchem_that_will_not_do_is_refused_in_one_line(tmp_path, files, sai
 
 def test_pythons_named_anywhere_are_those_of_setup():
     """setup.py, the Makefile and the pages that say what is needed."""
-    first, past = re.search(r'python_requires=">=3\.(\d+),<3\.(\d+)"',
-                            (ROOT / "setup.py").read_text("utf-8")).groups()
+    first, past = re.search(
+        r'python_requires=">=3\.(\d+),<3\.(\d+)"', (ROOT / "setup.py").read_text("utf-8")
+    ).groups()
     minors = range(int(first), int(past))
     words = ", ".join(f"3.{m}" for m in minors[:-1]) + f" or 3.{minors[-1]}"
     makefile = (ROOT / "Makefile").read_text("utf-8")
@@ -139,17 +152,27 @@ def test_pythons_named_anywhere_are_those_of_setup():
 
 def _make(*words: str) -> subprocess.CompletedProcess:
     hidden = {"PYTHON", "VENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}  # of a `make test` around us
-    return subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True,
-                          env={k: v for k, v in os.environ.items() if k not in hidden})
+    return subprocess.run(
+        ["make", "-n", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k not in hidden},
+    )
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 class TestPythonGivenToMake:
     """Refused in one line before anything is made; ``-n``: nothing is made here at all."""
 
-    @pytest.mark.parametrize("version, said", [
-        ("3.10", "is Python 3.10; Python 3.11"), ("3.99", "is Python 3.99; Python 3.11"),
-        (None, "does not run or has no venv module; Python 3.11")])
+    @pytest.mark.parametrize(
+        "version, said",
+        [
+            ("3.10", "is Python 3.10; Python 3.11"),
+            ("3.99", "is Python 3.99; Python 3.11"),
+            (None, "does not run or has no venv module; Python 3.11"),
+        ],
+    )
     def test_another_version(self, tmp_path, version, said):
         python = tmp_path / "python"
         python.write_text(f"#!/bin/sh\necho {version}\n" if version else "#!/bin/sh\nexit 1\n")

@@ -27,18 +27,39 @@ from deepchem_dft.runs.tables import (
 )
 from deepchem_dft.runs.xc.entries import EntrySet, overlap_markdown
 
-HOSTILE = ['=HYPERLINK("http://x","y")', "+1+1", "-2+cmd|' /C calc'!A0", "@SUM(1+1)", "\t=1",
-           "\r=1", "\n=1", "\uff1d1+1", "a\x1b[2Jb", "\x1b]8;;http://x\x07k\x1b]8;;\x07", "a|b|c",
-           "<script>alert(1)</script>", "<img src=x>", "![x](http://x/y.png)", "[x](javascript:y)",
-           "\u202egnp.exe", "a\nb", "a\r\n| fake | row |", "[bold red]x[/]", "'quoted", "\x9b2J",
-           "a\u2028b"]  # fmt: skip
+HOSTILE = [
+    '=HYPERLINK("http://x","y")',
+    "+1+1",
+    "-2+cmd|' /C calc'!A0",
+    "@SUM(1+1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1+1",
+    "a\x1b[2Jb",
+    "\x1b]8;;http://x\x07k\x1b]8;;\x07",
+    "a|b|c",
+    "<script>alert(1)</script>",
+    "<img src=x>",
+    "![x](http://x/y.png)",
+    "[x](javascript:y)",
+    "\u202egnp.exe",
+    "a\nb",
+    "a\r\n| fake | row |",
+    "[bold red]x[/]",
+    "'quoted",
+    "\x9b2J",
+    "a\u2028b",
+]
 #: What a spreadsheet takes for the start of a formula.
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def records(name: str) -> list[EntryRecord]:
-    return [EntryRecord(name, role, name, name, "ae", 0.1, value, [name] if value != value else [])
-            for role, value in (("test", 0.11), ("test", float("nan")), ("train", -0.2))]
+    return [
+        EntryRecord(name, role, name, name, "ae", 0.1, value, [name] if value != value else [])
+        for role, value in (("test", 0.11), ("test", float("nan")), ("train", -0.2))
+    ]
 
 
 def inert(text: str) -> bool:
@@ -71,13 +92,18 @@ def test_numbers_stay_numbers():
 @pytest.mark.parametrize("name", HOSTILE)
 def test_markdown(name):
     rows = records(name)
-    texts = [markdown_table(["set", name], [[name, "1"], ["b", name]]), entries_markdown(rows),
-             summary_markdown(summarise(rows)), overview_markdown(summarise(rows))]
+    texts = [
+        markdown_table(["set", name], [[name, "1"], ["b", name]]),
+        entries_markdown(rows),
+        summary_markdown(summarise(rows)),
+        overview_markdown(summarise(rows)),
+    ]
     for text in texts:
         assert inert(text) and not re.search(r"<[A-Za-z/!?]", text)
         assert not re.search(r"(?<!\\)\]\(", text)
-        tables = [[line for line in block.splitlines() if line.startswith("| ")]
-                  for block in text.split("###")]
+        tables = [
+            [line for line in block.splitlines() if line.startswith("| ")] for block in text.split("###")
+        ]
         for lines in filter(None, tables):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
         assert "| fake |" not in text
@@ -137,7 +163,8 @@ def test_html_of_a_report_is_escaped(tmp_path):
 
     name = "<script>alert(1)</script>"
     (tmp_path / "config.yaml").write_text(
-        f"data: {{train: [w4-11]}}\ndescription: '{name}'\nbaselines: {{'{name}': pbe}}\n")
+        f"data: {{train: [w4-11]}}\ndescription: '{name}'\nbaselines: {{'{name}': pbe}}\n"
+    )
     write_entries_csv(tmp_path / "entries.csv", records(name))
     html, _ = page(read_runs([tmp_path]), name)
     assert name not in html and "&lt;script&gt;alert(1)" in html

@@ -44,8 +44,10 @@ def default_dtype(dtype):
 
 
 STATES = {
-    "inference": torch.inference_mode, "device": lambda: default_device("meta"),
-    "context": lambda: torch.device("meta"), "half": lambda: default_dtype(torch.float16),
+    "inference": torch.inference_mode,
+    "device": lambda: default_device("meta"),
+    "context": lambda: torch.device("meta"),
+    "half": lambda: default_dtype(torch.float16),
     "double": lambda: default_dtype(torch.float64),
 }
 IN_STATE = pytest.mark.parametrize("state", STATES.values(), ids=STATES)
@@ -61,10 +63,14 @@ def gradient(xc):
 def test_energies_and_forces_are_the_usual_ones(state, name):
     r = LENGTHS[state] + 0.01 * (name == "pbe")
     with state():
-        found = KohnSham(Molecule(f"H 0 0 0; H 0 0 {r}", "sto-3g", grid_level=0), name,
-                         stability=True).run()
-        seen = [float(found.energy.detach()), found.forces().tolist(), found.dipole.tolist(),
-                found.orbital_energies.tolist(), found.density([[0.0, 0.0, 0.3]]).tolist()]
+        found = KohnSham(Molecule(f"H 0 0 0; H 0 0 {r}", "sto-3g", grid_level=0), name, stability=True).run()
+        seen = [
+            float(found.energy.detach()),
+            found.forces().tolist(),
+            found.dipole.tolist(),
+            found.orbital_energies.tolist(),
+            found.density([[0.0, 0.0, 0.3]]).tolist(),
+        ]
     fresh = KohnSham(Molecule(f"H 0 0 0; H 0 0 {r + 1e-13}", "sto-3g", grid_level=0), name).run()
     assert seen[0] == pytest.approx(float(fresh.energy.detach()), abs=1e-10)
     np.testing.assert_allclose(seen[1], fresh.forces(), atol=1e-8)
@@ -82,8 +88,7 @@ def test_what_was_made_there_can_be_trained_later(state):
     KohnSham(molecule, xc).run(guess=result).energy.backward()
     usual = HybridXC("pbe", build_network(family="gga", hidden=(4,), zero_last=False, seed=0), 0.1)
     usual.load_state_dict(xc.state_dict())
-    KohnSham(Molecule(f"H 0 0 0; H 0 0 {r + 1e-13}", "sto-3g", grid_level=0),
-             usual).run().energy.backward()
+    KohnSham(Molecule(f"H 0 0 0; H 0 0 {r + 1e-13}", "sto-3g", grid_level=0), usual).run().energy.backward()
     for mine, theirs in zip(gradient(xc), gradient(usual), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-9)
 
@@ -92,7 +97,8 @@ def test_what_was_made_there_can_be_trained_later(state):
 def test_predicting_does_not_spoil_training(state, tmp_path):
     (tmp_path / "h2.yaml").write_text(
         "format: deepchem_dft/1\nsource: own\nentries:\n  - {name: a, type: energy, value: -1.1, "
-        f'molecule: {{geometry: "H 0 0 0; H 0 0 {LENGTHS[state] + 0.002}", basis: sto-3g}}}}\n')
+        f'molecule: {{geometry: "H 0 0 0; H 0 0 {LENGTHS[state] + 0.002}", basis: sto-3g}}}}\n'
+    )
     dataset = DFTYamlLoader().create_dataset(str(tmp_path / "h2.yaml"))
     with state():
         model = XCModel("pbe", {"family": "gga", "hidden": [4]}, grid_level=0, seed=0)
@@ -109,8 +115,14 @@ def test_one_dimension_likewise(state):
     with state():
         density = Molecules.of([h2(1.28)], grid).atoms()[0].numpy()
         states[0] = ExactState(h2(1.28), grid, -1.0, np.repeat(density / 2, 2, 0))
-        model = KSRModel("global", grid=grid, iterations=4, skip=2, seed=1,
-                         functional_options={"hidden": (4, 4), "windows": 3})
+        model = KSRModel(
+            "global",
+            grid=grid,
+            iterations=4,
+            skip=2,
+            seed=1,
+            functional_options={"hidden": (4, 4), "windows": 3},
+        )
         import deepchem as dc
 
         dataset = dc.data.NumpyDataset(states, np.array([[-1.0]]), ids=["a"])

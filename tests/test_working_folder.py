@@ -15,8 +15,9 @@ def started(folder: Path, home: Path, first: str) -> str:
     environment = {k: v for k, v in os.environ.items() if k != "PYSCF_CONFIG_FILE"}
     environment |= {"HOME": str(home), "PYTHONPATH": PACKAGE}
     code = f"{first}import pyscf.__config__ as c, os\nprint(c.VERBOSE)"
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True,
-                          capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_settings_of_pyscf_are_the_user_s_not_those_of_the_folder(tmp_path):
@@ -24,7 +25,8 @@ def test_settings_of_pyscf_are_the_user_s_not_those_of_the_folder(tmp_path):
     folder.mkdir()
     home.mkdir()
     (folder / ".pyscf_conf.py").write_text(
-        f"VERBOSE = 9\nopen({str(tmp_path / 'executed')!r}, 'w').close()\n")
+        f"VERBOSE = 9\nopen({str(tmp_path / 'executed')!r}, 'w').close()\n"
+    )
     assert started(folder, home, "import deepchem_dft\n") == "3"
     assert not (tmp_path / "executed").exists()
     (home / ".pyscf_conf.py").write_text("VERBOSE = 5\n")

@@ -48,8 +48,9 @@ def _root(
     name = context.invoked_subcommand
     if parallel.launched() and name not in _SHARED:
         more = " (some commands have --jobs)" if name == "data" else ""
-        raise InputError(f"'{name}' works in one process",
-                         remedy=f"start the same command without torchrun{more}")
+        raise InputError(
+            f"'{name}' works in one process", remedy=f"start the same command without torchrun{more}"
+        )
 
 
 app.command("train")(train.train)

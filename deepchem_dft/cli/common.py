@@ -70,19 +70,17 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
         return
     out = console(stderr=True)
     if out.is_terminal:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         with Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("{task.fields[last]}", markup=False),
-            console=out, transient=True,
-        ) as progress:  # fmt: skip
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[last]}", markup=False),
+            console=out,
+            transient=True,
+        ) as progress:
             task = progress.add_task(title, total=None, last="")
 
             def show(solution: Any, done: int, total: int) -> None:
@@ -113,11 +111,11 @@ def check_out(path: Path | None) -> None:
     if path is None:
         return
     if os.path.isdir(path):
-        raise InputError("this is a folder", file=str(path), field="out",
-                         remedy="add the name of a file")  # fmt: skip
+        raise InputError("this is a folder", file=str(path), field="out", remedy="add the name of a file")
     if not os.path.isdir(path.resolve().parent):
-        raise InputError("the folder does not exist", file=str(path), field="out",
-                         remedy="make it, or choose another")  # fmt: skip
+        raise InputError(
+            "the folder does not exist", file=str(path), field="out", remedy="make it, or choose another"
+        )
     check_writable(path)
 
 
@@ -137,17 +135,21 @@ def uncertainty_text(functional: Any, result: Any) -> str:
     if not isinstance(functional, EnsembleXC) or not result.converged:
         return ""
     value = functional.uncertainty(result) * HARTREE_TO_KCAL
-    floor = (f", {functional.floor * HARTREE_TO_KCAL:.3g} kcal/mol in quadrature"
-             if functional.floor else "")
-    return (f"{value:.3f} kcal/mol of this total energy ({functional.calibration:.3g} x standard "
-            f"deviation of {len(functional)} members{floor}; less of most differences)")
+    floor = f", {functional.floor * HARTREE_TO_KCAL:.3g} kcal/mol in quadrature" if functional.floor else ""
+    return (
+        f"{value:.3f} kcal/mol of this total energy ({functional.calibration:.3g} x standard "
+        f"deviation of {len(functional)} members{floor}; less of most differences)"
+    )
 
 
 def state_text(result: Any) -> str:
     """Return which kind of state was found, in words."""
     pure = result.molecule.spin / 2 * (result.molecule.spin / 2 + 1)
-    text = "restricted, closed shell" if result.restricted else (
-        f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
+    text = (
+        "restricted, closed shell"
+        if result.restricted
+        else (f"unrestricted, <S^2> = {result.spin_square:.4f} (pure: {pure:.4f})")
+    )
     lowered = getattr(result, "findings", None) and result.findings.lowered  # DQC finds nothing
     if lowered and lowered > 1e-6:
         text += f"; {lowered:.5f} Ha below that of the usual start"
@@ -167,15 +169,23 @@ def hamiltonian_model(source: Path) -> Any:
         from deepchem_dft.zoo.cards import KINDS
 
         if (kind := zoo.card(source).kind) != "hamiltonian":
-            raise InputError(f"this is a {KINDS[kind]}", file=str(source), field="guess",
-                             remedy="give a model of Hamiltonians: 'deepchem-dft zoo list'")
+            raise InputError(
+                f"this is a {KINDS[kind]}",
+                file=str(source),
+                field="guess",
+                remedy="give a model of Hamiltonians: 'deepchem-dft zoo list'",
+            )
         return zoo.load(source)
     if not os.path.isfile(source / "config.yaml"):
         return HamiltonianModel.load(str(source))
     model = load_model(source)
     if not isinstance(model, HamiltonianModel):
-        raise InputError("this run has trained no model of Hamiltonians", file=str(source),
-                         field="guess", remedy="give a run with 'model: hamiltonian'")
+        raise InputError(
+            "this run has trained no model of Hamiltonians",
+            file=str(source),
+            field="guess",
+            remedy="give a run with 'model: hamiltonian'",
+        )
     return model
 
 

@@ -30,15 +30,11 @@ def curve(
     restricted: bool | None = options.RESTRICTED,
     stability: bool = options.STABILITY,
     broken_symmetry: bool = options.BROKEN_SYMMETRY,
-    exact: str | None = typer.Option(
-        None, "--exact", help="Known exact curve to compare with: h2."
-    ),
+    exact: str | None = typer.Option(None, "--exact", help="Known exact curve to compare with: h2."),
     out: list[Path] | None = typer.Option(
         None, "--out", help="Write a figure (.png, .pdf, .svg) or numbers (.csv); may be repeated."
     ),
-    jobs: int | None = typer.Option(
-        None, "--jobs", min=1, help="Worker processes (default: all cores)."
-    ),
+    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
 ) -> None:
     """Compute a dissociation curve with one or several functionals.
 
@@ -54,12 +50,7 @@ def curve(
 
     - `deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc pbe --run runs/pbe_mgga --exact h2 --out h2.png`
     """
-    from deepchem_dft.cli.common import (
-        console,
-        functional_from_run,
-        quiet_imports,
-        solution_progress,
-    )
+    from deepchem_dft.cli.common import console, functional_from_run, quiet_imports, solution_progress
 
     with quiet_imports():
         from deepchem_dft.runs.xc import curves
@@ -73,14 +64,22 @@ def curve(
         curves.check_output(path)
     reference = curves.exact_curve(exact) if exact else None
     distances = curves.spaced(start, stop, points)
-    molecules = curves.molecules(geometry, distances, basis, charge, spin, unit, grid_level,
-                                 restricted=restricted, broken_symmetry=broken_symmetry)
+    molecules = curves.molecules(
+        geometry,
+        distances,
+        basis,
+        charge,
+        spin,
+        unit,
+        grid_level,
+        restricted=restricted,
+        broken_symmetry=broken_symmetry,
+    )
     if exact:
         curves.check_is_h2(molecules, distances, unit)
     with Solver(jobs, stability=stability) as solver, solution_progress("curve") as show:
         table, spread, notes = curves.solve(solver, molecules, functionals, on_solution=show)
-    result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread,
-                          notes=notes)
+    result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread, notes=notes)
     for path in out or []:
         parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
     screen = console()

@@ -22,9 +22,7 @@ app.command("ksr")(ksr)
 
 
 @app.command("check")
-def check(
-    files: list[str] = typer.Argument(..., help="YAML files, folders or patterns."),
-) -> None:
+def check(files: list[str] = typer.Argument(..., help="YAML files, folders or patterns.")) -> None:
     """Check data files in any of the three schemas and name every problem.
 
     Exit status 1 if there is one. Nothing is computed.
@@ -52,8 +50,10 @@ def check(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             entries = read_yaml(file)
-        kinds = {kind: sum(e.entry_type == kind for e in entries)
-                 for kind in dict.fromkeys(e.entry_type for e in entries)}  # fmt: skip
+        kinds = {
+            kind: sum(e.entry_type == kind for e in entries)
+            for kind in dict.fromkeys(e.entry_type for e in entries)
+        }
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         systems = len({s.key for e in entries for s in e.get_systems()})
         out.print(f"{file}: {counts}; {systems} different systems; no problems", markup=False)

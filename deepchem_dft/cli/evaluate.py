@@ -42,12 +42,12 @@ def evaluate(
     entries: bool = typer.Option(False, "--entries", help="Also print the error of every entry."),
     out: Path | None = typer.Option(None, "--out", help="Write the errors of all entries (CSV)."),
     keep: Path | None = typer.Option(
-        None, "--keep", help="Write every solution to this file (JSON lines) as it is found, and "
-        "solve only what is not in it: the same command goes on where it was stopped."
+        None,
+        "--keep",
+        help="Write every solution to this file (JSON lines) as it is found, and "
+        "solve only what is not in it: the same command goes on where it was stopped.",
     ),
-    jobs: int | None = typer.Option(
-        None, "--jobs", min=1, help="Worker processes (default: all cores)."
-    ),
+    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
 ) -> None:
     """Print mean errors (kcal/mol) of functionals on data sets.
 
@@ -126,23 +126,17 @@ def evaluate(
 
 
 def predict(
-    run: str = typer.Argument(
-        ..., help="Trained functional: run directory, zoo:NAME, or NAME.safetensors."
-    ),
+    run: str = typer.Argument(..., help="Trained functional: run directory, zoo:NAME, or NAME.safetensors."),
     file: Path = typer.Argument(..., help="YAML file of entries, in any of the schemas."),
     out: Path = typer.Option(..., "--out", help="CSV file of predictions (Ha and kcal/mol)."),
-    basis: str | None = typer.Option(
-        None, "--basis", help="Basis set. Default: that of the file."
-    ),
+    basis: str | None = typer.Option(None, "--basis", help="Basis set. Default: that of the file."),
     grid_level: int | None = typer.Option(
         None, "--grid-level", min=0, max=9, help="PySCF's grid level. Default: the run's, or 3."
     ),
     keep: Path | None = typer.Option(
         None, "--keep", help="File of solutions (JSON lines) to go on from, as of 'evaluate'."
     ),
-    jobs: int | None = typer.Option(
-        None, "--jobs", min=1, help="Worker processes (default: all cores)."
-    ),
+    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
 ) -> None:
     """Predict every entry of a file with a trained functional.
 
@@ -202,19 +196,21 @@ def _opened(run: Path) -> Any:
     return open_run(run)
 
 
-def _evaluate_other(
-    done: Any, names: list[str], keep: Path | None, entries: bool, out: Path | None
-) -> None:
+def _evaluate_other(done: Any, names: list[str], keep: Path | None, entries: bool, out: Path | None) -> None:
     """Evaluate a run that has trained no functional of real molecules."""
     from deepchem_dft.errors import InputError, SCFNotConverged
 
     where = str(done.directory.path)
     if keep is not None:
-        raise InputError("the models of this run are evaluated in one go", field="keep",
-                         remedy="leave --keep out")
+        raise InputError(
+            "the models of this run are evaluated in one go", field="keep", remedy="leave --keep out"
+        )
     if parallel.world_size() > 1:
-        raise InputError("models of this kind are evaluated by one process", file=where,
-                         remedy="start the same command without torchrun")
+        raise InputError(
+            "models of this kind are evaluated by one process",
+            file=where,
+            remedy="start the same command without torchrun",
+        )
     load_deepchem()
     from deepchem_dft.runs import tables
 
@@ -232,7 +228,6 @@ def _evaluate_other(
 def _fail_if_unconverged(records: Any) -> None:
     from deepchem_dft.errors import SCFNotConverged
 
-    bad = [f"{r.entry} with {r.functional} ({', '.join(r.unconverged)})"
-           for r in records if r.unconverged]  # fmt: skip
+    bad = [f"{r.entry} with {r.functional} ({', '.join(r.unconverged)})" for r in records if r.unconverged]
     if bad:
         raise SCFNotConverged(f"{len(bad)} entries did not converge: {'; '.join(bad)}")

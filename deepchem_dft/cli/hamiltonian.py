@@ -24,9 +24,7 @@ def hamiltonian(
     temperature: list[float] = typer.Option(
         [300.0], "--temperature", help="Kelvin, of the sampling; may be given several times."
     ),
-    samples: int = typer.Option(
-        100, "--samples", min=1, help="Geometries per molecule and temperature."
-    ),
+    samples: int = typer.Option(100, "--samples", min=1, help="Geometries per molecule and temperature."),
     charge: int | None = typer.Option(
         None, "--charge", help="Of each molecule. Default: that of the frame's comment, or 0."
     ),
@@ -56,15 +54,20 @@ def hamiltonian(
 
     check_out(out)
     recipe = Recipe(
-        xc=xc, basis=basis, grid_level=grid_level, charge=charge, sampling=sampling,
-        temperatures=tuple(temperature), samples=samples, seed=seed, forces=forces,
-    )  # fmt: skip
+        xc=xc,
+        basis=basis,
+        grid_level=grid_level,
+        charge=charge,
+        sampling=sampling,
+        temperatures=tuple(temperature),
+        samples=samples,
+        seed=seed,
+        forces=forces,
+    )
     line = "computed {}/{} Hamiltonians, {} failed"
     try:
         with tally_progress(quiet, "Hamiltonians", line) as show:
-            tally = make_hamiltonians(
-                file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show
-            )
+            tally = make_hamiltonians(file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show)
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; the same command with --resume goes on", markup=False)
         raise typer.Exit(130) from None

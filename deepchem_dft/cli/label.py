@@ -22,9 +22,7 @@ def label(
     relax: bool = typer.Option(
         False, "--relax", help="Relax each geometry with GFN2-xTB (some 5 times slower)."
     ),
-    conformers: int = typer.Option(
-        10, "--conformers", min=1, help="Conformers to choose the lowest of."
-    ),
+    conformers: int = typer.Option(10, "--conformers", min=1, help="Conformers to choose the lowest of."),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the conformers."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Show no progress."),
 ) -> None:
@@ -78,9 +76,14 @@ def tally_progress(
         )
 
         with Progress(
-            TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False), console=out,
-        ) as bar:  # fmt: skip
+            TextColumn(title),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}", markup=False),
+            console=out,
+        ) as bar:
             task = bar.add_task("", total=None, text="")
 
             def move(tally: Any) -> None:

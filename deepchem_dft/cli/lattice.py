@@ -23,8 +23,10 @@ def ksr(
         None, help="Families of molecules. Default: those of the paper, h2_plus h2 h4 h2h2."
     ),
     at: list[float] = typer.Option(
-        None, "--at", help="Distance in Bohr (of ions: nuclear charge); may be repeated. "
-        "Default: the separations of the paper."
+        None,
+        "--at",
+        help="Distance in Bohr (of ions: nuclear charge); may be repeated. "
+        "Default: the separations of the paper.",
     ),
     everything: bool = typer.Option(False, "--all", help="All separations, 0.08 Bohr apart."),
     out: Path | None = typer.Option(
@@ -55,8 +57,12 @@ def ksr(
 
     check_out(out)
     if out is not None and out.suffix not in (".csv", ".npz"):
-        raise InputError(f"{out.suffix or 'no suffix'} is no kind of file", file=str(out),
-                         field="out", remedy="use .csv or .npz")  # fmt: skip
+        raise InputError(
+            f"{out.suffix or 'no suffix'} is no kind of file",
+            file=str(out),
+            field="out",
+            remedy="use .csv or .npz",
+        )
     with quiet_imports():
         from deepchem_dft.lattice.exact import ORBITALS, exact
         from deepchem_dft.lattice.grid import Grid
@@ -66,8 +72,11 @@ def ksr(
     systems = []
     for family in families or _PAPER:
         if family not in FAMILIES:
-            raise InputError(f"there is no family {family!r}", field="families",
-                             remedy=f"use some of {', '.join(FAMILIES)}")  # fmt: skip
+            raise InputError(
+                f"there is no family {family!r}",
+                field="families",
+                remedy=f"use some of {', '.join(FAMILIES)}",
+            )
         paper = {*TRAIN.get(family, ()), *VALID.get(family, ()), *TEST.get(family, ())}
         distances = at or (CURVE[family] if everything or not paper else sorted(paper))
         systems += [FAMILIES[family](distance) for distance in distances]
@@ -85,9 +94,14 @@ def ksr(
 
 
 def _row(state: ExactState) -> list[object]:
-    return [state.system.name, state.system.electrons, f"{state.energy:.8f}",
-            f"{state.total_energy:.8f}", f"{state.wall_error:.0e}",
-            state.orbitals or "-"]  # fmt: skip
+    return [
+        state.system.name,
+        state.system.electrons,
+        f"{state.energy:.8f}",
+        f"{state.total_energy:.8f}",
+        f"{state.wall_error:.0e}",
+        state.orbitals or "-",
+    ]
 
 
 def _write(states: list[ExactState], path: Path) -> None:
@@ -101,9 +115,11 @@ def _write(states: list[ExactState], path: Path) -> None:
         return
     raw = io.BytesIO()
     np.savez(
-        raw, names=np.array([s.system.name for s in states]), x=states[0].grid.x.numpy(),
+        raw,
+        names=np.array([s.system.name for s in states]),
+        x=states[0].grid.x.numpy(),
         energies=np.array([s.energy for s in states]),
         total_energies=np.array([s.total_energy for s in states]),
         spin_densities=np.stack([s.spin_density for s in states]),
-    )  # fmt: skip
+    )
     write(path, raw.getvalue())

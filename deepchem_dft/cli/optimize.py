@@ -27,16 +27,10 @@ def optimize(
     optimizer: str = typer.Option(
         "bfgs", "--optimizer", help="bfgs (needs ASE), or geometric (needs geomeTRIC)."
     ),
-    fmax: float = typer.Option(
-        4.5e-4, "--fmax", help="Convergence: largest force on an atom, Ha/Bohr."
-    ),
+    fmax: float = typer.Option(4.5e-4, "--fmax", help="Convergence: largest force on an atom, Ha/Bohr."),
     max_steps: int = typer.Option(100, "--max-steps", min=1, help="Most steps that are taken."),
-    tol: float = typer.Option(
-        1e-6, "--tol", help="Convergence of each self-consistent field, Ha."
-    ),
-    out: Path | None = typer.Option(
-        None, "--out", help="Write the minimum to this .xyz file (Angstrom)."
-    ),
+    tol: float = typer.Option(1e-6, "--tol", help="Convergence of each self-consistent field, Ha."),
+    out: Path | None = typer.Option(None, "--out", help="Write the minimum to this .xyz file (Angstrom)."),
 ) -> None:
     """Relax the geometry of a molecule.
 
@@ -64,11 +58,28 @@ def optimize(
         from deepchem_dft.xc import get_xc
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     label = xc if run is None else f"trained in {run}"
-    molecule = Molecule(geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit,
-                        restricted=restricted, broken_symmetry=broken_symmetry)
+    molecule = Molecule(
+        geometry,
+        basis,
+        charge,
+        spin,
+        unit,
+        grid_level,
+        density_fit=density_fit,
+        restricted=restricted,
+        broken_symmetry=broken_symmetry,
+    )
     screen = console()
-    found = relax(molecule, functional, optimizer, fmax=fmax, max_steps=max_steps, tol=tol,
-                  stability=stability, on_step=_Table(screen))
+    found = relax(
+        molecule,
+        functional,
+        optimizer,
+        fmax=fmax,
+        max_steps=max_steps,
+        tol=tol,
+        stability=stability,
+        on_step=_Table(screen),
+    )
     first, last = found.steps[0], found.steps[-1]
     _print(screen, found, label, functional, first.energy - last.energy)
     if not found.converged:
@@ -76,7 +87,8 @@ def optimize(
             f"the geometry of {molecule.name} did not converge in {_moves(found)}: the largest "
             f"force is {last.force:.2e} Ha/Bohr, wanted {fmax:.2e}; the geometry above is no "
             f"minimum{', and nothing was written' if out else ''}. Remedy: go on from it, with a "
-            "larger --max-steps")
+            "larger --max-steps"
+        )
     if out is not None:
         _write(out, found, f"{label}/{basis}")
         screen.print(f"written: {out}", markup=False)
@@ -106,8 +118,12 @@ def _check_name(out: Path | None) -> None:
     from deepchem_dft.errors import InputError
 
     if out is not None and out.suffix.lower() != ".xyz":
-        raise InputError(f"cannot write a geometry as '{out.suffix or out.name}'", file=str(out),
-                         field="out", remedy="end the name with .xyz")
+        raise InputError(
+            f"cannot write a geometry as '{out.suffix or out.name}'",
+            file=str(out),
+            field="out",
+            remedy="end the name with .xyz",
+        )
 
 
 def _moves(found: Any) -> str:
@@ -118,8 +134,10 @@ def _moves(found: Any) -> str:
 def _atoms(molecule: Any) -> list[str]:
     from deepchem_dft.units import BOHR_TO_ANGSTROM
 
-    return [f"{symbol:<3}" + "".join(f"{round(x * BOHR_TO_ANGSTROM, 8) + 0.0:>14.8f}" for x in row)
-            for symbol, row in zip(molecule.symbols, molecule.positions)]
+    return [
+        f"{symbol:<3}" + "".join(f"{round(x * BOHR_TO_ANGSTROM, 8) + 0.0:>14.8f}" for x in row)
+        for symbol, row in zip(molecule.symbols, molecule.positions)
+    ]
 
 
 def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) -> None:
@@ -132,8 +150,7 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
         "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
         "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
-        "status": f"{state} after {_moves(found)} (largest force "
-        f"{found.steps[-1].force:.2e} Ha/Bohr)",
+        "status": f"{state} after {_moves(found)} (largest force {found.steps[-1].force:.2e} Ha/Bohr)",
         "energy": f"{float(result.energy.detach()):.8f} Ha, "
         f"{gain * HARTREE_TO_KCAL:.3f} kcal/mol below the start",
         "state": state_text(result),
@@ -155,7 +172,9 @@ def _write(out: Path, found: Any, method: str) -> None:
 
     energy, force = float(found.result.energy.detach()), found.steps[-1].force
     molecule = found.molecule
-    comment = (f"charge={molecule.charge:g} mult={molecule.spin + 1:g} {method}, "
-               f"energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr")
+    comment = (
+        f"charge={molecule.charge:g} mult={molecule.spin + 1:g} {method}, "
+        f"energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr"
+    )
     lines = [str(len(molecule.symbols)), comment, *_atoms(molecule)]
     write(out, "\n".join(lines) + "\n")

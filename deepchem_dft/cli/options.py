@@ -10,27 +10,20 @@ GEOMETRY = typer.Argument(
 FUNCTIONAL = typer.Option(
     "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."
 )
-RUN = typer.Option(
-    None, "--run", help="Use the functional trained in this run directory instead."
-)
+RUN = typer.Option(None, "--run", help="Use the functional trained in this run directory instead.")
 CHARGE = typer.Option(
     None, "--charge", help="Total charge. Default: charge= of the file's comment line, or 0."
 )
-SPIN = typer.Option(
-    None, "--spin", help="2S = n_alpha - n_beta. Default: mult= (2S+1) or spin= of it, or 0."
-)
+SPIN = typer.Option(None, "--spin", help="2S = n_alpha - n_beta. Default: mult= (2S+1) or spin= of it, or 0.")
 UNIT = typer.Option(None, "--unit", help="Unit of the geometry: bohr or angstrom.")
 GRID_LEVEL = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9.")
 RESTRICTED = typer.Option(
-    None, "--restricted/--unrestricted",
+    None,
+    "--restricted/--unrestricted",
     help="Whether both spins share their orbitals. Default: shared for closed shells.",
 )
 STABILITY = typer.Option(
     False, "--stability", help="Test whether the solution is a minimum, and go on down if not."
 )
-BROKEN_SYMMETRY = typer.Option(
-    False, "--broken-symmetry", help="Look for antiparallel spins (unrestricted)."
-)
-DENSITY_FIT = typer.Option(
-    None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals."
-)
+BROKEN_SYMMETRY = typer.Option(False, "--broken-symmetry", help="Look for antiparallel spins (unrestricted).")
+DENSITY_FIT = typer.Option(None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals.")

@@ -88,10 +88,14 @@ class BarReporter(Reporter):
         )
 
         self._progress = Progress(
-            TextColumn("{task.description:<12}", markup=False), BarColumn(30), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}", markup=False), console=console,
-        )  # fmt: skip
+            TextColumn("{task.description:<12}", markup=False),
+            BarColumn(30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}", markup=False),
+            console=console,
+        )
         self._progress.start()
         self._epochs: Any = None
         self._systems: Any = None

@@ -58,12 +58,7 @@ def scf(
 
     - `deepchem-dft scf water.xyz --guess runs/water`
     """
-    from deepchem_dft.cli.common import (
-        console,
-        functional_from_run,
-        hamiltonian_model,
-        quiet_imports,
-    )
+    from deepchem_dft.cli.common import console, functional_from_run, hamiltonian_model, quiet_imports
 
     with quiet_imports():
         from deepchem_dft.molecule import Molecule
@@ -73,13 +68,27 @@ def scf(
     functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
     model = None if guess is None else hamiltonian_model(guess)
     basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
-    molecule = Molecule(geometry, basis, charge, spin, unit, grid_level,
-                        density_fit=density_fit, restricted=restricted,
-                        broken_symmetry=broken_symmetry)
+    molecule = Molecule(
+        geometry,
+        basis,
+        charge,
+        spin,
+        unit,
+        grid_level,
+        density_fit=density_fit,
+        restricted=restricted,
+        broken_symmetry=broken_symmetry,
+    )
     prediction = None if model is None else _predicted(model, molecule, grid_level)
     # Two grids would make iterations of different cost, which cannot be compared.
-    problem = KohnSham(molecule, functional, tol=tol, engine=engine, stability=stability,
-                       two_grid=None if model is None else False)
+    problem = KohnSham(
+        molecule,
+        functional,
+        tol=tol,
+        engine=engine,
+        stability=stability,
+        two_grid=None if model is None else False,
+    )
     start = None if prediction is None else prediction.state
     result = problem.run(on_unconverged="continue", guess=start)
     label = xc if run is None else f"trained in {run}"
@@ -107,19 +116,19 @@ def _predicted(model: Any, molecule: Any, grid_level: int) -> Any:
     from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 
     if molecule.spin or molecule.charge != round(molecule.charge):
-        raise InputError("the model knows closed shells only", field="guess",
-                         remedy="leave --guess out, or --spin")
+        raise InputError(
+            "the model knows closed shells only", field="guess", remedy="leave --guess out, or --spin"
+        )
     model.preparation.grid_level = grid_level
     numbers = np.array([NUCLEAR_CHARGE[symbol] for symbol in molecule.symbols])
     # Without a functional: one of another functional is a start, too.
-    sample = HamiltonianSample(numbers, molecule.positions, molecule.basis,
-                               charge=round(molecule.charge), name=molecule.name)
+    sample = HamiltonianSample(
+        numbers, molecule.positions, molecule.basis, charge=round(molecule.charge), name=molecule.name
+    )
     return model.predict_properties([sample])[0]
 
 
-def _print_guess(
-    out: Any, problem: Any, prediction: Any, result: Any, compare: bool, xc: str | None
-) -> None:
+def _print_guess(out: Any, problem: Any, prediction: Any, result: Any, compare: bool, xc: str | None) -> None:
     from deepchem_dft.hamiltonian.reference import Reference
 
     known = prediction.prepared.reference
@@ -127,23 +136,26 @@ def _print_guess(
         density = prediction.density_matrix
         reference = Reference(prediction.sample, xc, known.grid_level)
         above = 1e6 * (reference.energy(density) - float(result.energy.detach()))
-        out.print(f"{'start:':<12}density of the model, whose energy is {above:.2f} microhartree "
-                  "above", markup=False)
+        out.print(
+            f"{'start:':<12}density of the model, whose energy is {above:.2f} microhartree above",
+            markup=False,
+        )
     if not prediction.converged:
         out.print(f"{'':<12}its fixed point was not found: {prediction.status}", markup=False)
     if not compare:
         return
     plain = problem.run(on_unconverged="continue")
-    out.print(f"{'saved:':<12}{plain.iterations - result.iterations} of {plain.iterations} "
-              "iterations of the default guess", markup=False)
+    out.print(
+        f"{'saved:':<12}{plain.iterations - result.iterations} of {plain.iterations} "
+        "iterations of the default guess",
+        markup=False,
+    )
     if xc is not None:
         before, after = (reference.solve(start, conv_tol=1e-9).cycles for start in (None, density))
-        out.print(f"{'PySCF:':<12}{after} cycles with this dm0, {before} without (1e-9 Ha)",
-                  markup=False)
+        out.print(f"{'PySCF:':<12}{after} cycles with this dm0, {before} without (1e-9 Ha)", markup=False)
 
 
-def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool,
-           functional: Any) -> None:  # fmt: skip
+def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool, functional: Any) -> None:
     import torch
 
     from deepchem_dft.cli.common import state_text, uncertainty_text
@@ -177,4 +189,3 @@ def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool,
         out.print("forces (Ha/Bohr):")
         for symbol, row in zip(molecule.symbols, result.forces().tolist()):
             out.print(f"  {symbol:<3}" + "".join(f"{x:>14.8f}" for x in row), markup=False)
-

@@ -34,7 +34,10 @@ def train(
     ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print the results only."),
     keys: bool = typer.Option(
-        False, "--keys", callback=_print_keys, is_eager=True,
+        False,
+        "--keys",
+        callback=_print_keys,
+        is_eager=True,
         help="Print every key of the configuration with its default and meaning, and exit.",
     ),
 ) -> None:
@@ -68,8 +71,10 @@ def train(
 
     directory = run_dir or default_directory(settings)
     reporter = _reporter(quiet)
-    again = (f"go on with: deepchem-dft train {config} {' '.join([*(overrides or []), ''])}"
-             f"--run-dir {directory} --resume")  # fmt: skip
+    again = (
+        f"go on with: deepchem-dft train {config} {' '.join([*(overrides or []), ''])}"
+        f"--run-dir {directory} --resume"
+    )
     several = f" Remedy: {again} (any number of processes will do)"
     try:
         result = run(settings, directory, resume=resume, reporter=reporter)

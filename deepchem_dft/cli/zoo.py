@@ -9,8 +9,7 @@ import typer
 
 from deepchem_dft.cli.common import check_out, console, load_deepchem
 
-app = typer.Typer(help="List trained functionals and networks, show their cards.",
-                  no_args_is_help=True)  # fmt: skip
+app = typer.Typer(help="List trained functionals and networks, show their cards.", no_args_is_help=True)
 _FOLDER = typer.Option(
     None, "--folder", help="Look here only. Default: DEEPCHEM_DFT_ZOO, and those of the package."
 )

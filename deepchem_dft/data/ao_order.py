@@ -53,13 +53,15 @@ def dqc_transform(system: DFTSystem) -> np.ndarray:
     """
     mole = system.to_molecule().pyscf_mol
     if mole.has_ecp():
-        raise InputError("DQC has no effective core potentials", field="ao_order",
-                         remedy="give the matrix in PySCF's order, with ao_order: pyscf")
+        raise InputError(
+            "DQC has no effective core potentials",
+            field="ao_order",
+            remedy="give the matrix in PySCF's order, with ao_order: pyscf",
+        )
     pyscf: list[list[Shell]] = [[] for _ in range(mole.natm)]
     for i in range(mole.nbas):
         for column in mole.bas_ctr_coeff(i).T:
-            pyscf[mole.bas_atom(i)].append(
-                (mole.bas_angular(i), mole.bas_exp(i), np.asarray(column)))
+            pyscf[mole.bas_atom(i)].append((mole.bas_angular(i), mole.bas_exp(i), np.asarray(column)))
     matrix = np.zeros((mole.nao_nr(), mole.nao_nr()))
     start = 0
     for atom, symbol in enumerate(system.symbols):
@@ -93,9 +95,11 @@ def _atom_block(pyscf: list[Shell], dqc: list[Shell], symbol: str) -> np.ndarray
             for m in range(2 * momentum + 1):
                 block[rows[i] + m, columns[j] + m] = radial[a, b]
     if not same:
-        raise InputError(f"the functions of {symbol} in DQC's basis file differ from PySCF's",
-                         field="ao_order",
-                         remedy="give the matrix in PySCF's order, with ao_order: pyscf")
+        raise InputError(
+            f"the functions of {symbol} in DQC's basis file differ from PySCF's",
+            field="ao_order",
+            remedy="give the matrix in PySCF's order, with ao_order: pyscf",
+        )
     return block
 
 
@@ -116,18 +120,22 @@ def _basis_file_shells(symbol: str, name: str) -> list[Shell]:
         import basis_set_exchange
 
         text = basis_set_exchange.get_basis(
-            name, elements=[NUCLEAR_CHARGE[symbol]], fmt="gaussian94", header=False)
+            name, elements=[NUCLEAR_CHARGE[symbol]], fmt="gaussian94", header=False
+        )
     except (ImportError, KeyError, RuntimeError):
-        raise InputError(f"the order of basis {name!r} in DQC is not known (not in the Basis Set "
-                         "Exchange)", field="ao_order",
-                         remedy="give the matrix in PySCF's order, with ao_order: pyscf") from None
+        raise InputError(
+            f"the order of basis {name!r} in DQC is not known (not in the Basis Set Exchange)",
+            field="ao_order",
+            remedy="give the matrix in PySCF's order, with ao_order: pyscf",
+        ) from None
     lines = [line.split() for line in text.splitlines() if line.strip() and line[0] != "!"]
     shells: list[Shell] = []
     at = 1  # the first line names the element
     while at < len(lines) and not lines[at][0].startswith("*"):
         letters, count = lines[at][0].lower(), int(lines[at][1])
-        block = np.array([[float(x.replace("D", "E")) for x in row]
-                          for row in lines[at + 1:at + 1 + count]])
+        block = np.array(
+            [[float(x.replace("D", "E")) for x in row] for row in lines[at + 1 : at + 1 + count]]
+        )
         columns = block.shape[1] - 1
         for k in range(columns):
             momentum = _LETTERS.index(letters[k % len(letters)])

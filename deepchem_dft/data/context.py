@@ -45,8 +45,11 @@ class Context:
             out["split"] = fields.choice("split", SPLITS, "")
         level = fields.number("grid_level", 3)
         if level not in range(10):
-            raise InputError(f"grid level {level:g} does not exist", field="grid_level",
-                             remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice")
+            raise InputError(
+                f"grid level {level:g} does not exist",
+                field="grid_level",
+                remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice",
+            )
         out["grid_level"] = int(level)
         return out
 
@@ -56,13 +59,18 @@ def read_tags(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError(f"tags must be a mapping, not {show(value)}", field="tags",
-                         remedy="write 'tags: {name: value}'")
+        raise InputError(
+            f"tags must be a mapping, not {show(value)}", field="tags", remedy="write 'tags: {name: value}'"
+        )
     plain = (str, int, float, bool, type(None))
     for key, item in value.items():
-        fine = isinstance(item, plain) or (
-            isinstance(item, list) and all(isinstance(x, plain) for x in item))
+        fine = isinstance(item, plain) or (isinstance(item, list) and all(isinstance(x, plain) for x in item))
         if not isinstance(key, str) or not fine:
-            raise inside(InputError(f"{show(item)} is not a plain value or a list of them",
-                                    remedy="use text, numbers, true or false"), f"tags.{show(key)}")
+            raise inside(
+                InputError(
+                    f"{show(item)} is not a plain value or a list of them",
+                    remedy="use text, numbers, true or false",
+                ),
+                f"tags.{show(key)}",
+            )
     return dict(value)

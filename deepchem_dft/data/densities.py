@@ -47,8 +47,9 @@ def ccsd_density_matrix(system: DFTSystem) -> np.ndarray:
 
 def _compute(system: DFTSystem) -> np.ndarray:
     if any(n % 1 for n in system.electrons):
-        raise InputError("CCSD needs whole electron numbers", field="true_val",
-                         remedy="use integer charge and spin")
+        raise InputError(
+            "CCSD needs whole electron numbers", field="true_val", remedy="use integer charge and spin"
+        )
     from pyscf import cc
 
     mean_field = _hartree_fock(system)

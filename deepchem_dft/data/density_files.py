@@ -21,8 +21,11 @@ _KINDS = ("dens", "dm")
 
 
 def make_densities(
-    path_or_entries: str | Path | Sequence[DFTEntry], out_dir: str | Path,
-    kind: str | None = None, *, grid_level: int = 3,
+    path_or_entries: str | Path | Sequence[DFTEntry],
+    out_dir: str | Path,
+    kind: str | None = None,
+    *,
+    grid_level: int = 3,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Path]:
     """Make CCSD targets and write them, with a YAML file of entries that use them.
@@ -56,21 +59,28 @@ def make_densities(
         With the name of the system.
     """
     if kind is not None and kind not in _KINDS:
-        raise InputError(f"unknown kind of density {kind!r}", field="kind",
-                         remedy="use dens or dm")
+        raise InputError(f"unknown kind of density {kind!r}", field="kind", remedy="use dens or dm")
     file = None
     if isinstance(path_or_entries, (str, Path)):
         file = str(path_or_entries)
         path_or_entries = read_yaml(path_or_entries)
     jobs = _jobs(path_or_entries, kind, grid_level)
     if not jobs:
-        raise InputError("no entry asks for a CCSD density", file=file, field="value",
-                         remedy="write 'value: ccsd' in dm or dens entries, or choose a kind (dens "
-                         "or dm) to make one for every system")
+        raise InputError(
+            "no entry asks for a CCSD density",
+            file=file,
+            field="value",
+            remedy="write 'value: ccsd' in dm or dens entries, or choose a kind (dens "
+            "or dm) to make one for every system",
+        )
     folder = make_folder(out_dir)  # before anything is computed
     check_writable(folder / "densities.yaml")
-    lines = ["# CCSD reference densities made by deepchem_dft with PySCF", "format: deepchem_dft/1",
-             "source: CCSD (unrelaxed density, all electrons), PySCF", "entries:"]
+    lines = [
+        "# CCSD reference densities made by deepchem_dft with PySCF",
+        "format: deepchem_dft/1",
+        "source: CCSD (unrelaxed density, all electrons), PySCF",
+        "entries:",
+    ]
     written = []
     for done, (name, what, system, level) in enumerate(jobs):
         if progress is not None:
@@ -106,8 +116,7 @@ def _jobs(
             while name.lower() in names:  # file systems may not tell capitals apart
                 name, count = f"{stem}-{count}", count + 1
             names.add(name.lower())
-            jobs.append((name, what, system,
-                         getattr(entry, "grid_level", 3) if asks else grid_level))
+            jobs.append((name, what, system, getattr(entry, "grid_level", 3) if asks else grid_level))
     return jobs
 
 
@@ -115,8 +124,12 @@ def _yaml_entry(name: str, what: str, system: DFTSystem, file: str) -> list[str]
     # JSON is YAML, and quotes everything that needs it
     fields = {k: v for k, v in system.system.items() if k not in ("number", "moldesc")}
     mapping = {"geometry": system.moldesc, **fields}
-    return [f"- name: {json.dumps(name)}", f"  type: {what}", f"  value: {json.dumps(file)}",
-            f"  systems: [{json.dumps(mapping)}]"]
+    return [
+        f"- name: {json.dumps(name)}",
+        f"  type: {what}",
+        f"  value: {json.dumps(file)}",
+        f"  systems: [{json.dumps(mapping)}]",
+    ]
 
 
 def _write(path: Path, content: dict[str, np.ndarray] | str) -> None:

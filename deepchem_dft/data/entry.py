@@ -56,8 +56,14 @@ class DFTEntry:
     is_energy: bool
 
     def __init__(
-        self, entry_type: str, systems: Sequence[DFTSystem], weight: float, name: str,
-        source: str = "", split: str | None = None, tags: Mapping[str, Any] | None = None,
+        self,
+        entry_type: str,
+        systems: Sequence[DFTSystem],
+        weight: float,
+        name: str,
+        source: str = "",
+        split: str | None = None,
+        tags: Mapping[str, Any] | None = None,
     ) -> None:
         self.entry_type = entry_type
         self.name = name
@@ -70,12 +76,22 @@ class DFTEntry:
 
     @staticmethod
     def create(
-        e_type: str, true_val: Any, systems: Sequence[Mapping[str, Any] | DFTSystem],
-        weight: float = 1, *, coefficients: Sequence[float] | None = None,
-        name: str | None = None, source: str = "", split: str | None = None,
-        tags: Mapping[str, Any] | None = None, energy_unit: str = "hartree",
-        folder: str | Path | None = None, ao_order: str = "pyscf", grid: str | None = None,
-        grid_level: int = 3, tolerance: float | None = None,
+        e_type: str,
+        true_val: Any,
+        systems: Sequence[Mapping[str, Any] | DFTSystem],
+        weight: float = 1,
+        *,
+        coefficients: Sequence[float] | None = None,
+        name: str | None = None,
+        source: str = "",
+        split: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+        energy_unit: str = "hartree",
+        folder: str | Path | None = None,
+        ao_order: str = "pyscf",
+        grid: str | None = None,
+        grid_level: int = 3,
+        tolerance: float | None = None,
     ) -> DFTEntry:
         """Make an entry, checking everything that can be checked without a calculation.
 
@@ -123,35 +139,61 @@ class DFTEntry:
         ('ae-H2', [-1.0, 2.0], array([0.1745]))
         """
         if not isinstance(e_type, str) or e_type not in ENTRY_TYPES:
-            raise InputError(f"unknown entry type {show(e_type)}", field="e_type",
-                             remedy=suggest(e_type, ENTRY_TYPES)
-                             or f"use one of {', '.join(ENTRY_TYPES)}")
+            raise InputError(
+                f"unknown entry type {show(e_type)}",
+                field="e_type",
+                remedy=suggest(e_type, ENTRY_TYPES) or f"use one of {', '.join(ENTRY_TYPES)}",
+            )
         members = read_systems(systems)
         share = number(weight, "weight")
         if share < 0:
-            raise InputError(f"weight {share:g} is negative", field="weight",
-                             remedy="write a number that is at least 0")
+            raise InputError(
+                f"weight {share:g} is negative", field="weight", remedy="write a number that is at least 0"
+            )
         if split is not None and split not in SPLITS:
-            raise InputError(f"unknown split {show(split)}", field="split",
-                             remedy=suggest(split, SPLITS) or f"use one of {', '.join(SPLITS)}")
+            raise InputError(
+                f"unknown split {show(split)}",
+                field="split",
+                remedy=suggest(split, SPLITS) or f"use one of {', '.join(SPLITS)}",
+            )
         common: dict[str, Any] = {
-            "name": name or f"{e_type}-{members[0].name}", "weight": share, "source": source,
-            "split": split, "tags": tags}
+            "name": name or f"{e_type}-{members[0].name}",
+            "weight": share,
+            "source": source,
+            "split": split,
+            "tags": tags,
+        }
         if e_type in ENERGY_TYPES:
             if e_type in CONSTRAINT_TYPES and true_val is None:
                 true_val = 0.0
-            return EnergyEntry(e_type, _energy(true_val, energy_unit), members,
-                               _coefficients(e_type, members, coefficients), **common)
+            return EnergyEntry(
+                e_type,
+                _energy(true_val, energy_unit),
+                members,
+                _coefficients(e_type, members, coefficients),
+                **common,
+            )
         from deepchem_dft.data.target_entries import DensityEntry, DensityMatrixEntry
 
         if len(members) != 1 or members[0].no != 1:
-            raise InputError(f"a {e_type} entry needs exactly one system", field="systems",
-                             remedy="write one entry per system")
+            raise InputError(
+                f"a {e_type} entry needs exactly one system",
+                field="systems",
+                remedy="write one entry per system",
+            )
         if e_type == "dm":
-            return DensityMatrixEntry(true_val, members[0], folder=folder, ao_order=ao_order,
-                                      tolerance=tolerance, **common)
-        return DensityEntry(true_val, members[0], folder=folder, grid=grid, tolerance=tolerance,
-                            grid_level=grid_level, **common)
+            return DensityMatrixEntry(
+                true_val, members[0], folder=folder, ao_order=ao_order, tolerance=tolerance, **common
+            )
+        return DensityEntry(
+            true_val,
+            members[0],
+            folder=folder,
+            grid=grid,
+            tolerance=tolerance,
+            grid_level=grid_level,
+            **common,
+        )
 
     def get_systems(self) -> list[DFTSystem]:
         """Return the systems, in the order of the file."""
@@ -193,8 +235,12 @@ class EnergyEntry(DFTEntry):
     is_energy = True
 
     def __init__(
-        self, entry_type: str, value: float, systems: Sequence[DFTSystem],
-        coefficients: Sequence[float], **common: Any,
+        self,
+        entry_type: str,
+        value: float,
+        systems: Sequence[DFTSystem],
+        coefficients: Sequence[float],
+        **common: Any,
     ) -> None:
         super().__init__(entry_type, systems, **common)
         self.coefficients = [float(c) for c in coefficients]
@@ -212,8 +258,7 @@ class EnergyEntry(DFTEntry):
     def combine(self, energies: Sequence[Any]) -> Any:
         """Return sum_i c_i E_i for the energies of ``get_systems()``, numbers or tensors."""
         if len(energies) != len(self._systems):
-            raise ValueError(f"{self.name} has {len(self._systems)} systems, got "
-                             f"{len(energies)} energies")
+            raise ValueError(f"{self.name} has {len(self._systems)} systems, got {len(energies)} energies")
         return sum(c * e for c, e in zip(self.coefficients, energies, strict=True))
 
     def get_val(self, qcs: Sequence[Any]) -> Any:
@@ -240,8 +285,11 @@ class EnergyEntry(DFTEntry):
 def read_systems(systems: Any) -> list[DFTSystem]:
     """Make a `DFTSystem` of every mapping; errors name the field as ``systems[0].spin``."""
     if isinstance(systems, (str, Mapping)) or not isinstance(systems, Sequence):
-        raise InputError(f"systems must be a list, not {show(systems)}", field="systems",
-                         remedy="write a list of systems, each with moldesc and basis")
+        raise InputError(
+            f"systems must be a list, not {show(systems)}",
+            field="systems",
+            remedy="write a list of systems, each with moldesc and basis",
+        )
     if not systems:
         raise InputError("systems is empty", field="systems", remedy="add at least one system")
     out = []
@@ -261,8 +309,7 @@ def _energy(value: Any, unit: str) -> float:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise InputError(f"{show(value)} is not an energy", field="true_val",
-                         remedy=_VALUE_REMEDY)
+        raise InputError(f"{show(value)} is not an energy", field="true_val", remedy=_VALUE_REMEDY)
     try:
         return parse_energy(value, unit)
     except (ValueError, OverflowError) as error:
@@ -270,17 +317,19 @@ def _energy(value: Any, unit: str) -> float:
         raise InputError(problem, field="true_val", remedy=_VALUE_REMEDY) from None
 
 
-def _coefficients(
-    e_type: str, systems: Sequence[DFTSystem], given: Sequence[float] | None
-) -> list[float]:
+def _coefficients(e_type: str, systems: Sequence[DFTSystem], given: Sequence[float] | None) -> list[float]:
     if given is not None:
         if len(given) != len(systems):
-            raise InputError(f"{len(given)} coefficients for {len(systems)} systems",
-                             field="coefficients", remedy="give one per system")
+            raise InputError(
+                f"{len(given)} coefficients for {len(systems)} systems",
+                field="coefficients",
+                remedy="give one per system",
+            )
         return [number(c, "coefficients") for c in given]
     if e_type == "reaction":
-        raise InputError("coefficients are missing", field="coefficients",
-                         remedy="give the factor of each system's energy")
+        raise InputError(
+            "coefficients are missing", field="coefficients", remedy="give the factor of each system's energy"
+        )
     if e_type in CONSTRAINT_TYPES:
         return constraint_coefficients(e_type, systems)
     if e_type in ("energy", "ea"):

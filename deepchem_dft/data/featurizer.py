@@ -32,9 +32,7 @@ class DFTFeaturizer(Featurizer):
     array([DFTEntry(ie 'ie-He': -E(He) + E(He+) = 0.900000 Ha)], dtype=object)
     """
 
-    def featurize(
-        self, datapoints: Iterable[Any], log_every_n: int = 1000, **kwargs: Any
-    ) -> np.ndarray:
+    def featurize(self, datapoints: Iterable[Any], log_every_n: int = 1000, **kwargs: Any) -> np.ndarray:
         """Return an object array of entries.
 
         Parameters
@@ -76,8 +74,11 @@ class DFTFeaturizer(Featurizer):
         if isinstance(datapoint, RawEntry):
             return datapoint.build()
         if not isinstance(datapoint, Mapping):
-            raise InputError(f"{show(datapoint)} is not an entry", field="datapoints",
-                             remedy="give mappings as in the YAML files")
+            raise InputError(
+                f"{show(datapoint)} is not an entry",
+                field="datapoints",
+                remedy="give mappings as in the YAML files",
+            )
         if "value" in datapoint and "e_type" not in datapoint:
             context = Context(header=Header({"format": FORMAT, "entries": [dict(datapoint)]}))
             return RawEntry(datapoint, "native", context=context).build()

@@ -14,8 +14,14 @@ from deepchem_dft.errors import InputError
 
 #: Names of the same thing in the three schemas, for users who mix them up.
 _SYNONYMS = {
-    "true_val": "value", "value": "true_val", "e_type": "type", "type": "e_type",
-    "moldesc": "geometry", "geometry": "moldesc", "ref": "source", "source": "ref",
+    "true_val": "value",
+    "value": "true_val",
+    "e_type": "type",
+    "type": "e_type",
+    "moldesc": "geometry",
+    "geometry": "moldesc",
+    "ref": "source",
+    "source": "ref",
 }
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _short = reprlib.Repr()
@@ -101,16 +107,21 @@ class Fields:
     def __init__(self, mapping: Any, allowed: Iterable[str], what: str) -> None:
         known = list(allowed)
         if not isinstance(mapping, Mapping):
-            raise InputError(f"{what} must be a mapping of fields, not {show(mapping)}",
-                             remedy=f"write 'key: value' lines; keys are {', '.join(known)}")
+            raise InputError(
+                f"{what} must be a mapping of fields, not {show(mapping)}",
+                remedy=f"write 'key: value' lines; keys are {', '.join(known)}",
+            )
         for key in mapping:
             if key not in known:
                 near = suggest(key, known)
                 if isinstance(key, str) and _SYNONYMS.get(key) in known:
                     near = f"did you mean '{_SYNONYMS[key]}'?"
                 text = str(key)[:60] if isinstance(key, str) else show(key)
-                raise InputError(f"unknown key {text!r} in {what}", field=text,
-                                 remedy=near or f"known keys are {', '.join(known)}")
+                raise InputError(
+                    f"unknown key {text!r} in {what}",
+                    field=text,
+                    remedy=near or f"known keys are {', '.join(known)}",
+                )
         self._values = {key: value for key, value in mapping.items() if value is not None}
         self._what = what
 
@@ -144,13 +155,13 @@ class Fields:
         choices = list(options)
         if value.lower() not in choices:
             near = suggest(value, choices)
-            raise InputError(f"unknown {key} {value[:60]!r}", field=key,
-                             remedy=near or f"use one of {', '.join(choices)}")
+            raise InputError(
+                f"unknown {key} {value[:60]!r}", field=key, remedy=near or f"use one of {', '.join(choices)}"
+            )
         return value.lower()
 
 
 def inside(error: InputError, prefix: str) -> InputError:
     """Return the same error with its field placed inside a larger one (``systems[1].spin``)."""
     field = f"{prefix}.{error.field}" if error.field else prefix
-    return InputError(error.problem, file=error.file, entry=error.entry, field=field,
-                      remedy=error.remedy)
+    return InputError(error.problem, file=error.file, entry=error.entry, field=field, remedy=error.remedy)

@@ -49,12 +49,17 @@ class DFTYamlLoader(DataLoader):
     def __init__(self, featurizer: DFTFeaturizer | None = None, log_every_n: int = 1000) -> None:
         featurizer = DFTFeaturizer() if featurizer is None else featurizer
         if not isinstance(featurizer, DFTFeaturizer):
-            raise InputError(f"{type(featurizer).__name__} does not make entries",
-                             field="featurizer", remedy="use DFTFeaturizer, or leave it out")
+            raise InputError(
+                f"{type(featurizer).__name__} does not make entries",
+                field="featurizer",
+                remedy="use DFTFeaturizer, or leave it out",
+            )
         super().__init__(list(TASKS), featurizer, log_every_n=log_every_n)
 
     def create_dataset(
-        self, inputs: PathLike | Sequence[PathLike], data_dir: str | None = None,
+        self,
+        inputs: PathLike | Sequence[PathLike],
+        data_dir: str | None = None,
         shard_size: int | None = None,
     ) -> DiskDataset:
         """Read files into a data set on disk.
@@ -81,12 +86,14 @@ class DFTYamlLoader(DataLoader):
         """
         whole = isinstance(shard_size, Integral) and not isinstance(shard_size, bool)
         if shard_size is not None and not (whole and shard_size > 0):
-            raise InputError(f"shard_size {shard_size} is not possible", field="shard_size",
-                             remedy="give a number of at least 1, or None for one shard")
+            raise InputError(
+                f"shard_size {shard_size} is not possible",
+                field="shard_size",
+                remedy="give a number of at least 1, or None for one shard",
+            )
         entries = self.read(inputs)
         shards = self._shards(entries, shard_size or len(entries))
-        return DiskDataset.create_dataset(
-            shards, None if data_dir is None else str(data_dir), self.tasks)
+        return DiskDataset.create_dataset(shards, None if data_dir is None else str(data_dir), self.tasks)
 
     def read(self, inputs: PathLike | Sequence[PathLike]) -> list[DFTEntry]:
         """Return the entries of files as a list, with unique names; see `create_dataset`."""
@@ -104,12 +111,10 @@ class DFTYamlLoader(DataLoader):
     @staticmethod
     def _shards(entries: list[DFTEntry], size: int) -> Iterator[tuple[np.ndarray, ...]]:
         for start in range(0, len(entries), size):
-            yield arrays(entries[start:start + size])
+            yield arrays(entries[start : start + size])
 
 
-def arrays(
-    entries: Sequence[DFTEntry],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def arrays(entries: Sequence[DFTEntry]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return X, y, w and ids of some entries, as DeepChem's data sets take them.
 
     Examples
@@ -120,9 +125,12 @@ def arrays(
     array([[-2.9]])
     """
     entries = list(entries)
-    return (object_array(entries), np.array([[e.label] for e in entries], dtype=np.float64),
-            np.array([[e.get_weight()] for e in entries], dtype=np.float64),
-            np.array([e.name for e in entries]))
+    return (
+        object_array(entries),
+        np.array([[e.label] for e in entries], dtype=np.float64),
+        np.array([[e.get_weight()] for e in entries], dtype=np.float64),
+        np.array([e.name for e in entries]),
+    )
 
 
 def unique_names(groups: Sequence[tuple[str, list[DFTEntry]]]) -> list[DFTEntry]:

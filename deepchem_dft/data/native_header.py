@@ -14,8 +14,19 @@ from deepchem_dft.units import ENERGY_UNITS, LENGTH_UNITS
 FORMAT = "deepchem_dft/1"
 TOP_KEYS = ("format", "name", "description", "source", "license", "defaults", "systems", "entries")
 DEFAULT_KEYS = ("basis", "unit", "energy_unit", "ecp", "type", "weight", "split")
-SYSTEM_KEYS = ("geometry", "unit", "basis", "charge", "spin", "n_alpha", "n_beta",
-               "occupations", "restricted", "broken_symmetry", "ecp")
+SYSTEM_KEYS = (
+    "geometry",
+    "unit",
+    "basis",
+    "charge",
+    "spin",
+    "n_alpha",
+    "n_beta",
+    "occupations",
+    "restricted",
+    "broken_symmetry",
+    "ecp",
+)
 
 
 class Header:
@@ -36,8 +47,9 @@ class Header:
         top = Fields(document, TOP_KEYS, "the file")
         version = top.require("format", f"start the file with 'format: {FORMAT}'")
         if version != FORMAT:
-            raise InputError(f"unknown format {show(version)}", field="format",
-                             remedy=f"write 'format: {FORMAT}'")
+            raise InputError(
+                f"unknown format {show(version)}", field="format", remedy=f"write 'format: {FORMAT}'"
+            )
         self.name, self.source = top.text("name"), top.text("source")
         try:
             self._read_defaults(Fields(top.get("defaults", {}), DEFAULT_KEYS, "defaults"))
@@ -45,21 +57,27 @@ class Header:
             raise inside(error, "defaults") from None
         systems = top.get("systems", {})
         if not isinstance(systems, Mapping):
-            raise InputError(f"systems must map names to systems, not {show(systems)}",
-                             field="systems", remedy="write 'systems: {h2o: {geometry: ...}}'")
+            raise InputError(
+                f"systems must map names to systems, not {show(systems)}",
+                field="systems",
+                remedy="write 'systems: {h2o: {geometry: ...}}'",
+            )
         self._specs: dict[str, Any] = {}
         for key, spec in systems.items():
             if not isinstance(key, (str, int)) or isinstance(key, bool):
-                raise InputError(f"{show(key)} is not the name of a system", field="systems",
-                                 remedy="quote the name")
+                raise InputError(
+                    f"{show(key)} is not the name of a system", field="systems", remedy="quote the name"
+                )
             self._specs[str(key)] = spec
         self._made: dict[str, DFTSystem | InputError] = {}
         self.items = top.get("entries")
         if not isinstance(self.items, list) or not self.items:
             empty = self.items is None or self.items == []
-            raise InputError("there are no entries" if empty
-                             else f"entries must be a list, not {show(self.items)}",
-                             field="entries", remedy="write 'entries:' and a list of '- name: ...'")
+            raise InputError(
+                "there are no entries" if empty else f"entries must be a list, not {show(self.items)}",
+                field="entries",
+                remedy="write 'entries:' and a list of '- name: ...'",
+            )
 
     def _read_defaults(self, fields: Fields) -> None:
         self.basis, self.ecp = fields.get("basis"), fields.get("ecp")
@@ -85,8 +103,11 @@ class Header:
                 fields = Fields(reference, ("system", "number"), "a reference to a named system")
                 count = fields.number("number", 1)
                 if not 0 < count <= 10_000:
-                    raise InputError(f"number {count:g} is not possible", field="number",
-                                     remedy="count how often the system occurs: 1, 2, ...")
+                    raise InputError(
+                        f"number {count:g} is not possible",
+                        field="number",
+                        remedy="count how often the system occurs: 1, 2, ...",
+                    )
             except InputError as error:
                 raise inside(error, field) from None
             return self.resolve(fields.get("system"), f"{field}.system").with_number(count)
@@ -98,8 +119,11 @@ class Header:
         if isinstance(reference, int) and not isinstance(reference, bool):
             reference = str(reference)
         if not isinstance(reference, str):
-            raise InputError(f"{show(reference)} is not the name of a system", field=field,
-                             remedy="name a system, or write one out with geometry, charge, spin")
+            raise InputError(
+                f"{show(reference)} is not the name of a system",
+                field=field,
+                remedy="name a system, or write one out with geometry, charge, spin",
+            )
         return self._named(reference, field)
 
     def _named(self, name: str, field: str) -> DFTSystem:
@@ -110,8 +134,11 @@ class Header:
             made = self._make({"geometry": f"{name} 0 0 0"})
         if made is None:
             near = suggest(name, self._specs)
-            raise InputError(f"there is no system {name[:60]!r}", field=field, remedy=near or
-                             "define it under systems, or write it out with its geometry")
+            raise InputError(
+                f"there is no system {name[:60]!r}",
+                field=field,
+                remedy=near or "define it under systems, or write it out with its geometry",
+            )
         self._made[name] = made
         if isinstance(made, InputError):
             raise made
@@ -150,8 +177,11 @@ class Header:
         if neutral and found.symbols[0] in GROUND_STATE_SPIN:
             out["spin"] = GROUND_STATE_SPIN[found.symbols[0]]
         else:
-            raise InputError("the spin of an atomic ion or heavy atom is missing", field="spin",
-                             remedy="write spin: 2S, the number of unpaired electrons")
+            raise InputError(
+                "the spin of an atomic ion or heavy atom is missing",
+                field="spin",
+                remedy="write spin: 2S, the number of unpaired electrons",
+            )
 
     def unused_problems(self) -> list[InputError]:
         """Return the problems of named systems that no entry uses."""

@@ -76,8 +76,13 @@ class Document:
 
 
 def _placed(error: InputError, file: str | None, entry: str | None = None) -> InputError:
-    return InputError(error.problem, file=error.file or file, entry=error.entry or entry,
-                      field=error.field or "entries", remedy=error.remedy)
+    return InputError(
+        error.problem,
+        file=error.file or file,
+        entry=error.entry or entry,
+        field=error.field or "entries",
+        remedy=error.remedy,
+    )
 
 
 def schema_of(items: Any) -> str:
@@ -116,18 +121,21 @@ def read_document(path: PathLike) -> Document:
         if isinstance(value, Mapping):
             header = Header(value)
             context = Context(file, header)
-            entries = [RawEntry(item, "native", i, context)
-                       for i, item in enumerate(header.items, start=1)]
+            entries = [RawEntry(item, "native", i, context) for i, item in enumerate(header.items, start=1)]
             return Document(file, "native", entries, header)
         if not isinstance(value, list):
-            raise InputError(f"the file holds {show(value)}, not entries", field="entries",
-                             remedy=f"write a list of entries, or 'format: {FORMAT}'")
+            raise InputError(
+                f"the file holds {show(value)}, not entries",
+                field="entries",
+                remedy=f"write a list of entries, or 'format: {FORMAT}'",
+            )
     except InputError as error:
         raise _placed(error, file) from None
     schema = schema_of(value)
     context = Context(file)
-    return Document(file, schema, [RawEntry(item, schema, i, context)
-                                   for i, item in enumerate(value, start=1)])
+    return Document(
+        file, schema, [RawEntry(item, schema, i, context) for i, item in enumerate(value, start=1)]
+    )
 
 
 def collect(
@@ -140,9 +148,13 @@ def collect(
     for raw in document.entries:
         try:
             if raw.name and raw.name in names:
-                raise InputError(f"entry {names[raw.name]} has the same name", field="name",
-                                 file=document.file, entry=raw.label,
-                                 remedy="give every entry a name of its own")
+                raise InputError(
+                    f"entry {names[raw.name]} has the same name",
+                    field="name",
+                    file=document.file,
+                    entry=raw.label,
+                    remedy="give every entry a name of its own",
+                )
             if raw.name:
                 names[raw.name] = raw.number
             entries.append(build(raw))
@@ -238,19 +250,27 @@ def advice(entries: Iterable[DFTEntry]) -> list[str]:
                 large.append(entry.name)
     out = []
     if poor:
-        out.append(f"anions in a basis without diffuse functions ({_names(poor)}): their extra "
-                   "electron is badly described; use e.g. aug-cc-pvtz, def2-tzvpd or 6-31+G*")
+        out.append(
+            f"anions in a basis without diffuse functions ({_names(poor)}): their extra "
+            "electron is badly described; use e.g. aug-cc-pvtz, def2-tzvpd or 6-31+G*"
+        )
     if single:
-        out.append(f"ionisation energies with a single system of several electrons "
-                   f"({_names(single)}): their value is minus its total energy")
+        out.append(
+            f"ionisation energies with a single system of several electrons "
+            f"({_names(single)}): their value is minus its total energy"
+        )
     if large:
-        out.append(f"values larger than chemistry allows ({_names(large)}): check their unit "
-                   "(a bare number is in Hartree unless the file says otherwise)")
+        out.append(
+            f"values larger than chemistry allows ({_names(large)}): check their unit "
+            "(a bare number is in Hartree unless the file says otherwise)"
+        )
     if turned:
-        out.append(f"densities of atoms with a partly filled p, d or f shell ({_names(turned)}): "
-                   "the shell may point anywhere, so that a right density can differ from the "
-                   "target; use energies, or explicit occupations that fill the shell evenly with "
-                   "a target from a file")
+        out.append(
+            f"densities of atoms with a partly filled p, d or f shell ({_names(turned)}): "
+            "the shell may point anywhere, so that a right density can differ from the "
+            "target; use energies, or explicit occupations that fill the shell evenly with "
+            "a target from a file"
+        )
     return out
 
 
@@ -276,12 +296,16 @@ def find_files(inputs: PathLike | Sequence[PathLike]) -> list[str]:
     seen = set()
     items: Sequence[Any] = [inputs] if single else inputs  # type: ignore[assignment,list-item]
     if not isinstance(items, (list, tuple)):
-        raise InputError(f"{show(inputs)} is not a path or a list of paths", field="paths",
-                         remedy="give the path of a YAML file")
+        raise InputError(
+            f"{show(inputs)} is not a path or a list of paths",
+            field="paths",
+            remedy="give the path of a YAML file",
+        )
     for item in items:
         if not isinstance(item, (str, os.PathLike)) or not os.fspath(item):
-            raise InputError(f"{show(item)} is not a path", field="paths",
-                             remedy="give the path of a YAML file")
+            raise InputError(
+                f"{show(item)} is not a path", field="paths", remedy="give the path of a YAML file"
+            )
         for file in _expand(os.fspath(item)):
             real = os.path.realpath(file)
             if real not in seen:
@@ -294,20 +318,25 @@ def find_files(inputs: PathLike | Sequence[PathLike]) -> list[str]:
 
 def _expand(text: str) -> list[str]:
     if "\0" in text:
-        raise InputError("a path cannot hold a null character", field="paths",
-                         remedy="give the path of a YAML file")
+        raise InputError(
+            "a path cannot hold a null character", field="paths", remedy="give the path of a YAML file"
+        )
     path = Path(text)
     if os.path.isdir(path):
         found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
         if not found:
-            raise InputError("the folder holds no YAML file", file=text, field="paths",
-                             remedy="name a .yaml file")
+            raise InputError(
+                "the folder holds no YAML file", file=text, field="paths", remedy="name a .yaml file"
+            )
         return found
     if not os.path.exists(path) and glob.has_magic(text):
         found = sorted(p for p in glob.glob(text, recursive=True) if os.path.isfile(p))
         if not found:
-            raise InputError("no file matches the pattern", file=text, field="paths",
-                             remedy="check the pattern; relative ones start at "
-                             f"{Path.cwd()}")
+            raise InputError(
+                "no file matches the pattern",
+                file=text,
+                field="paths",
+                remedy=f"check the pattern; relative ones start at {Path.cwd()}",
+            )
         return found
     return [text]

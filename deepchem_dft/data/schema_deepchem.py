@@ -11,8 +11,20 @@ from deepchem_dft.errors import InputError
 
 TYPES = ("ae", "ie", "dm", "dens")
 #: DeepChem's keys, and ours that make sense for its entries.
-KEYS = ("e_type", "true_val", "systems", "weight", "name", "source", "split", "tags", "ao_order",
-        "grid", "grid_level", "tolerance")
+KEYS = (
+    "e_type",
+    "true_val",
+    "systems",
+    "weight",
+    "name",
+    "source",
+    "split",
+    "tags",
+    "ao_order",
+    "grid",
+    "grid_level",
+    "tolerance",
+)
 
 
 def build(data: Any, context: Context) -> DFTEntry:
@@ -50,9 +62,9 @@ def build(data: Any, context: Context) -> DFTEntry:
     if not isinstance(e_type, str) or e_type not in TYPES:
         remedy = suggest(e_type, TYPES) or f"use one of {', '.join(TYPES)}"
         if isinstance(e_type, str) and e_type in ENTRY_TYPES:
-            remedy = ("DeepChem's schema has no such type; write the file with "
-                      "'format: deepchem_dft/1'")
+            remedy = "DeepChem's schema has no such type; write the file with 'format: deepchem_dft/1'"
         raise InputError(f"unknown entry type {show(e_type)}", field="e_type", remedy=remedy)
     systems = fields.require("systems", "list the systems, molecule or neutral first")
-    return DFTEntry.create(e_type, fields.get("true_val"), systems, fields.number("weight", 1),
-                           **context.options(fields))
+    return DFTEntry.create(
+        e_type, fields.get("true_val"), systems, fields.number("weight", 1), **context.options(fields)
+    )

@@ -10,11 +10,7 @@ from deepchem_dft.data.context import Context
 from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
 from deepchem_dft.data.fields import Fields, number, show, suggest
 from deepchem_dft.data.native_header import FORMAT, Header
-from deepchem_dft.data.stoichiometry import (
-    check_balance,
-    coefficients_by_role,
-    ground_state_atoms,
-)
+from deepchem_dft.data.stoichiometry import check_balance, coefficients_by_role, ground_state_atoms
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
 
@@ -31,19 +27,30 @@ ROLES: dict[str, tuple[str, ...]] = {
     "dens": ("systems", "molecule"),
 }
 _ROLE_KEYS = tuple(dict.fromkeys(key for keys in ROLES.values() for key in keys))
-KEYS = ("name", "type", "value", *_ROLE_KEYS, "weight", "source", "split", "tags", "ao_order",
-        "grid", "grid_level", "tolerance")
+KEYS = (
+    "name",
+    "type",
+    "value",
+    *_ROLE_KEYS,
+    "weight",
+    "source",
+    "split",
+    "tags",
+    "ao_order",
+    "grid",
+    "grid_level",
+    "tolerance",
+)
 _FORMS = {
     "energy": "write 'molecule: NAME'",
-    "ae": "write 'systems: [...]' with the molecule and its atoms, or 'molecule: NAME' with "
-          "'atoms: auto'",
+    "ae": "write 'systems: [...]' with the molecule and its atoms, or 'molecule: NAME' with 'atoms: auto'",
     "ie": "write 'systems: [...]', or 'neutral: NAME' and 'cation: NAME'",
     "ea": "write 'systems: [...]', or 'neutral: NAME' and 'anion: NAME'",
     "reaction": "write 'coefficients: {product: 1, reactant: -1}'",
     "fractional_charge": "write 'systems: [...]' with the system of fractional charge and its "
-                         "neighbours of whole charge",
+    "neighbours of whole charge",
     "fractional_spin": "write 'systems: [...]' with the fractional system and the one that it is "
-                       "compared with",
+    "compared with",
     "dm": "write 'molecule: NAME'",
     "dens": "write 'molecule: NAME'",
 }
@@ -80,16 +87,20 @@ def build(data: Any, context: Context) -> DFTEntry:
     fields = Fields(data, KEYS, f"an entry of {FORMAT}")
     e_type = fields.get("type", header.type)
     if e_type is None:
-        raise InputError("type is missing", field="type",
-                         remedy=f"write one of {', '.join(ENTRY_TYPES)}")
+        raise InputError("type is missing", field="type", remedy=f"write one of {', '.join(ENTRY_TYPES)}")
     if not isinstance(e_type, str) or e_type not in ENTRY_TYPES:
-        raise InputError(f"unknown entry type {show(e_type)}", field="type",
-                         remedy=suggest(e_type, ENTRY_TYPES)
-                         or f"use one of {', '.join(ENTRY_TYPES)}")
+        raise InputError(
+            f"unknown entry type {show(e_type)}",
+            field="type",
+            remedy=suggest(e_type, ENTRY_TYPES) or f"use one of {', '.join(ENTRY_TYPES)}",
+        )
     foreign = [key for key in _ROLE_KEYS if key in fields and key not in ROLES[e_type]]
     if foreign:
-        raise InputError(f"{foreign[0]!r} has no place in an entry of type {e_type}",
-                         field=foreign[0], remedy=_FORMS[e_type])
+        raise InputError(
+            f"{foreign[0]!r} has no place in an entry of type {e_type}",
+            field=foreign[0],
+            remedy=_FORMS[e_type],
+        )
     options = context.options(fields)
     options["source"] = options["source"] or header.source
     options.setdefault("split", header.split)
@@ -100,26 +111,32 @@ def build(data: Any, context: Context) -> DFTEntry:
     systems, coefficients = _members(e_type, fields, header)
     try:
         return DFTEntry.create(
-            e_type, fields.get("value"), systems, weight, coefficients=coefficients,
-            energy_unit=header.energy_unit, **options)
+            e_type,
+            fields.get("value"),
+            systems,
+            weight,
+            coefficients=coefficients,
+            energy_unit=header.energy_unit,
+            **options,
+        )
     except InputError as error:
         if error.field == "true_val":
             raise InputError(error.problem, field="value", remedy=error.remedy) from None
         raise
 
 
-def _members(
-    e_type: str, fields: Fields, header: Header
-) -> tuple[list[DFTSystem], list[float] | None]:
+def _members(e_type: str, fields: Fields, header: Header) -> tuple[list[DFTSystem], list[float] | None]:
     if e_type == "reaction":
         return _reaction(fields, header)
     given = [key for key in ROLES[e_type] if key in fields]
     if "systems" in given and len(given) > 1:
-        raise InputError(f"systems and {given[1]} are given", field=given[1],
-                         remedy=_FORMS[e_type])
+        raise InputError(f"systems and {given[1]} are given", field=given[1], remedy=_FORMS[e_type])
     if not given:
-        raise InputError("the systems are missing", field=ROLES[e_type][-1 if e_type in
-                         ("energy", "dm", "dens") else 0], remedy=_FORMS[e_type])
+        raise InputError(
+            "the systems are missing",
+            field=ROLES[e_type][-1 if e_type in ("energy", "dm", "dens") else 0],
+            remedy=_FORMS[e_type],
+        )
     if "systems" in given:
         systems = _list(fields.get("systems"), header)
     elif e_type == "ae":
@@ -135,8 +152,11 @@ def _members(
 
 def _list(items: Any, header: Header) -> list[DFTSystem]:
     if not isinstance(items, list):
-        raise InputError(f"systems must be a list, not {show(items)}", field="systems",
-                         remedy="write 'systems: [h2o, {system: H, number: 2}, O]'")
+        raise InputError(
+            f"systems must be a list, not {show(items)}",
+            field="systems",
+            remedy="write 'systems: [h2o, {system: H, number: 2}, O]'",
+        )
     if not items:
         raise InputError("systems is empty", field="systems", remedy="add at least one system")
     return [header.resolve(item, f"systems[{i}]") for i, item in enumerate(items)]
@@ -145,16 +165,17 @@ def _list(items: Any, header: Header) -> list[DFTSystem]:
 def _molecule_and_atoms(fields: Fields, header: Header) -> list[DFTSystem]:
     reference = fields.require("molecule", _FORMS["ae"])
     molecule = header.resolve(reference, "molecule")
-    atoms = fields.require("atoms", "write 'atoms: auto' for neutral ground-state atoms, or list "
-                           "them")
+    atoms = fields.require("atoms", "write 'atoms: auto' for neutral ground-state atoms, or list them")
     if isinstance(atoms, str) and atoms.strip().lower() == "auto":
         if len(molecule.symbols) < 2:
-            raise InputError(f"{molecule.name} is an atom", field="molecule",
-                             remedy="name a molecule")
+            raise InputError(f"{molecule.name} is an atom", field="molecule", remedy="name a molecule")
         return [molecule, *ground_state_atoms(molecule)]
     if not isinstance(atoms, list) or not atoms:
-        raise InputError(f"{show(atoms)} is not a list of atoms", field="atoms",
-                         remedy="write 'atoms: auto', or list them: [O, {system: H, number: 2}]")
+        raise InputError(
+            f"{show(atoms)} is not a list of atoms",
+            field="atoms",
+            remedy="write 'atoms: auto', or list them: [O, {system: H, number: 2}]",
+        )
     return [molecule, *(header.resolve(item, f"atoms[{i}]") for i, item in enumerate(atoms))]
 
 
@@ -165,11 +186,12 @@ def _check_roles(given: list[str], systems: list[DFTSystem]) -> None:
         if systems[1].charge != systems[0].charge + change:
             raise InputError(
                 f"the {given[1]} has charge {systems[1].charge:+g}, the neutral system "
-                f"{systems[0].charge:+g}", field=given[1],
-                remedy=f"give the {given[1]} a charge of {systems[0].charge + change:+g}")
+                f"{systems[0].charge:+g}",
+                field=given[1],
+                remedy=f"give the {given[1]} a charge of {systems[0].charge + change:+g}",
+            )
     elif given != ["neutral"]:
-        raise InputError("the neutral system is missing", field="neutral",
-                         remedy="write 'neutral: NAME'")
+        raise InputError("the neutral system is missing", field="neutral", remedy="write 'neutral: NAME'")
 
 
 def _reaction(fields: Fields, header: Header) -> tuple[list[DFTSystem], list[float]]:
@@ -183,19 +205,31 @@ def _reaction(fields: Fields, header: Header) -> tuple[list[DFTSystem], list[flo
         factors = given
         places = [f"coefficients[{i}]" for i in range(len(given))]
         if len(factors) != len(systems):
-            raise InputError(f"{len(factors)} coefficients for {len(systems)} systems",
-                             field="coefficients", remedy="give one per system")
+            raise InputError(
+                f"{len(factors)} coefficients for {len(systems)} systems",
+                field="coefficients",
+                remedy="give one per system",
+            )
         for i, system in enumerate(systems):
             if system.no != 1:
-                raise InputError("number cannot be combined with coefficients",
-                                 field=f"systems[{i}].number", remedy="put it into coefficients")
+                raise InputError(
+                    "number cannot be combined with coefficients",
+                    field=f"systems[{i}].number",
+                    remedy="put it into coefficients",
+                )
     else:
-        raise InputError(f"{show(given)} does not give the coefficients of the reaction",
-                         field="coefficients", remedy=_FORMS["reaction"])
+        raise InputError(
+            f"{show(given)} does not give the coefficients of the reaction",
+            field="coefficients",
+            remedy=_FORMS["reaction"],
+        )
     coefficients = [number(c, place) for c, place in zip(factors, places, strict=True)]
     for c, place in zip(coefficients, places, strict=True):
         if c == 0 or abs(c) > 1e4:
-            raise InputError(f"coefficient {c:g} is not possible", field=place,
-                             remedy="give a factor such as 1 or -2, or leave the system out")
+            raise InputError(
+                f"coefficient {c:g} is not possible",
+                field=place,
+                remedy="give a factor such as 1 or -2, or leave the system out",
+            )
     check_balance(systems, coefficients, field="coefficients")
     return systems, coefficients

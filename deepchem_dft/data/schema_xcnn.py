@@ -13,11 +13,27 @@ from deepchem_dft.data.stoichiometry import check_balance
 from deepchem_dft.errors import InputError
 
 TYPES = ("ie", "ae", "dm", "dens")
-KEYS = ("name", "type", "cmd", "true_val", "systems", "ref", "weight", "source", "split", "tags",
-        "ao_order", "grid", "grid_level", "tolerance")
+KEYS = (
+    "name",
+    "type",
+    "cmd",
+    "true_val",
+    "systems",
+    "ref",
+    "weight",
+    "source",
+    "split",
+    "tags",
+    "ao_order",
+    "grid",
+    "grid_level",
+    "tolerance",
+)
 
-_CMD_REMEDY = ("combine energy(systems[i]) with numbers, + - * / and parentheses, e.g. "
-               "2 * energy(systems[1]) - energy(systems[0])")
+_CMD_REMEDY = (
+    "combine energy(systems[i]) with numbers, + - * / and parentheses, e.g. "
+    "2 * energy(systems[1]) - energy(systems[0])"
+)
 _MAX_LENGTH = 2000
 
 
@@ -53,15 +69,18 @@ def parse_command(cmd: Any, n_systems: int) -> list[float]:
     except (SyntaxError, ValueError, RecursionError, MemoryError, ArithmeticError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"cannot read the command {show(cmd)}", field="cmd",
-                         remedy=_CMD_REMEDY) from None
+        raise InputError(f"cannot read the command {show(cmd)}", field="cmd", remedy=_CMD_REMEDY) from None
     if constant != 0:
-        raise InputError(f"the command adds the bare number {constant:g}", field="cmd",
-                         remedy="move it to true_val")
+        raise InputError(
+            f"the command adds the bare number {constant:g}", field="cmd", remedy="move it to true_val"
+        )
     unused = [i for i in range(n_systems) if not factors.get(i)]
     if unused:
-        raise InputError(f"the command does not use systems[{unused[0]}]", field="cmd",
-                         remedy="use every system, or remove it")
+        raise InputError(
+            f"the command does not use systems[{unused[0]}]",
+            field="cmd",
+            remedy="use every system, or remove it",
+        )
     if not all(math.isfinite(c) for c in factors.values()):
         raise InputError("a factor in the command is not finite", field="cmd", remedy=_CMD_REMEDY)
     return [factors[i] for i in range(n_systems)]
@@ -69,12 +88,14 @@ def parse_command(cmd: Any, n_systems: int) -> list[float]:
 
 def _linear(node: ast.expr, n: int) -> tuple[float, dict[int, float]]:
     """Return (constant, factor of each energy) of an expression that is linear in energies."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) \
-            and not isinstance(node.value, bool):
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, (int, float))
+        and not isinstance(node.value, bool)
+    ):
         value = float(node.value)
         if not math.isfinite(value):
-            raise InputError("a number in the command is not finite", field="cmd",
-                             remedy=_CMD_REMEDY)
+            raise InputError("a number in the command is not finite", field="cmd", remedy=_CMD_REMEDY)
         return value, {}
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.UAdd, ast.USub)):
         return _scaled(_linear(node.operand, n), -1.0 if isinstance(node.op, ast.USub) else 1.0)
@@ -92,11 +113,15 @@ def _linear(node: ast.expr, n: int) -> tuple[float, dict[int, float]]:
             return _scaled(left, right[0])
         if isinstance(node.op, ast.Div) and not right[1]:
             return _scaled(left, 1.0 / right[0])
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) \
-            and node.func.id == "energy" and len(node.args) == 1 and not node.keywords:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "energy"
+        and len(node.args) == 1
+        and not node.keywords
+    ):
         return 0.0, {_index(node.args[0], n): 1.0}
-    raise InputError(f"{show(ast.unparse(node))} has no place in a command", field="cmd",
-                     remedy=_CMD_REMEDY)
+    raise InputError(f"{show(ast.unparse(node))} has no place in a command", field="cmd", remedy=_CMD_REMEDY)
 
 
 def _scaled(term: tuple[float, dict[int, float]], c: float) -> tuple[float, dict[int, float]]:
@@ -104,15 +129,23 @@ def _scaled(term: tuple[float, dict[int, float]], c: float) -> tuple[float, dict
 
 
 def _index(node: ast.expr, n: int) -> int:
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) \
-            and node.value.id == "systems" and isinstance(node.slice, ast.Constant) \
-            and type(node.slice.value) is int:
+    if (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "systems"
+        and isinstance(node.slice, ast.Constant)
+        and type(node.slice.value) is int
+    ):
         if 0 <= node.slice.value < n:
             return node.slice.value
-        raise InputError(f"there is no systems[{show(node.slice.value)}]", field="cmd",
-                         remedy=f"the entry has systems[0] to systems[{n - 1}]")
-    raise InputError(f"energy({show(ast.unparse(node))}) is not the energy of a system",
-                     field="cmd", remedy=_CMD_REMEDY)
+        raise InputError(
+            f"there is no systems[{show(node.slice.value)}]",
+            field="cmd",
+            remedy=f"the entry has systems[0] to systems[{n - 1}]",
+        )
+    raise InputError(
+        f"energy({show(ast.unparse(node))}) is not the energy of a system", field="cmd", remedy=_CMD_REMEDY
+    )
 
 
 def _systems(items: Any) -> list[Any]:
@@ -124,8 +157,9 @@ def _systems(items: Any) -> list[Any]:
             fields = Fields(item, ("type", "kwargs"), "a system of xcnn's schema")
             kind = fields.text("type", "mol")
             if kind != "mol":
-                raise InputError(f"unknown system type {kind[:40]!r}", field="type",
-                                 remedy="only 'mol' is supported")
+                raise InputError(
+                    f"unknown system type {kind[:40]!r}", field="type", remedy="only 'mol' is supported"
+                )
             out.append(fields.require("kwargs", "write kwargs with moldesc and basis"))
         except InputError as error:
             raise inside(error, f"systems[{i}]") from None
@@ -159,24 +193,31 @@ def build(data: Any, context: Context) -> DFTEntry:
     fields = Fields(data, KEYS, "an entry of xcnn's schema")
     e_type = fields.require("type", f"write one of {', '.join(TYPES)}")
     if not isinstance(e_type, str) or e_type not in TYPES:
-        raise InputError(f"unknown entry type {show(e_type)}", field="type",
-                         remedy=suggest(e_type, TYPES) or f"use one of {', '.join(TYPES)}")
+        raise InputError(
+            f"unknown entry type {show(e_type)}",
+            field="type",
+            remedy=suggest(e_type, TYPES) or f"use one of {', '.join(TYPES)}",
+        )
     options = context.options(fields)
     options["source"] = options["source"] or fields.text("ref")
     systems = read_systems(_systems(fields.require("systems", "list the systems")))
     value, weight = fields.get("true_val"), fields.number("weight", 1)
     if e_type in ("dm", "dens"):
         _check_target_command(fields, e_type)
-        if value is None or (isinstance(value, str)
-                             and value.replace(" ", "") == f"ccsd_{e_type}(systems[0])"):
+        if value is None or (
+            isinstance(value, str) and value.replace(" ", "") == f"ccsd_{e_type}(systems[0])"
+        ):
             value = "ccsd"
         return DFTEntry.create(e_type, value, systems, weight, **options)
     cmd = fields.require("cmd", _CMD_REMEDY)
     coefficients = parse_command(cmd, len(systems))
     for i, system in enumerate(systems):
         if system.no != 1:
-            raise InputError("number is not part of xcnn's schema", field=f"systems[{i}].number",
-                             remedy="write the factor into cmd")
+            raise InputError(
+                "number is not part of xcnn's schema",
+                field=f"systems[{i}].number",
+                remedy="write the factor into cmd",
+            )
     if len(systems) > 1:
         check_balance(systems, coefficients, charges=e_type == "ae", field="cmd")
     return DFTEntry.create(e_type, value, systems, weight, coefficients=coefficients, **options)
@@ -187,5 +228,8 @@ def _check_target_command(fields: Fields, e_type: str) -> None:
     if cmd is None:
         return
     if not isinstance(cmd, str) or cmd.replace(" ", "") not in (e_type, f"{e_type}(systems[0])"):
-        raise InputError(f"{show(cmd)} is not the command of a {e_type} entry", field="cmd",
-                         remedy=f"write {e_type}(systems[0]), or leave it out")
+        raise InputError(
+            f"{show(cmd)} is not the command of a {e_type} entry",
+            field="cmd",
+            remedy=f"write {e_type}(systems[0]), or leave it out",
+        )

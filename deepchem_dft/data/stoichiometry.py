@@ -10,10 +10,42 @@ from deepchem_dft.molecule.geometry import formula
 
 #: Unpaired electrons (2S) of the neutral atoms H to Kr in their ground states (NIST).
 GROUND_STATE_SPIN: dict[str, int] = {
-    "H": 1, "He": 0, "Li": 1, "Be": 0, "B": 1, "C": 2, "N": 3, "O": 2, "F": 1, "Ne": 0,
-    "Na": 1, "Mg": 0, "Al": 1, "Si": 2, "P": 3, "S": 2, "Cl": 1, "Ar": 0,
-    "K": 1, "Ca": 0, "Sc": 1, "Ti": 2, "V": 3, "Cr": 6, "Mn": 5, "Fe": 4, "Co": 3, "Ni": 2,
-    "Cu": 1, "Zn": 0, "Ga": 1, "Ge": 2, "As": 3, "Se": 2, "Br": 1, "Kr": 0,
+    "H": 1,
+    "He": 0,
+    "Li": 1,
+    "Be": 0,
+    "B": 1,
+    "C": 2,
+    "N": 3,
+    "O": 2,
+    "F": 1,
+    "Ne": 0,
+    "Na": 1,
+    "Mg": 0,
+    "Al": 1,
+    "Si": 2,
+    "P": 3,
+    "S": 2,
+    "Cl": 1,
+    "Ar": 0,
+    "K": 1,
+    "Ca": 0,
+    "Sc": 1,
+    "Ti": 2,
+    "V": 3,
+    "Cr": 6,
+    "Mn": 5,
+    "Fe": 4,
+    "Co": 3,
+    "Ni": 2,
+    "Cu": 1,
+    "Zn": 0,
+    "Ga": 1,
+    "Ge": 2,
+    "As": 3,
+    "Se": 2,
+    "Br": 1,
+    "Kr": 0,
 }
 
 _TOLERANCE = 1e-6
@@ -33,7 +65,10 @@ def positional_coefficients(systems: Sequence[DFTSystem]) -> list[float]:
 
 
 def check_balance(
-    systems: Sequence[DFTSystem], coefficients: Sequence[float], *, charges: bool = True,
+    systems: Sequence[DFTSystem],
+    coefficients: Sequence[float],
+    *,
+    charges: bool = True,
     field: str = "systems",
 ) -> None:
     """Raise `InputError` unless atoms (and charges) on both sides are equal."""
@@ -45,17 +80,22 @@ def check_balance(
         charge += coefficient * system.charge
     wrong = {symbol: n for symbol, n in surplus.items() if abs(n) > _TOLERANCE}
     if wrong:
-        parts = [f"{abs(n):g} {symbol} {'too many' if n > 0 else 'missing'}"
-                 for symbol, n in sorted(wrong.items())]
+        parts = [
+            f"{abs(n):g} {symbol} {'too many' if n > 0 else 'missing'}" for symbol, n in sorted(wrong.items())
+        ]
         raise InputError(
             f"the reaction is not balanced: {', '.join(parts)} among the systems that count "
-            f"positive ({reaction_text(systems, coefficients)})", field=field,
-            remedy="correct the number or coefficient of a system, or add the missing one")
+            f"positive ({reaction_text(systems, coefficients)})",
+            field=field,
+            remedy="correct the number or coefficient of a system, or add the missing one",
+        )
     if charges and abs(charge) > _TOLERANCE:
         raise InputError(
             f"the charges are not balanced: they add up to {charge:+g} "
-            f"({reaction_text(systems, coefficients)})", field=field,
-            remedy="correct a charge, or add the missing ion")
+            f"({reaction_text(systems, coefficients)})",
+            field=field,
+            remedy="correct a charge, or add the missing ion",
+        )
 
 
 def reaction_text(systems: Sequence[DFTSystem], coefficients: Sequence[float]) -> str:
@@ -95,8 +135,11 @@ def coefficients_by_role(e_type: str, systems: Sequence[DFTSystem]) -> list[floa
     """
     if e_type == "energy":
         if len(systems) != 1 or systems[0].no != 1:
-            raise InputError("an energy entry needs exactly one system", field="systems",
-                             remedy="use type: reaction to combine several")
+            raise InputError(
+                "an energy entry needs exactly one system",
+                field="systems",
+                remedy="use type: reaction to combine several",
+            )
         return [1.0]
     return _atomisation(systems) if e_type == "ae" else _charge_change(e_type, systems)
 
@@ -107,8 +150,10 @@ def _atomisation(systems: Sequence[DFTSystem]) -> list[float]:
         raise InputError(
             "an atomisation energy needs one molecule and its atoms; found "
             f"{len(molecules)} molecules and {len(systems) - len(molecules)} atoms",
-            field="systems", remedy="list the molecule and its atoms, write 'molecule: NAME' with "
-            "'atoms: auto', or use type: reaction")
+            field="systems",
+            remedy="list the molecule and its atoms, write 'molecule: NAME' with "
+            "'atoms: auto', or use type: reaction",
+        )
     coefficients = [float(-s.no if i == molecules[0] else s.no) for i, s in enumerate(systems)]
     check_balance(systems, coefficients)
     return coefficients
@@ -119,24 +164,35 @@ def _charge_change(e_type: str, systems: Sequence[DFTSystem]) -> list[float]:
     names = ("neutral", "cation") if e_type == "ie" else ("neutral", "anion")
     for i, system in enumerate(systems):
         if system.no != 1:
-            raise InputError(f"{what} cannot count a system {system.no:g} times",
-                             field=f"systems[{i}].number", remedy="remove number")
+            raise InputError(
+                f"{what} cannot count a system {system.no:g} times",
+                field=f"systems[{i}].number",
+                remedy="remove number",
+            )
     if e_type == "ie" and len(systems) == 1 and sum(systems[0].electrons) == 1:
         return [-1.0]  # taking away the only electron leaves a bare nucleus, of energy zero
     if len(systems) != 2:
-        raise InputError(f"{what} needs two systems, found {len(systems)}", field="systems",
-                         remedy=f"list the {names[0]} and the {names[1]}")
+        raise InputError(
+            f"{what} needs two systems, found {len(systems)}",
+            field="systems",
+            remedy=f"list the {names[0]} and the {names[1]}",
+        )
     check_balance(systems, [1.0, -1.0], charges=False)
     high, low = (0, 1) if systems[0].charge > systems[1].charge else (1, 0)
     upper, lower = systems[high].charge, systems[low].charge
     if abs(upper - lower - 1) > _TOLERANCE:
-        raise InputError(f"{what} needs charges that differ by one, found {lower:+g} and "
-                         f"{upper:+g}", field="systems", remedy=f"give the {names[1]} a charge of "
-                         f"{'+1' if e_type == 'ie' else '-1'}")
+        raise InputError(
+            f"{what} needs charges that differ by one, found {lower:+g} and {upper:+g}",
+            field="systems",
+            remedy=f"give the {names[1]} a charge of {'+1' if e_type == 'ie' else '-1'}",
+        )
     if (e_type == "ie" and lower < 0) or (e_type == "ea" and upper > 0):
         other = "ea" if e_type == "ie" else "ie"
-        raise InputError(f"charges {lower:+g} and {upper:+g} are not those of {what}",
-                         field="systems", remedy=f"use type: {other}, or correct the charges")
+        raise InputError(
+            f"charges {lower:+g} and {upper:+g} are not those of {what}",
+            field="systems",
+            remedy=f"use type: {other}, or correct the charges",
+        )
     coefficients = [0.0, 0.0]
     coefficients[high], coefficients[low] = 1.0, -1.0
     return coefficients
@@ -157,14 +213,25 @@ def ground_state_atoms(molecule: DFTSystem) -> list[DFTSystem]:
     [('O', 2, 1), ('H', 1, 2)]
     """
     if molecule.charge != 0:
-        raise InputError(f"the atoms of an ion ({molecule.name}) cannot be chosen automatically",
-                         field="atoms", remedy="list the atoms and ions it falls apart into")
+        raise InputError(
+            f"the atoms of an ion ({molecule.name}) cannot be chosen automatically",
+            field="atoms",
+            remedy="list the atoms and ions it falls apart into",
+        )
     atoms = []
     for symbol, count in molecule.composition.items():
         if symbol not in GROUND_STATE_SPIN:
-            raise InputError(f"the ground state of {symbol} is not tabulated", field="atoms",
-                             remedy="list the atoms with their spins")
-        atom = {"moldesc": f"{symbol} 0 0 0", "basis": molecule.basis, "ecp": molecule.ecp,
-                "spin": GROUND_STATE_SPIN[symbol], "number": molecule.no * count}
+            raise InputError(
+                f"the ground state of {symbol} is not tabulated",
+                field="atoms",
+                remedy="list the atoms with their spins",
+            )
+        atom = {
+            "moldesc": f"{symbol} 0 0 0",
+            "basis": molecule.basis,
+            "ecp": molecule.ecp,
+            "spin": GROUND_STATE_SPIN[symbol],
+            "number": molecule.no * count,
+        }
         atoms.append(DFTSystem(atom))
     return atoms

@@ -36,8 +36,22 @@ _ROUND = frozenset((0, 1, 2, 5, 6, 9, 10, 14, 15, 18, 19, 23, 24, 27, 28, 34, 35
 _WITHOUT_S = frozenset((14, 23, 34, 39))
 
 #: Keys of a system mapping.
-SYSTEM_KEYS = ("moldesc", "geometry", "unit", "basis", "spin", "charge", "number", "n_alpha",
-               "n_beta", "occupations", "restricted", "broken_symmetry", "ecp", "name")
+SYSTEM_KEYS = (
+    "moldesc",
+    "geometry",
+    "unit",
+    "basis",
+    "spin",
+    "charge",
+    "number",
+    "n_alpha",
+    "n_beta",
+    "occupations",
+    "restricted",
+    "broken_symmetry",
+    "ecp",
+    "name",
+)
 
 
 @lru_cache(maxsize=4096)
@@ -119,8 +133,11 @@ class DFTSystem:
         self.ecp = _spec(fields.get("ecp"), "ecp") if "ecp" in fields else None
         self.no = tidy(fields.number("number", 1))
         if not 0 < self.no <= 10_000:
-            raise InputError(f"number {self.no} is not possible", field="number",
-                             remedy="count how often the system occurs: 1, 2, ...")
+            raise InputError(
+                f"number {self.no} is not possible",
+                field="number",
+                remedy="count how often the system occurs: 1, 2, ...",
+            )
         self._read_electrons(fields)
         self._read_treatment(fields)
         self.name = fields.text("name") or formula_as_written(self.symbols, self.charge)
@@ -128,21 +145,28 @@ class DFTSystem:
     def _read_geometry(self, fields: Fields) -> None:
         given = [key for key in ("moldesc", "geometry") if key in fields]
         if len(given) != 1:
-            raise InputError("the geometry is missing" if not given
-                             else "geometry is given twice, as moldesc and as geometry",
-                             field="moldesc" if not given else "geometry",
-                             remedy="write the atoms once, as 'O 0 0 0; H 0 0 1.8'")
+            raise InputError(
+                "the geometry is missing"
+                if not given
+                else "geometry is given twice, as moldesc and as geometry",
+                field="moldesc" if not given else "geometry",
+                remedy="write the atoms once, as 'O 0 0 0; H 0 0 1.8'",
+            )
         text = fields.get(given[0])
         if names_a_file(text):
-            raise InputError(f"{str(text)[:60]!r} is the name of a file, but data files hold their "
-                             "geometries themselves", field=given[0], remedy="write 'geometry: |' "
-                             "and below it, indented, the lines of the xyz file")
+            raise InputError(
+                f"{str(text)[:60]!r} is the name of a file, but data files hold their geometries themselves",
+                field=given[0],
+                remedy="write 'geometry: |' and below it, indented, the lines of the xyz file",
+            )
         try:
             found = read_geometry(text, fields.get("unit"))
         except InputError as error:
-            raise InputError(error.problem, remedy=error.remedy,
-                             field=given[0] if error.field == "geometry" else error.field,
-                             ) from None
+            raise InputError(
+                error.problem,
+                remedy=error.remedy,
+                field=given[0] if error.field == "geometry" else error.field,
+            ) from None
         self.symbols = tuple(found.symbols)
         self.moldesc = format_geometry(found.symbols, found.positions)
         self._said = found.charge, found.spin
@@ -167,8 +191,7 @@ class DFTSystem:
             self.nelec = self.electrons
             as_said("charge", self.charge, self._said[0])
         else:
-            charge, spin = ((fields.number(key, 0) if key in fields else None)
-                            for key in ("charge", "spin"))
+            charge, spin = ((fields.number(key, 0) if key in fields else None) for key in ("charge", "spin"))
             self.charge = tidy(as_said("charge", charge, self._said[0]))
             self.spin = tidy(as_said("spin", spin, self._said[1]))
             self.electrons = self._from_charge_and_spin(protons)
@@ -176,32 +199,47 @@ class DFTSystem:
                 self.nelec = self.electrons
         if max(self.electrons) > orbitals or max(map(len, self.occupations or ((),))) > orbitals:
             raise InputError(
-                f"{max(self.electrons):g} electrons of one spin do not fit into {orbitals} "
-                "orbitals", field="basis", remedy="use a larger basis, or correct the charge")
+                f"{max(self.electrons):g} electrons of one spin do not fit into {orbitals} orbitals",
+                field="basis",
+                remedy="use a larger basis, or correct the charge",
+            )
 
     def _read_treatment(self, fields: Fields) -> None:
         spins = fields.get("broken_symmetry", False)
         if isinstance(spins, (list, tuple)):
             spins = [number(s, "broken_symmetry") for s in spins]
         self.restricted, self.broken_symmetry = treatment(
-            fields.get("restricted"), spins, len(self.symbols), self.spin)
+            fields.get("restricted"), spins, len(self.symbols), self.spin
+        )
         if self.restricted and self.electrons[0] != self.electrons[1]:
-            raise InputError(f"{self.spin:g} unpaired electrons cannot be run restricted",
-                             field="restricted", remedy="leave it out, or correct the spin")
+            raise InputError(
+                f"{self.spin:g} unpaired electrons cannot be run restricted",
+                field="restricted",
+                remedy="leave it out, or correct the spin",
+            )
 
     def _counted(self, fields: Fields, protons: int) -> tuple[float, float]:
         if not ("n_alpha" in fields and "n_beta" in fields):
             missing = "n_beta" if "n_alpha" in fields else "n_alpha"
-            raise InputError(f"{missing} is missing", field=missing,
-                             remedy="give both n_alpha and n_beta, or charge and spin")
+            raise InputError(
+                f"{missing} is missing",
+                field=missing,
+                remedy="give both n_alpha and n_beta, or charge and spin",
+            )
         alpha, beta = fields.number("n_alpha", 0), fields.number("n_beta", 0)
         for key, value in (("n_alpha", alpha), ("n_beta", beta)):
             if value < 0:
-                raise InputError(f"{value:g} electrons are not possible", field=key,
-                                 remedy="give a number that is not negative")
+                raise InputError(
+                    f"{value:g} electrons are not possible",
+                    field=key,
+                    remedy="give a number that is not negative",
+                )
         if alpha + beta == 0:
-            raise InputError("the system has no electrons", field="n_alpha",
-                             remedy="leave bare nuclei out; their energy is zero")
+            raise InputError(
+                "the system has no electrons",
+                field="n_alpha",
+                remedy="leave bare nuclei out; their energy is zero",
+            )
         self.electrons = (alpha, beta)
         self._check_implied(fields, protons, "n_alpha and n_beta")
         return (alpha, beta)
@@ -212,8 +250,10 @@ class DFTSystem:
         for key, value in (("charge", protons - alpha - beta), ("spin", alpha - beta)):
             if key in fields and abs(fields.number(key, 0) - value) > 1e-9:
                 raise InputError(
-                    f"{key} {fields.get(key)} contradicts {source}, which give "
-                    f"{value:g}", field=key, remedy=f"remove {key}, or {source}")
+                    f"{key} {fields.get(key)} contradicts {source}, which give {value:g}",
+                    field=key,
+                    remedy=f"remove {key}, or {source}",
+                )
 
     @staticmethod
     def _occupations(fields: Fields) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -222,20 +262,28 @@ class DFTSystem:
         remedy = "write occupations: {alpha: [1, 1, 0.5], beta: [1]}, each from 0 to 1"
         for key in ("n_alpha", "n_beta"):
             if key in fields:
-                raise InputError(f"{key} and occupations are both given", field=key,
-                                 remedy=f"remove {key}: the occupations imply it")
+                raise InputError(
+                    f"{key} and occupations are both given",
+                    field=key,
+                    remedy=f"remove {key}: the occupations imply it",
+                )
         given = fields.get("occupations")
         if not isinstance(given, Mapping) or set(given) != {"alpha", "beta"}:
-            raise InputError(f"{show(given)} is not a pair of occupation lists",
-                             field="occupations", remedy=remedy)
+            raise InputError(
+                f"{show(given)} is not a pair of occupation lists", field="occupations", remedy=remedy
+            )
         rows = []
         for spin in ("alpha", "beta"):
             row = given[spin]
-            numbers = [n for n in row if isinstance(n, (int, float)) and not isinstance(n, bool)
-                       and 0 <= n <= 1] if isinstance(row, (list, tuple)) else None
+            numbers = (
+                [n for n in row if isinstance(n, (int, float)) and not isinstance(n, bool) and 0 <= n <= 1]
+                if isinstance(row, (list, tuple))
+                else None
+            )
             if numbers is None or len(numbers) != len(row):
-                raise InputError(f"{show(row)} is not a list of occupations",
-                                 field=f"occupations.{spin}", remedy=remedy)
+                raise InputError(
+                    f"{show(row)} is not a list of occupations", field=f"occupations.{spin}", remedy=remedy
+                )
             rows.append(tuple(float(n) for n in numbers))
         if sum(map(sum, rows)) == 0:
             raise InputError("the system has no electrons", field="occupations", remedy=remedy)
@@ -245,27 +293,38 @@ class DFTSystem:
         label = formula_as_written(self.symbols, 0)
         total = protons - self.charge
         if self.charge > protons:
-            raise InputError(f"charge {self.charge:+g} is larger than the nuclear charge "
-                             f"{protons} of {label}", field="charge",
-                             remedy=f"use a charge below {protons:+d}")
+            raise InputError(
+                f"charge {self.charge:+g} is larger than the nuclear charge {protons} of {label}",
+                field="charge",
+                remedy=f"use a charge below {protons:+d}",
+            )
         if total == 0:
-            raise InputError(f"{label} with charge {self.charge:+g} has no electrons",
-                             field="charge", remedy="leave bare nuclei out; their energy is zero")
+            raise InputError(
+                f"{label} with charge {self.charge:+g} has no electrons",
+                field="charge",
+                remedy="leave bare nuclei out; their energy is zero",
+            )
         if self.spin < 0:
-            raise InputError(f"spin {self.spin:g} is negative", field="spin",
-                             remedy="spin is 2S = n_alpha - n_beta, the number of unpaired "
-                             "electrons")
+            raise InputError(
+                f"spin {self.spin:g} is negative",
+                field="spin",
+                remedy="spin is 2S = n_alpha - n_beta, the number of unpaired electrons",
+            )
         if self.spin > total:
-            raise InputError(f"spin {self.spin:g} needs more unpaired electrons than the "
-                             f"{total:g} that {label} with charge {self.charge:+g} has",
-                             field="spin", remedy="spin is 2S, the number of unpaired electrons")
+            raise InputError(
+                f"spin {self.spin:g} needs more unpaired electrons than the "
+                f"{total:g} that {label} with charge {self.charge:+g} has",
+                field="spin",
+                remedy="spin is 2S, the number of unpaired electrons",
+            )
         whole = isinstance(self.charge, int) and isinstance(self.spin, int)
         if whole and (total + self.spin) % 2:
             kind, examples = ("odd", "1, 3") if total % 2 else ("even", "0, 2")
-            raise InputError(f"{total} electrons ({label}, charge {self.charge:+d}) cannot have "
-                             f"spin {self.spin}", field="spin",
-                             remedy=f"spin is 2S, the number of unpaired electrons: {kind} here "
-                             f"({examples}, ...)")
+            raise InputError(
+                f"{total} electrons ({label}, charge {self.charge:+d}) cannot have spin {self.spin}",
+                field="spin",
+                remedy=f"spin is 2S, the number of unpaired electrons: {kind} here ({examples}, ...)",
+            )
         return ((total + self.spin) / 2, (total - self.spin) / 2)
 
     # -- identity -----------------------------------------------------------------------------
@@ -281,15 +340,20 @@ class DFTSystem:
     @property
     def key(self) -> tuple:
         """Hashable identity of the calculation: systems that share it share their energy."""
-        key = (self.moldesc, self._basis_key.lower(), self._ecp_key.lower(), self.electrons,
-               self.occupations)
+        key = (self.moldesc, self._basis_key.lower(), self._ecp_key.lower(), self.electrons, self.occupations)
         return key if self.restricted is None else (*key, self.restricted, self.broken_symmetry)
 
     @property
     def system(self) -> dict[str, Any]:
         """The system as a mapping in DeepChem's layout (Bohr)."""
-        out: dict[str, Any] = {"moldesc": self.moldesc, "basis": self.basis, "spin": self.spin,
-                               "charge": self.charge, "number": self.no, "name": self.name}
+        out: dict[str, Any] = {
+            "moldesc": self.moldesc,
+            "basis": self.basis,
+            "spin": self.spin,
+            "charge": self.charge,
+            "number": self.no,
+            "name": self.name,
+        }
         if self.ecp is not None:
             out["ecp"] = self.ecp
         if self.broken_symmetry:
@@ -300,8 +364,7 @@ class DFTSystem:
         if self.nelec is not None:
             del out["spin"], out["charge"]
         if self.occupations is not None:
-            out["occupations"] = {"alpha": list(self.occupations[0]),
-                                  "beta": list(self.occupations[1])}
+            out["occupations"] = {"alpha": list(self.occupations[0]), "beta": list(self.occupations[1])}
         elif self.nelec is not None:
             out["n_alpha"], out["n_beta"] = self.nelec
         return out
@@ -346,9 +409,7 @@ class DFTSystem:
         other.no = tidy(number)
         return other
 
-    def to_molecule(
-        self, grid_level: int = 3, density_fit: bool | str | dict | None = None
-    ) -> Molecule:
+    def to_molecule(self, grid_level: int = 3, density_fit: bool | str | dict | None = None) -> Molecule:
         """Return the `Molecule` with its (cached) integrals and a PySCF grid of this level.
 
         Parameters
@@ -360,12 +421,20 @@ class DFTSystem:
         from deepchem_dft.molecule.molecule import Molecule
 
         whole = self.nelec is None
-        return Molecule(self.moldesc, basis=self.basis, charge=int(self.charge) if whole else 0,
-                        spin=int(self.spin) if whole else 0, grid_level=grid_level,
-                        nelec=self.nelec, occupations=self.occupations, ecp=self.ecp,
-                        density_fit=density_fit, name=self.name,
-                        restricted=None if self.broken_symmetry else self.restricted,
-                        broken_symmetry=self.broken_symmetry)
+        return Molecule(
+            self.moldesc,
+            basis=self.basis,
+            charge=int(self.charge) if whole else 0,
+            spin=int(self.spin) if whole else 0,
+            grid_level=grid_level,
+            nelec=self.nelec,
+            occupations=self.occupations,
+            ecp=self.ecp,
+            density_fit=density_fit,
+            name=self.name,
+            restricted=None if self.broken_symmetry else self.restricted,
+            broken_symmetry=self.broken_symmetry,
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DFTSystem):
@@ -376,8 +445,10 @@ class DFTSystem:
         return hash((self.key, self.no, self.name))
 
     def __repr__(self) -> str:
-        return (f"DFTSystem({self.name}, basis={show(self.basis)}, charge={self.charge:+g}, "
-                f"spin={self.spin:g}, number={self.no:g})")
+        return (
+            f"DFTSystem({self.name}, basis={show(self.basis)}, charge={self.charge:+g}, "
+            f"spin={self.spin:g}, number={self.no:g})"
+        )
 
 
 def _spec(value: Any, field: str) -> str | dict[str, str]:
@@ -387,12 +458,19 @@ def _spec(value: Any, field: str) -> str | dict[str, str]:
     if isinstance(value, Mapping) and value:
         for key, name in value.items():
             if not isinstance(key, str) or not isinstance(name, str):
-                raise inside(InputError(f"{show(name)} is not the name of a {field}",
-                                        remedy="map element symbols (or default) to names"),
-                             f"{field}.{show(key)}")
+                raise inside(
+                    InputError(
+                        f"{show(name)} is not the name of a {field}",
+                        remedy="map element symbols (or default) to names",
+                    ),
+                    f"{field}.{show(key)}",
+                )
         return {key: value[key].strip() for key in sorted(value)}
-    raise InputError(f"{show(value)} is not the name of a {field}", field=field,
-                     remedy="write a name such as def2-tzvp, or a name per element")
+    raise InputError(
+        f"{show(value)} is not the name of a {field}",
+        field=field,
+        remedy="write a name such as def2-tzvp, or a name per element",
+    )
 
 
 def formula_as_written(symbols: tuple[str, ...] | list[str], charge: float = 0) -> str:

@@ -42,8 +42,7 @@ class _TargetEntry(DFTEntry):
     _kind: str
 
     def __init__(
-        self, value: Any, system: DFTSystem, *, tolerance: float | None, grid_level: int = 3,
-        **common: Any,
+        self, value: Any, system: DFTSystem, *, tolerance: float | None, grid_level: int = 3, **common: Any
     ) -> None:
         name_source = {k: common.pop(k) for k in ("name", "weight", "source", "split", "tags")}
         super().__init__(self._kind, [system], **name_source)
@@ -51,17 +50,26 @@ class _TargetEntry(DFTEntry):
         self.is_ccsd = isinstance(value, str) and value.strip().lower() == CCSD
         self._arrays: dict[str, np.ndarray] | None = None
         if value is None:
-            raise InputError("true_val is missing", field="true_val",
-                             remedy="name a file, or write ccsd to have the reference made")
+            raise InputError(
+                "true_val is missing",
+                field="true_val",
+                remedy="name a file, or write ccsd to have the reference made",
+            )
         if tolerance is not None:
             tolerance = number(tolerance, "tolerance")
             if tolerance <= 0:
-                raise InputError(f"tolerance {tolerance:g} is not positive", field="tolerance",
-                                 remedy="write a number of electrons such as 1e-3")
+                raise InputError(
+                    f"tolerance {tolerance:g} is not positive",
+                    field="tolerance",
+                    remedy="write a number of electrons such as 1e-3",
+                )
         if self.is_ccsd:
             if system.nelec is not None and any(n % 1 for n in system.nelec):
-                raise InputError("CCSD needs whole electron numbers", field="true_val",
-                                 remedy="name a file, or use integer charge and spin")
+                raise InputError(
+                    "CCSD needs whole electron numbers",
+                    field="true_val",
+                    remedy="name a file, or use integer charge and spin",
+                )
         else:
             self._arrays = self._load(value, system, tolerance=tolerance, **common)
 
@@ -128,8 +136,11 @@ class DensityEntry(_TargetEntry):
 
     def _load(self, value: Any, system: DFTSystem, **options: Any) -> dict[str, np.ndarray]:
         if not isinstance(value, (str, Path, Mapping, np.ndarray)):
-            raise InputError(f"{type(value).__name__} is no density", field="true_val",
-                             remedy="name a .npz file, or write ccsd")
+            raise InputError(
+                f"{type(value).__name__} is no density",
+                field="true_val",
+                remedy="name a .npz file, or write ccsd",
+            )
         return load_density(value, system, **options)
 
     @property

@@ -30,8 +30,15 @@ GRIDS: dict[str, Callable[[DFTSystem], tuple[np.ndarray, np.ndarray]]] = {}
 #: asks for their grid: a static import would point upwards, and load PySCF and torch for everyone.
 _PROVIDERS = {"dqc": "deepchem_dft.interop.dqc.engine"}
 
-_READ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error,
-                SyntaxError)  # SyntaxError and the like come from damaged .npy headers
+_READ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    SyntaxError,
+)  # SyntaxError and the like come from damaged .npy headers
 
 
 def find_file(text: Any, folder: str | Path | None, field: str = "true_val") -> Path:
@@ -43,8 +50,11 @@ def find_file(text: Any, folder: str | Path | None, field: str = "true_val") -> 
         If it is in neither place.
     """
     if not isinstance(text, (str, Path)) or not str(text).strip() or "\0" in str(text):
-        raise InputError(f"{show(text)} is not the path of a file", field=field,
-                         remedy="name a .npy or .npz file, or write ccsd")
+        raise InputError(
+            f"{show(text)} is not the path of a file",
+            field=field,
+            remedy="name a .npy or .npz file, or write ccsd",
+        )
     places = [Path(folder) / text, Path(text)] if folder is not None else [Path(text)]
     for place in places:
         try:
@@ -67,26 +77,35 @@ def _load(path: Path, field: str) -> dict[str, np.ndarray]:
                 return {"": content}
             return {name: content[name] for name in content.files}
     except _READ_ERRORS as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__})", field=field,
-                         remedy="save it with numpy.save or numpy.savez, without objects"
-                         ) from None
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__})",
+            field=field,
+            remedy="save it with numpy.save or numpy.savez, without objects",
+        ) from None
 
 
 def _real(array: Any, what: str, field: str) -> np.ndarray:
     values = np.asarray(array)
     if values.dtype.kind not in "fiu":
-        raise InputError(f"{what} holds {values.dtype}, not real numbers", field=field,
-                         remedy="save real numbers in double precision")
+        raise InputError(
+            f"{what} holds {values.dtype}, not real numbers",
+            field=field,
+            remedy="save real numbers in double precision",
+        )
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise InputError(f"{what} holds values that are not finite", field=field,
-                         remedy="recompute it")
+        raise InputError(f"{what} holds values that are not finite", field=field, remedy="recompute it")
     return values
 
 
 def load_density_matrix(
-    value: Any, system: DFTSystem, *, folder: str | Path | None = None, ao_order: str = "pyscf",
-    tolerance: float | None = None, field: str = "true_val",
+    value: Any,
+    system: DFTSystem,
+    *,
+    folder: str | Path | None = None,
+    ao_order: str = "pyscf",
+    tolerance: float | None = None,
+    field: str = "true_val",
 ) -> np.ndarray:
     """Read a spin-summed density matrix and check shape, symmetry and trace(D S) = N.
 
@@ -125,8 +144,11 @@ def load_density_matrix(
     if not isinstance(value, np.ndarray):
         content = _load(find_file(value, folder, field), field)
         if len(content) != 1:
-            raise InputError(f"{value} holds {len(content)} arrays", field=field,
-                             remedy="save the one matrix with numpy.save")
+            raise InputError(
+                f"{value} holds {len(content)} arrays",
+                field=field,
+                remedy="save the one matrix with numpy.save",
+            )
         what, value = f"{what} in {value}", next(iter(content.values()))
     matrix = _real(value, what, field)
     mole = system.to_molecule().pyscf_mol
@@ -134,11 +156,12 @@ def load_density_matrix(
     if matrix.shape != (nao, nao):
         spins = matrix.shape == (2, nao, nao)
         raise InputError(
-            f"{what} has shape {matrix.shape}, but {system.name} in this basis needs "
-            f"{(nao, nao)}", field=field,
-            remedy="add the two spins: one spin-summed matrix is expected" if spins
-            else "check basis and geometry; one spin-summed matrix over spherical orbitals is "
-            "expected")
+            f"{what} has shape {matrix.shape}, but {system.name} in this basis needs {(nao, nao)}",
+            field=field,
+            remedy="add the two spins: one spin-summed matrix is expected"
+            if spins
+            else "check basis and geometry; one spin-summed matrix over spherical orbitals is expected",
+        )
     overlap = mole.intor_symmetric("int1e_ovlp")
     limit = TOLERANCE if tolerance is None else tolerance
     ordered = _ordered(matrix, system, ao_order)
@@ -147,11 +170,16 @@ def load_density_matrix(
     if abs(excess) > limit:
         raise InputError(
             f"{what} gives trace(D S) = {electrons + excess:.6g}, "
-            f"but {system.name} has {electrons:g} electrons", field=field,
-            remedy=_trace_remedy(matrix, system, ao_order, overlap, electrons, limit))
+            f"but {system.name} has {electrons:g} electrons",
+            field=field,
+            remedy=_trace_remedy(matrix, system, ao_order, overlap, electrons, limit),
+        )
     if np.abs(ordered - ordered.T).max() > 1e-5:
-        raise InputError(f"{what} is not symmetric", field=field,
-                         remedy="save the spin-summed density matrix of real orbitals")
+        raise InputError(
+            f"{what} is not symmetric",
+            field=field,
+            remedy="save the spin-summed density matrix of real orbitals",
+        )
     return (ordered + ordered.T) / 2
 
 
@@ -178,8 +206,13 @@ def _trace_remedy(matrix, system, ao_order, overlap, electrons, limit) -> str:
 
 
 def load_density(
-    value: Any, system: DFTSystem, *, folder: str | Path | None = None, grid: str | None = None,
-    tolerance: float | None = None, field: str = "true_val",
+    value: Any,
+    system: DFTSystem,
+    *,
+    folder: str | Path | None = None,
+    grid: str | None = None,
+    tolerance: float | None = None,
+    field: str = "true_val",
 ) -> dict[str, np.ndarray]:
     """Read a density on quadrature points and check that it integrates to N.
 
@@ -225,24 +258,34 @@ def load_density(
         content = _bare(content[""], what, system, grid, field)
     missing = [key for key in ("points", "weights", "density") if key not in content]
     if missing:
-        raise InputError(f"{what} lacks {', '.join(missing)}", field=field,
-                         remedy="save points, weights and density with numpy.savez")
-    out = {key: _real(content[key], f"{key} of {what}", field)
-           for key in ("points", "weights", "density")}
+        raise InputError(
+            f"{what} lacks {', '.join(missing)}",
+            field=field,
+            remedy="save points, weights and density with numpy.savez",
+        )
+    out = {key: _real(content[key], f"{key} of {what}", field) for key in ("points", "weights", "density")}
     count = out["density"].size
-    if out["density"].shape != (count,) or out["weights"].shape != (count,) \
-            or out["points"].shape != (count, 3) or count == 0:
+    if (
+        out["density"].shape != (count,)
+        or out["weights"].shape != (count,)
+        or out["points"].shape != (count, 3)
+        or count == 0
+    ):
         shapes = ", ".join(f"{key} {out[key].shape}" for key in out)
-        raise InputError(f"the shapes in {what} do not fit: {shapes}", field=field,
-                         remedy="points must be (G, 3), weights and density (G,)")
+        raise InputError(
+            f"the shapes in {what} do not fit: {shapes}",
+            field=field,
+            remedy="points must be (G, 3), weights and density (G,)",
+        )
     electrons = sum(system.electrons)
     limit = TOLERANCE * max(1.0, electrons) if tolerance is None else tolerance
     found = float(out["weights"] @ out["density"])
     if abs(found - electrons) > limit:
-        raise InputError(f"the density in {what} integrates to {found:.6g}, but {system.name} has "
-                         f"{electrons:g} electrons", field=field,
-                         remedy="check geometry, unit, charge and grid of the file, or state a "
-                         "larger tolerance")
+        raise InputError(
+            f"the density in {what} integrates to {found:.6g}, but {system.name} has {electrons:g} electrons",
+            field=field,
+            remedy="check geometry, unit, charge and grid of the file, or state a larger tolerance",
+        )
     return out
 
 
@@ -250,18 +293,26 @@ def _bare(
     density: np.ndarray, what: str, system: DFTSystem, grid: str | None, field: str
 ) -> dict[str, np.ndarray]:
     if grid is None:
-        raise InputError(f"{what} holds a density without points and weights", field=field,
-                         remedy="save points, weights and density in a .npz file, or write "
-                         "'grid: dqc' if it belongs to DQC's default grid")
+        raise InputError(
+            f"{what} holds a density without points and weights",
+            field=field,
+            remedy="save points, weights and density in a .npz file, or write "
+            "'grid: dqc' if it belongs to DQC's default grid",
+        )
     if grid not in GRIDS and grid in _PROVIDERS:
         importlib.import_module(_PROVIDERS[grid])
     if grid not in GRIDS:
-        raise InputError(f"the grid of {grid.upper()} is not available", field="grid",
-                         remedy="write grid: dqc, or save points, weights and density in a .npz "
-                         "file")
+        raise InputError(
+            f"the grid of {grid.upper()} is not available",
+            field="grid",
+            remedy="write grid: dqc, or save points, weights and density in a .npz file",
+        )
     points, weights = GRIDS[grid](system)
     if density.shape != (len(weights),):
-        raise InputError(f"{what} has shape {density.shape}, but {grid.upper()}'s grid for "
-                         f"{system.name} has {len(weights)} points", field=field,
-                         remedy="save points, weights and density in a .npz file")
+        raise InputError(
+            f"{what} has shape {density.shape}, but {grid.upper()}'s grid for "
+            f"{system.name} has {len(weights)} points",
+            field=field,
+            remedy="save points, weights and density in a .npz file",
+        )
     return {"points": points, "weights": weights, "density": density}

@@ -16,8 +16,9 @@ _LARGEST = 1 << 26
 #: Aliases may make a document larger by this factor; a few lines of aliases of aliases ask for
 #: billions of items otherwise.
 _MAX_EXPANSION = 20
-_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in (
-    "map", "seq", "str", "null", "bool", "int", "float", "merge"))
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "null", "bool", "int", "float", "merge")
+)
 
 
 # libyaml's parser is 25 times faster than the pure Python one, where PyYAML was built with it.
@@ -35,8 +36,7 @@ class StrictLoader(_Base):
 def _core_int(loader: StrictLoader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node)
     if len(text) > 400:  # longer ones are no quantity, and Python refuses to convert them
-        raise yaml.constructor.ConstructorError(None, None, "a number with too many digits",
-                                                node.start_mark)
+        raise yaml.constructor.ConstructorError(None, None, "a number with too many digits", node.start_mark)
     return int(text)
 
 
@@ -55,11 +55,14 @@ for _tag, _pattern, _first in (
     ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
-    ("float", r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-              r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+.0123456789"),
+    (
+        "float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+.0123456789",
+    ),
 ):
-    StrictLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+    StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 StrictLoader.add_constructor("tag:yaml.org,2002:int", _core_int)
 StrictLoader.add_constructor("tag:yaml.org,2002:float", _core_float)
@@ -105,13 +108,20 @@ def parse_yaml(text: str, file: str | None = None) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the text"
         detail = getattr(error, "problem", None) or getattr(error, "reason", None) or "malformed"
-        raise InputError(f"not valid YAML at {where}: {detail}", file=file, field="YAML",
-                         remedy="check indentation, brackets and quotes there") from None
-    except (RecursionError, ValueError, ArithmeticError, TypeError, LookupError,
-            AttributeError) as error:
+        raise InputError(
+            f"not valid YAML at {where}: {detail}",
+            file=file,
+            field="YAML",
+            remedy="check indentation, brackets and quotes there",
+        ) from None
+    except (RecursionError, ValueError, ArithmeticError, TypeError, LookupError, AttributeError) as error:
         # ValueError and the like: an explicit tag (!!int, !!timestamp) on text it does not fit.
-        raise InputError(f"not readable YAML ({type(error).__name__})", file=file, field="YAML",
-                         remedy="remove tags (!!...) and deep nesting") from None
+        raise InputError(
+            f"not readable YAML ({type(error).__name__})",
+            file=file,
+            field="YAML",
+            remedy="remove tags (!!...) and deep nesting",
+        ) from None
     return value
 
 
@@ -130,8 +140,9 @@ def read_yaml_file(path: str | Path) -> Any:
     """Read one YAML file; see `parse_yaml`. Raises `InputError` if it is missing or empty."""
     value = parse_yaml(read_text(path), str(path))
     if value is None or value == [] or value == {}:
-        raise InputError("the file is empty", file=str(path), field="entries",
-                         remedy="add at least one entry")
+        raise InputError(
+            "the file is empty", file=str(path), field="entries", remedy="add at least one entry"
+        )
     return value
 
 
@@ -154,21 +165,31 @@ def read_text(path: str | Path, largest: int = _LARGEST) -> str:
         with open(path, "rb") as stream:
             raw = stream.read(largest + 1)
         if len(raw) > largest:
-            raise InputError(f"the file is larger than {largest >> 20} MiB", file=file,
-                             field="path", remedy="check that it is the right one")
+            raise InputError(
+                f"the file is larger than {largest >> 20} MiB",
+                file=file,
+                field="path",
+                remedy="check that it is the right one",
+            )
         return raw.decode("utf-8-sig")
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError("there is no such file", file=file, field="path",
-                         remedy=_file_remedy(Path(path))) from None
+        raise InputError(
+            "there is no such file", file=file, field="path", remedy=_file_remedy(Path(path))
+        ) from None
     except UnicodeDecodeError:
-        raise InputError("the file is not UTF-8 text", file=file, field="path",
-                         remedy="give a YAML file saved as UTF-8") from None
+        raise InputError(
+            "the file is not UTF-8 text", file=file, field="path", remedy="give a YAML file saved as UTF-8"
+        ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
-        raise InputError(f"the file cannot be read ({reason})", file=file, field="path",
-                         remedy="give the path of a readable YAML file") from None
+        raise InputError(
+            f"the file cannot be read ({reason})",
+            file=file,
+            field="path",
+            remedy="give the path of a readable YAML file",
+        ) from None
 
 
 def _file_remedy(path: Path) -> str:
@@ -191,8 +212,12 @@ def _check_depth(text: str, file: str | None) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > _MAX_DEPTH:
-            raise InputError(f"the YAML is nested more than {_MAX_DEPTH} levels deep", file=file,
-                             field="YAML", remedy="check the brackets")
+            raise InputError(
+                f"the YAML is nested more than {_MAX_DEPTH} levels deep",
+                file=file,
+                field="YAML",
+                remedy="check the brackets",
+            )
 
 
 def _check_nodes(root: yaml.Node | None) -> None:
@@ -207,7 +232,8 @@ def _check_nodes(root: yaml.Node | None) -> None:
         order.append(node)
         if node.tag not in _TAGS:
             raise yaml.composer.ComposerError(
-                None, None, f"the tag {node.tag[:60]!r} is not read", node.start_mark)
+                None, None, f"the tag {node.tag[:60]!r} is not read", node.start_mark
+            )
         if isinstance(node, yaml.MappingNode):
             _check_mapping(node)
         stack += reversed(_children(node))
@@ -240,25 +266,28 @@ def _check_expansion(order: list[yaml.Node], sizes: dict[int, int]) -> None:
             if not waiting[id(parent)]:
                 ready.append(parent)
     if done < len(order):
-        raise yaml.composer.ComposerError(None, None, "the YAML contains itself by an alias",
-                                          order[0].start_mark)
+        raise yaml.composer.ComposerError(
+            None, None, "the YAML contains itself by an alias", order[0].start_mark
+        )
     if max(heights.values(), default=0) > _MAX_DEPTH + 1:  # aliases of aliases nest as well
         raise yaml.composer.ComposerError(
-            None, None, f"aliases nest it more than {_MAX_DEPTH} levels deep", order[0].start_mark)
+            None, None, f"aliases nest it more than {_MAX_DEPTH} levels deep", order[0].start_mark
+        )
     if order and sizes[id(order[0])] > _MAX_EXPANSION * len(order) + 10_000:
-        raise yaml.composer.ComposerError(None, None, "its aliases multiply without measure",
-                                          order[0].start_mark)
+        raise yaml.composer.ComposerError(
+            None, None, "its aliases multiply without measure", order[0].start_mark
+        )
 
 
 def _check_mapping(node: yaml.MappingNode) -> None:
     names: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise yaml.composer.ComposerError(
-                None, None, "a key must be plain text", key.start_mark)
+            raise yaml.composer.ComposerError(None, None, "a key must be plain text", key.start_mark)
         if key.tag == "tag:yaml.org,2002:merge":
             continue
         if key.value in names:
             raise yaml.composer.ComposerError(
-                None, None, f"the key '{key.value[:60]}' occurs twice", key.start_mark)
+                None, None, f"the key '{key.value[:60]}' occurs twice", key.start_mark
+            )
         names.add(key.value)

@@ -8,7 +8,20 @@ from deepchem_dft.equilibrium.solve import fixed_point
 from deepchem_dft.equilibrium.solvers import DIIS, Anderson, Broyden, Damped, Pulay, Solver
 
 __all__ = [
-    "DIIS", "Adjoint", "Anderson", "Broyden", "DEQLayer", "Damped", "Equilibrium", "Implicit",
-    "Pulay", "Solver", "Status", "Truncated", "Unrolled", "fixed_point", "jacobian_norm",
+    "DIIS",
+    "Adjoint",
+    "Anderson",
+    "Broyden",
+    "DEQLayer",
+    "Damped",
+    "Equilibrium",
+    "Implicit",
+    "Pulay",
+    "Solver",
+    "Status",
+    "Truncated",
+    "Unrolled",
+    "fixed_point",
+    "jacobian_norm",
     "spectral_norm",
 ]

@@ -23,8 +23,7 @@ def whole(least: int, **settings: Any) -> None:
     """
     for field, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise InputError(f"{field} is {value!r}", field=field,
-                             remedy=f"a whole number, at least {least}")
+            raise InputError(f"{field} is {value!r}", field=field, remedy=f"a whole number, at least {least}")
 
 
 def positive(**settings: Any) -> None:
@@ -37,8 +36,7 @@ def positive(**settings: Any) -> None:
     """
     for field, value in settings.items():
         if not (_is_real(value) and 0.0 < value < float("inf")):
-            raise InputError(f"{field} is {value!r}", field=field,
-                             remedy="a finite number above 0")
+            raise InputError(f"{field} is {value!r}", field=field, remedy="a finite number above 0")
 
 
 def tolerance(**settings: Any) -> None:
@@ -57,8 +55,11 @@ def tolerance(**settings: Any) -> None:
             problem += ", which nearly any state is within"
         elif _is_real(value) and value < 0.0:
             problem += ", and residuals are never negative"
-        raise InputError(problem, field=field, remedy="a number between 0 and 1, such as 1e-6; "
-                         "0 goes on until only rounding is left")
+        raise InputError(
+            problem,
+            field=field,
+            remedy="a number between 0 and 1, such as 1e-6; 0 goes on until only rounding is left",
+        )
 
 
 def reachable(tol: float, rounding: float) -> float:
@@ -71,8 +72,10 @@ def reachable(tol: float, rounding: float) -> float:
     """
     if 0.0 < tol < rounding:
         raise InputError(
-            f"a relative residual of {tol:g} is below rounding, {rounding:.1g} here", field="tol",
-            remedy="use a larger tol, or float64; 0 goes on until only rounding is left")
+            f"a relative residual of {tol:g} is below rounding, {rounding:.1g} here",
+            field="tol",
+            remedy="use a larger tol, or float64; 0 goes on until only rounding is left",
+        )
     return tol or rounding
 
 
@@ -86,4 +89,3 @@ def warn(message: str) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INNER:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
-

@@ -205,8 +205,7 @@ class _Book:
         self._codes = self._codes.masked_fill(hopeless & broken, code(Status.NOT_FINITE))
         self.active = self.active & ~hopeless
         back = (turn | ~self.active)[:, None]
-        return (torch.where(back, self.best, z), torch.where(back, self._best_residual, residual),
-                turn)
+        return (torch.where(back, self.best, z), torch.where(back, self._best_residual, residual), turn)
 
     def close(self, iterates: list[Tensor]) -> Trace:
         """Sum up."""
@@ -219,6 +218,12 @@ class _Book:
         never = self._norm.isinf()
         codes = self._codes.masked_fill(never, code(Status.NOT_FINITE))
         residual = relatives.gather(0, best[None])[0].masked_fill(never, torch.inf)
-        return Trace(self.best, residual, codes, count,
-                     torch.where(present, relatives, torch.nan), iterates,
-                     (present & ~finite).any(0))
+        return Trace(
+            self.best,
+            residual,
+            codes,
+            count,
+            torch.where(present, relatives, torch.nan),
+            iterates,
+            (present & ~finite).any(0),
+        )

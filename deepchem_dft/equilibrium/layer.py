@@ -82,22 +82,28 @@ class DEQLayer(nn.Module):
         self._seen = 0
 
     def forward(
-        self, z0: Any, *inputs: Any, segments: Any = None,
-        error: Callable[[Any, Any], Tensor] | None = None,
+        self, z0: Any, *inputs: Any, segments: Any = None, error: Callable[[Any, Any], Tensor] | None = None
     ) -> Equilibrium:
         """Solve ``z = cell(z, *inputs)`` from ``z0``; see :func:`fixed_point`."""
         found = fixed_point(
-            self.cell, z0, inputs, solver=self.solver, adjoint=self.adjoint, tol=self.tol,
-            max_iter=self.max_iter, fallback=self.fallback, segments=segments,
-            error=error)
+            self.cell,
+            z0,
+            inputs,
+            solver=self.solver,
+            adjoint=self.adjoint,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            fallback=self.fallback,
+            segments=segments,
+            error=error,
+        )
         # Added up on the device, so that counting never waits for it.
         self._lost = self._lost + (~found.converged).sum()
         self._seen += len(found.converged)
         return found
 
     def penalty(
-        self, found: Equilibrium, *inputs: Any, segments: Any = None,
-        generator: torch.Generator | None = None,
+        self, found: Equilibrium, *inputs: Any, segments: Any = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return what to add to a loss so that fixed points stay easy to find, a scalar.
 
@@ -112,13 +118,15 @@ class DEQLayer(nn.Module):
         generator : torch.Generator, optional
             Of the random vectors that the Jacobian is probed with.
         """
+
         def f(z):
             return self.cell(z, *inputs)
 
         total = found.residual.new_zeros(())
         if self.jacobian_weight:
             total = total + self.jacobian_weight * jacobian_norm(
-                f, found.state, segments=segments, generator=generator)
+                f, found.state, segments=segments, generator=generator
+            )
         if self.spectral_weight:
             largest = spectral_norm(f, found.state, segments=segments, generator=generator)
             excess = largest - self.spectral_bound

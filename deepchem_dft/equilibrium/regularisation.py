@@ -13,7 +13,11 @@ from deepchem_dft.equilibrium.packing import Packing
 
 
 def jacobian_norm(
-    f: Callable[[Any], Any], state: Any, *, probes: int = 1, segments: Any = None,
+    f: Callable[[Any], Any],
+    state: Any,
+    *,
+    probes: int = 1,
+    segments: Any = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Estimate the mean square of the Jacobian's rows, ``|J|_F^2`` per number in the state.
@@ -59,7 +63,11 @@ def jacobian_norm(
 
 
 def spectral_norm(
-    f: Callable[[Any], Any], state: Any, *, steps: int = 10, segments: Any = None,
+    f: Callable[[Any], Any],
+    state: Any,
+    *,
+    steps: int = 10,
+    segments: Any = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Largest singular value of the Jacobian of every sample, by power iteration from below.
@@ -108,8 +116,7 @@ def _evaluate(f: Callable[[Any], Any], state: Any, packing: Packing) -> tuple[Te
 def _random(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return normal numbers, drawn where the generator is: on the CPU the same for any device."""
     where = "cpu" if generator is None else generator.device
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=where).to(
-        like.device)
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=where).to(like.device)
 
 
 def _pull(image: Tensor, point: Tensor, vector: Tensor) -> Tensor:

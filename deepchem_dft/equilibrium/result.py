@@ -16,18 +16,21 @@ class Status(StrEnum):
     MAX_ITERATIONS = "stopped at the limit of evaluations: raise max_iter, or start closer"
     STALLED = (
         "no method made progress any more: the map may have no fixed point in reach, or be noisier "
-        "than tol; bound the map, start elsewhere, or loosen tol")
+        "than tol; bound the map, start elsewhere, or loosen tol"
+    )
     DIVERGED = (
         "the residual grew without bound: use an accelerated solver, a smaller mixing, or bound "
-        "the map (spectral normalisation, a Jacobian penalty)")
-    NOT_FINITE = (
-        "the map returned NaN or infinity: check this sample's input and the map's weights")
+        "the map (spectral normalisation, a Jacobian penalty)"
+    )
+    NOT_FINITE = "the map returned NaN or infinity: check this sample's input and the map's weights"
     ILL_CONDITIONED = (
         "I - J is singular to the accuracy of the fixed point, so its gradient is not determined: "
-        "tighten tol, use float64, or bound the map")
+        "tighten tol, use float64, or bound the map"
+    )
     GRADIENT_NOT_CONVERGED = (
         "the adjoint equations did not converge: raise the adjoint's max_iter, loosen its tol, "
-        "or bound the map")
+        "or bound the map"
+    )
 
 
 #: Statuses by the number that stands for them in tensors.

@@ -112,17 +112,32 @@ def fixed_point(
 
     def wrong(matrix: Tensor, image: Tensor) -> Tensor:
         assert error is not None
-        return packing.pack_error(_lend(
-            "error", lambda z, fz: error(packing.unpack(z), packing.unpack(fz)), matrix, image))
+        return packing.pack_error(
+            _lend("error", lambda z, fz: error(packing.unpack(z), packing.unpack(fz)), matrix, image)
+        )
 
     problem = Problem(
-        step, tuple(leaves[i] for i in places), packing.pack(z0), solvers, tol, max_iter,
-        packing.eps, packing.rounding, None if error is None else wrong)
+        step,
+        tuple(leaves[i] for i in places),
+        packing.pack(z0),
+        solvers,
+        tol,
+        max_iter,
+        packing.eps,
+        packing.rounding,
+        None if error is None else wrong,
+    )
     state, trace = rule.solve(problem)
     return Equilibrium(
-        packing.unpack(state), trace.converged, trace.residual, trace.iterations,
-        len(trace.history), trace.history, trace.codes,
-        [packing.unpack(z) for z in trace.iterates] or None)
+        packing.unpack(state),
+        trace.converged,
+        trace.residual,
+        trace.iterations,
+        len(trace.history),
+        trace.history,
+        trace.codes,
+        [packing.unpack(z) for z in trace.iterates] or None,
+    )
 
 
 def _lend(name: str, use: Callable[..., Any], *matrices: Tensor) -> Any:
@@ -132,23 +147,34 @@ def _lend(name: str, use: Callable[..., Any], *matrices: Tensor) -> Any:
     before = [matrix._version for matrix in matrices]
     result = use(*matrices)
     if before != [matrix._version for matrix in matrices]:
-        raise InputError(f"{name} changes its argument in place", field=name,
-                         remedy="compute a new tensor: 0.5 * z instead of z.mul_(0.5)")
+        raise InputError(
+            f"{name} changes its argument in place",
+            field=name,
+            remedy="compute a new tensor: 0.5 * z instead of z.mul_(0.5)",
+        )
     return result
 
 
 def _check(f: Any, params: Any, error: Any, solver: Solver) -> None:
     if not callable(f):
-        raise InputError(f"f is a {type(f).__name__}", field="f",
-                         remedy="a function that takes a state and returns one")
+        raise InputError(
+            f"f is a {type(f).__name__}", field="f", remedy="a function that takes a state and returns one"
+        )
     if isinstance(params, (Tensor, str, Mapping)) or not isinstance(params, Iterable):
-        raise InputError(f"params is a {type(params).__name__}", field="params",
-                         remedy="a sequence of the further arguments of f: (x,) for a single one")
+        raise InputError(
+            f"params is a {type(params).__name__}",
+            field="params",
+            remedy="a sequence of the further arguments of f: (x,) for a single one",
+        )
     if error is None:
         return
     if not callable(error):
-        raise InputError(f"error is a {type(error).__name__}", field="error",
-                         remedy="a function of z and f(z)")
+        raise InputError(
+            f"error is a {type(error).__name__}", field="error", remedy="a function of z and f(z)"
+        )
     if not isinstance(solver, Pulay):
-        raise InputError("only solver='diis' looks at an error of your own", field="error",
-                         remedy="leave error out, or use solver='diis'")
+        raise InputError(
+            "only solver='diis' looks at an error of your own",
+            field="error",
+            remedy="leave error out, or use solver='diis'",
+        )

@@ -29,9 +29,7 @@ class Checkpointed:
             make_folder(options["model_dir"])
         super().__init__(*arguments, **options)
 
-    def save_checkpoint(
-        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
-    ) -> None:
+    def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
         """Write parameters, optimiser, history and whatever else a training needs to go on.
 
         The file is whole or not there at all. Of several processes all must call this; one writes.
@@ -55,8 +53,7 @@ class Checkpointed:
         }
         if self._lr_schedule is not None:
             content["schedule"] = self._lr_schedule.state_dict()
-        parallel.on_main(
-            lambda: files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep))
+        parallel.on_main(lambda: files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep))
 
     def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
         """Return the checkpoint files, newest first."""
@@ -75,8 +72,7 @@ class Checkpointed:
             If it is missing, damaged, or that of another model; this model is then unchanged.
         """
         self._ensure_built()
-        source, content = parallel.on_main(
-            lambda: self._read(checkpoint or model_dir or self.model_dir))
+        source, content = parallel.on_main(lambda: self._read(checkpoint or model_dir or self.model_dir))
         with files.understood(source):
             self._compare(content, source)
             files.load_parameters(self.model, content["model_state_dict"], source, bool(strict))
@@ -135,8 +131,10 @@ def must_be_finite(state: Mapping[str, Tensor]) -> None:
     """Raise FunctionalError if a parameter is NaN or infinite."""
     bad = first_not_finite(dict(state))
     if bad is not None:
-        raise FunctionalError(f"the parameter '{bad}' is not finite, so no checkpoint is written",
-                              remedy="restore an earlier checkpoint and lower the learning rate")
+        raise FunctionalError(
+            f"the parameter '{bad}' is not finite, so no checkpoint is written",
+            remedy="restore an earlier checkpoint and lower the learning rate",
+        )
 
 
 def plain(value: Any) -> bool:

@@ -25,8 +25,7 @@ class Fitting:
 
     progress: Any
 
-    def _training(self, dataset: Dataset, valid: Dataset | None, options: FitOptions
-                  ) -> TrainingLoop:
+    def _training(self, dataset: Dataset, valid: Dataset | None, options: FitOptions) -> TrainingLoop:
         """Return the loop that trains this model; raise InputError for data it cannot take."""
         raise NotImplementedError
 
@@ -140,18 +139,26 @@ class Fitting:
             nb_epoch=usual.nb_epoch if nb_epoch is None else nb_epoch,
             max_checkpoints_to_keep=max_checkpoints_to_keep,
             checkpoint_interval=checkpoint_interval,
-            checkpoint_every=(usual.checkpoint_every if checkpoint_every is None
-                              else checkpoint_every),
-            deterministic=deterministic, variables=variables, loss=loss, callbacks=callbacks,
-            all_losses=all_losses, metric=metric,
+            checkpoint_every=(usual.checkpoint_every if checkpoint_every is None else checkpoint_every),
+            deterministic=deterministic,
+            variables=variables,
+            loss=loss,
+            callbacks=callbacks,
+            all_losses=all_losses,
+            metric=metric,
             metric_greater_is_better=metric_greater_is_better,
             validate_every=usual.validate_every if validate_every is None else validate_every,
-            early_stopping=early_stopping, restore_best=restore_best, before_epoch=before_epoch,
+            early_stopping=early_stopping,
+            restore_best=restore_best,
+            before_epoch=before_epoch,
             epoch_callback=epoch_callback,
-        )  # fmt: skip
+        )
         if early_stopping is not None and valid_dataset is None:
-            raise InputError("early stopping needs something to judge by", field="early_stopping",
-                             remedy="give valid_dataset")
+            raise InputError(
+                "early stopping needs something to judge by",
+                field="early_stopping",
+                remedy="give valid_dataset",
+            )
         self._ensure_built()
         loop = self._training(dataset, valid_dataset, options)
         if restore:

@@ -60,8 +60,13 @@ class FitOptions:
     def __post_init__(self) -> None:
         if callable(self.callbacks):
             self.callbacks = [self.callbacks]
-        least = {"nb_epoch": 0, "validate_every": 1, "early_stopping": 1, "checkpoint_every": 0,
-                 "checkpoint_interval": 0}
+        least = {
+            "nb_epoch": 0,
+            "validate_every": 1,
+            "early_stopping": 1,
+            "checkpoint_every": 0,
+            "checkpoint_interval": 0,
+        }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
@@ -114,16 +119,18 @@ def tell_unconverged(chosen: str, message: str, depth: int) -> bool:
 def choice(value: Any, allowed: Sequence[str], field: str) -> None:
     """Raise InputError unless ``value`` is one of the words allowed."""
     if value not in tuple(allowed):
-        raise InputError(f"unknown {field} {value!r}", field=field,
-                         remedy=f"choose from {', '.join(allowed)}")
+        raise InputError(
+            f"unknown {field} {value!r}", field=field, remedy=f"choose from {', '.join(allowed)}"
+        )
 
 
 @contextmanager
 def training_only(module: nn.Module, variables: Sequence[Tensor] | None) -> Iterator[None]:
     """Switch off the gradients of all parameters but ``variables`` for a while; None: of none."""
     wanted = None if variables is None else {id(v) for v in variables}
-    others = [p for p in module.parameters()
-              if wanted is not None and p.requires_grad and id(p) not in wanted]
+    others = [
+        p for p in module.parameters() if wanted is not None and p.requires_grad and id(p) not in wanted
+    ]
     for parameter in others:
         parameter.requires_grad_(False)
     try:

@@ -49,10 +49,7 @@ class Best:
 
     def beaten_by(self, score: float, unconverged: int) -> bool:
         """Whether a score is better; one with more samples left out never is."""
-        return (unconverged, _finite_or_worst(score)) < (
-            self.unconverged,
-            _finite_or_worst(self.score),
-        )
+        return (unconverged, _finite_or_worst(score)) < (self.unconverged, _finite_or_worst(self.score))
 
 
 @dataclass
@@ -121,9 +118,17 @@ def with_best(data: Mapping[str, Any], score: str) -> dict[str, Any]:
     data = dict(data)
     if score in data:
         value, parameters = data.pop(score), data["best"]
-        data["best"] = None if parameters is None else {
-            "epoch": 0, "score": value, "unconverged": 0, "validations_since": 0,
-            "parameters": parameters}
+        data["best"] = (
+            None
+            if parameters is None
+            else {
+                "epoch": 0,
+                "score": value,
+                "unconverged": 0,
+                "validations_since": 0,
+                "parameters": parameters,
+            }
+        )
     return data
 
 

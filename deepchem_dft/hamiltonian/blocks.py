@@ -98,8 +98,9 @@ def block_map(first: Kind, second: Kind, lmax: int) -> BlockMap:
             for l in range(abs(la - lb), la + lb + 1):
                 slot = torch.zeros(*shape, layout.size, dtype=torch.float64)
                 rows = [place[l, m] for m in range(-l, l + 1)]
-                slot[a:a + 2 * la + 1, b:b + 2 * lb + 1, rows] = (
-                    coupling(la, lb, l)[_order(la)][:, _order(lb)])
+                slot[a : a + 2 * la + 1, b : b + 2 * lb + 1, rows] = coupling(la, lb, l)[_order(la)][
+                    :, _order(lb)
+                ]
                 columns[(la + lb + l) % 2 == 0].setdefault(l, []).append(slot.flatten(0, 1))
     parts = []
     for group in columns.values():

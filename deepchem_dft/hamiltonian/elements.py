@@ -49,8 +49,7 @@ class Elements:
 
     def __post_init__(self) -> None:
         if not self.numbers or list(self.numbers) != sorted(set(self.numbers)):
-            raise InputError("elements are nuclear charges, ascending, each once",
-                             field="elements")
+            raise InputError("elements are nuclear charges, ascending, each once", field="elements")
         object.__setattr__(self, "numbers", tuple(int(z) for z in self.numbers))
         _ = self.kinds
 
@@ -116,6 +115,8 @@ class Elements:
         if unknown:
             raise InputError(
                 f"nuclear charge {unknown[0]} is not among the elements of the model "
-                f"({', '.join(map(str, self.numbers))})", field="numbers",
-                remedy="make the model with all elements of the data")
+                f"({', '.join(map(str, self.numbers))})",
+                field="numbers",
+                remedy="make the model with all elements of the data",
+            )
         return torch.from_numpy(np.searchsorted(self.numbers, numbers))

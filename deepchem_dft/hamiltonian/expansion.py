@@ -56,8 +56,7 @@ class Expansion(nn.Module):
         parts = {}
         for group, span in graph.spans.items():
             blocks = elements[graph.extents[group]].view(graph.sizes[group], -1)
-            part = (blocks @ self.get_buffer(f"matrix{group}").mT).unflatten(
-                1, self._shapes[group])
+            part = (blocks @ self.get_buffer(f"matrix{group}").mT).unflatten(1, self._shapes[group])
             if graph.is_pair[group]:
                 part = self.aligns[group](torch.bmm(graph.frame[span], part))
             parts[group] = part

@@ -47,8 +47,7 @@ class Feedback(nn.Module):
     same: Tensor
 
     def __init__(
-        self, elements: Elements, size: tuple[Components, Channels, int, int], width: int,
-        bound: float | None,
+        self, elements: Elements, size: tuple[Components, Channels, int, int], width: int, bound: float | None
     ) -> None:
         super().__init__()
         layout, channels, _, hidden = size
@@ -83,12 +82,13 @@ class Feedback(nn.Module):
             found[f"into{group}"] = found[f"into{group}"] * scale
         found["drive_atoms"] = self.drive_atoms(features.atoms)
         found["drive_pairs"] = merge(self.drive_pairs(features.pairs), self._layout)
-        atoms, pairs = features.atoms[:, 0, :self._true], features.pairs[0]
-        pairs = pairs.unflatten(1, (self._rows, -1))[:, :, :self._true].flatten(1)
+        atoms, pairs = features.atoms[:, 0, : self._true], features.pairs[0]
+        pairs = pairs.unflatten(1, (self._rows, -1))[:, :, : self._true].flatten(1)
         found["atoms"] = self._spread(self.atom_gates(atoms))
         found["pairs"] = self._spread(self.pair_gates(pairs))
-        total = torch.ones_like(features.atoms[:, 0, 0]).index_add(
-            0, graph.first, graph.weight.square()).sqrt()
+        total = (
+            torch.ones_like(features.atoms[:, 0, 0]).index_add(0, graph.first, graph.weight.square()).sqrt()
+        )
         for end in ("first", "second"):
             share = graph.weight / total.index_select(0, getattr(graph, end))
             found[end] = share[:, None, None]
@@ -99,28 +99,35 @@ class Feedback(nn.Module):
         atoms: list[Tensor] = []
         pairs: list[Tensor] = []
         for group, part in parts.items():
-            (pairs if graph.is_pair[group] else atoms).append(
-                _mix(part, context[f"into{group}"]))
+            (pairs if graph.is_pair[group] else atoms).append(_mix(part, context[f"into{group}"]))
         a = torch.cat(atoms)
         p = torch.cat([*pairs, a.new_zeros(0, *a.shape[1:])])
         a = self._saturate(a) + context["drive_atoms"]
         p = self._saturate(p) + context["drive_pairs"]
 
-        ends = (_mix(a, context["atoms1"]).index_select(0, graph.first) * context["first"]
-                + _mix(a, context["atoms2"]).index_select(0, graph.second) * context["second"])
+        ends = (
+            _mix(a, context["atoms1"]).index_select(0, graph.first) * context["first"]
+            + _mix(a, context["atoms2"]).index_select(0, graph.second) * context["second"]
+        )
         seen = self.align(torch.bmm(graph.frame, ends))
         sent = torch.bmm(graph.frame.mT, self.align.undo(_mix(p, context["pairs1"])))
         heard = torch.zeros_like(a).index_add(0, graph.first, sent * context["first"])
         a = (_mix(a, context["atoms0"]) + heard) * context["atoms"]
         p = (_mix(p, context["pairs0"]) + seen) * context["pairs"]
-        return {group: _mix((p if graph.is_pair[group] else a)[span], context[f"out{group}"])
-                for group, span in graph.spans.items()}
+        return {
+            group: _mix((p if graph.is_pair[group] else a)[span], context[f"out{group}"])
+            for group, span in graph.spans.items()
+        }
 
     def _mixes(self) -> dict[str, Mix]:
         # Of all groups: the slope must not depend on what else is in the batch.
         found: dict[str, nn.Module] = {}
-        for name, mixes in (("into", self.into), ("out", self.out), ("atoms", self.of_atoms),
-                            ("pairs", self.of_pairs)):
+        for name, mixes in (
+            ("into", self.into),
+            ("out", self.out),
+            ("atoms", self.of_atoms),
+            ("pairs", self.of_pairs),
+        ):
             found |= {f"{name}{i}": mix for i, mix in enumerate(mixes)}
         return cast(dict[str, Mix], found)
 
@@ -129,11 +136,14 @@ class Feedback(nn.Module):
         if self._bound is None:
             return 1.0
         norm = {name: norm_bound(mix.weight * mix.mask).amax() for name, mix in mixes.items()}
-        ends = [torch.stack([n for name, n in norm.items() if name.startswith(end)]).amax()
-                for end in ("into", "out")]
+        ends = [
+            torch.stack([n for name, n in norm.items() if name.startswith(end)]).amax()
+            for end in ("into", "out")
+        ]
         # From (atoms, pairs) to (atoms, pairs): the norm of a matrix of norms.
-        middle = torch.stack([norm["atoms0"], norm["pairs1"],
-                              norm["atoms1"] + norm["atoms2"], norm["pairs0"]]).view(1, 2, 2)
+        middle = torch.stack(
+            [norm["atoms0"], norm["pairs1"], norm["atoms1"] + norm["atoms2"], norm["pairs0"]]
+        ).view(1, 2, 2)
         return self._bound / (ends[0] * norm_bound(middle)[0] * ends[1]).clamp_min(1.0)
 
     def _spread(self, logits: Tensor) -> Tensor:

@@ -43,8 +43,7 @@ class Form:
             If there is none of that name.
         """
         if name not in FORMS:
-            raise InputError(f"unknown form {name!r}", field="form",
-                             remedy=f"choose from {', '.join(FORMS)}")
+            raise InputError(f"unknown form {name!r}", field="form", remedy=f"choose from {', '.join(FORMS)}")
         return FORMS[name]
 
 
@@ -64,8 +63,7 @@ class EquilibriumHead(nn.Module):
     Features of the geometry are computed once; only the feedback is iterated.
     """
 
-    def __init__(self, network: HamiltonianNetwork, width: int, bound: float | None,
-                 search: Search) -> None:
+    def __init__(self, network: HamiltonianNetwork, width: int, bound: float | None, search: Search) -> None:
         super().__init__()
         self.feedback = Feedback(network.elements, network.size, width, bound)
         self.search = search
@@ -80,6 +78,10 @@ class EquilibriumHead(nn.Module):
             return [a + change[group] for a, group in zip(fixed, groups)]
 
         fixed = [parts[group].contiguous() for group in groups]
-        found = self.search(step, [part.detach() for part in fixed], (fixed, context),
-                            [graph.samples(group) for group in groups])
+        found = self.search(
+            step,
+            [part.detach() for part in fixed],
+            (fixed, context),
+            [graph.samples(group) for group in groups],
+        )
         return dict(zip(groups, found.state)), found

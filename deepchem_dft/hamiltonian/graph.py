@@ -119,8 +119,7 @@ class Graph:
     def owner(self) -> Tensor:
         """(P,) the molecule of each element of the blocks."""
         sizes = torch.tensor([n * n for n in self.nao], device=self.place.device)
-        return torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device),
-                                       sizes)[self.place]
+        return torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)[self.place]
 
     def types(self, group: int) -> Tensor:
         """Return the element, or the pair of elements, of each member of a group."""
@@ -134,6 +133,7 @@ class Graph:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Graph:
         """Return the same on a device, with floating-point numbers of a type."""
+
         def move(value):
             if isinstance(value, Tensor):
                 return value.to(device, dtype if value.is_floating_point() else None)
@@ -144,9 +144,7 @@ class Graph:
         return Graph(**{f.name: move(getattr(self, f.name)) for f in fields(self)})
 
 
-def make_graph(
-    numbers: np.ndarray, positions: np.ndarray, elements: Elements, cutoff: float
-) -> Graph:
+def make_graph(numbers: np.ndarray, positions: np.ndarray, elements: Elements, cutoff: float) -> Graph:
     """Describe the geometry of a molecule, in float64.
 
     Parameters
@@ -205,10 +203,20 @@ def make_graph(
         place.append((i * layout.nao + j).flatten())
         turned.append((j * layout.nao + i).flatten())
     return Graph(
-        [layout.nao], species, torch.zeros_like(species), first, second,
+        [layout.nao],
+        species,
+        torch.zeros_like(species),
+        first,
+        second,
         species[first] * len(elements.numbers) + species[second],
-        elements.layout.rotation(frames(x[second] - x[first])), distance,
-        envelope(distance, cutoff), sizes, areas, torch.cat(place), torch.cat(turned))
+        elements.layout.rotation(frames(x[second] - x[first])),
+        distance,
+        envelope(distance, cutoff),
+        sizes,
+        areas,
+        torch.cat(place),
+        torch.cat(turned),
+    )
 
 
 def join(graphs: Sequence[Graph]) -> Graph:
@@ -253,15 +261,26 @@ def join(graphs: Sequence[Graph]) -> Graph:
         [n for graph in graphs for n in graph.nao],
         torch.cat([graph.species for graph in graphs])[atoms],
         torch.repeat_interleave(torch.arange(len(graphs)), counts)[atoms],
-        ends("first"), ends("second"), of_pairs("pair"), of_pairs("frame"), of_pairs("distance"),
+        ends("first"),
+        ends("second"),
+        of_pairs("pair"),
+        of_pairs("frame"),
+        of_pairs("distance"),
         of_pairs("weight"),
         {group: sum(graph.sizes.get(group, 0) for graph in graphs) for group in groups},
         {group: areas[group] for group in groups},
-        torch.cat(place), torch.cat(turned), inputs)
+        torch.cat(place),
+        torch.cat(turned),
+        inputs,
+    )
 
 
 def _order(graphs: Sequence[Graph], pairs: bool) -> Tensor:
     """Return atoms or pairs of all graphs by group, then graph."""
-    keys = [np.full(size, group) for graph in graphs for group, size in graph.sizes.items()
-            if graph.is_pair[group] == pairs]
+    keys = [
+        np.full(size, group)
+        for graph in graphs
+        for group, size in graph.sizes.items()
+        if graph.is_pair[group] == pairs
+    ]
     return torch.from_numpy(np.argsort(np.concatenate([*keys, []]), kind="stable"))

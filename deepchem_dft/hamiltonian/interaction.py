@@ -49,9 +49,7 @@ class PairUpdate(nn.Module):
         Width of the ordinary network.
     """
 
-    def __init__(
-        self, layout: Components, channels: Channels, n_invariants: int, hidden: int
-    ) -> None:
+    def __init__(self, layout: Components, channels: Channels, n_invariants: int, hidden: int) -> None:
         super().__init__()
         self._layout, self._channels = layout, channels
         rows = layout.lmax + 1
@@ -59,8 +57,11 @@ class PairUpdate(nn.Module):
         self.align = Align(layout, channels.true, channels.size)
         self.mix_in = SO2Linear(layout, channels, channels, n_invariants)
         self.hidden = nn.Sequential(
-            nn.Linear(rows * channels.true + n_invariants, hidden), nn.SiLU(),
-            nn.Linear(hidden, hidden), nn.SiLU())
+            nn.Linear(rows * channels.true + n_invariants, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+        )
         self.gates = nn.Linear(hidden, rows * channels.size)
         self.mix_out = SO2Linear(layout, channels, channels, hidden)
 
@@ -72,7 +73,7 @@ class PairUpdate(nn.Module):
         turned = split(self.align(torch.bmm(graph.frame, both)), layout)
         mixed = self.mix_in([a + b for a, b in zip(turned, features.pairs)], features.invariants)
         zero = mixed[0].unflatten(1, (layout.lmax + 1, channels.size))
-        invariants = zero[:, :, :channels.true].flatten(1)
+        invariants = zero[:, :, : channels.true].flatten(1)
         hidden = self.hidden(torch.cat([invariants, features.invariants], 1))
         return self.mix_out(mixed, hidden, self.gates(hidden))
 
@@ -97,7 +98,8 @@ class AtomUpdate(nn.Module):
         self._channels = channels
         self.mix_in = Mix(layout, channels.times(2), channels.times(2))
         self.hidden = nn.Sequential(
-            nn.Linear((layout.lmax + 1) * channels.size + channels.true, hidden), nn.SiLU())
+            nn.Linear((layout.lmax + 1) * channels.size + channels.true, hidden), nn.SiLU()
+        )
         self.gates = nn.Linear(hidden, (layout.lmax + 1) * channels.size)
         self.scalars = nn.Linear(hidden, channels.true)
         self.mix_out = Mix(layout, channels, channels)
@@ -126,9 +128,7 @@ class Interaction(nn.Module):
         As for `PairUpdate`.
     """
 
-    def __init__(
-        self, layout: Components, channels: Channels, n_invariants: int, hidden: int
-    ) -> None:
+    def __init__(self, layout: Components, channels: Channels, n_invariants: int, hidden: int) -> None:
         super().__init__()
         self._layout = layout
         self.pairs = PairUpdate(layout, channels, n_invariants, hidden)
@@ -141,4 +141,7 @@ class Interaction(nn.Module):
         messages = torch.zeros_like(features.atoms).index_add(0, graph.first, sent)
         return Features(
             features.atoms + self.atoms(features.atoms, messages),
-            [a + b for a, b in zip(features.pairs, change)], features.invariants, features.back)
+            [a + b for a, b in zip(features.pairs, change)],
+            features.invariants,
+            features.back,
+        )

@@ -47,8 +47,15 @@ class HamiltonianNetwork(nn.Module):
     norm: Tensor
 
     def __init__(
-        self, elements: Elements, n_matrices: int = 3, *, width: int = 24, layers: int = 1,
-        hidden: int = 96, cutoff: float = 15.0, n_radial: int = 16,
+        self,
+        elements: Elements,
+        n_matrices: int = 3,
+        *,
+        width: int = 24,
+        layers: int = 1,
+        hidden: int = 96,
+        cutoff: float = 15.0,
+        n_radial: int = 16,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -70,8 +77,7 @@ class HamiltonianNetwork(nn.Module):
         for group in range(len(elements.groups)):
             blocks, axial = elements.block_map(group), elements.is_pair(group)
             slots = Channels(blocks.n_true, blocks.slots - blocks.n_true)
-            self.sources.append(Mix(layout, slots.times(n_matrices), channels, axial,
-                                    gain=n_matrices**-0.5))
+            self.sources.append(Mix(layout, slots.times(n_matrices), channels, axial, gain=n_matrices**-0.5))
             self.readouts.append(Mix(layout, channels, slots, axial))
         #: Arguments of `PairUpdate`.
         self.size = size = (layout, channels, n_invariants, hidden)
@@ -82,8 +88,9 @@ class HamiltonianNetwork(nn.Module):
 
     # -- what is computed once for a molecule --------------------------------------------------
 
-    def fit(self, graphs: Sequence[Graph], known: Sequence[Sequence[Tensor]],
-            targets: Iterable[Tensor]) -> None:
+    def fit(
+        self, graphs: Sequence[Graph], known: Sequence[Sequence[Tensor]], targets: Iterable[Tensor]
+    ) -> None:
         """Measure the size of known matrices and of the target on training data.
 
         Parameters
@@ -104,8 +111,10 @@ class HamiltonianNetwork(nn.Module):
     def inform(self, graph: Graph, known: Sequence[Tensor]) -> None:
         """Put known matrices, elements of the blocks (P,) in float64, into the graph's inputs."""
         expansion = Expansion(self.elements).double()
-        parts = [self._saturate(standard.normalise(graph, expansion.to_parts(graph, matrix)))
-                 for standard, matrix in zip(self._standards(), known)]
+        parts = [
+            self._saturate(standard.normalise(graph, expansion.to_parts(graph, matrix)))
+            for standard, matrix in zip(self._standards(), known)
+        ]
         graph.inputs = {g: torch.cat([p[g] for p in parts], 2) for g in parts[0]}
 
     def _saturate(self, parts: Parts) -> Parts:
@@ -116,8 +125,10 @@ class HamiltonianNetwork(nn.Module):
         """
         same = (self._layout.l[:, None] == self._layout.l).double()
         same /= same.sum(1, keepdim=True)
-        return {group: part * (1.0 + (same @ part.square() / _LONGEST**2) ** 4) ** -0.125
-                for group, part in parts.items()}
+        return {
+            group: part * (1.0 + (same @ part.square() / _LONGEST**2) ** 4) ** -0.125
+            for group, part in parts.items()
+        }
 
     def _standards(self) -> list[Standard]:
         return cast(list[Standard], list(self.known))
@@ -131,15 +142,16 @@ class HamiltonianNetwork(nn.Module):
         atoms: list[Tensor] = []
         pairs: list[Tensor] = []
         for group in graph.sizes:
-            (pairs if graph.is_pair[group] else atoms).append(
-                self.sources[group](graph.inputs[group]))
+            (pairs if graph.is_pair[group] else atoms).append(self.sources[group](graph.inputs[group]))
         own = nn.functional.pad(self.of_element(graph.species), (0, self.channels.pseudo))
         own = nn.functional.pad(own[:, None], (0, 0, 0, self._layout.size - 1))
         nothing = own.new_zeros(0, *own.shape[1:])  # a single atom has no pairs
-        features = Features(torch.cat(atoms) + own,
-                            split(torch.cat([*pairs, nothing]), self._layout),
-                            invariants,
-                            graph.frame.mT * (graph.weight * self.norm)[:, None, None])
+        features = Features(
+            torch.cat(atoms) + own,
+            split(torch.cat([*pairs, nothing]), self._layout),
+            invariants,
+            graph.frame.mT * (graph.weight * self.norm)[:, None, None],
+        )
         for layer in self.layers:
             features = layer(features, graph)
         change = self.last(features, graph)

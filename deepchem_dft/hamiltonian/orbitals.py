@@ -18,17 +18,14 @@ Matrix = TypeVar("Matrix")
 MAX_MOMENTUM = 3
 
 #: m of the orbitals of one shell, by l. PySCF writes p as x, y, z, which is m = 1, -1, 0.
-PYSCF_M: tuple[tuple[int, ...], ...] = (
-    (0,), (1, -1, 0), (-2, -1, 0, 1, 2), (-3, -2, -1, 0, 1, 2, 3))
+PYSCF_M: tuple[tuple[int, ...], ...] = ((0,), (1, -1, 0), (-2, -1, 0, 1, 2), (-3, -2, -1, 0, 1, 2, 3))
 #: m = -l ... l throughout. This is e3nn's order if e3nn is given vectors as (y, z, x): its
 #: polar axis is its second one.
-E3NN_M: tuple[tuple[int, ...], ...] = tuple(
-    tuple(range(-l, l + 1)) for l in range(MAX_MOMENTUM + 1))
+E3NN_M: tuple[tuple[int, ...], ...] = tuple(tuple(range(-l, l + 1)) for l in range(MAX_MOMENTUM + 1))
 #: Take these components of a vector, in this order, before e3nn sees it.
 E3NN_AXES = (1, 2, 0)
 #: ORCA's order, which the MD17 databases have: m = 0, 1, -1, 2, -2, ...
-MD17_M: tuple[tuple[int, ...], ...] = (
-    (0,), (0, 1, -1), (0, 1, -1, 2, -2), (0, 1, -1, 2, -2, 3, -3))
+MD17_M: tuple[tuple[int, ...], ...] = ((0,), (0, 1, -1), (0, 1, -1, 2, -2), (0, 1, -1, 2, -2, 3, -3))
 #: ORCA gives f functions of m = 3 and -3 the opposite sign. (No MD17 database has f functions.)
 _MD17_NEGATIVE = {(3, 3), (3, -3)}
 
@@ -152,9 +149,7 @@ class OrbitalLayout:
         """Order of the MD17 databases: m = 0, 1, -1, 2, -2 within each shell."""
         return self._order(MD17_M, _MD17_NEGATIVE)
 
-    def _order(
-        self, order: Sequence[Sequence[int]], negative: frozenset | set = frozenset()
-    ) -> Order:
+    def _order(self, order: Sequence[Sequence[int]], negative: frozenset | set = frozenset()) -> Order:
         indices, signs = [], []
         for shell in self.shells:
             for m in order[shell.momentum]:
@@ -203,6 +198,9 @@ def orbital_layout(numbers: Sequence[int] | np.ndarray, basis: str) -> OrbitalLa
 def _layout(numbers: tuple[int, ...], basis: str) -> OrbitalLayout:
     momenta = tuple(element_momenta(z, basis) for z in numbers)
     if max(map(max, momenta)) > MAX_MOMENTUM:
-        raise InputError(f"basis {basis!r} has functions beyond f", field="basis",
-                         remedy="use a smaller basis, such as def2-svp or def2-tzvp")
+        raise InputError(
+            f"basis {basis!r} has functions beyond f",
+            field="basis",
+            remedy="use a smaller basis, such as def2-svp or def2-tzvp",
+        )
     return OrbitalLayout(numbers, basis, momenta)

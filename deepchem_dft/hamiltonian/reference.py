@@ -76,14 +76,15 @@ class Reference:
     ((2, 2), -1.1521)
     """
 
-    def __init__(
-        self, sample: HamiltonianSample, xc: str | None = None, grid_level: int = 3
-    ) -> None:
+    def __init__(self, sample: HamiltonianSample, xc: str | None = None, grid_level: int = 3) -> None:
         self.xc = xc or sample.xc
         self.sample, self.grid_level = sample, grid_level
         if sample.n_electrons % 2 or sample.n_electrons < 2:
-            raise InputError(f"{sample.n_electrons} electrons are no closed shell", field="charge",
-                             remedy="give the charge of a closed-shell molecule")
+            raise InputError(
+                f"{sample.n_electrons} electrons are no closed shell",
+                field="charge",
+                remedy="give the charge of a closed-shell molecule",
+            )
         self.mole = _mole(sample.numbers, sample.positions, sample.basis)
         # As attributes: PySCF takes an argument spin=0 for none at all.
         self.mole.charge, self.mole.spin = sample.charge, 0
@@ -189,21 +190,25 @@ class Reference:
             return self.fock(self.guess_density())
         if kind == "sap":
             return self.core + self._screening()
-        raise InputError(f"unknown guess {kind!r}", field="guess",
-                         remedy=f"use {' or '.join(GUESSES)}")
+        raise InputError(f"unknown guess {kind!r}", field="guess", remedy=f"use {' or '.join(GUESSES)}")
 
     def _screening(self) -> np.ndarray:
         from pyscf.scf import hf
 
         if self.mole.has_ecp():
-            raise InputError("there are no atomic potentials for effective cores", field="guess",
-                             remedy="use minao")
-        return hf.make_sap(self.mole, {self.mole.atom_symbol(i): _screening_charge(SYMBOLS[z])
-                                       for i, z in enumerate(self.sample.numbers)})
+            raise InputError(
+                "there are no atomic potentials for effective cores", field="guess", remedy="use minao"
+            )
+        return hf.make_sap(
+            self.mole,
+            {
+                self.mole.atom_symbol(i): _screening_charge(SYMBOLS[z])
+                for i, z in enumerate(self.sample.numbers)
+            },
+        )
 
     def solve(
-        self, density: np.ndarray | None = None, conv_tol: float | None = None,
-        max_cycle: int = 100,
+        self, density: np.ndarray | None = None, conv_tol: float | None = None, max_cycle: int = 100
     ) -> Solution:
         """Solve the Kohn-Sham equations.
 
@@ -238,8 +243,14 @@ class Reference:
         if not field.converged:
             raise SCFNotConverged(f"PySCF does not converge in {max_cycle} cycles")
         density = np.array(field.make_rdm1())
-        return Solution(self.fock(density), density, float(field.e_tot),
-                        np.array(field.mo_energy), np.array(field.mo_coeff), cycles)
+        return Solution(
+            self.fock(density),
+            density,
+            float(field.e_tot),
+            np.array(field.mo_energy),
+            np.array(field.mo_coeff),
+            cycles,
+        )
 
     def forces(self, solution: Solution) -> np.ndarray:
         """Return the (N, 3) forces on the nuclei, Hartree/Bohr."""
@@ -252,8 +263,7 @@ class Reference:
         try:
             hessian = np.array(self._solved(solution).Hessian().kernel())
         except NotImplementedError as error:
-            raise InputError(f"PySCF has no second derivatives of it ({error})",
-                             field="xc") from None
+            raise InputError(f"PySCF has no second derivatives of it ({error})", field="xc") from None
         size = 3 * len(self.sample.numbers)
         return hessian.transpose(0, 2, 1, 3).reshape(size, size)
 
@@ -268,10 +278,12 @@ class Reference:
         """Return the sample with overlap, core Hamiltonian and (unless None) guess filled in."""
         sample = self.sample
         return replace(
-            sample, xc=self.xc,
+            sample,
+            xc=self.xc,
             overlap=self.overlap if sample.overlap is None else sample.overlap,
             core=self.core if sample.core is None else sample.core,
-            guess=self.guess(guess) if guess and sample.guess is None else sample.guess)
+            guess=self.guess(guess) if guess and sample.guess is None else sample.guess,
+        )
 
 
 def version() -> str:
@@ -317,8 +329,7 @@ def element_momenta(number: int, basis: str) -> tuple[int, ...]:
     if not 0 < number < len(SYMBOLS):
         raise InputError(f"there is no element with nuclear charge {number}", field="numbers")
     mole = _mole([number], np.zeros((1, 3)), basis)
-    return tuple(int(mole.bas_angular(i)) for i in range(mole.nbas)
-                 for _ in range(mole.bas_nctr(i)))
+    return tuple(int(mole.bas_angular(i)) for i in range(mole.nbas) for _ in range(mole.bas_nctr(i)))
 
 
 def masses(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -331,12 +342,12 @@ def masses(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
     """
     from pyscf.data import elements, nist
 
-    return np.array([elements.MASSES[int(z)] for z in numbers]) * (
-        nist.ATOMIC_MASS / nist.E_MASS)
+    return np.array([elements.MASSES[int(z)] for z in numbers]) * (nist.ATOMIC_MASS / nist.E_MASS)
 
 
 def _mole(numbers: Sequence[int] | np.ndarray, positions: np.ndarray, basis: str) -> Any:
     symbols = [SYMBOLS[z] for z in numbers]
     parse_geometry((symbols, np.asarray(positions).tolist()))  # refuses nuclei that coincide
-    return build_mole(symbols, np.asarray(positions), resolve_basis(symbols, basis),
-                      resolve_ecp(symbols, basis))
+    return build_mole(
+        symbols, np.asarray(positions), resolve_basis(symbols, basis), resolve_ecp(symbols, basis)
+    )

@@ -74,7 +74,7 @@ def wigner(rotation: Tensor, lmax: int) -> list[Tensor]:
         half = torch.einsum("...ik,ija->...kja", found[-1], c)
         half = torch.einsum("...kja,...jn->...kna", half, first)
         found.append(torch.einsum("...kna,knb->...ab", half, c))
-    return found[:lmax + 1]
+    return found[: lmax + 1]
 
 
 def frames(directions: Tensor) -> Tensor:

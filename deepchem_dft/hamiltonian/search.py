@@ -28,10 +28,16 @@ class Search:
     tol: float = 1e-5
     max_iter: int = 50
 
-    def __call__(
-        self, step: Callable[..., Any], start: Any, params: Any, segments: Any
-    ) -> Equilibrium:
+    def __call__(self, step: Callable[..., Any], start: Any, params: Any, segments: Any) -> Equilibrium:
         """Solve ``z = step(z, *params)``."""
         adjoint = Implicit(on_failure="drop") if self.adjoint == "implicit" else self.adjoint
-        return fixed_point(step, start, params, solver=self.solver, adjoint=adjoint,
-                           tol=self.tol, max_iter=self.max_iter, segments=segments)
+        return fixed_point(
+            step,
+            start,
+            params,
+            solver=self.solver,
+            adjoint=adjoint,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            segments=segments,
+        )

@@ -62,7 +62,10 @@ class SelfConsistent(nn.Module):
     """
 
     def __init__(
-        self, module: Callable[[Any, Tensor, Tensor], Tensor], search: Search | None = None, *,
+        self,
+        module: Callable[[Any, Tensor, Tensor], Tensor],
+        search: Search | None = None,
+        *,
         max_step: float | None = None,
     ) -> None:
         super().__init__()
@@ -73,7 +76,7 @@ class SelfConsistent(nn.Module):
         self.max_step = max_step
 
     def forward(
-        self, geometries: Sequence[Any], overlaps: Sequence[Tensor], guesses: Sequence[Tensor],
+        self, geometries: Sequence[Any], overlaps: Sequence[Tensor], guesses: Sequence[Tensor]
     ) -> tuple[list[Tensor], Equilibrium]:
         """Return self-consistent Hamiltonians, and how they were found, molecule by molecule.
 
@@ -91,30 +94,34 @@ class SelfConsistent(nn.Module):
         found : Equilibrium
         """
         if not len(geometries) == len(overlaps) == len(guesses) > 0:
-            raise InputError(f"{len(geometries)} geometries, {len(overlaps)} overlaps and "
-                             f"{len(guesses)} guesses", field="guesses",
-                             remedy="give one of each for every molecule, and at least one")
+            raise InputError(
+                f"{len(geometries)} geometries, {len(overlaps)} overlaps and {len(guesses)} guesses",
+                field="guesses",
+                remedy="give one of each for every molecule, and at least one",
+            )
 
-        def step(
-            state: list[Tensor], overlaps: list[Tensor], guesses: list[Tensor]
-        ) -> list[Tensor]:
+        def step(state: list[Tensor], overlaps: list[Tensor], guesses: list[Tensor]) -> list[Tensor]:
             rows = zip(geometries, overlaps, guesses, map(_without_unit, state))
-            return [_with_unit(x + self._change(geometry, s, guess, x))
-                    for geometry, s, guess, x in rows]
+            return [_with_unit(x + self._change(geometry, s, guess, x)) for geometry, s, guess, x in rows]
 
         overlaps, guesses = list(overlaps), list(guesses)
         start = [_with_unit(torch.zeros_like(guess)) for guess in guesses]
         found = self.search(
-            step, start, (overlaps, guesses),
-            [torch.full((1,), i, device=guess.device) for i, guess in enumerate(guesses)])
+            step,
+            start,
+            (overlaps, guesses),
+            [torch.full((1,), i, device=guess.device) for i, guess in enumerate(guesses)],
+        )
         return [guess + _without_unit(x) for guess, x in zip(guesses, found.state)], found
 
     def _change(self, geometry: Any, overlap: Tensor, guess: Tensor, x: Tensor) -> Tensor:
         image = self.module(geometry, overlap, guess + x)
         if image.shape != guess.shape:
-            raise InputError(f"the module returns shape {tuple(image.shape)}, not "
-                             f"{tuple(guess.shape)}", field="module",
-                             remedy="return the whole matrix of the molecule")
+            raise InputError(
+                f"the module returns shape {tuple(image.shape)}, not {tuple(guess.shape)}",
+                field="module",
+                remedy="return the whole matrix of the molecule",
+            )
         change = 0.5 * (image + image.mT) - guess - x
         if bool(x.detach().abs().amax() > _RUNAWAY):
             change = change * torch.nan

@@ -99,8 +99,7 @@ class Mix(nn.Module):
     mask: Tensor
 
     def __init__(
-        self, layout: Components, source: Channels, target: Channels, axial: bool = False,
-        gain: float = 1.0,
+        self, layout: Components, source: Channels, target: Channels, axial: bool = False, gain: float = 1.0
     ) -> None:
         super().__init__()
         keys = [(l, abs(m) if axial else 0) for l, m in layout.pairs]
@@ -140,25 +139,22 @@ class SO2Linear(nn.Module):
 
     mask: Tensor
 
-    def __init__(
-        self, layout: Components, source: Channels, target: Channels, n_invariants: int = 0
-    ) -> None:
+    def __init__(self, layout: Components, source: Channels, target: Channels, n_invariants: int = 0) -> None:
         super().__init__()
         rows = layout.lmax + 1
         into = target.is_true.repeat(rows)
-        mask = torch.cat([source.is_true.repeat(rows)[:, None] == into,
-                          into.expand(n_invariants, -1)]).to(torch.float64)
+        mask = torch.cat([source.is_true.repeat(rows)[:, None] == into, into.expand(n_invariants, -1)]).to(
+            torch.float64
+        )
         self.register_buffer("mask", mask, False)
-        self.weights = nn.ParameterList(
-            [torch.randn(mask.shape) * mask / mask.sum(0).clamp(min=1) ** 0.5])
+        self.weights = nn.ParameterList([torch.randn(mask.shape) * mask / mask.sum(0).clamp(min=1) ** 0.5])
         for m in range(1, rows):
             n = (rows - m) * source.size
             self.weights.append(torch.randn(n, (rows - m) * target.size) / n**0.5)
         self._n_source = source.size
 
     def forward(
-        self, parts: Sequence[Tensor], invariants: Tensor | None = None,
-        gates: Tensor | None = None,
+        self, parts: Sequence[Tensor], invariants: Tensor | None = None, gates: Tensor | None = None
     ) -> list[Tensor]:
         """Mix features.
 
@@ -176,7 +172,7 @@ class SO2Linear(nn.Module):
         found = [zero @ (self.weights[0] * self.mask)]
         for m, part in enumerate(parts[1:], start=1):
             if gates is not None:
-                part = part * gates[:, None, m * self._n_source:]
+                part = part * gates[:, None, m * self._n_source :]
             found.append(part @ self.weights[m])
         return found
 
@@ -200,5 +196,4 @@ def merge(parts: Sequence[Tensor], layout: Components) -> Tensor:
     rows = layout.lmax + 1
     channels = parts[0].shape[1] // rows
     sizes = [rows] + [2 * (rows - m) for m in range(1, rows)]  # -1 is ambiguous without any row
-    return torch.cat([part.reshape(len(part), size, channels)
-                      for part, size in zip(parts, sizes)], 1)
+    return torch.cat([part.reshape(len(part), size, channels) for part, size in zip(parts, sizes)], 1)

@@ -49,7 +49,8 @@ class Standard(nn.Module):
             for group, part in parts.items():
                 shape = self.get_buffer(f"mean{group}").shape
                 count, first, second = total.setdefault(
-                    group, [part.new_zeros(shape[0]), *part.new_zeros(2, *shape)])
+                    group, [part.new_zeros(shape[0]), *part.new_zeros(2, *shape)]
+                )
                 types = graph.types(group)
                 count.index_add_(0, types, torch.ones_like(types, dtype=part.dtype))
                 first.index_add_(0, types, part)
@@ -60,8 +61,7 @@ class Standard(nn.Module):
             mean = first / number * self._invariant[group]
             square = second / number
             variance = (square - mean.square()).clamp(min=0)
-            size, whole = (torch.einsum("kl,tls->tks", self._same_l, s).sqrt()
-                           for s in (variance, square))
+            size, whole = (torch.einsum("kl,tls->tks", self._same_l, s).sqrt() for s in (variance, square))
             floor = torch.maximum(whole, 0.1 * whole.amax((1, 2), keepdim=True))
             size = torch.maximum(size, _FLOOR * floor)
             size = torch.where(size > 0, size, 1.0)
@@ -72,15 +72,16 @@ class Standard(nn.Module):
 
     def normalise(self, graph: Graph, parts: Parts) -> Parts:
         """Subtract means and divide by sizes."""
-        return {group: (part - self._of("mean", graph, group)) / self._of("size", graph, group)
-                for group, part in parts.items()}
+        return {
+            group: (part - self._of("mean", graph, group)) / self._of("size", graph, group)
+            for group, part in parts.items()
+        }
 
     def restore(self, graph: Graph, parts: Parts) -> Parts:
         """Undo `normalise`; blocks of pairs vanish at the cutoff."""
         found = {}
         for group, part in parts.items():
-            part = torch.addcmul(self._of("mean", graph, group), part,
-                                 self._of("size", graph, group))
+            part = torch.addcmul(self._of("mean", graph, group), part, self._of("size", graph, group))
             if graph.is_pair[group]:
                 part = part * graph.weight[graph.spans[group], None, None]
             found[group] = part

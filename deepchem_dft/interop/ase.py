@@ -9,12 +9,7 @@ import numpy as np
 
 try:
     from ase import Atoms, units
-    from ase.calculators.calculator import (
-        Calculator,
-        CalculatorSetupError,
-        SCFError,
-        all_changes,
-    )
+    from ase.calculators.calculator import Calculator, CalculatorSetupError, SCFError, all_changes
 except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
 
@@ -29,9 +24,19 @@ from deepchem_dft.xc.names import get_xc
 
 __all__ = ["KohnShamCalculator"]
 
-_PARAMETERS = {"basis": "def2-svp", "charge": None, "spin": None, "grid_level": 3,
-               "density_fit": None, "tol": 1e-6, "max_iter": 500, "ecp": None,
-               "restricted": None, "stability": False, "broken_symmetry": None}
+_PARAMETERS = {
+    "basis": "def2-svp",
+    "charge": None,
+    "spin": None,
+    "grid_level": 3,
+    "density_fit": None,
+    "tol": 1e-6,
+    "max_iter": 500,
+    "ecp": None,
+    "restricted": None,
+    "stability": False,
+    "broken_symmetry": None,
+}
 
 
 class KohnShamCalculator(Calculator):
@@ -123,8 +128,9 @@ class KohnShamCalculator(Calculator):
         """
         unknown = sorted(set(kwargs) - set(self.default_parameters))
         if unknown:
-            raise CalculatorSetupError(f"unknown parameter '{unknown[0]}'; there are "
-                                       f"{', '.join(self.default_parameters)}")
+            raise CalculatorSetupError(
+                f"unknown parameter '{unknown[0]}'; there are {', '.join(self.default_parameters)}"
+            )
         if "xc" in kwargs:
             try:
                 self._functional = get_xc(kwargs["xc"])
@@ -149,8 +155,7 @@ class KohnShamCalculator(Calculator):
         return changes
 
     def calculate(
-        self, atoms: Atoms | None = None, properties: Any = ("energy",),
-        system_changes: Any = all_changes,
+        self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
         """Run one geometry; called by ASE."""
         super().calculate(atoms, properties, system_changes)
@@ -165,13 +170,16 @@ class KohnShamCalculator(Calculator):
     def _solve(self, atoms: Any) -> None:
         try:
             molecule = self._molecule(atoms)
-            system = (molecule.symbols, molecule.nelec, molecule.restricted,
-                      molecule.broken_symmetry)
+            system = (molecule.symbols, molecule.nelec, molecule.restricted, molecule.broken_symmetry)
             guess = self._guess if system == self._system else None
             self.result = self._guess = None  # what does not converge is no place to start from
-            result = KohnSham(molecule, self._functional, tol=self.parameters["tol"],
-                              max_iter=self.parameters["max_iter"],
-                              stability=self.parameters["stability"]).run(guess=guess)
+            result = KohnSham(
+                molecule,
+                self._functional,
+                tol=self.parameters["tol"],
+                max_iter=self.parameters["max_iter"],
+                stability=self.parameters["stability"],
+            ).run(guess=guess)
         except SCFNotConverged as error:
             raise SCFError(str(error)) from error
         except InputError as error:
@@ -192,8 +200,9 @@ class KohnShamCalculator(Calculator):
 
     def _molecule(self, atoms: Atoms) -> Molecule:
         if atoms.pbc.any():
-            raise InputError("periodic systems are not supported", field="pbc",
-                             remedy="set atoms.pbc = False")
+            raise InputError(
+                "periodic systems are not supported", field="pbc", remedy="set atoms.pbc = False"
+            )
         # ASE's own constants, not ours, which are of another year
         positions = atoms.get_positions() / units.Bohr
         if self._template is not None:
@@ -202,15 +211,23 @@ class KohnShamCalculator(Calculator):
         *said, remarks = _said(atoms)
         for remark in remarks:
             warnings.warn(remark, stacklevel=2)
-        charge = _chosen("charge", asked["charge"], said[0], atoms.get_initial_charges(),
-                         "initial charges")
-        spin = _chosen("spin", asked["spin"], said[1], atoms.get_initial_magnetic_moments(),
-                       "initial magnetic moments")
+        charge = _chosen("charge", asked["charge"], said[0], atoms.get_initial_charges(), "initial charges")
+        spin = _chosen(
+            "spin", asked["spin"], said[1], atoms.get_initial_magnetic_moments(), "initial magnetic moments"
+        )
         geometry = (atoms.get_chemical_symbols(), positions)
-        return Molecule(geometry, asked["basis"], charge, spin, "bohr", asked["grid_level"],
-                        density_fit=asked["density_fit"], ecp=asked["ecp"],
-                        restricted=asked["restricted"],
-                        broken_symmetry=self._local_spins(atoms, spin))
+        return Molecule(
+            geometry,
+            asked["basis"],
+            charge,
+            spin,
+            "bohr",
+            asked["grid_level"],
+            density_fit=asked["density_fit"],
+            ecp=asked["ecp"],
+            restricted=asked["restricted"],
+            broken_symmetry=self._local_spins(atoms, spin),
+        )
 
     def _local_spins(self, atoms: Atoms, spin: int) -> Any:
         """Return what is asked for, or the atoms' moments if they are antiparallel."""
@@ -232,25 +249,28 @@ def _said(atoms: Any) -> tuple[int | None, int | None, list[str]]:
     return *xyz.electrons(pairs, remarks, "atoms.info"), remarks
 
 
-def _chosen(
-    field: str, asked: int | None, said: int | None, parts: np.ndarray, what: str
-) -> int:
+def _chosen(field: str, asked: int | None, said: int | None, parts: np.ndarray, what: str) -> int:
     """Choose between the calculator's parameter, ``atoms.info`` and what the atoms have."""
     if asked is not None or (said is not None and not parts.any()):
         return as_said(field, asked, said, "atoms.info")
     total = _whole(abs(parts.sum()) if field == "spin" else parts.sum(), what, field)
     if said is not None and said != total:
-        raise InputError(f"the {field} {said} of atoms.info contradicts the {what} of the atoms, "
-                         f"which add up to {total}", field=field,
-                         remedy=f"set {field}= of the calculator")
+        raise InputError(
+            f"the {field} {said} of atoms.info contradicts the {what} of the atoms, which add up to {total}",
+            field=field,
+            remedy=f"set {field}= of the calculator",
+        )
     return total
 
 
 def _whole(total: float, what: str, field: str) -> int:
     # guesses per atom are often rounded, so their sum may be a little off
     if abs(total - round(total)) > 0.05:
-        raise InputError(f"the {what} of the atoms add up to {total:g}, which is no whole number",
-                         field=field, remedy=f"set {field}= of the calculator")
+        raise InputError(
+            f"the {what} of the atoms add up to {total:g}, which is no whole number",
+            field=field,
+            remedy=f"set {field}= of the calculator",
+        )
     return round(total)
 
 

@@ -63,9 +63,11 @@ def derivatives(functional: XCFunctional, rho: np.ndarray, order: int) -> list[n
                 place: tuple = (*np.ix_(*[used] * k), block) if k else (block,)
                 total[k][place] += weight * values
     if not all(np.isfinite(values).all() for values in total):
-        raise FunctionalError(f"{type(functional).__name__} returns values or derivatives that "
-                              "are not finite", field="functional",
-                              remedy="train it with a bounded network, or a smaller step")
+        raise FunctionalError(
+            f"{type(functional).__name__} returns values or derivatives that are not finite",
+            field="functional",
+            remedy="train it with a bounded network, or a smaller step",
+        )
     return total
 
 
@@ -143,6 +145,5 @@ def _slope(values: Tensor, x: Tensor, again: bool) -> Tensor:
     """Derivative of every value by its own point's variables, (n, G)."""
     if not values.requires_grad:
         return torch.zeros_like(x)
-    slope, = torch.autograd.grad(values.sum(), x, create_graph=again, retain_graph=True,
-                                 allow_unused=True)
+    (slope,) = torch.autograd.grad(values.sum(), x, create_graph=again, retain_graph=True, allow_unused=True)
     return torch.zeros_like(x) if slope is None else slope

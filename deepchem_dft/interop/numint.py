@@ -38,9 +38,11 @@ class FunctionalLibrary:
     def check(self, xc_code: Any) -> None:
         """Raise unless PySCF means this functional."""
         if str(xc_code).lower() != self.label.lower():  # PySCF lowers some names itself
-            raise InputError(f"this calculation runs {self.label}, not '{xc_code}'", field="xc",
-                             remedy="make another one for another functional, and leave mf.xc and "
-                             "mf.nlc alone")
+            raise InputError(
+                f"this calculation runs {self.label}, not '{xc_code}'",
+                field="xc",
+                remedy="make another one for another functional, and leave mf.xc and mf.nlc alone",
+            )
 
     @unaffected
     def exchange(self) -> tuple[float, float, float]:
@@ -56,7 +58,10 @@ class FunctionalLibrary:
             if omega not in (0.0, range_):
                 raise FunctionalError(
                     f"PySCF has one range of exact exchange, this functional has {omega:g} and "
-                    f"{range_:g} 1/Bohr", field="functional", remedy="use KohnSham for it")
+                    f"{range_:g} 1/Bohr",
+                    field="functional",
+                    remedy="use KohnSham for it",
+                )
             omega, long = float(range_), long + share
         return omega, full + long, full
 
@@ -118,8 +123,10 @@ class FunctionalLibrary:
         enough = deriv <= self.max_deriv_order(xc_code)
         if raise_error and not enough:
             raise FunctionalError(
-                f"{self.label} has no derivatives of order {deriv}", field="functional",
-                remedy="build it as a HybridXC, or on 'native:pbe' instead of a libxc functional")
+                f"{self.label} has no derivatives of order {deriv}",
+                field="functional",
+                remedy="build it as a HybridXC, or on 'native:pbe' instead of a libxc functional",
+            )
         return enough
 
 
@@ -132,8 +139,14 @@ class FunctionalNumInt(numint.NumInt):
 
     @unaffected
     def eval_xc_eff(
-        self, xc_code: Any, rho: Any, deriv: int = 1, omega: float | None = None,
-        xctype: str | None = None, verbose: Any = None, spin: int | None = None,
+        self,
+        xc_code: Any,
+        rho: Any,
+        deriv: int = 1,
+        omega: float | None = None,
+        xctype: str | None = None,
+        verbose: Any = None,
+        spin: int | None = None,
     ) -> list[np.ndarray | None]:
         """Energy per electron and its derivatives in the variables PySCF integrates.
 
@@ -174,9 +187,11 @@ class FunctionalNumInt(numint.NumInt):
 
     def eval_xc(self, *args: Any, **kwargs: Any) -> Any:
         """Not offered: derivatives by the squared gradient, which PySCF has all but left."""
-        raise FunctionalError("this part of PySCF asks for derivatives by the squared gradient, "
-                              "which are not available", field="functional",
-                              remedy="use a functional of PySCF's own there")
+        raise FunctionalError(
+            "this part of PySCF asks for derivatives by the squared gradient, which are not available",
+            field="functional",
+            remedy="use a functional of PySCF's own there",
+        )
 
     eval_xc1 = eval_xc
 
@@ -188,17 +203,25 @@ class FunctionalNumInt(numint.NumInt):
 
     def _no_omega(self, omega: float | None) -> None:
         if omega is not None or self.omega is not None:
-            raise InputError("omega is set, but the range separation belongs to the functional",
-                             field="omega", remedy="leave mf.omega alone")
+            raise InputError(
+                "omega is set, but the range separation belongs to the functional",
+                field="omega",
+                remedy="leave mf.omega alone",
+            )
 
     def to_gpu(self) -> Any:
         """Not offered, see :func:`to_pyscf`."""
-        raise InputError("GPU4PySCF evaluates functionals in kernels of its own, without this "
-                         "adapter", field="mf", remedy="stay on the CPU; the functional itself "
-                         "runs on the device of its parameters")
+        raise InputError(
+            "GPU4PySCF evaluates functionals in kernels of its own, without this adapter",
+            field="mf",
+            remedy="stay on the CPU; the functional itself runs on the device of its parameters",
+        )
 
 
 def check_restricted(functional: XCFunctional) -> None:
     if not functional.spin_symmetric:
-        raise FunctionalError("a functional that is not spin-symmetric cannot be run restricted",
-                              field="functional", remedy="use dft.UKS(mol)")
+        raise FunctionalError(
+            "a functional that is not spin-symmetric cannot be run restricted",
+            field="functional",
+            remedy="use dft.UKS(mol)",
+        )

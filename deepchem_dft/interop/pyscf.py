@@ -119,12 +119,14 @@ def _check_mean_field(mf: Any) -> None:
         raise InputError(problem, field="mf", remedy=remedy)
 
 
-
 def _from_molecule(molecule: Molecule, functional: XCFunctional) -> Any:
     whole = all(float(n).is_integer() for n in molecule.nelec)
     if molecule.occupations is not None or not whole:
-        raise InputError(f"PySCF cannot occupy the orbitals of {molecule.name} as asked",
-                         field="mf", remedy="use KohnSham for fractional electrons")
+        raise InputError(
+            f"PySCF cannot occupy the orbitals of {molecule.name} as asked",
+            field="mf",
+            remedy="use KohnSham for fractional electrons",
+        )
     mol = molecule.pyscf_mol.copy()
     mol.charge, mol.spin = int(molecule.charge), int(molecule.spin)
     mol.build(dump_input=False, parse_arg=False)
@@ -213,12 +215,16 @@ class _Adapted:
         if not named and ":" not in str(disp):
             raise InputError(
                 f"dispersion '{disp}' has no parameters for a functional of your own",
-                field="disp", remedy=f"say whose to use, e.g. mf.disp = '{disp}:pbe'"
-                + ("" if BORROWS_DISPERSION else ", with PySCF 2.13 or newer"))
+                field="disp",
+                remedy=f"say whose to use, e.g. mf.disp = '{disp}:pbe'"
+                + ("" if BORROWS_DISPERSION else ", with PySCF 2.13 or newer"),
+            )
         if ":" in str(disp) and not BORROWS_DISPERSION:
             raise InputError(
-                f"PySCF {pyscf.__version__} cannot borrow dispersion '{disp}'", field="disp",
-                remedy="use PySCF 2.13 or newer, or add pyscf-dispersion's energy yourself")
+                f"PySCF {pyscf.__version__} cannot borrow dispersion '{disp}'",
+                field="disp",
+                remedy="use PySCF 2.13 or newer, or add pyscf-dispersion's energy yourself",
+            )
 
 
 class _Invariant:
@@ -234,13 +240,20 @@ class _Invariant:
     atmlst: Any
     de: np.ndarray
 
-    def kernel(self, mo_energy: Any = None, mo_coeff: Any = None, mo_occ: Any = None,
-               atmlst: Any = None, **options: Any) -> np.ndarray:
+    def kernel(
+        self,
+        mo_energy: Any = None,
+        mo_coeff: Any = None,
+        mo_occ: Any = None,
+        atmlst: Any = None,
+        **options: Any,
+    ) -> np.ndarray:
         """Return d2E / dA dB of the atoms asked for, Ha/Bohr^2, shape (A, B, 3, 3)."""
         wanted = self.atmlst if atmlst is None else atmlst
         everything = range(self.mol.natm)  # the others too: they are what is summed
         hessian = super().kernel(  # type: ignore[misc]
-            mo_energy, mo_coeff, mo_occ, atmlst=everything, **options)
+            mo_energy, mo_coeff, mo_occ, atmlst=everything, **options
+        )
         for atom in everything:
             own = hessian[atom, atom] - hessian[atom].sum(0)
             hessian[atom, atom] = (own + own.T) / 2
@@ -254,8 +267,7 @@ class _Invariant:
 @cache
 def _mixed(mixin: type, cls: Any) -> type:
     # the name is that of PySCF's class, which PySCF's messages and its own mixins build on
-    return cls if issubclass(cls, mixin) else type(
-        cls.__name__, (mixin, cls), {"__module__": cls.__module__})
+    return cls if issubclass(cls, mixin) else type(cls.__name__, (mixin, cls), {"__module__": cls.__module__})
 
 
 def _adapt(mf: Any) -> Any:

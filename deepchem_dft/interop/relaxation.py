@@ -22,8 +22,10 @@ from deepchem_dft.xc.names import get_xc
 __all__ = ["OPTIMIZERS", "Relaxed", "Step", "relax"]
 
 #: What an optimiser needs, and how to get it.
-OPTIMIZERS = {"bfgs": ("ase", "pip install 'ase>=3.22.1'"),
-              "geometric": ("geometric", "pip install geometric")}  # fmt: skip
+OPTIMIZERS = {
+    "bfgs": ("ase", "pip install 'ase>=3.22.1'"),
+    "geometric": ("geometric", "pip install geometric"),
+}
 
 
 @dataclass(frozen=True)
@@ -122,20 +124,31 @@ def relax(
     (True, 1.4)
     """
     if optimizer not in OPTIMIZERS:
-        raise InputError(f"there is no optimiser {optimizer!r}", field="optimizer",
-                         remedy=f"use one of {', '.join(OPTIMIZERS)}")
+        raise InputError(
+            f"there is no optimiser {optimizer!r}",
+            field="optimizer",
+            remedy=f"use one of {', '.join(OPTIMIZERS)}",
+        )
     package, command = OPTIMIZERS[optimizer]
     if importlib.util.find_spec(package) is None:
-        others = [name for name in OPTIMIZERS
-                  if name != optimizer and importlib.util.find_spec(OPTIMIZERS[name][0])]
-        raise InputError(f"the optimiser {optimizer!r} is not installed", field="optimizer",
-                         remedy=" or ".join([command, *(f"--optimizer {o}" for o in others)]))
+        others = [
+            name for name in OPTIMIZERS if name != optimizer and importlib.util.find_spec(OPTIMIZERS[name][0])
+        ]
+        raise InputError(
+            f"the optimiser {optimizer!r} is not installed",
+            field="optimizer",
+            remedy=" or ".join([command, *(f"--optimizer {o}" for o in others)]),
+        )
     if len(molecule.symbols) < 2:
-        raise InputError("an atom has no geometry to relax", field="geometry",
-                         remedy="use 'deepchem-dft scf'")
+        raise InputError(
+            "an atom has no geometry to relax", field="geometry", remedy="use 'deepchem-dft scf'"
+        )
     if molecule.occupations is not None or any(n % 1 for n in molecule.nelec):
-        raise InputError("only whole electrons in the lowest orbitals can be relaxed with",
-                         field="geometry", remedy="leave nelec and occupations out")
+        raise InputError(
+            "only whole electrons in the lowest orbitals can be relaxed with",
+            field="geometry",
+            remedy="leave nelec and occupations out",
+        )
     if not (fmax > 0 and max_steps > 0):
         raise InputError("fmax and the number of steps must be positive", field="fmax")
     functional = get_xc(functional)
@@ -147,8 +160,7 @@ def relax(
             on_step(step)
 
     if optimizer == "bfgs":
-        converged, positions, result = _bfgs(
-            molecule, functional, fmax, max_steps, tol, note, stability)
+        converged, positions, result = _bfgs(molecule, functional, fmax, max_steps, tol, note, stability)
     else:
         converged, positions = _geometric(molecule, functional, fmax, max_steps, note)
         result = None
@@ -164,11 +176,7 @@ def largest(forces: np.ndarray) -> float:
 
 
 def _geometric(
-    molecule: Molecule,
-    functional: XCFunctional,
-    fmax: float,
-    max_steps: int,
-    note: Callable[[Step], None],
+    molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, note: Callable[[Step], None]
 ) -> tuple[bool, np.ndarray]:
     """Return whether geomeTRIC converged, and where the atoms are (natom, 3), Bohr."""
     from pyscf.geomopt import geometric_solver
@@ -181,16 +189,23 @@ def _geometric(
 
     def tell(found: dict[str, Any]) -> None:
         if not found["g_scanner"].converged:  # of no use, and the last one
-            raise SCFNotConverged(f"the self-consistent field of {molecule.name} did not converge "
-                                  f"at geometry {len(seen)}")
+            raise SCFNotConverged(
+                f"the self-consistent field of {molecule.name} did not converge at geometry {len(seen)}"
+            )
         seen.append(float(found["energy"]))
         note(Step(seen[-1], largest(np.asarray(found["gradients"]))))
 
     with _silent() as settings:
         converged, mol = geometric_solver.kernel(
-            mf, assert_convergence=False, callback=tell, maxsteps=max_steps, logIni=settings,
+            mf,
+            assert_convergence=False,
+            callback=tell,
+            maxsteps=max_steps,
+            logIni=settings,
             # the bounds of Gaussian, of which geomeTRIC's are a copy, scaled to the one asked for
-            convergence_gmax=fmax, convergence_grms=fmax / 1.5)  # fmt: skip
+            convergence_gmax=fmax,
+            convergence_grms=fmax / 1.5,
+        )
     return bool(converged), mol.atom_coords()
 
 
@@ -225,8 +240,13 @@ args=()
 
 
 def _bfgs(
-    molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, tol: float,
-    on_step: Callable[[Step], None], stability: bool = False,
+    molecule: Molecule,
+    functional: XCFunctional,
+    fmax: float,
+    max_steps: int,
+    tol: float,
+    on_step: Callable[[Step], None],
+    stability: bool = False,
 ) -> tuple[bool, np.ndarray, Any]:
     """Relax a molecule; see :func:`relax`.
 
@@ -252,10 +272,13 @@ def _bfgs(
         nonlocal seen
         seen += 1
         spread = calculator.results.get("energy_uncertainty")
-        on_step(Step(
-            float(atoms.get_potential_energy()) / units.Hartree,
-            largest(atoms.get_forces()) * units.Bohr / units.Hartree,
-            None if spread is None else spread / units.Hartree))
+        on_step(
+            Step(
+                float(atoms.get_potential_energy()) / units.Hartree,
+                largest(atoms.get_forces()) * units.Bohr / units.Hartree,
+                None if spread is None else spread / units.Hartree,
+            )
+        )
 
     optimizer = BFGS(atoms, logfile=None)
     optimizer.attach(tell)

@@ -54,15 +54,27 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.order not in range(3, 16, 2):
-            raise InputError(f"a central difference of {self.order!r} points does not exist here",
-                             field="order", remedy="use an odd number from 3 to 15")
-        if isinstance(self.points, bool) or not isinstance(self.points, int) or (
-                self.points < 2 * self.order):
-            raise InputError(f"{self.points!r} points do not make a grid", field="points",
-                             remedy=f"use a whole number, at least {2 * self.order}")
+            raise InputError(
+                f"a central difference of {self.order!r} points does not exist here",
+                field="order",
+                remedy="use an odd number from 3 to 15",
+            )
+        if (
+            isinstance(self.points, bool)
+            or not isinstance(self.points, int)
+            or (self.points < 2 * self.order)
+        ):
+            raise InputError(
+                f"{self.points!r} points do not make a grid",
+                field="points",
+                remedy=f"use a whole number, at least {2 * self.order}",
+            )
         if not (math.isfinite(self.spacing) and self.spacing > 0):
-            raise InputError(f"{self.spacing!r} is not a spacing", field="spacing",
-                             remedy="use a positive number of Bohr, such as 0.08")
+            raise InputError(
+                f"{self.spacing!r} is not a spacing",
+                field="spacing",
+                remedy="use a positive number of Bohr, such as 0.08",
+            )
 
     def __len__(self) -> int:
         return self.points
@@ -71,8 +83,7 @@ class Grid:
     @unaffected
     def x(self) -> torch.Tensor:
         """Positions of the points, (points,), Bohr."""
-        return (torch.arange(self.points, dtype=torch.float64) - (self.points - 1) / 2) * (
-            self.spacing)
+        return (torch.arange(self.points, dtype=torch.float64) - (self.points - 1) / 2) * (self.spacing)
 
     @property
     def half_width(self) -> float:
@@ -107,7 +118,7 @@ class Grid:
         stencil = self.kinetic_stencil()
         bands = stencil[:, None].repeat(1, self.points)
         for k in range(1, len(stencil)):
-            bands[k, self.points - k:] = 0.0
+            bands[k, self.points - k :] = 0.0
         return bands
 
     @unaffected
@@ -123,8 +134,7 @@ class Grid:
         """Integrate (..., points) over the line; functions vanish at the walls."""
         return values.sum(-1) * self.spacing
 
-    def check_inside(self, positions: Sequence[float] | torch.Tensor, entry: str | None = None,
-                     ) -> None:
+    def check_inside(self, positions: Sequence[float] | torch.Tensor, entry: str | None = None) -> None:
         """Refuse nuclei that are not on the line.
 
         Parameters
@@ -143,15 +153,20 @@ class Grid:
             if not abs(place) <= self.half_width * (1 + 1e-12):
                 raise InputError(
                     f"a nucleus at {place:g} Bohr is outside the grid, which ends at "
-                    f"{self.half_width:g} Bohr", entry=entry, field="positions",
-                    remedy="centre the molecule on 0, or use a Grid with more points")
+                    f"{self.half_width:g} Bohr",
+                    entry=entry,
+                    field="positions",
+                    remedy="centre the molecule on 0, or use a Grid with more points",
+                )
 
 
 @lru_cache
 def _second_derivative(width: int) -> tuple[float, ...]:
     """Weights, in units of 1/spacing^2, of the central difference of 2 width + 1 points."""
     sides = [
-        2 * (-1) ** (k + 1) * math.factorial(width) ** 2
+        2
+        * (-1) ** (k + 1)
+        * math.factorial(width) ** 2
         / (k**2 * math.factorial(width - k) * math.factorial(width + k))
         for k in range(1, width + 1)
     ]

@@ -16,9 +16,7 @@ AMPLITUDE = 1.071295
 KAPPA = 1 / 2.385345
 
 
-def interaction(
-    distance: torch.Tensor, amplitude: float = AMPLITUDE, kappa: float = KAPPA
-) -> torch.Tensor:
+def interaction(distance: torch.Tensor, amplitude: float = AMPLITUDE, kappa: float = KAPPA) -> torch.Tensor:
     """Return A exp(-kappa |x|), the repulsion of two unit charges.
 
     Parameters
@@ -44,9 +42,7 @@ def interaction(
     return amplitude * torch.exp(-kappa * distance.abs())
 
 
-def external_potential(
-    grid: Grid, positions: torch.Tensor, charges: torch.Tensor
-) -> torch.Tensor:
+def external_potential(grid: Grid, positions: torch.Tensor, charges: torch.Tensor) -> torch.Tensor:
     """Return the attraction of the nuclei, -sum_I Z_I w(x - R_I).
 
     Parameters
@@ -98,8 +94,8 @@ def even_spectrum(kernel: torch.Tensor) -> torch.Tensor:
     n = kernel.shape[-1]
     length = next_fast_len(2 * n - 1, real=True)
     wrapped = torch.cat(
-        [kernel, kernel.new_zeros(*kernel.shape[:-1], length - 2 * n + 1),
-         kernel[..., 1:].flip(-1)], -1)
+        [kernel, kernel.new_zeros(*kernel.shape[:-1], length - 2 * n + 1), kernel[..., 1:].flip(-1)], -1
+    )
     return torch.fft.rfft(wrapped).real
 
 
@@ -131,9 +127,7 @@ def convolve(values: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 @unaffected
-def _interaction_spectrum(
-    grid: Grid, dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
+def _interaction_spectrum(grid: Grid, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     distances = torch.arange(grid.points, dtype=torch.float64) * grid.spacing
     return even_spectrum(interaction(distances)).to(device, dtype)
 

@@ -82,18 +82,24 @@ def occupied_orbitals(
     >>> round(grid.integrate(found.density).item(), 10)
     4.0
     """
-    if potential.ndim != 2 or potential.shape[1] != len(grid) or (
-            occupations.ndim != 2 or len(occupations) != len(potential)):
+    if (
+        potential.ndim != 2
+        or potential.shape[1] != len(grid)
+        or (occupations.ndim != 2 or len(occupations) != len(potential))
+    ):
         raise InputError(
             f"potentials of shape {tuple(potential.shape)} and occupations of shape "
             f"{tuple(occupations.shape)} do not belong together on {len(grid)} points",
-            field="potential")  # fmt: skip
+            field="potential",
+        )
     if bool((occupations < 0).any()) or bool((occupations.diff(dim=1) > 0).any()):
-        raise InputError("occupations must not increase with energy, nor be negative",
-                         field="occupations")  # fmt: skip
+        raise InputError("occupations must not increase with energy, nor be negative", field="occupations")
     if not bool(torch.isfinite(potential).all()):
-        raise InputError("the potential is not finite", field="potential",
-                         remedy="lower the learning rate, or bound the network's output")
+        raise InputError(
+            "the potential is not finite",
+            field="potential",
+            remedy="lower the learning rate, or bound the network's output",
+        )
     return Occupied(*_Occupied.apply(potential, occupations, grid, guess))
 
 
@@ -101,8 +107,9 @@ class _Occupied(torch.autograd.Function):
     """Potentials to densities and orbital sums; see :func:`occupied_orbitals`."""
 
     @staticmethod
-    def forward(ctx: Any, potential: Tensor, occupations: Tensor, grid: Grid,
-                guess: Tensor | None) -> tuple[Tensor, ...]:  # fmt: skip
+    def forward(
+        ctx: Any, potential: Tensor, occupations: Tensor, grid: Grid, guess: Tensor | None
+    ) -> tuple[Tensor, ...]:
         v = potential.detach().numpy()
         f = occupations.detach().numpy().astype(float)
         if guess is None:
@@ -131,9 +138,7 @@ class _Occupied(torch.autograd.Function):
 # -- finding orbitals ------------------------------------------------------------------------------
 
 
-def _refine(
-    grid: Grid, v: np.ndarray, f: np.ndarray, guess: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _refine(grid: Grid, v: np.ndarray, f: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvectors (B, m, n) near a guess and their eigenvalues, in rising order."""
     rows, levels = np.nonzero(f)
     diagonal = v[rows]
@@ -190,9 +195,8 @@ def _are_lowest(psi: np.ndarray, f: np.ndarray) -> np.ndarray:
 
 
 def _solve_rows(
-    grid: Grid, v: np.ndarray, f: np.ndarray, psi: np.ndarray, energies: np.ndarray,
-    wrong: np.ndarray,
-) -> None:  # fmt: skip
+    grid: Grid, v: np.ndarray, f: np.ndarray, psi: np.ndarray, energies: np.ndarray, wrong: np.ndarray
+) -> None:
     """Fill orbitals and energies of some rows without a guess, in place.
 
     LAPACK finds the eigenvalues, inverse iteration the orbitals. That is ten times faster than to
@@ -206,8 +210,11 @@ def _solve_rows(
     values = []
     for row in wrong:
         count = np.count_nonzero(f[row])
-        values.append(eigvals_banded(bands + np.eye(len(bands), 1) * v[row], lower=True,
-                                     select="i", select_range=(0, count - 1)))  # fmt: skip
+        values.append(
+            eigvals_banded(
+                bands + np.eye(len(bands), 1) * v[row], lower=True, select="i", select_range=(0, count - 1)
+            )
+        )
     rows, levels = np.nonzero(f[wrong])
     # Just below its eigenvalue a solve blows up what is wanted, from nearly any beginning; levels
     # as good as degenerate need beginnings of their own.

@@ -51,8 +51,7 @@ class Molecules:
 
     @classmethod
     @unaffected
-    def of(cls, systems: Sequence[System], grid: Grid | None = None, polarised: bool = False,
-           ) -> Molecules:  # fmt: skip
+    def of(cls, systems: Sequence[System], grid: Grid | None = None, polarised: bool = False) -> Molecules:
         """Prepare molecules, from memory where they were met before.
 
         Parameters
@@ -86,14 +85,15 @@ class Molecules:
             return out
 
         return cls(
-            grid, tuple(systems),
+            grid,
+            tuple(systems),
             torch.cat([s.external for s in singles]),
             torch.cat([padded(s.occupations) for s in singles]),
             torch.cat([s.electrons for s in singles]),
             torch.cat([s.mirror for s in singles]),
             torch.cat([s.density for s in singles]),
             torch.cat([padded(s.orbitals) for s in singles]),
-        )  # fmt: skip
+        )
 
     def __len__(self) -> int:
         return len(self.systems)
@@ -125,7 +125,8 @@ class Molecules:
         batch, spins, n = potential.shape
         rows = None if guess is None else guess.reshape(batch * spins, -1, n)
         found = occupied_orbitals(
-            self.grid, potential.reshape(-1, n), self.occupations.reshape(batch * spins, -1), rows)
+            self.grid, potential.reshape(-1, n), self.occupations.reshape(batch * spins, -1), rows
+        )
         return Occupied(*(value.reshape(batch, spins, *value.shape[1:]) for value in found))
 
 
@@ -152,9 +153,8 @@ class Step:
 
 @unaffected
 def kohn_sham_step(
-    molecules: Molecules, functional: LatticeFunctional, density: Tensor,
-    guess: Tensor | None = None,
-) -> Step:  # fmt: skip
+    molecules: Molecules, functional: LatticeFunctional, density: Tensor, guess: Tensor | None = None
+) -> Step:
     """Fill the lowest orbitals in the Kohn-Sham potential of a density.
 
     Parameters
@@ -207,16 +207,22 @@ def _mirror(system: System, grid: Grid) -> Tensor:
 def _single(system: System, grid: Grid, polarised: bool) -> Molecules:
     occupations = _occupations(system, polarised)[None]
     bare = Molecules(
-        grid, (system,), system.external_potential(grid)[None], occupations,
+        grid,
+        (system,),
+        system.external_potential(grid)[None],
+        occupations,
         torch.tensor([float(system.electrons)], dtype=torch.float64),
-        _mirror(system, grid)[None], torch.empty(0), torch.empty(0),
-    )  # fmt: skip
+        _mirror(system, grid)[None],
+        torch.empty(0),
+        torch.empty(0),
+    )
     with torch.no_grad():
         spins = occupations.shape[1]
         found = bare.fill(bare.external[:, None].repeat(1, spins, 1))
         density = bare.symmetrise(found.density)
-    return Molecules(grid, (system,), bare.external, occupations, bare.electrons, bare.mirror,
-                     density, found.orbitals)  # fmt: skip
+    return Molecules(
+        grid, (system,), bare.external, occupations, bare.electrons, bare.mirror, density, found.orbitals
+    )
 
 
 @lru_cache(maxsize=2048)

@@ -53,30 +53,58 @@ class System:
     spin: int = 0
     name: str = ""
 
-    def __init__(self, positions: Sequence[float], charges: Sequence[float], electrons: int,
-                 spin: int = 0, name: str = "") -> None:
+    def __init__(
+        self,
+        positions: Sequence[float],
+        charges: Sequence[float],
+        electrons: int,
+        spin: int = 0,
+        name: str = "",
+    ) -> None:
         entry = name or None
         for field, values in (("positions", positions), ("charges", charges)):
             if not values or not all(math.isfinite(value) for value in values):
-                raise InputError(f"{list(values)!r} are not numbers", entry=entry, field=field,
-                                 remedy="give one finite number per nucleus")
+                raise InputError(
+                    f"{list(values)!r} are not numbers",
+                    entry=entry,
+                    field=field,
+                    remedy="give one finite number per nucleus",
+                )
         if len(positions) != len(charges):
-            raise InputError(f"{len(positions)} positions but {len(charges)} charges", entry=entry,
-                             field="charges", remedy="give one of each per nucleus")
+            raise InputError(
+                f"{len(positions)} positions but {len(charges)} charges",
+                entry=entry,
+                field="charges",
+                remedy="give one of each per nucleus",
+            )
         if min(charges) <= 0:
-            raise InputError(f"a nuclear charge of {min(charges):g} does not attract", entry=entry,
-                             field="charges", remedy="use positive charges")
+            raise InputError(
+                f"a nuclear charge of {min(charges):g} does not attract",
+                entry=entry,
+                field="charges",
+                remedy="use positive charges",
+            )
         if electrons != int(electrons) or electrons < 1:
-            raise InputError(f"{electrons!r} electrons cannot be placed", entry=entry,
-                             field="electrons", remedy="use a whole number from 1")
+            raise InputError(
+                f"{electrons!r} electrons cannot be placed",
+                entry=entry,
+                field="electrons",
+                remedy="use a whole number from 1",
+            )
         if spin != int(spin) or not 0 <= spin <= electrons or (electrons - spin) % 2:
-            raise InputError(f"{electrons} electrons cannot have spin {spin!r}", entry=entry,
-                             field="spin", remedy="spin is N_up - N_down, from 0 to N, and even "
-                             "or odd as N is")
+            raise InputError(
+                f"{electrons} electrons cannot have spin {spin!r}",
+                entry=entry,
+                field="spin",
+                remedy="spin is N_up - N_down, from 0 to N, and even or odd as N is",
+            )
         for field, value in (
-                ("positions", tuple(float(p) for p in positions)),
-                ("charges", tuple(float(z) for z in charges)),
-                ("electrons", int(electrons)), ("spin", int(spin)), ("name", str(name))):
+            ("positions", tuple(float(p) for p in positions)),
+            ("charges", tuple(float(z) for z in charges)),
+            ("electrons", int(electrons)),
+            ("spin", int(spin)),
+            ("name", str(name)),
+        ):
             object.__setattr__(self, field, value)
 
     @property
@@ -99,8 +127,7 @@ class System:
         """Whether mirroring about `centre` gives the same molecule."""
         here = sorted(zip(self.positions, self.charges, strict=True))
         there = sorted((2 * self.centre - p, z) for p, z in here)
-        return all(abs(p - q) < 1e-9 and y == z
-                   for (p, y), (q, z) in zip(here, there, strict=True))
+        return all(abs(p - q) < 1e-9 and y == z for (p, y), (q, z) in zip(here, there, strict=True))
 
     @unaffected
     def external_potential(self, grid: Grid) -> torch.Tensor:
@@ -112,18 +139,28 @@ class System:
             If a nucleus is outside the grid.
         """
         grid.check_inside(self.positions, entry=self.name or None)
-        return external_potential(grid, torch.tensor(self.positions, dtype=torch.float64),
-                                  torch.tensor(self.charges, dtype=torch.float64))
+        return external_potential(
+            grid,
+            torch.tensor(self.positions, dtype=torch.float64),
+            torch.tensor(self.charges, dtype=torch.float64),
+        )
 
     @unaffected
     def nuclear_repulsion(self) -> float:
         """Return the repulsion of the nuclei, Hartree."""
-        return nuclear_repulsion(torch.tensor(self.positions, dtype=torch.float64),
-                                 torch.tensor(self.charges, dtype=torch.float64)).item()
+        return nuclear_repulsion(
+            torch.tensor(self.positions, dtype=torch.float64), torch.tensor(self.charges, dtype=torch.float64)
+        ).item()
 
 
-def chain(charges: Sequence[float], distances: Sequence[float], electrons: int, spin: int = 0,
-          name: str = "", spacing: float = 0.08) -> System:
+def chain(
+    charges: Sequence[float],
+    distances: Sequence[float],
+    electrons: int,
+    spin: int = 0,
+    name: str = "",
+    spacing: float = 0.08,
+) -> System:
     """Return nuclei in a row, centred on 0.
 
     A row that is an odd number of ``spacing`` long is centred half a spacing to the left, so that
@@ -151,9 +188,12 @@ def chain(charges: Sequence[float], distances: Sequence[float], electrons: int, 
     [-0.24, 0.16]
     """
     if len(distances) != len(charges) - 1 or any(not d >= 0 for d in distances):
-        raise InputError(f"{list(distances)!r} are not the distances of {len(charges)} nuclei",
-                         entry=name or None, field="distances",
-                         remedy="give one less than nuclei, none of them negative")
+        raise InputError(
+            f"{list(distances)!r} are not the distances of {len(charges)} nuclei",
+            entry=name or None,
+            field="distances",
+            remedy="give one less than nuclei, none of them negative",
+        )
     steps = sum(distances) / spacing
     odd = abs(steps - round(steps)) < 1e-6 and round(steps) % 2 == 1
     start = -(sum(distances) + (spacing if odd else 0.0)) / 2
@@ -246,15 +286,25 @@ def beh_plus(distance: float) -> System:
 
 #: The families by name, each a function of one number: a distance in Bohr, or a nuclear charge.
 FAMILIES: dict[str, Callable[[float], System]] = {
-    "h2_plus": h2_plus, "h2": h2, "h3_plus": h3_plus, "h3": h3, "h4": h4, "h2h2": h2h2,
-    "heh_plus": heh_plus, "lih": lih, "beh_plus": beh_plus,
-    "hydrogen_like": hydrogen_like, "helium_like": helium_like, "lithium_like": lithium_like,
+    "h2_plus": h2_plus,
+    "h2": h2,
+    "h3_plus": h3_plus,
+    "h3": h3,
+    "h4": h4,
+    "h2h2": h2h2,
+    "heh_plus": heh_plus,
+    "lih": lih,
+    "beh_plus": beh_plus,
+    "hydrogen_like": hydrogen_like,
+    "helium_like": helium_like,
+    "lithium_like": lithium_like,
     "beryllium_like": beryllium_like,
 }
 
 
-def _range(start: int, stop: int, step: int, *, without: Sequence[int] = (),
-           also: Sequence[int] = ()) -> tuple[float, ...]:
+def _range(
+    start: int, stop: int, step: int, *, without: Sequence[int] = (), also: Sequence[int] = ()
+) -> tuple[float, ...]:
     """Distances in Bohr from hundredths of it, ``stop`` included."""
     return tuple(r / 100 for r in sorted({*range(start, stop + 1, step), *also} - {*without}))
 
@@ -266,10 +316,7 @@ TRAIN: dict[str, tuple[float, ...]] = {
     "h4": (1.12, 1.60, 2.08, 2.56, 3.20, 4.00, 4.80, 5.76),
 }
 #: Separations to select on: those which the regular rows of `TEST` leave out.
-VALID: dict[str, tuple[float, ...]] = {
-    "h2": (1.68, 2.96, 4.40, 5.52),
-    "h4": (1.84, 2.64, 3.28, 5.04),
-}
+VALID: dict[str, tuple[float, ...]] = {"h2": (1.68, 2.96, 4.40, 5.52), "h4": (1.84, 2.64, 3.28, 5.04)}
 #: The separations, Bohr, on which Li et al. test (their published data set names them).
 TEST: dict[str, tuple[float, ...]] = {
     "h2_plus": _range(64, 848, 16, also=(248, 264)),

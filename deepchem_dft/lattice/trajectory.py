@@ -118,15 +118,19 @@ def run_trajectory(
     """
     if iterations < 1 or not 0 < mixing <= 1 or not 0 < decay <= 1:
         raise InputError(
-            f"{iterations} iterations with mixing {mixing} and decay {decay}", field="iterations",
-            remedy="at least 1 iteration; mixing and decay above 0 and at most 1")  # fmt: skip
+            f"{iterations} iterations with mixing {mixing} and decay {decay}",
+            field="iterations",
+            remedy="at least 1 iteration; mixing and decay above 0 and at most 1",
+        )
     if not isinstance(molecules, Molecules):
         molecules = Molecules.of(molecules, functional.grid, functional.polarised)
     density = molecules.density if start is None else start
     if density.shape != molecules.density.shape:
         raise InputError(
-            f"the start has shape {tuple(density.shape)}", field="start",
-            remedy=f"give densities of shape {tuple(molecules.density.shape)}")  # fmt: skip
+            f"the start has shape {tuple(density.shape)}",
+            field="start",
+            remedy=f"give densities of shape {tuple(molecules.density.shape)}",
+        )
     last = iterations if last is None else min(last, iterations)
     bound, orbitals = functional.bind(), molecules.orbitals
     energies, densities, amount = [], [], mixing
@@ -139,5 +143,11 @@ def run_trajectory(
             energies.append(step.non_xc + bound.energy(step.density))
             densities.append(step.density)
     residual = molecules.grid.integrate(moved.detach().abs()).sum(1) / 2
-    return Trajectory(molecules, torch.stack(energies, 1), torch.stack(densities, 1), density,
-                      residual, step.orbital_energies)  # fmt: skip
+    return Trajectory(
+        molecules,
+        torch.stack(energies, 1),
+        torch.stack(densities, 1),
+        density,
+        residual,
+        step.orbital_energies,
+    )

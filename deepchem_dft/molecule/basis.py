@@ -18,14 +18,24 @@ BasisSpec = str | Mapping[str, Any]
 
 # p-block elements: where a missing diffuse function spoils an anion (Z ranges B-Ne, Al-Ar, ...)
 _P_BLOCK = frozenset(
-    z for low, high in ((5, 10), (13, 18), (31, 36), (49, 54), (81, 86))
-    for z in range(low, high + 1))
+    z for low, high in ((5, 10), (13, 18), (31, 36), (49, 54), (81, 86)) for z in range(low, high + 1)
+)
 
 
 @lru_cache(maxsize=1)
 def _known_names() -> tuple[str, ...]:
-    names = {"def2-svp", "def2-tzvp", "def2-qzvp", "cc-pvdz", "cc-pvtz", "aug-cc-pvtz", "sto-3g",
-             "6-31g(d,p)", "6-311++g(3df,3pd)", "pcseg-2"}
+    names = {
+        "def2-svp",
+        "def2-tzvp",
+        "def2-qzvp",
+        "cc-pvdz",
+        "cc-pvtz",
+        "aug-cc-pvtz",
+        "sto-3g",
+        "6-31g(d,p)",
+        "6-311++g(3df,3pd)",
+        "pcseg-2",
+    }
     with contextlib.suppress(ImportError):
         import basis_set_exchange
 
@@ -52,15 +62,24 @@ def _clean(name: str) -> str:
     """Check what could make PySCF read a file, or evaluate text, in place of a name."""
     text = name.strip()
     if not text or len(text) > 80 or "\n" in text or "\r" in text:
-        raise InputError(f"{text[:40]!r} is not the name of a basis set", field="basis",
-                         remedy="give a name such as def2-tzvp")
+        raise InputError(
+            f"{text[:40]!r} is not the name of a basis set",
+            field="basis",
+            remedy="give a name such as def2-tzvp",
+        )
     if os.path.isfile(text):
-        raise InputError(f"basis {text!r} is the path of a file", field="basis",
-                         remedy="give the name of a basis set (basis files are not read; move "
-                         "the file if it only happens to have that name)")
+        raise InputError(
+            f"basis {text!r} is the path of a file",
+            field="basis",
+            remedy="give the name of a basis set (basis files are not read; move "
+            "the file if it only happens to have that name)",
+        )
     if "gth" in text.lower():
-        raise InputError(f"basis {text!r} needs pseudopotentials, which are not supported",
-                         field="basis", remedy="use an all-electron or ECP basis such as def2-tzvp")
+        raise InputError(
+            f"basis {text!r} needs pseudopotentials, which are not supported",
+            field="basis",
+            remedy="use an all-electron or ECP basis such as def2-tzvp",
+        )
     return text
 
 
@@ -116,9 +135,11 @@ def per_element(symbols: Sequence[str], spec: Any, field: str) -> dict[str, Any]
     if isinstance(spec, str):
         return dict.fromkeys(wanted, spec)
     if not isinstance(spec, Mapping):
-        raise InputError(f"{field} must be a name or a mapping of elements to names, not {spec!r}",
-                         field=field,
-                         remedy="write def2-tzvp, or {default: def2-tzvp, H: def2-svp}")
+        raise InputError(
+            f"{field} must be a name or a mapping of elements to names, not {spec!r}",
+            field=field,
+            remedy="write def2-tzvp, or {default: def2-tzvp, H: def2-svp}",
+        )
     named: dict[str, Any] = {}
     default = None
     for key, value in spec.items():
@@ -128,8 +149,9 @@ def per_element(symbols: Sequence[str], spec: Any, field: str) -> dict[str, Any]
         try:
             named[element(key)] = value
         except InputError as error:
-            raise InputError(error.problem, field=field,
-                             remedy="keys are element symbols or 'default'") from None
+            raise InputError(
+                error.problem, field=field, remedy="keys are element symbols or 'default'"
+            ) from None
     return {symbol: named.get(symbol, default) for symbol in wanted}
 
 
@@ -170,16 +192,22 @@ def resolve_basis(symbols: Sequence[str], basis: BasisSpec) -> dict[str, Any]:
             continue
         if not isinstance(spec, str):
             raise InputError(
-                f"no basis for element {symbol}" if spec is None
-                else f"the basis of {symbol} must be a name, not {spec!r}", field="basis",
-                remedy="add the element or 'default' to the mapping")
+                f"no basis for element {symbol}"
+                if spec is None
+                else f"the basis of {symbol} must be a name, not {spec!r}",
+                field="basis",
+                remedy="add the element or 'default' to the mapping",
+            )
         name = _clean(spec)
         data = load_functions(name, symbol)
         if data is None:
             if _is_known(name):
-                raise InputError(f"basis {name!r} has no functions for {symbol}", field="basis",
-                                 remedy=f"choose another basis, or another one for {symbol} alone: "
-                                 f"{{default: {name}, {symbol}: def2-tzvp}}")
+                raise InputError(
+                    f"basis {name!r} has no functions for {symbol}",
+                    field="basis",
+                    remedy=f"choose another basis, or another one for {symbol} alone: "
+                    f"{{default: {name}, {symbol}: def2-tzvp}}",
+                )
             raise InputError(f"unknown basis {name!r}", field="basis", remedy=suggest_basis(name))
         out[symbol] = copy.deepcopy(data)  # the cached data must not be changed by a caller
     return out
@@ -189,8 +217,11 @@ def _is_known(name: str) -> bool:
     from pyscf import gto
 
     key = gto.basis._format_basis_name(name)
-    return (key in gto.basis.ALIAS or name.lower() in _known_names()
-            or any(load_functions(name, symbol) is not None for symbol in ("H", "C", "O", "Fe")))
+    return (
+        key in gto.basis.ALIAS
+        or name.lower() in _known_names()
+        or any(load_functions(name, symbol) is not None for symbol in ("H", "C", "O", "Fe"))
+    )
 
 
 def check_basis(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> None:
@@ -198,9 +229,7 @@ def check_basis(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None 
     resolve_ecp(symbols, basis, ecp)
 
 
-def resolve_ecp(
-    symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None
-) -> dict[str, Any]:
+def resolve_ecp(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> dict[str, Any]:
     """Look up the effective core potential of every element that has one.
 
     A basis that was made for an ECP (def2 beyond Kr, LANL2DZ, cc-pVnZ-PP, ...) gets it without
@@ -235,8 +264,11 @@ def resolve_ecp(
     names_asked = {want for want in asked.values() if isinstance(want, str)}
     unknown = sorted(want for want in names_asked if not _ecp_exists(_clean(want)))
     if unknown:
-        raise InputError(f"unknown ecp {unknown[0]!r}", field="ecp",
-                         remedy="leave ecp out to use the one that belongs to the basis")
+        raise InputError(
+            f"unknown ecp {unknown[0]!r}",
+            field="ecp",
+            remedy="leave ecp out to use the one that belongs to the basis",
+        )
     out: dict[str, Any] = {}
     for symbol, data in functions.items():
         want = asked.get(symbol)
@@ -246,12 +278,18 @@ def resolve_ecp(
             found = []
         elif want is not None:
             if not isinstance(want, str):
-                raise InputError(f"the ecp of {symbol} must be a name, not {want!r}", field="ecp",
-                                 remedy="write e.g. def2-tzvp, or leave it out")
+                raise InputError(
+                    f"the ecp of {symbol} must be a name, not {want!r}",
+                    field="ecp",
+                    remedy="write e.g. def2-tzvp, or leave it out",
+                )
             found = copy.deepcopy(_load_ecp(_clean(want), symbol))
             if not found and isinstance(ecp, Mapping) and "default" not in ecp:
-                raise InputError(f"ecp {want!r} has no potential for {symbol}", field="ecp",
-                                 remedy="leave ecp out to use the one that belongs to the basis")
+                raise InputError(
+                    f"ecp {want!r} has no potential for {symbol}",
+                    field="ecp",
+                    remedy="leave ecp out to use the one that belongs to the basis",
+                )
         else:
             name = names[symbol]
             heavy = NUCLEAR_CHARGE[symbol] > 2 and isinstance(name, str)
@@ -264,8 +302,7 @@ def resolve_ecp(
 
 
 def _ecp_exists(name: str) -> bool:
-    return name.lower() == "none" or any(
-        _load_ecp(name, symbol) for symbol in ("I", "Au", "Fe", "O", "Xe"))
+    return name.lower() == "none" or any(_load_ecp(name, symbol) for symbol in ("I", "Au", "Fe", "O", "Xe"))
 
 
 def _check_core(symbol: str, name: Any, data: Any) -> None:
@@ -273,13 +310,17 @@ def _check_core(symbol: str, name: Any, data: Any) -> None:
     z = NUCLEAR_CHARGE[symbol]
     if z < 3:
         return
-    steepest = max((row[0] for shell in data if shell[0] == 0 for row in shell[1:]
-                    if isinstance(row, (list, tuple))), default=0.0)
+    steepest = max(
+        (row[0] for shell in data if shell[0] == 0 for row in shell[1:] if isinstance(row, (list, tuple))),
+        default=0.0,
+    )
     # A 1s function needs exponents of at least several Z; STO-3G, the smallest set, has 5 Z.
     if steepest < (10.0 if z > 10 else 2.0) * z:
-        raise InputError(f"basis {str(name)!r} describes only the valence electrons of {symbol}",
-                         field="basis",
-                         remedy="name the matching ecp, or use an all-electron basis")
+        raise InputError(
+            f"basis {str(name)!r} describes only the valence electrons of {symbol}",
+            field="basis",
+            remedy="name the matching ecp, or use an all-electron basis",
+        )
 
 
 def core_electrons(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> int:
@@ -319,5 +360,7 @@ def has_diffuse(symbols: Sequence[str], basis: BasisSpec) -> bool:
 
 
 def _smallest_exponent(data: Any) -> float:
-    return min((row[0] for shell in data if shell[0] <= 1 for row in shell[1:]
-                if isinstance(row, (list, tuple))), default=float("inf"))
+    return min(
+        (row[0] for shell in data if shell[0] <= 1 for row in shell[1:] if isinstance(row, (list, tuple))),
+        default=float("inf"),
+    )

@@ -112,8 +112,7 @@ def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
             np.savez(stream, **{"checksum": checksum, **arrays})  # type: ignore[arg-type]
         _prune(path.parent.parent)
     except OSError as error:
-        warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}",
-                      stacklevel=2)
+        warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}", stacklevel=2)
 
 
 def load_matrix(key: str, part: str, whole: bool) -> np.ndarray | MatrixFile | None:
@@ -170,8 +169,7 @@ def store_matrix(key: str, part: str, size: int, make: Maker) -> MatrixFile | No
         _prune(path.parent.parent)
         return stored
     except OSError as error:
-        warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}",
-                      stacklevel=2)
+        warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}", stacklevel=2)
         return None
 
 

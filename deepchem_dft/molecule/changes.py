@@ -28,16 +28,22 @@ def changed(molecule: Molecule, changes: dict[str, Any]) -> dict[str, Any]:
         For names that the constructor does not know.
     """
     known: dict[str, Any] = {
-        "geometry": (molecule.symbols, molecule.positions), "basis": molecule.basis,
-        "ecp": molecule.ecp, "grid_level": molecule.grid_level,
+        "geometry": (molecule.symbols, molecule.positions),
+        "basis": molecule.basis,
+        "ecp": molecule.ecp,
+        "grid_level": molecule.grid_level,
         "density_fit": molecule.density_fit,
         "name": None if molecule.name == molecule.formula else molecule.name,
         "restricted": None if molecule.broken_symmetry else molecule.restricted,
-        "broken_symmetry": molecule.broken_symmetry}
+        "broken_symmetry": molecule.broken_symmetry,
+    }
     allowed = {*known, *_ELECTRONS, "positions", *(["unit"] if "geometry" in changes else [])}
     if unknown := set(changes) - allowed:
-        raise InputError(f"a molecule has no {min(unknown)!r} to be replaced", field=min(unknown),
-                         remedy="use the constructor's names, or positions")
+        raise InputError(
+            f"a molecule has no {min(unknown)!r} to be replaced",
+            field=min(unknown),
+            remedy="use the constructor's names, or positions",
+        )
     if {"charge", "spin", "geometry", "ecp", "basis"} & set(changes):
         known |= {"charge": molecule.charge, "spin": molecule.spin}
     elif not _ELECTRONS & set(changes):  # to the last bit
@@ -59,8 +65,11 @@ def checked_level(value: Any) -> int:
         level = int(value)
         if 0 <= level <= 9:
             return level
-    raise InputError(f"grid level {value!r} does not exist", field="grid_level",
-                     remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice")
+    raise InputError(
+        f"grid level {value!r} does not exist",
+        field="grid_level",
+        remedy="choose 0 (coarse) to 9 (fine); 3 is the usual choice",
+    )
 
 
 def tidy(value: float) -> int | float:

@@ -62,8 +62,7 @@ class Constants:
             if stored is None:
                 stored = make()
                 cache.store(self.key, "small", stored)
-            self._small = {k: torch.from_numpy(np.ascontiguousarray(v))
-                           for k, v in stored.items()}
+            self._small = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in stored.items()}
         return self._small[name]
 
     @unaffected
@@ -112,6 +111,7 @@ class Constants:
         InputError
             If they do not fit into the memory that is available.
         """
+
         def load_or_make() -> np.ndarray:
             check_room(size, name)
             stored = cache.load(self.key, part)
@@ -162,7 +162,8 @@ class Constants:
                     f"the fitted integrals of {name} ({size / 1e9:.3g} GB) fit neither into "
                     f"DEEPCHEM_DFT_MEMORY_GB nor on disk ({cache.reason(error)}); "
                     "they are kept in memory",
-                    stacklevel=2)
+                    stacklevel=2,
+                )
                 check_room(size, name)
                 return make()
 

@@ -12,9 +12,7 @@ from deepchem_dft.errors import InputError
 Occupations = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def from_charge_and_spin(
-    charge: Any, spin: Any, protons: int, formula: str
-) -> tuple[float, float]:
+def from_charge_and_spin(charge: Any, spin: Any, protons: int, formula: str) -> tuple[float, float]:
     """Return the electrons of each spin, which are fractional where charge or spin is.
 
     Parameters
@@ -40,21 +38,32 @@ def from_charge_and_spin(
     spin = _finite(spin, "spin", "give 2S = n_alpha - n_beta as a number, without quotes")
     total = protons - charge
     if total <= 0:
-        problem = (f"charge {charge:+g} leaves {formula} without electrons" if total == 0 else
-                   f"charge {charge:+g} removes more electrons than {formula} has "
-                   f"({protons} outside effective cores)")
-        raise InputError(problem, field="charge",
-                         remedy=f"use a charge of at most {protons - 1:+d}" if protons > 1
-                         else "use a charge below +1; a bare nucleus has energy zero")
+        problem = (
+            f"charge {charge:+g} leaves {formula} without electrons"
+            if total == 0
+            else f"charge {charge:+g} removes more electrons than {formula} has "
+            f"({protons} outside effective cores)"
+        )
+        raise InputError(
+            problem,
+            field="charge",
+            remedy=f"use a charge of at most {protons - 1:+d}"
+            if protons > 1
+            else "use a charge below +1; a bare nucleus has energy zero",
+        )
     if abs(spin) > total:
         raise InputError(
             f"spin {spin:g} needs more unpaired electrons than the {total:g} present",
-            field="spin", remedy="spin is 2S = n_alpha - n_beta")
+            field="spin",
+            remedy="spin is 2S = n_alpha - n_beta",
+        )
     # Between whole numbers of electrons parity means nothing.
     if charge.is_integer() and spin.is_integer() and (total + spin) % 2:
         raise InputError(
             f"{total:g} electrons cannot have spin {spin:g} (2S = n_alpha - n_beta)",
-            field="spin", remedy=f"use an {'even' if total % 2 == 0 else 'odd'} spin")
+            field="spin",
+            remedy=f"use an {'even' if total % 2 == 0 else 'odd'} spin",
+        )
     return (total + spin) / 2, (total - spin) / 2
 
 
@@ -74,12 +83,10 @@ def from_counts(nelec: Any) -> tuple[float, float]:
     remedy = "give two finite numbers, not negative and not both zero: (n_alpha, n_beta)"
     counts = _numbers(nelec)
     if counts is None or len(counts) != 2:
-        raise InputError(f"{_show(nelec)} is not a pair of electron numbers", field="nelec",
-                         remedy=remedy)
+        raise InputError(f"{_show(nelec)} is not a pair of electron numbers", field="nelec", remedy=remedy)
     alpha, beta = counts
     if not (math.isfinite(alpha + beta) and min(alpha, beta) >= 0 and alpha + beta > 0):
-        raise InputError(f"electron numbers {(alpha, beta)} are not possible", field="nelec",
-                         remedy=remedy)
+        raise InputError(f"electron numbers {(alpha, beta)} are not possible", field="nelec", remedy=remedy)
     return alpha, beta
 
 
@@ -100,12 +107,12 @@ def from_occupations(occupations: Any) -> Occupations:
     pair = _items(occupations)
     rows = [] if pair is None else [_numbers(row) for row in pair]
     if len(rows) != 2 or rows[0] is None or rows[1] is None:
-        raise InputError(f"{_show(occupations)} is not a pair of lists of numbers",
-                         field="occupations", remedy=remedy)
+        raise InputError(
+            f"{_show(occupations)} is not a pair of lists of numbers", field="occupations", remedy=remedy
+        )
     alpha, beta = tuple(rows[0]), tuple(rows[1])
     if not all(0.0 <= n <= 1.0 for n in (*alpha, *beta)):
-        raise InputError("an occupation is not between 0 and 1", field="occupations",
-                         remedy=remedy)
+        raise InputError("an occupation is not between 0 and 1", field="occupations", remedy=remedy)
     if sum(alpha) + sum(beta) == 0:
         raise InputError("the occupations hold no electrons", field="occupations", remedy=remedy)
     return alpha, beta
@@ -140,25 +147,39 @@ def treatment(
     >>> treatment(None, [1, -1], 2, 0)
     (False, (1.0, -1.0))
     """
-    if restricted not in (None, True, False) or isinstance(restricted, (int, float)) and not (
-            isinstance(restricted, bool)):
-        raise InputError(f"{_show(restricted)} is not a choice", field="restricted",
-                         remedy="use True, False or None (decide for me)")
+    if (
+        restricted not in (None, True, False)
+        or isinstance(restricted, (int, float))
+        and not (isinstance(restricted, bool))
+    ):
+        raise InputError(
+            f"{_show(restricted)} is not a choice",
+            field="restricted",
+            remedy="use True, False or None (decide for me)",
+        )
     if broken_symmetry is None or broken_symmetry is False:
         return restricted, False
     if restricted:
-        raise InputError("spins that share their orbitals cannot be antiparallel",
-                         field="broken_symmetry", remedy="leave restricted out")
+        raise InputError(
+            "spins that share their orbitals cannot be antiparallel",
+            field="broken_symmetry",
+            remedy="leave restricted out",
+        )
     if broken_symmetry is True:
         return False, True
     spins = _numbers(broken_symmetry)
     if spins is None or len(spins) != atoms:
-        raise InputError(f"{_show(broken_symmetry)} is not True, nor a local spin for each of "
-                         f"{atoms} atoms", field="broken_symmetry",
-                         remedy="write True, or 2S_z of each atom, such as [1, -1]")
+        raise InputError(
+            f"{_show(broken_symmetry)} is not True, nor a local spin for each of {atoms} atoms",
+            field="broken_symmetry",
+            remedy="write True, or 2S_z of each atom, such as [1, -1]",
+        )
     if abs(sum(spins) - spin) > 0.05:
-        raise InputError(f"local spins that add up to {sum(spins):g} contradict a spin of "
-                         f"{spin:g}", field="broken_symmetry", remedy="correct one of them")
+        raise InputError(
+            f"local spins that add up to {sum(spins):g} contradict a spin of {spin:g}",
+            field="broken_symmetry",
+            remedy="correct one of them",
+        )
     return False, tuple(spins)
 
 

@@ -58,19 +58,24 @@ def element(symbol: Any) -> str:
         z = int(text) if len(text) < 4 else 0
         if 0 < z < len(SYMBOLS):
             return SYMBOLS[z]
-        raise InputError(f"there is no element with nuclear charge {text}", field="geometry",
-                         remedy="ghost atoms are not supported; use 1 to 118 or a symbol")
+        raise InputError(
+            f"there is no element with nuclear charge {text}",
+            field="geometry",
+            remedy="ghost atoms are not supported; use 1 to 118 or a symbol",
+        )
     found = text.capitalize()
     if found in NUCLEAR_CHARGE:
         return found
     if found in _HEAVY_HYDROGEN:
-        warnings.warn(f"isotopes are not told apart: {found} ({_HEAVY_HYDROGEN[found]}) is read "
-                      "as H", stacklevel=2)
+        warnings.warn(
+            f"isotopes are not told apart: {found} ({_HEAVY_HYDROGEN[found]}) is read as H", stacklevel=2
+        )
         return "H"
     lowered = text.lower()
     if lowered.startswith(("ghost", "@", "x-", "gh-", "gh(", "bq")) or lowered == "x":
-        raise InputError(f"{text!r} is a ghost atom, which is not supported", field="geometry",
-                         remedy="remove it")
+        raise InputError(
+            f"{text!r} is a ghost atom, which is not supported", field="geometry", remedy="remove it"
+        )
     letters = re.match(r"[A-Za-z]+", text)
     if letters and letters.group().capitalize() in NUCLEAR_CHARGE:
         remedy = f"write {letters.group().capitalize()!r} without a label"
@@ -90,6 +95,7 @@ def number(token: Any, atom: int) -> float:
     """
     text = str(token)
     if isinstance(token, bool) or _NUMBER.fullmatch(text) is None:
-        raise InputError(f"coordinate {text!r} of atom {atom} is not a number",
-                         field="geometry", remedy=EXAMPLE)
+        raise InputError(
+            f"coordinate {text!r} of atom {atom} is not a number", field="geometry", remedy=EXAMPLE
+        )
     return float(text.replace("d", "e").replace("D", "e"))

@@ -62,9 +62,7 @@ class FittingBasis:
         return _COULOMB_ONLY.search(self.name.lower()) is not None
 
 
-def resolve_fitting(
-    mole: gto.Mole, basis: BasisSpec, density_fit: FitSpec
-) -> FittingBasis | None:
+def resolve_fitting(mole: gto.Mole, basis: BasisSpec, density_fit: FitSpec) -> FittingBasis | None:
     """Decide whether and with which functions to fit.
 
     Parameters
@@ -96,15 +94,17 @@ def resolve_fitting(
     try:
         data = resolve_basis(symbols, density_fit)
     except InputError as error:
-        raise InputError(f"no fitting basis: {error.problem}", field="density_fit",
-                         remedy=remedy) from None
+        raise InputError(f"no fitting basis: {error.problem}", field="density_fit", remedy=remedy) from None
     asked = per_element(symbols, density_fit, "density_fit")
     names = {s: name for s, name in asked.items() if isinstance(name, str)}
     for name in names.values():
         own = df.addons.predefined_auxbasis(mole, name)
         if own is not None:  # what has a fitting basis is none
-            raise InputError(f"{name!r} is a basis for orbitals, not for fitting densities",
-                             field="density_fit", remedy=f"name its fitting basis, {own}")
+            raise InputError(
+                f"{name!r} is a basis for orbitals, not for fitting densities",
+                field="density_fit",
+                remedy=f"name its fitting basis, {own}",
+            )
     return _made(mole, names, data)
 
 
@@ -114,8 +114,7 @@ def _default(mole: gto.Mole, basis: BasisSpec) -> FittingBasis:
     named.basis = per_element(symbols, basis, "basis")  # PySCF looks them up by name
     chosen = df.make_auxbasis(named)
     names = {s: chosen[s] for s in named.basis if isinstance(chosen[s], str)}
-    data = {s: copy.deepcopy(load_functions(names[s], s)) if s in names else chosen[s]
-            for s in named.basis}
+    data = {s: copy.deepcopy(load_functions(names[s], s)) if s in names else chosen[s] for s in named.basis}
     return _made(mole, names, data)
 
 
@@ -125,7 +124,10 @@ def _made(mole: gto.Mole, names: Mapping[str, str], data: dict[str, Any]) -> Fit
 
 
 def contract(
-    tensor: np.ndarray | MatrixFile, dms: Tensor, coulomb: bool, exchange: bool,
+    tensor: np.ndarray | MatrixFile,
+    dms: Tensor,
+    coulomb: bool,
+    exchange: bool,
     occupied: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """Coulomb and exchange matrices of symmetric density matrices from the 3-index tensor.
@@ -155,8 +157,7 @@ def contract(
     vk = torch.zeros_like(dms)
     factors: list[list[tuple[float, Tensor]]] = []
     if exchange:
-        factors = ([_factors(matrix) for matrix in dms] if occupied is None
-                   else [[(1.0, c)] for c in occupied])
+        factors = [_factors(matrix) for matrix in dms] if occupied is None else [[(1.0, c)] for c in occupied]
     for part in _blocks(tensor, max(int(_BLOCK_BYTES / 8 / len(row)), 1)):
         block = torch.from_numpy(part)
         if coulomb:
@@ -182,8 +183,7 @@ def _factors(matrix: Tensor) -> list[tuple[float, Tensor]]:
     values, vectors = torch.linalg.eigh(matrix)
     small = _NEGLIGIBLE * float(values.abs().max())
     parts = [(1.0, values > small), (-1.0, values < -small)]
-    return [(sign, vectors[:, keep] * values[keep].abs().sqrt())
-            for sign, keep in parts if bool(keep.any())]
+    return [(sign, vectors[:, keep] * values[keep].abs().sqrt()) for sign, keep in parts if bool(keep.any())]
 
 
 def _blocks(tensor: np.ndarray | MatrixFile, rows: int) -> Iterator[np.ndarray]:
@@ -191,4 +191,4 @@ def _blocks(tensor: np.ndarray | MatrixFile, rows: int) -> Iterator[np.ndarray]:
         yield from tensor.blocks(rows)
     else:
         for start in range(0, len(tensor), rows):
-            yield tensor[start:start + rows]
+            yield tensor[start : start + rows]

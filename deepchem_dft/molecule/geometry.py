@@ -17,9 +17,20 @@ from deepchem_dft.molecule import xyz
 from deepchem_dft.molecule.elements import EXAMPLE, NUCLEAR_CHARGE, SYMBOLS, element, number
 from deepchem_dft.units import LENGTH_UNITS
 
-__all__ = ["MIN_DISTANCE", "NUCLEAR_CHARGE", "SYMBOLS", "as_said", "composition", "element",
-           "format_geometry", "formula", "names_a_file", "nuclear_charge", "parse_geometry",
-           "read_geometry"]
+__all__ = [
+    "MIN_DISTANCE",
+    "NUCLEAR_CHARGE",
+    "SYMBOLS",
+    "as_said",
+    "composition",
+    "element",
+    "format_geometry",
+    "formula",
+    "names_a_file",
+    "nuclear_charge",
+    "parse_geometry",
+    "read_geometry",
+]
 
 #: Two nuclei closer than this are taken for a mistake (Bohr). No bond is shorter than 1.3.
 MIN_DISTANCE = 0.1
@@ -28,9 +39,11 @@ _MAX_COORDINATE = 1e5  # Bohr; beyond this, differences of positions lose digits
 
 def _parse_text(text: str) -> tuple[list[str], list[list[float]]]:
     if names_a_file(text):
-        raise InputError(f"{text.strip()[:60]!r} is no geometry, but the name of a file",
-                         field="geometry", remedy="xyz files are read (water.xyz); or "
-                         + EXAMPLE)
+        raise InputError(
+            f"{text.strip()[:60]!r} is no geometry, but the name of a file",
+            field="geometry",
+            remedy="xyz files are read (water.xyz); or " + EXAMPLE,
+        )
     symbols: list[str] = []
     rows: list[list[float]] = []
     for line in re.split(r"[;\n]", text):
@@ -41,7 +54,10 @@ def _parse_text(text: str) -> tuple[list[str], list[list[float]]]:
         if len(tokens) != 4:
             raise InputError(
                 f"atom {atom} ('{line.strip()[:60]}') has {len(tokens)} items, expected 4: "
-                "an element and x, y, z", field="geometry", remedy=EXAMPLE)
+                "an element and x, y, z",
+                field="geometry",
+                remedy=EXAMPLE,
+            )
         symbols.append(element(tokens[0]))
         rows.append([number(token, atom) for token in tokens[1:]])
     if not symbols:
@@ -59,8 +75,10 @@ def names_a_file(text: Any) -> bool:
     """
     if isinstance(text, Path):
         return True
-    return isinstance(text, str) and (xyz.is_file_name(text) or re.fullmatch(
-        r"[^\s;]*(/[^\s;]*|\.[A-Za-z]\w{0,5})", text.strip()) is not None)
+    return isinstance(text, str) and (
+        xyz.is_file_name(text)
+        or re.fullmatch(r"[^\s;]*(/[^\s;]*|\.[A-Za-z]\w{0,5})", text.strip()) is not None
+    )
 
 
 def _read_text(text: str) -> xyz.Geometry | None:
@@ -76,8 +94,9 @@ def _read_text(text: str) -> xyz.Geometry | None:
 
 def _is_row(item: Any) -> bool:
     """Tell ``["H", 0, 0, 0]`` or ``("H", (0, 0, 0))`` from a list of symbols or of positions."""
-    nested = [isinstance(x, (list, tuple, np.ndarray)) for x in item] if isinstance(
-        item, (list, tuple)) else []
+    nested = (
+        [isinstance(x, (list, tuple, np.ndarray)) for x in item] if isinstance(item, (list, tuple)) else []
+    )
     return nested in ([False] * 4, [False, True])
 
 
@@ -95,8 +114,9 @@ def _parse_pair(pair: Any) -> tuple[list[str], Any]:
         if len(values) == 2 and isinstance(values[1], (list, tuple, np.ndarray)):
             values = [values[0], *values[1]]
         if len(values) != 4:
-            raise InputError(f"atom {i} is not an element followed by x, y, z",
-                             field="geometry", remedy=EXAMPLE)
+            raise InputError(
+                f"atom {i} is not an element followed by x, y, z", field="geometry", remedy=EXAMPLE
+            )
         symbols.append(element(values[0]))
         rows.append([number(v, i) for v in values[1:]])
     return symbols, rows
@@ -137,8 +157,9 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
     """
     scale = LENGTH_UNITS.get(unit.strip().lower()) if isinstance(unit, str) else None
     if scale is None and unit is not None:
-        raise InputError(f"unknown length unit {unit!r}", field="unit",
-                         remedy=f"use one of {', '.join(LENGTH_UNITS)}")
+        raise InputError(
+            f"unknown length unit {unit!r}", field="unit", remedy=f"use one of {', '.join(LENGTH_UNITS)}"
+        )
     file: str | None = None
     found: xyz.Geometry | None = None
     if isinstance(geometry, Path) or (isinstance(geometry, str) and xyz.is_file_name(geometry)):
@@ -157,8 +178,11 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
         positions = np.empty(0)
     try:
         if positions.shape != (len(symbols), 3):
-            raise InputError(f"positions are not {len(symbols)} rows of 3 numbers",
-                             field="geometry", remedy="give one x, y, z per element")
+            raise InputError(
+                f"positions are not {len(symbols)} rows of 3 numbers",
+                field="geometry",
+                remedy="give one x, y, z per element",
+            )
         _check_positions(symbols, positions)
     except InputError as error:
         raise error.located(file=file) from None
@@ -169,13 +193,17 @@ def _atoms(geometry: Any) -> tuple[list[str], Any]:
     if isinstance(geometry, str):
         return _parse_text(geometry)
     if not isinstance(geometry, (list, tuple)):
-        raise InputError(f"a geometry must be text or a list, not {type(geometry).__name__}",
-                         field="geometry", remedy=EXAMPLE)
+        raise InputError(
+            f"a geometry must be text or a list, not {type(geometry).__name__}",
+            field="geometry",
+            remedy=EXAMPLE,
+        )
     try:
         symbols, rows = _parse_pair(geometry)
     except TypeError:
-        raise InputError(f"cannot read a geometry from {str(geometry)[:60]!r}",
-                         field="geometry", remedy=EXAMPLE) from None
+        raise InputError(
+            f"cannot read a geometry from {str(geometry)[:60]!r}", field="geometry", remedy=EXAMPLE
+        ) from None
     if not symbols:
         raise InputError("the geometry has no atoms", field="geometry", remedy=EXAMPLE)
     return symbols, rows
@@ -214,24 +242,28 @@ def as_said(field: str, asked: Any, said: int | None, source: str = "the geometr
     if asked is None:
         return 0 if said is None else said
     if said is not None and asked != said:
-        warnings.warn(f"{field} {asked:g} is used, not the {field} {said} that {source} gives",
-                      stacklevel=3)
+        warnings.warn(f"{field} {asked:g} is used, not the {field} {said} that {source} gives", stacklevel=3)
     return asked
 
 
 def _check_positions(symbols: Sequence[str], positions: np.ndarray) -> None:
     if not np.all(np.abs(positions) < _MAX_COORDINATE):  # also catches nan
         atom = int(np.argmax(~np.all(np.abs(positions) < _MAX_COORDINATE, axis=1))) + 1
-        raise InputError(f"a coordinate of atom {atom} is not finite, or beyond "
-                         f"{_MAX_COORDINATE:.0e} Bohr", field="geometry", remedy=EXAMPLE)
+        raise InputError(
+            f"a coordinate of atom {atom} is not finite, or beyond {_MAX_COORDINATE:.0e} Bohr",
+            field="geometry",
+            remedy=EXAMPLE,
+        )
     for i in range(1, len(symbols)):
         distances = np.linalg.norm(positions[:i] - positions[i], axis=1)
         j = int(np.argmin(distances))
         if distances[j] < MIN_DISTANCE:
             raise InputError(
                 f"atoms {j + 1} ({symbols[j]}) and {i + 1} ({symbols[i]}) coincide "
-                f"({distances[j]:.3f} Bohr apart)", field="geometry",
-                remedy="remove the duplicate atom or correct its coordinates and their unit")
+                f"({distances[j]:.3f} Bohr apart)",
+                field="geometry",
+                remedy="remove the duplicate atom or correct its coordinates and their unit",
+            )
 
 
 def format_geometry(symbols: Sequence[str], positions: np.ndarray, unit: str = "bohr") -> str:
@@ -257,7 +289,8 @@ def format_geometry(symbols: Sequence[str], positions: np.ndarray, unit: str = "
     values = np.asarray(positions, dtype=np.float64) / LENGTH_UNITS[unit.lower()]
     return "; ".join(
         " ".join([symbol, *(repr(float(x) + 0.0) for x in row)])  # + 0.0 turns -0.0 into 0.0
-        for symbol, row in zip(symbols, values, strict=True))
+        for symbol, row in zip(symbols, values, strict=True)
+    )
 
 
 def composition(symbols: Sequence[str]) -> Counter[str]:

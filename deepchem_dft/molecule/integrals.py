@@ -28,9 +28,7 @@ _ROW_BYTES = 32e6
 COARSE = ((2, (20, 50)), (10, (30, 86)), (18, (40, 110)), (200, (50, 110)))
 
 
-def build_mole(
-    symbols: list[str], positions: np.ndarray, basis: dict, ecp: dict | None
-) -> gto.Mole:
+def build_mole(symbols: list[str], positions: np.ndarray, basis: dict, ecp: dict | None) -> gto.Mole:
     """Make a PySCF molecule without asking it about electrons.
 
     The electron count lives in :class:`~deepchem_dft.molecule.Molecule` (it may be fractional),
@@ -105,8 +103,7 @@ def three_index(mole: gto.Mole, basis: dict, omega: float | None) -> np.ndarray:
     with _range(mole, omega):
         auxiliary, nao = fitting_mole(mole, basis), mole.nao_nr()
         result = 4e-6 * auxiliary.nao_nr() * nao * (nao + 1)  # MB
-        return df.incore.cholesky_eri(
-            mole, auxmol=auxiliary, max_memory=result + _SCRATCH_MB, verbose=0)
+        return df.incore.cholesky_eri(mole, auxmol=auxiliary, max_memory=result + _SCRATCH_MB, verbose=0)
 
 
 def three_index_rows(
@@ -125,8 +122,9 @@ def three_index_rows(
     blocks : iterator of ndarray, shape (n, shape[1])
     """
     with _range(mole, omega):
-        df.outcore.cholesky_eri_b(mole, str(scratch), auxmol=fitting_mole(mole, basis),
-                                  max_memory=_SCRATCH_MB, verbose=0)
+        df.outcore.cholesky_eri_b(
+            mole, str(scratch), auxmol=fitting_mole(mole, basis), max_memory=_SCRATCH_MB, verbose=0
+        )
     with h5py.File(scratch, "r") as file:
         pieces = file["j3c"]  # all rows for some of the columns each
         total = pieces["0"].shape[0]
@@ -137,7 +135,7 @@ def three_index_rows(
         with h5py.File(scratch, "r") as file:
             columns = [file["j3c"][str(i)] for i in range(len(file["j3c"]))]
             for start in range(0, total, rows):
-                yield np.concatenate([c[start:start + rows] for c in columns], axis=1)
+                yield np.concatenate([c[start : start + rows] for c in columns], axis=1)
 
     return (total, width), blocks()
 
@@ -149,10 +147,11 @@ def quadrature(mole: gto.Mole, level: int | None) -> tuple[np.ndarray, np.ndarra
     """
     grids = dft.gen_grid.Grids(mole)
     if level is None:
-        charges = {mole.atom_symbol(i): gto.charge(mole.atom_pure_symbol(i))
-                   for i in range(mole.natm)}
-        grids.atom_grid = {symbol: next(points for last, points in COARSE if charge <= last)
-                           for symbol, charge in charges.items()}
+        charges = {mole.atom_symbol(i): gto.charge(mole.atom_pure_symbol(i)) for i in range(mole.natm)}
+        grids.atom_grid = {
+            symbol: next(points for last, points in COARSE if charge <= last)
+            for symbol, charge in charges.items()
+        }
     else:
         grids.level = level
     grids.build(with_non0tab=False, sort_grids=False)
@@ -267,9 +266,7 @@ def coulomb_derivative(mole: gto.Mole, dm: np.ndarray, fitting: dict | None):
     return np.asarray(vj), np.asarray(vj.aux).sum((0, 1))
 
 
-def exchange_derivative(
-    mole: gto.Mole, dms: np.ndarray, omega: float | None, fitting: dict | None
-):
+def exchange_derivative(mole: gto.Mole, dms: np.ndarray, omega: float | None, fitting: dict | None):
     """Return what the derivative of the exact-exchange energy needs.
 
     Parameters

@@ -34,9 +34,11 @@ def gigabytes(variable: str, default: float) -> int:
     except ValueError:
         size = math.nan
     if not (math.isfinite(size) and size >= 0):
-        raise InputError(f"the environment variable {variable} is {text!r}, which is not a size",
-                         field=variable,
-                         remedy=f"set it to a number of GB such as {default:g}, or unset it")
+        raise InputError(
+            f"the environment variable {variable} is {text!r}, which is not a size",
+            field=variable,
+            remedy=f"set it to a number of GB such as {default:g}, or unset it",
+        )
     return int(size * 1e9)
 
 
@@ -78,8 +80,7 @@ class MemoryBudget:
 
     def held(self, owner: Any = None) -> int:
         """Return the bytes that an owner holds, or all of them together."""
-        return sum(e.size for e in list(self._entries.values())
-                   if owner is None or e.owner() is owner)
+        return sum(e.size for e in list(self._entries.values()) if owner is None or e.owner() is owner)
 
     def use(self, owner: Any, part: str, size: int, group: str | None = None) -> None:
         """Note that ``owner`` holds ``size`` bytes in ``part`` and has just used them.
@@ -224,6 +225,8 @@ def check_room(size: int, name: str) -> None:
         available = available_bytes() or 0
         raise InputError(
             f"the electron-repulsion integrals of {name} need {size / 1e9:.3g} GB of memory, "
-            f"and {available / 1e9:.3g} GB are available", field="basis",
+            f"and {available / 1e9:.3g} GB are available",
+            field="basis",
             remedy="fit the density (density_fit=True), or use a smaller basis, a smaller molecule "
-            "or a machine with more memory")
+            "or a machine with more memory",
+        )

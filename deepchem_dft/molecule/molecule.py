@@ -119,14 +119,14 @@ class Molecule:
         self.grid_level = checked_level(grid_level)
         self._basis_data = resolve_basis(self.symbols, basis)
         self._ecp_data = resolve_ecp(self.symbols, basis, ecp)
-        self.occupations = (
-            None if occupations is None else electrons.from_occupations(occupations))
+        self.occupations = None if occupations is None else electrons.from_occupations(occupations)
         self._set_electrons(charge, spin, nelec)
         self.density_fit = density_fit
         self.fitting = resolve_fitting(self.pyscf_mol, basis, density_fit)
         self.name = name or self.formula
         self.restricted, self.broken_symmetry = electrons.treatment(
-            restricted, broken_symmetry, len(self.symbols), self.spin)
+            restricted, broken_symmetry, len(self.symbols), self.spin
+        )
 
     # -- what it is made of -------------------------------------------------------------------
 
@@ -143,15 +143,16 @@ class Molecule:
         ):
             raise InputError(
                 f"{max(self.nelec):g} electrons of one spin do not fit into {self.nao} orbitals",
-                field="basis", remedy="use a larger basis")
+                field="basis",
+                remedy="use a larger basis",
+            )
         self.charge = tidy(protons - sum(self.nelec))
         self.spin = tidy(self.nelec[0] - self.nelec[1])
 
     @cached_property
     def pyscf_mol(self):
         """The PySCF ``gto.Mole`` behind the integrals (its own charge and spin mean nothing)."""
-        return integrals.build_mole(
-            self.symbols, self.positions, self._basis_data, self._ecp_data)
+        return integrals.build_mole(self.symbols, self.positions, self._basis_data, self._ecp_data)
 
     @property
     def nao(self) -> int:
@@ -170,18 +171,24 @@ class Molecule:
     @cached_property
     def constants_key(self) -> str:
         """Hash of geometry and basis: molecules that share it share what is made from them."""
-        return cache.content_key({
-            "symbols": self.symbols,
-            "positions": [[float(c).hex() for c in r] for r in self.positions],
-            "basis": self._basis_data,
-            "ecp": self._ecp_data,
-        })
+        return cache.content_key(
+            {
+                "symbols": self.symbols,
+                "positions": [[float(c).hex() for c in r] for r in self.positions],
+                "basis": self._basis_data,
+                "ecp": self._ecp_data,
+            }
+        )
 
     @cached_property
     def key(self) -> str:
         """Hash of geometry, basis, fitting basis, grid and electron numbers."""
-        content = {"constants": self.constants_key, "grid_level": self.grid_level,
-                   "nelec": self.nelec, "occupations": self.occupations}
+        content = {
+            "constants": self.constants_key,
+            "grid_level": self.grid_level,
+            "nelec": self.nelec,
+            "occupations": self.occupations,
+        }
         if self.fitting is not None:
             content["fitting"] = self.fitting.data
         if self.restricted is not None:
@@ -211,8 +218,10 @@ class Molecule:
 
     def __repr__(self) -> str:
         fitted = "" if self.fitting is None else f", density fitted in {self.fitting.name}"
-        return (f"Molecule({self.name}, charge={self.charge:+g}, spin={self.spin:g}, "
-                f"{self.nao} orbitals, grid level {self.grid_level}{fitted})")
+        return (
+            f"Molecule({self.name}, charge={self.charge:+g}, spin={self.spin:g}, "
+            f"{self.nao} orbitals, grid level {self.grid_level}{fitted})"
+        )
 
     def __getstate__(self) -> dict:
         # Workers get the recipe, not gigabytes; constants come back from the cache on demand.
@@ -245,8 +254,13 @@ class Molecule:
     def grid_at(self, level: int | None) -> Grid:
         """Return the quadrature grid of a level, 0 to 9; None for the coarse one."""
         if level not in self._grids:
-            key = cache.content_key({"constants": self.constants_key, "order": GRID_ORDER,
-                                     "grid_level": integrals.COARSE if level is None else level})
+            key = cache.content_key(
+                {
+                    "constants": self.constants_key,
+                    "order": GRID_ORDER,
+                    "grid_level": integrals.COARSE if level is None else level,
+                }
+            )
             constants = Constants.of(key, group=self.constants_key)
             # PySCF's molecule, not self: a grid must not keep its molecule alive
             self._grids[level] = Grid(self.pyscf_mol, level, constants)
@@ -277,8 +291,7 @@ class Molecule:
     def _small(self, name: str) -> Tensor:
         def make() -> dict[str, np.ndarray]:
             mole = self.pyscf_mol
-            return {**integrals.one_electron(mole),
-                    "starting_density": integrals.starting_density(mole)}
+            return {**integrals.one_electron(mole), "starting_density": integrals.starting_density(mole)}
 
         return self._constants.small(name, make)
 
@@ -324,15 +337,21 @@ class Molecule:
 
     def _eri(self, omega: float | None) -> np.ndarray:
         return self._constants.integrals(
-            _part("eri", omega), packed_bytes(self.nao), self.name,
-            lambda: integrals.electron_repulsion(self.pyscf_mol, omega))
+            _part("eri", omega),
+            packed_bytes(self.nao),
+            self.name,
+            lambda: integrals.electron_repulsion(self.pyscf_mol, omega),
+        )
 
     def _three_index(self, basis: FittingBasis, omega: float | None) -> np.ndarray | MatrixFile:
         mole = self.pyscf_mol
         return self._constants.matrix(
-            _part(f"fit-{basis.key}", omega), 4 * basis.size * self.nao * (self.nao + 1), self.name,
+            _part(f"fit-{basis.key}", omega),
+            4 * basis.size * self.nao * (self.nao + 1),
+            self.name,
             lambda: integrals.three_index(mole, basis.data, omega),
-            lambda scratch: integrals.three_index_rows(mole, basis.data, omega, scratch))
+            lambda scratch: integrals.three_index_rows(mole, basis.data, omega, scratch),
+        )
 
     @unaffected
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
@@ -353,24 +372,27 @@ class Molecule:
 
     @unaffected
     def _contract(
-        self, dms: Tensor, coulomb: bool, exchange: bool, omega: float | None = None,
+        self,
+        dms: Tensor,
+        coulomb: bool,
+        exchange: bool,
+        omega: float | None = None,
         occupied: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         stacked = dms.detach().cpu().reshape(-1, *dms.shape[-2:])
         if self.fitting is None:
-            found = integrals.coulomb_exchange(
-                self._eri(omega), stacked.numpy(), coulomb, exchange)
+            found = integrals.coulomb_exchange(self._eri(omega), stacked.numpy(), coulomb, exchange)
             pair = [torch.from_numpy(matrix) for matrix in found if matrix is not None]
         else:
             if exchange and self.fitting.coulomb_only:
                 warnings.warn(
                     f"the fitting basis {self.fitting.name} is for Coulomb energies only: exact "
                     "exchange may be far off; density_fit=True chooses one for both",
-                    stacklevel=stacklevel(4))
+                    stacklevel=stacklevel(4),
+                )
             if occupied is not None:
                 occupied = [c.detach().cpu() for c in occupied]
-            pair = contract(self._three_index(self.fitting, omega), stacked, coulomb, exchange,
-                            occupied)
+            pair = contract(self._three_index(self.fitting, omega), stacked, coulomb, exchange, occupied)
         return [matrix.reshape(dms.shape).to(dms.device) for matrix in pair]
 
     def coulomb(self, dms: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ def write_matrix(stream: BinaryIO, shape: tuple[int, int], rows: Iterable[np.nda
         Its rows in order, some at a time.
     """
     np.lib.format.write_array_header_1_0(
-        stream, {"descr": _DTYPE.str, "fortran_order": False, "shape": shape})
+        stream, {"descr": _DTYPE.str, "fortran_order": False, "shape": shape}
+    )
     digest = _new_digest(shape)
     for block in rows:
         block = np.ascontiguousarray(block, dtype=_DTYPE)
@@ -76,8 +77,7 @@ class MatrixFile:
     nbytes = 0  # in memory
 
     def __init__(self, file: str | Path | BinaryIO) -> None:
-        self._stream: BinaryIO = (
-            open(file, "rb") if isinstance(file, (str, Path)) else file)  # noqa: SIM115
+        self._stream: BinaryIO = open(file, "rb") if isinstance(file, (str, Path)) else file  # noqa: SIM115
         weakref.finalize(self, self._stream.close)
         self._stream.seek(0)
         try:

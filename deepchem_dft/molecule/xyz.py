@@ -21,14 +21,18 @@ _ROW_REMEDY = "write each atom as 'O 0.0 0.0 0.1173', in Angstrom"
 _KEYWORDS = "write charge=1 mult=2 (mult = 2S+1; spin= is 2S)"
 
 # A pair of a comment line: key=value or key: value, the value perhaps in quotes or brackets.
-_PAIR = re.compile(r"""(?<![\w.-])([A-Za-z]\w*)\s*[=:]\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]"""
-                   r"""|[^\s,;|"']+)""")
+_PAIR = re.compile(
+    r"""(?<![\w.-])([A-Za-z]\w*)\s*[=:]\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]"""
+    r"""|[^\s,;|"']+)"""
+)
 _CHARGE = ("charge", "total_charge", "net_charge")
 _MULTIPLICITY = ("mult", "multiplicity", "spin_multiplicity")
 _SPIN = ("spin", "unpaired", "unpaired_electrons", "uhf")
 #: Words that speak of electrons; where they stand unread, it is said.
-_ELECTRONS = re.compile(r"(?<![\w.-])(charge|mult|multiplicity|spin|unpaired|q|S)(?![\w.-])\s*[=:]?"
-                        r"\s*[-+]?(?P<value>[\d.]*)")
+_ELECTRONS = re.compile(
+    r"(?<![\w.-])(charge|mult|multiplicity|spin|unpaired|q|S)(?![\w.-])\s*[=:]?"
+    r"\s*[-+]?(?P<value>[\d.]*)"
+)
 _WHOLE = re.compile(r"([-+]?)(\d{1,4})(?:\.0*)?([-+]?)")
 _TRUE, _FALSE = ("t", "true", "1", "yes"), ("f", "false", "0", "no")
 _NUMERIC = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?nan", re.I)
@@ -100,15 +104,13 @@ class Frame:
             raise error.located(file=self.file or None, entry=str(self.number)) from None
 
     def _read(self) -> Geometry:
-        pairs = [(key.lower(), value.strip("\"'{}[]").strip())
-                 for key, value in _PAIR.findall(self.comment)]
+        pairs = [(key.lower(), value.strip("\"'{}[]").strip()) for key, value in _PAIR.findall(self.comment)]
         _refuse_periodic(dict(pairs))
         spec = dict(pairs).get("properties")
         remarks: list[str] = []
         columns = {} if spec is None else _columns(spec)
         rows = [row.split("#")[0].split() for row in self.rows]
-        symbols, positions = (_plain(rows, remarks) if spec is None else
-                              _extended(rows, columns))
+        symbols, positions = _plain(rows, remarks) if spec is None else _extended(rows, columns)
         charge, spin = electrons(pairs, remarks)
         charge = _with_column(charge, "charge", "initial_charges", rows, columns)
         moment = _with_column(None, "spin", "initial_magmoms", rows, columns)
@@ -148,17 +150,21 @@ def frames(lines: Iterable[str], file: str = "") -> Iterator[Frame]:
             if done and not re.fullmatch(r"[-+]?\d+", text):
                 raise InputError(
                     f"the first line announces {count} atoms, but {text[:40]!r} follows them",
-                    file=file or None, entry=str(done), field="atoms",
-                    remedy="correct the number of atoms in the first line")
-            raise InputError(f"{text[:40]!r} is not a number of atoms", **where,
-                             remedy=_COUNT_REMEDY)
+                    file=file or None,
+                    entry=str(done),
+                    field="atoms",
+                    remedy="correct the number of atoms in the first line",
+                )
+            raise InputError(f"{text[:40]!r} is not a number of atoms", **where, remedy=_COUNT_REMEDY)
         count, comment = int(text), next(stream, "")
         rows = tuple(row.strip() for row in islice(stream, count))
         there = next((i for i, row in enumerate(rows) if not row), len(rows))
         if there < count:
-            raise InputError(f"the first line announces {count} atoms, there are {there}", **where,
-                             remedy="correct the number of atoms in the first line, or the file "
-                             "is cut off")
+            raise InputError(
+                f"the first line announces {count} atoms, there are {there}",
+                **where,
+                remedy="correct the number of atoms in the first line, or the file is cut off",
+            )
         done += 1
         yield Frame(done, comment.strip(), rows, file)
 
@@ -183,9 +189,12 @@ def read_one(path: PathLike) -> Geometry:
     """
     file = str(path)
     if not is_file_name(file):
-        raise InputError("geometries are read from xyz files", file=file, field="geometry",
-                         remedy=f"end its name with {' or '.join(ENDINGS)}, or convert it "
-                         "(with Open Babel or ASE, say)")
+        raise InputError(
+            "geometries are read from xyz files",
+            file=file,
+            field="geometry",
+            remedy=f"end its name with {' or '.join(ENDINGS)}, or convert it (with Open Babel or ASE, say)",
+        )
     with open_text(path, errors="replace") as stream:
         return only(frames(stream, file), file)
 
@@ -200,11 +209,14 @@ def only(found: Iterator[Frame], file: str = "") -> Geometry:
     """
     first = next(found, None)
     if first is None:
-        raise InputError("the file is empty", file=file or None, field="geometry",
-                         remedy=_COUNT_REMEDY)
+        raise InputError("the file is empty", file=file or None, field="geometry", remedy=_COUNT_REMEDY)
     if next(found, None) is not None:
-        raise InputError("there are several geometries where one is wanted", file=file or None,
-                         field="geometry", remedy="put the one that is meant into its own file")
+        raise InputError(
+            "there are several geometries where one is wanted",
+            file=file or None,
+            field="geometry",
+            remedy="put the one that is meant into its own file",
+        )
     return first.read()
 
 
@@ -222,14 +234,18 @@ def is_file_name(text: str) -> bool:
 def _refuse_periodic(pairs: dict[str, str]) -> None:
     flags = re.split(r"[\s,]+", pairs["pbc"].lower()) if pairs.get("pbc") else []
     if unknown := [flag for flag in flags if flag not in (*_TRUE, *_FALSE)]:
-        raise InputError(f"pbc={unknown[0][:20]!r} is neither true nor false", field="pbc",
-                         remedy="write pbc=\"F F F\" for a molecule")
+        raise InputError(
+            f"pbc={unknown[0][:20]!r} is neither true nor false",
+            field="pbc",
+            remedy='write pbc="F F F" for a molecule',
+        )
     lattice = any(token.strip("0.+-") for token in re.split(r"[\s,]+", pairs.get("lattice", "")))
     if any(flag in _TRUE for flag in flags) or (lattice and not flags):
         raise InputError(
             "the comment line gives a lattice: periodic systems are not supported",
             field="Lattice" if lattice else "pbc",
-            remedy='for a molecule in a box write pbc="F F F", or remove the Lattice')
+            remedy='for a molecule in a box write pbc="F F F", or remove the Lattice',
+        )
 
 
 def _columns(spec: str) -> dict[str, slice]:
@@ -244,42 +260,52 @@ def _columns(spec: str) -> dict[str, slice]:
         columns[name.lower()] = slice(start, start + int(width))
         start += int(width)
     if len(parts) % 3 or len(columns) != len(parts) // 3 or len(spec) > _LONGEST_SPEC:
-        raise InputError(f"Properties={spec[:60]!r} cannot be read", field="Properties",
-                         remedy="write name:type:columns for each property, as in "
-                         "species:S:1:pos:R:3")
+        raise InputError(
+            f"Properties={spec[:60]!r} cannot be read",
+            field="Properties",
+            remedy="write name:type:columns for each property, as in species:S:1:pos:R:3",
+        )
     return columns
 
 
 def _first(columns: dict[str, slice], names: tuple[str, ...], width: int) -> slice | None:
     found = next((columns[name] for name in names if name in columns), None)
     if found is not None and found.stop - found.start != width:
-        raise InputError(f"the property {names[0]!r} has {found.stop - found.start} columns, not "
-                         f"{width}", field="Properties", remedy="write species:S:1:pos:R:3")
+        raise InputError(
+            f"the property {names[0]!r} has {found.stop - found.start} columns, not {width}",
+            field="Properties",
+            remedy="write species:S:1:pos:R:3",
+        )
     return found
 
 
-def _extended(
-    rows: list[list[str]], columns: dict[str, slice]
-) -> tuple[list[str], np.ndarray]:
+def _extended(rows: list[list[str]], columns: dict[str, slice]) -> tuple[list[str], np.ndarray]:
     width = max(part.stop for part in columns.values())
     species = _first(columns, _SPECIES, 1)
     nuclei, positions = _first(columns, _NUCLEI, 1), _first(columns, _POSITIONS, 3)
     if positions is None or (species is None and nuclei is None):
-        raise InputError("Properties name no positions" if positions is None else
-                         "Properties name no elements", field="Properties",
-                         remedy="there must be pos:R:3, and species:S:1 or Z:I:1")
+        raise InputError(
+            "Properties name no positions" if positions is None else "Properties name no elements",
+            field="Properties",
+            remedy="there must be pos:R:3, and species:S:1 or Z:I:1",
+        )
     symbols: list[str] = []
     for i, row in enumerate(rows, start=1):
         if len(row) != width:
-            raise InputError(f"atom {i} has {len(row)} columns, but Properties name {width}",
-                             field="Properties", remedy="correct Properties, or the atoms")
+            raise InputError(
+                f"atom {i} has {len(row)} columns, but Properties name {width}",
+                field="Properties",
+                remedy="correct Properties, or the atoms",
+            )
         names = {element(row[part][0]) for part in (species, nuclei) if part is not None}
         if len(names) > 1:
-            raise InputError(f"atom {i} is said to be {' and '.join(sorted(names))}", field="atoms",
-                             remedy="let species and Z agree")
+            raise InputError(
+                f"atom {i} is said to be {' and '.join(sorted(names))}",
+                field="atoms",
+                remedy="let species and Z agree",
+            )
         symbols += names
-    return symbols, np.array([[number(x, i) for x in row[positions]]
-                              for i, row in enumerate(rows, start=1)])
+    return symbols, np.array([[number(x, i) for x in row[positions]] for i, row in enumerate(rows, start=1)])
 
 
 def _plain(rows: list[list[str]], remarks: list[str]) -> tuple[list[str], np.ndarray]:
@@ -289,12 +315,15 @@ def _plain(rows: list[list[str]], remarks: list[str]) -> tuple[list[str], np.nda
         extra = row[4:]
         if len(row) < 4 or not all(_NUMERIC.fullmatch(x) for x in extra):
             text = " ".join(row)[:60]
-            raise InputError(f"atom {i} ('{text}') is not an element and x, y, z", field="atoms",
-                             remedy=_ROW_REMEDY)
+            raise InputError(
+                f"atom {i} ('{text}') is not an element and x, y, z", field="atoms", remedy=_ROW_REMEDY
+            )
         if extra and row[0].isdigit():
-            raise InputError(f"which columns of atom {i} ('{' '.join(row)[:60]}') are the "
-                             "coordinates is not clear", field="atoms", remedy=_ROW_REMEDY
-                             + ", or name the columns: Properties=Z:I:1:pos:R:3:...")
+            raise InputError(
+                f"which columns of atom {i} ('{' '.join(row)[:60]}') are the coordinates is not clear",
+                field="atoms",
+                remedy=_ROW_REMEDY + ", or name the columns: Properties=Z:I:1:pos:R:3:...",
+            )
         symbols.append(element(row[0]))
         positions.append([number(x, i) for x in row[1:4]])
     if any(len(row) > 4 for row in rows):
@@ -337,8 +366,9 @@ def electrons(
         found = _WHOLE.fullmatch(value)
         if found is None or (found[1] and found[3]):
             if _NUMERIC.fullmatch(value):
-                raise InputError(f"{key} {value} of {where} is not a whole number",
-                                 field=key, remedy=_KEYWORDS)
+                raise InputError(
+                    f"{key} {value} of {where} is not a whole number", field=key, remedy=_KEYWORDS
+                )
             remarks.append(f"{key} {value[:20]!r} of {where} is not read: {_KEYWORDS}")
             continue
         whole = int(f"{found[1] or found[3]}{found[2]}")
@@ -347,14 +377,20 @@ def electrons(
         elif key in _SPIN:
             spins[abs(whole)] = f"{key}={value}"
         elif whole < 1:
-            raise InputError(f"a multiplicity of {whole} is not possible", field=key,
-                             remedy="mult is 2S+1: 1 for closed shells, 2 for a radical")
+            raise InputError(
+                f"a multiplicity of {whole} is not possible",
+                field=key,
+                remedy="mult is 2S+1: 1 for closed shells, 2 for a radical",
+            )
         else:
             spins[whole - 1] = f"{key}={value}"
     for field_, said in (("charge", charges), ("multiplicity", spins)):
         if len(said) > 1:
-            raise InputError(f"{' and '.join(said.values())} of {where} contradict each other",
-                             field=field_, remedy=_KEYWORDS)
+            raise InputError(
+                f"{' and '.join(said.values())} of {where} contradict each other",
+                field=field_,
+                remedy=_KEYWORDS,
+            )
     return next(iter(charges), None), next(iter(spins), None)
 
 
@@ -367,11 +403,15 @@ def _with_column(
         return said
     total = sum(number(row[part][0], i) for i, row in enumerate(rows, start=1))
     if said is None and abs(total - round(total)) > 0.05:
-        raise InputError(f"the column {name} adds up to {total:g}, which is no whole {what}",
-                         field=name, remedy=_KEYWORDS)
+        raise InputError(
+            f"the column {name} adds up to {total:g}, which is no whole {what}", field=name, remedy=_KEYWORDS
+        )
     if said is not None and abs(total - said) > 0.05:
-        raise InputError(f"{what}={said} of the comment line contradicts the column {name}, which "
-                         f"adds up to {total:g}", field=name, remedy="remove one of them")
+        raise InputError(
+            f"{what}={said} of the comment line contradicts the column {name}, which adds up to {total:g}",
+            field=name,
+            remedy="remove one of them",
+        )
     return round(total) if said is None else said
 
 
@@ -380,6 +420,7 @@ def _look_for_unread(comment: str, remarks: list[str]) -> None:
     rest = _PAIR.sub(lambda m: " " if m[1].lower() in known or len(m[1]) > 1 else m[0], comment)
     for found in _ELECTRONS.finditer(rest):
         if found["value"].strip("0.") or found[1] not in ("q", "S"):
-            remarks.append(f"{found[0].strip()!r} of the comment line is not read as charge or "
-                           f"multiplicity: {_KEYWORDS}")
+            remarks.append(
+                f"{found[0].strip()!r} of the comment line is not read as charge or multiplicity: {_KEYWORDS}"
+            )
             return

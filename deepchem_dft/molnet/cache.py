@@ -16,9 +16,7 @@ from deepchem_dft.molecule.cache import cache_dir
 logger = logging.getLogger(__name__)
 
 
-def made_once(
-    home: Path, key: str, make: Callable[[Path], None], opened: Callable[[Path], Any]
-) -> Any:
+def made_once(home: Path, key: str, make: Callable[[Path], None], opened: Callable[[Path], Any]) -> Any:
     """Return ``opened(home / key)``, which ``make`` fills if it is not there or damaged.
 
     Parameters

@@ -49,9 +49,12 @@ class ClassTask:
         wanted = len(self.classes) - 1
         increasing = np.isfinite(values).all() and (np.diff(values) > 0).all()
         if values.shape != (wanted,) or not increasing:
-            raise InputError(f"{thresholds!r} does not separate {len(self.classes)} classes",
-                             field="threshold", remedy=f"give {wanted} increasing number"
-                             f"{'s' if wanted > 1 else ''} between {', '.join(self.classes)}")
+            raise InputError(
+                f"{thresholds!r} does not separate {len(self.classes)} classes",
+                field="threshold",
+                remedy=f"give {wanted} increasing number"
+                f"{'s' if wanted > 1 else ''} between {', '.join(self.classes)}",
+            )
         return tuple(values.tolist())
 
 

@@ -48,8 +48,12 @@ def replaced(entry: DFTEntry, **changes: Any) -> DFTEntry:
     }
     if not entry.is_energy:
         if not getattr(entry, "is_ccsd", False):
-            raise InputError("its target belongs to one basis and grid", entry=entry.name,
-                             field="systems", remedy="change only energies and ccsd targets")
+            raise InputError(
+                "its target belongs to one basis and grid",
+                entry=entry.name,
+                field="systems",
+                remedy="change only energies and ccsd targets",
+            )
         fields["grid_level"] = getattr(entry, "grid_level", 3)
     try:
         return DFTEntry.create(**{**fields, **changes})

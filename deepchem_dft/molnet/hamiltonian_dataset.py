@@ -60,16 +60,20 @@ class HamiltonianDataset(dc.data.Dataset):
     """
 
     def __init__(
-        self, source: SampleSource, energies: np.ndarray, names: np.ndarray,
-        rows: Sequence[int] | np.ndarray | None = None, memory: int = MEMORY,
+        self,
+        source: SampleSource,
+        energies: np.ndarray,
+        names: np.ndarray,
+        rows: Sequence[int] | np.ndarray | None = None,
+        memory: int = MEMORY,
     ) -> None:
         chosen = np.arange(len(source)) if rows is None else np.asarray(rows, dtype=np.int64)
         self.source, self.energies, self.names = source, energies, names
         self.rows, self._kept = chosen, _Kept(source, memory)
         # DeepChem's own iteration, over row numbers in place of samples.
         self._table = dc.data.NumpyDataset(
-            chosen, energies[chosen].reshape(-1, 1), np.ones((len(chosen), 1)),
-            names[chosen].astype(str))
+            chosen, energies[chosen].reshape(-1, 1), np.ones((len(chosen), 1)), names[chosen].astype(str)
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -107,12 +111,14 @@ class HamiltonianDataset(dc.data.Dataset):
         return object_array(found)
 
     def iterbatches(
-        self, batch_size: int | None = None, epochs: int = 1, deterministic: bool = False,
+        self,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        deterministic: bool = False,
         pad_batches: bool = False,
     ) -> Iterator[Any]:
         """Yield ``(X, y, w, ids)`` of a few samples at a time, as any DeepChem data set does."""
-        for rows, y, w, ids in self._table.iterbatches(
-                batch_size, epochs, deterministic, pad_batches):
+        for rows, y, w, ids in self._table.iterbatches(batch_size, epochs, deterministic, pad_batches):
             yield self._samples(rows), y, w, ids
 
     def itersamples(self) -> Iterator[Any]:

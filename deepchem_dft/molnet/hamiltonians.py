@@ -31,15 +31,26 @@ Loaded = tuple[list[str], tuple[dc.data.Dataset, ...], list[Any]]
 Splits = dict[str, Callable[[], splits.Split]]
 
 MOLECULES = ("water", "ethanol", "malondialdehyde", "uracil")
-_QH9 = {"stable": ("QH9Stable.db",), "300k": ("QH9Dynamic_300k.db", "QH9Dynamic.db"),
-        "100k": ("QH9Dynamic_100k.db",)}
+_QH9 = {
+    "stable": ("QH9Stable.db",),
+    "300k": ("QH9Dynamic_300k.db", "QH9Dynamic.db"),
+    "100k": ("QH9Dynamic_100k.db",),
+}
 
 
 def load_md17_hamiltonian(
-    featurizer: Any = "raw", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    molecule: str = "water", sizes: Sequence[int] | None = None, basis: str = "def2-svp",
-    xc: str = "pbe", on_bad: str = "raise",
+    featurizer: Any = "raw",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    molecule: str = "water",
+    sizes: Sequence[int] | None = None,
+    basis: str = "def2-svp",
+    xc: str = "pbe",
+    on_bad: str = "raise",
 ) -> Loaded:
     """Load Kohn-Sham matrices of one molecule in motion, from the files of the SchNOrb release.
 
@@ -90,11 +101,18 @@ def load_md17_hamiltonian(
     quantum-machine.org/datasets. PBE/def2-SVP.
     """
     if molecule not in MOLECULES:
-        raise InputError(f"there is no MD17 Hamiltonian of {molecule!r}", field="molecule",
-                         remedy=f"use one of {', '.join(MOLECULES)}")
+        raise InputError(
+            f"there is no MD17 Hamiltonian of {molecule!r}",
+            field="molecule",
+            remedy=f"use one of {', '.join(MOLECULES)}",
+        )
     ending = "_dft" if molecule == "ethanol" else ""
-    path = _found(data_dir, f"MD17 Hamiltonians of {molecule}", "quantum-machine.org/datasets",
-                  [f"schnorb_hamiltonian_{molecule}{ending}.db"])
+    path = _found(
+        data_dir,
+        f"MD17 Hamiltonians of {molecule}",
+        "quantum-machine.org/datasets",
+        [f"schnorb_hamiltonian_{molecule}{ending}.db"],
+    )
     source = MD17File(path, basis, xc)
     total = len(source)
     named: Splits = {"published": lambda: splits.md17_published(source[0].numbers, total)}
@@ -102,10 +120,18 @@ def load_md17_hamiltonian(
 
 
 def load_qh9(
-    featurizer: Any = "raw", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    version: str = "stable", sizes: Sequence[int] | None = None, basis: str = QH9_BASIS,
-    xc: str = QH9_XC, on_bad: str = "raise",
+    featurizer: Any = "raw",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    version: str = "stable",
+    sizes: Sequence[int] | None = None,
+    basis: str = QH9_BASIS,
+    xc: str = QH9_XC,
+    on_bad: str = "raise",
 ) -> Loaded:
     """Load QH9, Kohn-Sham matrices of molecules of QM9, from the files of its release.
 
@@ -140,23 +166,31 @@ def load_qh9(
     Yu, Liu, Luo, Strasser, Qian, Qian, Ji, NeurIPS 2023 Datasets and Benchmarks. B3LYP/def2-SVP.
     """
     if version not in _QH9:
-        raise InputError(f"there is no QH9 {version!r}", field="version",
-                         remedy=f"use one of {', '.join(_QH9)}")
+        raise InputError(
+            f"there is no QH9 {version!r}", field="version", remedy=f"use one of {', '.join(_QH9)}"
+        )
     path = _found(data_dir, "QH9", "github.com/divelab/AIRS", _QH9[version])
     source = QH9File(path, basis, xc)
-    named: Splits = {
-        "published": lambda: splits.by_geometry(source.molecules),
-        "molecule": lambda: splits.by_molecule(source.molecules),
-    } if source.dynamic else {
-        "published": lambda: splits.shares(len(source)),
-        "ood": lambda: splits.by_size(source.atoms),
-    }
+    named: Splits = (
+        {
+            "published": lambda: splits.by_geometry(source.molecules),
+            "molecule": lambda: splits.by_molecule(source.molecules),
+        }
+        if source.dynamic
+        else {"published": lambda: splits.shares(len(source)), "ood": lambda: splits.by_size(source.atoms)}
+    )
     return _load(source, named, featurizer, splitter, transformers, reload, save_dir, sizes, on_bad)
 
 
 def load_hamiltonian(
-    path: PathLike, featurizer: Any = "raw", splitter: Any = "random", transformers: Any = (),
-    reload: bool = True, save_dir: str | None = None, *, sizes: Sequence[int] | None = None,
+    path: PathLike,
+    featurizer: Any = "raw",
+    splitter: Any = "random",
+    transformers: Any = (),
+    reload: bool = True,
+    save_dir: str | None = None,
+    *,
+    sizes: Sequence[int] | None = None,
     on_bad: str = "raise",
 ) -> Loaded:
     """Load Hamiltonians that ``deepchem-dft data hamiltonian`` computed.
@@ -193,21 +227,35 @@ def _numbered(names: Sequence[str]) -> np.ndarray:
 
 def _found(data_dir: PathLike | None, name: str, where: str, names: Sequence[str]) -> Path:
     if data_dir is None:
-        raise InputError(f"{name} does not come with this package", field="data_dir",
-                         remedy=f"download it ({where}) and give its folder")
+        raise InputError(
+            f"{name} does not come with this package",
+            field="data_dir",
+            remedy=f"download it ({where}) and give its folder",
+        )
     return find_one(data_dir, names)
 
 
 def _load(
-    source: SampleSource, named: Splits, featurizer: Any, splitter: Any, transformers: Any,
-    reload: bool, save_dir: str | None, sizes: Sequence[int] | None, on_bad: str,
+    source: SampleSource,
+    named: Splits,
+    featurizer: Any,
+    splitter: Any,
+    transformers: Any,
+    reload: bool,
+    save_dir: str | None,
+    sizes: Sequence[int] | None,
+    on_bad: str,
 ) -> Loaded:
     if featurizer is not None and featurizer != "raw":
-        raise InputError(f"{featurizer!r} does not make samples", field="featurizer",
-                         remedy='use featurizer="raw"')
+        raise InputError(
+            f"{featurizer!r} does not make samples", field="featurizer", remedy='use featurizer="raw"'
+        )
     if transformers is not None and len(transformers):
-        raise InputError("Hamiltonians cannot be transformed: they must stay in Hartree",
-                         field="transformers", remedy="use transformers=[]")
+        raise InputError(
+            "Hamiltonians cannot be transformed: they must stay in Hartree",
+            field="transformers",
+            remedy="use transformers=[]",
+        )
     if on_bad not in ("raise", "skip"):
         raise InputError(f"unknown on_bad {on_bad!r}", field="on_bad", remedy="use raise or skip")
     if sizes is not None and splitter != "random":
@@ -239,9 +287,12 @@ def _split(
         return np.split(np.arange(total), [int(total * 0.8), int(total * 0.8) + int(total * 0.1)])
     if isinstance(splitter, str) and splitter in named:
         return list(named[splitter]())
-    raise InputError(f"the splitter {splitter!r} is not possible here", field="splitter",
-                     remedy=f"use one of {', '.join([*named, 'random', 'index'])}, a DeepChem "
-                     "Splitter that needs no SMILES, or None for one data set")
+    raise InputError(
+        f"the splitter {splitter!r} is not possible here",
+        field="splitter",
+        remedy=f"use one of {', '.join([*named, 'random', 'index'])}, a DeepChem "
+        "Splitter that needs no SMILES, or None for one data set",
+    )
 
 
 def _checked(
@@ -262,8 +313,12 @@ def _checked(
             names.append(sample.name or str(index))
             if sample.energy is not None:
                 energies[index] = sample.energy
-        np.savez(folder / "index.npz", energies=energies, names=np.array(names),
-                 problems=np.array(json.dumps(problems)))
+        np.savez(
+            folder / "index.npz",
+            energies=energies,
+            names=np.array(names),
+            problems=np.array(json.dumps(problems)),
+        )
 
     def opened(folder: Path) -> Any:
         with np.load(folder / "index.npz", allow_pickle=False) as index:
@@ -288,11 +343,17 @@ def _key(source: SampleSource) -> str:
 
     digest = hashlib.sha256()
     folder = Path(os.fspath(room.__file__)).parent
-    for path in sorted([*(folder / "files").glob("*.py"), folder / "sample.py",
-                        folder / "orbitals.py"]):
+    for path in sorted([*(folder / "files").glob("*.py"), folder / "sample.py", folder / "orbitals.py"]):
         digest.update(path.read_bytes())
     stat = source.path.stat()
-    identity = [__version__, type(source).__name__, str(source.path.resolve()), stat.st_size,
-                stat.st_mtime_ns, getattr(source, "basis", ""), getattr(source, "xc", "")]
+    identity = [
+        __version__,
+        type(source).__name__,
+        str(source.path.resolve()),
+        stat.st_size,
+        stat.st_mtime_ns,
+        getattr(source, "basis", ""),
+        getattr(source, "xc", ""),
+    ]
     digest.update(json.dumps(identity).encode())
     return digest.hexdigest()[:20]

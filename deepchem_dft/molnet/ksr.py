@@ -21,13 +21,7 @@ from deepchem_dft.lattice.exact import ORBITALS, ExactState, exact
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import CURVE, FAMILIES, TEST, TRAIN, VALID, System
 from deepchem_dft.molnet.cache import default_save_dir, made_once
-from deepchem_dft.molnet.stored import (
-    Shard,
-    disk_dataset,
-    private_folder,
-    read_shards,
-    write_shard,
-)
+from deepchem_dft.molnet.stored import Shard, disk_dataset, private_folder, read_shards, write_shard
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +32,27 @@ Distances = Sequence[float] | Mapping[str, Sequence[float]]
 TASKS = ["energy"]
 _PARTS = ("train", "valid", "test")
 _SPLITTERS: dict[str, type[dc.splits.Splitter]] = {
-    "index": dc.splits.IndexSplitter, "random": dc.splits.RandomSplitter}
+    "index": dc.splits.IndexSplitter,
+    "random": dc.splits.RandomSplitter,
+}
 _SEED = 0
 
 
 def load_ksr(
-    featurizer: Any = None, splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    family: str | Sequence[str] = "h2", train: Distances | None = None,
-    valid: Distances | None = None, test: Distances | None = None,
-    systems: Sequence[System] | None = None, grid: Grid | None = None, orbitals: int = ORBITALS,
+    featurizer: Any = None,
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    family: str | Sequence[str] = "h2",
+    train: Distances | None = None,
+    valid: Distances | None = None,
+    test: Distances | None = None,
+    systems: Sequence[System] | None = None,
+    grid: Grid | None = None,
+    orbitals: int = ORBITALS,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Loaded:
     """Load exact energies and densities of molecules on a line: H2+, H2, H4, H2H2, LiH...
@@ -116,25 +121,36 @@ def load_ksr(
     >>> train.X[0].density.shape, round(train.X[0].total_energy, 4)
     ((513,), -1.4357)
     """
-    for name, value, allowed in (("featurizer", featurizer, "None"),
-                                 ("transformers", transformers, "[]"),
-                                 ("data_dir", data_dir, "None")):
+    for name, value, allowed in (
+        ("featurizer", featurizer, "None"),
+        ("transformers", transformers, "[]"),
+        ("data_dir", data_dir, "None"),
+    ):
         if value is not None and value != "raw" and len(value):
-            raise InputError(f"{name}={value!r} makes no sense here: the data are made, and stay "
-                             "exact states and Hartree", field=name, remedy=f"use {allowed}")
+            raise InputError(
+                f"{name}={value!r} makes no sense here: the data are made, and stay exact states and Hartree",
+                field=name,
+                remedy=f"use {allowed}",
+            )
     grid = grid or Grid()
     families = [family] if isinstance(family, str) else list(family)
     if isinstance(splitter, str) and splitter.lower() == "published":
         if systems is not None:
-            raise InputError("systems of your own have no published split", field="splitter",
-                             remedy="use splitter=None")
-        parts = {part: _systems(families, chosen, part)
-                 for part, chosen in zip(_PARTS, (train, valid, test), strict=True)}
+            raise InputError(
+                "systems of your own have no published split", field="splitter", remedy="use splitter=None"
+            )
+        parts = {
+            part: _systems(families, chosen, part)
+            for part, chosen in zip(_PARTS, (train, valid, test), strict=True)
+        }
     else:
         for part, chosen in zip(_PARTS, (train, valid, test), strict=True):
             if chosen is not None:
-                raise InputError(f"{part} distances need the published split", field=part,
-                                 remedy='use splitter="published", or systems=[...]')
+                raise InputError(
+                    f"{part} distances need the published split",
+                    field=part,
+                    remedy='use splitter="published", or systems=[...]',
+                )
         everything = list(systems) if systems is not None else _systems(families, None, "all")
         parts = _divided(everything, splitter)
 
@@ -152,8 +168,11 @@ def load_ksr(
 
     def opened(folder: Path) -> Loaded:
         private = private_folder()
-        return list(TASKS), tuple(
-            disk_dataset(read_shards(folder / part), private / part, TASKS) for part in parts), []
+        return (
+            list(TASKS),
+            tuple(disk_dataset(read_shards(folder / part), private / part, TASKS) for part in parts),
+            [],
+        )
 
     save_dir = save_dir or default_save_dir()
     if reload and save_dir is not None:
@@ -176,24 +195,33 @@ def _systems(families: Sequence[str], chosen: Distances | None, part: str) -> li
         wanted = dict(chosen)
     elif chosen is not None:
         if len(families) != 1:
-            raise InputError(f"distances for {len(families)} families", field=part,
-                             remedy="give a mapping from family to distances")
+            raise InputError(
+                f"distances for {len(families)} families",
+                field=part,
+                remedy="give a mapping from family to distances",
+            )
         wanted = {families[0]: chosen}
     else:
         wanted = {}
         for name in families:
             _known(name)
-            published = {"train": TRAIN.get(name, ()), "valid": VALID.get(name, ()),
-                         "test": TEST.get(name, CURVE[name]), "all": CURVE[name]}
+            published = {
+                "train": TRAIN.get(name, ()),
+                "valid": VALID.get(name, ()),
+                "test": TEST.get(name, CURVE[name]),
+                "all": CURVE[name],
+            }
             wanted[name] = published[part]
-    return [FAMILIES[_known(name)](_number(value, part))
-            for name, values in wanted.items() for value in values]
+    return [
+        FAMILIES[_known(name)](_number(value, part)) for name, values in wanted.items() for value in values
+    ]
 
 
 def _known(name: str) -> str:
     if name not in FAMILIES:
-        raise InputError(f"there is no family {name!r}", field="family",
-                         remedy=f"use one of {', '.join(FAMILIES)}")
+        raise InputError(
+            f"there is no family {name!r}", field="family", remedy=f"use one of {', '.join(FAMILIES)}"
+        )
     return name
 
 
@@ -201,8 +229,7 @@ def _number(value: Any, part: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{value!r} is not a distance", field=part,
-                         remedy="give numbers of Bohr") from None
+        raise InputError(f"{value!r} is not a distance", field=part, remedy="give numbers of Bohr") from None
 
 
 def _divided(everything: list[System], splitter: Any) -> dict[str, list[System]]:
@@ -211,13 +238,14 @@ def _divided(everything: list[System], splitter: Any) -> dict[str, list[System]]
     if isinstance(splitter, str) and splitter.lower() in _SPLITTERS:
         splitter = _SPLITTERS[splitter.lower()]()
     if not isinstance(splitter, dc.splits.Splitter):
-        raise InputError(f"unknown splitter {splitter!r}", field="splitter",
-                         remedy=f"use published, {', '.join(_SPLITTERS)}, a DeepChem Splitter or "
-                         "None for one data set")
+        raise InputError(
+            f"unknown splitter {splitter!r}",
+            field="splitter",
+            remedy=f"use published, {', '.join(_SPLITTERS)}, a DeepChem Splitter or None for one data set",
+        )
     table = dc.data.NumpyDataset(object_array(everything), np.zeros((len(everything), 1)))
     split = splitter.split(table, seed=_SEED)
-    return {part: [everything[int(i)] for i in indices]
-            for part, indices in zip(_PARTS, split, strict=True)}
+    return {part: [everything[int(i)] for i in indices] for part, indices in zip(_PARTS, split, strict=True)}
 
 
 def _shard(states: list[ExactState]) -> Shard:

@@ -17,9 +17,16 @@ from deepchem_dft.molnet.property_sets import LABELLED
 
 
 def load_labelled(
-    path: PathLike, featurizer: Any = "molgraphconv", splitter: Any = "scaffold",
-    transformers: Any = (), reload: bool = True, save_dir: str | None = None, *,
-    task: str | Sequence[str] = "polar", threshold: float | None = None, on_bad: str = "raise",
+    path: PathLike,
+    featurizer: Any = "molgraphconv",
+    splitter: Any = "scaffold",
+    transformers: Any = (),
+    reload: bool = True,
+    save_dir: str | None = None,
+    *,
+    task: str | Sequence[str] = "polar",
+    threshold: float | None = None,
+    on_bad: str = "raise",
 ) -> Loaded:
     """Load labels that ``deepchem-dft data label`` computed.
 
@@ -47,8 +54,11 @@ def load_labelled(
     """
     source, expected = Path(path), read_settings(path).get("molecules")
     if expected and (there := sum(1 for _ in read_labels(source))) < expected:
-        warnings.warn(f"{source} has {there} of {expected} molecules; go on with "
-                      "'deepchem-dft data label ... --resume'", stacklevel=2)
+        warnings.warn(
+            f"{source} has {there} of {expected} molecules; go on with "
+            "'deepchem-dft data label ... --resume'",
+            stacklevel=2,
+        )
 
     def read(tasks: list[str], bad: OnBad) -> Iterator[PropertyRecord]:
         def make(numbered: tuple[int, LabelRow]) -> PropertyRecord:
@@ -61,15 +71,30 @@ def load_labelled(
         yield from each((row for row in read_labels(source) if not row[1].problem), make, bad)
 
     return PropertyLoader(
-        LABELLED, read, [source], task=task, threshold=threshold, on_bad=on_bad,
-        featurizer=featurizer, splitter=splitter, transformers=transformers, save_dir=save_dir,
-        options={}).load_dataset(reload=reload)
+        LABELLED,
+        read,
+        [source],
+        task=task,
+        threshold=threshold,
+        on_bad=on_bad,
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        save_dir=save_dir,
+        options={},
+    ).load_dataset(reload=reload)
 
 
 def load_nci(
-    featurizer: Any = "molgraphconv", splitter: Any = "scaffold", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    task: str | Sequence[str] = "polar", threshold: float | None = None,
+    featurizer: Any = "molgraphconv",
+    splitter: Any = "scaffold",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    task: str | Sequence[str] = "polar",
+    threshold: float | None = None,
 ) -> Loaded:
     """Load GFN2-xTB labels of some 2,000 small molecules of the National Cancer Institute.
 
@@ -102,5 +127,12 @@ def load_nci(
     (['polar'], 2048, ('non-polar', 'polar'))
     """
     return load_labelled(
-        find_file("nci-gfn2.csv", data_dir), featurizer, splitter, transformers, reload, save_dir,
-        task=task, threshold=threshold)
+        find_file("nci-gfn2.csv", data_dir),
+        featurizer,
+        splitter,
+        transformers,
+        reload,
+        save_dir,
+        task=task,
+        threshold=threshold,
+    )

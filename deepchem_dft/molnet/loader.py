@@ -52,8 +52,17 @@ class DFTLoader(_MolnetLoader):
     """
 
     def __init__(
-        self, name: str, files: Sequence[str], choose: Choose, *, featurizer: Any, splitter: Any,
-        transformers: Any, data_dir: str | None, save_dir: str | None, options: dict[str, Any],
+        self,
+        name: str,
+        files: Sequence[str],
+        choose: Choose,
+        *,
+        featurizer: Any,
+        splitter: Any,
+        transformers: Any,
+        data_dir: str | None,
+        save_dir: str | None,
+        options: dict[str, Any],
     ) -> None:
         _refuse_transformers(transformers)
         self.name, self.choose, self.options = name, choose, options
@@ -61,8 +70,9 @@ class DFTLoader(_MolnetLoader):
         # A splitter of the user's own brings its own seed.
         self.seeded = {"seed": _SEED} if isinstance(splitter, str) else {}
         folder = str(self.files[0].parent)
-        super().__init__(_featurizer(featurizer), _splitter(splitter), [], list(TASKS), folder,
-                         save_dir or folder)
+        super().__init__(
+            _featurizer(featurizer), _splitter(splitter), [], list(TASKS), folder, save_dir or folder
+        )
 
     def create_dataset(self) -> dc.data.DiskDataset:
         """Return all entries as one data set."""
@@ -88,16 +98,21 @@ class DFTLoader(_MolnetLoader):
         # Splitters look at X, y and ids only; a data set in memory spares them the disk.
         everything = dc.data.NumpyDataset(*arrays(entries))
         indices = self.splitter.split(everything, **self.seeded)
-        parts = tuple(_write([entries[int(i)] for i in chosen], folder / part)
-                      for part, chosen in zip(_PARTS, indices, strict=True))
+        parts = tuple(
+            _write([entries[int(i)] for i in chosen], folder / part)
+            for part, chosen in zip(_PARTS, indices, strict=True)
+        )
         return list(self.tasks), parts, []
 
     def _entries(self) -> list[DFTEntry]:
         loader = DFTYamlLoader(self.featurizer)
         entries = self.choose(loader.read([str(file) for file in self.files]))
         if not entries:
-            raise InputError(f"no entry of {self.name} fits the options", field="options",
-                             remedy=f"leave some out of {_text(self.options)}")
+            raise InputError(
+                f"no entry of {self.name} fits the options",
+                field="options",
+                remedy=f"leave some out of {_text(self.options)}",
+            )
         return entries
 
 
@@ -117,8 +132,9 @@ def _featurizer(featurizer: Any) -> DFTFeaturizer:
         return DFTFeaturizer()
     if isinstance(featurizer, DFTFeaturizer):
         return featurizer
-    raise InputError(f"{featurizer!r} does not make entries", field="featurizer",
-                     remedy='use featurizer="dft"')
+    raise InputError(
+        f"{featurizer!r} does not make entries", field="featurizer", remedy='use featurizer="dft"'
+    )
 
 
 def _splitter(splitter: Any) -> dc.splits.Splitter | None:
@@ -126,9 +142,12 @@ def _splitter(splitter: Any) -> dc.splits.Splitter | None:
         return splitter
     if isinstance(splitter, str) and splitter.lower() in SPLITTERS:
         return SPLITTERS[splitter.lower()]()
-    raise InputError(f"unknown splitter {splitter!r}", field="splitter",
-                     remedy=f"use one of {', '.join(SPLITTERS)}, a DeepChem Splitter that needs no "
-                     "SMILES, or None for one data set")
+    raise InputError(
+        f"unknown splitter {splitter!r}",
+        field="splitter",
+        remedy=f"use one of {', '.join(SPLITTERS)}, a DeepChem Splitter that needs no "
+        "SMILES, or None for one data set",
+    )
 
 
 def _refuse_transformers(transformers: Any) -> None:
@@ -136,4 +155,7 @@ def _refuse_transformers(transformers: Any) -> None:
         return
     raise InputError(
         "entries cannot be transformed: their values must stay in Hartree, to be compared with "
-        "combinations of total energies", field="transformers", remedy="use transformers=[]")
+        "combinations of total energies",
+        field="transformers",
+        remedy="use transformers=[]",
+    )

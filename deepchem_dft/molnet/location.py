@@ -37,8 +37,10 @@ def datasets_dir() -> Path:
         if (folder / _LANDMARK).is_file():
             return folder
     raise InputError(
-        f"the data files are missing from {' and '.join(map(str, candidates))}", field="data_dir",
-        remedy="reinstall the package, or pass the folder with the YAML files as data_dir")
+        f"the data files are missing from {' and '.join(map(str, candidates))}",
+        field="data_dir",
+        remedy="reinstall the package, or pass the folder with the YAML files as data_dir",
+    )
 
 
 def find_file(name: str, data_dir: str | Path | None = None) -> Path:
@@ -59,6 +61,9 @@ def find_file(name: str, data_dir: str | Path | None = None) -> Path:
     folder = datasets_dir() if data_dir is None else Path(data_dir)
     path = folder / name
     if not os.path.isfile(path):
-        raise InputError(f"there is no file {name} in {folder}", field="data_dir",
-                         remedy="leave data_dir out to use the files that come with the package")
+        raise InputError(
+            f"there is no file {name} in {folder}",
+            field="data_dir",
+            remedy="leave data_dir out to use the files that come with the package",
+        )
     return path

@@ -16,10 +16,18 @@ from deepchem_dft.molnet.property_sets import OQMD, QMOF, QMUGS
 
 
 def load_qmugs(
-    featurizer: Any = "molgraphconv", splitter: Any = "scaffold", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    task: str | Sequence[str] = "polar", threshold: float | None = None, level: str = "DFT",
-    conformers: str = "lowest", on_bad: str = "raise",
+    featurizer: Any = "molgraphconv",
+    splitter: Any = "scaffold",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    task: str | Sequence[str] = "polar",
+    threshold: float | None = None,
+    level: str = "DFT",
+    conformers: str = "lowest",
+    on_bad: str = "raise",
 ) -> Loaded:
     """Load QMugs, 665 thousand drug-like molecules, from the files of its release.
 
@@ -78,15 +86,31 @@ def load_qmugs(
 
     options = {"level": level, "conformers": conformers}
     return PropertyLoader(
-        QMUGS, read, [source], task=task, threshold=threshold, on_bad=on_bad,
-        featurizer=featurizer, splitter=splitter, transformers=transformers, save_dir=save_dir,
-        options=options).load_dataset(reload=reload)
+        QMUGS,
+        read,
+        [source],
+        task=task,
+        threshold=threshold,
+        on_bad=on_bad,
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        save_dir=save_dir,
+        options=options,
+    ).load_dataset(reload=reload)
 
 
 def load_qmof(
-    featurizer: Any = "crystal", splitter: Any = "random", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    task: str | Sequence[str] = "pore", threshold: float | None = None, on_bad: str = "raise",
+    featurizer: Any = "crystal",
+    splitter: Any = "random",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    task: str | Sequence[str] = "pore",
+    threshold: float | None = None,
+    on_bad: str = "raise",
 ) -> Loaded:
     """Load QMOF, 20 thousand metal-organic frameworks, from the files of its release.
 
@@ -129,15 +153,30 @@ def load_qmof(
         return qmof.read_qmof(folder, tasks, bad)
 
     return PropertyLoader(
-        QMOF, read, files, task=task, threshold=threshold, on_bad=on_bad, featurizer=featurizer,
-        splitter=splitter, transformers=transformers, save_dir=save_dir,
-        options={}).load_dataset(reload=reload)
+        QMOF,
+        read,
+        files,
+        task=task,
+        threshold=threshold,
+        on_bad=on_bad,
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        save_dir=save_dir,
+        options={},
+    ).load_dataset(reload=reload)
 
 
 def load_oqmd(
-    featurizer: Any = "crystal", splitter: Any = "random", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    task: str | Sequence[str] = "conduction", threshold: Sequence[float] | None = None,
+    featurizer: Any = "crystal",
+    splitter: Any = "random",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    task: str | Sequence[str] = "conduction",
+    threshold: Sequence[float] | None = None,
     on_bad: str = "raise",
 ) -> Loaded:
     """Load entries of the Open Quantum Materials Database from answers of its REST interface.
@@ -177,16 +216,32 @@ def load_oqmd(
         return oqmd.read_oqmd(str(data_dir), tasks, bad)
 
     return PropertyLoader(
-        OQMD, read, files, task=task, threshold=threshold, on_bad=on_bad, featurizer=featurizer,
-        splitter=splitter, transformers=transformers, save_dir=save_dir,
-        options={}).load_dataset(reload=reload)
+        OQMD,
+        read,
+        files,
+        task=task,
+        threshold=threshold,
+        on_bad=on_bad,
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        save_dir=save_dir,
+        options={},
+    ).load_dataset(reload=reload)
 
 
 def _downloaded(data_dir: PathLike | None, name: str, where: str) -> str:
     if data_dir is None:
-        raise InputError(f"{name} does not come with this package", field="data_dir",
-                         remedy=f"download it ({where}) and give its folder")
+        raise InputError(
+            f"{name} does not come with this package",
+            field="data_dir",
+            remedy=f"download it ({where}) and give its folder",
+        )
     if not os.path.exists(data_dir):
-        raise InputError("there is no such file or folder", file=os.fspath(data_dir),
-                         field="data_dir", remedy=f"download {name} ({where})")
+        raise InputError(
+            "there is no such file or folder",
+            file=os.fspath(data_dir),
+            field="data_dir",
+            remedy=f"download {name} ({where})",
+        )
     return os.fspath(data_dir)

@@ -68,28 +68,46 @@ class PropertyLoader(_MolnetLoader):
     """
 
     def __init__(
-        self, kind: PropertySet, read: Callable[[list[str], OnBad], Iterator[PropertyRecord]],
-        files: Sequence[Path], *, task: Any, threshold: Any, on_bad: str, featurizer: Any,
-        splitter: Any, transformers: Any, save_dir: str | None, options: Mapping[str, Any],
+        self,
+        kind: PropertySet,
+        read: Callable[[list[str], OnBad], Iterator[PropertyRecord]],
+        files: Sequence[Path],
+        *,
+        task: Any,
+        threshold: Any,
+        on_bad: str,
+        featurizer: Any,
+        splitter: Any,
+        transformers: Any,
+        save_dir: str | None,
+        options: Mapping[str, Any],
     ) -> None:
         tasks = [task] if isinstance(task, str) else list(task)
         self.kind, self.read, self.files = kind, read, list(files)
         self.class_task, self.quantities = kind.choose(tasks)
         self.bounds = self.class_task.bounds(threshold) if self.class_task else None
         if threshold is not None and not self.class_task:
-            raise InputError("only classes have a threshold", field="threshold",
-                             remedy=f"leave it out, or use task={names(kind.classes)}")
+            raise InputError(
+                "only classes have a threshold",
+                field="threshold",
+                remedy=f"leave it out, or use task={names(kind.classes)}",
+            )
         if on_bad not in ("raise", "skip"):
-            raise InputError(f"on_bad={on_bad!r} is not known", field="on_bad",
-                             remedy="use 'raise' or 'skip'")
+            raise InputError(
+                f"on_bad={on_bad!r} is not known", field="on_bad", remedy="use 'raise' or 'skip'"
+            )
         self.skip = on_bad == "skip"
         generators = [_generator(t) for t in transformers or ()]
         made = _chosen(featurizer, kind.featurizers, dc.feat.Featurizer, "featurizer")
-        split = splitter if splitter is None else _chosen(
-            splitter, kind.splitters, dc.splits.Splitter, "splitter")
+        split = (
+            splitter
+            if splitter is None
+            else _chosen(splitter, kind.splitters, dc.splits.Splitter, "splitter")
+        )
         # A splitter or somebody else's featurizer may carry state that no cache key can see.
         cacheable = (splitter is None or isinstance(splitter, str)) and (
-            type(made).__module__.partition(".")[0] in ("deepchem", "deepchem_dft"))
+            type(made).__module__.partition(".")[0] in ("deepchem", "deepchem_dft")
+        )
         self.options = {**options, "tasks": tasks, "bounds": self.bounds, "skip": self.skip}
         folder, home = str(self.files[0].parent), save_dir or default_save_dir()
         self.home = Path(home) if home and cacheable else None
@@ -107,8 +125,9 @@ class PropertyLoader(_MolnetLoader):
         """
         if reload and self.home is not None:
             try:
-                return made_once(self.home / f"{self.kind.name}-featurized", self._key(),
-                                 self._store, self._opened)
+                return made_once(
+                    self.home / f"{self.kind.name}-featurized", self._key(), self._store, self._opened
+                )
             except Unstorable:  # RDKit molecules and crystals as they are
                 logger.info("%s is not cached: its features are objects", self.kind.name)
             except OSError as error:  # a folder that cannot be written, a full disk
@@ -141,9 +160,12 @@ class PropertyLoader(_MolnetLoader):
             bounds = self.bounds or (float(np.median(values[part_of == 0])),)
             values = ClassTransformer(bounds, self.class_task.classes).numbers(values)
             if len(np.unique(values[part_of == 0])) < 2:
-                raise InputError(f"all training samples are in one class at {bounds}",
-                                 file=str(self.files[0]), field="threshold",
-                                 remedy="choose another threshold, or None for the median")
+                raise InputError(
+                    f"all training samples are in one class at {bounds}",
+                    file=str(self.files[0]),
+                    field="threshold",
+                    remedy="choose another threshold, or None for the median",
+                )
         parts = [part(name) for name in self._parts()]
         self._write(parts, values, part_of)
         return parts, bounds
@@ -155,8 +177,9 @@ class PropertyLoader(_MolnetLoader):
 
     def _opened(self, folder: Path) -> Loaded:
         private = private_folder()
-        drafts = [disk_dataset(read_shards(folder / part), private / part, self.tasks)
-                  for part in self._parts()]
+        drafts = [
+            disk_dataset(read_shards(folder / part), private / part, self.tasks) for part in self._parts()
+        ]
         bounds = json.loads((folder / "bounds.json").read_text(encoding="utf-8"))
         return self._finished(drafts, bounds, private)
 
@@ -185,8 +208,9 @@ class PropertyLoader(_MolnetLoader):
             idents.append(record.ident)
             rows.append([record.values[name] for name in self.quantities])
         if not rows:
-            raise InputError("there is no record that could be used", file=str(self.files[0]),
-                             field="records") from next(iter(self.skipped), None)
+            raise InputError(
+                "there is no record that could be used", file=str(self.files[0]), field="records"
+            ) from next(iter(self.skipped), None)
         values = np.array(rows, dtype=np.float64)
         if self.splitter is None:
             return values, np.zeros(len(values), dtype=np.int8)
@@ -205,8 +229,10 @@ class PropertyLoader(_MolnetLoader):
             except InputError as error:
                 self._bad(error.located(file=record.file, entry=record.entry))
         if self.skipped:
-            warnings.warn(f"{self.kind.name}: {len(self.skipped)} records left out; the first: "
-                          f"{self.skipped[0]}", stacklevel=2)
+            warnings.warn(
+                f"{self.kind.name}: {len(self.skipped)} records left out; the first: {self.skipped[0]}",
+                stacklevel=2,
+            )
         for part in parts:
             part.close()
 
@@ -222,19 +248,30 @@ class PropertyLoader(_MolnetLoader):
             reason = "it returns nothing"
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name} cannot featurize it ({reason})", file=record.file,
-                         entry=record.entry, field="featurizer",
-                         remedy="choose another featurizer, or leave it out by on_bad='skip'")
+        raise InputError(
+            f"{name} cannot featurize it ({reason})",
+            file=record.file,
+            entry=record.entry,
+            field="featurizer",
+            remedy="choose another featurizer, or leave it out by on_bad='skip'",
+        )
 
     def _key(self) -> str:
         """Hash of everything the cached data sets depend on, the code that made them included."""
-        files = [path for file in self.files
-                 for path in ([file] if file.is_file() else sorted(file.rglob("*")))]
+        files = [
+            path for file in self.files for path in ([file] if file.is_file() else sorted(file.rglob("*")))
+        ]
         identity = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
         names = [t.get_directory_name() for t in self.transformers]
         everything = [
-            __version__, code_digest().hex(), _state(self.featurizer), names,
-            type(self.splitter).__name__, self.options, identity]
+            __version__,
+            code_digest().hex(),
+            _state(self.featurizer),
+            names,
+            type(self.splitter).__name__,
+            self.options,
+            identity,
+        ]
         text = json.dumps(everything, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -254,10 +291,17 @@ class _Part:
     def _flush(self) -> None:
         features = [row[0] for row in self.rows]
         same = bool(features) and all(
-            isinstance(f, np.ndarray) and f.shape == features[0].shape for f in features)
+            isinstance(f, np.ndarray) and f.shape == features[0].shape for f in features
+        )
         y = np.array([row[1] for row in self.rows]).reshape(-1, len(self.tasks))
-        self._keep((np.stack(features) if same else object_array(features), y, np.ones_like(y),
-                    np.array([row[2] for row in self.rows], dtype=str)))
+        self._keep(
+            (
+                np.stack(features) if same else object_array(features),
+                y,
+                np.ones_like(y),
+                np.array([row[2] for row in self.rows], dtype=str),
+            )
+        )
         self.shards, self.rows = self.shards + 1, []
 
     def _keep(self, shard: Shard) -> None:
@@ -303,8 +347,11 @@ def _chosen(value: Any, options: Mapping[str, Callable[[], Any]], base: type, fi
         return value
     if isinstance(value, str) and value.lower() in options:
         return options[value.lower()]()
-    raise InputError(f"{value!r} is not possible here", field=field,
-                     remedy=f"use one of {', '.join(options)}, or a DeepChem {field.capitalize()}")
+    raise InputError(
+        f"{value!r} is not possible here",
+        field=field,
+        remedy=f"use one of {', '.join(options)}, or a DeepChem {field.capitalize()}",
+    )
 
 
 def _generator(value: Any) -> TransformerGenerator:
@@ -312,5 +359,8 @@ def _generator(value: Any) -> TransformerGenerator:
         return value
     if isinstance(value, str) and value.lower() in TRANSFORMERS:
         return TRANSFORMERS[value.lower()]
-    raise InputError(f"{value!r} is no transformer", field="transformers",
-                     remedy=f"use {', '.join(TRANSFORMERS)} or a TransformerGenerator")
+    raise InputError(
+        f"{value!r} is no transformer",
+        field="transformers",
+        remedy=f"use {', '.join(TRANSFORMERS)} or a TransformerGenerator",
+    )

@@ -45,14 +45,19 @@ class PropertySet:
         known = [*self.classes, *self.quantities]
         for task in tasks:
             if task not in known:
-                raise InputError(f"there is no task {task!r}", field="task",
-                                 remedy=suggest(task, known) or f"use one of {', '.join(known)}")
+                raise InputError(
+                    f"there is no task {task!r}",
+                    field="task",
+                    remedy=suggest(task, known) or f"use one of {', '.join(known)}",
+                )
         if len(tasks) == 1 and tasks[0] in self.classes:
             return self.classes[tasks[0]], [self.classes[tasks[0]].quantity]
         if not tasks or set(tasks) & set(self.classes) or len(set(tasks)) < len(tasks):
-            raise InputError(f"the tasks {tasks} do not go together", field="task",
-                             remedy=f"use {names(self.classes)}, or any of "
-                             f"{', '.join(self.quantities)}")
+            raise InputError(
+                f"the tasks {tasks} do not go together",
+                field="task",
+                remedy=f"use {names(self.classes)}, or any of {', '.join(self.quantities)}",
+            )
         return None, tasks
 
 
@@ -69,8 +74,10 @@ _MOLECULE_FEATURIZERS = {
     "raw": dc.feat.RawFeaturizer,
 }
 _MOLECULE_SPLITTERS = {
-    "scaffold": dc.splits.ScaffoldSplitter, "random": dc.splits.RandomSplitter,
-    "index": dc.splits.IndexSplitter, "fingerprint": dc.splits.FingerprintSplitter,
+    "scaffold": dc.splits.ScaffoldSplitter,
+    "random": dc.splits.RandomSplitter,
+    "index": dc.splits.IndexSplitter,
+    "fingerprint": dc.splits.FingerprintSplitter,
 }
 _CRYSTAL_FEATURIZERS = {"crystal": CrystalGraphFeaturizer, "raw": dc.feat.RawFeaturizer}
 _CRYSTAL_SPLITTERS = {"random": dc.splits.RandomSplitter, "index": dc.splits.IndexSplitter}
@@ -78,16 +85,23 @@ _POLAR = ClassTask("dipole", ("non-polar", "polar"))
 
 
 def _molecules(name: str) -> PropertySet:
-    return PropertySet(name, ("dipole", "gap", "energy"), {"polar": _POLAR},
-                       _MOLECULE_FEATURIZERS, _MOLECULE_SPLITTERS)
+    return PropertySet(
+        name, ("dipole", "gap", "energy"), {"polar": _POLAR}, _MOLECULE_FEATURIZERS, _MOLECULE_SPLITTERS
+    )
 
 
 QMUGS, LABELLED = _molecules("qmugs"), _molecules("labelled")
 QMOF = PropertySet(
-    "qmof", ("pld", "lcd", "band_gap"),
+    "qmof",
+    ("pld", "lcd", "band_gap"),
     {"pore": ClassTask("pld", ("narrow", "wide")), "cavity": ClassTask("lcd", ("small", "large"))},
-    _CRYSTAL_FEATURIZERS, _CRYSTAL_SPLITTERS)
+    _CRYSTAL_FEATURIZERS,
+    _CRYSTAL_SPLITTERS,
+)
 OQMD = PropertySet(
-    "oqmd", ("formation_energy", "band_gap", "stability"),
+    "oqmd",
+    ("formation_energy", "band_gap", "stability"),
     {"conduction": ClassTask("band_gap", ("metal", "semiconductor", "insulator"), (0.0, 3.0))},
-    _CRYSTAL_FEATURIZERS, _CRYSTAL_SPLITTERS)
+    _CRYSTAL_FEATURIZERS,
+    _CRYSTAL_SPLITTERS,
+)

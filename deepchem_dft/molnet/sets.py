@@ -12,8 +12,7 @@ from deepchem_dft.units import HARTREE_TO_KCAL
 
 
 def _load(
-    name: str, files: list[str], keep: Choose, reload: bool, options: dict[str, Any],
-    **arguments: Any,
+    name: str, files: list[str], keep: Choose, reload: bool, options: dict[str, Any], **arguments: Any
 ) -> Loaded:
     basis = options.get("basis")
 
@@ -29,9 +28,15 @@ def _without(tag: str, keep: bool) -> Choose:
 
 
 def load_w411(
-    featurizer: Any = "dft", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    multireference: bool = True, basis: Any = None,
+    featurizer: Any = "dft",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    multireference: bool = True,
+    basis: Any = None,
 ) -> Loaded:
     """Load W4-11: 114 non-relativistic atomisation energies (31 train, 13 valid, 70 test).
 
@@ -77,16 +82,33 @@ def load_w411(
     (20, 8, 64)
     """
     return _load(
-        "w4-11", ["w4-11.yaml"], _without("multireference", multireference), reload,
-        {"multireference": multireference, "basis": basis}, featurizer=featurizer,
-        splitter=splitter, transformers=transformers, data_dir=data_dir, save_dir=save_dir)
+        "w4-11",
+        ["w4-11.yaml"],
+        _without("multireference", multireference),
+        reload,
+        {"multireference": multireference, "basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_xcnn(
-    featurizer: Any = "dft", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    dataset: str = "dataset1", densities: bool = False, unseen_only: bool = False,
-    suspect: bool = True, spin_orbit_free: bool = False, basis: Any = None,
+    featurizer: Any = "dft",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    dataset: str = "dataset1",
+    densities: bool = False,
+    unseen_only: bool = False,
+    suspect: bool = True,
+    spin_orbit_free: bool = False,
+    basis: Any = None,
 ) -> Loaded:
     """Load the data of Kasim and Vinko: atomisation and ionisation energies, densities.
 
@@ -134,8 +156,11 @@ def load_xcnn(
     """
     names = ("dataset1", "dataset2", "dataset3")
     if dataset not in names:
-        raise InputError(f"there is no {dataset!r} among the xcnn data", field="dataset",
-                         remedy=f"use one of {', '.join(names)}")
+        raise InputError(
+            f"there is no {dataset!r} among the xcnn data",
+            field="dataset",
+            remedy=f"use one of {', '.join(names)}",
+        )
 
     def keep(entries: list[DFTEntry]) -> list[DFTEntry]:
         kept = []
@@ -144,7 +169,8 @@ def load_xcnn(
                 if dataset not in entry.tags["datasets"] or not (densities or entry.is_energy):
                     continue
             elif (unseen_only and dataset in entry.tags.get("seen_in", ())) or (
-                    not suspect and "suspect" in entry.tags):
+                not suspect and "suspect" in entry.tags
+            ):
                 continue
             elif entry.split != "test":  # atomic-ip.yaml has train and valid entries of its own
                 entry = replaced(entry, split="test")
@@ -155,16 +181,34 @@ def load_xcnn(
         return kept
 
     return _load(
-        "xcnn", ["xcnn-train.yaml", "xcnn-test.yaml", "atomic-ip.yaml"], keep, reload,
-        {"dataset": dataset, "densities": densities, "unseen_only": unseen_only,
-         "suspect": suspect, "spin_orbit_free": spin_orbit_free, "basis": basis},
-        featurizer=featurizer, splitter=splitter, transformers=transformers, data_dir=data_dir,
-        save_dir=save_dir)
+        "xcnn",
+        ["xcnn-train.yaml", "xcnn-test.yaml", "atomic-ip.yaml"],
+        keep,
+        reload,
+        {
+            "dataset": dataset,
+            "densities": densities,
+            "unseen_only": unseen_only,
+            "suspect": suspect,
+            "spin_orbit_free": spin_orbit_free,
+            "basis": basis,
+        },
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_atomic_ip(
-    featurizer: Any = "dft", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
+    featurizer: Any = "dft",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
     basis: Any = None,
 ) -> Loaded:
     """Load the ionisation energies of the atoms H-Ar (2 train, 2 valid, 14 test).
@@ -182,13 +226,27 @@ def load_atomic_ip(
     (['atomic-ip:O', 'atomic-ip:Ne'], ['atomic-ip:N', 'atomic-ip:F'])
     """
     return _load(
-        "atomic-ip", ["atomic-ip.yaml"], list, reload, {"basis": basis}, featurizer=featurizer,
-        splitter=splitter, transformers=transformers, data_dir=data_dir, save_dir=save_dir)
+        "atomic-ip",
+        ["atomic-ip.yaml"],
+        list,
+        reload,
+        {"basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_atomic_ea(
-    featurizer: Any = "dft", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
+    featurizer: Any = "dft",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
     basis: Any = None,
 ) -> Loaded:
     """Load the electron affinities of the 12 atoms H-Cl that bind an electron (1, 1, 10).
@@ -201,13 +259,27 @@ def load_atomic_ea(
     Andersen, Haugen, Hotop, J. Phys. Chem. Ref. Data 28, 1511 (1999).
     """
     return _load(
-        "atomic-ea", ["atomic-ea.yaml"], list, reload, {"basis": basis}, featurizer=featurizer,
-        splitter=splitter, transformers=transformers, data_dir=data_dir, save_dir=save_dir)
+        "atomic-ea",
+        ["atomic-ea.yaml"],
+        list,
+        reload,
+        {"basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_molecular_ip(
-    featurizer: Any = "dft", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
+    featurizer: Any = "dft",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
     basis: Any = None,
 ) -> Loaded:
     """Load 16 adiabatic ionisation energies of molecules, from G21IP (2 train, 2 valid, 12 test).
@@ -219,15 +291,29 @@ def load_molecular_ip(
     Curtiss et al., J. Chem. Phys. 94, 7221 (1991), as revised in GMTKN55.
     """
     return _load(
-        "molecular-ip", ["molecular-ip.yaml"], list, reload, {"basis": basis},
-        featurizer=featurizer, splitter=splitter, transformers=transformers, data_dir=data_dir,
-        save_dir=save_dir)
+        "molecular-ip",
+        ["molecular-ip.yaml"],
+        list,
+        reload,
+        {"basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_molecular_vip(
-    featurizer: Any = "dft", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
-    suspect: bool = True, basis: Any = None,
+    featurizer: Any = "dft",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    suspect: bool = True,
+    basis: Any = None,
 ) -> Loaded:
     """Load 86 vertical ionisation energies of molecules (2 train, 4 valid, 80 test).
 
@@ -245,14 +331,27 @@ def load_molecular_vip(
     NIST Computational Chemistry Comparison and Benchmark Database.
     """
     return _load(
-        "molecular-vip", ["molecular-vip.yaml"], _without("suspect", suspect), reload,
-        {"suspect": suspect, "basis": basis}, featurizer=featurizer, splitter=splitter,
-        transformers=transformers, data_dir=data_dir, save_dir=save_dir)
+        "molecular-vip",
+        ["molecular-vip.yaml"],
+        _without("suspect", suspect),
+        reload,
+        {"suspect": suspect, "basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_barriers(
-    featurizer: Any = "dft", splitter: Any = "published", transformers: Any = (),
-    reload: bool = True, data_dir: str | None = None, save_dir: str | None = None, *,
+    featurizer: Any = "dft",
+    splitter: Any = "published",
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
     basis: Any = None,
 ) -> Loaded:
     """Load 22 barrier heights through 12 transition states, from BH76 (11, 6, 5).
@@ -266,13 +365,28 @@ def load_barriers(
     J. Phys. Chem. A 109, 2012 (2005).
     """
     return _load(
-        "barriers", ["barriers.yaml"], list, reload, {"basis": basis}, featurizer=featurizer,
-        splitter=splitter, transformers=transformers, data_dir=data_dir, save_dir=save_dir)
+        "barriers",
+        ["barriers.yaml"],
+        list,
+        reload,
+        {"basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_h2_curve(
-    featurizer: Any = "dft", splitter: Any = None, transformers: Any = (), reload: bool = True,
-    data_dir: str | None = None, save_dir: str | None = None, *, target: str = "binding",
+    featurizer: Any = "dft",
+    splitter: Any = None,
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    target: str = "binding",
     basis: Any = None,
 ) -> Loaded:
     """Load the exact dissociation curve of H2, 36 points from 0.3 to 10 Bohr.
@@ -302,24 +416,45 @@ def load_h2_curve(
     -1.17448
     """
     if target not in ("binding", "total"):
-        raise InputError(f"unknown target {target!r}", field="target",
-                         remedy="use binding or total")
+        raise InputError(f"unknown target {target!r}", field="target", remedy="use binding or total")
 
     def keep(entries: list[DFTEntry]) -> list[DFTEntry]:
         if target == "binding":
             return entries
-        return [replaced(e, e_type="energy", true_val=e.tags["total_energy"],
-                         systems=e.get_systems()[:1], coefficients=None) for e in entries]
+        return [
+            replaced(
+                e,
+                e_type="energy",
+                true_val=e.tags["total_energy"],
+                systems=e.get_systems()[:1],
+                coefficients=None,
+            )
+            for e in entries
+        ]
 
     return _load(
-        "h2-curve", ["h2-curve.yaml"], keep, reload, {"target": target, "basis": basis},
-        featurizer=featurizer, splitter=splitter, transformers=transformers, data_dir=data_dir,
-        save_dir=save_dir)
+        "h2-curve",
+        ["h2-curve.yaml"],
+        keep,
+        reload,
+        {"target": target, "basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )
 
 
 def load_atomic_total_energy(
-    featurizer: Any = "dft", splitter: Any = None, transformers: Any = (), reload: bool = True,
-    data_dir: str | None = None, save_dir: str | None = None, *, basis: Any = None,
+    featurizer: Any = "dft",
+    splitter: Any = None,
+    transformers: Any = (),
+    reload: bool = True,
+    data_dir: str | None = None,
+    save_dir: str | None = None,
+    *,
+    basis: Any = None,
 ) -> Loaded:
     """Load the total energies of the atoms H-Ar.
 
@@ -331,6 +466,14 @@ def load_atomic_total_energy(
     Chakravorty et al., Phys. Rev. A 47, 3649 (1993).
     """
     return _load(
-        "atomic-total-energy", ["atomic-total-energy.yaml"], list, reload, {"basis": basis},
-        featurizer=featurizer, splitter=splitter, transformers=transformers, data_dir=data_dir,
-        save_dir=save_dir)
+        "atomic-total-energy",
+        ["atomic-total-energy.yaml"],
+        list,
+        reload,
+        {"basis": basis},
+        featurizer=featurizer,
+        splitter=splitter,
+        transformers=transformers,
+        data_dir=data_dir,
+        save_dir=save_dir,
+    )

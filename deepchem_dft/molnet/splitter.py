@@ -33,8 +33,13 @@ class PublishedSplitter(dc.splits.Splitter):
     """
 
     def split(
-        self, dataset: dc.data.Dataset, frac_train: float = 0.8, frac_valid: float = 0.1,
-        frac_test: float = 0.1, seed: int | None = None, log_every_n: int | None = None,
+        self,
+        dataset: dc.data.Dataset,
+        frac_train: float = 0.8,
+        frac_valid: float = 0.1,
+        frac_test: float = 0.1,
+        seed: int | None = None,
+        log_every_n: int | None = None,
     ) -> tuple[list[int], list[int], list[int]]:
         """Return the indices of the train, valid and test entries, in data set order.
 
@@ -55,8 +60,10 @@ class PublishedSplitter(dc.splits.Splitter):
             name: Any = getattr(entry, "split", None)
             if name not in parts:
                 raise InputError(
-                    "the entry has no published split", entry=str(getattr(entry, "name", index)),
+                    "the entry has no published split",
+                    entry=str(getattr(entry, "name", index)),
                     field="split",
-                    remedy="use splitter=None or one of DeepChem's, or write split: into the file")
+                    remedy="use splitter=None or one of DeepChem's, or write split: into the file",
+                )
             parts[name].append(index)
         return parts["train"], parts["valid"], parts["test"]

@@ -78,9 +78,7 @@ def read_shards(folder: Path) -> Iterator[Shard]:
         yield unpack(packed), arrays["y"], arrays["w"], arrays["ids"]
 
 
-def disk_dataset(
-    shards: Iterator[Shard], folder: Path, tasks: Sequence[str]
-) -> dc.data.DiskDataset:
+def disk_dataset(shards: Iterator[Shard], folder: Path, tasks: Sequence[str]) -> dc.data.DiskDataset:
     """Return DeepChem's data set of some shards, in a folder of this process."""
     return dc.data.DiskDataset.create_dataset(shards, str(folder), list(tasks))
 
@@ -97,8 +95,12 @@ def _packed(items: list[Any]) -> tuple[str, Arrays]:
 
 
 def _pack_arrays(items: list[Any]) -> Arrays | None:
-    same = all(isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and (x.shape, x.dtype) == (
-        items[0].shape, items[0].dtype) for x in items)
+    same = all(
+        isinstance(x, np.ndarray)
+        and x.dtype.kind in "biuf"
+        and (x.shape, x.dtype) == (items[0].shape, items[0].dtype)
+        for x in items
+    )
     return {"all": np.stack(items) if items else np.empty(0)} if same else None
 
 
@@ -115,8 +117,13 @@ def _pack_graphs(items: list[Any]) -> Arrays | None:
         if all(row is None for row in rows) and name in _GRAPH:
             continue
         rows = [row.T if name == "edge_index" and row is not None else row for row in rows]
-        if not all(isinstance(r, np.ndarray) and r.ndim and r.dtype.kind in "biuf" and (
-                r.shape[1:], r.dtype) == (rows[0].shape[1:], rows[0].dtype) for r in rows):
+        if not all(
+            isinstance(r, np.ndarray)
+            and r.ndim
+            and r.dtype.kind in "biuf"
+            and (r.shape[1:], r.dtype) == (rows[0].shape[1:], rows[0].dtype)
+            for r in rows
+        ):
             return None
         packed[name] = np.concatenate(rows)
         packed[f"{name}.ends"] = np.cumsum([len(row) for row in rows])
@@ -124,8 +131,11 @@ def _pack_graphs(items: list[Any]) -> Arrays | None:
 
 
 def _unpack_graphs(packed: Arrays) -> np.ndarray:
-    columns = {name: np.split(packed[name], packed[f"{name}.ends"][:-1])
-               for name in packed if not name.endswith(".ends")}
+    columns = {
+        name: np.split(packed[name], packed[f"{name}.ends"][:-1])
+        for name in packed
+        if not name.endswith(".ends")
+    }
     graphs = []
     for values in zip(*columns.values(), strict=True):
         fields = dict(zip(columns, values))
@@ -140,10 +150,20 @@ def _unpack_graphs(packed: Arrays) -> np.ndarray:
 def _pack_states(items: list[Any]) -> Arrays | None:
     if not all(type(x) is ExactState for x in items):
         return None
-    rows = [{"system": asdict(x.system), "grid": asdict(x.grid), "energy": x.energy,
-             "method": x.method, "orbitals": x.orbitals} for x in items]
-    return {"states": np.array([json.dumps(row) for row in rows]),
-            "densities": np.stack([x.spin_density for x in items])}
+    rows = [
+        {
+            "system": asdict(x.system),
+            "grid": asdict(x.grid),
+            "energy": x.energy,
+            "method": x.method,
+            "orbitals": x.orbitals,
+        }
+        for x in items
+    ]
+    return {
+        "states": np.array([json.dumps(row) for row in rows]),
+        "densities": np.stack([x.spin_density for x in items]),
+    }
 
 
 def _unpack_states(packed: Arrays) -> np.ndarray:

@@ -14,9 +14,7 @@ _jobs = count()
 
 
 def share_out(
-    function: Callable[[Any], T],
-    items: Sequence[Any],
-    on_result: Callable[[T], None] | None = None,
+    function: Callable[[Any], T], items: Sequence[Any], on_result: Callable[[T], None] | None = None
 ) -> list[T]:
     """Apply a function to each item, on whichever process is free next.
 

@@ -126,6 +126,7 @@ def _timeout() -> timedelta:
     except ValueError:
         minutes = 0.0
     if not 0 < minutes < 1e6:
-        raise InputError(f"DEEPCHEM_DFT_TIMEOUT={text} is not a number of minutes",
-                         remedy="set it to 240, or unset it")  # fmt: skip
+        raise InputError(
+            f"DEEPCHEM_DFT_TIMEOUT={text} is not a number of minutes", remedy="set it to 240, or unset it"
+        )
     return timedelta(minutes=minutes)

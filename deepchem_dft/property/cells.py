@@ -74,8 +74,9 @@ def layer_bound(bound: float | None, layers: int) -> float | None:
     if bound is None:
         return None
     if not bound > 0:
-        raise InputError(f"a bound of {bound}", field="bound",
-                         remedy="below 1 for a contraction; None for no bound")  # fmt: skip
+        raise InputError(
+            f"a bound of {bound}", field="bound", remedy="below 1 for a contraction; None for no bound"
+        )
     return float(bound) ** (1 / layers)
 
 
@@ -162,8 +163,7 @@ class GraphCell(Cell):
                 z = torch.tanh(z @ own.T + messages @ others.T + inputs[k])
             return z
 
-        return Problem(step, torch.zeros_like(nodes), (*inputs, *gates, *matrices), batch.sample,
-                       len(batch))  # fmt: skip
+        return Problem(step, torch.zeros_like(nodes), (*inputs, *gates, *matrices), batch.sample, len(batch))
 
     def summary(self, state: Tensor, batch: GraphBatch) -> Tensor:
         """Return pooled features of the nodes, and the graph's own features, standardised."""
@@ -187,9 +187,7 @@ class DenseCell(Cell):
         As for :class:`GraphCell`.
     """
 
-    def __init__(
-        self, n_features: int, width: int = 64, layers: int = 1, bound: float | None = 0.9
-    ) -> None:
+    def __init__(self, n_features: int, width: int = 64, layers: int = 1, bound: float | None = 0.9) -> None:
         super().__init__()
         self.bound = layer_bound(bound, layers)
         self.standardize = Standardize(n_features)

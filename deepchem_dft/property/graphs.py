@@ -48,10 +48,14 @@ class GraphBatch:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> GraphBatch:
         """Return the batch on a device, with features of a type."""
         return GraphBatch(
-            self.nodes.to(device, dtype), self.source.to(device), self.target.to(device),
-            self.edges.to(device, dtype), self.sample.to(device), self.overall.to(device, dtype),
+            self.nodes.to(device, dtype),
+            self.source.to(device),
+            self.target.to(device),
+            self.edges.to(device, dtype),
+            self.sample.to(device),
+            self.overall.to(device, dtype),
             None if self.pairs is None else self.pairs.to(device),
-        )  # fmt: skip
+        )
 
 
 def collate(
@@ -103,15 +107,18 @@ def collate(
         features = _matrix(getattr(graph, "node_features", None), number, "node_features")
         if features is None or not len(features):
             raise InputError(
-                "this is not a graph with nodes", entry=str(number), field="X",
+                "this is not a graph with nodes",
+                entry=str(number),
+                field="X",
                 remedy="leave out molecules that the featurizer could not handle",
-            )  # fmt: skip
+            )
         index = np.asarray(graph.edge_index, dtype=np.int64).reshape(2, -1)
         if index.size and not (index.min() >= 0 and index.max() < len(features)):
             raise InputError(
                 f"an edge names a node that is not one of the {len(features)}",
-                entry=str(number), field="edge_index",
-            )  # fmt: skip
+                entry=str(number),
+                field="edge_index",
+            )
         nodes.append(_width(features, n_features, number, "node_features", "n_features"))
         pairs.append(index + sum(counts))
         if with_pairs:
@@ -125,17 +132,17 @@ def collate(
         if n_global_features:
             given = getattr(graph, "global_features", None)
             whole = whole if given is None else np.asarray(given, dtype=float).reshape(1, -1)
-        overall.append(
-            _width(whole, n_global_features, number, "global_features", "n_global_features")
-        )
+        overall.append(_width(whole, n_global_features, number, "global_features", "n_global_features"))
     joined = torch.from_numpy(np.concatenate(pairs, axis=1)) if pairs else torch.zeros(2, 0).long()
     return GraphBatch(
-        _stack(nodes, n_features), joined[0], joined[1], _stack(edges, n_edge_features),
+        _stack(nodes, n_features),
+        joined[0],
+        joined[1],
+        _stack(edges, n_edge_features),
         torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts, dtype=torch.long)),
         _stack(overall, n_global_features),
-        torch.from_numpy(np.concatenate([np.zeros((3, 0), int), *distances], axis=1))
-        if with_pairs else None,
-    )  # fmt: skip
+        torch.from_numpy(np.concatenate([np.zeros((3, 0), int), *distances], axis=1)) if with_pairs else None,
+    )
 
 
 def _stack(parts: list[np.ndarray], width: int) -> Tensor:
@@ -147,8 +154,9 @@ def _matrix(value: Any, number: Any, field: str) -> np.ndarray | None:
         return None
     matrix = np.asarray(value, dtype=float)
     if matrix.ndim != 2:
-        raise InputError(f"an array of shape {matrix.shape} in place of a matrix",
-                         entry=str(number), field=field)  # fmt: skip
+        raise InputError(
+            f"an array of shape {matrix.shape} in place of a matrix", entry=str(number), field=field
+        )
     return matrix
 
 
@@ -158,8 +166,7 @@ def _edges(graph: Any, count: int, number: Any) -> np.ndarray | None:
         return None
     matrix = _matrix(edges, number, "edge_features")
     if matrix is not None and len(matrix) != count:
-        raise InputError(f"{len(matrix)} rows for {count} edges", entry=str(number),
-                         field="edge_features")  # fmt: skip
+        raise InputError(f"{len(matrix)} rows for {count} edges", entry=str(number), field="edge_features")
     return matrix
 
 
@@ -169,13 +176,16 @@ def _width(matrix: np.ndarray, width: int, number: Any, field: str, option: str)
     if matrix.shape[1] != width:
         raise InputError(
             f"{matrix.shape[1]} features per row, where the model expects {width}",
-            entry=str(number), field=field,
+            entry=str(number),
+            field=field,
             remedy=f"build the model with {option}={matrix.shape[1]}",
-        )  # fmt: skip
+        )
     bad = ~np.isfinite(matrix).all(axis=0)
     if bad.any() and field != "global_features":  # those are standardised NaN-safe
         raise InputError(
-            f"feature {int(bad.argmax())} is not a number", entry=str(number), field=field,
+            f"feature {int(bad.argmax())} is not a number",
+            entry=str(number),
+            field=field,
             remedy="leave this sample out, or featurize without partial charges",
-        )  # fmt: skip
+        )
     return matrix

@@ -36,11 +36,7 @@ class ImageCell(Cell):
     """
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        width: int = 64,
-        layers: int = 1,
-        bound: float | None = 0.9,
+        self, shape: tuple[int, ...], width: int = 64, layers: int = 1, bound: float | None = 0.9
     ) -> None:
         super().__init__()
         self.bound = layer_bound(bound, layers)
@@ -53,9 +49,7 @@ class ImageCell(Cell):
             nn.Conv2d(width, width * layers, 3, stride=stride, padding=1),
             nn.GroupNorm(gcd(8, width) * layers, width * layers),
         )
-        self.kernels = nn.ParameterList(
-            start(self.bound, width, width, 3, 3, parts=3) for _ in range(layers)
-        )
+        self.kernels = nn.ParameterList(start(self.bound, width, width, 3, 3, parts=3) for _ in range(layers))
         self.n_summary = 2 * width
 
     def problem(self, batch: Tensor) -> Problem:

@@ -10,9 +10,7 @@ from deepchem.data import NumpyDataset
 from deepchem_dft.errors import InputError
 
 _RECORD = 1 + 3 * 32 * 32
-CIFAR10_CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def read_cifar10(folder: str | Path) -> tuple[NumpyDataset, NumpyDataset]:
@@ -40,8 +38,11 @@ def read_cifar10(folder: str | Path) -> tuple[NumpyDataset, NumpyDataset]:
     folder = Path(folder)
     batches = sorted(folder.glob("data_batch_*.bin"))
     if not batches:
-        raise InputError("there is no data_batch_*.bin", file=str(folder),
-                         remedy="unpack cifar-10-binary.tar.gz and give its folder")  # fmt: skip
+        raise InputError(
+            "there is no data_batch_*.bin",
+            file=str(folder),
+            remedy="unpack cifar-10-binary.tar.gz and give its folder",
+        )
     parts = [_read(path) for path in batches]
     train = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
     test = _read(folder / "test_batch.bin")
@@ -55,15 +56,20 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except OSError as error:
         raise InputError(f"the file cannot be read: {error.strerror}", file=str(path)) from None
     if not len(data) or len(data) % _RECORD:
-        raise InputError(f"{len(data)} bytes are not a whole number of records of {_RECORD}",
-                         file=str(path), entry=str(len(data) // _RECORD), field="pixels",
-                         remedy="fetch the file again; it is cut off or not CIFAR-10")  # fmt: skip
+        raise InputError(
+            f"{len(data)} bytes are not a whole number of records of {_RECORD}",
+            file=str(path),
+            entry=str(len(data) // _RECORD),
+            field="pixels",
+            remedy="fetch the file again; it is cut off or not CIFAR-10",
+        )
     records = data.reshape(-1, _RECORD)
     wrong = records[:, 0] >= len(CIFAR10_CLASSES)
     if wrong.any():
         first = int(wrong.argmax())
-        raise InputError(f"{records[first, 0]} is not a class from 0 to 9", file=str(path),
-                         entry=str(first), field="label")  # fmt: skip
+        raise InputError(
+            f"{records[first, 0]} is not a class from 0 to 9", file=str(path), entry=str(first), field="label"
+        )
     pictures = records[:, 1:].reshape(-1, 3, 32, 32).astype(np.float32) / 255
     return pictures, records[:, :1].astype(np.int64)
 

@@ -91,8 +91,11 @@ class Images:
     def __init__(self, n_features: Any, n_edge_features: int, n_global_features: int) -> None:
         shape = PICTURE if n_features is None else n_features
         if isinstance(shape, int) or len(shape) != 3:
-            raise InputError(f"{shape} is not the shape of a picture", field="n_features",
-                             remedy="give (channels, height, width)")  # fmt: skip
+            raise InputError(
+                f"{shape} is not the shape of a picture",
+                field="n_features",
+                remedy="give (channels, height, width)",
+            )
         self.shape = tuple(int(s) for s in shape)
 
     def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
@@ -105,8 +108,9 @@ class Images:
         bad = ~torch.isfinite(batch).flatten(1).all(1)
         if bad.any():
             row = int(bad.nonzero()[0])
-            raise InputError("a pixel is not a number", field="X",
-                             entry=str(row if names is None else names[row]))  # fmt: skip
+            raise InputError(
+                "a pixel is not a number", field="X", entry=str(row if names is None else names[row])
+            )
         return batch
 
     def move(self, batch: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -118,28 +122,28 @@ class Images:
 
 
 #: Kinds of input by the name of their cell.
-KINDS: dict[str, Callable[[Any, int, int], Kind]] = {
-    "graph": Graphs,
-    "fingerprint": Vectors,
-    "image": Images,
-}
+KINDS: dict[str, Callable[[Any, int, int], Kind]] = {"graph": Graphs, "fingerprint": Vectors, "image": Images}
 
 
 def _array(x: np.ndarray, shape: tuple[int, ...]) -> Tensor:
     try:
         array = np.asarray(x, dtype=float)
     except (TypeError, ValueError):
-        raise InputError("the samples are not arrays of numbers of one shape", field="X",
-                         remedy="choose the cell that fits the featurizer") from None  # fmt: skip
+        raise InputError(
+            "the samples are not arrays of numbers of one shape",
+            field="X",
+            remedy="choose the cell that fits the featurizer",
+        ) from None
     if array.shape[1:] != shape:
-        raise InputError(f"samples of shape {array.shape[1:]}, where the model expects {shape}",
-                         field="X", remedy="build the model with n_features="
-                         f"{array.shape[1] if array.ndim == 2 else array.shape[1:]}")  # fmt: skip
+        raise InputError(
+            f"samples of shape {array.shape[1:]}, where the model expects {shape}",
+            field="X",
+            remedy="build the model with n_features="
+            f"{array.shape[1] if array.ndim == 2 else array.shape[1:]}",
+        )
     return torch.from_numpy(array)
 
 
-def _batches(
-    batch: Callable[[np.ndarray, Any], Any], dataset: Any, batch_size: int
-) -> Iterator[Any]:
+def _batches(batch: Callable[[np.ndarray, Any], Any], dataset: Any, batch_size: int) -> Iterator[Any]:
     for x, _, _, ids in dataset.iterbatches(batch_size, deterministic=True):
         yield batch(x, ids)

@@ -8,14 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepchem_dft.equilibrium import (
-    Adjoint,
-    Equilibrium,
-    Implicit,
-    Solver,
-    fixed_point,
-    jacobian_norm,
-)
+from deepchem_dft.equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point, jacobian_norm
 from deepchem_dft.equilibrium.checks import tolerance, whole
 from deepchem_dft.equilibrium.result import Status, code
 from deepchem_dft.property.cells import Cell
@@ -157,10 +150,15 @@ class EquilibriumNetwork(nn.Module):
         if adjoint == "implicit":  # one sample that has no gradient should not end a training run
             adjoint = Implicit(on_failure="drop")
         found = fixed_point(
-            problem.step, problem.start, problem.params, solver=settings.solver, adjoint=adjoint,
-            tol=settings.train_tol if self.training else settings.tol, max_iter=settings.max_iter,
+            problem.step,
+            problem.start,
+            problem.params,
+            solver=settings.solver,
+            adjoint=adjoint,
+            tol=settings.train_tol if self.training else settings.tol,
+            max_iter=settings.max_iter,
             segments=problem.segments,
-        )  # fmt: skip
+        )
         self.count.add(found)
         embedding = self.cell.summary(found.state, batch)
         generator = None
@@ -169,9 +167,11 @@ class EquilibriumNetwork(nn.Module):
             generator = torch.Generator().manual_seed(hash((self.seed, self.draw)) % 2**63)
             if self.jacobian_weight:
                 penalty = self.jacobian_weight * jacobian_norm(
-                    lambda z: problem.step(z, *problem.params), found.state,
-                    segments=problem.segments, generator=generator,
-                )  # fmt: skip
+                    lambda z: problem.step(z, *problem.params),
+                    found.state,
+                    segments=problem.segments,
+                    generator=generator,
+                )
         features = self._drop(embedding, generator)
         if self.hidden is not None:
             features = self._drop(torch.relu(self.hidden(features)), generator)

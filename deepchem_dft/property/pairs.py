@@ -84,8 +84,7 @@ class PairPooling(nn.Module):
         atoms = empty[:, :1].index_add(0, sample, torch.ones_like(charges[:, :1])).clamp_min(1)
         charges = charges - (empty.index_add(0, sample, charges) / atoms)[sample]
         first, second, far = pairs
-        moment = empty.index_add(
-            0, sample[first], charges[first] * charges[second] * self.kernel[far])
+        moment = empty.index_add(0, sample[first], charges[first] * charges[second] * self.kernel[far])
         small = 1e-4  # the root's slope is infinite at 0
         root = moment.sign() * ((moment.abs() + small).sqrt() - small**0.5)
         return torch.cat([moment / atoms, root], dim=1)

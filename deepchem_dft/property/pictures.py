@@ -69,8 +69,10 @@ def neighbour_picture(
 
     count, pairs = len(numbers), list(bonds)
     if not 1 <= count <= size:
-        raise InputError(f"{count} atoms do not fit a picture of {size} pixels",
-                         remedy=f"use size={count}, or leave the molecule out")  # fmt: skip
+        raise InputError(
+            f"{count} atoms do not fit a picture of {size} pixels",
+            remedy=f"use size={count}, or leave the molecule out",
+        )
     order = np.zeros((count, count), dtype=np.float32)
     for i, j, strength in pairs:
         order[i, j] = order[j, i] = strength
@@ -133,13 +135,11 @@ class PictureFeaturizer(Featurizer):
         molecule = Chem.RenumberAtoms(molecule, np.argsort(ranks).tolist()) if ranks else molecule
         atoms = list(molecule.GetAtoms())
         bonds = [
-            (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondTypeAsDouble())
-            for b in molecule.GetBonds()
+            (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondTypeAsDouble()) for b in molecule.GetBonds()
         ]
         try:
             return neighbour_picture(
-                [a.GetAtomicNum() for a in atoms], bonds, [a.GetTotalNumHs() for a in atoms],
-                self.size,
-            )  # fmt: skip
+                [a.GetAtomicNum() for a in atoms], bonds, [a.GetTotalNumHs() for a in atoms], self.size
+            )
         except InputError as error:
             raise error.located(entry=name or Chem.MolToSmiles(molecule)) from None

@@ -46,24 +46,20 @@ class Pooling(nn.Module):
         kinds = [kinds] if isinstance(kinds, str) else list(kinds)
         wrong = [k for k in kinds if k not in KINDS]
         if wrong or not kinds:
-            raise InputError(f"unknown pooling {wrong or kinds}", field="pooling",
-                             remedy=f"choose from {', '.join(KINDS)}")  # fmt: skip
+            raise InputError(
+                f"unknown pooling {wrong or kinds}", field="pooling", remedy=f"choose from {', '.join(KINDS)}"
+            )
         self.kinds = kinds
         self.score = nn.Linear(width, 1) if "attention" in kinds else None
         self.pairs = PairPooling(width) if "pairs" in kinds else None
         #: Numbers per graph.
         self.width = sum(self.pairs.width if self.pairs and k == "pairs" else width for k in kinds)
 
-    def forward(
-        self, nodes: Tensor, sample: Tensor, count: int, pairs: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, nodes: Tensor, sample: Tensor, count: int, pairs: Tensor | None = None) -> Tensor:
         """Return (B, ``self.width``) of nodes (N, width) that belong to graphs ``sample`` (N,)."""
-        return torch.cat(
-            [self._pool(kind, nodes, sample, count, pairs) for kind in self.kinds], dim=1)
+        return torch.cat([self._pool(kind, nodes, sample, count, pairs) for kind in self.kinds], dim=1)
 
-    def _pool(
-        self, kind: str, nodes: Tensor, sample: Tensor, count: int, pairs: Tensor | None
-    ) -> Tensor:
+    def _pool(self, kind: str, nodes: Tensor, sample: Tensor, count: int, pairs: Tensor | None) -> Tensor:
         if kind == "pairs":
             assert self.pairs is not None and pairs is not None
             return self.pairs(nodes, sample, count, pairs)

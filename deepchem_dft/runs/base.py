@@ -60,9 +60,7 @@ class Run(ABC):
     #: Whether what it trains is an exchange-correlation functional.
     is_functional: ClassVar[bool] = False
 
-    def __init__(
-        self, config: Any, directory: RunDirectory, reporter: Reporter | None = None
-    ) -> None:
+    def __init__(self, config: Any, directory: RunDirectory, reporter: Reporter | None = None) -> None:
         self.config, self.directory = config, directory
         self.reporter = reporter or Reporter()
         self.records: list[EntryRecord] = []
@@ -121,9 +119,11 @@ class Run(ABC):
 
     def unfinished(self) -> InputError:
         """Return the error of whoever asks for what was not trained yet."""
-        return InputError("the training of this run has not finished",
-                          file=str(self.directory.path),
-                          remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'")
+        return InputError(
+            "the training of this run has not finished",
+            file=str(self.directory.path),
+            remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'",
+        )
 
     @abstractmethod
     def no_functional(self) -> InputError:
@@ -152,8 +152,9 @@ class Run(ABC):
 
     def no_test_set(self, example: str) -> InputError:
         """Return the error of a run without a test set."""
-        return InputError("the run has no test set", file=str(self.directory.path),
-                          remedy=f"add --dataset {example}")
+        return InputError(
+            "the run has no test set", file=str(self.directory.path), remedy=f"add --dataset {example}"
+        )
 
 
 def open_run(path: str | Path, reporter: Reporter | None = None) -> Run:

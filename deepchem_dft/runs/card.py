@@ -37,16 +37,20 @@ def worse(errors: Sequence[dict[str, Any]], parent: str) -> list[str]:
     for row in errors:
         own, other = row["mae"].get("this"), row["mae"].get(parent)
         if own is not None and other is not None and own > other:
-            found.append(f"{row['set']} ({row['type']}): mean absolute error {own:.2f}, "
-                         f"{parent} {other:.2f} {row['unit']}")
+            found.append(
+                f"{row['set']} ({row['type']}): mean absolute error {own:.2f}, "
+                f"{parent} {other:.2f} {row['unit']}"
+            )
     return found
 
 
 def training_of(directory: RunDirectory, config: BaseRunConfig) -> dict[str, Any]:
     content = config.model_dump(mode="json", exclude_defaults=True)
     kept: dict[str, Any] = {
-        key: content[key] for key in ("data", "functional", "trajectory", "network", "training")
-        if key in content}  # fmt: skip
+        key: content[key]
+        for key in ("data", "functional", "trajectory", "network", "training")
+        if key in content
+    }
     folds = getattr(config, "cross_validation", None)
     if folds is not None:
         kept["cross_validation"] = folds.model_dump()
@@ -57,8 +61,7 @@ def training_of(directory: RunDirectory, config: BaseRunConfig) -> dict[str, Any
         many: Any = next((one[key] for key in keys if key in one), [])
         name = f"{one.get('role')}: {one.get('set')}"
         counts[name] = counts.get(name, 0) + (many if isinstance(many, int) else len(many))
-    return {"entries": counts, "data_sha256": data.get("sha256"),
-            "config": without_places(kept)}  # fmt: skip
+    return {"entries": counts, "data_sha256": data.get("sha256"), "config": without_places(kept)}
 
 
 def cost_of(directory: RunDirectory) -> dict[str, Any]:
@@ -76,9 +79,10 @@ def errors_of(path: Path, notes: Mapping[str, str]) -> list[dict[str, Any]]:
     rows = [row for row in read_rows(path, RESULTS) if row["role"] in notes]
     for row in sorted(rows, key=lambda row: order.index(row["role"])):
         name = row["set"] + ("" if row["set"].endswith(HELD_OUT) else notes[row["role"]])
-        entry = table.setdefault((name, row["type"]), {
-            "set": name, "type": row["type"], "entries": row.count("n"), "unit": row["unit"],
-            "mae": {}})  # fmt: skip
+        entry = table.setdefault(
+            (name, row["type"]),
+            {"set": name, "type": row["type"], "entries": row.count("n"), "unit": row["unit"], "mae": {}},
+        )
         value = row.number("mae")
         name = "this" if row["functional"] == TRAINED else row["functional"]
         entry["mae"][name] = value if math.isfinite(value) else None
@@ -86,6 +90,8 @@ def errors_of(path: Path, notes: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def unconverged_of(path: Path) -> list[str]:
-    return [f"{row['unconverged']} of {row['n']} entries of {row['set']} ({row['role']}) did not "
-            "converge" for row in read_rows(path, RESULTS)
-            if row["functional"] == TRAINED and row.count("unconverged")]  # fmt: skip
+    return [
+        f"{row['unconverged']} of {row['n']} entries of {row['set']} ({row['role']}) did not converge"
+        for row in read_rows(path, RESULTS)
+        if row["functional"] == TRAINED and row.count("unconverged")
+    ]

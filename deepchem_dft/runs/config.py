@@ -37,7 +37,8 @@ def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
         found = "empty" if content is None else f"a {type(content).__name__}"
         raise InputError(
             f"the file is {found}, not a mapping of sections",
-            file=str(path), field="YAML",
+            file=str(path),
+            field="YAML",
             remedy="start from one of the files in examples/",
         )
     return content
@@ -75,8 +76,10 @@ def apply_overrides(content: dict[str, Any], overrides: list[str]) -> dict[str, 
         try:
             value = parse_yaml(text)
         except InputError as error:
-            raise InputError(f"the value of the override {_shown(override)} cannot be used: "
-                             f"{error.problem}", field=key.strip()[:60]) from None
+            raise InputError(
+                f"the value of the override {_shown(override)} cannot be used: {error.problem}",
+                field=key.strip()[:60],
+            ) from None
         _assign(content, parts, value, override)
     return content
 
@@ -95,8 +98,7 @@ def _assign(content: Any, parts: list[str], value: Any, override: str) -> None:
             part = int(part)  # type: ignore[assignment]
         elif not isinstance(node, dict):
             raise InputError(
-                f"the override {_shown(override)}: '{above}' is a single value",
-                field=".".join(parts)[:60],
+                f"the override {_shown(override)}: '{above}' is a single value", field=".".join(parts)[:60]
             )
         if last:
             node[part] = value
@@ -106,9 +108,7 @@ def _assign(content: Any, parts: list[str], value: Any, override: str) -> None:
             node = node[part]
 
 
-def validate(
-    content: dict[str, Any], file: str | None = None
-) -> AnyConfig:
+def validate(content: dict[str, Any], file: str | None = None) -> AnyConfig:
     """Check a configuration against the schema that its key ``model`` names.
 
     Raises
@@ -129,8 +129,12 @@ def validate(
     kind = content.get("model", "xc")
     if not isinstance(kind, str) or kind not in KINDS:
         known = [f"{one.name} for {one.about}" for one in KINDS.values() if one.name != "xc"]
-        raise InputError(f"there is no model {_shown(kind)}", file=file, field="model",
-                         remedy=f"use {', '.join(known)}, or leave it out")
+        raise InputError(
+            f"there is no model {_shown(kind)}",
+            file=file,
+            field="model",
+            remedy=f"use {', '.join(known)}, or leave it out",
+        )
     if kind == "xc":
         content = {k: v for k, v in content.items() if k != "model"}
     try:
@@ -144,8 +148,15 @@ def _as_input_error(error: ValidationError, file: str | None) -> InputError:
     first = next((d for d in details if d["type"] == "unknown_key"), details[0])
     context = first.get("ctx") or {}
     # pydantic puts branches of unions into the location; the user never wrote them.
-    branches = ("CurveConfig", "str", "list[str]", "list[float]", "literal[False]", "[key]",
-                "literal['test','valid','curve']")  # fmt: skip
+    branches = (
+        "CurveConfig",
+        "str",
+        "list[str]",
+        "list[float]",
+        "literal[False]",
+        "[key]",
+        "literal['test','valid','curve']",
+    )
     location = [str(part) for part in first["loc"] if part not in branches]
     if "key" in context:
         location.append(context["key"])
@@ -163,9 +174,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def load_config(
-    path: str | Path, overrides: list[str] | None = None
-) -> AnyConfig:
+def load_config(path: str | Path, overrides: list[str] | None = None) -> AnyConfig:
     """Read, override and check a run configuration.
 
     Parameters

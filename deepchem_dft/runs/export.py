@@ -41,10 +41,12 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
     if os.path.isdir(source):
         return export_run(source, to, summary)
     old = zoo.card(source)
-    known = {name: value for name, value in old.to_dict().items()
-             if name not in ("format", "name", "kind", "form", "weights")}  # fmt: skip
-    return zoo.save(zoo.load(source), _file(to, old.name),
-                    **{**known, "summary": summary or old.summary})
+    known = {
+        name: value
+        for name, value in old.to_dict().items()
+        if name not in ("format", "name", "kind", "form", "weights")
+    }
+    return zoo.save(zoo.load(source), _file(to, old.name), **{**known, "summary": summary or old.summary})
 
 
 def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> Card:
@@ -64,8 +66,9 @@ def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> C
     }
     for name in ("worse_than_parent", "known_failures", "out_of_scope"):
         known[name] = [*getattr(said, name), *found.get(name, [])]
-    return zoo.save(model.functional if done.is_functional else model,
-                    _file(to, said.name or config.name), **known)
+    return zoo.save(
+        model.functional if done.is_functional else model, _file(to, said.name or config.name), **known
+    )
 
 
 def _file(to: str | Path, name: str) -> Path:

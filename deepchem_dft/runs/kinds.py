@@ -45,18 +45,38 @@ class Kind:
 
 
 #: By the value of the key ``model``; a file without the key is of the first kind.
-KINDS = {kind.name: kind for kind in (
-    Kind("xc", "real molecules", "functional",
-         ("deepchem_dft.runs.xc.schema:RunConfig", "deepchem_dft.runs.xc.run:FunctionalRun")),
-    Kind("ksr", "one-dimensional molecules", "functional in one dimension (KSR)",
-         ("deepchem_dft.runs.ksr.schema:LatticeRunConfig", "deepchem_dft.runs.ksr.run:LatticeRun")),
-    Kind("hamiltonian", "Kohn-Sham matrices", "Kohn-Sham matrices",
-         ("deepchem_dft.runs.hamiltonian.schema:HamiltonianRunConfig",
-          "deepchem_dft.runs.hamiltonian.run:HamiltonianRun")),
-    Kind("deq", "properties of molecules and crystals", "deep-equilibrium property model",
-         ("deepchem_dft.runs.deq.schema:PropertyRunConfig",
-          "deepchem_dft.runs.deq.run:PropertyRun")),
-)}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "xc",
+            "real molecules",
+            "functional",
+            ("deepchem_dft.runs.xc.schema:RunConfig", "deepchem_dft.runs.xc.run:FunctionalRun"),
+        ),
+        Kind(
+            "ksr",
+            "one-dimensional molecules",
+            "functional in one dimension (KSR)",
+            ("deepchem_dft.runs.ksr.schema:LatticeRunConfig", "deepchem_dft.runs.ksr.run:LatticeRun"),
+        ),
+        Kind(
+            "hamiltonian",
+            "Kohn-Sham matrices",
+            "Kohn-Sham matrices",
+            (
+                "deepchem_dft.runs.hamiltonian.schema:HamiltonianRunConfig",
+                "deepchem_dft.runs.hamiltonian.run:HamiltonianRun",
+            ),
+        ),
+        Kind(
+            "deq",
+            "properties of molecules and crystals",
+            "deep-equilibrium property model",
+            ("deepchem_dft.runs.deq.schema:PropertyRunConfig", "deepchem_dft.runs.deq.run:PropertyRun"),
+        ),
+    )
+}
 
 
 def kind_of(config: BaseRunConfig) -> Kind:

@@ -75,8 +75,10 @@ def run(
     kind, directory = kind_of(config), RunDirectory(run_dir or default_directory(config))
     if parallel.world_size() > 1 and not kind.run.several_processes:
         raise InputError(
-            "models of this kind are trained and evaluated by one process", field="model",
-            remedy="start the same command without torchrun; it uses several threads")
+            "models of this kind are trained and evaluated by one process",
+            field="model",
+            remedy="start the same command without torchrun; it uses several threads",
+        )
     work = kind.run(config, directory, reporter)
     with closing(reporter):
         work.check()

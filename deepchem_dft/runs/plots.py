@@ -85,9 +85,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
             known = np.isfinite(values)
             if known.any():
                 right.plot(epochs[known], values[known], color=_colour(index), label=label)
-        right.set(
-            xlabel="epoch", ylabel="mean absolute error (kcal/mol)", title="Error", ylim=(0, None)
-        )
+        right.set(xlabel="epoch", ylabel="mean absolute error (kcal/mol)", title="Error", ylim=(0, None))
         for axis in (left, right):
             axis.xaxis.get_major_locator().set_params(integer=True)
             for before, after in pairwise(history):
@@ -121,9 +119,7 @@ def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") ->
     chosen = [r for r in records if r.is_energy and math.isfinite(r.error)]
     names = _trained_first([r.functional for r in chosen])
     with plt.rc_context(_STYLE):
-        figure, (top, bottom) = plt.subplots(
-            2, 1, figsize=(6.2, 7.2), sharex=True, height_ratios=(2.2, 1)
-        )
+        figure, (top, bottom) = plt.subplots(2, 1, figsize=(6.2, 7.2), sharex=True, height_ratios=(2.2, 1))
         for index, name in enumerate(names):
             rows = [r for r in chosen if r.functional == name]
             reference = np.array([r.reference for r in rows]) * HARTREE_TO_KCAL
@@ -198,15 +194,17 @@ def error_by_molecule(
             )
             if bad:
                 axis.scatter(
-                    [0.0] * len(bad), [row_of[r.entry] for r in bad], marker="x",
-                    color=_colour(index), label=f"{name}: not converged", zorder=20,
-                )  # fmt: skip
+                    [0.0] * len(bad),
+                    [row_of[r.entry] for r in bad],
+                    marker="x",
+                    color=_colour(index),
+                    label=f"{name}: not converged",
+                    zorder=20,
+                )
         axis.axvline(0.0, color="grey", linewidth=0.8)
         axis.set_yticks(range(len(entries)), entries, fontsize=8)
         axis.set_ylim(-0.7, len(entries) - 0.3)
-        axis.set(
-            xlabel="calculated - reference (kcal/mol)", title=title or "Error by molecule"
-        )
+        axis.set(xlabel="calculated - reference (kcal/mol)", title=title or "Error by molecule")
         if names:
             axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         save(figure, path)
@@ -249,9 +247,7 @@ def dissociation_curve(
 
     plt = _pyplot()
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(
-            1, 2 if exact else 1, figsize=(9.8 if exact else 5.6, 4.0), squeeze=False
-        )
+        figure, axes = plt.subplots(1, 2 if exact else 1, figsize=(9.8 if exact else 5.6, 4.0), squeeze=False)
         left = axes[0][0]
         if exact:
             spline = CubicSpline(*exact, extrapolate=False)
@@ -282,9 +278,7 @@ def dissociation_curve(
         left.legend()
         if exact:
             axes[0][1].axhline(0.0, color="black", linewidth=2.2, alpha=0.7)
-            axes[0][1].set(
-                xlabel=xlabel, ylabel="calculated - exact (kcal/mol)", title="Error"
-            )
+            axes[0][1].set(xlabel=xlabel, ylabel="calculated - exact (kcal/mol)", title="Error")
         figure.tight_layout()
         save(figure, path)
         plt.close(figure)

@@ -53,8 +53,13 @@ class Row(dict[str, str]):
         try:
             return kind(self[column])
         except ValueError:
-            raise InputError(f"{self[column][:60]!r} is not a number", file=str(self.path),
-                             entry=f"line {self.line}", field=column, remedy=_AGAIN) from None
+            raise InputError(
+                f"{self[column][:60]!r} is not a number",
+                file=str(self.path),
+                entry=f"line {self.line}",
+                field=column,
+                remedy=_AGAIN,
+            ) from None
 
 
 def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[Row]:
@@ -83,17 +88,27 @@ def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[Row]:
                 header = [csv_plain(name) for name in fields]
                 missing = [name for name in columns if name not in header]
                 if missing:
-                    raise InputError(f"there is no column {missing[0]!r}", file=str(path),
-                                     entry="line 1", field=missing[0], remedy=_AGAIN)
+                    raise InputError(
+                        f"there is no column {missing[0]!r}",
+                        file=str(path),
+                        entry="line 1",
+                        field=missing[0],
+                        remedy=_AGAIN,
+                    )
             elif len(fields) != len(header):
-                raise InputError(f"the line has {len(fields)} fields and the header {len(header)}",
-                                 file=str(path), entry=f"line {reader.line_num}", remedy=_AGAIN)
+                raise InputError(
+                    f"the line has {len(fields)} fields and the header {len(header)}",
+                    file=str(path),
+                    entry=f"line {reader.line_num}",
+                    remedy=_AGAIN,
+                )
             else:
                 cells = map(csv_plain, fields)
                 rows.append(Row(dict(zip(header, cells)), path, reader.line_num))
     except csv.Error as error:
-        raise InputError(f"the table is damaged ({error})", file=str(path),
-                         entry=f"line {reader.line_num}", remedy=_AGAIN) from None
+        raise InputError(
+            f"the table is damaged ({error})", file=str(path), entry=f"line {reader.line_num}", remedy=_AGAIN
+        ) from None
     if header is None:
         raise InputError("the table is empty", file=str(path), remedy=_AGAIN)
     return rows
@@ -104,15 +119,18 @@ def _text(path: Path) -> str:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError("the file is damaged: no UTF-8 text", file=str(path),
-                         entry=f"line {line}", remedy=_AGAIN) from None
+        raise InputError(
+            "the file is damaged: no UTF-8 text", file=str(path), entry=f"line {line}", remedy=_AGAIN
+        ) from None
     except OSError as error:
-        raise InputError(f"the file cannot be read ({error.strerror})", file=str(path),
-                         remedy="check its permissions") from None
+        raise InputError(
+            f"the file cannot be read ({error.strerror})", file=str(path), remedy="check its permissions"
+        ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise InputError("the file is damaged: it holds zero bytes", file=str(path),
-                         entry=f"line {line}", remedy=_AGAIN)
+        raise InputError(
+            "the file is damaged: it holds zero bytes", file=str(path), entry=f"line {line}", remedy=_AGAIN
+        )
     return text
 
 
@@ -139,12 +157,12 @@ def required_json(path: Path, *keys: str, remedy: str = _AGAIN) -> dict[str, Any
         if isinstance(error, InputError):
             raise
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"the file is damaged: no JSON{where}", file=str(path),
-                         remedy=remedy) from None
+        raise InputError(f"the file is damaged: no JSON{where}", file=str(path), remedy=remedy) from None
     for key in keys:
         if not isinstance(content, dict) or key not in content:
-            raise InputError("the file is damaged: an entry is missing", file=str(path), field=key,
-                             remedy=remedy)
+            raise InputError(
+                "the file is damaged: an entry is missing", file=str(path), field=key, remedy=remedy
+            )
     return content
 
 
@@ -161,8 +179,7 @@ def read_data(path: Path) -> dict[str, Any]:
     content = required_json(path, "sha256", "sets")
     sets = content["sets"]
     if not isinstance(sets, list) or not all(map(_is_set, sets)):
-        raise InputError("the file is damaged: it lists no sets", file=str(path), field="sets",
-                         remedy=_AGAIN)
+        raise InputError("the file is damaged: it lists no sets", file=str(path), field="sets", remedy=_AGAIN)
     return content
 
 
@@ -172,7 +189,8 @@ def _is_set(one: Any) -> bool:
         return False
     entries, distances = one.get("entries", []), one.get("distances", [])
     return (
-        isinstance(entries, list) and isinstance(distances, list)
+        isinstance(entries, list)
+        and isinstance(distances, list)
         and all(isinstance(entry, dict) for entry in entries)
         and all(isinstance(distance, (int, float)) for distance in distances)
         and isinstance(one.get("molecules", 0), int)

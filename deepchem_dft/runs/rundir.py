@@ -32,9 +32,17 @@ _PLACES = ("file", "input", "dir")
 _STARTING = "starting"
 #: Columns of history.csv, with units in the names.
 HISTORY_COLUMNS = [
-    "epoch", "stage", "learning_rate", "loss", "train_mae_kcal", "valid_mae_kcal", "valid_score",
-    "unconverged", "scf_solutions", "seconds",
-]  # fmt: skip
+    "epoch",
+    "stage",
+    "learning_rate",
+    "loss",
+    "train_mae_kcal",
+    "valid_mae_kcal",
+    "valid_score",
+    "unconverged",
+    "scf_solutions",
+    "seconds",
+]
 
 
 class _InertFormatter(logging.Formatter):
@@ -78,9 +86,7 @@ class RunDirectory:
 
     def set_status(self, **values: Any) -> None:
         """Update ``status.json``; a reader never sees half of it."""
-        parallel.on_main(lambda: write(
-            self / "status.json", json.dumps({**self.status, **values}, indent=2)
-        ))  # fmt: skip
+        parallel.on_main(lambda: write(self / "status.json", json.dumps({**self.status, **values}, indent=2)))
 
     @contextmanager
     def opened(self, config: AnyConfig, resume: bool = False) -> Iterator[None]:
@@ -135,8 +141,7 @@ class RunDirectory:
             where = str(self.path)
             if status.get("config_hash") != wanted:
                 raise InputError(
-                    "the run directory holds a run of another configuration"
-                    + self._difference(config),
+                    "the run directory holds a run of another configuration" + self._difference(config),
                     file=where,
                     remedy="choose another directory with --run-dir, or remove this one",
                 )
@@ -174,15 +179,21 @@ class RunDirectory:
         for folder, below, files in os.walk(self.path):
             for path in (os.path.join(folder, name) for name in (*below, *files)):
                 if os.path.islink(path) and not os.path.realpath(path).startswith(inside):
-                    raise InputError("a link that leads out of the run directory", file=path,
-                                     remedy="put the file or folder itself in its place")
+                    raise InputError(
+                        "a link that leads out of the run directory",
+                        file=path,
+                        remedy="put the file or folder itself in its place",
+                    )
 
     def _is_blank(self, *known: str) -> bool:
         """Whether there is nothing but what a run that was killed at its very start leaves."""
         folders = (self.checkpoints, self.plots, self.states)
         return all(
-            path.name in (LOCK, *known) or path.name.endswith(".tmp") or
-            (path in folders and not any(path.iterdir())) for path in self.path.iterdir())
+            path.name in (LOCK, *known)
+            or path.name.endswith(".tmp")
+            or (path in folders and not any(path.iterdir()))
+            for path in self.path.iterdir()
+        )
 
     def _recovered(self, config: AnyConfig) -> dict[str, Any]:
         """Return the status of a run of this configuration that has lost it, else nothing."""
@@ -193,13 +204,14 @@ class RunDirectory:
             return {}
         # Older versions wrote the status last, and what a kill left of this file could be a piece.
         if dump_yaml(config).startswith(text) and self._is_blank(
-                "config.yaml", "versions.json", "status.json"):
+            "config.yaml", "versions.json", "status.json"
+        ):
             return {"state": _STARTING, **status}
         with suppress(InputError):
-            if (self / "status.json").exists() and (
-                    config_hash(self.load_config()) == status["config_hash"]):
-                warnings.warn(f"{self / 'status.json'} is damaged; the run is taken to be "
-                              "unfinished", stacklevel=2)
+            if (self / "status.json").exists() and (config_hash(self.load_config()) == status["config_hash"]):
+                warnings.warn(
+                    f"{self / 'status.json'} is damaged; the run is taken to be unfinished", stacklevel=2
+                )
                 return {"state": "started", **status}
         return {}
 
@@ -222,8 +234,10 @@ class RunDirectory:
         """
         file = self / "data.json"
         if file.exists():
-            if required_json(file, "sha256", remedy="remove it if the data are still the same")[
-                    "sha256"] != digest:  # fmt: skip
+            if (
+                required_json(file, "sha256", remedy="remove it if the data are still the same")["sha256"]
+                != digest
+            ):
                 raise InputError(
                     "the data have changed since this run was started",
                     file=str(self.path),
@@ -302,9 +316,7 @@ class RunDirectory:
         rows = read_rows(self / "history.csv", ("epoch", "loss"))
         return [{k: row.number(k, int if k in whole else float) for k in row} for row in rows]
 
-    def write_history(
-        self, rows: Sequence[dict[str, Any]], columns: Sequence[str] = HISTORY_COLUMNS
-    ) -> None:
+    def write_history(self, rows: Sequence[dict[str, Any]], columns: Sequence[str] = HISTORY_COLUMNS) -> None:
         """Replace ``history.csv``."""
         lines = [",".join(columns)]
         for row in rows:
@@ -336,8 +348,10 @@ def without_places(value: Any) -> Any:
     {'data': [{'file': 'water.h5', 'limit': 4}]}
     """
     if isinstance(value, dict):
-        return {k: PurePath(v).name if k in _PLACES and isinstance(v, str) else without_places(v)
-                for k, v in value.items()}  # fmt: skip
+        return {
+            k: PurePath(v).name if k in _PLACES and isinstance(v, str) else without_places(v)
+            for k, v in value.items()
+        }
     return [without_places(v) for v in value] if isinstance(value, list) else value
 
 
@@ -357,8 +371,7 @@ def _flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 def versions() -> dict[str, Any]:
     """Return the versions of all that can change a number, and the git commit if there is one."""
     out: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("deepchem_dft", "torch", "deepchem", "pyscf", "numpy", "scipy", "e3nn",
-                    "h5py"):
+    for package in ("deepchem_dft", "torch", "deepchem", "pyscf", "numpy", "scipy", "e3nn", "h5py"):
         try:
             out[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -377,15 +390,13 @@ def _git_commit() -> str | None:
         if commit.returncode:
             return None
         tracked = subprocess.run(
-            ["git", "ls-files", "--error-unmatch", "rundir.py"],
-            cwd=here, capture_output=True, timeout=10,
-        )  # fmt: skip
+            ["git", "ls-files", "--error-unmatch", "rundir.py"], cwd=here, capture_output=True, timeout=10
+        )
         if tracked.returncode:
             return None  # installed inside somebody else's repository
         dirty = subprocess.run(
-            ["git", "status", "--porcelain", "--", ".."],
-            cwd=here, capture_output=True, text=True, timeout=10,
-        )  # fmt: skip
+            ["git", "status", "--porcelain", "--", ".."], cwd=here, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")

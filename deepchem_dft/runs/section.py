@@ -54,8 +54,7 @@ class Section(BaseModel):
 
 def _takes_bool(annotation: Any) -> bool:
     section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return section or annotation in (bool, False, True) or any(
-        map(_takes_bool, get_args(annotation)))
+    return section or annotation in (bool, False, True) or any(map(_takes_bool, get_args(annotation)))
 
 
 def _parts(value: Any) -> list[Any]:
@@ -74,7 +73,8 @@ def _problem(text: Any, annotation: Any) -> LiteralString | None:
     if len(text) > _LONGEST_TEXT:
         return "the text is too long"
     if not text.isprintable() and any(
-            unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
+        unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text
+    ):
         return "the text holds control characters"
     return None
 
@@ -87,7 +87,8 @@ class CardConfig(Section):
     """
 
     name: str | None = Field(
-        None, pattern=SAFE_NAME,
+        None,
+        pattern=SAFE_NAME,
         description="in the zoo, where the export goes to a folder (default: the run's)",
     )
     summary: str = Field("", description="one sentence (default: the description)")
@@ -118,8 +119,7 @@ class BaseRunConfig(Section):
         Its name, folder and card cannot, and neither can the choice of baselines and sets that are
         evaluated: a finished run may be resumed to evaluate more.
         """
-        return self.model_dump(
-            mode="json", exclude={"name", "description", "output", "baselines", "card"})
+        return self.model_dump(mode="json", exclude={"name", "description", "output", "baselines", "card"})
 
 
 def located(file: str, base: Path) -> str:

@@ -128,8 +128,8 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Return rows as the text of a CSV file; None and NaN are empty cells, formulae are inert."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(
-        csv_row("" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row)
-        for row in rows)
+        csv_row("" if c is None or isinstance(c, float) and math.isnan(c) else c for c in row) for row in rows
+    )
     return text.getvalue()
 
 
@@ -146,17 +146,41 @@ def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
 
 def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
     """Write one line per entry and functional: reference, value, error, uncertainty if known."""
-    rows = [["functional", "role", "set", "entry", "type", "reference", "value", "unit",
-             "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged",
-             "notes"]]  # fmt: skip
+    rows = [
+        [
+            "functional",
+            "role",
+            "set",
+            "entry",
+            "type",
+            "reference",
+            "value",
+            "unit",
+            "error_kcal_per_mol",
+            "uncertainty_kcal_per_mol",
+            "unconverged",
+            "notes",
+        ]
+    ]
     for r in records:
         unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
         error = f"{r.error:.6f}" if r.is_energy else ""
         spread = "" if r.uncertainty is None else f"{r.uncertainty * HARTREE_TO_KCAL:.6f}"
         rows.append(
-            [r.functional, r.role, r.set, r.entry, r.type, f"{r.reference:.10f}",
-             f"{r.value:.10f}", unit, error, spread, "; ".join(r.unconverged),
-             "; ".join(r.notes)]  # fmt: skip
+            [
+                r.functional,
+                r.role,
+                r.set,
+                r.entry,
+                r.type,
+                f"{r.reference:.10f}",
+                f"{r.value:.10f}",
+                unit,
+                error,
+                spread,
+                "; ".join(r.unconverged),
+                "; ".join(r.notes),
+            ]
         )
     write(path, csv_text(rows))
 
@@ -212,8 +236,15 @@ def summary_markdown(summaries: Sequence[Summary], roles: Sequence[str] = ()) ->
             parts.append(f"### {markdown_cell(title)}\n")
             header = ["functional", "N", "MAE", "ME", "max", "worst", "unconverged"]
             body = [
-                [s.functional, str(s.n), _number(s.mae, unit), _number(s.me, unit),
-                 _number(s.max, unit), s.worst, str(s.unconverged)]  # fmt: skip
+                [
+                    s.functional,
+                    str(s.n),
+                    _number(s.mae, unit),
+                    _number(s.me, unit),
+                    _number(s.max, unit),
+                    s.worst,
+                    str(s.unconverged),
+                ]
                 for s in rows
             ]
             parts.append(markdown_table(header, body) + "\n")
@@ -259,8 +290,7 @@ def entries_markdown(records: Sequence[EntryRecord]) -> str:
 
     A column for the uncertainty is there if any record has one.
     """
-    header = ["entry", "functional", "type", "reference", "calculated", "error", "unit",
-              "unconverged"]  # fmt: skip
+    header = ["entry", "functional", "type", "reference", "calculated", "error", "unit", "unconverged"]
     known = any(r.uncertainty is not None for r in records)
     if known:
         header.insert(6, "uncertainty")
@@ -278,8 +308,7 @@ def entries_markdown(records: Sequence[EntryRecord]) -> str:
 
 def notes_markdown(records: Iterable[EntryRecord], most: int = 20) -> str:
     """Return a list of what has to be said of entries' systems; empty if nothing has."""
-    lines = list(dict.fromkeys(
-        f"- {r.functional}, {r.entry}: {note}" for r in records for note in r.notes))
+    lines = list(dict.fromkeys(f"- {r.functional}, {r.entry}: {note}" for r in records for note in r.notes))
     if len(lines) > most:
         lines[most:] = [f"- and {len(lines) - most} more, in the CSV file"]
     return "\n".join(lines)

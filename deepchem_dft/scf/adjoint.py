@@ -48,8 +48,7 @@ class ResponseContext:
     @property
     def _may_be_soft(self) -> bool:
         gaps = self.hessian.gaps
-        return not self.hamiltonian.restricted or (
-            len(gaps) > 0 and float(gaps.min()) < _WIDE_GAP)
+        return not self.hamiltonian.restricted or (len(gaps) > 0 and float(gaps.min()) < _WIDE_GAP)
 
     def vector_jacobian(self, grad_density: Tensor, grad_energies: Tensor | None) -> list[Tensor]:
         """Pull gradients of density matrices and orbital energies back to the parameters."""
@@ -77,10 +76,10 @@ class ResponseContext:
             energy = hamiltonian.xc_energy(rho)
             slope = torch.autograd.grad(energy, rho, create_graph=True)[0]
             directional = (slope * rho_change).sum() + hamiltonian.exchange_energy_change(
-                solution.state.density_matrix(), change)
+                solution.state.density_matrix(), change
+            )
             gradients = torch.autograd.grad(directional, parameters, allow_unused=True)
-        return [torch.zeros_like(p) if g is None else g
-                for p, g in zip(parameters, gradients, strict=True)]
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
 
 
 class _Outputs(torch.autograd.Function):

@@ -85,14 +85,19 @@ def solve_batch(
     if guesses is not None:
         chosen = list(guesses)
     if len(chosen) != len(hamiltonians):
-        raise InputError(f"{len(chosen)} guesses for {len(hamiltonians)} systems",
-                         field="guesses", remedy="give one for each, or None")
+        raise InputError(
+            f"{len(chosen)} guesses for {len(hamiltonians)} systems",
+            field="guesses",
+            remedy="give one for each, or None",
+        )
     for h in hamiltonians[1:]:
         if h.xc is not hamiltonians[0].xc or h.device != hamiltonians[0].device:
-            raise InputError("systems of one batch need the same functional on one device",
-                             field="hamiltonians", remedy="solve them in several batches")
-    options: dict[str, Any] = {
-        "tol": tol, "max_iter": max_iter, "diis_iterations": diis_iterations}
+            raise InputError(
+                "systems of one batch need the same functional on one device",
+                field="hamiltonians",
+                remedy="solve them in several batches",
+            )
+    options: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "diis_iterations": diis_iterations}
     shapes: dict[tuple[int, ...], list[int]] = {}
     for i, h in enumerate(hamiltonians):
         shapes.setdefault((h.nspin, h.ncomp, len(h.overlap)), []).append(i)
@@ -103,8 +108,9 @@ def solve_batch(
             starts = [prepare(hamiltonians[i], chosen[i]) for i in members]
             for width in {p.basis.shape[1] for p in starts}:  # less where functions depend
                 same = [k for k, p in enumerate(starts) if p.basis.shape[1] == width]
-                run = _LockStep([hamiltonians[members[k]] for k in same],
-                                [starts[k] for k in same], **options)
+                run = _LockStep(
+                    [hamiltonians[members[k]] for k in same], [starts[k] for k in same], **options
+                )
                 solutions.update((members[same[k]], s) for k, s in run().items())
     out = []
     for i, (h, guess) in enumerate(zip(hamiltonians, chosen, strict=True)):
@@ -114,8 +120,7 @@ def solve_batch(
         else:
             solution.state.trend = Trend.after(guess, solution.evaluation.fock)
         if guess is None:
-            solution, _ = ground_state(h, solution, cold=True, tol=tol, max_iter=max_iter,
-                                       unrestricted=False)
+            solution, _ = ground_state(h, solution, cold=True, tol=tol, max_iter=max_iter, unrestricted=False)
         out.append(solution)
     return out
 
@@ -124,8 +129,13 @@ class _LockStep:
     """DIIS on systems of one shape, all at once. Tensors have a leading dimension for systems."""
 
     def __init__(
-        self, hamiltonians: list[KSHamiltonian], problems: list[Problem], *, tol: float,
-        max_iter: int, diis_iterations: int,
+        self,
+        hamiltonians: list[KSHamiltonian],
+        problems: list[Problem],
+        *,
+        tol: float,
+        max_iter: int,
+        diis_iterations: int,
     ) -> None:
         self.tol, self.max_iter, self.patience = tol, max_iter, diis_iterations
         self.systems = list(range(len(hamiltonians)))  # those still at work
@@ -153,11 +163,16 @@ class _LockStep:
                 self.histories[i].append(residuals[place])
                 if residuals[place] < self.tol:
                     out[i] = finish(
-                        self.hamiltonians[i], self.orbitals[place], self.occupations[place],
-                        evaluations[place], residuals[place], self.iterations[i],
-                        Status.CONVERGED, self.histories[i])
-                elif self.iterations[i] < self.max_iter and diis_goes_on(self.histories[i],
-                                                                         self.patience):
+                        self.hamiltonians[i],
+                        self.orbitals[place],
+                        self.occupations[place],
+                        evaluations[place],
+                        residuals[place],
+                        self.iterations[i],
+                        Status.CONVERGED,
+                        self.histories[i],
+                    )
+                elif self.iterations[i] < self.max_iter and diis_goes_on(self.histories[i], self.patience):
                     going.append(place)
             if not going:
                 return out
@@ -175,11 +190,11 @@ class _LockStep:
         found = []
         for place, i in enumerate(self.systems):
             h, size = self.hamiltonians[i], self.hamiltonians[i].grid.size
-            occupied = [c[:, f > 0] for c, f in zip(weighted[place], self.occupations[place],
-                                                    strict=True)]
+            occupied = [c[:, f > 0] for c, f in zip(weighted[place], self.occupations[place], strict=True)]
             evaluation = h.mean_field(weighted[place] @ weighted[place].mT, occupied)
-            h.add_xc(evaluation, rho[place, ..., :size].clone(), energies[place],
-                     potential[place], matrices[place])
+            h.add_xc(
+                evaluation, rho[place, ..., :size].clone(), energies[place], potential[place], matrices[place]
+            )
             found.append(evaluation)
         return found
 
@@ -192,8 +207,9 @@ class _LockStep:
         density = (self.orbitals * self.occupations[:, :, None]) @ self.orbitals.mT
         product = focks @ density @ self.overlap
         errors = self.basis.mT @ (product - product.mT) @ self.basis
-        focks = torch.stack([self.diis[i].update(f, e)
-                             for i, f, e in zip(self.systems, focks, errors, strict=True)])
+        focks = torch.stack(
+            [self.diis[i].update(f, e) for i, f, e in zip(self.systems, focks, errors, strict=True)]
+        )
         self.orbitals = diagonalise(focks, self.basis)
 
     def _keep(self, places: list[int]) -> None:
@@ -208,15 +224,14 @@ class _Grids:
 
     def __init__(self, hamiltonians: list[KSHamiltonian]) -> None:
         first = hamiltonians[0]
-        self.xc, self.nspin, self.ncomp, self.device = (
-            first.xc, first.nspin, first.ncomp, first.device)
+        self.xc, self.nspin, self.ncomp, self.device = (first.xc, first.nspin, first.ncomp, first.device)
         count, nao = len(hamiltonians), len(first.overlap)
         self.weights = first.weights.new_zeros(count, max(h.grid.size for h in hamiltonians))
         deriv = 0 if self.ncomp == 1 else 1
         self.rows = row_blocks(self.weights.shape[1], BLOCK_ROWS)
         self.blocks = [  # (systems, 1 or 4, rows, nao)
-            self.weights.new_zeros(count, 1 + 3 * deriv, rows.stop - rows.start, nao)
-            for rows in self.rows]
+            self.weights.new_zeros(count, 1 + 3 * deriv, rows.stop - rows.start, nao) for rows in self.rows
+        ]
         for place, h in enumerate(hamiltonians):
             self.weights[place, : h.grid.size] = h.weights
             for block, (rows, columns, ao) in zip(self.blocks, h.grid.blocks(deriv, h.device)):

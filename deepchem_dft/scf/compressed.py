@@ -72,8 +72,9 @@ class CompressedDensity:
             histograms = {name: Histogram(*h) for name, h in content["histograms"].items()}
             return cls(**{**content, "omegas": omegas, "histograms": histograms})
         except Exception as error:  # torch raises many kinds
-            raise CheckpointError(f"{path}: the stored density is missing or damaged. Remedy: "
-                                  "remove it; it is made again.") from error
+            raise CheckpointError(
+                f"{path}: the stored density is missing or damaged. Remedy: remove it; it is made again."
+            ) from error
 
 
 def compress(
@@ -146,8 +147,7 @@ class DensityBatch:
         """Return energies (Ha), shape (number of systems,), differentiable in the parameters."""
         learned = torch.zeros_like(self.fixed)
         for name, at in self._points.items():
-            learned = learned + at.integrals(
-                functional.nnxc.on_histogram(name, at.points), len(self))
+            learned = learned + at.integrals(functional.nnxc.on_histogram(name, at.points), len(self))
         total = self.fixed + functional.aweight * learned
         if functional.xc is not None:
             total = total + functional.bweight * self.conventional

@@ -7,13 +7,7 @@ may end with its whole d shell empty, hundreds of electronvolts too high, and no
 from __future__ import annotations
 
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import (
-    Solution,
-    Status,
-    descended,
-    diagonalise,
-    orthonormal_basis,
-)
+from deepchem_dft.scf.ladder import Solution, Status, descended, diagonalise, orthonormal_basis
 from deepchem_dft.scf.rotations import minimise
 
 #: How far below an occupied orbital an empty one of the same spin has to be, Ha. Ground states of
@@ -26,8 +20,10 @@ _WORTHWHILE = 1e-6  # Ha
 def has_hole(solution: Solution) -> bool:
     """Tell whether an empty orbital lies clearly below an occupied one of the same spin."""
     occupied = solution.state.occupations > 1e-10
-    return any(bool(o.any()) and not bool(o.all()) and bool(e[~o].min() < e[o].max() - _HOLE)
-               for e, o in zip(solution.energies, occupied, strict=True))  # fmt: skip
+    return any(
+        bool(o.any()) and not bool(o.all()) and bool(e[~o].min() < e[o].max() - _HOLE)
+        for e, o in zip(solution.energies, occupied, strict=True)
+    )
 
 
 def filled_from_below(
@@ -60,8 +56,7 @@ def filled_from_below(
             break
         # DIIS would fill the wrong orbitals again, as it did the first time: go downhill instead.
         orbitals = diagonalise(solution.evaluation.fock, orthonormal_basis(hamiltonian.overlap))
-        lower = minimise(hamiltonian, orbitals, solution.state.occupations, tol=tol,
-                         max_evaluations=budget)
+        lower = minimise(hamiltonian, orbitals, solution.state.occupations, tol=tol, max_evaluations=budget)
         higher = lower.evaluation.energy > solution.evaluation.energy - _WORTHWHILE
         if higher or not lower.converged:
             break

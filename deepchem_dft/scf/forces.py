@@ -53,10 +53,8 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: Solution) -> Tensor:
         rows = slice(start, stop)
         gradient[atom] += np.einsum("xij,ij->x", made["core_hamiltonian"](atom), total)
         gradient[atom] += 2 * np.einsum("xij,ij->x", vj[:, rows], total[rows])
-        gradient[atom] -= 2 * np.einsum(
-            "sxij,sij->x", exchange[:, :, rows], spin_densities[:, rows])
-        gradient[atom] -= 2 * np.einsum(
-            "xij,ij->x", made["overlap"][:, rows], energy_weighted[rows])
+        gradient[atom] -= 2 * np.einsum("sxij,sij->x", exchange[:, :, rows], spin_densities[:, rows])
+        gradient[atom] -= 2 * np.einsum("xij,ij->x", made["overlap"][:, rows], energy_weighted[rows])
     return -torch.from_numpy(gradient) - _xc_gradient(hamiltonian, solution, made["aoslices"])
 
 
@@ -79,8 +77,7 @@ def _xc_gradient(hamiltonian: KSHamiltonian, solution: Solution, aoslices) -> Te
             w = torch.from_numpy(weights[rows])
             # Per orbital: the energy change when that orbital's centre moves.
             per_orbital = moved(potential * w)
-            by_atom = torch.stack(
-                [per_orbital[:, a:b].sum(1) for _, _, a, b in aoslices])  # (natom, 3)
+            by_atom = torch.stack([per_orbital[:, a:b].sum(1) for _, _, a, b in aoslices])  # (natom, 3)
             gradient += by_atom
             # The points ride on their atom, so only relative motion counts.
             gradient[owner] -= by_atom.sum(0)

@@ -39,7 +39,8 @@ class FrozenDensity:
     exchange: dict[float | None, float]
     # The functional that was asked for last, and its semilocal energy at this density.
     _semilocal: tuple[XCFunctional, Callable[[], Tensor]] | None = field(
-        default=None, init=False, repr=False, compare=False)
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_semilocal": None}  # a copy may come with a copied functional
@@ -47,15 +48,15 @@ class FrozenDensity:
     @classmethod
     def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
-        return cls(evaluation.rho, hamiltonian.weights, evaluation.fixed_energy,
-                   dict(evaluation.exchange))
+        return cls(evaluation.rho, hamiltonian.weights, evaluation.fixed_energy, dict(evaluation.exchange))
 
     @classmethod
     def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> FrozenDensity:
         """Evaluate stored orbitals (one Fock build)."""
         hamiltonian = KSHamiltonian(molecule, xc, restricted=state.restricted)
         evaluation = hamiltonian.evaluate(
-            state.orbitals.to(hamiltonian.device), state.occupations.to(hamiltonian.device))
+            state.orbitals.to(hamiltonian.device), state.occupations.to(hamiltonian.device)
+        )
         return cls.from_evaluation(hamiltonian, evaluation)
 
     def serves(self, xc: XCFunctional) -> bool:
@@ -78,5 +79,8 @@ class FrozenDensity:
 
 def _acting(xc: XCFunctional) -> list[tuple[float | Tensor, float | None]]:
     """Exchange terms that contribute now or may be trained to."""
-    return [(c, omega) for c, omega in xc.exchange_terms
-            if (isinstance(c, Tensor) and c.requires_grad) or float(c) != 0.0]
+    return [
+        (c, omega)
+        for c, omega in xc.exchange_terms
+        if (isinstance(c, Tensor) and c.requires_grad) or float(c) != 0.0
+    ]

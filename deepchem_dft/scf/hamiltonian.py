@@ -66,23 +66,31 @@ class KSHamiltonian:
         grid: Grid | None = None,
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1] and (
-            molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1])
+            molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1]
+        )
         if restricted is None:
             restricted = molecule.restricted
         if restricted is None:
             restricted = closed and xc.spin_symmetric
         elif restricted and not closed:
             raise InputError(
-                f"{molecule.name} has {molecule.spin:g} unpaired electrons and cannot be run "
-                "restricted", field="restricted", remedy="use restricted=None or False")
+                f"{molecule.name} has {molecule.spin:g} unpaired electrons and cannot be run restricted",
+                field="restricted",
+                remedy="use restricted=None or False",
+            )
         elif restricted and not xc.spin_symmetric:
             raise InputError(
                 "a functional that is not spin-symmetric cannot be run restricted",
-                field="restricted", remedy="use restricted=None, or spin_symmetric=True networks")
+                field="restricted",
+                remedy="use restricted=None, or spin_symmetric=True networks",
+            )
         if any(p.is_inference() for p in xc.parameters()):
             raise FunctionalError(
                 "the functional's parameters were made under torch.inference_mode(), and cannot be "
-                "differentiated", field="functional", remedy="make its network outside of it")
+                "differentiated",
+                field="functional",
+                remedy="make its network outside of it",
+            )
         self.molecule, self.xc, self.restricted = molecule, xc, bool(restricted)
         self.nspin = 1 if restricted else 2
         self.device = torch.device(device or device_of(xc))
@@ -98,8 +106,14 @@ class KSHamiltonian:
 
     def __reduce__(self) -> tuple:
         # To another process go the recipe and the functional; constants are made again there.
-        return _rebuilt, (self.molecule, self.xc, self.restricted, self.device, self.grid.level,
-                          self.differentiate)
+        return _rebuilt, (
+            self.molecule,
+            self.xc,
+            self.restricted,
+            self.device,
+            self.grid.level,
+            self.differentiate,
+        )
 
     # -- linear maps between matrices and grid ------------------------------------------------
 
@@ -108,8 +122,7 @@ class KSHamiltonian:
         return self.grid.blocks(0 if self.ncomp == 1 else 1, self.device)
 
     def _empty_density(self) -> Tensor:
-        return torch.empty(self.nspin, self.ncomp, self.grid.size, dtype=torch.float64,
-                           device=self.device)
+        return torch.empty(self.nspin, self.ncomp, self.grid.size, dtype=torch.float64, device=self.device)
 
     def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
         """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
@@ -181,9 +194,7 @@ class KSHamiltonian:
             total = total + (self.xc.energy_density(rho[:, :, rows]) * self.weights[rows]).sum()
         return total
 
-    def xc_potential(
-        self, rho: Tensor, slopes: bool = False
-    ) -> tuple[float, Tensor, list[Tensor] | None]:
+    def xc_potential(self, rho: Tensor, slopes: bool = False) -> tuple[float, Tensor, list[Tensor] | None]:
         """Energy (Ha) and its derivative with respect to every density component (weighted).
 
         With ``slopes`` also the derivative with respect to every trainable parameter: one walk
@@ -220,9 +231,7 @@ class KSHamiltonian:
     # -- energy and Fock matrix ---------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(
-        self, orbitals: Tensor, occupations: Tensor, slopes: bool = False
-    ) -> Evaluation:
+    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> Evaluation:
         """Energy and Fock matrices of a determinant.
 
         Parameters
@@ -248,8 +257,7 @@ class KSHamiltonian:
         return self._assemble(density, self.density_of_matrix(density))
 
     def _assemble(
-        self, density: Tensor, rho: Tensor, slopes: bool = False,
-        occupied: list[Tensor] | None = None,
+        self, density: Tensor, rho: Tensor, slopes: bool = False, occupied: list[Tensor] | None = None
     ) -> Evaluation:
         evaluation = self.mean_field(density, occupied)
         energy, potential, evaluation.slopes = self.xc_potential(rho, slopes)
@@ -274,9 +282,9 @@ class KSHamiltonian:
             coulomb = vj.sum(0)
         else:
             coulomb = self.molecule.coulomb(total)
-        fixed = float(
-            (total * self.core).sum() + 0.5 * (total * coulomb).sum()
-        ) + self.molecule.nuclear_repulsion
+        fixed = (
+            float((total * self.core).sum() + 0.5 * (total * coulomb).sum()) + self.molecule.nuclear_repulsion
+        )
         fock = (self.core + coulomb).expand(self.nspin, -1, -1).clone()
 
         energy, exchange = fixed, {}
@@ -307,14 +315,16 @@ class KSHamiltonian:
         evaluation.energy += energy
         if not (evaluation.energy == evaluation.energy and abs(evaluation.energy) < 1e12):
             raise FunctionalError(
-                f"the functional gives an energy of {evaluation.energy} Ha for "
-                f"{self.molecule.name}", field="functional",
-                remedy="check the network's weights and outputs for NaN or overflow")
+                f"the functional gives an energy of {evaluation.energy} Ha for {self.molecule.name}",
+                field="functional",
+                remedy="check the network's weights and outputs for NaN or overflow",
+            )
         if not bool(torch.isfinite(potential).all()):
             raise FunctionalError(
                 f"the functional's potential for {self.molecule.name} is not finite",
                 field="functional",
-                remedy="the network must be differentiable wherever the density goes, down to 0")
+                remedy="the network must be differentiable wherever the density goes, down to 0",
+            )
         evaluation.fock += matrix
 
     @property
@@ -361,8 +371,12 @@ def _occupied(orbitals: Tensor, occupations: Tensor) -> list[Tensor]:
 
 
 def _rebuilt(
-    molecule: Molecule, xc: XCFunctional, restricted: bool, device: torch.device,
-    level: int | None, differentiate: bool,
+    molecule: Molecule,
+    xc: XCFunctional,
+    restricted: bool,
+    device: torch.device,
+    level: int | None,
+    differentiate: bool,
 ) -> KSHamiltonian:
     made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level))
     made.differentiate = differentiate
@@ -389,8 +403,7 @@ class XCKernel:
                 energy = (density * hamiltonian.weights[rows]).sum()
                 slope = None
                 if energy.requires_grad:
-                    slope = torch.autograd.grad(
-                        energy, leaf, create_graph=True, allow_unused=True)[0]
+                    slope = torch.autograd.grad(energy, leaf, create_graph=True, allow_unused=True)[0]
             self._parts.append((rows, leaf, slope))
 
     def __call__(self, change: Tensor) -> Tensor:
@@ -400,8 +413,8 @@ class XCKernel:
             if slope is None or not slope.requires_grad:
                 continue
             product = torch.autograd.grad(
-                slope, leaf, grad_outputs=change[:, :, rows], retain_graph=True,
-                allow_unused=True)[0]
+                slope, leaf, grad_outputs=change[:, :, rows], retain_graph=True, allow_unused=True
+            )[0]
             if product is not None:
                 out[:, :, rows] = product
         return out

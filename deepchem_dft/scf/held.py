@@ -112,9 +112,7 @@ class HeldDensity:
         return held
 
     @classmethod
-    def restored(
-        cls, molecule: Molecule, xc: XCFunctional, state: SCFState, anchor: Anchor
-    ) -> HeldDensity:
+    def restored(cls, molecule: Molecule, xc: XCFunctional, state: SCFState, anchor: Anchor) -> HeldDensity:
         """Hold again, after a resume, what ``anchor`` belongs to (one Fock build)."""
         held = cls(molecule, xc, state, FrozenDensity.from_state(molecule, xc, state), anchor)
         held._forget()
@@ -146,8 +144,7 @@ class HeldDensity:
         return float((moved * change.square() / gaps).sum())
 
     def _coarse(self, xc: XCFunctional) -> KSHamiltonian:
-        return KSHamiltonian(self._molecule, xc, self._restricted,
-                             grid=self._molecule.coarse_grid)
+        return KSHamiltonian(self._molecule, xc, self._restricted, grid=self._molecule.coarse_grid)
 
     def _potential(self, xc: XCFunctional) -> Tensor:
         coarse = self._coarse(xc)
@@ -162,8 +159,11 @@ class HeldDensity:
     def _trainable_exchange(self, xc: XCFunctional) -> dict[float | None, Tensor]:
         """Exchange matrices of this density whose coefficients training may change."""
         density = (self._orbitals * self._occupations[:, None, :]) @ self._orbitals.mT
-        return {omega: self._molecule.exchange(density, omega)
-                for c, omega in xc.exchange_terms if isinstance(c, Tensor) and c.requires_grad}
+        return {
+            omega: self._molecule.exchange(density, omega)
+            for c, omega in xc.exchange_terms
+            if isinstance(c, Tensor) and c.requires_grad
+        }
 
 
 def _mergeable(xc: XCFunctional) -> bool:

@@ -76,8 +76,12 @@ class KSResult:
 
     def __getstate__(self) -> dict[str, Any]:
         # Without graphs, which belong to the parameters of this process.
-        return {"hamiltonian": self._hamiltonian, "solution": self._solution,
-                "findings": self.findings, "current": self._versions == self._parameter_versions()}
+        return {
+            "hamiltonian": self._hamiltonian,
+            "solution": self._solution,
+            "findings": self.findings,
+            "current": self._versions == self._parameter_versions(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         KSResult.__init__(self, state["hamiltonian"], state["solution"], state["findings"])
@@ -86,9 +90,12 @@ class KSResult:
 
     def __repr__(self) -> str:
         energy = self._solution.evaluation.energy
-        return (f"KSResult({self.molecule.name}: {energy:.8f} Ha, "
-                f"{self.status.name.lower()} after {self.iterations} Fock builds"
-                + "".join(f"; {note}" for note in self.notes) + ")")
+        return (
+            f"KSResult({self.molecule.name}: {energy:.8f} Ha, "
+            f"{self.status.name.lower()} after {self.iterations} Fock builds"
+            + "".join(f"; {note}" for note in self.notes)
+            + ")"
+        )
 
     @property
     def converged(self) -> bool:
@@ -129,19 +136,20 @@ class KSResult:
         Once parameters have changed, the value stays what it was and carries no gradient any more.
         """
         if not self._differentiable:
-            return torch.tensor(self._solution.evaluation.energy, dtype=torch.float64,
-                                device=self._hamiltonian.device)
+            return torch.tensor(
+                self._solution.evaluation.energy, dtype=torch.float64, device=self._hamiltonian.device
+            )
         if self._energy is None:
             slopes = self._solution.evaluation.slopes
-            self._energy = (self.frozen.energy(self._hamiltonian.xc) if slopes is None
-                            else self._linear_energy(slopes))
+            self._energy = (
+                self.frozen.energy(self._hamiltonian.xc) if slopes is None else self._linear_energy(slopes)
+            )
         return self._energy
 
     def _linear_energy(self, slopes: list[Tensor]) -> Tensor:
         """The energy with the slopes that the solver brought along as its gradient."""
         evaluation = self._solution.evaluation
-        energy = torch.tensor(evaluation.energy, dtype=torch.float64,
-                              device=self._hamiltonian.device)
+        energy = torch.tensor(evaluation.energy, dtype=torch.float64, device=self._hamiltonian.device)
         for parameter, slope in zip(self._context.parameters, slopes, strict=True):
             energy = energy + (slope * (parameter - parameter.detach())).sum().to(energy)
         for coefficient, omega in self._hamiltonian.xc.exchange_terms:
@@ -156,8 +164,12 @@ class KSResult:
     @property
     def _differentiable(self) -> bool:
         # A graph made now would belong to the parameters of now, not to this solution.
-        return (self.converged and torch.is_grad_enabled() and bool(self._context.parameters)
-                and self._versions == self._parameter_versions())
+        return (
+            self.converged
+            and torch.is_grad_enabled()
+            and bool(self._context.parameters)
+            and self._versions == self._parameter_versions()
+        )
 
     @unaffected
     def _output(self, index: int) -> Tensor:
@@ -296,24 +308,39 @@ class KohnSham:
         device: str | torch.device | None = None,
     ) -> None:
         if engine not in ("native", "dqc"):
-            raise InputError(f"unknown engine {engine!r}", field="engine",
-                             remedy="use 'native' or 'dqc'")
+            raise InputError(f"unknown engine {engine!r}", field="engine", remedy="use 'native' or 'dqc'")
         if not (isinstance(tol, (int, float)) and 0 < tol < 1):
-            raise InputError(f"a convergence threshold of {tol} Ha is not possible", field="tol",
-                             remedy="use a small positive number such as 1e-6")
+            raise InputError(
+                f"a convergence threshold of {tol} Ha is not possible",
+                field="tol",
+                remedy="use a small positive number such as 1e-6",
+            )
         if not (isinstance(max_iter, int) and max_iter >= 1):
-            raise InputError(f"{max_iter!r} Fock builds are not possible", field="max_iter",
-                             remedy="use a whole number of at least 1")
+            raise InputError(
+                f"{max_iter!r} Fock builds are not possible",
+                field="max_iter",
+                remedy="use a whole number of at least 1",
+            )
         if two_grid not in (None, True, False):
-            raise InputError(f"{two_grid!r} is not a choice", field="two_grid",
-                             remedy="use True, False or None (decide for me)")
+            raise InputError(
+                f"{two_grid!r} is not a choice",
+                field="two_grid",
+                remedy="use True, False or None (decide for me)",
+            )
         self.restricted, self.broken_symmetry = treatment(
             molecule.restricted if restricted is None and not broken_symmetry else restricted,
-            molecule.broken_symmetry if broken_symmetry is None and restricted is not True
-            else broken_symmetry, len(molecule.symbols), molecule.spin)
+            molecule.broken_symmetry
+            if broken_symmetry is None and restricted is not True
+            else broken_symmetry,
+            len(molecule.symbols),
+            molecule.spin,
+        )
         if self.broken_symmetry and engine == "dqc":
-            raise InputError("DQC's solvers do not look for broken symmetries", field="engine",
-                             remedy="use the native engine")
+            raise InputError(
+                "DQC's solvers do not look for broken symmetries",
+                field="engine",
+                remedy="use the native engine",
+            )
         self.molecule, self.xc = molecule, get_xc(xc)
         self.tol, self.max_iter = tol, max_iter
         self.stability, self.two_grid = stability, two_grid
@@ -342,39 +369,51 @@ class KohnSham:
             If the functional returns values that are not finite.
         """
         if on_unconverged not in ("raise", "continue"):
-            raise InputError(f"unknown choice {on_unconverged!r}", field="on_unconverged",
-                             remedy="use 'raise' or 'continue'")
+            raise InputError(
+                f"unknown choice {on_unconverged!r}",
+                field="on_unconverged",
+                remedy="use 'raise' or 'continue'",
+            )
         if isinstance(guess, KSResult):
             guess = guess.state
         if guess is not None and not isinstance(guess, SCFState):
-            raise InputError(f"a {type(guess).__name__} is no guess", field="guess",
-                             remedy="pass the state of an earlier result, or None")
+            raise InputError(
+                f"a {type(guess).__name__} is no guess",
+                field="guess",
+                remedy="pass the state of an earlier result, or None",
+            )
         if self.engine == "dqc":
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
             return plugins.find("engines", "dqc")(
-                self.molecule, self.xc, restricted=self.restricted, tol=self.tol,
-                max_iter=min(self.max_iter, 100), guess=guess, on_unconverged=on_unconverged)
+                self.molecule,
+                self.xc,
+                restricted=self.restricted,
+                tol=self.tol,
+                max_iter=min(self.max_iter, 100),
+                guess=guess,
+                on_unconverged=on_unconverged,
+            )
         hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
         try:
             solution, findings = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
-            warnings.warn(f"starting {self.molecule.name} afresh: {error}",
-                          stacklevel=stacklevel(2))
+            warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=stacklevel(2))
             solution, findings = self._solve(hamiltonian, None)
         if self.stability and solution.status is Status.CONVERGED:
             solution, findings.mode = follow_instabilities(
-                hamiltonian, solution, tol=self.tol, max_iter=self.max_iter)
+                hamiltonian, solution, tol=self.tol, max_iter=self.max_iter
+            )
         result = KSResult(hamiltonian, solution, findings)
         if not result.converged and on_unconverged == "raise":
             raise SCFNotConverged(
                 f"{self.molecule.name} did not converge in {result.iterations} Fock builds "
                 f"(largest occupied-virtual Fock element {result.commutator:.1e} Ha, "
-                f"wanted {self.tol:.0e} Ha): {result.status}", result)
+                f"wanted {self.tol:.0e} Ha): {result.status}",
+                result,
+            )
         return result
 
-    def _solve(
-        self, hamiltonian: KSHamiltonian, guess: SCFState | None
-    ) -> tuple[Solution, Findings]:
+    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[Solution, Findings]:
         options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
         if guess is None and isinstance(self.broken_symmetry, tuple):
             return with_local_spins(hamiltonian, self.broken_symmetry, **options), Findings()
@@ -382,5 +421,4 @@ class KohnSham:
         way = solve_on_two_grids if two_grid else solve
         solution = way(hamiltonian, guess=guess, **options)
         thorough = self.stability or (self.broken_symmetry is True and guess is None)
-        return ground_state(hamiltonian, solution, cold=guess is None, thorough=thorough,
-                            **options)
+        return ground_state(hamiltonian, solution, cold=guess is None, thorough=thorough, **options)

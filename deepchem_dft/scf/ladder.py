@@ -90,8 +90,14 @@ def solve(
     status, lost = Status.CONVERGED, min(history) > _FAR
     if not residual < tol:
         _, orbitals, evaluation = run.best
-        minimum = minimise(hamiltonian, orbitals, occupations, tol=tol,
-                           max_evaluations=max(max_iter - iterations, 0), start=evaluation)
+        minimum = minimise(
+            hamiltonian,
+            orbitals,
+            occupations,
+            tol=tol,
+            max_evaluations=max(max_iter - iterations, 0),
+            start=evaluation,
+        )
         orbitals, evaluation, residual = minimum.orbitals, minimum.evaluation, minimum.residual
         iterations += minimum.evaluations
         if guess is None and _deserves_restarts(hamiltonian, min(history)):
@@ -102,16 +108,14 @@ def solve(
         if not minimum.converged and residual < _CLOSE and iterations < max_iter:
             # Energies may be too rough to go further down by, where Fock matrices are not.
             close = replace(problem, orbitals=orbitals, iterations=iterations)
-            run = extrapolate(hamiltonian, close, tol=tol, max_iter=max_iter,
-                              patience=diis_iterations)
+            run = extrapolate(hamiltonian, close, tol=tol, max_iter=max_iter, patience=diis_iterations)
             iterations, history = run.iterations, history + run.history
             if run.residual < tol and run.evaluation.energy < evaluation.energy + _WORTHWHILE:
                 orbitals, evaluation, residual = run.orbitals, run.evaluation, run.residual
         if not residual < tol:
             status = Status.MAX_ITERATIONS if iterations >= max_iter else Status.STALLED
 
-    solution = finish(hamiltonian, orbitals, occupations, evaluation, residual, iterations, status,
-                      history)
+    solution = finish(hamiltonian, orbitals, occupations, evaluation, residual, iterations, status, history)
     solution.state.trend, solution.lost = Trend.after(guess, evaluation.fock), lost
     return solution
 
@@ -141,8 +145,10 @@ def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> Problem:
     if max(molecule.nelec) > basis.shape[1]:
         raise InputError(
             f"{max(molecule.nelec):g} electrons of one spin do not fit into the "
-            f"{basis.shape[1]} linearly independent orbitals of {molecule.name}", field="basis",
-            remedy="use a basis with fewer overlapping functions, or a larger one")
+            f"{basis.shape[1]} linearly independent orbitals of {molecule.name}",
+            field="basis",
+            remedy="use a basis with fewer overlapping functions, or a larger one",
+        )
     occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(basis.device)
     if guess is None:
         start = hamiltonian.evaluate_matrix(starting_density(hamiltonian))
@@ -169,12 +175,7 @@ class Extrapolation:
 
 
 def extrapolate(
-    hamiltonian: KSHamiltonian,
-    problem: Problem,
-    *,
-    tol: float,
-    max_iter: int,
-    patience: int,
+    hamiltonian: KSHamiltonian, problem: Problem, *, tol: float, max_iter: int, patience: int
 ) -> Extrapolation:
     """Iterate with DIIS until converged, or while it makes progress.
 
@@ -203,16 +204,21 @@ def extrapolate(
         orbitals = diagonalise(diis.update(evaluation.fock, error), basis)
         # Who comes this close has converged with the next step as a rule.
         near = history[-1] < _NEARLY * tol
-        evaluation = hamiltonian.evaluate(orbitals, occupations,
-                                          slopes=near and hamiltonian.differentiate)
+        evaluation = hamiltonian.evaluate(orbitals, occupations, slopes=near and hamiltonian.differentiate)
         iterations += 1
         if evaluation.energy < best[0]:
             best = (evaluation.energy, orbitals, evaluation)
 
 
 def finish(
-    hamiltonian: KSHamiltonian, orbitals: Tensor, occupations: Tensor, evaluation: Evaluation,
-    residual: float, iterations: int, status: Status, history: list[float],
+    hamiltonian: KSHamiltonian,
+    orbitals: Tensor,
+    occupations: Tensor,
+    evaluation: Evaluation,
+    residual: float,
+    iterations: int,
+    status: Status,
+    history: list[float],
 ) -> Solution:
     """Make orbitals canonical, which changes neither density nor energy."""
     rotation, energies = canonicalise(orbitals.mT @ evaluation.fock @ orbitals, occupations)
@@ -220,13 +226,18 @@ def finish(
     return Solution(state, energies, evaluation, residual, iterations, status, history)
 
 
-def descended(
-    hamiltonian: KSHamiltonian, solution: Solution, minimum: Minimum, evaluations: int
-) -> Solution:
+def descended(hamiltonian: KSHamiltonian, solution: Solution, minimum: Minimum, evaluations: int) -> Solution:
     """Return the converged solution at a lower minimum, which took so many more Fock builds."""
-    lower = finish(hamiltonian, minimum.orbitals, solution.state.occupations, minimum.evaluation,
-                   minimum.residual, solution.iterations + evaluations, Status.CONVERGED,
-                   solution.history + minimum.history)
+    lower = finish(
+        hamiltonian,
+        minimum.orbitals,
+        solution.state.occupations,
+        minimum.evaluation,
+        minimum.residual,
+        solution.iterations + evaluations,
+        Status.CONVERGED,
+        solution.history + minimum.history,
+    )
     return replace(lower, lost=solution.lost)
 
 
@@ -246,12 +257,19 @@ def _shaken(hamiltonian, minimum: Minimum, occupations, tol, budget) -> tuple[Mi
         kappa = _SHAKE * torch.randn(shape.shape, generator=generator, dtype=shape.dtype)
         turned = minimum.orbitals @ torch.matrix_exp((kappa - kappa.mT).to(device))
         # A rough answer tells which minimum it is; only a lower one is worth finishing.
-        other = minimise(hamiltonian, turned, occupations, tol=max(tol, _ROUGH),
-                         max_evaluations=budget - used)
+        other = minimise(
+            hamiltonian, turned, occupations, tol=max(tol, _ROUGH), max_evaluations=budget - used
+        )
         used += other.evaluations
         if other.evaluation.energy < lowest.evaluation.energy - _WORTHWHILE:
-            other = minimise(hamiltonian, other.orbitals, occupations, tol=tol,
-                             max_evaluations=budget - used, start=other.evaluation)
+            other = minimise(
+                hamiltonian,
+                other.orbitals,
+                occupations,
+                tol=tol,
+                max_evaluations=budget - used,
+                start=other.evaluation,
+            )
             used += other.evaluations
             lowest = other if other.converged or not lowest.converged else lowest
     return lowest, used
@@ -299,7 +317,8 @@ def _fit_guess(guess: SCFState, hamiltonian: KSHamiltonian, basis: Tensor) -> Te
     if orbitals.shape[1:] != basis.shape:
         raise UnfitGuess(
             f"the guess has {orbitals.shape[2]} orbitals of {orbitals.shape[1]} functions, this "
-            f"basis {basis.shape[1]} of {basis.shape[0]}")
+            f"basis {basis.shape[1]} of {basis.shape[0]}"
+        )
     metric = orbitals.mT @ hamiltonian.overlap @ orbitals
     identity = torch.eye(metric.shape[-1], dtype=metric.dtype, device=metric.device)
     if float((metric - identity).abs().max()) < 1e-10:

@@ -57,9 +57,16 @@ class SCFLayer(nn.Module):
         self, molecule: Molecule, guess: SCFState | None = None, on_unconverged: str = "raise"
     ) -> KSResult:
         """Solve for a molecule; see :meth:`KohnSham.run`."""
-        problem = KohnSham(molecule, self.xc, restricted=self.restricted, tol=self.tol,
-                           max_iter=self.max_iter, stability=self.stability,
-                           two_grid=self.two_grid, engine=self.engine)
+        problem = KohnSham(
+            molecule,
+            self.xc,
+            restricted=self.restricted,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            stability=self.stability,
+            two_grid=self.two_grid,
+            engine=self.engine,
+        )
         return problem.run(on_unconverged=on_unconverged, guess=guess)
 
     @unaffected

@@ -154,8 +154,12 @@ class Solver:
                 done += 1
                 self.cache.add(solution)
                 if not solution.converged:
-                    LOGGER.warning("%s did not converge with %s (%s)", solution.name,
-                                   solution.functional, solution.status)  # fmt: skip
+                    LOGGER.warning(
+                        "%s did not converge with %s (%s)",
+                        solution.name,
+                        solution.functional,
+                        solution.status,
+                    )
                 if on_solution is not None:
                     on_solution(solution, done, total)
 
@@ -167,9 +171,7 @@ class Solver:
                 keep(solutions)
         return parallel.on_main(lambda: self._found(wanted))
 
-    def _found(
-        self, wanted: Sequence[tuple[Molecule, list[Functional]]]
-    ) -> dict[tuple[str, str], Solution]:
+    def _found(self, wanted: Sequence[tuple[Molecule, list[Functional]]]) -> dict[tuple[str, str], Solution]:
         found = {(m.key, f.key): self.cache.get(m.key, f.key) for m, fs in wanted for f in fs}
         return {key: solution for key, solution in found.items() if solution is not None}
 
@@ -186,8 +188,17 @@ class Solver:
             missing = [f for f in functionals if not self._known(molecule, f, kinds)]
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
-                tasks.append(_Task(molecule, missing, paths, densities_for, self.tol,
-                                   self._nearest_state(molecule), self.stability))  # fmt: skip
+                tasks.append(
+                    _Task(
+                        molecule,
+                        missing,
+                        paths,
+                        densities_for,
+                        self.tol,
+                        self._nearest_state(molecule),
+                        self.stability,
+                    )
+                )
         return tasks
 
     def _known(self, molecule: Molecule, functional: Functional, kinds: Sequence[str]) -> bool:

@@ -92,8 +92,7 @@ class OrbitalHessian:
 
 
 def solve_response(
-    hessian: OrbitalHessian, right: Tensor, soft: SoftModes | None, tol: float = 1e-9,
-    max_iter: int = 200,
+    hessian: OrbitalHessian, right: Tensor, soft: SoftModes | None, tol: float = 1e-9, max_iter: int = 200
 ) -> Tensor:
     """Solve ``H x = right`` by preconditioned conjugate gradients, soft modes projected out.
 
@@ -139,7 +138,8 @@ def solve_response(
     raise ResponseNotConverged(
         f"the coupled-perturbed equations did not converge (relative residual "
         f"{float(residual.norm()) / scale:.1e}); the solution may be unstable: "
-        "run with stability=True")
+        "run with stability=True"
+    )
 
 
 def lowest_modes(
@@ -178,8 +178,7 @@ def lowest_modes(
         new: list[Tensor] = []
         for i in open_ones:
             shift = diagonal - values[i]
-            direction = residuals[:, i] / torch.where(
-                shift.abs() < 0.02, torch.full_like(shift, 0.02), shift)
+            direction = residuals[:, i] / torch.where(shift.abs() < 0.02, torch.full_like(shift, 0.02), shift)
             for _ in range(2):  # twice is enough (Kahan)
                 stack = torch.cat([basis, *[n[:, None] for n in new]], dim=1)
                 direction = direction - stack @ (stack.T @ direction)
@@ -208,6 +207,8 @@ def soft_modes(hessian: OrbitalHessian) -> SoftModes:
         warnings.warn(
             f"the solution is a saddle point (lowest orbital-Hessian eigenvalue "
             f"{float(values.min()):.2e} Ha): gradients of its density may be meaningless; "
-            "run with stability=True", stacklevel=stacklevel(3))
+            "run with stability=True",
+            stacklevel=stacklevel(3),
+        )
     keep = values.abs() < SOFT_MODE
     return SoftModes(vectors[keep], values[keep])

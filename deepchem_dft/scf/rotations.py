@@ -146,15 +146,14 @@ def minimise(
             direction = -_precondition(gradient, metric)
             slope = _dot(gradient, direction)
         # The quadratic model expects to gain half the slope; it may be wrong, but not that wrong.
-        if (below is not None and len(history) > _FAIR_TRIAL
-                and point.energy + _OUTLOOK * slope > below):
+        if below is not None and len(history) > _FAIR_TRIAL and point.energy + _OUTLOOK * slope > below:
             break
         largest = float(direction.abs().max())
         length = min(1.0, _LARGEST_ROTATION / largest) if largest > 0 else 1.0
 
         found, used = _line_search(
-            hamiltonian, orbitals, occupations, point, direction, slope, length,
-            max_evaluations - evaluations)
+            hamiltonian, orbitals, occupations, point, direction, slope, length, max_evaluations - evaluations
+        )
         evaluations += used
         if found is None:
             failures += 1
@@ -230,9 +229,7 @@ def _two_loop(gradient: Tensor, steps: list[Tensor], slopes: list[Tensor], metri
         alphas.append((alpha, rho))
         q -= alpha * y
     r = _precondition(q, metric)
-    for (s, y), (alpha, rho) in zip(
-        zip(steps, slopes, strict=True), reversed(alphas), strict=True
-    ):
+    for (s, y), (alpha, rho) in zip(zip(steps, slopes, strict=True), reversed(alphas), strict=True):
         r += s * (alpha - rho * _dot(y, r))
     return r
 

@@ -28,23 +28,8 @@ from deepchem_dft.scf.ladder import (
     starting_density,
 )
 from deepchem_dft.scf.rotations import Minimum, minimise
-from deepchem_dft.scf.signs import (
-    HOLE,
-    Findings,
-    fragments,
-    signs_of,
-    spin_gaps,
-    suspect,
-    turns,
-)
-from deepchem_dft.scf.starts import (
-    AtomicStart,
-    Shares,
-    frontier,
-    kicked,
-    mixed,
-    turned,
-)
+from deepchem_dft.scf.signs import HOLE, Findings, fragments, signs_of, spin_gaps, suspect, turns
+from deepchem_dft.scf.starts import AtomicStart, Shares, frontier, kicked, mixed, turned
 from deepchem_dft.scf.state import occupations_of
 
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
@@ -73,8 +58,13 @@ _BROKEN = 0.05
 
 
 def search(
-    hamiltonian: KSHamiltonian, solution: Solution, *, tol: float, max_iter: int,
-    thorough: bool = False, unrestricted: bool = True,
+    hamiltonian: KSHamiltonian,
+    solution: Solution,
+    *,
+    tol: float,
+    max_iter: int,
+    thorough: bool = False,
+    unrestricted: bool = True,
 ) -> tuple[Solution, Findings]:
     """Look for a state below a converged one, where there are signs of trouble.
 
@@ -128,8 +118,14 @@ def search(
 
 
 def ground_state(
-    hamiltonian: KSHamiltonian, solution: Solution, *, cold: bool, tol: float, max_iter: int,
-    thorough: bool = False, unrestricted: bool = True,
+    hamiltonian: KSHamiltonian,
+    solution: Solution,
+    *,
+    cold: bool,
+    tol: float,
+    max_iter: int,
+    thorough: bool = False,
+    unrestricted: bool = True,
 ) -> tuple[Solution, Findings]:
     """Do what a solution calls for: all of it after a cold start, holes only after a warm one.
 
@@ -140,11 +136,11 @@ def ground_state(
     """
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
-    elif not thorough and (solution.status is not Status.CONVERGED
-                           or min(spin_gaps(solution)) >= -HOLE):
+    elif not thorough and (solution.status is not Status.CONVERGED or min(spin_gaps(solution)) >= -HOLE):
         return solution, Findings()
-    return search(hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough,
-                  unrestricted=unrestricted)
+    return search(
+        hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough, unrestricted=unrestricted
+    )
 
 
 def with_local_spins(
@@ -162,19 +158,34 @@ def with_local_spins(
     if molecule.occupations is None and all(float(n).is_integer() for n in molecule.nelec):
         found = Shares(molecule).closest(spins)
     if found is None:
-        raise InputError(f"the atoms of {molecule.name} cannot have local spins of "
-                         f"{', '.join(f'{m:g}' for m in spins)}", field="broken_symmetry",
-                         remedy="use broken_symmetry=True, or other spins")
+        raise InputError(
+            f"the atoms of {molecule.name} cannot have local spins of {', '.join(f'{m:g}' for m in spins)}",
+            field="broken_symmetry",
+            remedy="use broken_symmetry=True, or other spins",
+        )
     basis = orthonormal_basis(hamiltonian.overlap)
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
     orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), fock, 0)
     occupations = occupations_of(molecule, basis.shape[1], False).to(basis.device)
     lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
     builds = lowest.evaluations + 1
-    status = (Status.CONVERGED if lowest.converged else
-              Status.MAX_ITERATIONS if builds >= max_iter else Status.STALLED)
-    return finish(hamiltonian, lowest.orbitals, occupations, lowest.evaluation, lowest.residual,
-                  builds, status, lowest.history)
+    status = (
+        Status.CONVERGED
+        if lowest.converged
+        else Status.MAX_ITERATIONS
+        if builds >= max_iter
+        else Status.STALLED
+    )
+    return finish(
+        hamiltonian,
+        lowest.orbitals,
+        occupations,
+        lowest.evaluation,
+        lowest.residual,
+        builds,
+        status,
+        lowest.history,
+    )
 
 
 @dataclass
@@ -201,8 +212,7 @@ class _Explorer:
     """Takes starts downhill and keeps the lowest solution."""
 
     def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int,
-        findings: Findings,
+        self, hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int, findings: Findings
     ) -> None:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
@@ -229,9 +239,17 @@ class _Explorer:
         above = point.energy - energy
         if above > start.reach:
             return False
-        found = minimise(self.hamiltonian, start.orbitals, occupations, tol=self.tol, start=point,
-                         max_evaluations=min(_TRIAL, self.max_iter), below=goal, rough=_ROUGH,
-                         known=None if start.again else self.best.state.density_matrix())
+        found = minimise(
+            self.hamiltonian,
+            start.orbitals,
+            occupations,
+            tol=self.tol,
+            start=point,
+            max_evaluations=min(_TRIAL, self.max_iter),
+            below=goal,
+            rough=_ROUGH,
+            known=None if start.again else self.best.state.density_matrix(),
+        )
         self.builds += found.evaluations
         if found.evaluation.energy > goal:
             return False
@@ -252,23 +270,46 @@ class _Explorer:
         occupations, limit = self.best.state.occupations, found.evaluation.energy + _WORTHWHILE
         before, history = self.best.iterations, [*self.best.history, *found.history]
         problem = Problem(self.basis, occupations, found.orbitals, 0)
-        run = extrapolate(self.hamiltonian, problem, tol=self.tol, patience=_PATIENCE,
-                          max_iter=min(_FINISH, self.max_iter))
+        run = extrapolate(
+            self.hamiltonian, problem, tol=self.tol, patience=_PATIENCE, max_iter=min(_FINISH, self.max_iter)
+        )
         self.builds += run.iterations
         if run.residual < self.tol and run.evaluation.energy < limit:
-            return finish(self.hamiltonian, run.orbitals, occupations, run.evaluation, run.residual,
-                          before, Status.CONVERGED, history + run.history)
+            return finish(
+                self.hamiltonian,
+                run.orbitals,
+                occupations,
+                run.evaluation,
+                run.residual,
+                before,
+                Status.CONVERGED,
+                history + run.history,
+            )
         last = found
         for _ in range(_TRIES):  # what it has learnt of the curvature goes stale on rough energies
-            last = minimise(self.hamiltonian, last.orbitals, occupations, tol=self.tol,
-                            max_evaluations=min(_FINISH, self.max_iter), start=last.evaluation)
+            last = minimise(
+                self.hamiltonian,
+                last.orbitals,
+                occupations,
+                tol=self.tol,
+                max_evaluations=min(_FINISH, self.max_iter),
+                start=last.evaluation,
+            )
             self.builds += last.evaluations
             if last.converged:
                 break
         if not last.converged:
             return None
-        return finish(self.hamiltonian, last.orbitals, occupations, last.evaluation, last.residual,
-                      before, Status.CONVERGED, history + last.history)
+        return finish(
+            self.hamiltonian,
+            last.orbitals,
+            occupations,
+            last.evaluation,
+            last.residual,
+            before,
+            Status.CONVERGED,
+            history + last.history,
+        )
 
     def result(self) -> Solution:
         """The lowest solution, with every Fock build counted."""
@@ -283,17 +324,20 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
     near = frontier(solution.energies, state.occupations, _WINDOW)
     fock, turning = solution.evaluation.fock, turns(hamiltonian)
     for spin, (occupied, empty) in enumerate(near):
-        pairs = [(i, a) for i in occupied[:2].tolist() for a in empty[:2].tolist()
-                 if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)]
+        pairs = [
+            (i, a)
+            for i in occupied[:2].tolist()
+            for a in empty[:2].tolist()
+            if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)
+        ]
         for i, a in pairs[:_PAIRS]:
             # Half way, from where either filling can be reached; all the way where one is wrong.
             for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
                 orbitals = turned(state.orbitals, [(spin, i, a, angle)])
-                yield Start("turned", kicked(orbitals, fock, 0),
-                            math.inf if hole else (1 + turning) * _REACH)
+                yield Start("turned", kicked(orbitals, fock, 0), math.inf if hole else (1 + turning) * _REACH)
     if not hamiltonian.restricted and (
-            apart or hole or "free" in signs
-            or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)):
+        apart or hole or "free" in signs or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)
+    ):
         yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
     if "free" in signs or hamiltonian.molecule.grid_level == 0:
         for seed in range(2):
@@ -320,10 +364,14 @@ def _spins_mixed(
         for angle, reach in ((math.pi / 8, -_WORTHWHILE), (math.pi / 4, 0.1 * _REACH)):
             if strong and angle < math.pi / 4:
                 continue
-            pairs = [(s, int(near[s][0][k]), int(near[s][1][k]), (1 - 2 * s) * angle)
-                     for s in (0, 1) for k in range(count)]
-            yield Start("spins mixed", kicked(turned(orbitals, pairs), fock, 0),
-                        math.inf if strong else reach)
+            pairs = [
+                (s, int(near[s][0][k]), int(near[s][1][k]), (1 - 2 * s) * angle)
+                for s in (0, 1)
+                for k in range(count)
+            ]
+            yield Start(
+                "spins mixed", kicked(turned(orbitals, pairs), fock, 0), math.inf if strong else reach
+            )
 
 
 def _shared_out(explorer: _Explorer, limit: int, reach: float = math.inf) -> Iterator[Start]:
@@ -346,12 +394,12 @@ def _unrestricted_below(
     hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int, findings: Findings
 ) -> float:
     """Energy (Ha) of an unrestricted solution below a restricted one, or of the latter itself."""
-    free = KSHamiltonian(hamiltonian.molecule, hamiltonian.xc, False, hamiltonian.device,
-                         hamiltonian.grid)
+    free = KSHamiltonian(hamiltonian.molecule, hamiltonian.xc, False, hamiltonian.device, hamiltonian.grid)
     free.differentiate = False
     state = solution.state.unrestricted()
-    twice = Solution(state, solution.energies.repeat(2, 1), solution.evaluation, solution.residual,
-                     0, Status.CONVERGED, [])
+    twice = Solution(
+        state, solution.energies.repeat(2, 1), solution.evaluation, solution.residual, 0, Status.CONVERGED, []
+    )
     explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)
     apart = fragments(hamiltonian.molecule) > 1

@@ -121,15 +121,21 @@ def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple
     found = []
     gaps = spin_gaps(solution)
     if min(gaps) < -_VISIBLE:
-        found.append(f"an empty orbital lies {-min(gaps) * HARTREE_TO_EV:.3f} eV below an occupied "
-                     "one of the same spin: perhaps an excited state")
+        found.append(
+            f"an empty orbital lies {-min(gaps) * HARTREE_TO_EV:.3f} eV below an occupied "
+            "one of the same spin: perhaps an excited state"
+        )
     elif (gap := gap_of(solution.energies, solution.state.occupations)) < -_VISIBLE:
-        found.append(f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied one "
-                     f"of the other spin: another spin than 2S = {molecule.spin:g} may be lower")
+        found.append(
+            f"an empty orbital lies {-gap * HARTREE_TO_EV:.3f} eV below an occupied one "
+            f"of the other spin: another spin than 2S = {molecule.spin:g} may be lower"
+        )
     if findings.unrestricted is not None:
         lower = solution.evaluation.energy - findings.unrestricted
-        found.append(f"an unrestricted solution lies {lower:.5f} Ha below this restricted one, at "
-                     f"{findings.unrestricted:.5f} Ha")
+        found.append(
+            f"an unrestricted solution lies {lower:.5f} Ha below this restricted one, at "
+            f"{findings.unrestricted:.5f} Ha"
+        )
     if findings.unfinished is not None:
         lower = solution.evaluation.energy - findings.unfinished
         found.append(f"energies {lower:.5f} Ha lower were met, but no field converged there")

@@ -143,8 +143,9 @@ class EnergyCache:
     def _read(self, path: Path) -> None:
         raw = path.read_bytes() if path.is_file() else b""
         if not _START.startswith(raw[: len(_START)]):
-            raise InputError("this is no file of solutions", file=str(path),
-                             remedy="give the name of a new file")
+            raise InputError(
+                "this is no file of solutions", file=str(path), remedy="give the name of a new file"
+            )
         whole, _, torn = raw.rpartition(b"\n")
         if torn and self._file is not None:
             self._file.cut(len(raw) - len(torn))
@@ -210,8 +211,11 @@ def solution_of(line: bytes) -> Solution | None:
         and isinstance(found.converged, bool)
         and (math.isfinite(found.energy) or not found.converged)
         and (found.members is None or isinstance(found.members, list))
-        and (found.notes is None or isinstance(found.notes, list)
-             and all(isinstance(note, str) for note in found.notes))
+        and (
+            found.notes is None
+            or isinstance(found.notes, list)
+            and all(isinstance(note, str) for note in found.notes)
+        )
     )
     if not right:
         return None

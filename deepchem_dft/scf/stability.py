@@ -46,12 +46,16 @@ def follow_instabilities(
         state = solution.state
         kappa = hessian.rotation(vectors[0])
         trials = [
-            minimise(hamiltonian, state.orbitals @ torch.matrix_exp(sign * 0.3 * kappa),
-                     state.occupations, tol=tol, max_evaluations=max_iter)
+            minimise(
+                hamiltonian,
+                state.orbitals @ torch.matrix_exp(sign * 0.3 * kappa),
+                state.occupations,
+                tol=tol,
+                max_evaluations=max_iter,
+            )
             for sign in (1.0, -1.0)
         ]
-        lower = min((t for t in trials if t.converged), default=None,
-                    key=lambda t: t.evaluation.energy)
+        lower = min((t for t in trials if t.converged), default=None, key=lambda t: t.evaluation.energy)
         if lower is None or lower.evaluation.energy > solution.evaluation.energy - 1e-9:
             break
         solution = descended(hamiltonian, solution, lower, sum(t.evaluations for t in trials))

@@ -82,8 +82,7 @@ class Shares:
             if len(found) > 12:
                 break
         if abs(total) == 2:  # both on one atom
-            found.update((tuple(total * (i == k) for i in range(count)), None)
-                         for k in range(min(count, 4)))
+            found.update((tuple(total * (i == k) for i in range(count)), None) for k in range(min(count, 4)))
         neutral = list(found)
         if count <= 4:  # an electron handed over
             for shares in neutral:
@@ -102,9 +101,7 @@ class Shares:
         ``mirrored``.
         """
         options = []
-        for protons, charge, core, room in zip(
-            self.protons, charges, self.cores, self.room, strict=True
-        ):
+        for protons, charge, core, room in zip(self.protons, charges, self.cores, self.room, strict=True):
             most, electrons = unpaired(protons, charge), protons - charge - core
             if most is None or not 0 <= electrons <= 2 * room:
                 return []
@@ -119,12 +116,16 @@ class Shares:
             options = [[m for m in o if abs(m) == max(o)] for o in options]
         if math.prod(map(len, options)) > _MOST_SHARES:
             return []
-        fits = {m for m in product(*options) if sum(m) == self.spin
-                and (mirrored or self.spin or m >= tuple(-x for x in m))}
+        fits = {
+            m
+            for m in product(*options)
+            if sum(m) == self.spin and (mirrored or self.spin or m >= tuple(-x for x in m))
+        }
         return sorted(fits, key=lambda m: (-sum(x * x for x in m), m))
 
     def closest(self, moments: Sequence[float]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Return possible charges and spins that are closest to local spins asked for."""
+
         def far(spins: tuple[int, ...]) -> float:
             return sum((m - x) ** 2 for m, x in zip(spins, moments, strict=True))
 
@@ -187,9 +188,7 @@ class AtomicStart:
         channels = []
         for sign in (1, -1)[: self.nspin]:
             columns = []
-            for protons, orbitals, charge, spin in zip(
-                self.protons, pointing, charges, spins, strict=True
-            ):
+            for protons, orbitals, charge, spin in zip(self.protons, pointing, charges, spins, strict=True):
                 count = (protons - charge + sign * spin) // 2
                 columns.append(orbitals[:, :count])
             occupied = torch.cat(columns, 1)
@@ -220,7 +219,7 @@ def completed(occupied: Tensor, overlap: Tensor, basis: Tensor) -> Tensor:
     if occupied.shape[1]:
         metric = inside.mT @ inside
         closest = inside @ _inverse_root(metric)
-        left = torch.cat([closest, left[:, occupied.shape[1]:]], 1)
+        left = torch.cat([closest, left[:, occupied.shape[1] :]], 1)
     return basis @ left
 
 

@@ -14,14 +14,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
-from deepchem_dft.scf.ladder import (
-    Solution,
-    Status,
-    extrapolate,
-    finish,
-    prepare,
-    solve,
-)
+from deepchem_dft.scf.ladder import Solution, Status, extrapolate, finish, prepare, solve
 from deepchem_dft.scf.rotations import off_block
 from deepchem_dft.scf.state import SCFState, Trend
 
@@ -44,14 +37,18 @@ class CorrectedHamiltonian(KSHamiltonian):
 
     def __init__(self, fine: KSHamiltonian) -> None:
         molecule = fine.molecule
-        super().__init__(molecule.fitted() if molecule.nao > _FIT_ABOVE else molecule, fine.xc,
-                         fine.restricted, fine.device, grid=molecule.coarse_grid)
+        super().__init__(
+            molecule.fitted() if molecule.nao > _FIT_ABOVE else molecule,
+            fine.xc,
+            fine.restricted,
+            fine.device,
+            grid=molecule.coarse_grid,
+        )
         self.differentiate = False
         self.correction = torch.zeros_like(self.core).expand(self.nspin, -1, -1).clone()
 
     def _assemble(
-        self, density: Tensor, rho: Tensor, slopes: bool = False,
-        occupied: list[Tensor] | None = None,
+        self, density: Tensor, rho: Tensor, slopes: bool = False, occupied: list[Tensor] | None = None
     ) -> Evaluation:
         evaluation = super()._assemble(density, rho, slopes, occupied)
         evaluation.fock += self.correction
@@ -66,8 +63,11 @@ def suits(hamiltonian: KSHamiltonian, guess: SCFState | None) -> bool:
     Atoms are left alone: they are cheap, and the coarse grid would turn their open shells.
     """
     molecule = hamiltonian.molecule
-    return (guess is not None and len(molecule.symbols) > 1
-            and hamiltonian.grid.size > _WORTHWHILE * molecule.coarse_grid.size)
+    return (
+        guess is not None
+        and len(molecule.symbols) > 1
+        and hamiltonian.grid.size > _WORTHWHILE * molecule.coarse_grid.size
+    )
 
 
 def solve_on_two_grids(
@@ -107,8 +107,7 @@ def solve_on_two_grids(
             wanted = max(_MARGIN * tol, _SHARE * last if last < 1.0 else 0.0)
             if number == 0 and guess is None:
                 wanted = _FIRST
-            run = extrapolate(coarse, problem, tol=wanted, max_iter=max_iter - iterations,
-                              patience=_PATIENCE)
+            run = extrapolate(coarse, problem, tol=wanted, max_iter=max_iter - iterations, patience=_PATIENCE)
             iterations += run.iterations
             if not run.residual < wanted:
                 break
@@ -123,8 +122,16 @@ def solve_on_two_grids(
         if matrix is not None:
             coarse.correction = coarse.correction + evaluation.fock - matrix
         if residual < tol:
-            solution = finish(fine, orbitals, problem.occupations, evaluation, residual,
-                              iterations, Status.CONVERGED, history)
+            solution = finish(
+                fine,
+                orbitals,
+                problem.occupations,
+                evaluation,
+                residual,
+                iterations,
+                Status.CONVERGED,
+                history,
+            )
             known = [evaluation.fock] if matrix is None else [evaluation.fock, coarse.correction]
             solution.state.trend = Trend.after(guess, *known)
             return solution

@@ -25,9 +25,7 @@ class Histogram(NamedTuple):
     weights: Tensor
 
 
-def merged(
-    coordinates: Tensor, means: Tensor, weights: Tensor, widths: Sequence[float]
-) -> Histogram:
+def merged(coordinates: Tensor, means: Tensor, weights: Tensor, widths: Sequence[float]) -> Histogram:
     """Merge points that fall into one bin; each bin is represented by its weighted mean.
 
     With the mean as representative the error is of second order in the width.

@@ -120,17 +120,29 @@ class EnhancedXC(XCFunctional):
         self.parent = Parent.named(parent)
         self.family = self.parent.family
         if not 1.0 < float(bound) < 100.0:
-            raise FunctionalError(f"{bound!r} bounds no exchange enhancement", field="bound",
-                                  remedy=f"use a number above 1 such as {LIEB_OXFORD}")
+            raise FunctionalError(
+                f"{bound!r} bounds no exchange enhancement",
+                field="bound",
+                remedy=f"use a number above 1 such as {LIEB_OXFORD}",
+            )
         if not 0.0 <= float(exchange) <= 1.0:
-            raise FunctionalError(f"{exchange!r} is no share of exact exchange", field="exchange",
-                                  remedy="use a number from 0 to 1")
+            raise FunctionalError(
+                f"{exchange!r} is no share of exact exchange",
+                field="exchange",
+                remedy="use a number from 0 to 1",
+            )
         self.bound = float(bound)
-        self.share = nn.Parameter(torch.tensor(float(exchange), dtype=torch.float64),
-                                  requires_grad=bool(train_exchange))
+        self.share = nn.Parameter(
+            torch.tensor(float(exchange), dtype=torch.float64), requires_grad=bool(train_exchange)
+        )
         self.hybrid = bool(exchange) or bool(train_exchange)
-        factor: dict[str, Any] = {"hidden": hidden, "activation": activation, "degree": degree,
-                                  "dtype": dtype, "zero_last": zero_last}
+        factor: dict[str, Any] = {
+            "hidden": hidden,
+            "activation": activation,
+            "degree": degree,
+            "dtype": dtype,
+            "zero_last": zero_last,
+        }
         gradient = {"lda": 0, "gga": 1, "mgga": 2}[self.family]
         keeps_gas = bool(ueg_exact) and self.family != "lda"
         uniform = [0.0, 0.5][:gradient] if keeps_gas else None
@@ -138,10 +150,17 @@ class EnhancedXC(XCFunctional):
         self.x_factor = make_factor(gradient, uniform=uniform, seed=seed, **factor)
         self.c_factor = make_factor(gradient + 2, uniform=uniform, seed=second, **factor)
         self.config: dict[str, Any] = {
-            "parent": self.parent.name, "hidden": list(hidden), "activation": activation,
-            "degree": degree, "bound": self.bound, "exchange": float(exchange),
-            "train_exchange": bool(train_exchange), "ueg_exact": keeps_gas, "dtype": dtype,
-            "zero_last": bool(zero_last), "seed": seed,
+            "parent": self.parent.name,
+            "hidden": list(hidden),
+            "activation": activation,
+            "degree": degree,
+            "bound": self.bound,
+            "exchange": float(exchange),
+            "train_exchange": bool(train_exchange),
+            "ueg_exact": keeps_gas,
+            "dtype": dtype,
+            "zero_last": bool(zero_last),
+            "seed": seed,
         }
 
     @property
@@ -261,8 +280,13 @@ class EnhancedXC(XCFunctional):
             draw = torch.Generator().manual_seed(axes)
             points = torch.rand(axes, count, generator=draw, dtype=torch.float64)
             directions = torch.randn(axes, count, generator=draw, dtype=torch.float64)
-            total = total + fine(lambda x: factor(x.T), points.T.to(self.share),  # noqa: B023
-                                 directions.T.to(self.share), size, roughness)
+            total = total + fine(
+                lambda x: factor(x.T),  # noqa: B023
+                points.T.to(self.share),
+                directions.T.to(self.share),
+                size,
+                roughness,
+            )
         return total
 
     def extra_repr(self) -> str:

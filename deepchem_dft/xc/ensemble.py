@@ -47,14 +47,21 @@ class EnsembleXC(XCFunctional):
     ) -> None:
         super().__init__()
         if isinstance(members, (str, XCFunctional)) or len(members) < 2:
-            raise FunctionalError("an ensemble needs at least two functionals", field="members",
-                                  remedy="give a list of them")
+            raise FunctionalError(
+                "an ensemble needs at least two functionals", field="members", remedy="give a list of them"
+            )
         if not _is_number(calibration) or not 0.0 < calibration < math.inf:
-            raise FunctionalError(f"a calibration of {str(calibration)[:60]} is no uncertainty",
-                                  field="calibration", remedy="give a positive number")
+            raise FunctionalError(
+                f"a calibration of {str(calibration)[:60]} is no uncertainty",
+                field="calibration",
+                remedy="give a positive number",
+            )
         if not _is_number(floor) or not 0.0 <= floor < math.inf:
-            raise FunctionalError(f"a floor of {str(floor)[:60]} is no uncertainty",
-                                  field="floor", remedy="give zero or a positive number (Ha)")
+            raise FunctionalError(
+                f"a floor of {str(floor)[:60]} is no uncertainty",
+                field="floor",
+                remedy="give zero or a positive number (Ha)",
+            )
         self.calibration, self.floor = float(calibration), float(floor)
         self.members = nn.ModuleList([get_xc(member) for member in members])
         self.family = highest_family(*(member.family for member in self))
@@ -89,8 +96,9 @@ class EnsembleXC(XCFunctional):
         """Return weights and enhanced functionals if the members are such, all of one parent."""
         cores: list[tuple[Tensor, EnhancedXC]] = []
         for member in self:
-            if not (isinstance(member, HybridXC) and member.xc is None
-                    and isinstance(member.nnxc, EnhancedXC)):
+            if not (
+                isinstance(member, HybridXC) and member.xc is None and isinstance(member.nnxc, EnhancedXC)
+            ):
                 return None
             cores.append((member.aweight, member.nnxc))
         return cores if len({core.config["parent"] for _, core in cores}) == 1 else None
@@ -149,9 +157,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def uncertainty_of(
-    values: Sequence[float] | Tensor, calibration: float = 1.0, floor: float = 0.0
-) -> float:
+def uncertainty_of(values: Sequence[float] | Tensor, calibration: float = 1.0, floor: float = 0.0) -> float:
     """Return the uncertainty of a quantity that every member of an ensemble has a value of.
 
     Parameters

@@ -50,12 +50,26 @@ class Factor(nn.Module):
 class NetworkFactor(Factor):
     """A perceptron of coordinates scaled to [-1, 1]."""
 
-    def __init__(self, size: int, hidden: Sequence[int], activation: str, dtype: str,
-                 uniform: Sequence[float] | None, zero_last: bool, seed: int | None) -> None:
+    def __init__(
+        self,
+        size: int,
+        hidden: Sequence[int],
+        activation: str,
+        dtype: str,
+        uniform: Sequence[float] | None,
+        zero_last: bool,
+        seed: int | None,
+    ) -> None:
         super().__init__(size, uniform)
         # a constant would cancel in the difference to the uniform gas
-        self.layers = perceptron([size, *hidden, 1], activation, bias_last=uniform is None,
-                                 zero_last=zero_last, dtype=DTYPES[dtype], seed=seed)
+        self.layers = perceptron(
+            [size, *hidden, 1],
+            activation,
+            bias_last=uniform is None,
+            zero_last=zero_last,
+            dtype=DTYPES[dtype],
+            seed=seed,
+        )
 
     def _value(self, coordinates: Tensor) -> Tensor:
         x = (2.0 * coordinates - 1.0).T.to(next(self.layers.parameters()).dtype)
@@ -89,9 +103,17 @@ class PolynomialFactor(Factor):
         return total
 
 
-def make_factor(size: int, *, hidden: Sequence[int], activation: str, degree: int | None,
-                dtype: str, uniform: Sequence[float] | None, zero_last: bool,
-                seed: int | None) -> Factor:
+def make_factor(
+    size: int,
+    *,
+    hidden: Sequence[int],
+    activation: str,
+    degree: int | None,
+    dtype: str,
+    uniform: Sequence[float] | None,
+    zero_last: bool,
+    seed: int | None,
+) -> Factor:
     """Return a factor of ``size`` coordinates; of none, one without parameters.
 
     Raises

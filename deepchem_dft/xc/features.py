@@ -221,8 +221,9 @@ class _Inputs(torch.autograd.Function):
                 by_alpha = slopes[3] * inside
                 by_tau = by_alpha * kinetic.scale
                 by_sigma = by_sigma - by_tau / (8.0 * n)
-                by_n = by_n + (by_tau * gradient.sigma / (8.0 * n)
-                               - (5.0 / 3.0) * by_alpha * kinetic.alpha) / n
+                by_n = (
+                    by_n + (by_tau * gradient.sigma / (8.0 * n) - (5.0 / 3.0) * by_alpha * kinetic.alpha) / n
+                )
                 if kinetic.spin_slope is not None:
                     by_xi = by_xi - by_alpha * kinetic.alpha * kinetic.spin_slope
                 rows.append(by_tau[None])

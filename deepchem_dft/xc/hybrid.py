@@ -87,30 +87,34 @@ class HybridXC(XCFunctional):
         self.aweight = _weight("aweight0", aweight0, train_a, device)
         self.bweight = _weight("bweight0", bweight0, train_b and self.xc is not None, device)
         if exchange is None and train_exchange:
-            exchange = float(sum(torch.as_tensor(c).detach() for c, w in self._own_terms()
-                                 if w is None))
-        self.exchange = (None if exchange is None
-                         else _weight("exchange", exchange, train_exchange, device))
+            exchange = float(sum(torch.as_tensor(c).detach() for c, w in self._own_terms() if w is None))
+        self.exchange = None if exchange is None else _weight("exchange", exchange, train_exchange, device)
         if aweight0 == 0.0:
             self._check_learnable(train_a)
 
     def _wrap(self, nnmodel: nn.Module, family: str | None, spin_symmetric: bool) -> XCFunctional:
         if isinstance(nnmodel, XCFunctional):
             if family not in (None, nnmodel.family):
-                raise FunctionalError(f"family '{family}' does not fit a {nnmodel.family} "
-                                      "functional", field="family", remedy="leave family out")
+                raise FunctionalError(
+                    f"family '{family}' does not fit a {nnmodel.family} functional",
+                    field="family",
+                    remedy="leave family out",
+                )
             return nnmodel
         family = family or (self.xc.family if self.xc is not None else "lda")
         if family not in NEURAL:
-            raise FunctionalError(f"unknown family {family!r}", field="family",
-                                  remedy="one of lda, gga, mgga")
+            raise FunctionalError(
+                f"unknown family {family!r}", field="family", remedy="one of lda, gga, mgga"
+            )
         return NEURAL[family](nnmodel, spin_symmetric=spin_symmetric)
 
     def _check_learnable(self, train_a: bool) -> None:
         if not train_a:
             raise FunctionalError(
                 "the weight of the network is fixed at 0, so that nothing can be learned",
-                field="aweight0", remedy="set aweight0=1, or leave train_a on")
+                field="aweight0",
+                remedy="set aweight0=1, or leave train_a on",
+            )
         if not isinstance(self.nnxc, NeuralXC):
             return
         # d/da is the network and d/dnetwork is a: if both vanish, no optimiser can move
@@ -118,7 +122,8 @@ class HybridXC(XCFunctional):
             raise FunctionalError(
                 "the network starts at zero and so does its weight: no gradient reaches either",
                 field="aweight0",
-                remedy="set aweight0=1, or build the network with zero_last=False")
+                remedy="set aweight0=1, or build the network with zero_last=False",
+            )
 
     def _own_terms(self) -> Terms:
         """Exact exchange of both parts, each with its weight."""
@@ -161,15 +166,13 @@ class HybridXC(XCFunctional):
         return f"{text}, family={self.family}"
 
 
-def _weight(
-    name: str, value: float, trainable: bool, device: torch.device | None
-) -> nn.Parameter:
+def _weight(name: str, value: float, trainable: bool, device: torch.device | None) -> nn.Parameter:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise FunctionalError(f"{value!r} is not a finite number", field=name,
-                              remedy="write a number such as 1.0")
-    return nn.Parameter(torch.tensor(number, dtype=torch.float64, device=device),
-                        requires_grad=trainable)
+        raise FunctionalError(
+            f"{value!r} is not a finite number", field=name, remedy="write a number such as 1.0"
+        )
+    return nn.Parameter(torch.tensor(number, dtype=torch.float64, device=device), requires_grad=trainable)

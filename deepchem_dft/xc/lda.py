@@ -21,9 +21,7 @@ _PW92 = (
     (0.016887, 0.11125, 10.357, 3.6231, 0.88026, 0.49671),
 )
 # The same fit with more digits of A ("modified PW", the one inside PBE).
-_PW92_MOD = tuple(
-    (a, *row[1:]) for a, row in zip((0.0310907, 0.01554535, 0.0168869), _PW92, strict=True)
-)
+_PW92_MOD = tuple((a, *row[1:]) for a, row in zip((0.0310907, 0.01554535, 0.0168869), _PW92, strict=True))
 # f''(0), as rounded in the 1992 paper and in full.
 _FZ20, _FZ20_MOD = 1.709921, 1.709920934161365617563962776245
 _RS = (3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)

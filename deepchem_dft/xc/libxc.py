@@ -60,8 +60,7 @@ def _rank(key: str) -> int:
     """Return 2 for the name of a whole functional, 1 for that of a part, 0 if unknown."""
     if key in _known_names():
         return 2
-    prefixes = ("LDA_X_", "GGA_X_", "MGGA_X_", "HYB_GGA_X_", "HYB_MGGA_X_", "LDA_C_", "GGA_C_",
-                "MGGA_C_")
+    prefixes = ("LDA_X_", "GGA_X_", "MGGA_X_", "HYB_GGA_X_", "HYB_MGGA_X_", "LDA_C_", "GGA_C_", "MGGA_C_")
     return int(any(prefix + key in _known_names() for prefix in prefixes))
 
 
@@ -108,20 +107,28 @@ def _resolve(name: str) -> _Spec:
             kind, found = libxc.xc_type(code), _components(libxc, parts)
     except Exception as error:  # the parser raises whatever its string operations raise
         missing = re.search(r"name '(.*)' not found", str(error))
-        raise spelling.unknown(name, missing.group(1) if missing else name,
-                               _known_names()) from None
+        raise spelling.unknown(name, missing.group(1) if missing else name, _known_names()) from None
     if "Possible xc_code" in chatter.getvalue():
         options = re.search(r"\[(.*?)\]", chatter.getvalue())
-        raise FunctionalError(f"functional '{name}' is ambiguous", field="xc",
-                              remedy=f"write one of {options.group(1).lower() if options else ''}")
+        raise FunctionalError(
+            f"functional '{name}' is ambiguous",
+            field="xc",
+            remedy=f"write one of {options.group(1).lower() if options else ''}",
+        )
     if not all(math.isfinite(factor) for _, factor in parts):
-        raise FunctionalError(f"functional '{name}' has a factor that is not a finite number",
-                              field="xc", remedy="write factors as in '0.25*hf+0.75*pbe,pbe'")
+        raise FunctionalError(
+            f"functional '{name}' has a factor that is not a finite number",
+            field="xc",
+            remedy="write factors as in '0.25*hf+0.75*pbe,pbe'",
+        )
     for part, use, flags in found:
         _check_component(name, part, use, flags)
     if kind not in ("HF", "LDA", "GGA", "MGGA"):
-        raise FunctionalError(f"functional '{name}' is neither LDA, GGA nor meta-GGA", field="xc",
-                              remedy="choose one of these families")
+        raise FunctionalError(
+            f"functional '{name}' is neither LDA, GGA nor meta-GGA",
+            field="xc",
+            remedy="choose one of these families",
+        )
     try:
         omega, alpha, beta = libxc.rsh_coeff(code)
         short = alpha + beta if omega else libxc.hybrid_coeff(code)
@@ -129,15 +136,19 @@ def _resolve(name: str) -> _Spec:
             raise ValueError("omega must be positive")
     except Exception as error:
         reason = str(error) or "its shares contradict each other"
-        raise FunctionalError(f"the exact exchange of '{name}' cannot be run: {reason}", field="xc",
-                              remedy="use one range-separation parameter, and write ranges as in "
-                              "'0.2*SR_HF(0.3)+0.8*LR_HF(0.3)'") from None
+        raise FunctionalError(
+            f"the exact exchange of '{name}' cannot be run: {reason}",
+            field="xc",
+            remedy="use one range-separation parameter, and write ranges as in "
+            "'0.2*SR_HF(0.3)+0.8*LR_HF(0.3)'",
+        ) from None
     # PySCF: K = short * K_full + (alpha - short) * K_long(omega)
     terms = [(float(short), None), (float(alpha - short) if omega else 0.0, float(omega))]
     exchange = tuple((c, w) for c, w in terms if abs(c) > 1e-12)
     if not parts and not exchange:
-        raise FunctionalError(f"functional '{name}' is empty", field="xc",
-                              remedy="name a functional, e.g. 'pbe'")
+        raise FunctionalError(
+            f"functional '{name}' is empty", field="xc", remedy="name a functional, e.g. 'pbe'"
+        )
     family = "lda" if kind == "HF" else kind.lower()
     return _Spec(code, family, bool(parts), exchange)
 
@@ -157,8 +168,11 @@ def _check_component(name: str, part: str, kind: int, flags: int) -> None:
     }
     for reason, applies in reasons.items():
         if applies:
-            raise FunctionalError(f"functional '{name}' cannot be run: '{part}' {reason}",
-                                  field="xc", remedy="choose another, e.g. 'pbe' or 'r2scan'")
+            raise FunctionalError(
+                f"functional '{name}' cannot be run: '{part}' {reason}",
+                field="xc",
+                remedy="choose another, e.g. 'pbe' or 'r2scan'",
+            )
 
 
 def _evaluate(code: str, rho: Tensor, deriv: int) -> np.ndarray:
@@ -166,8 +180,11 @@ def _evaluate(code: str, rho: Tensor, deriv: int) -> np.ndarray:
     global _warned_device
     if rho.device.type != "cpu" and not _warned_device:
         _warned_device = True
-        warnings.warn("libxc runs on the CPU: densities are copied from the device at every call. "
-                      "'native:lda' and 'native:pbe' stay on the device.", stacklevel=3)
+        warnings.warn(
+            "libxc runs on the CPU: densities are copied from the device at every call. "
+            "'native:lda' and 'native:pbe' stay on the device.",
+            stacklevel=3,
+        )
     array = np.ascontiguousarray(rho.detach().to("cpu", torch.float64).numpy())
     polarised = array.shape[0] == 2
     out = _pyscf_libxc().eval_xc1(code, array if polarised else array[0], int(polarised), deriv)
@@ -228,8 +245,11 @@ class _Curvature(torch.autograd.Function):
     @staticmethod
     def backward(ctx, onto: Tensor):
         if torch.is_grad_enabled():  # as for a further derivative, which would be wrong in silence
-            raise FunctionalError("libxc gives no derivatives beyond the third", field="xc",
-                                  remedy="use a functional in torch, e.g. 'native:pbe'")
+            raise FunctionalError(
+                "libxc gives no derivatives beyond the third",
+                field="xc",
+                remedy="use a functional in torch, e.g. 'native:pbe'",
+            )
         weight, direction, rho = ctx.saved_tensors
         bent = _contract(_packed(onto, rho, ctx.code, ctx.memo, 2), onto)
         d_variables = None
@@ -243,8 +263,11 @@ def _packed(like: Tensor, rho: Tensor, code: str, memo: dict, order: int) -> Ten
     """Return the derivatives of one order, each once; shared by all products with a density."""
     if order not in memo:
         if order > _pyscf_libxc().max_deriv_order(code):
-            raise FunctionalError(f"libxc has no derivatives of '{code}' of order {order}",
-                                  field="xc", remedy="choose another, e.g. 'pbe' or 'r2scan'")
+            raise FunctionalError(
+                f"libxc has no derivatives of '{code}' of order {order}",
+                field="xc",
+                remedy="choose another, e.g. 'pbe' or 'r2scan'",
+            )
         count = len(like)
         before = sum(math.comb(count + k - 1, k) for k in range(order))
         memo[order] = torch.from_numpy(_evaluate(code, rho, order)[before:]).to(like)
@@ -325,8 +348,11 @@ class Libxc(XCFunctional):
     def __init__(self, name: str) -> None:
         super().__init__()
         if not isinstance(name, str) or not name.strip():
-            raise FunctionalError(f"{name!r} is not the name of a functional", field="xc",
-                                  remedy="name one of libxc's, e.g. 'pbe'")
+            raise FunctionalError(
+                f"{name!r} is not the name of a functional",
+                field="xc",
+                remedy="name one of libxc's, e.g. 'pbe'",
+            )
         self.name = name
         self._spec = _resolve(name.strip())
         self.code, self.family = self._spec.code, self._spec.family

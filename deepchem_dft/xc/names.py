@@ -56,14 +56,19 @@ def get_xc(xc: str | XCFunctional) -> XCFunctional:
     if isinstance(xc, str) and xc.strip().lower().startswith("native:"):
         name = xc.split(":", 1)[1].strip().lower()
         if name not in NATIVE:
-            raise FunctionalError(f"there is no functional 'native:{name}'", field="xc",
-                                  remedy=f"one of {', '.join('native:' + k for k in NATIVE)}, or a "
-                                  "libxc name without 'native:'")
+            raise FunctionalError(
+                f"there is no functional 'native:{name}'",
+                field="xc",
+                remedy=f"one of {', '.join('native:' + k for k in NATIVE)}, or a "
+                "libxc name without 'native:'",
+            )
         return NATIVE[name]()
     if isinstance(xc, str) and is_trained(xc):
         return plugins.find("functionals", "zoo")(xc)  # which builds functionals, so it lies above
     if not isinstance(xc, str):
-        raise FunctionalError(f"{type(xc).__name__} is not a functional", field="xc",
-                              remedy="pass a name or an XCFunctional; wrap a network in NNLDA, "
-                              "NNPBE, NNMGGA or HybridXC")
+        raise FunctionalError(
+            f"{type(xc).__name__} is not a functional",
+            field="xc",
+            remedy="pass a name or an XCFunctional; wrap a network in NNLDA, NNPBE, NNMGGA or HybridXC",
+        )
     return Libxc(xc)

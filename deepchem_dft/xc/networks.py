@@ -16,8 +16,14 @@ from deepchem_dft.xc.penalty import fine
 
 #: Activations by name, all with a continuous first derivative: a potential must not jump.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "silu": nn.SiLU, "gelu": nn.GELU, "softplus": nn.Softplus, "tanh": nn.Tanh, "mish": nn.Mish,
-    "sigmoid": nn.Sigmoid, "elu": nn.ELU, "celu": nn.CELU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "mish": nn.Mish,
+    "sigmoid": nn.Sigmoid,
+    "elu": nn.ELU,
+    "celu": nn.CELU,
 }
 #: Precisions by name.
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -36,8 +42,13 @@ class ExpM1Activation(nn.Module):
 
 
 def perceptron(
-    sizes: Sequence[int], activation: str, *, bias_last: bool = True, zero_last: bool = False,
-    dtype: torch.dtype = torch.float64, seed: int | None = None,
+    sizes: Sequence[int],
+    activation: str,
+    *,
+    bias_last: bool = True,
+    zero_last: bool = False,
+    dtype: torch.dtype = torch.float64,
+    seed: int | None = None,
 ) -> nn.Sequential:
     """Build a multilayer perceptron whose initial weights depend on ``seed`` alone.
 
@@ -94,22 +105,46 @@ class XCNetwork(nn.Module):
 
     casts_inputs = True
 
-    def __init__(self, *, family: str, hidden: Sequence[int], activation: str, inputs: str,
-                 output: str, max_output: float | None, zero_last: bool, ueg_exact: bool,
-                 dtype: str, seed: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        family: str,
+        hidden: Sequence[int],
+        activation: str,
+        inputs: str,
+        output: str,
+        max_output: float | None,
+        zero_last: bool,
+        ueg_exact: bool,
+        dtype: str,
+        seed: int | None,
+    ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
-            "family": family, "hidden": [int(h) for h in hidden], "activation": activation,
-            "inputs": inputs, "output": output, "max_output": max_output, "zero_last": zero_last,
-            "ueg_exact": ueg_exact, "dtype": dtype, "seed": seed,
+            "family": family,
+            "hidden": [int(h) for h in hidden],
+            "activation": activation,
+            "inputs": inputs,
+            "output": output,
+            "max_output": max_output,
+            "zero_last": zero_last,
+            "ueg_exact": ueg_exact,
+            "dtype": dtype,
+            "seed": seed,
         }
         self.family, self.bounded = family, inputs == "bounded"
         self.even_in_xi = self.bounded
         self.output, self.max_output, self.ueg_exact = output, max_output, ueg_exact
         sizes = [len(self._features(torch.ones(1, len(INPUTS[family])))[0]), *hidden]
         # a constant would cancel in the difference to the uniform gas
-        self.layers = perceptron([*sizes, 1], activation, bias_last=not ueg_exact,
-                                 zero_last=zero_last, dtype=DTYPES[dtype], seed=seed)
+        self.layers = perceptron(
+            [*sizes, 1],
+            activation,
+            bias_last=not ueg_exact,
+            zero_last=zero_last,
+            dtype=DTYPES[dtype],
+            seed=seed,
+        )
 
     def extra_repr(self) -> str:
         """Name all options: caches tell networks of equal weights apart by them."""
@@ -158,15 +193,17 @@ class XCNetwork(nn.Module):
         0.0
         """
         if self.family != "lda" or not self.bounded:
-            raise FunctionalError("penalties are for networks of bounded (n, xi)",
-                                  field="penalties", remedy="use an enhancement, or none")
+            raise FunctionalError(
+                "penalties are for networks of bounded (n, xi)",
+                field="penalties",
+                remedy="use an enhancement, or none",
+            )
         generator = torch.Generator().manual_seed(2)
         weight = next(self.layers.parameters())
         draw: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
         points = torch.rand(1500, 2, **draw).to(weight.device)
         directions = torch.randn(1500, 2, **draw).to(weight.device)
-        return fine(lambda x: self._bounded(self.layers(x.to(weight))), points, directions,
-                    size, roughness)
+        return fine(lambda x: self._bounded(self.layers(x.to(weight))), points, directions, size, roughness)
 
     def _bounded(self, value: Tensor) -> Tensor:
         if self.max_output is None:
@@ -251,8 +288,11 @@ def build_network(
     if family is None:
         family = _FAMILY_OF_SIZE.get(2 if input_size is None else input_size)
     if family not in INPUTS:
-        raise _bad("family" if input_size is None else "input_size", family or input_size,
-                   "family lda, gga or mgga; input_size 2, 3 or 4")
+        raise _bad(
+            "family" if input_size is None else "input_size",
+            family or input_size,
+            "family lda, gga or mgga; input_size 2, 3 or 4",
+        )
     if input_size not in (None, len(INPUTS[family])):
         raise _bad("input_size", input_size, f"{len(INPUTS[family])} for family {family}, or none")
     name = str(activation).lower()
@@ -274,15 +314,25 @@ def build_network(
     if dtype_name not in DTYPES:
         raise _bad("dtype", dtype, "float64 or float32")
     return XCNetwork(
-        family=family, hidden=hidden, activation=name, inputs=inputs, output=output,
-        max_output=None if max_output is None else float(max_output), zero_last=bool(zero_last),
-        ueg_exact=bool(ueg_exact), dtype=dtype_name, seed=seed,
+        family=family,
+        hidden=hidden,
+        activation=name,
+        inputs=inputs,
+        output=output,
+        max_output=None if max_output is None else float(max_output),
+        zero_last=bool(zero_last),
+        ueg_exact=bool(ueg_exact),
+        dtype=dtype_name,
+        seed=seed,
     )
 
 
 @unaffected
 def deepchem_network(
-    input_size: int = 2, hidden_size: int = 10, n_layers: int = 1, modeltype: int = 1,
+    input_size: int = 2,
+    hidden_size: int = 10,
+    n_layers: int = 1,
+    modeltype: int = 1,
     dtype: torch.dtype = torch.float64,
 ) -> nn.Sequential:
     """Build the network of DeepChem's ``XCModel``.

@@ -43,8 +43,11 @@ class NeuralXC(XCFunctional):
     def __init__(self, nnmodel: nn.Module, spin_symmetric: bool = True) -> None:
         super().__init__()
         if not isinstance(nnmodel, nn.Module):
-            raise FunctionalError(f"{type(nnmodel).__name__} is not a torch.nn.Module",
-                                  field="nnmodel", remedy="pass a network such as nn.Sequential")
+            raise FunctionalError(
+                f"{type(nnmodel).__name__} is not a torch.nn.Module",
+                field="nnmodel",
+                remedy="pass a network such as nn.Sequential",
+            )
         self.nnmodel = nnmodel
         self.spin_symmetric = bool(spin_symmetric)
         self.probe()  # a wrong width is reported here, before any SCF
@@ -102,8 +105,7 @@ class NeuralXC(XCFunctional):
         few = merged(torch.stack([n.log10(), *rows]), means, electrons, chosen)
         root, spin, *more = few.points
         spin = spin.clamp(0, 1).sqrt() if self.spin_symmetric else spin.clamp(-1, 1)
-        return {"density": Histogram(
-            torch.stack([root**3, spin, *(x / (1 - x) for x in more)]), few.weights)}
+        return {"density": Histogram(torch.stack([root**3, spin, *(x / (1 - x) for x in more)]), few.weights)}
 
     def on_histogram(self, name: str, points: Tensor) -> Tensor:
         """Return energies per electron (B,), Ha; see the base class."""
@@ -113,8 +115,11 @@ class NeuralXC(XCFunctional):
         """Return the network's own fine, if it has one; see ``XCNetwork.penalty``."""
         fine = getattr(self.nnmodel, "penalty", None)
         if fine is None:
-            raise FunctionalError(f"{type(self.nnmodel).__name__} has no penalty",
-                                  field="penalties", remedy="leave training.penalties out")
+            raise FunctionalError(
+                f"{type(self.nnmodel).__name__} has no penalty",
+                field="penalties",
+                remedy="leave training.penalties out",
+            )
         return fine(size, roughness)
 
     def _per_electron(self, inputs: Tensor, polarised: bool) -> Tensor:
@@ -137,14 +142,18 @@ class NeuralXC(XCFunctional):
                 raise  # the fault lies elsewhere
             raise FunctionalError(
                 f"the network takes {width} inputs, but {type(self).__name__} gives it "
-                f"{len(names)} ({', '.join(names)})", field="nnmodel",
+                f"{len(names)} ({', '.join(names)})",
+                field="nnmodel",
                 remedy=f"build it with input_size={len(names)}, or choose the functional family "
-                "that fits it (lda 2, gga 3, mgga 4 inputs)") from None
+                "that fits it (lda 2, gga 3, mgga 4 inputs)",
+            ) from None
         if not isinstance(out, Tensor) or out.numel() != len(x):
             shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise FunctionalError(
                 f"the network returned {shape} for inputs of shape {tuple(x.shape)}",
-                field="nnmodel", remedy=f"end it with one output: ({len(x)}, 1)")
+                field="nnmodel",
+                remedy=f"end it with one output: ({len(x)}, 1)",
+            )
         return out.reshape(len(x)).to(x.dtype)
 
     def _network_dtype(self, x: Tensor) -> torch.dtype:
@@ -157,8 +166,11 @@ class NeuralXC(XCFunctional):
         """Evaluate the network on a few fixed points; shape (3,), without gradients."""
         parameter = next(self.nnmodel.parameters(), None)
         device = torch.device("cpu") if parameter is None else parameter.device
-        x = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.1, 0.0, 2.0, 0.1], [3.0, -1.0, 0.2, 4.0]],
-                         dtype=torch.float64, device=device)[:, : len(INPUTS[self.family])]
+        x = torch.tensor(
+            [[0.5, 0.5, 0.5, 0.5], [0.1, 0.0, 2.0, 0.1], [3.0, -1.0, 0.2, 4.0]],
+            dtype=torch.float64,
+            device=device,
+        )[:, : len(INPUTS[self.family])]
         modes = [(m, m.training) for m in self.nnmodel.modules()]
         self.nnmodel.eval()  # a probe must not touch running statistics
         try:

@@ -55,8 +55,11 @@ class Parent:
         """
         key = str(name).strip().lower()
         if key not in PARTS:
-            raise FunctionalError(f"{name!r} is not split into exchange and correlation here",
-                                  field="parent", remedy=f"use one of {', '.join(PARTS)}")
+            raise FunctionalError(
+                f"{name!r} is not split into exchange and correlation here",
+                field="parent",
+                remedy=f"use one of {', '.join(PARTS)}",
+            )
         exchange, correlation = (Libxc(part) for part in PARTS[key])
         return cls(key, exchange.family, exchange, correlation)
 

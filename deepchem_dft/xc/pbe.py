@@ -28,9 +28,7 @@ def pbe_exchange(n: Tensor, sigma: Tensor) -> Tensor:
     return LDA_X * safe * third * enhancement * (n > VACUUM)
 
 
-def pbe_correlation(
-    n: Tensor, sigma: Tensor, up: Tensor | None = None, down: Tensor | None = None
-) -> Tensor:
+def pbe_correlation(n: Tensor, sigma: Tensor, up: Tensor | None = None, down: Tensor | None = None) -> Tensor:
     """Correlation energy per electron (Ha) of a positive density.
 
     Parameters

@@ -12,8 +12,7 @@ STEP = 0.05
 
 
 def fine(
-    function: Callable[[Tensor], Tensor], points: Tensor, directions: Tensor, size: float,
-    roughness: float,
+    function: Callable[[Tensor], Tensor], points: Tensor, directions: Tensor, size: float, roughness: float
 ) -> Tensor:
     """Return ``size`` times the mean square of a function, plus ``roughness`` times its roughness.
 

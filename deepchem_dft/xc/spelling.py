@@ -24,20 +24,29 @@ def _refuse(name: str, kind: str, remedy: str) -> FunctionalError:
 
 def double_hybrid(name: str) -> FunctionalError:
     """Return the error for a functional with a perturbative part."""
-    return _refuse(name, "has a perturbative (double-hybrid) correlation part, which is not "
-                   "implemented", "choose a hybrid such as 'pbe0' or 'camb3lyp'")
+    return _refuse(
+        name,
+        "has a perturbative (double-hybrid) correlation part, which is not implemented",
+        "choose a hybrid such as 'pbe0' or 'camb3lyp'",
+    )
 
 
 def dispersion(name: str) -> FunctionalError:
     """Return the error for a functional with a dispersion correction."""
-    return _refuse(name, "includes a dispersion correction, which is not implemented",
-                   "leave the suffix out if the functional exists without it, e.g. 'b3lyp'")
+    return _refuse(
+        name,
+        "includes a dispersion correction, which is not implemented",
+        "leave the suffix out if the functional exists without it, e.g. 'b3lyp'",
+    )
 
 
 def nonlocal_correlation(name: str) -> FunctionalError:
     """Return the error for a functional with a nonlocal correlation part."""
-    return _refuse(name, "has a nonlocal (VV10) correlation part, which is not implemented",
-                   "choose one without it, e.g. 'r2scan', 'wb97x' or 'camb3lyp'")
+    return _refuse(
+        name,
+        "has a nonlocal (VV10) correlation part, which is not implemented",
+        "choose one without it, e.g. 'r2scan', 'wb97x' or 'camb3lyp'",
+    )
 
 
 def normalise(name: str, rank: Callable[[str], int]) -> str:
@@ -96,7 +105,8 @@ def _token(name: str, token: str, rank: Callable[[str], int]) -> str:
         raise dispersion(name)
     if re.search(r"[A-Z]\w*-\d+$", body):
         raise FunctionalError(
-            f"'{name}' would subtract the libxc functional of that number", field="xc",
+            f"'{name}' would subtract the libxc functional of that number",
+            field="xc",
             remedy="check the name, or write the subtraction with a factor, e.g. 'b3lyp-1*8'",
         )
     # '+-' is a minus sign to PySCF even after an E, where '-' alone would be an exponent's
@@ -124,8 +134,11 @@ def unknown(name: str, key: str, known: Iterable[str]) -> FunctionalError:
     lowered = key.lower()
     # parts of this name: 'vwn' is a correlation, 'm11' an exchange and a correlation
     correlation = [p + lowered for p in ("lda_c_", "gga_c_", "mgga_c_") if p + lowered in pool]
-    exchange = [p + lowered for p in ("lda_x_", "gga_x_", "mgga_x_", "hyb_gga_x_", "hyb_mgga_x_")
-                if p + lowered in pool]
+    exchange = [
+        p + lowered
+        for p in ("lda_x_", "gga_x_", "mgga_x_", "hyb_gga_x_", "hyb_mgga_x_")
+        if p + lowered in pool
+    ]
     close = (exchange + correlation)[:3]
     if len(exchange) == len(correlation) == 1:
         close = [f"{lowered},{lowered}"]
@@ -135,5 +148,6 @@ def unknown(name: str, key: str, known: Iterable[str]) -> FunctionalError:
     problem = f"unknown functional '{name}'"
     if lowered and lowered != name.lower():
         problem += f" (no '{lowered}' in libxc)"
-    return FunctionalError(problem, field="xc", remedy=hint + "Names are those of libxc, e.g. "
-                           "'pbe', 'r2scan', 'b3lyp', 'lda,pw'")
+    return FunctionalError(
+        problem, field="xc", remedy=hint + "Names are those of libxc, e.g. 'pbe', 'r2scan', 'b3lyp', 'lda,pw'"
+    )

@@ -28,11 +28,22 @@ KINDS = {
 LARGEST = 1 << 20
 _HEX = frozenset("0123456789abcdef")
 _TYPES: dict[str, tuple[type, ...]] = {
-    "name": (str,), "kind": (str,), "form": (dict,), "weights": (dict,), "summary": (str,),
-    "parent": (str, type(None)), "worse_than_parent": (list,), "training": (dict,),
-    "overlap": (list,), "errors": (list,), "cost": (dict,), "known_failures": (list,),
-    "out_of_scope": (list,), "versions": (dict,), "seed": (int, list, type(None)),
-}  # fmt: skip
+    "name": (str,),
+    "kind": (str,),
+    "form": (dict,),
+    "weights": (dict,),
+    "summary": (str,),
+    "parent": (str, type(None)),
+    "worse_than_parent": (list,),
+    "training": (dict,),
+    "overlap": (list,),
+    "errors": (list,),
+    "cost": (dict,),
+    "known_failures": (list,),
+    "out_of_scope": (list,),
+    "versions": (dict,),
+    "seed": (int, list, type(None)),
+}
 _TEXTS = ("worse_than_parent", "overlap", "known_failures", "out_of_scope")
 
 
@@ -139,18 +150,20 @@ def read_card(path: str | Path) -> Card:
         known = isinstance(found, str) and found.startswith("deepchem_dft/zoo/")
         raise CheckpointError(
             f"{path}: the format is {found!r}, this version reads {FORMAT!r}. Remedy: "
-            + ("update deepchem_dft" if known else "give a card of a functional of the zoo") + "."
+            + ("update deepchem_dft" if known else "give a card of a functional of the zoo")
+            + "."
         )
     missing = [name for name in ("name", "kind", "form", "weights") if name not in content]
     if missing:
-        raise CheckpointError(f"{path}: '{missing[0]}' is missing from the card. "
-                              "Remedy: get the card again.")
+        raise CheckpointError(f"{path}: '{missing[0]}' is missing from the card. Remedy: get the card again.")
     for name, value in content.items():
         _check(path, name, value)
     card = Card(**content)
     if card.weights["form_sha256"] != form_digest(card.kind, card.form):
-        raise CheckpointError(f"{path}: the form on the card has been changed or damaged (its "
-                              "SHA-256 is another). Remedy: get card and weights again.")
+        raise CheckpointError(
+            f"{path}: the form on the card has been changed or damaged (its "
+            "SHA-256 is another). Remedy: get card and weights again."
+        )
     return card
 
 
@@ -161,15 +174,17 @@ def _content(path: Path) -> dict[str, Any]:
     except OSError:
         raise CheckpointError(
             f"{path}: there is no such card. Remedy: a model is two files, NAME.safetensors and "
-            "NAME.json; put the card beside the weights.") from None
+            "NAME.json; put the card beside the weights."
+        ) from None
     if len(raw) > LARGEST:
         raise CheckpointError(f"{path}: too large to be a card. Remedy: get the card again.")
     try:
         content = parse_json(raw.decode("utf-8"))
     except ValueError as error:
         reason = str(error).splitlines()[0][:200]
-        raise CheckpointError(f"{path}: the card is damaged or not JSON ({reason}). "
-                              "Remedy: get the card again.") from None
+        raise CheckpointError(
+            f"{path}: the card is damaged or not JSON ({reason}). Remedy: get the card again."
+        ) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a card. Remedy: give a card of the zoo.")
     return content
@@ -190,7 +205,8 @@ def _check(path: Path, name: str, value: Any) -> None:
     elif name in _TEXTS and not all(isinstance(item, str) for item in value):
         problem = f"'{name}' is not a list of texts"
     elif name == "errors" and not all(
-            isinstance(row, dict) and isinstance(row.get("mae"), dict) for row in value):
+        isinstance(row, dict) and isinstance(row.get("mae"), dict) for row in value
+    ):
         problem = "'errors' is not a list of rows with 'mae'"
     elif name == "weights":
         digests = (value.get("sha256"), value.get("form_sha256"))
@@ -215,14 +231,16 @@ def card_text(card: Card) -> str:
         lines += [f"**Worse than {card.parent or 'its parent'}:**", ""]
         lines += [*_list(card.worse_than_parent), ""]
     lines += [card.summary or f"(summary {_UNSTATED})", ""]
-    lines += _list([
-        f"kind: {what}",
-        f"parent: {card.parent or 'none'}",
-        f"parameters: {card.weights.get('parameters', _UNSTATED)}",
-        *_uncertainty(card),
-        f"seed: {_UNSTATED if card.seed is None else card.seed}",
-        f"weights: {card.weights.get('file')}, SHA-256 {card.weights['sha256']}",
-    ])  # fmt: skip
+    lines += _list(
+        [
+            f"kind: {what}",
+            f"parent: {card.parent or 'none'}",
+            f"parameters: {card.weights.get('parameters', _UNSTATED)}",
+            *_uncertainty(card),
+            f"seed: {_UNSTATED if card.seed is None else card.seed}",
+            f"weights: {card.weights.get('file')}, SHA-256 {card.weights['sha256']}",
+        ]
+    )
     for title, part in (
         ("Errors", _errors(card)),
         ("Known failures", _list(card.known_failures)),
@@ -242,8 +260,7 @@ def _uncertainty(card: Card) -> list[str]:
         return []
     from deepchem_dft.units import HARTREE_TO_KCAL
 
-    factor, floor = (card.form.get(name, usual) for name, usual in (
-        ("calibration", 1.0), ("floor", 0.0)))
+    factor, floor = (card.form.get(name, usual) for name, usual in (("calibration", 1.0), ("floor", 0.0)))
     if not all(isinstance(number, (int, float)) for number in (factor, floor)):
         return []
     text = f"uncertainty: {_number(factor)} x standard deviation of the members"
@@ -254,8 +271,10 @@ def _uncertainty(card: Card) -> list[str]:
 
 def list_text(cards: list[Card]) -> str:
     """Return cards as a Markdown table, one line each."""
-    rows = [[c.name, c.kind if c.members < 2 else f"{c.kind} x {c.members}", c.parent or "",
-             c.summary] for c in cards]  # fmt: skip
+    rows = [
+        [c.name, c.kind if c.members < 2 else f"{c.kind} x {c.members}", c.parent or "", c.summary]
+        for c in cards
+    ]
     return "\n".join(_table(["name", "kind", "parent", "summary"], rows))
 
 
@@ -286,7 +305,8 @@ def _mapping(values: Any, indent: str = "") -> list[str]:
     pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
     for key, value in pairs:
         nested = isinstance(value, Mapping) or (
-            isinstance(value, list) and any(isinstance(v, (Mapping, list)) for v in value))
+            isinstance(value, list) and any(isinstance(v, (Mapping, list)) for v in value)
+        )
         if nested and value:
             lines += [f"{indent}- {one_line(str(key))}:", *_mapping(value, indent + "  ")]
         else:

@@ -68,9 +68,11 @@ def form_of(module: nn.Module) -> Form:
     write = _WRITE.get(type(module))  # a subclass may compute something else
     if write is None:
         raise FunctionalError(
-            f"a {type(module).__name__} cannot be written down as data", field="form",
+            f"a {type(module).__name__} cannot be written down as data",
+            field="form",
             remedy="build networks by build_network, or of nn.Sequential, nn.Linear and the "
-            f"activations {', '.join(ACTIVATIONS)}")
+            f"activations {', '.join(ACTIVATIONS)}",
+        )
     return write(module)
 
 
@@ -98,8 +100,11 @@ def build_form(form: Any, place: str = "form") -> Any:
     options = dict(form)
     name = options.pop("type", None)
     if not isinstance(name, str) or name not in {*_BUILD, *CONFIGURED}:
-        raise InputError(f"unknown type {_shown(name)}", field=place,
-                         remedy="update deepchem_dft: the file may be from a later version")
+        raise InputError(
+            f"unknown type {_shown(name)}",
+            field=place,
+            remedy="update deepchem_dft: the file may be from a later version",
+        )
     _check_sizes(options, place)
     build = _BUILD.get(name) or (lambda place, **config: CONFIGURED[name][1](**config))
     try:
@@ -107,8 +112,9 @@ def build_form(form: Any, place: str = "form") -> Any:
     except InputError as error:
         raise error.located(field=place) from None
     except Exception as error:  # the options are anybody's, of any type
-        raise InputError(f"a part of type {name!r} cannot be built: {str(error)[:200]}",
-                         field=place) from None
+        raise InputError(
+            f"a part of type {name!r} cannot be built: {str(error)[:200]}", field=place
+        ) from None
 
 
 def _check_sizes(options: Mapping[str, Any], place: str) -> None:
@@ -138,21 +144,35 @@ def _write_hybrid(module: HybridXC) -> Form:
     }
 
 
-def _build_hybrid(place: str, *, conventional: Any, learned: Any, own_exchange: bool = False,
-                  train_a: bool = True, train_b: bool = True, train_exchange: bool = False,
-                  ) -> HybridXC:  # fmt: skip
+def _build_hybrid(
+    place: str,
+    *,
+    conventional: Any,
+    learned: Any,
+    own_exchange: bool = False,
+    train_a: bool = True,
+    train_b: bool = True,
+    train_exchange: bool = False,
+) -> HybridXC:
     # The weights stand for those of the file: a = 0 would be refused as nothing could be learned.
     return HybridXC(
         None if conventional is None else build_form(conventional, f"{place}.conventional"),
-        build_form(learned, f"{place}.learned"), aweight0=1.0,
-        exchange=0.0 if own_exchange else None, train_a=bool(train_a), train_b=bool(train_b),
+        build_form(learned, f"{place}.learned"),
+        aweight0=1.0,
+        exchange=0.0 if own_exchange else None,
+        train_a=bool(train_a),
+        train_b=bool(train_b),
         train_exchange=bool(own_exchange and train_exchange),
-    )  # fmt: skip
+    )
 
 
 def _write_neural(module: Any) -> Form:
-    return {"type": "neural", "family": module.family, "spin_symmetric": module.spin_symmetric,
-            "network": form_of(module.nnmodel)}  # fmt: skip
+    return {
+        "type": "neural",
+        "family": module.family,
+        "spin_symmetric": module.spin_symmetric,
+        "network": form_of(module.nnmodel),
+    }
 
 
 def _build_neural(place: str, *, family: str, network: Any, spin_symmetric: bool = True) -> Any:
@@ -162,17 +182,20 @@ def _build_neural(place: str, *, family: str, network: Any, spin_symmetric: bool
 
 
 def _write_ensemble(module: EnsembleXC) -> Form:
-    return {"type": "ensemble", "calibration": module.calibration, "floor": module.floor,
-            "members": [form_of(m) for m in module]}  # fmt: skip
+    return {
+        "type": "ensemble",
+        "calibration": module.calibration,
+        "floor": module.floor,
+        "members": [form_of(m) for m in module],
+    }
 
 
-def _build_ensemble(
-    place: str, *, members: Any, calibration: Any = 1.0, floor: Any = 0.0
-) -> EnsembleXC:
+def _build_ensemble(place: str, *, members: Any, calibration: Any = 1.0, floor: Any = 0.0) -> EnsembleXC:
     if not isinstance(members, list):
         raise InputError("the members are no list")
-    return EnsembleXC([build_form(m, f"{place}.members[{i}]") for i, m in enumerate(members)],
-                      calibration, floor)
+    return EnsembleXC(
+        [build_form(m, f"{place}.members[{i}]") for i, m in enumerate(members)], calibration, floor
+    )
 
 
 def _build_native(place: str, *, name: str) -> nn.Module:
@@ -183,13 +206,18 @@ def _build_native(place: str, *, name: str) -> nn.Module:
 
 
 def _write_linear(module: nn.Linear) -> Form:
-    return {"type": "linear", "inputs": module.in_features, "outputs": module.out_features,
-            "bias": module.bias is not None,
-            "dtype": str(module.weight.dtype).removeprefix("torch.")}  # fmt: skip
+    return {
+        "type": "linear",
+        "inputs": module.in_features,
+        "outputs": module.out_features,
+        "bias": module.bias is not None,
+        "dtype": str(module.weight.dtype).removeprefix("torch."),
+    }
 
 
-def _build_linear(place: str, *, inputs: int, outputs: int, bias: bool = True,
-                  dtype: str = "float64") -> nn.Linear:
+def _build_linear(
+    place: str, *, inputs: int, outputs: int, bias: bool = True, dtype: str = "float64"
+) -> nn.Linear:
     return nn.Linear(inputs, outputs, bool(bias), dtype=_DTYPES[dtype])
 
 
@@ -203,8 +231,9 @@ def _write_activation(module: nn.Module) -> Form:
     name = next(name for name, known in _ACTIVATIONS.items() if type(module) is known)
     # A slope or a threshold of the user's would be lost.
     if repr(module) != repr(_ACTIVATIONS[name]()):
-        raise FunctionalError(f"{module!r} cannot be written down as data", field="form",
-                              remedy=f"use {_ACTIVATIONS[name]()!r}")
+        raise FunctionalError(
+            f"{module!r} cannot be written down as data", field="form", remedy=f"use {_ACTIVATIONS[name]()!r}"
+        )
     return {"type": "activation", "name": name}
 
 

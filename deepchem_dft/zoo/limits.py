@@ -15,11 +15,32 @@ _SPARE = 1 << 23
 #: Tensors a module may make for each weight it has: initial values, averages, buffers.
 _COPIES = 4
 #: Operations that make a tensor of a size they are told.
-_FACTORIES = frozenset({
-    "empty", "empty_strided", "zeros", "ones", "full", "rand", "randn", "randint", "randperm",
-    "arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "new_empty",
-    "new_zeros", "new_ones", "new_full", "new_empty_strided", "repeat", "expand",
-})  # fmt: skip
+_FACTORIES = frozenset(
+    {
+        "empty",
+        "empty_strided",
+        "zeros",
+        "ones",
+        "full",
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "arange",
+        "linspace",
+        "logspace",
+        "eye",
+        "tril_indices",
+        "triu_indices",
+        "new_empty",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty_strided",
+        "repeat",
+        "expand",
+    }
+)
 
 
 class BoundedTensors(TorchDispatchMode):
@@ -59,8 +80,11 @@ class BoundedTensors(TorchDispatchMode):
         if func.__name__.partition(".")[0] in _FACTORIES:
             self.left -= _elements(func.__name__, args)
             if self.left < 0:
-                raise InputError("the form is far larger than its weights", field="form",
-                                 remedy="get card and weights again")
+                raise InputError(
+                    "the form is far larger than its weights",
+                    field="form",
+                    remedy="get card and weights again",
+                )
         return func(*args, **(kwargs or {}))
 
 

@@ -13,8 +13,17 @@ from deepchem_dft.errors import CheckpointError, FunctionalError, InputError
 #: Class of each kind of model. A model has ``config``, plain arguments of its constructor.
 _CLASSES = {"ksr": "KSRModel", "deq": "DEQModel", "hamiltonian": "HamiltonianModel"}
 #: Arguments that a file has no say in: places to write to, devices, code.
-_FORBIDDEN = ("model_dir", "device", "tensorboard", "wandb", "wandb_logger", "optimizer", "self",
-              "regularization_loss", "log_frequency")  # fmt: skip
+_FORBIDDEN = (
+    "model_dir",
+    "device",
+    "tensorboard",
+    "wandb",
+    "wandb_logger",
+    "optimizer",
+    "self",
+    "regularization_loss",
+    "log_frequency",
+)
 
 
 def kind_of(thing: Any) -> str:
@@ -32,8 +41,11 @@ def kind_of(thing: Any) -> str:
     for kind, name in _CLASSES.items():
         if type(thing).__name__ == name:
             return kind
-    remedy = "give model.functional" if type(thing).__name__ == "XCModel" else (
-        f"give a functional, or one of {', '.join(_CLASSES.values())}")  # fmt: skip
+    remedy = (
+        "give model.functional"
+        if type(thing).__name__ == "XCModel"
+        else (f"give a functional, or one of {', '.join(_CLASSES.values())}")
+    )
     raise InputError(f"a {type(thing).__name__} cannot be put into the zoo", remedy=remedy)
 
 
@@ -58,8 +70,11 @@ def write_form(kind: str, thing: Any) -> dict[str, Any]:
     if kind == "ksr":
         origin, name = config.pop("origin"), config.pop("xcstr")
         if origin != "built":
-            raise FunctionalError("the functional of this model is the user's own code",
-                                  field="form", remedy="use one of KSRModel's by name")
+            raise FunctionalError(
+                "the functional of this model is the user's own code",
+                field="form",
+                remedy="use one of KSRModel's by name",
+            )
         config["functional"] = name
     return config
 
@@ -84,8 +99,9 @@ def build_model(kind: str, form: Any) -> Any:
 
     known = getattr(models, _CLASSES[kind], None)
     if known is None:
-        raise CheckpointError(f"this version of deepchem_dft has no {_CLASSES[kind]}. "
-                              "Remedy: update deepchem_dft.")
+        raise CheckpointError(
+            f"this version of deepchem_dft has no {_CLASSES[kind]}. Remedy: update deepchem_dft."
+        )
     options = _allowed(known, form)
     if kind == "ksr" and "grid" in options:
         options["grid"] = _grid(options["grid"])
@@ -94,8 +110,7 @@ def build_model(kind: str, form: Any) -> Any:
     except InputError as error:
         raise error.located(field="form") from None
     except Exception as error:  # the arguments are anybody's, of any type
-        raise InputError(f"a {known.__name__} cannot be built: {str(error)[:200]}",
-                         field="form") from None
+        raise InputError(f"a {known.__name__} cannot be built: {str(error)[:200]}", field="form") from None
 
 
 def _allowed(known: Any, form: Any) -> dict[str, Any]:
@@ -107,8 +122,9 @@ def _allowed(known: Any, form: Any) -> dict[str, Any]:
         raise InputError("the form is not a set of arguments", field="form")
     for name, value in form.items():
         if name not in names:
-            raise InputError(f"{known.__name__} has no argument {name[:60]!r} that a file may set",
-                             field="form")
+            raise InputError(
+                f"{known.__name__} has no argument {name[:60]!r} that a file may set", field="form"
+            )
         if isinstance(value, int) and value > 2**16 and name != "seed":
             raise InputError(f"'{name}' is too large", field="form")
     return dict(form)

@@ -38,13 +38,19 @@ def folders(folder: str | Path | None = None) -> list[Path]:
     InputError
         If one was named that does not exist.
     """
-    named = [folder] if folder is not None else [
-        part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]  # fmt: skip
+    named = (
+        [folder]
+        if folder is not None
+        else [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    )
     for path in named:
         if not os.path.isdir(path):
-            raise InputError("the folder does not exist", file=str(path),
-                             field="folder" if folder is not None else VARIABLE,
-                             remedy="check the path")
+            raise InputError(
+                "the folder does not exist",
+                file=str(path),
+                field="folder" if folder is not None else VARIABLE,
+                remedy="check the path",
+            )
     return [Path(path) for path in named] + ([SHIPPED] if folder is None else [])
 
 
@@ -62,8 +68,13 @@ def names(folder: str | Path | None = None) -> list[str]:
     >>> names(tempfile.mkdtemp())
     []
     """
-    found = {path.stem for place in folders(folder) if place.is_dir()
-             for path in place.glob("*.json") if _NAME.fullmatch(path.stem)}  # fmt: skip
+    found = {
+        path.stem
+        for place in folders(folder)
+        if place.is_dir()
+        for path in place.glob("*.json")
+        if _NAME.fullmatch(path.stem)
+    }
     return sorted(found)
 
 
@@ -82,12 +93,11 @@ def find(name: str | Path, folder: str | Path | None = None) -> Path:
         If there is no model of that name; the message suggests near ones.
     """
     text = str(name).strip()
-    text = text[len(_PREFIX):] if text.lower().startswith(_PREFIX) else text
+    text = text[len(_PREFIX) :] if text.lower().startswith(_PREFIX) else text
     path = Path(text)
     if path.suffix in (".json", ".safetensors") or len(path.parts) > 1:
         if path.suffix not in (".json", ".safetensors"):
-            raise InputError("not a file of the zoo", file=text,
-                             remedy="give NAME.safetensors or NAME.json")
+            raise InputError("not a file of the zoo", file=text, remedy="give NAME.safetensors or NAME.json")
         if not os.path.isfile(path):
             raise InputError("the file does not exist", file=text, remedy="check the path")
         return path.with_suffix(".json")
@@ -96,14 +106,14 @@ def find(name: str | Path, folder: str | Path | None = None) -> Path:
             # Weights without a card are found too, so that the message is about the card.
             if any((place / f"{text}{end}").is_file() for end in (".json", ".safetensors")):
                 return place / f"{text}.json"
-    raise FunctionalError(f"there is no {text[:60]!r} in the zoo", field="name",
-                          remedy=_near(text, names(folder)))
+    raise FunctionalError(
+        f"there is no {text[:60]!r} in the zoo", field="name", remedy=_near(text, names(folder))
+    )
 
 
 def _near(name: str, known: list[str]) -> str:
     if not known:
-        return (f"the zoo is empty; set {VARIABLE} to a folder of models, or give the file "
-                "NAME.safetensors")
+        return f"the zoo is empty; set {VARIABLE} to a folder of models, or give the file NAME.safetensors"
     lowered = {n.lower(): n for n in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
     if close:
@@ -199,8 +209,11 @@ def functional(name: str | Path, folder: str | Path | None = None) -> XCFunction
     """
     kind = card(name, folder).kind
     if kind != "functional":
-        raise FunctionalError(f"'{name}' is a {KINDS[kind]}, not a functional for molecules",
-                              field="xc", remedy="load it by zoo.load")
+        raise FunctionalError(
+            f"'{name}' is a {KINDS[kind]}, not a functional for molecules",
+            field="xc",
+            remedy="load it by zoo.load",
+        )
     return load(name, folder)
 
 
@@ -235,12 +248,18 @@ def save(thing: Any, path: str | Path, **known: Any) -> Card:
 
     path = Path(path)
     if path.suffix != ".safetensors" or not _NAME.fullmatch(path.stem):
-        raise InputError("not a name for a file of weights", file=str(path),
-                         remedy="end it with .safetensors; letters, digits, '.', '_', '+', '-'")
+        raise InputError(
+            "not a name for a file of weights",
+            file=str(path),
+            remedy="end it with .safetensors; letters, digits, '.', '_', '+', '-'",
+        )
     foreign = set(known) - _documented()
     if foreign:
-        raise InputError(f"a card has no field {min(foreign)!r}", field=min(foreign),
-                         remedy=f"use some of {', '.join(sorted(_documented()))}")
+        raise InputError(
+            f"a card has no field {min(foreign)!r}",
+            field=min(foreign),
+            remedy=f"use some of {', '.join(sorted(_documented()))}",
+        )
     kind = kind_of(thing)
     form = write_form(kind, thing)
     raw, weights = packed_weights(path, module_of(thing))

@@ -39,11 +39,17 @@ def packed_weights(path: str | Path, module: nn.Module) -> tuple[bytes, dict[str
     path, state = Path(path), module.state_dict()
     for name, tensor in state.items():
         if not _finite(tensor):
-            raise FunctionalError(f"the parameter '{name}' is not finite", file=str(path),
-                                  remedy="train it again, with a lower learning rate")
+            raise FunctionalError(
+                f"the parameter '{name}' is not finite",
+                file=str(path),
+                remedy="train it again, with a lower learning rate",
+            )
     raw = save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()})
-    return raw, {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(),
-                 "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad)}
+    return raw, {
+        "file": path.name,
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+    }
 
 
 def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
@@ -65,15 +71,20 @@ def read_weights(path: str | Path, sha256: str) -> dict[str, Tensor]:
             raise CheckpointError(f"{path}: too large to be weights. {_AGAIN}")
         raw = path.read_bytes()
     except (OSError, ValueError):
-        raise CheckpointError(f"{path}: there is no such file of weights. Remedy: put it beside "
-                              "its card.") from None
+        raise CheckpointError(
+            f"{path}: there is no such file of weights. Remedy: put it beside its card."
+        ) from None
     if raw.startswith(_PICKLES):  # whatever the card says of it
-        raise CheckpointError(f"{path}: a pickle or zip archive under the name of safetensors; "
-                              "nothing in it was executed. Remedy: do not trust where it is from.")
+        raise CheckpointError(
+            f"{path}: a pickle or zip archive under the name of safetensors; "
+            "nothing in it was executed. Remedy: do not trust where it is from."
+        )
     found = hashlib.sha256(raw).hexdigest()
     if found != sha256:
-        raise CheckpointError(f"{path}: the SHA-256 is {found[:12]}..., the card says "
-                              f"{sha256[:12]}...: the file is damaged or another one. {_AGAIN}")
+        raise CheckpointError(
+            f"{path}: the SHA-256 is {found[:12]}..., the card says "
+            f"{sha256[:12]}...: the file is damaged or another one. {_AGAIN}"
+        )
     try:
         tensors = load(raw)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -103,8 +114,9 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> Non
     ]
     if problems:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise CheckpointError(f"{path}: the weights do not fit the card: "
-                              f"{'; '.join(problems[:3])}{more}. {_AGAIN}")
+        raise CheckpointError(
+            f"{path}: the weights do not fit the card: {'; '.join(problems[:3])}{more}. {_AGAIN}"
+        )
     with torch.no_grad():
         module.load_state_dict(tensors)
 

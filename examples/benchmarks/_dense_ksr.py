@@ -26,8 +26,7 @@ class DenseKSR:
         self.kinetic = torch.zeros(points, points, dtype=torch.float64)
         for offset, value in OFFSETS.items():
             for sign in {offset, -offset}:
-                self.kinetic += value * torch.diag(torch.ones(points - offset,
-                                                              dtype=torch.float64), sign)
+                self.kinetic += value * torch.diag(torch.ones(points - offset, dtype=torch.float64), sign)
         self.kinetic /= -2 * spacing**2
 
     def mirror(self, f: Tensor, centre: int) -> Tensor:
@@ -50,13 +49,20 @@ class DenseKSR:
         return ((1 - gate) * -h[0, 0] - gate * hartree / 2) @ n * self.spacing
 
     def trajectory(
-        self, positions: list[float], charges: list[float], electrons: int,
-        parameters: tuple[Tensor, list[Tensor], Tensor], iterations: int = 15,
-        mixing: float = 0.5, decay: float = 0.9,
+        self,
+        positions: list[float],
+        charges: list[float],
+        electrons: int,
+        parameters: tuple[Tensor, list[Tensor], Tensor],
+        iterations: int = 15,
+        mixing: float = 0.5,
+        decay: float = 0.9,
     ) -> tuple[Tensor, Tensor]:
         """Return energies of all iterations, (K,), and the last mixed density, (n,)."""
-        external = -sum(z * AMPLITUDE * torch.exp(-KAPPA * (self.x - r).abs())
-                        for r, z in zip(positions, charges, strict=True))
+        external = -sum(
+            z * AMPLITUDE * torch.exp(-KAPPA * (self.x - r).abs())
+            for r, z in zip(positions, charges, strict=True)
+        )
         centre = round(2 * sum(positions) / len(positions) / self.spacing)
         occupations = torch.full((math.ceil(electrons / 2),), 2.0, dtype=torch.float64)
         if electrons % 2:

@@ -19,12 +19,17 @@ from deepchem_dft.xc.names import get_xc
 #: name: (geometry in Angstrom, charge)
 MOLECULES = {
     "water": ("O 0 0 0.1173; H 0 0.7572 -0.4692; H 0 -0.7572 -0.4692", 0),
-    "formamide": ("O 1.193 0.218 0; N -1.064 0.150 0; C 0.159 -0.384 0; H 0.247 -1.487 0; "
-                  "H -1.185 1.155 0; H -1.896 -0.420 0", 0),
+    "formamide": (
+        "O 1.193 0.218 0; N -1.064 0.150 0; C 0.159 -0.384 0; H 0.247 -1.487 0; "
+        "H -1.185 1.155 0; H -1.896 -0.420 0",
+        0,
+    ),
     "N2 2A": ("N 0 0 0; N 0 0 2", 0),
     "LiF 3A": ("Li 0 0 0; F 0 0 3", 0),
-    "MnO4-": ("Mn 0 0 0; O .9295 .9295 .9295; O .9295 -.9295 -.9295; "
-              "O -.9295 .9295 -.9295; O -.9295 -.9295 .9295", -1),
+    "MnO4-": (
+        "Mn 0 0 0; O .9295 .9295 .9295; O .9295 -.9295 -.9295; O -.9295 .9295 -.9295; O -.9295 -.9295 .9295",
+        -1,
+    ),
 }
 MOST_BUILDS = 60
 
@@ -51,8 +56,9 @@ class FockProblem:
 
     def __init__(self, name: str, basis: str = "def2-svp", grid_level: int = 3) -> None:
         geometry, charge = MOLECULES[name]
-        self.molecule = Molecule(geometry, basis=basis, charge=charge, spin=0, unit="angstrom",
-                                 grid_level=grid_level, name=name)
+        self.molecule = Molecule(
+            geometry, basis=basis, charge=charge, spin=0, unit="angstrom", grid_level=grid_level, name=name
+        )
         self.hamiltonian = KSHamiltonian(self.molecule, get_xc("pbe"), restricted=True)
         self.problem = prepare(self.hamiltonian, None)
 
@@ -99,8 +105,14 @@ class FockProblem:
 
         with torch.no_grad():
             start = torch.zeros_like(self.hamiltonian.core)[None]
-            fixed_point(f, start, solver=solver, error=error if use_error else None, tol=1e-9,
-                        max_iter=MOST_BUILDS - self.problem.iterations)
+            fixed_point(
+                f,
+                start,
+                solver=solver,
+                error=error if use_error else None,
+                tol=1e-9,
+                max_iter=MOST_BUILDS - self.problem.iterations,
+            )
         return next((s for s in seen if s.converged), seen[-1])
 
     def pyscf(self) -> Outcome:
@@ -117,8 +129,7 @@ class FockProblem:
 
         def note(state: dict) -> None:
             gradient = solver.get_grad(state["mo_coeff"], state["mo_occ"], state["fock"])
-            seen.append(Outcome(len(seen) + 2, float(np.abs(gradient).max()) / 2.0,
-                                float(state["e_tot"])))
+            seen.append(Outcome(len(seen) + 2, float(np.abs(gradient).max()) / 2.0, float(state["e_tot"])))
             if seen[-1].converged:
                 raise StopIteration
 
@@ -137,4 +148,5 @@ def damping(share: float) -> Callable[[Tensor, Tensor], Tensor]:
     def mix(fock: Tensor, error: Tensor) -> Tensor:
         last[:] = [fock if not last else last[0] + share * (fock - last[0])]
         return last[0]
+
     return mix

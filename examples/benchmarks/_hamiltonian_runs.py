@@ -26,8 +26,9 @@ EPOCHS = 32  # of 32 steps each
 def part(file: Path, match: str, start: int = 0, stop: int | None = None):
     """Return the molecules of a file whose names match, from the start-th on."""
     if not file.is_file():
-        raise SystemExit(f"{file} is missing; the first lines of the files in "
-                         "examples/hamiltonian say how it is made")
+        raise SystemExit(
+            f"{file} is missing; the first lines of the files in examples/hamiltonian say how it is made"
+        )
     limit = None if stop is None else stop - start
     ref = HamiltonianSetRef(file=str(file), match=match, skip=start, limit=limit)
     return load_set(ref, "test").dataset
@@ -37,7 +38,9 @@ def water(folder: Path) -> tuple[Any, dict[str, Any]]:
     """Return 500 geometries at 300 K to train on, and 260 others at 300 K and at 500 K."""
     file = folder / "water.h5"
     return part(file, "*/300K/*", 0, 500), {
-        "300 K": part(file, "*/300K/*", 500), "500 K": part(file, "*/500K/*", 0, 260)}
+        "300 K": part(file, "*/300K/*", 500),
+        "500 K": part(file, "*/500K/*", 0, 260),
+    }
 
 
 def train(folder: Path, runs: Path, *, epochs: int = EPOCHS, **options: Any) -> dict[str, Any]:
@@ -61,9 +64,12 @@ def train(folder: Path, runs: Path, *, epochs: int = EPOCHS, **options: Any) -> 
                 "hamiltonian": float(np.mean([s.hamiltonian_mae for s in scores])),
                 "orbitals": float(np.mean([s.orbital_mae for s in scores])),
                 "unconverged": float(np.mean([not s.converged for s in scores])),
-                "iterations": float(np.mean([s.iterations for s in scores]))}
-    found["history"] = [{"step": r.step, "iterations": r.iterations, "train": r.train_mae,
-                         "unconverged": r.unconverged} for r in model.history]
+                "iterations": float(np.mean([s.iterations for s in scores])),
+            }
+    found["history"] = [
+        {"step": r.step, "iterations": r.iterations, "train": r.train_mae, "unconverged": r.unconverged}
+        for r in model.history
+    ]
     runs.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1))
     return found

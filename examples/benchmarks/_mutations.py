@@ -13,25 +13,143 @@ import yaml
 
 #: What people and programs write by mistake, and what people write on purpose.
 VALUES: list[Any] = [
-    0, -1, 1, 2**31, 2**63, 10**9, 10**30, -5, 0.0, -0.0, 1e-320, 1e308, 1e-5, float("inf"),
-    float("nan"), True, False, None, "", " ", "x", "1e400", "1_000", "0x1F", "010", "NO", "~", "é",
-    "2020-13-45", "a\0b", "a\x1b[2Jb", "\x1b]8;;http://x\x07", "\u202egnp", "\ud800", "../victim",
-    "/etc/passwd", "~/victim", "..", ".", "a/b", "zoo:../victim", "CON", "=HYPERLINK(\"http://x\")",
-    "+1+1", "-cmd|x", "@SUM(1)", "a|b", "<script>alert(1)</script>", "[x](javascript:x)", "a\nb",
-    "a\r\n# b", "%s%n", "{0.__class__}", "$(touch executed)", "`touch executed`", "x" * 5000,
-    "9" * 5000, [], {}, [[]], [1], [10**9], [[1, 2], [3]], {"a": 1}, {"": None}, ["a", "a"],
-    "__import__('os').system('touch executed')", [8192] * 10, [0], [-1], [None], [1e400],
-]  # fmt: skip
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    10**9,
+    10**30,
+    -5,
+    0.0,
+    -0.0,
+    1e-320,
+    1e308,
+    1e-5,
+    float("inf"),
+    float("nan"),
+    True,
+    False,
+    None,
+    "",
+    " ",
+    "x",
+    "1e400",
+    "1_000",
+    "0x1F",
+    "010",
+    "NO",
+    "~",
+    "é",
+    "2020-13-45",
+    "a\0b",
+    "a\x1b[2Jb",
+    "\x1b]8;;http://x\x07",
+    "\u202egnp",
+    "\ud800",
+    "../victim",
+    "/etc/passwd",
+    "~/victim",
+    "..",
+    ".",
+    "a/b",
+    "zoo:../victim",
+    "CON",
+    '=HYPERLINK("http://x")',
+    "+1+1",
+    "-cmd|x",
+    "@SUM(1)",
+    "a|b",
+    "<script>alert(1)</script>",
+    "[x](javascript:x)",
+    "a\nb",
+    "a\r\n# b",
+    "%s%n",
+    "{0.__class__}",
+    "$(touch executed)",
+    "`touch executed`",
+    "x" * 5000,
+    "9" * 5000,
+    [],
+    {},
+    [[]],
+    [1],
+    [10**9],
+    [[1, 2], [3]],
+    {"a": 1},
+    {"": None},
+    ["a", "a"],
+    "__import__('os').system('touch executed')",
+    [8192] * 10,
+    [0],
+    [-1],
+    [None],
+    [1e400],
+]
 #: Text that means something to one of the readers.
 WORDS = [
-    "[" * 900, "{a: " * 300, "(" * 500, "- " * 3000, "9" * 5000, "1e400", "-1e308", ".inf", ".nan",
-    "nan", "Infinity", "!!int banana", "!!python/object/apply:os.system ['touch executed']",
-    "!!binary aGFsbG8=", "!!timestamp 2020-13-45", "&a [*a]", "*a", "<<: *a", "? ", "---", "...",
-    "\0", "\x1b[2J", "\ufeff", "\u2028", "\x85", "\t", "\r", "#", "'", '"', "\\", "|", ">", "%",
-    "@", "`", ",", ":", ";", "=", "null", "true", "0x1F", "1_0", "\uff11\uff12", "\xb2", "=1+1",
-    "../victim", "/", "Xx", "Ghost-H", "D", "H1", "999", "-3", 'Lattice="1 0 0 0 1 0 0 0 1"',
-    "Properties=species:S:1:pos:R:3", "charge=1e9", "mult=0", 'pbc="T T T"',
-]  # fmt: skip
+    "[" * 900,
+    "{a: " * 300,
+    "(" * 500,
+    "- " * 3000,
+    "9" * 5000,
+    "1e400",
+    "-1e308",
+    ".inf",
+    ".nan",
+    "nan",
+    "Infinity",
+    "!!int banana",
+    "!!python/object/apply:os.system ['touch executed']",
+    "!!binary aGFsbG8=",
+    "!!timestamp 2020-13-45",
+    "&a [*a]",
+    "*a",
+    "<<: *a",
+    "? ",
+    "---",
+    "...",
+    "\0",
+    "\x1b[2J",
+    "\ufeff",
+    "\u2028",
+    "\x85",
+    "\t",
+    "\r",
+    "#",
+    "'",
+    '"',
+    "\\",
+    "|",
+    ">",
+    "%",
+    "@",
+    "`",
+    ",",
+    ":",
+    ";",
+    "=",
+    "null",
+    "true",
+    "0x1F",
+    "1_0",
+    "\uff11\uff12",
+    "\xb2",
+    "=1+1",
+    "../victim",
+    "/",
+    "Xx",
+    "Ghost-H",
+    "D",
+    "H1",
+    "999",
+    "-3",
+    'Lattice="1 0 0 0 1 0 0 0 1"',
+    "Properties=species:S:1:pos:R:3",
+    "charge=1e9",
+    "mult=0",
+    'pbc="T T T"',
+]
 
 
 class Bomb:
@@ -68,22 +186,21 @@ def bytes_mutated(rng: random.Random, raw: bytes) -> bytes:
         at, length = rng.randrange(len(data) + 1), rng.choice((1, 1, 2, 8, 100, 1000))
         kind = rng.randrange(8)
         if kind == 0:
-            data[at:at + length] = rng.randbytes(length)
+            data[at : at + length] = rng.randbytes(length)
         elif kind == 1:
-            data[at:at] = rng.choice(
-                (b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\x80", b"\x1b[2J", b"\n"))
+            data[at:at] = rng.choice((b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\x80", b"\x1b[2J", b"\n"))
         elif kind == 2:
-            del data[at:at + length]
+            del data[at : at + length]
         elif kind == 3:
-            data[at:at] = data[at:at + length]
+            data[at:at] = data[at : at + length]
         elif kind == 4:
             del data[at:]
         elif kind == 5 and data:
             data[at % len(data)] ^= 1 << rng.randrange(8)
         elif kind == 6:
-            data[at:at] = b"0123456789"[rng.randrange(10):] * rng.choice((1, 50, 600))
+            data[at:at] = b"0123456789"[rng.randrange(10) :] * rng.choice((1, 50, 600))
         else:
-            del data[:at // 8]
+            del data[: at // 8]
     return bytes(data)
 
 
@@ -125,8 +242,7 @@ def structure_mutated(rng: random.Random, content: Any) -> Any:
             del node[key]
         elif kind == 5:
             other, source = rng.choice(places)
-            node[key] = json.loads(json.dumps(other[source], default=str)) if _there(
-                other, source) else None
+            node[key] = json.loads(json.dumps(other[source], default=str)) if _there(other, source) else None
         elif kind == 6 and isinstance(node, dict):
             node[str(rng.choice(VALUES))[:200]] = node.pop(key)
         else:
@@ -138,8 +254,7 @@ def structure_mutated(rng: random.Random, content: Any) -> Any:
 
 
 def _places(node: Any) -> Any:
-    keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(
-        node, list) else ()
+    keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
     for key in keys:
         yield node, key
         yield from _places(node[key])
@@ -165,8 +280,9 @@ def yaml_mutated(rng: random.Random, raw: bytes) -> bytes:
 def json_mutated(rng: random.Random, raw: bytes) -> bytes:
     """Return a broken JSON file."""
     if rng.random() < 0.6:
-        return json.dumps(structure_mutated(rng, json.loads(raw)),
-                          ensure_ascii=rng.random() < 0.8).encode("utf-8", "surrogatepass")
+        return json.dumps(structure_mutated(rng, json.loads(raw)), ensure_ascii=rng.random() < 0.8).encode(
+            "utf-8", "surrogatepass"
+        )
     return text_mutated(rng, raw)
 
 

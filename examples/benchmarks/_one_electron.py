@@ -47,8 +47,15 @@ def atom(symbol: str, electrons: tuple[float, float], basis: str) -> DFTSystem |
     alpha, beta = electrons
     if alpha + beta == 0:
         return None
-    return DFTSystem({"moldesc": f"{symbol} 0 0 0", "basis": basis, "n_alpha": alpha,
-                      "n_beta": beta, "name": f"{symbol} {alpha + beta:g}e"})
+    return DFTSystem(
+        {
+            "moldesc": f"{symbol} 0 0 0",
+            "basis": basis,
+            "n_alpha": alpha,
+            "n_beta": beta,
+            "name": f"{symbol} {alpha + beta:g}e",
+        }
+    )
 
 
 def dimer(name: str, distance: float, basis: str) -> DFTSystem:
@@ -57,14 +64,18 @@ def dimer(name: str, distance: float, basis: str) -> DFTSystem:
 
     symbol, electrons, _, _ = CURVES[name]
     charge = 1 if name.endswith("+") else 0
-    return DFTSystem({"moldesc": f"{symbol} 0 0 0; {symbol} 0 0 {distance!r}", "basis": basis,
-                      "charge": charge, "spin": electrons[0] - electrons[1],
-                      "name": f"{name} {distance:g}"})
+    return DFTSystem(
+        {
+            "moldesc": f"{symbol} 0 0 0; {symbol} 0 0 {distance!r}",
+            "basis": basis,
+            "charge": charge,
+            "spin": electrons[0] - electrons[1],
+            "name": f"{name} {distance:g}",
+        }
+    )
 
 
-def between(
-    low: tuple[float, float], high: tuple[float, float], share: float
-) -> tuple[float, float]:
+def between(low: tuple[float, float], high: tuple[float, float], share: float) -> tuple[float, float]:
     """Return the electrons of a fraction of the way from one whole number to the next."""
     return (low[0] + share * (high[0] - low[0]), low[1] + share * (high[1] - low[1]))
 
@@ -158,18 +169,22 @@ def training_data(basis: str, exact: Exact) -> str:
         name = f"h2p-{distance:g}"
         lines.append(f'  {name}: {{geometry: "H 0 0 0; H 0 0 {distance}", charge: 1, spin: 1}}')
         value = exact.energy(dimer("H2+", distance, basis))
-        entries.append(f"- {{name: H2+ at {distance:g}, type: energy, value: {value:.8f}, "
-                       f"molecule: {name}}}")
+        entries.append(f"- {{name: H2+ at {distance:g}, type: energy, value: {value:.8f}, molecule: {name}}}")
     for symbol, number in (("H", 0), ("H", 1), ("He", 0), ("He", 1), ("Li", 0), ("Be", 0)):
         low, high = ATOMS[symbol][number : number + 2]
         for share in (0.3, 0.6):
             parts = [n for n in (low, between(low, high, share), high) if sum(n)]
-            written = ", ".join(f"{{geometry: {symbol} 0 0 0, n_alpha: {a:g}, n_beta: {b:g}}}"
-                                for a, b in parts)
-            entries.append(f"- {{name: {symbol} {sum(low) + share:g}e, type: fractional_charge,\n"
-                           f"   systems: [{written}]}}")
-    entries.append("- {name: H without a spin, type: fractional_spin,\n   systems: "
-                   "[{geometry: H 0 0 0, n_alpha: 0.5, n_beta: 0.5}, hydrogen]}")
+            written = ", ".join(
+                f"{{geometry: {symbol} 0 0 0, n_alpha: {a:g}, n_beta: {b:g}}}" for a, b in parts
+            )
+            entries.append(
+                f"- {{name: {symbol} {sum(low) + share:g}e, type: fractional_charge,\n"
+                f"   systems: [{written}]}}"
+            )
+    entries.append(
+        "- {name: H without a spin, type: fractional_spin,\n   systems: "
+        "[{geometry: H 0 0 0, n_alpha: 0.5, n_beta: 0.5}, hydrogen]}"
+    )
     return "\n".join([*lines, *entries]) + "\n"
 
 
@@ -184,6 +199,7 @@ def deviation(energies: list[float]) -> tuple[float, float]:
     step, found = len(FRACTIONS) + 1, []
     for start in range(0, len(energies) - 1, step):
         low, high = energies[start], energies[start + step]
-        found += [abs(energies[start + 1 + i] - low - share * (high - low))
-                  for i, share in enumerate(FRACTIONS)]
+        found += [
+            abs(energies[start + 1 + i] - low - share * (high - low)) for i, share in enumerate(FRACTIONS)
+        ]
     return (math.fsum(found) / len(found), max(found)) if found else (math.nan, math.nan)

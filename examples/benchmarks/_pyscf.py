@@ -38,8 +38,7 @@ def pyscf_solver(molecule: Molecule, xc: XCFunctional | str, restricted: bool, *
         energy = xc.energy_density(leaf)
         slope = torch.autograd.grad(energy.sum(), leaf)[0].numpy()
         total = components[:, 0].sum(0)
-        exc = np.divide(energy.detach().numpy(), total, out=np.zeros_like(total),
-                        where=total > 1e-30)
+        exc = np.divide(energy.detach().numpy(), total, out=np.zeros_like(total), where=total > 1e-30)
         return exc, (slope[0] if spin == 0 else slope), None, None
 
     exchange = [(float(c), w) for c, w in xc.exchange_terms]
@@ -76,6 +75,7 @@ def _effective(function):
         if xctype == "LDA" and rho.ndim == 3:
             polarised = rho.shape[0] == 2
         return function(xc_code, rho, spin=1 if polarised else 0, deriv=deriv)
+
     return eval_xc_eff
 
 

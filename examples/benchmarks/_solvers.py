@@ -49,16 +49,17 @@ class Watch:
 def of_ours(solver: Solver, tol: float, limit: int, fallback: bool = False) -> Solve:
     def solve(f, z0):
         fixed_point(f, z0, solver=solver, tol=tol, max_iter=limit, fallback=fallback)
+
     return solve
 
 
 def of_torchdeq(name: str, tol: float, limit: int, **options) -> Solve | None:
-    modules = {"fixed_point_iter": "fp_iter", "anderson_solver": "anderson",
-               "broyden_solver": "broyden"}
+    modules = {"fixed_point_iter": "fp_iter", "anderson_solver": "anderson", "broyden_solver": "broyden"}
     module = optional("torchdeq.solver." + modules[name])
 
     def solve(f, z0):
         getattr(module, name)(f, z0, max_iter=limit, tol=tol, stop_mode="rel", **options)
+
     return solve if module else None
 
 
@@ -67,6 +68,8 @@ def of_xitorch(method: str, tol: float, limit: int, **options) -> Solve | None:
 
     def solve(f, z0):
         # One system of all samples: tolerances are absolute and on everything together.
-        module.equilibrium(lambda z: f(z), z0, method=method, maxiter=limit, f_tol=tol,
-                           x_tol=float("inf"), **options)
+        module.equilibrium(
+            lambda z: f(z), z0, method=method, maxiter=limit, f_tol=tol, x_tol=float("inf"), **options
+        )
+
     return solve if module else None

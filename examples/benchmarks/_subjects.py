@@ -26,36 +26,52 @@ entries:
 - {name: "tiny:LiH", type: ae, value: 0.09, molecule: lih, atoms: auto, split: test}
 """
 XC = {
-    "name": "tiny", "description": "two atoms", "data": {
-        "grid_level": 0, "train": [{"file": "data.yaml", "split": "train"}],
-        "test": [{"file": "data.yaml", "split": "test"}]},
+    "name": "tiny",
+    "description": "two atoms",
+    "data": {
+        "grid_level": 0,
+        "train": [{"file": "data.yaml", "split": "train"}],
+        "test": [{"file": "data.yaml", "split": "test"}],
+    },
     "functional": {"xc": "pbe", "network": {"family": "gga", "hidden": [4]}},
-    "training": {"stages": [{"mode": "frozen", "epochs": 2, "learning_rate": 0.01},
-                            {"mode": "scf", "epochs": 1, "learning_rate": 0.001}]},
-    "baselines": {"lda": "lda,pw"}, "evaluation": {"processes": 1},
+    "training": {
+        "stages": [
+            {"mode": "frozen", "epochs": 2, "learning_rate": 0.01},
+            {"mode": "scf", "epochs": 1, "learning_rate": 0.001},
+        ]
+    },
+    "baselines": {"lda": "lda,pw"},
+    "evaluation": {"processes": 1},
     "output": {"h2_curve": False, "plots": False},
     "card": {"summary": "a sentence", "known_failures": ["a failure"]},
-}  # fmt: skip
+}
 HAMILTONIAN = {
-    "model": "hamiltonian", "name": "tiny", "data": {
-        "train": [{"file": "h2.h5", "limit": 2}], "test": [{"file": "h2.h5", "skip": 2}]},
-    "network": {"width": 2, "hidden": 4, "layers": 0}, "training": {"epochs": 1},
+    "model": "hamiltonian",
+    "name": "tiny",
+    "data": {"train": [{"file": "h2.h5", "limit": 2}], "test": [{"file": "h2.h5", "skip": 2}]},
+    "network": {"width": 2, "hidden": 4, "layers": 0},
+    "training": {"epochs": 1},
     "output": {"plots": False},
-}  # fmt: skip
+}
 KSR = {
-    "model": "ksr", "name": "tiny", "data": {
+    "model": "ksr",
+    "name": "tiny",
+    "data": {
         "grid": {"points": 101, "spacing": 0.2},
         "train": [{"family": "h2", "distances": [1.2]}],
-        "test": [{"family": "h2_plus", "distances": [1.6], "label": "ion"}]},
-    "functional": {"hidden": [4]}, "trajectory": {"iterations": 3, "test_iterations": 4},
-    "training": {"epochs": 1}, "evaluation": {"baseline": False}, "output": {"plots": False},
-}  # fmt: skip
+        "test": [{"family": "h2_plus", "distances": [1.6], "label": "ion"}],
+    },
+    "functional": {"hidden": [4]},
+    "trajectory": {"iterations": 3, "test_iterations": 4},
+    "training": {"epochs": 1},
+    "evaluation": {"baseline": False},
+    "output": {"plots": False},
+}
 GEOMETRIES = {
     "a.xyz": "3\nwater\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n",
-    "b.xyz": '2\nProperties=species:S:1:pos:R:3:Z:I:1 charge=1 mult=2\nH 0 0 0 1\nF 0 0 0.92 9\n',
+    "b.xyz": "2\nProperties=species:S:1:pos:R:3:Z:I:1 charge=1 mult=2\nH 0 0 0 1\nF 0 0 0.92 9\n",
     "c.xyz": "2\ncharge=-1\n8 0 0 0\n1 0 0 0.97\n2\nsecond\nO 0 0 0\nH 0 0 0.98\n",
-    "d.extxyz": '1\nLattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 pbc="F F F"\n'
-                "He 0 0 0\n",
+    "d.extxyz": '1\nLattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 pbc="F F F"\nHe 0 0 0\n',
     "e.smi": "CCO ethanol\n[Na+].[Cl-] salt\nC\n",
     "f.txt": "O 0 0 0; H 0 0 1.8; H 0 1.7 -0.4",
 }
@@ -72,8 +88,7 @@ class Subject:
         ``read(folder)``: what the package does with it.
     """
 
-    def __init__(self, mutate: Callable[[random.Random, Path], Any],
-                 read: Callable[[Path], Any]) -> None:
+    def __init__(self, mutate: Callable[[random.Random, Path], Any], read: Callable[[Path], Any]) -> None:
         self.mutate, self.read = mutate, read
 
 
@@ -81,9 +96,13 @@ def subjects(home: Path, runs: bool = True) -> dict[str, Subject]:
     """Return all kinds by name; ``home`` gets the good files they are made from."""
     home.mkdir(parents=True, exist_ok=True)
     marker = home.parent / "executed"
-    found = {"configuration": _configurations(), "override": _overrides(),
-             "card": _cards(home, marker), "weights": _weights(home, marker),
-             "geometry": _geometries()}
+    found = {
+        "configuration": _configurations(),
+        "override": _overrides(),
+        "card": _cards(home, marker),
+        "weights": _weights(home, marker),
+        "geometry": _geometries(),
+    }
     if runs:
         found["run"] = _runs(home, marker)
     return found
@@ -154,9 +173,15 @@ def _models(home: Path) -> list[Path]:
     hybrid = HybridXC("pbe", build_network(family="gga", hidden=[4], seed=0), aweight0=1.0)
     enhanced = [EnhancedXC("pbe", hidden=[3], seed=seed) for seed in (0, 1)]
     things = {"hybrid": hybrid, "enhanced": enhanced[0], "ensemble": EnsembleXC(enhanced)}
-    known = {"summary": "untrained", "parent": "pbe", "worse_than_parent": ["everywhere"],
-             "errors": [{"set": "s", "type": "ae", "entries": 2, "unit": "kcal/mol",
-                         "mae": {"this": 1.0, "pbe": 2.0}}], "training": {"a": [1, {"b": "c"}]}}
+    known = {
+        "summary": "untrained",
+        "parent": "pbe",
+        "worse_than_parent": ["everywhere"],
+        "errors": [
+            {"set": "s", "type": "ae", "entries": 2, "unit": "kcal/mol", "mae": {"this": 1.0, "pbe": 2.0}}
+        ],
+        "training": {"a": [1, {"b": "c"}]},
+    }
     for name, thing in things.items():
         zoo.save(thing, home / f"{name}.safetensors", **known)
     cards = [home / f"{name}.json" for name in things]
@@ -218,9 +243,9 @@ def _weights(home: Path, marker: Path) -> Subject:
         if kind == 0:
             raw = mutations.bomb(rng, marker)
         elif kind < 5:
-            head = mutations.json_mutated(rng, raw[8:8 + size])
+            head = mutations.json_mutated(rng, raw[8 : 8 + size])
             length = rng.choice((len(head), len(head), len(head), rng.randrange(2**64)))
-            raw = struct.pack("<Q", length) + head + raw[8 + size:]
+            raw = struct.pack("<Q", length) + head + raw[8 + size :]
         else:
             raw = mutations.bytes_mutated(rng, raw)
         content = json.loads(card.read_bytes())
@@ -264,8 +289,11 @@ def _runs(home: Path, marker: Path) -> Subject:
                 file.unlink()
                 file.symlink_to(marker.parent / "victim")
             else:
-                change = {".yaml": mutations.yaml_mutated, ".json": mutations.json_mutated,
-                          ".pt": mutations.bytes_mutated}.get(file.suffix, mutations.text_mutated)
+                change = {
+                    ".yaml": mutations.yaml_mutated,
+                    ".json": mutations.json_mutated,
+                    ".pt": mutations.bytes_mutated,
+                }.get(file.suffix, mutations.text_mutated)
                 file.write_bytes(change(rng, raw))
 
     return Subject(mutate, _use_run)
@@ -283,12 +311,14 @@ def _solve_some(path: Path) -> None:
 
     samples = []
     for number, distance in enumerate((1.3, 1.4, 1.5)):
-        bare = HamiltonianSample([1, 1], np.array([[0, 0, 0], [0, 0, distance]]), "sto-3g",
-                                 xc="pbe", name=f"hydrogen/{number}")
+        bare = HamiltonianSample(
+            [1, 1], np.array([[0, 0, 0], [0, 0, distance]]), "sto-3g", xc="pbe", name=f"hydrogen/{number}"
+        )
         reference = Reference(bare, grid_level=0)
         solution = reference.solve()
-        samples.append(replace(reference.complete(), hamiltonian=solution.hamiltonian,
-                               energy=solution.energy))
+        samples.append(
+            replace(reference.complete(), hamiltonian=solution.hamiltonian, energy=solution.energy)
+        )
     write_samples(path, samples)
 
 
@@ -314,8 +344,13 @@ def _use_run(folder: Path) -> None:
             directory.read_history()
 
     refused: DeepChemDFTError | None = None
-    for step in (lambda: page(read_runs([run]), "report"), lambda: load_model(run), solutions,
-                 lambda: export(run, folder / "to"), resume):
+    for step in (
+        lambda: page(read_runs([run]), "report"),
+        lambda: load_model(run),
+        solutions,
+        lambda: export(run, folder / "to"),
+        resume,
+    ):
         try:
             step()
         except DeepChemDFTError as error:

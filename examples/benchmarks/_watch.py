@@ -12,10 +12,29 @@ from pathlib import Path
 from typing import Any
 
 #: Events of the interpreter that mean that something was run.
-_RUNS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn",
-         "pickle.find_class", "socket.connect")  # fmt: skip
-_CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod",
-            "os.truncate", "shutil.rmtree", "shutil.move", "shutil.copyfile")  # fmt: skip
+_RUNS = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "subprocess.Popen",
+    "pty.spawn",
+    "pickle.find_class",
+    "socket.connect",
+)
+_CHANGES = (
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.chmod",
+    "os.truncate",
+    "shutil.rmtree",
+    "shutil.move",
+    "shutil.copyfile",
+)
 
 
 class TooLong(BaseException):

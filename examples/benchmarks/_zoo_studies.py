@@ -19,14 +19,17 @@ def zoo_functionals() -> list[str]:
 
 def add_options(parser: argparse.ArgumentParser, basis: str, grid_level: int) -> None:
     """Add what all studies can be told."""
-    parser.add_argument("--xc", action="append", metavar="NAME",
-                        help="a libxc name, zoo:NAME, a file, a run directory; may be repeated "
-                        "(default: every functional of the zoo)")
+    parser.add_argument(
+        "--xc",
+        action="append",
+        metavar="NAME",
+        help="a libxc name, zoo:NAME, a file, a run directory; may be repeated "
+        "(default: every functional of the zoo)",
+    )
     parser.add_argument("--basis", default=basis)
     parser.add_argument("--grid-level", type=int, default=grid_level)
     parser.add_argument("--jobs", type=int, default=1, help="worker processes")
-    parser.add_argument("--keep", type=Path, help="file of solutions to go on from; of this "
-                        "study alone")
+    parser.add_argument("--keep", type=Path, help="file of solutions to go on from; of this study alone")
 
 
 def functionals(names: Sequence[str] | None, before: Sequence[str] = ()) -> list[Functional]:
@@ -61,8 +64,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         padded = [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]
         return "| " + " | ".join(padded) + " |"
 
-    rule = "|:" + "|".join("-" * (w + 1) if i == 0 else "-" * (w + 1) + ":"
-                           for i, w in enumerate(widths)) + "|"
+    rule = (
+        "|:" + "|".join("-" * (w + 1) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    )
     return "\n".join([line(cells[0]), rule, *map(line, cells[1:])])
 
 

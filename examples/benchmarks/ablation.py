@@ -42,9 +42,18 @@ from deepchem_dft.scf.solutions import Functional  # noqa: E402
 from deepchem_dft.units import HARTREE_TO_KCAL  # noqa: E402
 
 #: What every variant is but for one thing.
-BASE: dict[str, Any] = {"parent": "r2scan", "depth": 2, "width": 16, "activation": "silu",
-                        "degree": None, "loss": "huber", "bound": 1.804, "ueg_exact": True,
-                        "roughness": 0.01, "exchange": 0.0}  # fmt: skip
+BASE: dict[str, Any] = {
+    "parent": "r2scan",
+    "depth": 2,
+    "width": 16,
+    "activation": "silu",
+    "degree": None,
+    "loss": "huber",
+    "bound": 1.804,
+    "ueg_exact": True,
+    "roughness": 0.01,
+    "exchange": 0.0,
+}
 #: Studies: what is varied, and its values. "inputs" are those of the parent's family: (rs, zeta);
 #: these and s; these and alpha.
 STUDIES: dict[str, tuple[str, list[Any]]] = {
@@ -62,12 +71,17 @@ STUDIES: dict[str, tuple[str, list[Any]]] = {
 #: Least and most error relative to the base's, by study and value: the network hardly matters,
 #: what it sees and starts from does.
 BOUNDS: dict[str, dict[Any, tuple[float, float]]] = {
-    "depth": {1: (0.85, 1.15), 3: (0.85, 1.2)}, "width": {4: (0.85, 1.15), 32: (0.85, 1.15)},
+    "depth": {1: (0.85, 1.15), 3: (0.85, 1.2)},
+    "width": {4: (0.85, 1.15), 32: (0.85, 1.15)},
     "activation": {"tanh": (0.85, 1.15), "softplus": (0.85, 1.15)},
-    "linear form": {3: (1.05, 1.4)}, "inputs": {"lda": (3.0, 7.0), "pbe": (1.25, 1.8)},
-    "loss": {"l1": (0.85, 1.2), "l2": (0.85, 1.2)}, "uniform gas": {False: (0.9, 1.2)},
-    "bound of exchange": {50.0: (0.9, 1.2)}, "smoothness": {0.0: (0.9, 1.15), 0.1: (0.9, 1.15)},
-    "exact exchange": {0.25: (0.75, 1.0)}}
+    "linear form": {3: (1.05, 1.4)},
+    "inputs": {"lda": (3.0, 7.0), "pbe": (1.25, 1.8)},
+    "loss": {"l1": (0.85, 1.2), "l2": (0.85, 1.2)},
+    "uniform gas": {False: (0.9, 1.2)},
+    "bound of exchange": {50.0: (0.9, 1.2)},
+    "smoothness": {0.0: (0.9, 1.15), 0.1: (0.9, 1.15)},
+    "exact exchange": {0.25: (0.75, 1.0)},
+}
 #: Most error of the base, kcal/mol; its parent r2SCAN has 4.31.
 BASE_ERROR = 3.4
 TRAIN = [("w4-11:train", None), ("atomic-ip", ["H", "C", "O", "Ne", "Si"])]
@@ -81,27 +95,44 @@ def judge(base: float, scores: dict[tuple[str, Any], float]) -> list[str]:
     for (study, value), error in scores.items():
         low, high = BOUNDS[study].get(value, (1.0, 1.0))  # those without are the base itself
         if not low - 1e-9 <= error / base <= high + 1e-9:
-            missed.append(f"{study}, {value}: {error / base:.2f} of the base's error, "
-                          f"not {low} to {high}")
+            missed.append(f"{study}, {value}: {error / base:.2f} of the base's error, not {low} to {high}")
     return missed
 
 
 def config_of(variant: dict[str, Any], epochs: int, grid_level: int, seed: int) -> RunConfig:
     """Return the run configuration of a variant."""
-    return RunConfig.model_validate({
-        "data": {"train": ["w4-11"], "grid_level": grid_level},
-        "functional": {
-            "xc": variant["parent"], "exchange": variant["exchange"] or None,
-            "enhancement": {
-                "hidden": [variant["width"]] * variant["depth"], "degree": variant["degree"],
-                "activation": variant["activation"], "bound": variant["bound"],
-                "ueg_exact": variant["ueg_exact"]}},
-        "training": {
-            "seed": seed, "loss": variant["loss"], "huber_delta": 5.0, "select_best": False,
-            "penalties": {"size": 0.1, "roughness": variant["roughness"]},
-            "stages": [{"mode": "frozen", "epochs": epochs, "learning_rate": 0.01,
-                        "schedule": "cosine", "validate_every": epochs}]},
-    })  # fmt: skip
+    return RunConfig.model_validate(
+        {
+            "data": {"train": ["w4-11"], "grid_level": grid_level},
+            "functional": {
+                "xc": variant["parent"],
+                "exchange": variant["exchange"] or None,
+                "enhancement": {
+                    "hidden": [variant["width"]] * variant["depth"],
+                    "degree": variant["degree"],
+                    "activation": variant["activation"],
+                    "bound": variant["bound"],
+                    "ueg_exact": variant["ueg_exact"],
+                },
+            },
+            "training": {
+                "seed": seed,
+                "loss": variant["loss"],
+                "huber_delta": 5.0,
+                "select_best": False,
+                "penalties": {"size": 0.1, "roughness": variant["roughness"]},
+                "stages": [
+                    {
+                        "mode": "frozen",
+                        "epochs": epochs,
+                        "learning_rate": 0.01,
+                        "schedule": "cosine",
+                        "validate_every": epochs,
+                    }
+                ],
+            },
+        }
+    )
 
 
 class Densities:
@@ -124,11 +155,16 @@ class Densities:
         folder = self.folder / f"{parent}-{share or 0:g}"
         folder.mkdir(parents=True, exist_ok=True)
         start = Functional.named(parent)
-        with (Solver(self.options.jobs, 1e-5, folder / "energies.jsonl", folder) as solver,
-              solution_progress(f"densities of {parent}") as show):
+        with (
+            Solver(self.options.jobs, 1e-5, folder / "energies.jsonl", folder) as solver,
+            solution_progress(f"densities of {parent}") as show,
+        ):
             molecules = {s.key: s.to_molecule(self.options.grid_level) for s in missing}
-            solver.solve([(m, [start]) for m in molecules.values()], on_solution=show,
-                         densities_for=Functional.trained(functional))
+            solver.solve(
+                [(m, [start]) for m in molecules.values()],
+                on_solution=show,
+                densities_for=Functional.trained(functional),
+            )
             for place, molecule in molecules.items():
                 path = solver.path(molecule, start, "density")
                 if path is not None and path.is_file():
@@ -139,8 +175,9 @@ class Densities:
 class FrozenModel(dc.models.Model):
     """A variant as a DeepChem model: trained and asked at the densities of its parent."""
 
-    def __init__(self, densities: Densities, epochs: int, model_dir: str | None = None,
-                 seed: int = 0, **variant: Any) -> None:
+    def __init__(
+        self, densities: Densities, epochs: int, model_dir: str | None = None, seed: int = 0, **variant: Any
+    ) -> None:
         super().__init__(model=None, model_dir=model_dir)
         self.config = config_of(variant, epochs, densities.options.grid_level, seed)
         self.densities = densities
@@ -156,7 +193,7 @@ class FrozenModel(dc.models.Model):
 
     def fit(self, dataset: Any, nb_epoch: int = 1) -> None:
         """Train for as many epochs as the configuration says, whatever DeepChem asks."""
-        stage, = self.config.training.resolved_stages()
+        (stage,) = self.config.training.resolved_stages()
         FixedDensityTrainer(self.xc, stage, self._frozen(dataset)).run()
 
     def predict(self, dataset: Any, transformers: Sequence[Any] = ()) -> np.ndarray:
@@ -174,8 +211,9 @@ def entries_of(role: str, options: argparse.Namespace) -> list[Any]:
     if role == "test" or options.quick:
         limits |= {"max_heavy": options.max_heavy, "max_electrons": options.max_electrons}
     parts = {"train": TRAIN, "valid": VALID, "test": TEST}[role]
-    return [e for name, names in parts
-            for e in select(dataset_ref(name, names=names, **limits), options.basis)]
+    return [
+        e for name, names in parts for e in select(dataset_ref(name, names=names, **limits), options.basis)
+    ]
 
 
 class Search:
@@ -201,41 +239,53 @@ class Search:
             # A search per variant: DeepChem hands back the best model of each search alone.
             params = {**{k: [v] for k, v in variant.items()}, "seed": range(self.options.seeds)}
             search = dc.hyper.GridHyperparamOpt(
-                lambda **kw: FrozenModel(self.densities, self.options.epochs, **kw))
+                lambda **kw: FrozenModel(self.densities, self.options.epochs, **kw)
+            )
             start = time.process_time()
             best, _, found = search.hyperparam_search(
-                params, self.data["train"], self.data["valid"],
-                dc.metrics.Metric(dc.metrics.mae_score), use_max=False)
+                params,
+                self.data["train"],
+                self.data["valid"],
+                dc.metrics.Metric(dc.metrics.mae_score),
+                use_max=False,
+            )
             scores = [score * HARTREE_TO_KCAL for score in found.values()]
-            print(f"  {study} {value}: {np.mean(scores):.2f} +- {np.std(scores):.2f} kcal/mol, "
-                  f"{time.process_time() - start:.0f} CPU s", flush=True)
+            print(
+                f"  {study} {value}: {np.mean(scores):.2f} +- {np.std(scores):.2f} kcal/mol, "
+                f"{time.process_time() - start:.0f} CPU s",
+                flush=True,
+            )
             self.known[place] = best, scores
         return self.known[place]
 
 
-def checked(chosen: Sequence[Functional], data: dict[str, Any],
-            options: argparse.Namespace) -> list[list[str]]:
+def checked(
+    chosen: Sequence[Functional], data: dict[str, Any], options: argparse.Namespace
+) -> list[list[str]]:
     """Return rows of self-consistent errors (kcal/mol) on validation and test molecules."""
     groups = [EntrySet(role, role, list(data[role].X)) for role in ("valid", "test")]
     keep = options.folder / "checked.jsonl"
     with Solver(options.jobs, 1e-5, keep) as solver, solution_progress("checking") as show:
-        records = Evaluation(solver, options.grid_level).run(
-            [(group, chosen) for group in groups], show)
+        records = Evaluation(solver, options.grid_level).run([(group, chosen) for group in groups], show)
     rows = []
     for functional in chosen:
         own = [r for r in records if r.functional == functional.label]
         cells = []
         for role in ("valid", "test"):
-            errors = [abs(r.value - r.reference) * HARTREE_TO_KCAL for r in own
-                      if r.role == role and not r.unconverged]
+            errors = [
+                abs(r.value - r.reference) * HARTREE_TO_KCAL
+                for r in own
+                if r.role == role and not r.unconverged
+            ]
             cells.append(f"{np.mean(errors):.2f}")
         rows.append([functional.label, *cells, str(sum(bool(r.unconverged) for r in own))])
     return rows
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--study", nargs="+", choices=STUDIES, help="default: all")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=2)
@@ -252,8 +302,11 @@ def main() -> int:
     densities = Densities(options.folder, options)
     search = Search(data, densities, options)
     options.folder.mkdir(parents=True, exist_ok=True)
-    print(f"{options.basis}, grid level {options.grid_level}: {len(data['train'])} entries to "
-          f"train on, {len(data['valid'])} to judge by, {len(data['test'])} to test", flush=True)
+    print(
+        f"{options.basis}, grid level {options.grid_level}: {len(data['train'])} entries to "
+        f"train on, {len(data['valid'])} to judge by, {len(data['test'])} to test",
+        flush=True,
+    )
     rows, tried, means, missed = [], {}, {}, []
     for study in options.study or STUDIES:
         varied, values = STUDIES[study]
@@ -264,18 +317,25 @@ def main() -> int:
             tried[name] = model, means[study, value]
             size = sum(p.numel() for p in model.xc.functional.parameters() if p.requires_grad)
             rows.append([name, size, f"{np.mean(scores):.2f}", f"{np.std(scores):.2f}"])
-    print("\nMean absolute errors on the validation entries at the densities of the parent, "
-          f"kcal/mol; mean and spread of {options.seeds} seeds\n")
+    print(
+        "\nMean absolute errors on the validation entries at the densities of the parent, "
+        f"kcal/mol; mean and spread of {options.seeds} seeds\n"
+    )
     print(table(["variant", "weights", "error", "+-"], rows))
     scores = {place: row for place, (_, row) in search.known.items()}
     (options.folder / "scores.json").write_text(json.dumps(scores, indent=1))
     if not options.no_check:
         best = min(tried, key=lambda name: tried[name][1])
         base = search.run("depth", BASE["depth"])[0]
-        chosen = [Functional.named(n) for n in dict.fromkeys(
-            ["pbe", BASE["parent"], tried[best][0].config.functional.xc]) if n != "lda"]
-        chosen += [Functional.trained(base.xc.functional, "base"),
-                   Functional.trained(tried[best][0].xc.functional, best)]
+        chosen = [
+            Functional.named(n)
+            for n in dict.fromkeys(["pbe", BASE["parent"], tried[best][0].config.functional.xc])
+            if n != "lda"
+        ]
+        chosen += [
+            Functional.trained(base.xc.functional, "base"),
+            Functional.trained(tried[best][0].xc.functional, best),
+        ]
         print("\nThe same, self-consistent (best seed on the validation part):\n")
         found = checked(chosen, data, options)
         print(table(["functional", "valid", "test", "not converged"], found))

@@ -30,8 +30,9 @@ from deepchem_dft.xc.ensemble import EnsembleXC
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--xc", required=True, help="an ensemble: zoo:NAME, or NAME.safetensors")
     parser.add_argument("--valid", action="append", help="data to calibrate on; may be repeated")
     parser.add_argument("--dataset", action="append", help="data to test on; may be repeated")
@@ -49,13 +50,21 @@ def main() -> int:
         sys.exit(f"{options.xc} is no ensemble: a single functional knows no uncertainty")
 
     functional = Functional.named(options.xc)
-    sets = [(role, name) for role, names in (("valid", options.valid or ["w4-11:valid"]),
-                                             ("test", options.dataset or ["w4-11:test"]))
-            for name in names]  # fmt: skip
-    groups = [EntrySet(role, name, select(dataset_ref(name, max_heavy=options.max_heavy),
-                                          options.basis)) for role, name in sets]
-    names = {role: {e.name for g in groups if g.role == role for e in g.entries}
-             for role in ("valid", "test")}
+    sets = [
+        (role, name)
+        for role, names in (
+            ("valid", options.valid or ["w4-11:valid"]),
+            ("test", options.dataset or ["w4-11:test"]),
+        )
+        for name in names
+    ]
+    groups = [
+        EntrySet(role, name, select(dataset_ref(name, max_heavy=options.max_heavy), options.basis))
+        for role, name in sets
+    ]
+    names = {
+        role: {e.name for g in groups if g.role == role for e in g.entries} for role in ("valid", "test")
+    }
     shared = names["valid"] & names["test"]
     if shared:
         sys.exit(f"{len(shared)} entries are in both parts, {min(shared)} for one")
@@ -67,20 +76,24 @@ def main() -> int:
         records = evaluation.run([(group, [functional]) for group in groups], show)
     valid = [r for r in records if r.role == "valid"]
     better = calibration.calibrated(ensemble, valid)
-    print(f"calibration: {_text(better)}, {len(ensemble)} members "
-          f"(was {_text(ensemble)}), from {sum(map(_counts, valid))} validation entries")
+    print(
+        f"calibration: {_text(better)}, {len(ensemble)} members "
+        f"(was {_text(ensemble)}), from {sum(map(_counts, valid))} validation entries"
+    )
     print("as it was:\n" + calibration.coverage_markdown(records))
     scaled = calibration.recalibrated(records, ensemble, better)
     print("calibrated:\n" + calibration.coverage_markdown(scaled))
     tested = [q for q in calibration.qualities(scaled) if q.role == "test"]
     if options.out is not None:
-        calibration.draw({f"{q.set}, {q.type}": (q.errors, q.uncertainties) for q in tested},
-                         options.out, f"Uncertainty of {options.xc}")
+        calibration.draw(
+            {f"{q.set}, {q.type}": (q.errors, q.uncertainties) for q in tested},
+            options.out,
+            f"Uncertainty of {options.xc}",
+        )
         print(f"written: {options.out}")
     if options.save is not None:
         card = zoo.card(options.xc).to_dict()
-        known = {k: v for k, v in card.items()
-                 if k not in ("format", "name", "kind", "form", "weights")}  # fmt: skip
+        known = {k: v for k, v in card.items() if k not in ("format", "name", "kind", "form", "weights")}
         zoo.save(better, options.save, **known)
         print(f"written: {options.save}")
     lost = [r.entry for r in records if r.unconverged]
@@ -89,21 +102,29 @@ def main() -> int:
         print(f"  FAILED {name} did not converge")
     for quality in wrong:
         print(f"  FAILED {quality.text()}")
-    print("; ".join(f"{q.set} {q.type}: {100 * q.covered:.0f} % of {len(q.errors)} covered, "
-                    f"rank correlation {q.rank:.2f}" for q in tested))
+    print(
+        "; ".join(
+            f"{q.set} {q.type}: {100 * q.covered:.0f} % of {len(q.errors)} covered, "
+            f"rank correlation {q.rank:.2f}"
+            for q in tested
+        )
+    )
     return 1 if wrong or lost else 0
 
 
 def trained_on(name: str) -> set[str]:
     """Return the entries that a functional was trained on, as its card says."""
     data = zoo.card(name).training.get("config", {}).get("data", {})
-    return {entry.name for one in data.get("train", ())
-            for entry in select(DatasetRef(**one), data.get("basis"))}  # fmt: skip
+    return {
+        entry.name for one in data.get("train", ()) for entry in select(DatasetRef(**one), data.get("basis"))
+    }
 
 
 def _text(ensemble: EnsembleXC) -> str:
-    return (f"{ensemble.calibration:.3f} x standard deviation and "
-            f"{ensemble.floor * HARTREE_TO_KCAL:.2f} kcal/mol in quadrature")
+    return (
+        f"{ensemble.calibration:.3f} x standard deviation and "
+        f"{ensemble.floor * HARTREE_TO_KCAL:.2f} kcal/mol in quadrature"
+    )
 
 
 def _right(quality: calibration.Quality) -> bool:

@@ -20,12 +20,20 @@ from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc import NNPBE, HybridXC
 
 SYSTEMS = {
-    "C": ("C 0 0 0", 0, 2), "N": ("N 0 0 0", 0, 3), "O": ("O 0 0 0", 0, 2),
-    "F": ("F 0 0 0", 0, 1), "Cl": ("Cl 0 0 0", 0, 1), "B": ("B 0 0 0", 0, 1),
-    "Cr": ("Cr 0 0 0", 0, 6), "Fe": ("Fe 0 0 0", 0, 4),
-    "H2 5A": ("H 0 0 0; H 0 0 5.0", 0, 0), "N2 3A": ("N 0 0 0; N 0 0 3.0", 0, 0),
-    "F-": ("F 0 0 0", -1, 0), "OH-": ("O 0 0 0; H 0 0 0.964", -1, 0),
-    "CN": ("C 0 0 0; N 0 0 1.172", 0, 1), "NO": ("N 0 0 0; O 0 0 1.154", 0, 1),
+    "C": ("C 0 0 0", 0, 2),
+    "N": ("N 0 0 0", 0, 3),
+    "O": ("O 0 0 0", 0, 2),
+    "F": ("F 0 0 0", 0, 1),
+    "Cl": ("Cl 0 0 0", 0, 1),
+    "B": ("B 0 0 0", 0, 1),
+    "Cr": ("Cr 0 0 0", 0, 6),
+    "Fe": ("Fe 0 0 0", 0, 4),
+    "H2 5A": ("H 0 0 0; H 0 0 5.0", 0, 0),
+    "N2 3A": ("N 0 0 0; N 0 0 3.0", 0, 0),
+    "F-": ("F 0 0 0", -1, 0),
+    "OH-": ("O 0 0 0; H 0 0 0.964", -1, 0),
+    "CN": ("C 0 0 0; N 0 0 1.172", 0, 1),
+    "NO": ("N 0 0 0; O 0 0 1.154", 0, 1),
 }
 GGA_SYSTEMS = ("O", "Cl", "Fe", "NO", "CN", "N2 3A")
 TOLERANCE = 1e-5  # Ha above the best of PySCF's four starts
@@ -33,8 +41,7 @@ TOLERANCE = 1e-5  # Ha above the best of PySCF's four starts
 
 def molecule(name: str) -> Molecule:
     geometry, charge, spin = SYSTEMS[name]
-    return Molecule(geometry, basis="def2-svp", charge=charge, spin=spin, unit="angstrom",
-                    name=name)
+    return Molecule(geometry, basis="def2-svp", charge=charge, spin=spin, unit="angstrom", name=name)
 
 
 def random_network(inputs: int, depth: int, width: int, seed: int) -> nn.Module:
@@ -76,14 +83,16 @@ def main() -> int:
     warnings.simplefilter("ignore")
     total, compared = {"LDA": 0, "GGA": 0}, 0
     converged, failures, high = {"LDA": 0, "GGA": 0}, [], []
-    print(f"{'system':8} {'functional':26} {'builds':>6} {'energy / Ha':>16} "
-          f"{'above best of PySCF / Ha':>26}")
+    print(
+        f"{'system':8} {'functional':26} {'builds':>6} {'energy / Ha':>16} {'above best of PySCF / Ha':>26}"
+    )
     for name, label, functional in cases(options.quick):
         if options.only and name != options.only:
             continue
         family, clock = label[:3], time.process_time()
         result = KohnSham(molecule(name), functional, stability=options.stability).run(
-            on_unconverged="continue")
+            on_unconverged="continue"
+        )
         clock = time.process_time() - clock
         total[family] += 1
         converged[family] += result.converged
@@ -95,11 +104,16 @@ def main() -> int:
             compared += above > -float("inf")
             if not above <= TOLERANCE:
                 high.append((name, label, above))
-        print(f"{name:8} {label:26} {result.iterations:6d} {float(result.energy.detach()):16.8f} "
-              f"{above:26.2e} {clock:6.1f} s {result.status.name}", flush=True)
-    print(f"\nconverged: LDA {converged['LDA']}/{total['LDA']}, "
-          f"GGA {converged['GGA']}/{total['GGA']}; too high: {len(high)} of {compared} compared "
-          "(PySCF converges from no start for the others)")
+        print(
+            f"{name:8} {label:26} {result.iterations:6d} {float(result.energy.detach()):16.8f} "
+            f"{above:26.2e} {clock:6.1f} s {result.status.name}",
+            flush=True,
+        )
+    print(
+        f"\nconverged: LDA {converged['LDA']}/{total['LDA']}, "
+        f"GGA {converged['GGA']}/{total['GGA']}; too high: {len(high)} of {compared} compared "
+        "(PySCF converges from no start for the others)"
+    )
     for row in failures + high:
         print("  FAILED", *row)
     return 1 if failures or high else 0

@@ -39,8 +39,13 @@ from deepchem_dft.equilibrium.packing import Packing
 from deepchem_dft.molnet import load_labelled, load_nci
 
 #: Chosen on the validation sets (see docs/howto/property-models.md).
-DEQ = {"width": 64, "pooling": ("mean", "sum", "max", "pairs"), "dropout": 0.3, "batch_size": 64,
-       "learning_rate": 0.002}
+DEQ = {
+    "width": 64,
+    "pooling": ("mean", "sum", "max", "pairs"),
+    "dropout": 0.3,
+    "batch_size": 64,
+    "learning_rate": 0.002,
+}
 PATIENCE = 10
 
 
@@ -72,8 +77,13 @@ def read(labels: str | None, limit: int | None) -> Data:
     smiles = [smiles[i] for i in kept]
     descriptors = dc.feat.RDKitDescriptors().featurize(smiles).astype(float)
     descriptors[np.abs(descriptors) > 1e10] = np.nan
-    return Data(smiles, dipole[kept], np.array(graphs, dtype=object)[kept],
-                dc.feat.CircularFingerprint(radius=2, size=2048).featurize(smiles), descriptors)
+    return Data(
+        smiles,
+        dipole[kept],
+        np.array(graphs, dtype=object)[kept],
+        dc.feat.CircularFingerprint(radius=2, size=2048).featurize(smiles),
+        descriptors,
+    )
 
 
 def scaffold_split(smiles: list[str], seed: int) -> tuple[np.ndarray, ...]:
@@ -93,8 +103,12 @@ def scaffold_split(smiles: list[str], seed: int) -> tuple[np.ndarray, ...]:
 
 
 def best_epoch(
-    step: Callable[[], None], predict: Callable[[np.ndarray], np.ndarray], y: np.ndarray,
-    valid: np.ndarray, test: np.ndarray, epochs: int,
+    step: Callable[[], None],
+    predict: Callable[[np.ndarray], np.ndarray],
+    y: np.ndarray,
+    valid: np.ndarray,
+    test: np.ndarray,
+    epochs: int,
 ) -> tuple[float, float]:
     """Train epoch by epoch; return validation and test score of the epoch best in validation."""
     best, waited = (0.0, 0.0), 0
@@ -122,8 +136,7 @@ def deq(data: Data, seed: int, parts, epochs: int) -> tuple[float, float, float]
         lost, seen = lost + model.last_solve.unconverged, seen + model.last_solve.samples
         return result
 
-    scores = best_epoch(lambda: model.fit(dataset, 1, checkpoint_interval=0), predict, y, valid,
-                        test, epochs)
+    scores = best_epoch(lambda: model.fit(dataset, 1, checkpoint_interval=0), predict, y, valid, test, epochs)
     worst = max([report.unconverged for report in model.history] + [lost / seen])
     return (*scores, worst)
 
@@ -131,21 +144,23 @@ def deq(data: Data, seed: int, parts, epochs: int) -> tuple[float, float, float]
 def forest(features: np.ndarray, y: np.ndarray, seed: int, parts, epochs: int):
     train, valid, test = parts
     model = RandomForestClassifier(500, random_state=seed).fit(features[train], y[train])
-    return tuple(roc_auc_score(y[rows], model.predict_proba(features[rows])[:, 1])
-                 for rows in (valid, test))
+    return tuple(roc_auc_score(y[rows], model.predict_proba(features[rows])[:, 1]) for rows in (valid, test))
 
 
 def multitask(features: np.ndarray, y: np.ndarray, seed: int, parts, epochs: int):
     train, valid, test = parts
     torch.manual_seed(seed)
     np.random.seed(seed)
-    model = MultitaskClassifier(1, features.shape[1], layer_sizes=[1000], dropouts=0.5,
-                                batch_size=64)
+    model = MultitaskClassifier(1, features.shape[1], layer_sizes=[1000], dropouts=0.5, batch_size=64)
     dataset = dc.data.NumpyDataset(features[train], y[train, None])
     return best_epoch(
         lambda: model.fit(dataset, 1, checkpoint_interval=0),
         lambda rows: model.predict(dc.data.NumpyDataset(features[rows]))[:, 0, 1],
-        y, valid, test, epochs)
+        y,
+        valid,
+        test,
+        epochs,
+    )
 
 
 def standardized(features: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -160,8 +175,7 @@ def polar(data: Data, seeds: int, epochs: int) -> bool:
     for seed in range(seeds):
         parts = scaffold_split(data.smiles, seed)
         y = data.labels(parts[0])
-        inputs = {"ECFP4": data.fingerprints,
-                  "descriptors": standardized(data.descriptors, parts[0])}
+        inputs = {"ECFP4": data.fingerprints, "descriptors": standardized(data.descriptors, parts[0])}
         for what, features in inputs.items():
             for name, method in (("random forest", forest), ("MultitaskClassifier", multitask)):
                 start = time.process_time()
@@ -171,8 +185,11 @@ def polar(data: Data, seeds: int, epochs: int) -> bool:
         start = time.process_time()
         scores = deq(data, seed, parts, epochs)
         rows.setdefault("DEQ, graphs", []).append((*scores, time.process_time() - start))
-        print(f"  seed {seed}: {', '.join(str(len(p)) for p in parts)} molecules; " + "; ".join(
-            f"{name} {values[-1][1]:.3f}" for name, values in rows.items()), flush=True)
+        print(
+            f"  seed {seed}: {', '.join(str(len(p)) for p in parts)} molecules; "
+            + "; ".join(f"{name} {values[-1][1]:.3f}" for name, values in rows.items()),
+            flush=True,
+        )
     print(f"{'':33s}{'validation':>11s}{'test':>8s}{'s.e.':>8s}{'CPU s':>8s}")
     table = {}
     for name, values in rows.items():
@@ -184,8 +201,10 @@ def polar(data: Data, seeds: int, epochs: int) -> bool:
     own, error = table.pop("DEQ, graphs")
     rival = max(table, key=lambda name: table[name][0])
     good = own >= table[rival][0] - max(error, table[rival][1]) and unconverged < 0.01
-    print(f"DEQ {own:.3f} +- {error:.3f}, best baseline {table[rival][0]:.3f} +- "
-          f"{table[rival][1]:.3f} ({rival}); at most {100 * unconverged:.2f} % unconverged")
+    print(
+        f"DEQ {own:.3f} +- {error:.3f}, best baseline {table[rival][0]:.3f} +- "
+        f"{table[rival][1]:.3f} ({rival}); at most {100 * unconverged:.2f} % unconverged"
+    )
     return good
 
 
@@ -205,26 +224,31 @@ CLOSE = 0.01
 SHARE = {"trained, hard and cheap": 0.4, "diffusion, 0.99": 0.15}
 LIMIT, TOLERANCE = 1000, 1e-4  # of comparisons with other libraries
 #: Solvers of the trained cells' fixed points: ours and those of other libraries.
-OTHERS = {name: solve for name, solve in {
-    "damped": of_ours(Damped(), TOLERANCE, LIMIT),
-    "Anderson 6": of_ours(Anderson(), TOLERANCE, LIMIT),
-    "Broyden": of_ours(Broyden(), TOLERANCE, LIMIT),
-    "torchdeq forward": of_torchdeq("fixed_point_iter", TOLERANCE, LIMIT),
-    "torchdeq Anderson 6": of_torchdeq("anderson_solver", TOLERANCE, LIMIT, m=6),
-    # Their default adds 1e-4 to the diagonal of the residuals' products, however small these are.
-    "torchdeq And. 6, lam 1e-16": of_torchdeq("anderson_solver", TOLERANCE, LIMIT, m=6, lam=1e-16),
-    "torchdeq Broyden": of_torchdeq("broyden_solver", TOLERANCE, LIMIT, l_thres=100),
-    "xitorch Anderson 6": of_xitorch("anderson_acc", TOLERANCE, LIMIT, msize=6),
-    "xitorch And. 6, lmbda 1e-16": of_xitorch("anderson_acc", TOLERANCE, LIMIT, msize=6,
-                                              lmbda=1e-16),
-}.items() if solve}
+OTHERS = {
+    name: solve
+    for name, solve in {
+        "damped": of_ours(Damped(), TOLERANCE, LIMIT),
+        "Anderson 6": of_ours(Anderson(), TOLERANCE, LIMIT),
+        "Broyden": of_ours(Broyden(), TOLERANCE, LIMIT),
+        "torchdeq forward": of_torchdeq("fixed_point_iter", TOLERANCE, LIMIT),
+        "torchdeq Anderson 6": of_torchdeq("anderson_solver", TOLERANCE, LIMIT, m=6),
+        # Their default adds 1e-4 to the diagonal of the residuals' products, however small these are.
+        "torchdeq And. 6, lam 1e-16": of_torchdeq("anderson_solver", TOLERANCE, LIMIT, m=6, lam=1e-16),
+        "torchdeq Broyden": of_torchdeq("broyden_solver", TOLERANCE, LIMIT, l_thres=100),
+        "xitorch Anderson 6": of_xitorch("anderson_acc", TOLERANCE, LIMIT, msize=6),
+        "xitorch And. 6, lmbda 1e-16": of_xitorch("anderson_acc", TOLERANCE, LIMIT, msize=6, lmbda=1e-16),
+    }.items()
+    if solve
+}
 
 
 def judge(what: str, damped: float, anderson: float) -> bool:
     """Check the evaluations of Anderson's method against those of forward iteration."""
     share = anderson / damped
-    print(f"{what}: Anderson {share:.2f} of the evaluations of forward iteration (wanted <= "
-          f"{SHARE[what]})", flush=True)
+    print(
+        f"{what}: Anderson {share:.2f} of the evaluations of forward iteration (wanted <= {SHARE[what]})",
+        flush=True,
+    )
     return share <= SHARE[what]
 
 
@@ -266,14 +290,25 @@ def acceleration(data: Data, epochs: int, molecules: int) -> bool:
     y = data.labels(train)
     parts = [dc.data.NumpyDataset(data.graphs[p], y[p, None]) for p in (train, valid)]
     trained: list[tuple[str, DEQModel]] = []
-    print(f"{'cell':20s}{'solver':>9s}{'evaluations':>12s}{'CPU s':>7s}{'to AUC':>8s}"
-          f"{'per batch':>11s}{'predicting':>11s}{'CPU s':>7s}{'unconverged':>12s}")
+    print(
+        f"{'cell':20s}{'solver':>9s}{'evaluations':>12s}{'CPU s':>7s}{'to AUC':>8s}"
+        f"{'per batch':>11s}{'predicting':>11s}{'CPU s':>7s}{'unconverged':>12s}"
+    )
     for name, options, slow in CELLS:
         target = None
         for solver in SOLVERS:
-            model = DEQModel(1, "classification", n_features=31, solver=solver, max_iter=3000,
-                             tol=TOLERANCE, train_tol=1e-3, batch_size=64, learning_rate=0.002,
-                             **options)  # fmt: skip
+            model = DEQModel(
+                1,
+                "classification",
+                n_features=31,
+                solver=solver,
+                max_iter=3000,
+                tol=TOLERANCE,
+                train_tol=1e-3,
+                batch_size=64,
+                learning_rate=0.002,
+                **options,
+            )
             if slow:
                 diffusion(model)
             track, seconds, evaluations = [], 0.0, 0.0
@@ -292,9 +327,12 @@ def acceleration(data: Data, epochs: int, molecules: int) -> bool:
             took, solve = time.process_time() - start, model.last_solve
             per_batch = model.history[-1].evaluations
             cost = f"{reached[1]:12.0f}{reached[2]:7.1f}" if reached else f"{'never':>12s}{'':7s}"
-            print(f"{name:20s}{solver:>9s}{cost}{target:8.3f}{per_batch:11.1f}"
-                  f"{solve.evaluations / solve.batches:11.1f}{took:7.2f}"
-                  f"{100 * max(r.unconverged for r in model.history):10.2f} %", flush=True)
+            print(
+                f"{name:20s}{solver:>9s}{cost}{target:8.3f}{per_batch:11.1f}"
+                f"{solve.evaluations / solve.batches:11.1f}{took:7.2f}"
+                f"{100 * max(r.unconverged for r in model.history):10.2f} %",
+                flush=True,
+            )
         trained.append((name, model))
     counts = {}
     for name, model in trained:
@@ -302,8 +340,11 @@ def acceleration(data: Data, epochs: int, molecules: int) -> bool:
         for solver, solve in OTHERS.items():
             needed, seconds, open_ = libraries(model, parts[1], solve)
             counts[name, solver] = needed
-            print(f"  {solver:28s}{needed:8.1f}{seconds:8.2f}"
-                  + (f"   {open_} of {len(parts[1])} not reached" if open_ else ""), flush=True)
+            print(
+                f"  {solver:28s}{needed:8.1f}{seconds:8.2f}"
+                + (f"   {open_} of {len(parts[1])} not reached" if open_ else ""),
+                flush=True,
+            )
     hard = "hard and cheap"
     return judge(f"trained, {hard}", counts[hard, "damped"], counts[hard, "Anderson 6"])
 
@@ -316,8 +357,7 @@ def libraries(model: DEQModel, dataset: dc.data.Dataset, solve) -> tuple[float, 
         with torch.no_grad():
             problem = model.network.cell.problem(batch)
             packing = Packing(problem.start, problem.segments)
-            watch = Watch(lambda z, p=problem, k=packing: k.pack(
-                p.step(k.unpack(z), *p.params)), TOLERANCE)
+            watch = Watch(lambda z, p=problem, k=packing: k.pack(p.step(k.unpack(z), *p.params)), TOLERANCE)
             start = time.process_time()
             try:
                 solve(watch, packing.pack(problem.start))

@@ -32,8 +32,13 @@ from deepchem_dft.equilibrium import (
 
 BATCH, SIZE, LIMIT, TOL = 32, 64, 400, 1e-8
 #: kind, spectral radius: evaluations of the best solver (bound, target).
-CASES = {("tanh", 0.9): (34, 30), ("tanh", 0.99): (38, 33), ("tanh", 1.6): (75, 55),
-         ("linear", 0.99): (66, 54), ("antisymmetric", 1.2): (36, 28)}
+CASES = {
+    ("tanh", 0.9): (34, 30),
+    ("tanh", 0.99): (38, 33),
+    ("tanh", 1.6): (75, 55),
+    ("linear", 0.99): (66, 54),
+    ("antisymmetric", 1.2): (36, 28),
+}
 
 
 # -- evaluations --------------------------------------------------------------------------------
@@ -67,17 +72,19 @@ SOLVERS: dict[str, tuple[str, Callable | None]] = {
     "torchdeq Anderson 6": ("12", of_torchdeq("anderson_solver", TOL, LIMIT, m=6)),
     "torchdeq Anderson 20": ("40", of_torchdeq("anderson_solver", TOL, LIMIT, m=20)),
     # Their default adds 1e-4 to the diagonal of the residuals' products, however small these are.
-    "torchdeq Anderson 6, lam 1e-16": (
-        "12", of_torchdeq("anderson_solver", TOL, LIMIT, m=6, lam=1e-16)),
-    "torchdeq Anderson 20, lam 1e-16": (
-        "40", of_torchdeq("anderson_solver", TOL, LIMIT, m=20, lam=1e-16)),
+    "torchdeq Anderson 6, lam 1e-16": ("12", of_torchdeq("anderson_solver", TOL, LIMIT, m=6, lam=1e-16)),
+    "torchdeq Anderson 20, lam 1e-16": ("40", of_torchdeq("anderson_solver", TOL, LIMIT, m=20, lam=1e-16)),
     "torchdeq Broyden": ("200", of_torchdeq("broyden_solver", TOL, LIMIT, l_thres=100)),
     "xitorch Anderson 6": ("12", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=6)),
     "xitorch Anderson 20": ("40", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=20)),
     "xitorch Anderson 6, lmbda 1e-16": (
-        "12", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=6, lmbda=1e-16)),
+        "12",
+        of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=6, lmbda=1e-16),
+    ),
     "xitorch Anderson 20, lmbda 1e-16": (
-        "40", of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=20, lmbda=1e-16)),
+        "40",
+        of_xitorch("anderson_acc", TOL / 10, LIMIT, msize=20, lmbda=1e-16),
+    ),
     # By default it guesses a step so large that it finds none of these.
     "xitorch Broyden, alpha -1": ("all", of_xitorch("broyden1", TOL / 10, LIMIT, alpha=-1.0)),
 }
@@ -85,8 +92,10 @@ SOLVERS: dict[str, tuple[str, Callable | None]] = {
 
 def evaluations(seeds: int) -> list[str]:
     """Print the table of evaluations; return what misses its bound."""
-    print(f"Evaluations to a relative residual of {TOL:g}: {BATCH} samples of {SIZE}, worst "
-          f"sample, median of {seeds} seeds (how many of them arrive within {LIMIT})")
+    print(
+        f"Evaluations to a relative residual of {TOL:g}: {BATCH} samples of {SIZE}, worst "
+        f"sample, median of {seeds} seeds (how many of them arrive within {LIMIT})"
+    )
     print(f"{'':34}{'states':>8}" + "".join(f"{f'{k} {r:g}':>20}" for k, r in CASES))
     ours: dict[str, list[float]] = {}
     for name, (memory, solve) in SOLVERS.items():
@@ -117,8 +126,11 @@ def evaluations(seeds: int) -> list[str]:
     best = [min(m[i] for m in ours.values()) for i in range(len(CASES))]
     print(f"{'best here':42}" + "".join(f"{b:20.0f}" for b in best))
     print(f"{'bound (target)':42}" + "".join(f"{f'{b} ({t})':>20}" for b, t in CASES.values()))
-    missed = [f"{case}: {found:.0f} > {bound}" for (case, (bound, _)), found
-              in zip(CASES.items(), best, strict=True) if found > bound]
+    missed = [
+        f"{case}: {found:.0f} > {bound}"
+        for (case, (bound, _)), found in zip(CASES.items(), best, strict=True)
+        if found > bound
+    ]
     for i, (case, (bound, _)) in enumerate(list(CASES.items())[:2]):
         if ours["Anderson 6"][i] > 1.2 * bound:
             missed.append(f"Anderson 6 on {case}: {ours['Anderson 6'][i]:.0f} > {1.2 * bound:g}")
@@ -130,8 +142,10 @@ def evaluations(seeds: int) -> list[str]:
 
 def overhead() -> list[str]:
     """Print CPU time per iteration beyond the map's own; return what misses its bound."""
-    print("\nOverhead per iteration, 64 samples of 576, window 5, one thread (CPU microseconds, "
-          "the map's own time taken off)")
+    print(
+        "\nOverhead per iteration, 64 samples of 576, window 5, one thread (CPU microseconds, "
+        "the map's own time taken off)"
+    )
     anderson = optional("torchdeq.solver.anderson")
     broyden = optional("torchdeq.solver.broyden")
     missed = []
@@ -150,19 +164,26 @@ def overhead() -> list[str]:
         def ours(solver, f=f, z0=z0):
             return lambda n: fixed_point(f, z0, solver=solver, tol=0.0, max_iter=n, fallback=False)
 
-        runs = {"map": bare, "damped": ours(Damped()), "Anderson": ours(Anderson(5)),
-                "Broyden": ours(Broyden(5))}
+        runs = {
+            "map": bare,
+            "damped": ours(Damped()),
+            "Anderson": ours(Anderson(5)),
+            "Broyden": ours(Broyden(5)),
+        }
         if anderson:
             runs["torchdeq Anderson"] = lambda n, f=f, z0=z0: anderson.anderson_solver(
-                f, z0, max_iter=n, tol=1e-30, m=5)
+                f, z0, max_iter=n, tol=1e-30, m=5
+            )
             runs["torchdeq Broyden"] = lambda n, f=f, z0=z0: broyden.broyden_solver(
-                f, z0, max_iter=n, tol=1e-30, l_thres=5)
+                f, z0, max_iter=n, tol=1e-30, l_thres=5
+            )
         times = _per_iteration(runs)
         own = times.pop("map")
         print(f"  {str(dtype)[6:]:8}" + ", ".join(f"{k} {v - own:.0f}" for k, v in times.items()))
         if anderson and times["Anderson"] >= times["torchdeq Anderson"]:
-            missed.append(f"overhead in {dtype}: {times['Anderson']:.0f} us, torchdeq "
-                          f"{times['torchdeq Anderson']:.0f}")
+            missed.append(
+                f"overhead in {dtype}: {times['Anderson']:.0f} us, torchdeq {times['torchdeq Anderson']:.0f}"
+            )
     return missed
 
 
@@ -199,7 +220,8 @@ class _Counted(torch.autograd.Function):
 
 
 ADJOINTS = {
-    "truncated, 1 step": Truncated(1), "truncated, 5 steps": Truncated(5),
+    "truncated, 1 step": Truncated(1),
+    "truncated, 5 steps": Truncated(5),
     "truncated, 20 steps": Truncated(20),
     "implicit, Anderson 6, 1e-2": Implicit(Anderson(6), tol=1e-2),
     "implicit, Anderson 6, 1e-4": Implicit(Anderson(6), tol=1e-4),
@@ -217,12 +239,15 @@ def gradients() -> list[str]:
     fixed_point(lambda z: torch.tanh(warm), torch.zeros_like(warm)).state.sum().backward()
     for radius in (0.9, 0.99):
         generator = torch.Generator().manual_seed(0)
-        W, b, c = (torch.randn(n, SIZE, generator=generator, dtype=torch.float64)
-                   for n in (SIZE, BATCH, BATCH))
+        W, b, c = (
+            torch.randn(n, SIZE, generator=generator, dtype=torch.float64) for n in (SIZE, BATCH, BATCH)
+        )
         W = (W * radius / torch.linalg.eigvals(W).abs().max()).requires_grad_()
         exact = _dense_gradient(W.detach(), b, c)
-        print(f"\nGradient of a loss in W, tanh(z W' + b) at radius {radius:g}: error, evaluations "
-              "of the map, passes backward through it, CPU ms")
+        print(
+            f"\nGradient of a loss in W, tanh(z W' + b) at radius {radius:g}: error, evaluations "
+            "of the map, passes backward through it, CPU ms"
+        )
         for name, adjoint in ADJOINTS.items():
             calls, _Counted.passes, start = [0], 0, time.thread_time()
 
@@ -230,8 +255,7 @@ def gradients() -> list[str]:
                 calls[0] += 1
                 return _Counted.apply(torch.tanh(z @ W.T + b))
 
-            found = fixed_point(f, torch.zeros_like(b), (W,), solver=Anderson(6), adjoint=adjoint,
-                                tol=1e-9)
+            found = fixed_point(f, torch.zeros_like(b), (W,), solver=Anderson(6), adjoint=adjoint, tol=1e-9)
             (slope,) = torch.autograd.grad((c * found.state).sum(), W)
             spent = 1e3 * (time.thread_time() - start)
             error = float((slope - exact).norm() / exact.norm())
@@ -256,19 +280,32 @@ def _dense_gradient(W: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 def fock() -> list[str]:
     """Print Fock builds to convergence; return what misses its bound."""
-    print("\nFock builds to 1e-6 Ha, restricted PBE/def2-SVP, from atomic densities "
-          f"(-: not within {MOST_BUILDS})")
-    print(f"{'':12}{'DIIS':>8}{'PySCF':>8}{'fixed_point':>14}{'plain':>14}{'damped 0.3':>14}"
-          f"{'E - E(PySCF) / Ha':>20}")
+    print(
+        "\nFock builds to 1e-6 Ha, restricted PBE/def2-SVP, from atomic densities "
+        f"(-: not within {MOST_BUILDS})"
+    )
+    print(
+        f"{'':12}{'DIIS':>8}{'PySCF':>8}{'fixed_point':>14}{'plain':>14}{'damped 0.3':>14}"
+        f"{'E - E(PySCF) / Ha':>20}"
+    )
     missed = []
     for name in MOLECULES:
         case = FockProblem(name)
         ours, theirs = case.iterate(DIIS().update), case.pyscf()
-        row = [ours, theirs, case.by_fixed_point(Pulay(), use_error=True), case.iterate(None),
-               case.iterate(damping(0.3))]
+        row = [
+            ours,
+            theirs,
+            case.by_fixed_point(Pulay(), use_error=True),
+            case.iterate(None),
+            case.iterate(damping(0.3)),
+        ]
         widths = (8, 8, 14, 14, 14)
-        print(f"{name:12}" + "".join(f"{str(r):>{w}}" for r, w in zip(row, widths, strict=True))
-              + f"{ours.energy - theirs.energy:20.1e}", flush=True)
+        print(
+            f"{name:12}"
+            + "".join(f"{str(r):>{w}}" for r, w in zip(row, widths, strict=True))
+            + f"{ours.energy - theirs.energy:20.1e}",
+            flush=True,
+        )
         if not ours.converged or (theirs.converged and ours.builds > theirs.builds + 1):
             missed.append(f"{name}: {ours} Fock builds, PySCF {theirs}")
         if theirs.converged and not abs(ours.energy - theirs.energy) < 1e-9:
@@ -276,8 +313,7 @@ def fock() -> list[str]:
     return missed
 
 
-PARTS = {"evaluations": lambda: evaluations(9), "overhead": overhead, "gradients": gradients,
-         "fock": fock}
+PARTS = {"evaluations": lambda: evaluations(9), "overhead": overhead, "gradients": gradients, "fock": fock}
 
 
 def main() -> int:
@@ -286,8 +322,15 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     missed = [line for name in options.only for line in PARTS[name]()]
-    print("\n".join(["", *(f"  MISSED {line}" for line in missed),
-                     f"{len(missed)} bounds missed in {', '.join(options.only)}"]))
+    print(
+        "\n".join(
+            [
+                "",
+                *(f"  MISSED {line}" for line in missed),
+                f"{len(missed)} bounds missed in {', '.join(options.only)}",
+            ]
+        )
+    )
     return 1 if missed else 0
 
 

@@ -58,8 +58,9 @@ class Fuzz:
         self.temporary.mkdir()
         with self._temporary():
             self.subjects = _subjects.subjects(home / "good", runs)
-        self.victims = {home / name: f"{name} stays" for name in (
-            "victim", "victim.json", "victim.safetensors")}  # fmt: skip
+        self.victims = {
+            home / name: f"{name} stays" for name in ("victim", "victim.json", "victim.safetensors")
+        }
         for path, text in self.victims.items():
             path.write_text(text)
         os.environ["DEEPCHEM_DFT_CACHE"] = str(home / "cache")
@@ -95,9 +96,13 @@ class Fuzz:
         seen: list[str] = []
         try:
             quiet = io.StringIO()
-            with self._temporary(), self.watch.watching(SECONDS) as seen, \
-                    warnings.catch_warnings(), contextlib.redirect_stdout(quiet), \
-                    contextlib.redirect_stderr(quiet):
+            with (
+                self._temporary(),
+                self.watch.watching(SECONDS) as seen,
+                warnings.catch_warnings(),
+                contextlib.redirect_stdout(quiet),
+                contextlib.redirect_stderr(quiet),
+            ):
                 warnings.simplefilter("ignore")
                 subject.read(self.case)
             outcome = USED
@@ -109,8 +114,9 @@ class Fuzz:
             if debug:
                 traceback.print_exc()
             last = traceback.extract_tb(error.__traceback__)[-1]
-            outcome = (f"{type(error).__name__}: {str(error)[:200]!r} in "
-                       f"{Path(last.filename).name}:{last.lineno}")
+            outcome = (
+                f"{type(error).__name__}: {str(error)[:200]!r} in {Path(last.filename).name}:{last.lineno}"
+            )
         finally:
             os.chdir(folder)
         if seen:
@@ -126,8 +132,10 @@ class Fuzz:
         """Return the counts as a table."""
         lines = [f"{'kind':<14} {'cases':>7} {'used':>7} {'refused':>8} {'other':>6}"]
         for kind in [*self.subjects, "all"]:
-            row = [sum(n for (k, o), n in self.outcomes.items() if kind in (k, "all") and o == want)
-                   for want in (USED, REFUSED, "other")]
+            row = [
+                sum(n for (k, o), n in self.outcomes.items() if kind in (k, "all") and o == want)
+                for want in (USED, REFUSED, "other")
+            ]
             lines.append(f"{kind:<14} {sum(row):>7} {row[0]:>7} {row[1]:>8} {row[2]:>6}")
         return "\n".join(lines)
 
@@ -145,8 +153,9 @@ def cases(total: int, kinds: list[str]) -> list[tuple[str, int]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=SHARES, default=list(SHARES), metavar="KIND")
@@ -167,8 +176,10 @@ def main() -> int:
         started = time.monotonic()
         for index, (kind, number) in enumerate(cases(options.cases, options.only)):
             if index % 1000 == 0:
-                print(f"  {index} cases, {time.monotonic() - started:.0f} s, "
-                      f"{len(fuzz.failures)} failures", flush=True)
+                print(
+                    f"  {index} cases, {time.monotonic() - started:.0f} s, {len(fuzz.failures)} failures",
+                    flush=True,
+                )
             known = len(fuzz.failures)
             fuzz.run(kind, number, options.seed)
             for failure in fuzz.failures[known:]:

@@ -37,9 +37,20 @@ from scipy.linalg import eigh
 from deepchem_dft import HamiltonianModel
 
 CONFIGS = Path(__file__).resolve().parents[1] / "hamiltonian"
-LIMIT = {"hamiltonian": 5.0, "orbitals": 20.0, "unconverged": 0.01, "water": 0.3, "ethanol": 0.7,
-         "energy": 10.0, "one input": 1.4, "no guess": 2.0, "no bound": 1.3, "noise": 1.3,
-         "noise of benzene": 10.0, "fed back": 3.0}
+LIMIT = {
+    "hamiltonian": 5.0,
+    "orbitals": 20.0,
+    "unconverged": 0.01,
+    "water": 0.3,
+    "ethanol": 0.7,
+    "energy": 10.0,
+    "one input": 1.4,
+    "no guess": 2.0,
+    "no bound": 1.3,
+    "noise": 1.3,
+    "noise of benzene": 10.0,
+    "fed back": 3.0,
+}
 TESTS = ("300 K", "500 K")
 
 
@@ -49,13 +60,19 @@ def row(name: str, found: list[dict]) -> None:
     iterations = np.mean([one[label]["iterations"] for one in found for label in TESTS])
     unconverged = np.mean([one[label]["unconverged"] for one in found for label in TESTS])
     epochs = found[0]["options"]["epochs"]
-    print(f"| {name} | {32 * epochs} | {seconds:.0f} | " + " | ".join(cells)
-          + f" | {iterations:.1f} | {100 * unconverged:.1f} |", flush=True)
+    print(
+        f"| {name} | {32 * epochs} | {seconds:.0f} | "
+        + " | ".join(cells)
+        + f" | {iterations:.1f} | {100 * unconverged:.1f} |",
+        flush=True,
+    )
 
 
 def head(first: str) -> None:
-    print(f"| {first} | steps | CPU s | H, 300 K | H, 500 K | orbitals, 300 K | orbitals, 500 K | "
-          "iterations | unconverged, % |\n|:--|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print(
+        f"| {first} | steps | CPU s | H, 300 K | H, 500 K | orbitals, 300 K | orbitals, 500 K | "
+        "iterations | unconverged, % |\n|:--|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )
 
 
 def forms(data: Path, runs: Path, out: Path) -> bool:
@@ -68,25 +85,30 @@ def forms(data: Path, runs: Path, out: Path) -> bool:
     longer = {}
     for form in ("direct", "delta"):
         other = "equilibrium" if form == "direct" else "equilibrium-delta"
-        ratio = np.sum([b["seconds"] for b in found[other]]) / np.sum(
-            [a["seconds"] for a in found[form]])
+        ratio = np.sum([b["seconds"] for b in found[other]]) / np.sum([a["seconds"] for a in found[form]])
         epochs = round(EPOCHS * round(float(ratio), 1))
         longer[form] = [train(data, runs, form=form, seed=seed, epochs=epochs) for seed in SEEDS]
         row(f"{form}, time of {other}", longer[form])
     draw_forms(found, longer, out)
-    mean = {form: np.mean([one[label]["hamiltonian"] for one in found[form] for label in TESTS])
-            for form in FORMS}
+    mean = {
+        form: np.mean([one[label]["hamiltonian"] for one in found[form] for label in TESTS]) for form in FORMS
+    }
     best = found["delta"]
     orbitals = np.mean([one[label]["orbitals"] for one in best for label in TESTS])
-    lost = max(one[label]["unconverged"] for form in FORMS for one in found[form]
-               for label in TESTS)
-    print(f"forms: delta H {mean['delta']:.1f}, orbitals {orbitals:.0f} microhartree; equilibrium "
-          f"/ plain {mean['equilibrium'] / mean['direct']:.2f} (direct), "
-          f"{mean['equilibrium-delta'] / mean['delta']:.2f} (delta); "
-          f"unconverged at most {100 * lost:.1f} %")
-    return bool(mean["delta"] <= LIMIT["hamiltonian"] and orbitals <= LIMIT["orbitals"]
-                and mean["equilibrium"] <= mean["direct"]
-                and mean["equilibrium-delta"] <= mean["delta"] and lost < LIMIT["unconverged"])
+    lost = max(one[label]["unconverged"] for form in FORMS for one in found[form] for label in TESTS)
+    print(
+        f"forms: delta H {mean['delta']:.1f}, orbitals {orbitals:.0f} microhartree; equilibrium "
+        f"/ plain {mean['equilibrium'] / mean['direct']:.2f} (direct), "
+        f"{mean['equilibrium-delta'] / mean['delta']:.2f} (delta); "
+        f"unconverged at most {100 * lost:.1f} %"
+    )
+    return bool(
+        mean["delta"] <= LIMIT["hamiltonian"]
+        and orbitals <= LIMIT["orbitals"]
+        and mean["equilibrium"] <= mean["direct"]
+        and mean["equilibrium-delta"] <= mean["delta"]
+        and lost < LIMIT["unconverged"]
+    )
 
 
 def draw_forms(found: dict, longer: dict, out: Path) -> None:
@@ -96,8 +118,14 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
     for place, (_, ones) in enumerate(rows):
         for label, shift, colour in zip(TESTS, (-0.2, 0.2), ("tab:blue", "tab:red")):
             values = [one[label]["hamiltonian"] for one in ones]
-            left.barh(place + shift, np.mean(values), 0.4, xerr=np.std(values, ddof=1),
-                      color=colour, label=None if place else label)
+            left.barh(
+                place + shift,
+                np.mean(values),
+                0.4,
+                xerr=np.std(values, ddof=1),
+                color=colour,
+                label=None if place else label,
+            )
     left.set_yticks(range(len(rows)), [name for name, _ in rows])
     left.invert_yaxis()
     left.set(xscale="log", xlabel="mean absolute error of H (microhartree)")
@@ -121,22 +149,24 @@ def ablation(data: Path, runs: Path, out: Path) -> bool:
     every = ("overlap", "core", "guess")
     rows = {"nothing (delta)": {"form": "delta"}}
     for name in every:
-        rows[f"{name} as an input"] = {"form": "delta",
-                                       "inputs": [one for one in every if one != name]}
+        rows[f"{name} as an input"] = {"form": "delta", "inputs": [one for one in every if one != name]}
     rows["minao: the sap guess instead"] = {"form": "delta", "guess": "sap"}
-    rows["guess altogether (direct)"] = {
-        "form": "direct", "inputs": ["overlap", "core"]}
+    rows["guess altogether (direct)"] = {"form": "direct", "inputs": ["overlap", "core"]}
     rows["nothing (equilibrium-delta)"] = {"form": "equilibrium-delta"}
-    rows["bound (equilibrium-delta)"] = {"form": "equilibrium-delta",
-                                                         "bound": None}
+    rows["bound (equilibrium-delta)"] = {"form": "equilibrium-delta", "bound": None}
     found = {}
     for name, options in rows.items():
-        found[name] = [train(data, runs, seed=seed, epochs=EPOCHS // 2, **options)
-                       for seed in SEEDS]
+        found[name] = [train(data, runs, seed=seed, epochs=EPOCHS // 2, **options) for seed in SEEDS]
         row(name, found[name])
-    return judge_ablation(*({name: float(np.mean([one[t][key] for one in ones for t in TESTS]))
-                             for name, ones in found.items()}
-                            for key in ("hamiltonian", "iterations")))
+    return judge_ablation(
+        *(
+            {
+                name: float(np.mean([one[t][key] for one in ones for t in TESTS]))
+                for name, ones in found.items()
+            }
+            for key in ("hamiltonian", "iterations")
+        )
+    )
 
 
 def judge_ablation(errors: dict[str, float], iterations: dict[str, float]) -> bool:
@@ -145,10 +175,15 @@ def judge_ablation(errors: dict[str, float], iterations: dict[str, float]) -> bo
     one = max(error for name, error in errors.items() if name.endswith("as an input"))
     none = errors["guess altogether (direct)"]
     steps = iterations["bound (equilibrium-delta)"] / iterations["nothing (equilibrium-delta)"]
-    print(f"ablation: without one input {one / errors[whole]:.2f} of the error, without a guess "
-          f"{none / errors[whole]:.2f}, without the bound {steps:.2f} of the iterations")
-    return bool(one <= LIMIT["one input"] * errors[whole] and steps >= LIMIT["no bound"]
-                and none >= LIMIT["no guess"] * errors[whole])
+    print(
+        f"ablation: without one input {one / errors[whole]:.2f} of the error, without a guess "
+        f"{none / errors[whole]:.2f}, without the bound {steps:.2f} of the iterations"
+    )
+    return bool(
+        one <= LIMIT["one input"] * errors[whole]
+        and steps >= LIMIT["no bound"]
+        and none >= LIMIT["no guess"] * errors[whole]
+    )
 
 
 def noise(data: Path, runs: Path, out: Path) -> bool:
@@ -171,15 +206,22 @@ def noise(data: Path, runs: Path, out: Path) -> bool:
                 errors[place, column] = np.abs(moved - energies).mean()
         means[name] = errors.mean(1) / sizes
         axis.loglog(1e6 * sizes, 1e6 * errors.mean(1), ".-", label=f"{name}, {len(true)} orbitals")
-        print(f"| {name}, {len(true)} | "
-              + " | ".join(f"{v:.1e}" for v in errors.mean(1)[::2]) + " |", flush=True)
+        print(
+            f"| {name}, {len(true)} | " + " | ".join(f"{v:.1e}" for v in errors.mean(1)[::2]) + " |",
+            flush=True,
+        )
     for index, form in enumerate(FORMS):
         ones = [train(data, runs, form=form, seed=seed) for seed in SEEDS]
-        axis.loglog([one[t]["hamiltonian"] for one in ones for t in TESTS],
-                    [one[t]["orbitals"] for one in ones for t in TESTS], "*", color=f"C{index + 4}",
-                    label=f"trained on water, {form}")
-    axis.set(xlabel="mean absolute error of H (microhartree)",
-             ylabel="of occupied orbital energies (microhartree)")
+        axis.loglog(
+            [one[t]["hamiltonian"] for one in ones for t in TESTS],
+            [one[t]["orbitals"] for one in ones for t in TESTS],
+            "*",
+            color=f"C{index + 4}",
+            label=f"trained on water, {form}",
+        )
+    axis.set(
+        xlabel="mean absolute error of H (microhartree)", ylabel="of occupied orbital energies (microhartree)"
+    )
     axis.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(out / "hamiltonian_noise.png", dpi=110)
@@ -190,8 +232,10 @@ def judge_noise(sizes: np.ndarray, ratios: dict[str, np.ndarray]) -> bool:
     """Check errors of orbital energies relative to those of H, by molecule and size (Ha)."""
     small = max(float(one[sizes <= 1.01e-5].max()) for one in ratios.values())
     large = float(ratios["benzene"][-1])
-    print(f"noise: orbital energies at most {small:.2f} of the error of H up to 1e-5 Hartree; "
-          f"benzene {large:.0f} at {sizes[-1]:.0e}")
+    print(
+        f"noise: orbital energies at most {small:.2f} of the error of H up to 1e-5 Hartree; "
+        f"benzene {large:.0f} at {sizes[-1]:.0e}"
+    )
     return small <= LIMIT["noise"] and large > LIMIT["noise of benzene"]
 
 
@@ -201,8 +245,10 @@ def cycles(data: Path, runs: Path, out: Path) -> bool:
 
     good = True
     ratios = []
-    for name, tests in (("water", water(data)[1]),
-                        ("ethanol", {"300 K": part(data / "ethanol.h5", "*", 80)})):
+    for name, tests in (
+        ("water", water(data)[1]),
+        ("ethanol", {"300 K": part(data / "ethanol.h5", "*", 80)}),
+    ):
         if not (runs / name / "model").is_dir():
             run(load_config(CONFIGS / f"{name}.yaml"), runs / name, resume=True)
         model = HamiltonianModel.load(str(runs / name / "model"))
@@ -211,9 +257,12 @@ def cycles(data: Path, runs: Path, out: Path) -> bool:
             before, after = np.array([one.cycles(1e-9) for one in found]).T
             excess = [1e6 * (one.energy - one.sample.energy) for one in found]
             ratio = after.sum() / before.sum()
-            print(f"{name}, {label}: {after.mean():.1f} of {before.mean():.1f} cycles "
-                  f"({ratio:.2f}); density {np.mean(excess):.2f} microhartree above the converged "
-                  f"one, at most {np.max(excess):.2f}", flush=True)
+            print(
+                f"{name}, {label}: {after.mean():.1f} of {before.mean():.1f} cycles "
+                f"({ratio:.2f}); density {np.mean(excess):.2f} microhartree above the converged "
+                f"one, at most {np.max(excess):.2f}",
+                flush=True,
+            )
             ratios.append(f"{name}, {label} {ratio:.2f}")
             good &= bool(ratio <= LIMIT[name])
             if name == "water":
@@ -235,13 +284,21 @@ def cost(data: Path, runs: Path, out: Path) -> bool:
             model = HamiltonianModel.for_data(batch, form=form, device=torch.device(device))
             clock = time.process_time if device == "cpu" else time.perf_counter
             marks = [clock()]
-            model.fit(batch, 6, checkpoint_every=0,
-                      epoch_callback=lambda report, marks=marks, clock=clock: marks.append(clock()))
+            model.fit(
+                batch,
+                6,
+                checkpoint_every=0,
+                epoch_callback=lambda report, marks=marks, clock=clock: marks.append(clock()),
+            )
             step = steps[form] = float(np.median(np.diff(marks)[2:])) / 4
-            memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-                      if device == "cpu" else torch.cuda.max_memory_allocated() / 1024**3)
-            print(f"{device}, {form}: {1000 * step:.0f} ms for 16 water molecules, "
-                  f"{memory:.2f} GB", flush=True)
+            memory = (
+                resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+                if device == "cpu"
+                else torch.cuda.max_memory_allocated() / 1024**3
+            )
+            print(
+                f"{device}, {form}: {1000 * step:.0f} ms for 16 water molecules, {memory:.2f} GB", flush=True
+            )
         good &= judge_cost(steps)
     if len(devices) == 1:
         print("no GPU: steps on one were not measured")
@@ -250,8 +307,7 @@ def cost(data: Path, runs: Path, out: Path) -> bool:
 
 def judge_cost(seconds: dict[str, float]) -> bool:
     """Check the time of a step by form: what feeding back costs."""
-    ratios = [seconds["equilibrium"] / seconds["direct"],
-              seconds["equilibrium-delta"] / seconds["delta"]]
+    ratios = [seconds["equilibrium"] / seconds["direct"], seconds["equilibrium-delta"] / seconds["delta"]]
     print(f"cost: feeding back takes {ratios[0]:.1f} and {ratios[1]:.1f} times as long")
     return max(ratios) <= LIMIT["fed back"]
 
@@ -260,19 +316,20 @@ PARTS = {"forms": forms, "ablation": ablation, "noise": noise, "cycles": cycles,
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
     parser.add_argument("--data", type=Path, default=CONFIGS, help="folder of water.h5 ...")
-    parser.add_argument("--runs", type=Path, default=Path("runs/hamiltonian"),
-                        help="folder of trainings, which are kept")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/hamiltonian"), help="folder of trainings, which are kept"
+    )
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of the figures")
     options = parser.parse_args()
     for name in options.parts:
         if name not in PARTS:
             parser.error(f"there is no part {name!r}")
-    good = [PARTS[name](options.data, options.runs, options.out)
-            for name in options.parts or PARTS]
+    good = [PARTS[name](options.data, options.runs, options.out) for name in options.parts or PARTS]
     return 0 if all(good) else 1
 
 

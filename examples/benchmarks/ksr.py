@@ -65,21 +65,23 @@ def speed() -> bool:
     def ours() -> tuple[float, torch.Tensor]:
         found = run_trajectory(molecules, xc, ITERATIONS, last=ITERATIONS - loss.skip)
         value = loss(found, energy, density[:, None]).mean()
-        return value.item(), torch.cat([
-            g.flatten() for g in torch.autograd.grad(value, parameters)])
+        return value.item(), torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters)])
 
     def plain() -> tuple[float, torch.Tensor]:
         value = torch.zeros((), dtype=torch.float64)
         discounts = loss.discounts(ITERATIONS)
         for row, state in enumerate(states):
             energies, final = dense.trajectory(
-                list(state.system.positions), list(state.system.charges), 2,
-                (xc.eta, list(xc.layers), xc.gate_width), ITERATIONS)  # fmt: skip
-            errors = energies[loss.skip:] - energy[row]
+                list(state.system.positions),
+                list(state.system.charges),
+                2,
+                (xc.eta, list(xc.layers), xc.gate_width),
+                ITERATIONS,
+            )
+            errors = energies[loss.skip :] - energy[row]
             deviation = ((final - density[row]) ** 2).sum() * grid.spacing
             value = value + (errors**2 @ discounts + deviation) / 2 / len(states)
-        return value.item(), torch.cat([
-            g.flatten() for g in torch.autograd.grad(value, parameters)])
+        return value.item(), torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters)])
 
     fast, (value, gradient) = timed(ours, 9)
     slow, (expected, reference) = timed(plain, 2)
@@ -104,14 +106,21 @@ def train(name: str, runs: Path):
 
 def errors(result, label: str, functional: str = "trained") -> np.ndarray:
     """Return errors of a test set, mHa."""
-    return np.array([1000 * (r.value - r.reference) for r in result.records
-                     if (r.role, r.set, r.functional) == ("test", label, functional)])
+    return np.array(
+        [
+            1000 * (r.value - r.reference)
+            for r in result.records
+            if (r.role, r.set, r.functional) == ("test", label, functional)
+        ]
+    )
 
 
 def describe(name: str, e: np.ndarray) -> str:
     within = int((np.abs(e) <= ACCURATE).sum())
-    return (f"{name:<26} MAE {np.nanmean(np.abs(e)):8.2f} mHa, max {np.nanmax(np.abs(e)):8.2f}, "
-            f"within chemical accuracy {within} of {len(e)}")
+    return (
+        f"{name:<26} MAE {np.nanmean(np.abs(e)):8.2f} mHa, max {np.nanmax(np.abs(e)):8.2f}, "
+        f"within chemical accuracy {within} of {len(e)}"
+    )
 
 
 def h2_curve(runs: Path) -> bool:
@@ -123,10 +132,15 @@ def h2_curve(runs: Path) -> bool:
         print(f"  {describe(kind, found[kind])}, {minutes[kind]:.1f} CPU min")
     e = found["global"]
     within = int((np.abs(e) <= ACCURATE).sum())
-    print(f"h2: {within} of {len(e)} within chemical accuracy, MAE {np.abs(e).mean():.2f} mHa, "
-          f"{minutes['global']:.1f} CPU min")
-    return (within >= LIMIT["within"] and np.abs(e).mean() <= LIMIT["mae"]
-            and minutes["global"] < LIMIT["minutes"])
+    print(
+        f"h2: {within} of {len(e)} within chemical accuracy, MAE {np.abs(e).mean():.2f} mHa, "
+        f"{minutes['global']:.1f} CPU min"
+    )
+    return (
+        within >= LIMIT["within"]
+        and np.abs(e).mean() <= LIMIT["mae"]
+        and minutes["global"] < LIMIT["minutes"]
+    )
 
 
 def transfer(runs: Path) -> bool:
@@ -136,22 +150,25 @@ def transfer(runs: Path) -> bool:
     for label, e in found.items():
         print(f"  {describe(label, e)}")
     mean = {label: np.abs(e).mean() for label, e in found.items()}
-    print("transfer: MAE " + ", ".join(f"{k} {v:.2f}" for k, v in mean.items())
-          + f" mHa, {minutes:.0f} CPU min")
-    return (np.abs(found["h2_plus"]).max() <= LIMIT["h2_plus"]
-            and max(mean["h4"], mean["h2h2"]) <= ACCURATE)
+    print(
+        "transfer: MAE " + ", ".join(f"{k} {v:.2f}" for k, v in mean.items()) + f" mHa, {minutes:.0f} CPU min"
+    )
+    return np.abs(found["h2_plus"]).max() <= LIMIT["h2_plus"] and max(mean["h4"], mean["h2h2"]) <= ACCURATE
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["speed", "h2", "transfer", []],
-                        help="default: all")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", choices=["speed", "h2", "transfer", []], help="default: all")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     options = parser.parse_args()
     parts = options.parts or ["speed", "h2", "transfer"]
-    checks = {"speed": speed, "h2": lambda: h2_curve(options.runs),
-              "transfer": lambda: transfer(options.runs)}
+    checks = {
+        "speed": speed,
+        "h2": lambda: h2_curve(options.runs),
+        "transfer": lambda: transfer(options.runs),
+    }
     kept = [checks[part]() for part in parts]
     return 0 if all(kept) else 1
 

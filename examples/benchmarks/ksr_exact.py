@@ -50,13 +50,17 @@ def sparse_energy(system: System, near: float) -> float:
     """
     n = GRID.points
     one = sparse.csr_matrix(GRID.kinetic_matrix().numpy()) + sparse.diags(
-        system.external_potential(GRID).numpy())
+        system.external_potential(GRID).numpy()
+    )
     unit = sparse.identity(n)
     repulsion = sparse.diags(interaction(GRID.x[:, None] - GRID.x).numpy().ravel())
     hamiltonian = (sparse.kron(one, unit) + sparse.kron(unit, one) + repulsion).tocsc()
     shifted = sparse.linalg.splu(
         (hamiltonian - (near - 0.02) * sparse.identity(n * n)).tocsc(),
-        permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
     start = np.random.default_rng(0).normal(size=(n, n))
     vector = (start + start.T).ravel()
     for _ in range(100):
@@ -91,14 +95,19 @@ def orbitals(everything: bool) -> tuple[bool, str]:
         distances = TEST.get(family, CURVE[family][::17])
         if not everything:
             distances = distances[::7] if family in TEST else distances[::2]
-        energies = np.array([[several_electrons(FAMILIES[family](d), GRID, k).energy
-                              for k in numbers] for d in distances])
+        energies = np.array(
+            [[several_electrons(FAMILIES[family](d), GRID, k).energy for k in numbers] for d in distances]
+        )
         above = energies[:, :-1] - energies[:, -1:]
         # Errors fall like a power of K, so two differences give what is left at the end.
         ratio = above[:, 5] / (energies[:, 4] - energies[:, 5])
         left = above[:, 5] * ratio / np.clip(1 - ratio, 0.2, None)
-        print(f"| {family} | {len(distances)} | " + " | ".join(
-            f"{x:.1e}" for x in above.max(0)) + f" | {left.max():.0e} |", flush=True)
+        print(
+            f"| {family} | {len(distances)} | "
+            + " | ".join(f"{x:.1e}" for x in above.max(0))
+            + f" | {left.max():.0e} |",
+            flush=True,
+        )
         if family in ("h4", "h2h2"):
             worst = max(worst, float((above[:, 4] + left).max()))
     text = f"H4 and H2H2 within {worst:.1e} Ha at {ORBITALS} orbitals (bound 1e-5)"
@@ -117,8 +126,10 @@ def solvers(everything: bool) -> tuple[bool, str]:
         worst_energy = max(worst_energy, abs(ours.energy - theirs.energy))
         difference = np.abs(ours.density - theirs.density).max()
         worst_density = max(worst_density, float(difference))
-        print(f"  {system.name}: energy {ours.energy - theirs.energy:.0e} Ha, density "
-              f"{difference:.0e}, CPU s {middle - clock:.2f} against {end - middle:.2f}")
+        print(
+            f"  {system.name}: energy {ours.energy - theirs.energy:.0e} Ha, density "
+            f"{difference:.0e}, CPU s {middle - clock:.2f} against {end - middle:.2f}"
+        )
     text = f"full CI against PySCF: {worst_energy:.0e} Ha, density {worst_density:.0e} per Bohr"
     return worst_energy < 1e-8 and worst_density < 1e-4, text
 
@@ -164,12 +175,15 @@ def spacing(everything: bool) -> tuple[bool, str]:
     errors = []
     for step in (0.16, 0.08, 0.04):
         grid = Grid(round(40.96 / step) + 1, step)
-        on, quarter, half = (exact(System([f * step], [1], 1, 1), grid).energy - limit
-                             for f in (0, 0.25, 0.5))
+        on, quarter, half = (
+            exact(System([f * step], [1], 1, 1), grid).energy - limit for f in (0, 0.25, 0.5)
+        )
         pair = exact(h2(1.60), grid).energy - pair_limit
         errors.append(on)
-        print(f"| {step} | {1e3 * on:.3f} | {1e3 * quarter:.3f} | {1e3 * half:.3f} | "
-              f"{1e3 * pair:.3f} |", flush=True)
+        print(
+            f"| {step} | {1e3 * on:.3f} | {1e3 * quarter:.3f} | {1e3 * half:.3f} | {1e3 * pair:.3f} |",
+            flush=True,
+        )
     order = np.log2(errors[0] / errors[1])
     text = f"spacing 0.08 lowers H by {-1e3 * errors[1]:.2f} mHa; error of order {order:.2f}"
     return abs(order - 2) < 0.1, text
@@ -179,9 +193,18 @@ def systems(everything: bool) -> tuple[bool, str]:
     """Energies of the other systems, for the record."""
     print("| system | electrons, Ha | with nuclei, Ha |")
     for family, values in (
-        ("hydrogen_like", (1, 2)), ("helium_like", (1, 2, 3, 4)), ("lithium_like", (3, 4)),
-        ("beryllium_like", (4,)), ("h2_plus", (2.4,)), ("h2", (1.52,)), ("h3_plus", (1.76,)),
-        ("h3", (2.08,)), ("h4", (2.0,)), ("h2h2", (5.6,)), ("heh_plus", (1.6,)), ("lih", (3.2,)),
+        ("hydrogen_like", (1, 2)),
+        ("helium_like", (1, 2, 3, 4)),
+        ("lithium_like", (3, 4)),
+        ("beryllium_like", (4,)),
+        ("h2_plus", (2.4,)),
+        ("h2", (1.52,)),
+        ("h3_plus", (1.76,)),
+        ("h3", (2.08,)),
+        ("h4", (2.0,)),
+        ("h2h2", (5.6,)),
+        ("heh_plus", (1.6,)),
+        ("lih", (3.2,)),
         ("beh_plus", (3.2,)),
     ):
         for value in values:
@@ -192,13 +215,21 @@ def systems(everything: bool) -> tuple[bool, str]:
     return gap < 1e-3, f"H2 at 20 Bohr is two atoms to {gap:.0e} Ha"
 
 
-SECTIONS = {"time": curve_time, "two": two, "orbitals": orbitals, "solvers": solvers,
-            "walls": walls, "spacing": spacing, "systems": systems}
+SECTIONS = {
+    "time": curve_time,
+    "two": two,
+    "orbitals": orbitals,
+    "solvers": solvers,
+    "walls": walls,
+    "spacing": spacing,
+    "systems": systems,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--all", action="store_true", help="every separation of the paper")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     options = parser.parse_args()

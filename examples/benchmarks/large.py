@@ -39,8 +39,13 @@ def train(name: str, steps: int) -> dict:
     start = time.process_time()
     model.fit(dc.data.NumpyDataset([entry], [[target]]), nb_epoch=steps, checkpoint_interval=0)
     molecule = model.model.solver.molecule(entry.get_systems()[0])
-    return {"losses": [r.loss for r in model.history], "seconds": time.process_time() - start,
-            "nao": molecule.nao, "points": molecule.grid.size, "peak_gb": peak_gb()}
+    return {
+        "losses": [r.loss for r in model.history],
+        "seconds": time.process_time() - start,
+        "nao": molecule.nao,
+        "points": molecule.grid.size,
+        "peak_gb": peak_gb(),
+    }
 
 
 def main() -> None:
@@ -54,18 +59,29 @@ def main() -> None:
         return
     fine = True
     for name in CASES:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore",
-                       "DEEPCHEM_DFT_CACHE": "off"}
-        done = subprocess.run([sys.executable, __file__, "--worker", name, "--steps",
-                               str(options.steps)], env=environment, capture_output=True,
-                              text=True, check=True)
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "ignore",
+            "DEEPCHEM_DFT_CACHE": "off",
+        }
+        done = subprocess.run(
+            [sys.executable, __file__, "--worker", name, "--steps", str(options.steps)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         found = json.loads(done.stdout.strip().splitlines()[-1])
         falls = found["losses"][-1] < found["losses"][0]
         fine &= falls and found["peak_gb"] < BOUND_GB
-        print(f"{name} in {CASES[name]}: {found['nao']} orbitals, {found['points']} points, "
-              f"{options.steps} steps in {found['seconds']:.0f} CPU s, peak "
-              f"{found['peak_gb']:.1f} GB, loss {found['losses'][0]:.3g} -> "
-              f"{found['losses'][-1]:.3g} Ha^2", flush=True)
+        print(
+            f"{name} in {CASES[name]}: {found['nao']} orbitals, {found['points']} points, "
+            f"{options.steps} steps in {found['seconds']:.0f} CPU s, peak "
+            f"{found['peak_gb']:.1f} GB, loss {found['losses'][0]:.3g} -> "
+            f"{found['losses'][-1]:.3g} Ha^2",
+            flush=True,
+        )
     sys.exit(not fine)
 
 

@@ -19,8 +19,7 @@ CONFIG = ROOT / "examples" / "train_pbe_mgga.yaml"
 def rows(run: Path, role: str = "test") -> dict[tuple[str, str], dict[str, str]]:
     """Return summary rows by (functional, type)."""
     with open(run / "results.csv", newline="", encoding="utf-8") as stream:
-        return {(r["functional"], r["type"]): r for r in csv.DictReader(stream)
-                if r["role"] == role}
+        return {(r["functional"], r["type"]): r for r in csv.DictReader(stream) if r["role"] == role}
 
 
 def overlap(run: Path) -> set[str]:
@@ -35,8 +34,16 @@ def overlap(run: Path) -> set[str]:
 def main() -> int:
     run = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "runs" / "train_pbe_mgga"
     if not (run / "results.csv").is_file():
-        command = [sys.executable, "-m", "deepchem_dft", "train", str(CONFIG),
-                   "--run-dir", str(run), "--resume"]
+        command = [
+            sys.executable,
+            "-m",
+            "deepchem_dft",
+            "train",
+            str(CONFIG),
+            "--run-dir",
+            str(run),
+            "--resume",
+        ]
         subprocess.run(command, check=True, cwd=ROOT)
     # As the run itself noted it, so that a run made by `make train` counts as well.
     minutes = json.loads((run / "status.json").read_text())["seconds_of_last_start"] / 60
@@ -58,9 +65,11 @@ def main() -> int:
         good = value >= bound if sign == ">=" else value <= bound
         failed += not good
         print(f"  {'pass' if good else 'FAIL'}  {label}: {value:.4g} (wanted {sign} {bound:g})")
-    print(f"MAE in kcal/mol, trained (PBE): atomisation {float(ae['mae']):.2f} "
-          f"({float(pbe_ae['mae']):.2f}), ionisation {float(ie['mae']):.2f} "
-          f"({float(pbe_ie['mae']):.2f}), {minutes:.1f} min")
+    print(
+        f"MAE in kcal/mol, trained (PBE): atomisation {float(ae['mae']):.2f} "
+        f"({float(pbe_ae['mae']):.2f}), ionisation {float(ie['mae']):.2f} "
+        f"({float(pbe_ie['mae']):.2f}), {minutes:.1f} min"
+    )
     return 1 if failed else 0
 
 

@@ -19,16 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from _one_electron import (
-    ATOMS,
-    CURVES,
-    Exact,
-    atom,
-    deviation,
-    dimer,
-    line,
-    training_data,
-)
+from _one_electron import ATOMS, CURVES, Exact, atom, deviation, dimer, line, training_data
 from _zoo_studies import Verdicts, add_options, functionals, relabelled, table
 
 from deepchem_dft.cli.common import load_deepchem, solution_progress
@@ -90,8 +81,7 @@ def compute(chosen: Sequence[Functional], atoms: Sequence[str], options) -> dict
         return tested
 
     def of(functional: Functional):
-        return lambda s: (0.0 if s is None else
-                          solved[molecules[s.key].key, functional.key].energy)
+        return lambda s: 0.0 if s is None else solved[molecules[s.key].key, functional.key].energy
 
     exact = Exact(None if options.keep is None else options.keep.with_suffix(".exact.json"))
     truth = Tested(lines={s: exact.along(s, basis) for s in atoms})
@@ -112,8 +102,10 @@ def numbers(results: Mapping[str, Tested]) -> dict[str, dict[str, tuple[float, f
             errors = abs(values - truth.curves[name]) * HARTREE_TO_KCAL
             row[name] = (float(errors.mean()), float(errors.max()))
         each = [deviation(v) for v in tested.lines.values()]
-        row["E(N)"] = (float(np.mean([m for m, _ in each])) * HARTREE_TO_KCAL,
-                       float(max(m for _, m in each)) * HARTREE_TO_KCAL)
+        row["E(N)"] = (
+            float(np.mean([m for m, _ in each])) * HARTREE_TO_KCAL,
+            float(max(m for _, m in each)) * HARTREE_TO_KCAL,
+        )
         for symbol, (mean, largest) in zip(tested.lines, each):
             row[f"E(N) of {symbol}"] = (mean * HARTREE_TO_KCAL, largest * HARTREE_TO_KCAL)
         out[label] = row
@@ -133,15 +125,13 @@ def draw(results: Mapping[str, Tested], folder: Path, stem: str) -> None:
     axes[0].set(ylabel="energy relative to the\nfragments (kcal/mol)")
     _save(figure, axes[0], folder / f"{stem}_curves.png")
     atoms = list(results["exact"].lines)
-    figure, grid = plt.subplots(2, len(atoms), figsize=(2.5 * len(atoms), 5.4), sharex="col",
-                                squeeze=False)
+    figure, grid = plt.subplots(2, len(atoms), figsize=(2.5 * len(atoms), 5.4), sharex="col", squeeze=False)
     for column, symbol in enumerate(atoms):
         count = [sum(n) for n in line(symbol)]
         neutral = count.index(NUCLEAR_CHARGE[symbol])
         for label, look in looks(results):
             values = np.array(results[label].lines[symbol])
-            grid[0][column].plot(count, (values - values[neutral]) * HARTREE_TO_EV, label=label,
-                                 **look)
+            grid[0][column].plot(count, (values - values[neutral]) * HARTREE_TO_EV, label=label, **look)
             ends = values[::4]
             straight = np.interp(count, count[::4], ends)
             grid[1][column].plot(count, (values - straight) * HARTREE_TO_KCAL, **look)
@@ -169,9 +159,16 @@ def looks(results: Mapping[str, Tested]):
         if label == "exact":
             yield label, {"color": "black", "linewidth": 2.0, "alpha": 0.7}
         else:
-            yield label, {"color": COLOURS[(index - 1) % 6], "marker": MARKERS[(index - 1) % 7],
-                          "linestyle": "-" if index < 7 else "--", "markersize": 3,
-                          "linewidth": 1.1}
+            yield (
+                label,
+                {
+                    "color": COLOURS[(index - 1) % 6],
+                    "marker": MARKERS[(index - 1) % 7],
+                    "linestyle": "-" if index < 7 else "--",
+                    "markersize": 3,
+                    "linewidth": 1.1,
+                },
+            )
 
 
 def trained_twin(name: str) -> str:
@@ -192,20 +189,27 @@ def compare(found: Mapping[str, Mapping[str, tuple[float, float]]], verdicts: Ve
     better, twin = (found[name] for name in TWINS)
     ratios = {test: better[test][0] / twin[test][0] for test in (*CURVES, "E(N)")}
     for test, ratio in ratios.items():
-        verdicts.check(f"{test}, constrained / unconstrained", ratio <= SHARE,
-                       f"{better[test][0]:.2f} / {twin[test][0]:.2f} kcal/mol = {ratio:.2f} "
-                       f"(wanted <= {SHARE})")
+        verdicts.check(
+            f"{test}, constrained / unconstrained",
+            ratio <= SHARE,
+            f"{better[test][0]:.2f} / {twin[test][0]:.2f} kcal/mol = {ratio:.2f} (wanted <= {SHARE})",
+        )
     print("constrained / unconstrained: " + ", ".join(f"{t} {r:.2f}" for t, r in ratios.items()))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser, "def2-svp", 3)
     parser.add_argument("--atoms", nargs="+", default=["H", "He", "Li", "C", "F"], choices=ATOMS)
     parser.add_argument("--plots", type=Path, help="folder for two figures")
-    parser.add_argument("--twins", nargs="*", metavar="XC", help="the two of examples/zoo, or two "
-                        "of your own: constrained, unconstrained")
+    parser.add_argument(
+        "--twins",
+        nargs="*",
+        metavar="XC",
+        help="the two of examples/zoo, or two of your own: constrained, unconstrained",
+    )
     parser.add_argument("--data", type=Path, help="write the training data of 'constrained'")
     options = parser.parse_args()
     if options.data is not None:
@@ -226,13 +230,23 @@ def main() -> int:
     results = compute(chosen, options.atoms, options)
     found = numbers(results)
     tests = list(next(iter(found.values())))
-    print("Mean deviation from exact (curves) and from straight lines (E(N)), kcal/mol; "
-          f"{options.basis}, full CI is exact:\n")
-    print(table(["functional", *tests],
-                [[label, *(f"{row[t][0]:.2f}" for t in tests)] for label, row in found.items()]))
+    print(
+        "Mean deviation from exact (curves) and from straight lines (E(N)), kcal/mol; "
+        f"{options.basis}, full CI is exact:\n"
+    )
+    print(
+        table(
+            ["functional", *tests],
+            [[label, *(f"{row[t][0]:.2f}" for t in tests)] for label, row in found.items()],
+        )
+    )
     print("\nLargest, kcal/mol:\n")
-    print(table(["functional", *tests],
-                [[label, *(f"{row[t][1]:.2f}" for t in tests)] for label, row in found.items()]))
+    print(
+        table(
+            ["functional", *tests],
+            [[label, *(f"{row[t][1]:.2f}" for t in tests)] for label, row in found.items()],
+        )
+    )
     verdicts = Verdicts()
     for label, row in found.items():
         if not np.isfinite([v for pair in row.values() for v in pair]).all():

@@ -24,8 +24,10 @@ def judge(experiment: str, before: float, trained: float) -> list[str]:
     ratio = trained / before
     if ratio <= BOUNDS[experiment]:
         return []
-    return [f"{experiment}: {trained:.2f} is {ratio:.2f} of the {before:.2f} kcal/mol it started "
-            f"from (wanted <= {BOUNDS[experiment]})"]
+    return [
+        f"{experiment}: {trained:.2f} is {ratio:.2f} of the {before:.2f} kcal/mol it started "
+        f"from (wanted <= {BOUNDS[experiment]})"
+    ]
 
 
 def main() -> int:

@@ -27,17 +27,22 @@ from deepchem_dft.molecule import Molecule, integrals  # noqa: E402
 from deepchem_dft.scf import SCFLayer, hamiltonian, ladder, rotations  # noqa: E402
 
 PARTS = [
-    ("integrals", integrals, ["electron_repulsion", "one_electron", "three_index", "quadrature",
-                              "starting_density"]),
+    (
+        "integrals",
+        integrals,
+        ["electron_repulsion", "one_electron", "three_index", "quadrature", "starting_density"],
+    ),
     ("orbitals on the grid", integrals, ["atomic_orbitals"]),
     ("Coulomb, exchange", Molecule, ["_contract"]),
-    ("density on the grid", hamiltonian.KSHamiltonian, ["density_of_orbitals",
-                                                        "density_of_matrix"]),
+    ("density on the grid", hamiltonian.KSHamiltonian, ["density_of_orbitals", "density_of_matrix"]),
     ("functional, derivatives", hamiltonian.KSHamiltonian, ["xc_potential"]),
     ("potential matrix", hamiltonian.KSHamiltonian, ["matrix_of_potential"]),
-    ("diagonalisation, DIIS", ladder, ["diagonalise", "_commutator", "_orthonormal_basis",
-                                       "canonicalise", "off_block"]),
-]  # fmt: skip
+    (
+        "diagonalisation, DIIS",
+        ladder,
+        ["diagonalise", "_commutator", "_orthonormal_basis", "canonicalise", "off_block"],
+    ),
+]
 
 
 #: Most time of a whole step, relative to a cold one; of a part that is kept, relative to its step.
@@ -49,12 +54,15 @@ def judge(table: dict[str, dict[str, float]]) -> list[str]:
     """Return what misses its bound, of seconds by way and part."""
     whole = {way: sum(parts.values()) for way, parts in table.items()}
     shares = {f"{way} / cold": (whole[way] / whole["cold"], bound) for way, bound in BOUNDS.items()}
-    shares |= {f"{part} of a {way} step": (table[way].get(part, 0.0) / whole[way], bound)
-               for way in BOUNDS for part, bound in KEPT.items()}
-    missed = [f"{name}: {share:.2f} > {bound}" for name, (share, bound) in shares.items()
-              if not share <= bound]
-    return missed + [f"{part}: not found" for part, _, _ in PARTS
-                     if not table["cold"].get(part, 0.0) > 0]
+    shares |= {
+        f"{part} of a {way} step": (table[way].get(part, 0.0) / whole[way], bound)
+        for way in BOUNDS
+        for part, bound in KEPT.items()
+    }
+    missed = [
+        f"{name}: {share:.2f} > {bound}" for name, (share, bound) in shares.items() if not share <= bound
+    ]
+    return missed + [f"{part}: not found" for part, _, _ in PARTS if not table["cold"].get(part, 0.0) > 0]
 
 
 class Clock:
@@ -109,8 +117,10 @@ def main() -> int:
                 setattr(rotations, name, getattr(ladder, name))
     table = {way: step_times(way, options, clock) for way in ("cold", "warm", "two-grid")}
     parts = [part for part, _, _ in PARTS] + ["rest"]
-    print(f"{options.molecule}, {options.family} network, {options.basis}, grid level {LEVEL}: "
-          "CPU milliseconds per step")
+    print(
+        f"{options.molecule}, {options.family} network, {options.basis}, grid level {LEVEL}: "
+        "CPU milliseconds per step"
+    )
     print(f"{'':24s}" + "".join(f"{way:>10s}" for way in table))
     for part in parts:
         print(f"{part:24s}" + "".join(f"{1e3 * t.get(part, 0.0):10.1f}" for t in table.values()))
@@ -132,8 +142,7 @@ def step_times(way: str, options: argparse.Namespace, clock: Clock) -> dict[str,
         if way == "cold":
             molecule = result = None  # and with them the integrals
         if molecule is None:
-            molecule, state = Molecule(GEOMETRIES[options.molecule], options.basis,
-                                       grid_level=LEVEL), None
+            molecule, state = Molecule(GEOMETRIES[options.molecule], options.basis, grid_level=LEVEL), None
         optimizer.zero_grad()
         result = layer(molecule, state)
         state = result.state

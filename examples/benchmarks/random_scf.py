@@ -43,20 +43,29 @@ NOTHING_TO_ROTATE = (LinearDependencyError, ValueError, IndexError, ZeroDivision
 TOLERANCE = 1e-5  # Ha above the best of PySCF's
 TOL = 1e-6  # largest occupied-virtual Fock element, Ha
 STARTS = ("minao", "atom", "1e", "vsap")
-ELEMENTS = ("H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S",
-            "Cl")  # fmt: skip
-WEIGHTS = np.array([12, 2, 5, 3, 4, 5, 5, 5, 4, 1, 1, 1, .5, .5, .5, .5, .5], dtype=float)
+ELEMENTS = ("H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl")
+WEIGHTS = np.array([12, 2, 5, 3, 4, 5, 5, 5, 4, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5], dtype=float)
 MOLECULES = (  # Angstrom
     "O 0 0 0.1173; H 0 0.7572 -0.4692; H 0 -0.7572 -0.4692",
     "N 0 0 0.11; H 0 0.94 -0.27; H 0.81 -0.47 -0.27; H -0.81 -0.47 -0.27",
     "C 0 0 0; H 0 1.08 0; H 0.93 -0.54 0; H -0.93 -0.54 0",
     "C 0 0 0; O 0 0 1.21; H 0 0.94 -0.59; H 0 -0.94 -0.59",
-    "C 0 0 0; H 0 0.86 -0.6; H 0 -0.86 -0.6", "H 0 0 0; C 0 0 1.07; N 0 0 2.22",
-    "O 0 0 0; O 0 0 1.33; H 0 0.92 -0.27", "O 0 0 0; O 1.08 0.67 0; O -1.08 0.67 0",
-    "N 0 0 0; H 0 0.8 -0.63; H 0 -0.8 -0.63", "O 0 0 0; H 0 0 0.97", "N 0 0 0; O 0 0 1.15",
-    "C 0 0 0; O 0 0 1.13", "N 0 0 0; N 0 0 1.1", "O 0 0 0; O 0 0 1.21", "F 0 0 0; F 0 0 1.41",
-    "Li 0 0 0; H 0 0 1.6", "Li 0 0 0; F 0 0 1.56", "B 0 0 0; H 0 0 1.23", "C 0 0 0; C 0 0 1.25",
-)  # fmt: skip
+    "C 0 0 0; H 0 0.86 -0.6; H 0 -0.86 -0.6",
+    "H 0 0 0; C 0 0 1.07; N 0 0 2.22",
+    "O 0 0 0; O 0 0 1.33; H 0 0.92 -0.27",
+    "O 0 0 0; O 1.08 0.67 0; O -1.08 0.67 0",
+    "N 0 0 0; H 0 0.8 -0.63; H 0 -0.8 -0.63",
+    "O 0 0 0; H 0 0 0.97",
+    "N 0 0 0; O 0 0 1.15",
+    "C 0 0 0; O 0 0 1.13",
+    "N 0 0 0; N 0 0 1.1",
+    "O 0 0 0; O 0 0 1.21",
+    "F 0 0 0; F 0 0 1.41",
+    "Li 0 0 0; H 0 0 1.6",
+    "Li 0 0 0; F 0 0 1.56",
+    "B 0 0 0; H 0 0 1.23",
+    "C 0 0 0; C 0 0 1.25",
+)
 #: Small enough for a second of one core each.
 MOST_ELECTRONS = {"sto-3g": 15, "6-31g": 11, "def2-svp": 8}
 NAMES = ("lda,pw", "pbe", "blyp", "tpss", "r2scan", "pbe0", "b3lyp")
@@ -79,24 +88,37 @@ class Case:
     seed: int
 
     def molecule(self) -> Molecule:
-        return Molecule(self.geometry, self.basis, self.charge, self.spin,
-                        grid_level=self.grid_level)
+        return Molecule(self.geometry, self.basis, self.charge, self.spin, grid_level=self.grid_level)
 
 
 def make(index: int, seed: int) -> Case:
     """Draw a case; impossible ones are drawn again."""
     rng = np.random.default_rng([seed, index])
     while True:
-        kind = str(rng.choice(["atom", "pair", "stretched", "three", "molecule", "fragments"],
-                              p=[0.08, 0.27, 0.37, 0.18, 0.04, 0.06]))
+        kind = str(
+            rng.choice(
+                ["atom", "pair", "stretched", "three", "molecule", "fragments"],
+                p=[0.08, 0.27, 0.37, 0.18, 0.04, 0.06],
+            )
+        )
         geometry = GEOMETRIES[kind](rng)
         charge = int(rng.choice([0, 1, -1, 2], p=[0.66, 0.2, 0.09, 0.05]))
         electrons = sum(NUCLEAR_CHARGE[row.split()[0]] for row in geometry.split(";")) - charge
         spin = electrons % 2 + 2 * int(rng.random() < 0.2)
         restricted = spin == 0 and rng.random() < 0.5
         basis = str(rng.choice(["sto-3g", "6-31g", "def2-svp"], p=[0.85, 0.12, 0.03]))
-        case = Case(index, kind, geometry, charge, spin, basis, int(rng.random() < 0.06),
-                    bool(restricted), random_functional(rng), int(rng.integers(2**31)))
+        case = Case(
+            index,
+            kind,
+            geometry,
+            charge,
+            spin,
+            basis,
+            int(rng.random() < 0.06),
+            bool(restricted),
+            random_functional(rng),
+            int(rng.integers(2**31)),
+        )
         if 0 < electrons <= MOST_ELECTRONS[basis]:
             try:
                 case.molecule()
@@ -111,13 +133,13 @@ def element(rng: np.random.Generator) -> str:
 
 def bond(rng: np.random.Generator, one: str, other: str) -> float:
     """Return a length (Bohr) from short to half broken."""
-    return float((COVALENT[NUCLEAR_CHARGE[one]] + COVALENT[NUCLEAR_CHARGE[other]])
-                 * rng.uniform(0.9, 1.5))
+    return float((COVALENT[NUCLEAR_CHARGE[one]] + COVALENT[NUCLEAR_CHARGE[other]]) * rng.uniform(0.9, 1.5))
 
 
 def atoms(symbols: list[str], positions: np.ndarray) -> str:
-    return "; ".join(f"{s} " + " ".join(f"{x:.6f}" for x in row)
-                     for s, row in zip(symbols, positions, strict=True))
+    return "; ".join(
+        f"{s} " + " ".join(f"{x:.6f}" for x in row) for s, row in zip(symbols, positions, strict=True)
+    )
 
 
 def far(rng: np.random.Generator, least: float = 4.0) -> float:
@@ -157,12 +179,17 @@ def fragments(rng: np.random.Generator) -> str:
     rows = [[r.split() for r in part.split(";")] for part in parts]
     shift = np.array([0.0, 0.0, far(rng, 6.0) + 3.0])
     positions = [np.array([r[1:] for r in part], dtype=float) for part in rows]
-    return atoms([r[0] for part in rows for r in part],
-                 np.concatenate([positions[0], positions[1] + shift]))
+    return atoms([r[0] for part in rows for r in part], np.concatenate([positions[0], positions[1] + shift]))
 
 
-GEOMETRIES = {"atom": atom, "pair": pair, "stretched": lambda rng: pair(rng, True),
-              "three": three, "molecule": molecule, "fragments": fragments}
+GEOMETRIES = {
+    "atom": atom,
+    "pair": pair,
+    "stretched": lambda rng: pair(rng, True),
+    "three": three,
+    "molecule": molecule,
+    "fragments": fragments,
+}
 
 
 def random_functional(rng: np.random.Generator) -> str:
@@ -187,8 +214,14 @@ def functional(case: Case) -> Any:
     hidden = [int(n) for n in size.split("x")]
     family = {"lda_x": "lda", "lda,pw": "lda", "r2scan": "mgga"}.get(parent, "gga")
     if form == "bounded":
-        network = build_network(family=family, hidden=hidden, output="lda_exchange",
-                                max_output=0.2, zero_last=False, seed=case.seed % 1000)
+        network = build_network(
+            family=family,
+            hidden=hidden,
+            output="lda_exchange",
+            max_output=0.2,
+            zero_last=False,
+            seed=case.seed % 1000,
+        )
     else:  # DeepChem's kind, on raw inputs with PyTorch's own initialisation
         torch.manual_seed(case.seed)
         layers: list[nn.Module] = []
@@ -297,16 +330,22 @@ def solve(case: Case) -> dict[str, Any]:
     torch.set_num_threads(1)
     clock, row = time.process_time(), asdict(case)
     try:
-        result = KohnSham(case.molecule(), functional(case), restricted=case.restricted,
-                          tol=TOL).run(on_unconverged="continue")
+        result = KohnSham(case.molecule(), functional(case), restricted=case.restricted, tol=TOL).run(
+            on_unconverged="continue"
+        )
     except DeepChemDFTError as error:
         return {**row, "refused": str(error)}
     energy = float(result.energy.detach())
-    row |= {"converged": result.converged, "energy": energy, "builds": result.iterations,
-            "searched": result.findings.builds, "tried": result.findings.tried,
-            "notes": list(result.findings.signs),
-            "unrestricted": result.findings.unrestricted,
-            "seconds": round(time.process_time() - clock, 2)}  # fmt: skip
+    row |= {
+        "converged": result.converged,
+        "energy": energy,
+        "builds": result.iterations,
+        "searched": result.findings.builds,
+        "tried": result.findings.tried,
+        "notes": list(result.findings.signs),
+        "unrestricted": result.findings.unrestricted,
+        "seconds": round(time.process_time() - clock, 2),
+    }
     mol = result.molecule.pyscf_mol.copy()
     mol.charge, mol.spin, mol.verbose = case.charge, case.spin, 0
     mol.build(dump_input=False, parse_arg=False)
@@ -316,9 +355,12 @@ def solve(case: Case) -> dict[str, Any]:
     mf.grids.level, mf.conv_tol, mf.verbose, mf.chkfile = case.grid_level, 1e-8, 0, None
     row["commutator"] = commutator(mf, result)
     best, start = best_of_pyscf(case, mf)
-    row |= {"pyscf": best if best < math.inf else None, "start": start,
-            "above": energy - best if best < math.inf else None,
-            "total_seconds": round(time.process_time() - clock, 2)}  # fmt: skip
+    row |= {
+        "pyscf": best if best < math.inf else None,
+        "start": start,
+        "above": energy - best if best < math.inf else None,
+        "total_seconds": round(time.process_time() - clock, 2),
+    }
     return row
 
 
@@ -329,8 +371,7 @@ def commutator(mf: Any, result: Any) -> float:
     density = result.density_matrix.detach().cpu().numpy()
     fock = mf.get_fock(dm=density.sum(0) if len(orbitals) == 1 else density)
     fock = np.asarray(fock).reshape(len(orbitals), *density.shape[1:])
-    blocks = [c[:, f].T @ F @ c[:, ~f]
-              for c, f, F in zip(orbitals, occupied, fock, strict=True)]
+    blocks = [c[:, f].T @ F @ c[:, ~f] for c, f, F in zip(orbitals, occupied, fock, strict=True)]
     return max((float(np.abs(b).max()) for b in blocks if b.size), default=0.0)
 
 
@@ -348,8 +389,9 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
@@ -367,7 +409,7 @@ def main() -> int:
     if options.workers > 1:
         pool = ProcessPoolExecutor(options.workers, mp_context=get_context("spawn"))
     cases = [make(i, options.seed) for i in wanted]
-    for row in (pool.map(solve, cases) if pool else map(solve, cases)):
+    for row in pool.map(solve, cases) if pool else map(solve, cases):
         rows[row["index"]] = row
         if options.keep:
             with open(options.keep, "a", encoding="utf-8") as stream:
@@ -380,19 +422,27 @@ def main() -> int:
 
 def describe(row: dict[str, Any]) -> str:
     above = row.get("above")
-    return (f"{verdict(row) or 'fine'}: {row['index']} {row['geometry']} {row['charge']:+d} "
-            f"2S={row['spin']} {row['basis']} level {row['grid_level']} "
-            f"{'restricted' if row['restricted'] else 'unrestricted'} {row['functional']} "
-            + (f"above {above:.2e} Ha ({row['start']}), {row['builds']} builds, "
-               f"{row['total_seconds']} s" if above is not None else row.get("refused", "")))
+    return (
+        f"{verdict(row) or 'fine'}: {row['index']} {row['geometry']} {row['charge']:+d} "
+        f"2S={row['spin']} {row['basis']} level {row['grid_level']} "
+        f"{'restricted' if row['restricted'] else 'unrestricted'} {row['functional']} "
+        + (
+            f"above {above:.2e} Ha ({row['start']}), {row['builds']} builds, {row['total_seconds']} s"
+            if above is not None
+            else row.get("refused", "")
+        )
+    )
 
 
 def report(rows: list[dict]) -> int:
     """Print one line for each kind of system; return the exit status."""
     kinds = [*GEOMETRIES, "all"]
     names = ("too high", "false convergence", "unconverged", "refused")
-    print(f"{'systems':12}{'number':>8}" + "".join(f"{n:>19}" for n in names)
-          + f"{'below PySCF':>13}{'builds':>8}{'searched':>10}{'CPU s':>8}")
+    print(
+        f"{'systems':12}{'number':>8}"
+        + "".join(f"{n:>19}" for n in names)
+        + f"{'below PySCF':>13}{'builds':>8}{'searched':>10}{'CPU s':>8}"
+    )
     failed = False
     for kind in kinds:
         part = [r for r in rows if kind in (r["kind"], "all")]
@@ -401,16 +451,22 @@ def report(rows: list[dict]) -> int:
         counts = [sum(verdict(r) == n for r in part) for n in names]
         lower = sum(r.get("above") is not None and r["above"] < -TOLERANCE for r in part)
         solved = [r for r in part if "builds" in r]
-        means = [sum(r[k] for r in solved) / max(len(solved), 1)
-                 for k in ("builds", "searched", "total_seconds")]
-        print(f"{kind:12}{len(part):>8}" + "".join(f"{c:>19}" for c in counts)
-              + f"{lower:>13}{means[0]:>8.1f}{means[1]:>10.1f}{means[2]:>8.2f}")
+        means = [
+            sum(r[k] for r in solved) / max(len(solved), 1) for k in ("builds", "searched", "total_seconds")
+        ]
+        print(
+            f"{kind:12}{len(part):>8}"
+            + "".join(f"{c:>19}" for c in counts)
+            + f"{lower:>13}{means[0]:>8.1f}{means[1]:>10.1f}{means[2]:>8.2f}"
+        )
         failed |= counts[0] + counts[1] > 0
     rows = [r for r in rows if "builds" in r]
-    print(f"{len(rows)} random self-consistent fields: "
-          f"{sum(verdict(r) == 'too high' for r in rows)} above the best of PySCF's, "
-          f"{sum(verdict(r) == 'false convergence' for r in rows)} falsely converged, "
-          f"{sum(r['above'] is None for r in rows)} that PySCF does not converge")
+    print(
+        f"{len(rows)} random self-consistent fields: "
+        f"{sum(verdict(r) == 'too high' for r in rows)} above the best of PySCF's, "
+        f"{sum(verdict(r) == 'false convergence' for r in rows)} falsely converged, "
+        f"{sum(r['above'] is None for r in rows)} that PySCF does not converge"
+    )
     return int(failed)
 
 

@@ -34,8 +34,20 @@ class Check:
 
 
 def pytest(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-rfEs",
-            "-m", "slow or not slow", *arguments]
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        "-rfEs",
+        "-m",
+        "slow or not slow",
+        *arguments,
+    ]
 
 
 def script(name: str, *arguments: str) -> list[str]:
@@ -82,71 +94,183 @@ def hamiltonian(output: str) -> str:
 
 
 CHECKS = [
-    Check("main job", "test MAE <= 0.25 x PBE, IE MAE <= 1.1 x PBE, < 10 min",
-          script("main_job.py"), last_line),
-    Check("energies", "1e-8 Ha against PySCF, 16 systems x 5 functionals",
-          pytest("tests/scf/test_energies.py"), tests),
-    Check("gradients", "1e-6 energy, 1e-5 properties, forces 1e-6 Ha/Bohr",
-          pytest("tests/scf/test_gradients.py", "tests/scf/test_forces.py"), tests),
-    Check("convergence", "84/84 and 18/18, within 1e-5 Ha of the best of PySCF",
-          script("convergence.py"), last_line),
-    Check("DQC", "2e-5 Ha and 1e-4 relative gradient on two molecules",
-          pytest("tests/interop", "-m", "dqc"), tests),
-    Check("DeepChem's contract", "batches, labels, overfit, reload, DeepChem's own code",
-          pytest("tests/models", "tests/molnet"), tests),
-    Check("paper's experiments", "of what it was: IE 0.75, H2 curve 0.8, L1, L2 0.6; figures",
-          script("paper.py"), last_line),
-    Check("bad input", "one error naming file, entry, field and remedy",
-          pytest("tests/data", "tests/cli", "tests/xc"), tests),
-    Check("hostile input", "20,000 broken files: used or refused, nothing run or written elsewhere",
-          script("fuzz_inputs.py"), last_line),
-    Check("training step", "x DQC: 6 cold, 18 warm, 45 two-grid; of PySCF: 1.0, 0.3, 0.2",
-          script("training_step.py"), last_line),
-    Check("parts of a step", "warm 0.6 x, two-grid 0.3 x a cold step; nothing made twice",
-          script("profile_step.py"), last_line),
-    Check("scaling", "exponent at most 2.0 in the number of orbitals, C2H6 to C8H18",
-          script("scaling.py"), last_line),
-    Check("large molecules", "benzene with 342 orbitals and C8H18 train within 4 GB",
-          script("large.py"), last_line),
-    Check("several steps per solution", "errors 1.02 x, fields 0.25 x, CPU time 0.6 x",
-          script("scf_every.py"), last_line),
-    Check("processes", "two give 1.6 x the epochs of one; losses 1e-10 (first), 1e-7 (tenth)",
-          script("processes.py"), last_line),
-    Check("fixed points", "evaluations, overhead, gradients, Fock builds: see the script",
-          script("equilibrium.py"), last_line),
-    Check("polar molecules", "DEQ at least the best baseline less one standard error",
-          script("deq_property.py"), last_line),
-    Check("exact data", "H2 1e-6 Ha, H4 and H2H2 1e-5 Ha, 72 points of H2 in 20 CPU s",
-          script("ksr_exact.py"), last_line),
-    Check("KSR", "40 x dense; H2 31/32, MAE 0.8 mHa, 10 CPU min; H4, H2H2 MAE 1.6, H2+ 0.1 mHa",
-          script("ksr.py"), ksr),
-    Check("Hamiltonians", "water: H 5, orbitals 20 uHa; fed back no worse; cycles 0.3 x, 0.7 x",
-          script("hamiltonian.py", "forms", "cycles"), hamiltonian),
-    Check("zoo", "PySCF 1e-8 Ha, forces 1e-6 Ha/Bohr; TDDFT, fitting, solvent, dynamics; refusals",
-          pytest("tests/zoo", "tests/interop/test_pyscf.py", "tests/interop/test_ase.py"), tests),
-    Check("zoo converges", "every fourth system of the data sets, within 1.35 x PBE's Fock builds",
-          script("zoo_convergence.py", "--every", "4", "--xc", "zoo:nn-mgga", "--xc",
-                 "zoo:nn-hybrid", "--xc", "zoo:xcnn-gga", "--xc", "zoo:xcnn-lda"), last_line),
-    Check("one electron", "constrained at most 0.3 x the deviation of its unconstrained twin",
-          script("one_electron.py", "--twins"), last_line),
-    Check("what matters", "an ablation: the base's error, and what each change does to it",
-          script("ablation.py", "--no-check"), last_line),
-    Check("XCNN board", "errors with and without what was trained on, as documented",
-          script("xcnn_board.py"), last_line),
-    Check("resume", "killed and resumed equals uninterrupted to 1e-10",
-          pytest("tests/models/test_resume.py", "tests/runs"), tests),
+    Check(
+        "main job", "test MAE <= 0.25 x PBE, IE MAE <= 1.1 x PBE, < 10 min", script("main_job.py"), last_line
+    ),
+    Check(
+        "energies",
+        "1e-8 Ha against PySCF, 16 systems x 5 functionals",
+        pytest("tests/scf/test_energies.py"),
+        tests,
+    ),
+    Check(
+        "gradients",
+        "1e-6 energy, 1e-5 properties, forces 1e-6 Ha/Bohr",
+        pytest("tests/scf/test_gradients.py", "tests/scf/test_forces.py"),
+        tests,
+    ),
+    Check(
+        "convergence",
+        "84/84 and 18/18, within 1e-5 Ha of the best of PySCF",
+        script("convergence.py"),
+        last_line,
+    ),
+    Check(
+        "DQC",
+        "2e-5 Ha and 1e-4 relative gradient on two molecules",
+        pytest("tests/interop", "-m", "dqc"),
+        tests,
+    ),
+    Check(
+        "DeepChem's contract",
+        "batches, labels, overfit, reload, DeepChem's own code",
+        pytest("tests/models", "tests/molnet"),
+        tests,
+    ),
+    Check(
+        "paper's experiments",
+        "of what it was: IE 0.75, H2 curve 0.8, L1, L2 0.6; figures",
+        script("paper.py"),
+        last_line,
+    ),
+    Check(
+        "bad input",
+        "one error naming file, entry, field and remedy",
+        pytest("tests/data", "tests/cli", "tests/xc"),
+        tests,
+    ),
+    Check(
+        "hostile input",
+        "20,000 broken files: used or refused, nothing run or written elsewhere",
+        script("fuzz_inputs.py"),
+        last_line,
+    ),
+    Check(
+        "training step",
+        "x DQC: 6 cold, 18 warm, 45 two-grid; of PySCF: 1.0, 0.3, 0.2",
+        script("training_step.py"),
+        last_line,
+    ),
+    Check(
+        "parts of a step",
+        "warm 0.6 x, two-grid 0.3 x a cold step; nothing made twice",
+        script("profile_step.py"),
+        last_line,
+    ),
+    Check(
+        "scaling",
+        "exponent at most 2.0 in the number of orbitals, C2H6 to C8H18",
+        script("scaling.py"),
+        last_line,
+    ),
+    Check(
+        "large molecules",
+        "benzene with 342 orbitals and C8H18 train within 4 GB",
+        script("large.py"),
+        last_line,
+    ),
+    Check(
+        "several steps per solution",
+        "errors 1.02 x, fields 0.25 x, CPU time 0.6 x",
+        script("scf_every.py"),
+        last_line,
+    ),
+    Check(
+        "processes",
+        "two give 1.6 x the epochs of one; losses 1e-10 (first), 1e-7 (tenth)",
+        script("processes.py"),
+        last_line,
+    ),
+    Check(
+        "fixed points",
+        "evaluations, overhead, gradients, Fock builds: see the script",
+        script("equilibrium.py"),
+        last_line,
+    ),
+    Check(
+        "polar molecules",
+        "DEQ at least the best baseline less one standard error",
+        script("deq_property.py"),
+        last_line,
+    ),
+    Check(
+        "exact data",
+        "H2 1e-6 Ha, H4 and H2H2 1e-5 Ha, 72 points of H2 in 20 CPU s",
+        script("ksr_exact.py"),
+        last_line,
+    ),
+    Check(
+        "KSR",
+        "40 x dense; H2 31/32, MAE 0.8 mHa, 10 CPU min; H4, H2H2 MAE 1.6, H2+ 0.1 mHa",
+        script("ksr.py"),
+        ksr,
+    ),
+    Check(
+        "Hamiltonians",
+        "water: H 5, orbitals 20 uHa; fed back no worse; cycles 0.3 x, 0.7 x",
+        script("hamiltonian.py", "forms", "cycles"),
+        hamiltonian,
+    ),
+    Check(
+        "zoo",
+        "PySCF 1e-8 Ha, forces 1e-6 Ha/Bohr; TDDFT, fitting, solvent, dynamics; refusals",
+        pytest("tests/zoo", "tests/interop/test_pyscf.py", "tests/interop/test_ase.py"),
+        tests,
+    ),
+    Check(
+        "zoo converges",
+        "every fourth system of the data sets, within 1.35 x PBE's Fock builds",
+        script(
+            "zoo_convergence.py",
+            "--every",
+            "4",
+            "--xc",
+            "zoo:nn-mgga",
+            "--xc",
+            "zoo:nn-hybrid",
+            "--xc",
+            "zoo:xcnn-gga",
+            "--xc",
+            "zoo:xcnn-lda",
+        ),
+        last_line,
+    ),
+    Check(
+        "one electron",
+        "constrained at most 0.3 x the deviation of its unconstrained twin",
+        script("one_electron.py", "--twins"),
+        last_line,
+    ),
+    Check(
+        "what matters",
+        "an ablation: the base's error, and what each change does to it",
+        script("ablation.py", "--no-check"),
+        last_line,
+    ),
+    Check(
+        "XCNN board",
+        "errors with and without what was trained on, as documented",
+        script("xcnn_board.py"),
+        last_line,
+    ),
+    Check(
+        "resume",
+        "killed and resumed equals uninterrupted to 1e-10",
+        pytest("tests/models/test_resume.py", "tests/runs"),
+        tests,
+    ),
 ]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="checks whose names contain this")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
     parser.add_argument("--logs", default="runs/bench", help="folder for the full outputs")
     options = parser.parse_args()
-    chosen = [c for c in CHECKS
-              if not options.only or any(o.lower() in c.name.lower() for o in options.only)]
+    chosen = [c for c in CHECKS if not options.only or any(o.lower() in c.name.lower() for o in options.only)]
     if options.list:
         for check in chosen:
             print(f"{check.name}: {' '.join(check.command[1:])}")
@@ -158,15 +282,22 @@ def main() -> int:
     for check in chosen:
         print(f"running: {check.name} ...", flush=True)
         start = time.monotonic()
-        done = subprocess.run(check.command, cwd=ROOT, env=environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            check.command,
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         minutes = (time.monotonic() - start) / 60
         log = logs / f"{re.sub('[^a-z]+', '-', check.name.lower())}.txt"
         log.write_text(done.stdout)
         result = outcome(done.returncode, done.stdout)
         failed += result == "FAIL"
-        figures = "; ".join([check.figures(done.stdout),
-                             *(f"not compared: {why}" for why in skipped(done.stdout))])
+        figures = "; ".join(
+            [check.figures(done.stdout), *(f"not compared: {why}" for why in skipped(done.stdout))]
+        )
         rows.append((result, check.name, check.bound, figures, f"{minutes:.1f} min"))
     heads = ("", "check", "bound", "result", "took")
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(5)]

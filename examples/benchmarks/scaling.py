@@ -40,8 +40,7 @@ def alkane(carbons: int) -> str:
     for (_, x, _, z), way in ((first, -1), (last, 1)):
         side = 1 if z > 0 else -1
         atoms.append(("H", x + way * out, 0.0, z - side * up))
-    return "; ".join(f"{s} {x / 0.529177:.8f} {y / 0.529177:.8f} {z / 0.529177:.8f}"
-                     for s, x, y, z in atoms)
+    return "; ".join(f"{s} {x / 0.529177:.8f} {y / 0.529177:.8f} {z / 0.529177:.8f}" for s, x, y, z in atoms)
 
 
 def measure(carbons: int, basis: str, family: str, way: str, count: int) -> dict:
@@ -63,8 +62,13 @@ def measure(carbons: int, basis: str, family: str, way: str, count: int) -> dict
         return result.energy
 
     seconds, _ = steps_of(step, xc.parameters(), count + 3, -40.0 * carbons)
-    return {"seconds": median(seconds[3:]), "nao": molecule.nao, "points": molecule.grid.size,
-            "builds": kept["builds"], "peak_gb": peak_gb()}
+    return {
+        "seconds": median(seconds[3:]),
+        "nao": molecule.nao,
+        "points": molecule.grid.size,
+        "builds": kept["builds"],
+        "peak_gb": peak_gb(),
+    }
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:
@@ -110,19 +114,39 @@ def main() -> None:
     rows: dict = {way: [] for way in WAYS}
     for carbons in options.carbons:
         for way in WAYS:
-            command = [sys.executable, __file__, "--basis", options.basis, "--family",
-                       options.family, "--steps", str(options.steps), "--worker", str(carbons), way]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore",
-                           "DEEPCHEM_DFT_CACHE": "off", "DEEPCHEM_DFT_MEMORY_GB": "6"}
-            done = subprocess.run(command, env=environment, capture_output=True, text=True,
-                                  check=True)
+            command = [
+                sys.executable,
+                __file__,
+                "--basis",
+                options.basis,
+                "--family",
+                options.family,
+                "--steps",
+                str(options.steps),
+                "--worker",
+                str(carbons),
+                way,
+            ]
+            environment = {
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONWARNINGS": "ignore",
+                "DEEPCHEM_DFT_CACHE": "off",
+                "DEEPCHEM_DFT_MEMORY_GB": "6",
+            }
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             rows[way].append(json.loads(done.stdout.strip().splitlines()[-1]))
         known = rows["warm"][-1]
-        figures = [f"{way} {rows[way][-1]['seconds']:7.2f} s ({rows[way][-1]['builds']} builds, "
-                   f"{rows[way][-1]['peak_gb']:.1f} GB)" for way in WAYS]
+        figures = [
+            f"{way} {rows[way][-1]['seconds']:7.2f} s ({rows[way][-1]['builds']} builds, "
+            f"{rows[way][-1]['peak_gb']:.1f} GB)"
+            for way in WAYS
+        ]
         formula = f"C{carbons}H{2 * carbons + 2}"
-        print(f"{formula:7s} {known['nao']:4d} AOs {known['points']:7d} points  "
-              + "  ".join(figures), flush=True)
+        print(
+            f"{formula:7s} {known['nao']:4d} AOs {known['points']:7d} points  " + "  ".join(figures),
+            flush=True,
+        )
     worst = 0.0
     for way in WAYS:
         k = exponent([r["nao"] for r in rows[way]], [r["seconds"] for r in rows[way]])

@@ -40,12 +40,15 @@ BOUNDS = {"train": 1.02, "valid": 1.02, "fields": 0.25, "seconds": 0.6, "train /
 def judge(found: dict[str, dict[str, float]]) -> list[str]:
     """Return what misses its bound, of rows with train, valid (kcal/mol), fields and seconds."""
     every, trusted = found["every step"], found["20, trusted"]
-    ratios = {f"20, trusted / every step, {key}": (trusted[key] / every[key], BOUNDS[key])
-              for key in ("train", "valid", "fields", "seconds")}
-    ratios |= {f"{name}, train / PBE": (found[name]["train"] / found["PBE"]["train"],
-                                       BOUNDS["train / PBE"]) for name in WAYS}
-    return [f"{name}: {ratio:.2f} > {bound}" for name, (ratio, bound) in ratios.items()
-            if not ratio <= bound]
+    ratios = {
+        f"20, trusted / every step, {key}": (trusted[key] / every[key], BOUNDS[key])
+        for key in ("train", "valid", "fields", "seconds")
+    }
+    ratios |= {
+        f"{name}, train / PBE": (found[name]["train"] / found["PBE"]["train"], BOUNDS["train / PBE"])
+        for name in WAYS
+    }
+    return [f"{name}: {ratio:.2f} > {bound}" for name, (ratio, bound) in ratios.items() if not ratio <= bound]
 
 
 class Stopwatch(Reporter):
@@ -75,8 +78,7 @@ def main() -> int:
     for name, options in WAYS.items():
         config = load_config(CONFIG, [*options, "evaluation.processes=1", *arguments.overrides])
         watch = Stopwatch()
-        result = run(config, arguments.out / name.replace(", ", "_").replace(" ", "_"),
-                     reporter=watch)
+        result = run(config, arguments.out / name.replace(", ", "_").replace(" ", "_"), reporter=watch)
         errors = {(r.functional, r.role): [] for r in result.records}
         for record in result.records:
             errors[record.functional, record.role].append(abs(record.error))
@@ -84,14 +86,19 @@ def main() -> int:
         if first is None:
             first = watch.training
             found["PBE"] = {role: mae["PBE", role] for role in ("train", "valid")}
-            print(f"{'PBE':14s} {'':8s} {'':7s} {mae['PBE', 'train']:10.2f} "
-                  f"{mae['PBE', 'valid']:21.2f}")
+            print(f"{'PBE':14s} {'':8s} {'':7s} {mae['PBE', 'train']:10.2f} {mae['PBE', 'valid']:21.2f}")
         fields = sum(row["scf_solutions"] for row in result.directory.read_history())
-        found[name] = {"train": mae["trained", "train"], "valid": mae["trained", "valid"],
-                       "fields": fields, "seconds": watch.training}
-        print(f"{name:14s} {watch.training:8.1f} {fields:7d} {mae['trained', 'train']:10.2f} "
-              f"{mae['trained', 'valid']:21.2f}   ({first / watch.training:.1f} x faster)",
-              flush=True)
+        found[name] = {
+            "train": mae["trained", "train"],
+            "valid": mae["trained", "valid"],
+            "fields": fields,
+            "seconds": watch.training,
+        }
+        print(
+            f"{name:14s} {watch.training:8.1f} {fields:7d} {mae['trained', 'train']:10.2f} "
+            f"{mae['trained', 'valid']:21.2f}   ({first / watch.training:.1f} x faster)",
+            flush=True,
+        )
     missed = judge(found)
     print("\n".join([*(f"  MISSED {line}" for line in missed), f"{len(missed)} bounds missed"]))
     return 1 if missed else 0

@@ -31,19 +31,22 @@ GEOMETRIES = {  # Bohr
     "N2": "N 0 0 0; N 0 0 2.0743",
     "CO2": "C 0 0 0; O 0 0 2.1921; O 0 0 -2.1921",
     "C2H4": "C 0 0 1.2577; C 0 0 -1.2577; H 0 1.7438 2.3287; H 0 -1.7438 2.3287; "
-            "H 0 1.7438 -2.3287; H 0 -1.7438 -2.3287",
+    "H 0 1.7438 -2.3287; H 0 -1.7438 -2.3287",
     "benzene": "; ".join(
-        f"{symbol} {radius * math.cos(k * math.pi / 3):.6f} "
-        f"{radius * math.sin(k * math.pi / 3):.6f} 0"
-        for symbol, radius in (("C", 2.6310), ("H", 4.6798)) for k in range(6)),
-}  # fmt: skip
+        f"{symbol} {radius * math.cos(k * math.pi / 3):.6f} {radius * math.sin(k * math.pi / 3):.6f} 0"
+        for symbol, radius in (("C", 2.6310), ("H", 4.6798))
+        for k in range(6)
+    ),
+}
 CORE = ["LiH", "H2O", "N2", "CO2"]
 CONVENTIONAL = {"lda": "lda,pw", "gga": "pbe", "mgga": "r2scan"}
 WAYS = ["pyscf", "cold", "cached", "warm", "two-grid", "dqc"]
 LEVEL, TOL, RATE = 3, 1e-6, 1e-3
 #: What must hold: at least so many times faster than DQC, at most this share of PySCF's time.
-BOUNDS = {"dqc": {"cold": 6.0, "warm": 18.0, "two-grid": 45.0},
-          "pyscf": {"cold": 1.0, "warm": 0.3, "two-grid": 0.2}}
+BOUNDS = {
+    "dqc": {"cold": 6.0, "warm": 18.0, "two-grid": 45.0},
+    "pyscf": {"cold": 1.0, "warm": 0.3, "two-grid": 0.2},
+}
 #: Optimiser steps between two visits of a molecule: an epoch of four molecules, one a batch.
 UPDATES = 4
 
@@ -52,8 +55,7 @@ def functional(family: str):
     """Return a conventional functional with a small random network on top."""
     from deepchem_dft.xc import HybridXC, build_network
 
-    network = build_network(family=family, hidden=(16, 16), output="lda_exchange",
-                            zero_last=False, seed=0)
+    network = build_network(family=family, hidden=(16, 16), output="lda_exchange", zero_last=False, seed=0)
     return HybridXC(CONVENTIONAL[family], network, aweight0=0.1, train_b=False)
 
 
@@ -101,8 +103,13 @@ def run_ours(name: str, family: str, basis: str, way: str, count: int) -> dict:
 
     first = 0 if way == "cold" else 4  # the first steps fill caches and show the trend
     seconds, energies = steps_of(step, xc.parameters(), count + first, energies_target(name))
-    return {"seconds": seconds[first:], "energies": energies, "builds": kept["builds"][first:],
-            "nao": kept["molecule"].nao, "points": kept["molecule"].grid.size}
+    return {
+        "seconds": seconds[first:],
+        "energies": energies,
+        "builds": kept["builds"][first:],
+        "nao": kept["molecule"].nao,
+        "points": kept["molecule"].grid.size,
+    }
 
 
 def run_dqc(name: str, family: str, basis: str, count: int) -> dict:
@@ -127,9 +134,14 @@ def run_dqc(name: str, family: str, basis: str, count: int) -> dict:
     torch.set_num_threads(1)
     seconds, energies = steps_of(step, xc.parameters(), count, energies_target(name))
     step()  # once more, with the parameters that are then in place when it is examined
-    return {"seconds": seconds, "energies": energies, "builds": [kept["engine"].steps],
-            "residual": kept["engine"].examine(kept["residual"])[2],
-            "nao": kept["molecule"].nao, "points": kept["molecule"].grid.size}
+    return {
+        "seconds": seconds,
+        "energies": energies,
+        "builds": [kept["engine"].steps],
+        "residual": kept["engine"].examine(kept["residual"])[2],
+        "nao": kept["molecule"].nao,
+        "points": kept["molecule"].grid.size,
+    }
 
 
 def run_pyscf(name: str, family: str, basis: str, count: int) -> dict:
@@ -148,21 +160,36 @@ def run_pyscf(name: str, family: str, basis: str, count: int) -> dict:
         field.kernel()
         seconds.append(time.process_time() - start)
         assert field.converged
-    return {"seconds": seconds, "energies": [field.e_tot], "builds": [field.cycles + 1],
-            "nao": mole.nao, "points": len(field.grids.weights)}
+    return {
+        "seconds": seconds,
+        "energies": [field.e_tot],
+        "builds": [field.cycles + 1],
+        "nao": mole.nao,
+        "points": len(field.grids.weights),
+    }
 
 
 def energies_target(name: str) -> float:
     """Return what training pulls the energy towards, Ha (roughly the exact energies)."""
-    return {"LiH": -8.070, "H2O": -76.438, "N2": -109.542, "CO2": -188.590, "C2H4": -78.588,
-            "benzene": -232.25}[name]
+    return {
+        "LiH": -8.070,
+        "H2O": -76.438,
+        "N2": -109.542,
+        "CO2": -188.590,
+        "C2H4": -78.588,
+        "benzene": -232.25,
+    }[name]
 
 
 def measure(name: str, family: str, basis: str, way: str, count: int) -> dict:
     """Run one way in a process of its own; its last words as ``error`` if that fails."""
     command = [sys.executable, __file__, "--worker", name, family, basis, way, str(count)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DEEPCHEM_DFT_CACHE": "off",
-                   "PYTHONWARNINGS": "ignore"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "DEEPCHEM_DFT_CACHE": "off",
+        "PYTHONWARNINGS": "ignore",
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or ["?"])[-1]}
@@ -205,17 +232,25 @@ def main() -> None:
             print(f"not compared: {why}")
     for family in options.families:
         print(f"\n{family} network on {CONVENTIONAL[family]}, {options.basis}, grid level {LEVEL}")
-        print(f"{'molecule':9s} {'AOs':>4s} {'points':>7s}  "
-              + "  ".join(f"{way:>17s}" for way in options.ways))
+        print(
+            f"{'molecule':9s} {'AOs':>4s} {'points':>7s}  " + "  ".join(f"{way:>17s}" for way in options.ways)
+        )
         for name in options.molecules:
-            row = {way: measure(name, family, options.basis, way, options.steps)
-                   for way in options.ways if way != "dqc" or name in CORE}
+            row = {
+                way: measure(name, family, options.basis, way, options.steps)
+                for way in options.ways
+                if way != "dqc" or name in CORE
+            }
             results[f"{family} {name}"] = row
-            missed += [f"{family} {name} {way}: {found['error']}" for way, found in row.items()
-                       if "error" in found]
+            missed += [
+                f"{family} {name} {way}: {found['error']}" for way, found in row.items() if "error" in found
+            ]
             known = next(r for r in row.values() if "nao" in r)
-            print(f"{name:9s} {known['nao']:4d} {known['points']:7d}  "
-                  + "  ".join(cell(row.get(way)) for way in options.ways), flush=True)
+            print(
+                f"{name:9s} {known['nao']:4d} {known['points']:7d}  "
+                + "  ".join(cell(row.get(way)) for way in options.ways),
+                flush=True,
+            )
         missed += summary(results, family, options.molecules)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
@@ -243,8 +278,11 @@ def summary(results: dict, family: str, names: list[str]) -> list[str]:
                 continue
             logs = [math.log(median(a["seconds"]) / median(b["seconds"])) for a, b in pairs]
             ratio = math.exp(sum(logs) / len(logs))
-            text = (f"{ratio:.1f} x faster than DQC" if other == "dqc"
-                    else f"{1 / ratio:.2f} x the time of PySCF's single point")
+            text = (
+                f"{ratio:.1f} x faster than DQC"
+                if other == "dqc"
+                else f"{1 / ratio:.2f} x the time of PySCF's single point"
+            )
             print(f"  {way}: {text} (geometric mean of {len(pairs)})")
             bound = BOUNDS[other].get(way)
             if bound and set(names) == set(CORE):

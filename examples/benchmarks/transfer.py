@@ -32,8 +32,7 @@ BASELINES = ["pbe", "r2scan", "b3lyp"]
 #: 2S of free atoms.
 SPINS = {"H": 1, "C": 2, "Br": 1, **{s: spin for s, (_, spin, _) in {**ATOMS, **METALS}.items()}}
 #: What is timed: geometry in Angstrom.
-TIMED = {"water": "O 0 0 0.1173; H 0 0.7572 -0.4692; H 0 -0.7572 -0.4692",
-         "benzene": LARGE["benzene"][0]}
+TIMED = {"water": "O 0 0 0.1173; H 0 0.7572 -0.4692; H 0 -0.7572 -0.4692", "benzene": LARGE["benzene"][0]}
 
 
 class Study:
@@ -52,13 +51,19 @@ class Study:
 
     def molecule(self, geometry: str, charge: int = 0, spin: int = 0, name: str = "") -> Molecule:
         """Return a molecule in the study's basis, lengths in Angstrom."""
-        return Molecule(geometry, self.options.basis, charge, spin, "angstrom",
-                        self.options.grid_level, name=name or geometry)
+        return Molecule(
+            geometry,
+            self.options.basis,
+            charge,
+            spin,
+            "angstrom",
+            self.options.grid_level,
+            name=name or geometry,
+        )
 
     def energies(self, title: str, molecules: Sequence[Molecule]) -> dict[str, list[float]]:
         """Return energies (Ha) by functional; NaN where not converged, which is noted."""
-        with (Solver(self.options.jobs, cache=self.options.keep) as solver,
-              solution_progress(title) as show):
+        with Solver(self.options.jobs, cache=self.options.keep) as solver, solution_progress(title) as show:
             found = solver.solve([(m, self.chosen) for m in molecules], on_solution=show)
         out: dict[str, list[float]] = {}
         for f in self.chosen:
@@ -69,14 +74,15 @@ class Study:
 
     def atoms(self, symbols: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return energies (Ha) of free atoms by functional and symbol."""
-        found = self.energies("atoms", [
-            self.molecule(f"{s} 0 0 0", spin=SPINS[s], name=s) for s in symbols])
+        found = self.energies("atoms", [self.molecule(f"{s} 0 0 0", spin=SPINS[s], name=s) for s in symbols])
         return {label: dict(zip(symbols, row)) for label, row in found.items()}
 
     def show(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table of figures."""
-        print(table(heads, [[f"{c:.2f}" if isinstance(c, float) else c for c in row]
-                            for row in rows]) + "\n", flush=True)
+        print(
+            table(heads, [[f"{c:.2f}" if isinstance(c, float) else c for c in row] for row in rows]) + "\n",
+            flush=True,
+        )
 
 
 def large(study: Study) -> None:
@@ -85,22 +91,39 @@ def large(study: Study) -> None:
     molecules = [study.molecule(geometry, name=name) for name, (geometry, _) in LARGE.items()]
     whole, atoms = study.energies("large", molecules), study.atoms(["H", "C"])
     values = {
-        label: [(sum(n * atoms[label][s] for s, n in parts.items()) - e) * HARTREE_TO_KCAL
-                for e, (_, parts) in zip(whole[label], LARGE.values())]
-        for label in study.labels}  # fmt: skip
-    study.show(["functional", *(f"{n}{what}" for n in LARGE for what in ("", " - r2scan",
-                                                                         " - b3lyp"))],
-               [[label, *(x for i in range(len(LARGE)) for x in (
-                   row[i], row[i] - values["r2scan"][i], row[i] - values["b3lyp"][i]))]
-                for label, row in values.items()])
+        label: [
+            (sum(n * atoms[label][s] for s, n in parts.items()) - e) * HARTREE_TO_KCAL
+            for e, (_, parts) in zip(whole[label], LARGE.values())
+        ]
+        for label in study.labels
+    }
+    study.show(
+        ["functional", *(f"{n}{what}" for n in LARGE for what in ("", " - r2scan", " - b3lyp"))],
+        [
+            [
+                label,
+                *(
+                    x
+                    for i in range(len(LARGE))
+                    for x in (row[i], row[i] - values["r2scan"][i], row[i] - values["b3lyp"][i])
+                ),
+            ]
+            for label, row in values.items()
+        ],
+    )
 
 
 def ionisation(study: Study, atoms: dict[str, tuple[float, int, int]], title: str) -> None:
     """Ionisation energies of atoms beside measured ones."""
     print(f"Errors of ionisation energies, eV (measured: NIST ASD){title}:\n")
-    pairs = [m for s, (_, spin, ion) in atoms.items() for m in (
-        study.molecule(f"{s} 0 0 0", spin=spin, name=s),
-        study.molecule(f"{s} 0 0 0", charge=1, spin=ion, name=f"{s}+"))]
+    pairs = [
+        m
+        for s, (_, spin, ion) in atoms.items()
+        for m in (
+            study.molecule(f"{s} 0 0 0", spin=spin, name=s),
+            study.molecule(f"{s} 0 0 0", charge=1, spin=ion, name=f"{s}+"),
+        )
+    ]
     found = study.energies("ionisation", pairs)
     rows = []
     for label, energies in found.items():
@@ -114,13 +137,21 @@ def elements(study: Study) -> None:
     """Atoms from K to Kr and bonds to bromine."""
     ionisation(study, ATOMS, "")
     print("Errors of bond energies, kcal/mol (measured: Huber and Herzberg):\n")
-    molecules = [study.molecule(f"{a} 0 0 0; {b} 0 0 {r}", name=n)
-                 for n, (a, b, r, _) in BONDS.items()]
+    molecules = [study.molecule(f"{a} 0 0 0; {b} 0 0 {r}", name=n) for n, (a, b, r, _) in BONDS.items()]
     whole, atoms = study.energies("bonds", molecules), study.atoms(["H", "Br"])
-    study.show(["functional", *(f"{n} ({v[3]:.1f})" for n, v in BONDS.items())], [
-        [label, *((atoms[label][a] + atoms[label][b] - e) * HARTREE_TO_KCAL - exact
-                  for e, (a, b, _, exact) in zip(whole[label], BONDS.values()))]
-        for label in study.labels])
+    study.show(
+        ["functional", *(f"{n} ({v[3]:.1f})" for n, v in BONDS.items())],
+        [
+            [
+                label,
+                *(
+                    (atoms[label][a] + atoms[label][b] - e) * HARTREE_TO_KCAL - exact
+                    for e, (a, b, _, exact) in zip(whole[label], BONDS.values())
+                ),
+            ]
+            for label in study.labels
+        ],
+    )
 
 
 def metals(study: Study) -> None:
@@ -132,19 +163,29 @@ def dimers(study: Study) -> None:
     """Transition-metal dimers, spin-restricted where they are singlets."""
     print("Atomisation energies of dimers, eV; no value where not converged:\n")
     points = [(s, spin, r) for s, (spin, distances) in DIMERS.items() for r in distances]
-    whole = study.energies("dimers", [
-        study.molecule(f"{s} 0 0 0; {s} 0 0 {r}", spin=spin, name=f"{s}2 {r}")
-        for s, spin, r in points])
+    whole = study.energies(
+        "dimers",
+        [study.molecule(f"{s} 0 0 0; {s} 0 0 {r}", spin=spin, name=f"{s}2 {r}") for s, spin, r in points],
+    )
     atoms = study.atoms(list(DIMERS))
-    study.show(["functional", *(f"{s}2 {r}" for s, _, r in points)], [
-        [label, *((2 * atoms[label][s] - e) * HARTREE_TO_EV
-                  for e, (s, _, _) in zip(whole[label], points))] for label in study.labels])
+    study.show(
+        ["functional", *(f"{s}2 {r}" for s, _, r in points)],
+        [
+            [
+                label,
+                *((2 * atoms[label][s] - e) * HARTREE_TO_EV for e, (s, _, _) in zip(whole[label], points)),
+            ]
+            for label in study.labels
+        ],
+    )
 
 
 def seconds(study: Study) -> None:
     """CPU seconds of a self-consistent field, integrals included, one thread."""
-    print("CPU seconds of one self-consistent field from atomic densities (Fock builds), and per "
-          "build relative to r2SCAN:\n")
+    print(
+        "CPU seconds of one self-consistent field from atomic densities (Fock builds), and per "
+        "build relative to r2SCAN:\n"
+    )
     torch.set_num_threads(1)
     rows, reference = [], {}
     for f in sorted(study.chosen, key=lambda f: f.label != "r2scan"):
@@ -174,12 +215,18 @@ def timed(study: Study, functional: Functional, geometry: str, name: str) -> tup
 
 
 PARTS: dict[str, Callable[[Study], None]] = {
-    "large": large, "elements": elements, "metals": metals, "dimers": dimers, "time": seconds}
+    "large": large,
+    "elements": elements,
+    "metals": metals,
+    "dimers": dimers,
+    "time": seconds,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
     add_options(parser, "def2-svp", 2)
     options = parser.parse_args()

@@ -21,8 +21,7 @@ from deepchem_dft import zoo
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "datasets" / "xcnn-published.csv"
 COLUMNS = ("LDA", "PBE", "XCNN-LDA", "XCNN-LDA-IP", "XCNN-PBE", "XCNN-PBE-IP")
-TRAINED = {"xcnn-test": ("H2", "LiH", "N2", "O2", "NO", "CO", "F2", "HF"),
-           "atomic-ip": ("N", "O", "F", "Ne")}
+TRAINED = {"xcnn-test": ("H2", "LiH", "N2", "O2", "NO", "CO", "F2", "HF"), "atomic-ip": ("N", "O", "F", "Ne")}
 #: CH3CN's published geometry is broken.
 LEFT_OUT = "xcnn-test:CH3CN"
 #: Errors of atomisation energies in kcal/mol that are documented: all 102, 94 never trained on.
@@ -43,8 +42,8 @@ def published() -> dict[str, dict[str, Means]]:
         new = [r for r in own if r["entry"].partition(":")[2] not in trained]
         for name in COLUMNS:
             found[name][group] = tuple(  # type: ignore[assignment]
-                float(np.mean([abs(float(r[name])) for r in some if r[name]]))
-                for some in (own, new))
+                float(np.mean([abs(float(r[name])) for r in some if r[name]])) for some in (own, new)
+            )
     return found
 
 
@@ -52,8 +51,7 @@ def of_card(name: str) -> dict[str, Means]:
     """Return the same of a functional of the zoo, from its card."""
     rows = {(r["set"], r["type"]): r for r in zoo.card(name).errors}
     found = {}
-    for group, label, kind in (("xcnn-test", "XCNN atomisation", "ae"),
-                               ("atomic-ip", "atomic IE", "ie")):
+    for group, label, kind in (("xcnn-test", "XCNN atomisation", "ae"), ("atomic-ip", "atomic IE", "ie")):
         every, trained = rows[label, kind], rows["xcnn-train (trained on)", kind]
         found[group] = every["mae"]["this"], without(every, trained)
     return found
@@ -76,17 +74,23 @@ def judge(found: Mapping[str, Mapping[str, Means]], verdicts: Verdicts) -> None:
     for name, claim in CLAIMS.items():
         own = found[name]["xcnn-test"]
         good = all(abs(a - b) <= ROUNDING for a, b in zip(own, claim, strict=True))
-        verdicts.check(name, good, f"{own[0]:.2f} and {own[1]:.2f} kcal/mol (documented: "
-                       f"{claim[0]:.2f} and {claim[1]:.2f})")
+        verdicts.check(
+            name,
+            good,
+            f"{own[0]:.2f} and {own[1]:.2f} kcal/mol (documented: {claim[0]:.2f} and {claim[1]:.2f})",
+        )
 
 
 def main() -> int:
     found = {**published(), **{name: of_card(name) for name in ("xcnn-lda", "xcnn-gga")}}
     print("Mean absolute errors, kcal/mol:\n")
-    print(table(["functional", "102 molecules", "94 never trained on", "18 atoms",
-                 "14 never trained on"],
-                [[name, *(f"{v:.2f}" for group in TRAINED for v in row[group])]
-                 for name, row in found.items()]) + "\n")
+    print(
+        table(
+            ["functional", "102 molecules", "94 never trained on", "18 atoms", "14 never trained on"],
+            [[name, *(f"{v:.2f}" for group in TRAINED for v in row[group])] for name, row in found.items()],
+        )
+        + "\n"
+    )
     verdicts = Verdicts()
     judge(found, verdicts)
     ours, theirs = (found[name]["xcnn-test"][1] for name in ("xcnn-gga", "XCNN-PBE"))

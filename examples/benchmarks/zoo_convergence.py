@@ -51,14 +51,21 @@ def row(label: str, solutions: Sequence[Solution], pbe: Sequence[Solution]) -> l
     both = [(a, b) for a, b in zip(solutions, pbe, strict=True) if a.converged and b.converged]
     own, theirs = (np.array([s.iterations for s in side]) for side in zip(*both))
     share = sum(s.converged for s in solutions)
-    return [label, f"{share} of {len(solutions)}", f"{own.mean():.1f}", f"{np.median(own):.0f}",
-            f"{own.max()}", f"{own.mean() / theirs.mean():.2f}",
-            f"{sum(s.seconds for s in solutions):.0f}"]
+    return [
+        label,
+        f"{share} of {len(solutions)}",
+        f"{own.mean():.1f}",
+        f"{np.median(own):.0f}",
+        f"{own.max()}",
+        f"{own.mean() / theirs.mean():.2f}",
+        f"{sum(s.seconds for s in solutions):.0f}",
+    ]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser, "def2-svp", 1)
     parser.add_argument("--dataset", action="append", help="some of the data sets only")
     parser.add_argument("--max-electrons", type=int, help="leave out larger systems")
@@ -77,17 +84,19 @@ def main() -> int:
     print()
     verdicts = Verdicts()
     for label, solutions in found.items():
-        lost = [f"{n}: {s.name} ({s.status})" for (n, _), s in zip(wanted.values(), solutions)
-                if not s.converged]
+        lost = [
+            f"{n}: {s.name} ({s.status})" for (n, _), s in zip(wanted.values(), solutions) if not s.converged
+        ]
         verdicts.check(f"{label} converges", not lost, "; ".join(lost) or f"{len(solutions)}")
         if label != "pbe":
             ratio = float(row(label, solutions, found["pbe"])[5])
-            verdicts.check(f"{label}, iterations / PBE's", ratio <= RATIO,
-                           f"{ratio:.2f} (wanted <= {RATIO})")
+            verdicts.check(f"{label}, iterations / PBE's", ratio <= RATIO, f"{ratio:.2f} (wanted <= {RATIO})")
     worst = max(found, key=lambda name: float(row(name, found[name], found["pbe"])[5]))
-    print(f"{sum(s.converged for v in found.values() for s in v)} of "
-          f"{sum(map(len, found.values()))} converged; at most "
-          f"{row(worst, found[worst], found['pbe'])[5]} x PBE's iterations ({worst})")
+    print(
+        f"{sum(s.converged for v in found.values() for s in v)} of "
+        f"{sum(map(len, found.values()))} converged; at most "
+        f"{row(worst, found[worst], found['pbe'])[5]} x PBE's iterations ({worst})"
+    )
     return 1 if verdicts.failed else 0
 
 

@@ -31,12 +31,10 @@ NAMES = {"h2_plus": "H$_2^+$", "h2": "H$_2$", "h4": "H$_4$", "h2h2": "H$_2$ + H$
 
 def curve(result, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return distances (Bohr), exact and trained total energies (Ha) of a test set."""
-    rows = [r for r in result.records
-            if (r.role, r.set, r.functional) == ("test", label, "trained")]
+    rows = [r for r in result.records if (r.role, r.set, r.functional) == ("test", label, "trained")]
     distances = np.array([float(r.entry.split("R=")[1]) for r in rows])
     repulsion = np.array([FAMILIES[label](float(x)).nuclear_repulsion() for x in distances])
-    exact, found = (np.array([getattr(r, name) for r in rows]) + repulsion
-                    for name in ("reference", "value"))
+    exact, found = (np.array([getattr(r, name) for r in rows]) + repulsion for name in ("reference", "value"))
     return distances, exact, found
 
 
@@ -51,8 +49,7 @@ def draw_h2(runs: Path, out: Path) -> None:
         if way == "global":
             left.plot(distances, exact, color="0.3", linewidth=4, label="exact")
         left.plot(distances, found, ".-", linewidth=1, label=name)
-        right.plot(distances, np.maximum(np.abs(found - exact) * 1000, 1e-2), ".-", linewidth=1,
-                   label=name)
+        right.plot(distances, np.maximum(np.abs(found - exact) * 1000, 1e-2), ".-", linewidth=1, label=name)
     for axis in (left, right):
         for position in (1.28, 3.84):
             axis.axvline(position, color="tab:red", linestyle=":", linewidth=1)
@@ -79,8 +76,9 @@ def draw_transfer(runs: Path, out: Path) -> None:
         for axis in (top, bottom):
             for record in result.records:
                 if (record.role, record.set, record.functional) == ("train", label, "trained"):
-                    axis.axvline(float(record.entry.split("R=")[1]), color="tab:red",
-                                 linestyle=":", linewidth=0.8)
+                    axis.axvline(
+                        float(record.entry.split("R=")[1]), color="tab:red", linestyle=":", linewidth=0.8
+                    )
         top.set_title(f"{name}: MAE {np.nanmean(np.abs(errors)):.2f} mHa")
     axes[0, 0].set_ylabel("total energy (Ha)")
     axes[1, 0].set_ylabel("error (mHa)")
@@ -90,8 +88,9 @@ def draw_transfer(runs: Path, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help="h2, transfer; default: both")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of the figures")

@@ -18,16 +18,8 @@ from deepchem_dft.runs import load_config, run
 
 HERE = Path(__file__).resolve().parent
 SEPARATIONS = {
-    "h2": {
-        2: [1.28, 3.84],
-        4: [0.48, 1.28, 2.72, 4.80],
-        8: [0.48, 1.28, 2.08, 2.72, 3.36, 4.00, 4.80, 5.76],
-    },
-    "h4": {
-        2: [1.60, 4.00],
-        4: [1.12, 2.08, 3.20, 4.80],
-        8: [1.12, 1.60, 2.08, 2.56, 3.20, 4.00, 4.80, 5.76],
-    },
+    "h2": {2: [1.28, 3.84], 4: [0.48, 1.28, 2.72, 4.80], 8: [0.48, 1.28, 2.08, 2.72, 3.36, 4.00, 4.80, 5.76]},
+    "h4": {2: [1.60, 4.00], 4: [1.12, 2.08, 3.20, 4.80], 8: [1.12, 1.60, 2.08, 2.56, 3.20, 4.00, 4.80, 5.76]},
 }
 #: Configuration of each family and way, and what it changes.
 WAYS = {
@@ -45,15 +37,20 @@ def error(family: str, way: str, size: int, folder: Path) -> tuple[float, int]:
     Those whose calculation does not converge are left out, and counted.
     """
     name, changes = WAYS[family, way]
-    config = load_config(HERE / name, [
-        f"data.train=[{{family: {family}, distances: {SEPARATIONS[family][size]}}}]",
-        f"data.valid=[{{family: {family}, distances: {VALID[family]}}}]",
-        f"data.test=['{family}:test']", "training.seeds=2", "output.plots=false",
-        "evaluation.baseline=false", *changes,
-    ])  # fmt: skip
+    config = load_config(
+        HERE / name,
+        [
+            f"data.train=[{{family: {family}, distances: {SEPARATIONS[family][size]}}}]",
+            f"data.valid=[{{family: {family}, distances: {VALID[family]}}}]",
+            f"data.test=['{family}:test']",
+            "training.seeds=2",
+            "output.plots=false",
+            "evaluation.baseline=false",
+            *changes,
+        ],
+    )
     result = run(config, folder / f"{family}_{way}_{size}", resume=True)
-    errors = np.array([
-        1000 * abs(r.value - r.reference) for r in result.records if r.role == "test"])
+    errors = np.array([1000 * abs(r.value - r.reference) for r in result.records if r.role == "test"])
     return float(np.nanmean(errors)), int(np.isnan(errors).sum())
 
 
@@ -64,8 +61,9 @@ def draw(found: dict[tuple[str, str], dict[int, float]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     families = list(dict.fromkeys(family for family, _ in found))
-    figure, axes = plt.subplots(1, len(families), figsize=(4.4 * len(families), 3.6),
-                                squeeze=False, sharey=True)
+    figure, axes = plt.subplots(
+        1, len(families), figsize=(4.4 * len(families), 3.6), squeeze=False, sharey=True
+    )
     for axis, family in zip(axes[0], families, strict=True):
         for (one, way), values in found.items():
             if one == family:
@@ -81,8 +79,9 @@ def draw(found: dict[tuple[str, str], dict[int, float]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/training_size"))
     parser.add_argument("--out", type=Path, help="figure; default: in the folder of the runs")
     parser.add_argument("--families", nargs="+", choices=["h2", "h4"], default=["h2", "h4"])

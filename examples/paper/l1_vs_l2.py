@@ -42,8 +42,9 @@ def draw(histories: dict[str, list[dict]], found: dict[str, dict[str, np.ndarray
     sets = list(found["L1"])
     figure, axes = plt.subplots(1, 1 + len(sets), figsize=(4.2 * (1 + len(sets)), 3.8))
     for name, rows in histories.items():
-        known = [(r["epoch"], r["valid_mae_kcal"]) for r in rows
-                 if r["valid_mae_kcal"] == r["valid_mae_kcal"]]  # fmt: skip
+        known = [
+            (r["epoch"], r["valid_mae_kcal"]) for r in rows if r["valid_mae_kcal"] == r["valid_mae_kcal"]
+        ]
         axes[0].plot(*zip(*known), label=name, color=COLOURS[name])
     axes[0].set(xlabel="epoch", ylabel="validation MAE (kcal/mol)", title="Training")
     axes[0].legend(frameon=False)
@@ -55,10 +56,15 @@ def draw(histories: dict[str, list[dict]], found: dict[str, dict[str, np.ndarray
         for box, colour in zip(boxes["boxes"], COLOURS.values()):
             box.set(facecolor=colour, alpha=0.5)
         for position, values in enumerate(data, start=1):
-            axis.annotate(f"MAE {values.mean():.1f}", (position, 0), xytext=(0, -30), ha="center",
-                          textcoords="offset points", fontsize=9)  # fmt: skip
-        axis.set(ylabel="absolute error (kcal/mol)", title=f"{label} (N={len(data[0])})",
-                 ylim=(0, None))  # fmt: skip
+            axis.annotate(
+                f"MAE {values.mean():.1f}",
+                (position, 0),
+                xytext=(0, -30),
+                ha="center",
+                textcoords="offset points",
+                fontsize=9,
+            )
+        axis.set(ylabel="absolute error (kcal/mol)", title=f"{label} (N={len(data[0])})", ylim=(0, None))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
@@ -82,8 +88,10 @@ def main() -> None:
         histories[loss.upper()] = result.directory.read_history()
     for name in COLOURS:
         for label, values in found[name].items():
-            print(f"{name:>4}  {label:<12} MAE {np.abs(values).mean():7.2f} kcal/mol, "
-                  f"max {np.abs(values).max():7.2f} kcal/mol (N={len(values)})")  # fmt: skip
+            print(
+                f"{name:>4}  {label:<12} MAE {np.abs(values).mean():7.2f} kcal/mol, "
+                f"max {np.abs(values).max():7.2f} kcal/mol (N={len(values)})"
+            )
     draw(histories, found, arguments.out / "l1_vs_l2.png")
 
 

@@ -29,8 +29,13 @@ from deepchem_dft.molnet import load_nci
 
 NAME, SEED, PATIENCE = "deq-nci", 0, 25
 TASKS, KINDS, UNITS = ["dipole", "gap"], ["dipole moment", "HOMO-LUMO gap"], ["Debye", "eV"]
-OPTIONS = {"width": 64, "pooling": ("mean", "sum", "max", "pairs"), "dropout": 0.1,
-           "batch_size": 64, "learning_rate": 0.002}
+OPTIONS = {
+    "width": 64,
+    "pooling": ("mean", "sum", "max", "pairs"),
+    "dropout": 0.1,
+    "batch_size": 64,
+    "learning_rate": 0.002,
+}
 
 
 def errors(model: DEQModel, dataset: dc.data.Dataset) -> np.ndarray:
@@ -50,25 +55,36 @@ def train(parts: list[dc.data.Dataset], epochs: int, folder: str) -> tuple[DEQMo
             best, chosen = score, epoch
             model.save_checkpoint(max_checkpoints_to_keep=1)
         if epoch % 5 == 0:
-            print(f"epoch {epoch}: loss {loss:.3f}, validation {score:.3f} standard deviations, "
-                  f"best {best:.3f} (epoch {chosen})", flush=True)
+            print(
+                f"epoch {epoch}: loss {loss:.3f}, validation {score:.3f} standard deviations, "
+                f"best {best:.3f} (epoch {chosen})",
+                flush=True,
+            )
         if epoch - chosen >= PATIENCE:
             break
     seconds = time.perf_counter() - began
     unconverged = max(one.unconverged for one in model.history)
     model.restore()
-    return model, {"epochs": epoch, "chosen_epoch": chosen, "training_seconds": round(seconds, 1),
-                   "largest_share_unconverged": unconverged, "cpu_count": os.cpu_count()}
+    return model, {
+        "epochs": epoch,
+        "chosen_epoch": chosen,
+        "training_seconds": round(seconds, 1),
+        "largest_share_unconverged": unconverged,
+        "cpu_count": os.cpu_count(),
+    }
 
 
 def baselines(smiles: list[list[str]], parts: list[dc.data.Dataset]) -> dict[str, np.ndarray]:
     """Return absolute errors of the training mean and of random forests on the test part."""
     train, test = parts[0].y, parts[2].y
     found = {"training mean": abs(train.mean(0) - test)}
-    for name, featurizer in (("random forest, ECFP4", dc.feat.CircularFingerprint(2, 2048)),
-                             ("random forest, descriptors", dc.feat.RDKitDescriptors())):
-        features = [np.nan_to_num(featurizer.featurize(smiles[i]).astype(float)).clip(-1e6, 1e6)
-                    for i in (0, 2)]
+    for name, featurizer in (
+        ("random forest, ECFP4", dc.feat.CircularFingerprint(2, 2048)),
+        ("random forest, descriptors", dc.feat.RDKitDescriptors()),
+    ):
+        features = [
+            np.nan_to_num(featurizer.featurize(smiles[i]).astype(float)).clip(-1e6, 1e6) for i in (0, 2)
+        ]
         forest = RandomForestRegressor(500, random_state=SEED).fit(features[0], train)
         found[name] = abs(forest.predict(features[1]) - test)
     return found
@@ -81,14 +97,18 @@ def failures(rows: list[dict], own: np.ndarray, smiles: list[str]) -> list[str]:
         this, rival = row["mae"]["this"], min(v for k, v in row["mae"].items() if k != "this")
         if this > 0.95 * rival:
             how = "worse than" if this > rival else "hardly better than"
-            found.append(f"{row['type']}s are {how} those of the best baseline "
-                         f"({this:.2f} against {rival:.2f} {row['unit']})")
+            found.append(
+                f"{row['type']}s are {how} those of the best baseline "
+                f"({this:.2f} against {rival:.2f} {row['unit']})"
+            )
     for task, row in enumerate(rows):
         i = int(own[:, task].argmax())
-        found.append(f"{row['type']}: {smiles[i]} by {own[i, task]:.1f} {row['unit']}, the worst "
-                     "of the test")
-    return [*found, "a graph knows no conformer: another one of a flexible molecule has another "
-            "dipole moment (0.12 Debye on average) and the same prediction"]
+        found.append(f"{row['type']}: {smiles[i]} by {own[i, task]:.1f} {row['unit']}, the worst of the test")
+    return [
+        *found,
+        "a graph knows no conformer: another one of a flexible molecule has another "
+        "dipole moment (0.12 Debye on average) and the same prediction",
+    ]
 
 
 def main() -> int:
@@ -105,27 +125,48 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         model, cost = train(parts, options.epochs, folder)
     own, others = errors(model, parts[2]), baselines(smiles, parts)
-    rows = [{"set": "NCI, test", "type": kind, "entries": len(own), "unit": unit,
-             "mae": {"this": round(float(own[:, task].mean()), 4), **{
-                 name: round(float(other[:, task].mean()), 4) for name, other in others.items()}}}
-            for task, (kind, unit) in enumerate(zip(KINDS, UNITS))]
+    rows = [
+        {
+            "set": "NCI, test",
+            "type": kind,
+            "entries": len(own),
+            "unit": unit,
+            "mae": {
+                "this": round(float(own[:, task].mean()), 4),
+                **{name: round(float(other[:, task].mean()), 4) for name, other in others.items()},
+            },
+        }
+        for task, (kind, unit) in enumerate(zip(KINDS, UNITS))
+    ]
     scaffolds = [{MurckoScaffoldSmiles(mol=MolFromSmiles(s)) for s in part} for part in smiles]
     card = zoo.save(
-        model, Path(options.to) / f"{NAME}.safetensors",
+        model,
+        Path(options.to) / f"{NAME}.safetensors",
         summary="Dipole moments (Debye) and HOMO-LUMO gaps (eV) of small molecules at the level of "
         "GFN2-xTB, from the molecular graph alone.",
-        training={"entries": {f"{role}: NCI": len(part) for role, part in zip(
-            ("train", "valid", "test"), parts)}, "data": "datasets/nci-gfn2.csv, scaffold split",
-            "labels": dict(zip(KINDS, UNITS)), "input": "MolGraphConvFeaturizer(use_edges=True)",
-            "loss": "mean square error", "selection": "epoch of the smallest validation error"},
-        overlap=[f"train and test share {len(set(smiles[0]) & set(smiles[2]))} of "
-                 f"{len(smiles[2])} molecules and {len(scaffolds[0] & scaffolds[2])} of "
-                 f"{len(scaffolds[2])} scaffolds"],
-        errors=rows, cost=cost, seed=SEED,
+        training={
+            "entries": {f"{role}: NCI": len(part) for role, part in zip(("train", "valid", "test"), parts)},
+            "data": "datasets/nci-gfn2.csv, scaffold split",
+            "labels": dict(zip(KINDS, UNITS)),
+            "input": "MolGraphConvFeaturizer(use_edges=True)",
+            "loss": "mean square error",
+            "selection": "epoch of the smallest validation error",
+        },
+        overlap=[
+            f"train and test share {len(set(smiles[0]) & set(smiles[2]))} of "
+            f"{len(smiles[2])} molecules and {len(scaffolds[0] & scaffolds[2])} of "
+            f"{len(scaffolds[2])} scaffolds"
+        ],
+        errors=rows,
+        cost=cost,
+        seed=SEED,
         known_failures=failures(rows, own, smiles[2]),
-        out_of_scope=["ions, radicals, single atoms, mixtures, crystals",
-                      "elements other than H, C, N, O, F, P, S, Cl, Br; more than 25 heavy atoms",
-                      "experimental values: GFN2-xTB is off by some tenths of a Debye itself"])
+        out_of_scope=[
+            "ions, radicals, single atoms, mixtures, crystals",
+            "elements other than H, C, N, O, F, P, S, Cl, Br; more than 25 heavy atoms",
+            "experimental values: GFN2-xTB is off by some tenths of a Debye itself",
+        ],
+    )
     print(card.text())
     return 0
 

@@ -83,9 +83,7 @@ def test_scf_that_does_not_converge_fails(command, monkeypatch):
     from deepchem_dft.scf import kohn_sham, ladder
 
     usual = ladder.solve
-    monkeypatch.setattr(
-        kohn_sham, "solve", lambda *a, **o: usual(*a, **{**o, "max_iter": 1, "tol": 1e-14})
-    )
+    monkeypatch.setattr(kohn_sham, "solve", lambda *a, **o: usual(*a, **{**o, "max_iter": 1, "tol": 1e-14}))
     outcome = command("scf", WATER, *SMALL)
     assert outcome.status == 1 and "did not converge" in outcome.err
     assert "not a prediction" in outcome.err
@@ -107,10 +105,28 @@ def test_scf_with_a_trained_functional(command, trained):
 def test_curve(command, tmp_path, trained):
     table, figure = tmp_path / "h2.csv", tmp_path / "h2.png"
     outcome = command(
-        "curve", "H 0 0 0; H 0 0 {R}", "--xc", "lda", "--run", trained, "--exact", "h2",
-        "--start", "1.4", "--stop", "4", "--points", "2", "--jobs", "1", *SMALL,
-        "--out", table, "--out", figure,
-    )  # fmt: skip
+        "curve",
+        "H 0 0 0; H 0 0 {R}",
+        "--xc",
+        "lda",
+        "--run",
+        trained,
+        "--exact",
+        "h2",
+        "--start",
+        "1.4",
+        "--stop",
+        "4",
+        "--points",
+        "2",
+        "--jobs",
+        "1",
+        *SMALL,
+        "--out",
+        table,
+        "--out",
+        figure,
+    )
     assert outcome.status == 0, outcome.err
     assert "R (bohr)" in outcome.out and "error (kcal/mol)" in outcome.out
     rows = read(table)
@@ -128,9 +144,21 @@ def test_evaluate_names(command, tmp_path):
     (tmp_path / "data.yaml").write_text(DATA)
     out = tmp_path / "errors.csv"
     outcome = command(
-        "evaluate", "--xc", "lda", "--xc", "pbe", "--dataset", tmp_path / "data.yaml",
-        "--grid-level", "1", "--jobs", "1", "--out", out, "--entries",
-    )  # fmt: skip
+        "evaluate",
+        "--xc",
+        "lda",
+        "--xc",
+        "pbe",
+        "--dataset",
+        tmp_path / "data.yaml",
+        "--grid-level",
+        "1",
+        "--jobs",
+        "1",
+        "--out",
+        out,
+        "--entries",
+    )
     assert outcome.status == 0, outcome.err
     assert "kcal/mol" in outcome.out and "| pbe" in outcome.out
     assert "uncertain" not in outcome.out and "68 %" not in outcome.out  # no ensemble
@@ -151,8 +179,9 @@ def test_evaluate_names(command, tmp_path):
 def test_evaluate_a_run_on_its_own_test_set(command, trained):
     outcome = command("evaluate", trained, "--jobs", "1")
     assert outcome.status == 0, outcome.err
-    row = next(r for r in read(trained / "results.csv")
-               if (r["functional"], r["role"]) == ("trained", "test"))  # fmt: skip
+    row = next(
+        r for r in read(trained / "results.csv") if (r["functional"], r["role"]) == ("trained", "test")
+    )
     assert f"{float(row['mae']):.2f}" in outcome.out
 
 
@@ -162,8 +191,7 @@ def test_predict(command, trained, tmp_path):
     outcome = command("predict", trained, tmp_path / "data.yaml", "--out", out, "--jobs", "1")
     assert outcome.status == 0, outcome.err
     rows = read(out)
-    known = {r["entry"]: r["value"] for r in read(trained / "entries.csv")
-             if r["functional"] == "trained"}  # fmt: skip
+    known = {r["entry"]: r["value"] for r in read(trained / "entries.csv") if r["functional"] == "trained"}
     assert [r["entry"] for r in rows] == ["tiny:H2", "tiny:LiH", "tiny:He", "tiny:Li"]
     for row in rows:
         assert float(row["value"]) == pytest.approx(float(known[row["entry"]]), abs=1e-6)

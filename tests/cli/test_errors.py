@@ -17,18 +17,9 @@ BAD_DATA = {
         "- {e_type: aee, true_val: 1.0, systems: [{moldesc: H 0 0 0, basis: sto-3g, spin: 1}]}\n",
         "aee",
     ),
-    "parity.yaml": (
-        "- {e_type: ie, true_val: 1.0, systems: [{moldesc: H 0 0 0, basis: sto-3g}]}\n",
-        "spin",
-    ),
-    "element.yaml": (
-        "- {e_type: ie, true_val: 1.0, systems: [{moldesc: Xx 0 0 0, basis: sto-3g}]}\n",
-        "Xx",
-    ),
-    "value.yaml": (
-        "- {e_type: ie, true_val: two, systems: [{moldesc: He 0 0 0, basis: sto-3g}]}\n",
-        "two",
-    ),
+    "parity.yaml": ("- {e_type: ie, true_val: 1.0, systems: [{moldesc: H 0 0 0, basis: sto-3g}]}\n", "spin"),
+    "element.yaml": ("- {e_type: ie, true_val: 1.0, systems: [{moldesc: Xx 0 0 0, basis: sto-3g}]}\n", "Xx"),
+    "value.yaml": ("- {e_type: ie, true_val: two, systems: [{moldesc: He 0 0 0, basis: sto-3g}]}\n", "two"),
 }
 
 CASES = [
@@ -94,8 +85,13 @@ def test_data_check_names_every_problem(command, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("scf",), ("trian", "x"), ("scf", H2, "--spinn", "1"), ("curve", H2, "--points", "1"),
-     ("evaluate", "--xc", "pbe", "--dataset", "w4-11", "--max-heavy", "-1")],
+    [
+        ("scf",),
+        ("trian", "x"),
+        ("scf", H2, "--spinn", "1"),
+        ("curve", H2, "--points", "1"),
+        ("evaluate", "--xc", "pbe", "--dataset", "w4-11", "--max-heavy", "-1"),
+    ],
 )
 def test_misuse_of_the_command_itself(command, arguments):
     outcome = command(*arguments)
@@ -118,8 +114,10 @@ def test_unexpected_errors_are_short_unless_debugging(command, monkeypatch):
 def test_debug_shows_the_traceback():
     done = subprocess.run(
         [sys.executable, "-m", "deepchem_dft", "train", "missing.yaml"],
-        capture_output=True, text=True, env={**os.environ, "DEEPCHEM_DFT_DEBUG": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DEEPCHEM_DFT_DEBUG": "1"},
+    )
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 

@@ -26,8 +26,18 @@ def arguments(tmp_path, monkeypatch) -> list[str]:
     zoo.save(EnsembleXC(["lda", "pbe"]), tmp_path / "both.safetensors")
     monkeypatch.setenv("DEEPCHEM_DFT_ZOO", str(tmp_path))
     (tmp_path / "data.yaml").write_text(DATA)
-    return ["evaluate", "--xc", "zoo:both", "--xc", "lda", "--dataset", str(tmp_path / "data.yaml"),
-            "--grid-level", "0", "--entries"]  # fmt: skip
+    return [
+        "evaluate",
+        "--xc",
+        "zoo:both",
+        "--xc",
+        "lda",
+        "--dataset",
+        str(tmp_path / "data.yaml"),
+        "--grid-level",
+        "0",
+        "--entries",
+    ]
 
 
 def die_after(count: int, arguments: list[str]) -> None:
@@ -70,8 +80,9 @@ def test_a_killed_evaluation_goes_on(command, arguments, tmp_path, monkeypatch):
 
     solved: list[str] = []
     usual = KohnSham.run
-    monkeypatch.setattr(KohnSham, "run", lambda self, *a, **k: (
-        solved.append(self.molecule.name) or usual(self, *a, **k)))  # fmt: skip
+    monkeypatch.setattr(
+        KohnSham, "run", lambda self, *a, **k: solved.append(self.molecule.name) or usual(self, *a, **k)
+    )
     again = command(*arguments)
     assert again.status == 0, again.err
     assert len(solved) == 2 * SYSTEMS - (len(kept) - 1)

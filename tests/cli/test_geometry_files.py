@@ -27,12 +27,15 @@ def test_charge_of_the_file_or_of_the_option(command, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["scf", "optimize"])
-@pytest.mark.parametrize(("content", "message"), [
-    ("3\nw\n" + ROWS + "H 0 0 5\n", "announces 3 atoms, but 'H 0 0 5' follows"),
-    ("3\na\n" + ROWS + "3\nb\n" + ROWS, "several geometries"),
-    ('3\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\n' + ROWS, "periodic systems are not supported"),
-    ("-3\nw\n" + ROWS, "'-3' is not a number of atoms"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("3\nw\n" + ROWS + "H 0 0 5\n", "announces 3 atoms, but 'H 0 0 5' follows"),
+        ("3\na\n" + ROWS + "3\nb\n" + ROWS, "several geometries"),
+        ('3\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\n' + ROWS, "periodic systems are not supported"),
+        ("-3\nw\n" + ROWS, "'-3' is not a number of atoms"),
+    ],
+)
 def test_refusals_name_the_file(command, tmp_path, name, content, message):
     path = tmp_path / "w.xyz"
     path.write_text(content)
@@ -44,8 +47,19 @@ def test_refusals_name_the_file(command, tmp_path, name, content, message):
 def test_what_optimize_writes_is_read_with_its_charge(command, tmp_path):
     path = tmp_path / "ion.xyz"
     small = ("--xc", "lda,vwn", "--basis", "sto-3g", "--grid-level", "0")
-    first = command("optimize", "H 0 0 0; H 0 0 2.1", *small, "--charge", "1", "--spin", "1",
-                    "--fmax", "0.01", "--out", path)
+    first = command(
+        "optimize",
+        "H 0 0 0; H 0 0 2.1",
+        *small,
+        "--charge",
+        "1",
+        "--spin",
+        "1",
+        "--fmax",
+        "0.01",
+        "--out",
+        path,
+    )
     assert first.status == 0, first.err
     again = command("scf", path, *small)
     assert "charge +1, 2S = 1" in again.out
@@ -55,7 +69,8 @@ def test_what_optimize_writes_is_read_with_its_charge(command, tmp_path):
 def test_a_path_in_a_data_file(command, tmp_path):
     (tmp_path / "data.yaml").write_text(
         "format: deepchem_dft/1\nsource: own\ndefaults: {basis: sto-3g, unit: angstrom}\n"
-        "entries:\n  - {name: w, type: energy, value: -1, molecule: {geometry: ../w.xyz}}\n")
+        "entries:\n  - {name: w, type: energy, value: -1, molecule: {geometry: ../w.xyz}}\n"
+    )
     outcome = command("data", "check", tmp_path / "data.yaml")
     assert outcome.status == 1
     text = " ".join((outcome.out + outcome.err).split())

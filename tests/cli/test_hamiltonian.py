@@ -12,8 +12,7 @@ OPTIONS = ("--xc", "lda,vwn", "--basis", "sto-3g", "--grid-level", 0)
 
 @pytest.fixture
 def frames(tmp_path, monkeypatch):
-    monkeypatch.setattr(hamiltonian_data, "in_order",
-                        lambda work, items, jobs, lost: map(work, items))
+    monkeypatch.setattr(hamiltonian_data, "in_order", lambda work, items, jobs, lost: map(work, items))
     path = tmp_path / "frames.xyz"
     path.write_text("2\none\nH 0 0 0\nH 0 0 0.74\n1\ntwo\nH 0 0 0\n2\nthree\nH 0 0 0\nH 0 0 0.8\n")
     return path
@@ -35,12 +34,32 @@ def test_what_is_made_and_said(command, frames, tmp_path):
 
 def test_sampling(command, frames, tmp_path):
     frames.write_text("2\nH2\nH 0 0 0\nH 0 0 0.74\n")
-    outcome = command("data", "hamiltonian", frames, "--out", tmp_path / "out.h5", *OPTIONS, "-q",
-                      "--sampling", "modes", "--temperature", 300, "--temperature", 500,
-                      "--samples", 2, "--seed", 3)  # fmt: skip
+    outcome = command(
+        "data",
+        "hamiltonian",
+        frames,
+        "--out",
+        tmp_path / "out.h5",
+        *OPTIONS,
+        "-q",
+        "--sampling",
+        "modes",
+        "--temperature",
+        300,
+        "--temperature",
+        500,
+        "--samples",
+        2,
+        "--seed",
+        3,
+    )
     assert outcome.status == 0, outcome.err
     assert HamiltonianFile(tmp_path / "out.h5").names.tolist() == [
-        "H2/1/300K/0", "H2/1/300K/1", "H2/1/500K/0", "H2/1/500K/1"]
+        "H2/1/300K/0",
+        "H2/1/300K/1",
+        "H2/1/500K/0",
+        "H2/1/500K/1",
+    ]
 
 
 def test_ctrl_c_says_how_to_go_on(command, frames, tmp_path, monkeypatch):
@@ -52,10 +71,15 @@ def test_ctrl_c_says_how_to_go_on(command, frames, tmp_path, monkeypatch):
     assert outcome.status == 130 and "the same command with --resume goes on" in outcome.err
 
 
-@pytest.mark.parametrize("words, problem", [
-    (("--xc", "pbee"), "field 'xc'"), (("--basis", "def2-svpp"), "field 'basis'"),
-    (("--sampling", "md"), "field 'sampling'"), (("--xc", "b2plyp"), "field 'xc'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, problem",
+    [
+        (("--xc", "pbee"), "field 'xc'"),
+        (("--basis", "def2-svpp"), "field 'basis'"),
+        (("--sampling", "md"), "field 'sampling'"),
+        (("--xc", "b2plyp"), "field 'xc'"),
+    ],
+)
 def test_bad_options_are_one_line(command, frames, tmp_path, words, problem):
     outcome = command("data", "hamiltonian", frames, "--out", tmp_path / "out.h5", *words)
     assert outcome.status == 1 and problem in outcome.err and "Traceback" not in outcome.err

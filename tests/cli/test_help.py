@@ -7,9 +7,24 @@ import sys
 
 import pytest
 
-COMMANDS = ["train", "evaluate", "predict", "scf", "optimize", "curve", "install-dqc",
-            "data check", "data densities", "data ksr", "data label", "data list", "export",
-            "report", "zoo list", "zoo show"]  # fmt: skip
+COMMANDS = [
+    "train",
+    "evaluate",
+    "predict",
+    "scf",
+    "optimize",
+    "curve",
+    "install-dqc",
+    "data check",
+    "data densities",
+    "data ksr",
+    "data label",
+    "data list",
+    "export",
+    "report",
+    "zoo list",
+    "zoo show",
+]
 
 
 def test_root_help_names_every_command(command):
@@ -61,7 +76,5 @@ def test_help_imports_nothing_heavy():
 
 
 def test_module_is_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "deepchem_dft", "--version"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "deepchem_dft", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and "deepchem-dft" in done.stdout

@@ -29,8 +29,9 @@ def test_table_progress_and_csv(command, tmp_path):
 
 def test_densities_and_silence(command, tmp_path):
     out = tmp_path / "ions.npz"
-    outcome = command("data", "ksr", "helium_like", "lithium_like", "--orbitals", 8, "--out", out,
-                      "--quiet", *SMALL)  # fmt: skip
+    outcome = command(
+        "data", "ksr", "helium_like", "lithium_like", "--orbitals", 8, "--out", out, "--quiet", *SMALL
+    )
     assert outcome.status == 0
     assert all("walls" in line for line in outcome.err.splitlines())  # H- and Li: a small box
     data = np.load(out)
@@ -53,13 +54,17 @@ def test_what_is_made_by_default(command, monkeypatch):
     assert command("data", "ksr", "lih").err.splitlines()[-1] == "69/69 LiH R=6.08"
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["h9"], "there is no family 'h9'"), (["h2", "--at", "50"], "outside the grid"),
-    (["h2", "--out", "h2.txt"], "use .csv or .npz"),
-    (["h2", "--out", "missing/h2.csv"], "the folder does not exist"),
-    (["h4", "--at", "2", "--orbitals", "900"], "field 'orbitals'"),
-    (["h2", "--spacing", "0"], "field 'spacing'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["h9"], "there is no family 'h9'"),
+        (["h2", "--at", "50"], "outside the grid"),
+        (["h2", "--out", "h2.txt"], "use .csv or .npz"),
+        (["h2", "--out", "missing/h2.csv"], "the folder does not exist"),
+        (["h4", "--at", "2", "--orbitals", "900"], "field 'orbitals'"),
+        (["h2", "--spacing", "0"], "field 'spacing'"),
+    ],
+)
 def test_misuse(command, words, message):
     outcome = command("data", "ksr", *words)
     assert outcome.status == 1 and message in outcome.err and "Traceback" not in outcome.err

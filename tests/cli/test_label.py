@@ -20,8 +20,7 @@ def test_labels_and_what_is_said(command, molecules, tmp_path):
     out = tmp_path / "labels.csv"
     outcome = command("data", "label", molecules, "--out", out, "--conformers", "1")
     assert outcome.status == 0
-    assert outcome.out == (f"{out}: 2 of 3 molecules labelled, 1 could not be "
-                           "(see the column 'problem')\n")  # fmt: skip
+    assert outcome.out == (f"{out}: 2 of 3 molecules labelled, 1 could not be (see the column 'problem')\n")
     lines = outcome.err.splitlines()
     assert lines[0] == "labelled 0/3 molecules, 0 failed"
     assert lines[-1] == "labelled 3/3 molecules, 1 failed"
@@ -57,16 +56,23 @@ def test_ctrl_c_says_how_to_go_on(command, molecules, tmp_path, monkeypatch):
     outcome = command("data", "label", molecules, "--out", tmp_path / "labels.csv")
     assert outcome.status == 130 and "the same command with --resume goes on" in outcome.err
     monkeypatch.undo()
-    assert command("data", "label", molecules, "--out", tmp_path / "labels.csv", "--resume",
-                   "--conformers", "10").status == 0  # fmt: skip
+    assert (
+        command(
+            "data", "label", molecules, "--out", tmp_path / "labels.csv", "--resume", "--conformers", "10"
+        ).status
+        == 0
+    )
 
 
-@pytest.mark.parametrize("content, name, message", [
-    ("C\n", "molecules.txt", "not read from .txt files"),
-    ("", "molecules.smi", "holds no molecule"),
-    ("\n\n\n  2  1\n", "molecules.sdf", "entry 1, field 'M  END': the record is cut off"),
-    (None, "molecules.smi", "the file does not exist"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, name, message",
+    [
+        ("C\n", "molecules.txt", "not read from .txt files"),
+        ("", "molecules.smi", "holds no molecule"),
+        ("\n\n\n  2  1\n", "molecules.sdf", "entry 1, field 'M  END': the record is cut off"),
+        (None, "molecules.smi", "the file does not exist"),
+    ],
+)
 def test_bad_input_is_one_line(command, tmp_path, content, name, message):
     if content is not None:
         (tmp_path / name).write_text(content)
@@ -89,8 +95,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     from deepchem_dft.data.properties.labelling import Tally
 
     screen = io.StringIO()
-    monkeypatch.setattr(label, "console", lambda stderr: Console(
-        file=screen, force_terminal=True, width=100))  # fmt: skip
+    monkeypatch.setattr(label, "console", lambda stderr: Console(file=screen, force_terminal=True, width=100))
     with label.tally_progress(quiet=False) as show:
         show(Tally(total=7))
         show(Tally(total=7, done=5, failed=2))

@@ -78,8 +78,9 @@ def test_of_a_radical_and_of_an_ensemble(command, tmp_path, monkeypatch):
 
     zoo.save(EnsembleXC(["lda", "pbe", "blyp"], 1.5), tmp_path / "mean.safetensors")
     monkeypatch.setenv("DEEPCHEM_DFT_ZOO", str(tmp_path))
-    plain = command("optimize", "Li 0 0 0; H 0 0 3.2", *SMALL, "--charge", "1", "--spin", "1",
-                    "--fmax", "0.02")
+    plain = command(
+        "optimize", "Li 0 0 0; H 0 0 3.2", *SMALL, "--charge", "1", "--spin", "1", "--fmax", "0.02"
+    )
     assert plain.status == 0 and "charge +1, 2S = 1" in plain.out
     assert "uncertainty" not in plain.out
     mean = command("optimize", H2, *SMALL, "--xc", "zoo:mean", "--fmax", "0.01")
@@ -90,16 +91,19 @@ def test_of_a_radical_and_of_an_ensemble(command, tmp_path, monkeypatch):
     assert last == pytest.approx(float(table[-1][3]), abs=2e-3)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["O 0 0 0; H 0 0 1.8"], "use an odd spin"),
-    (["He 0 0 0"], "an atom has no geometry"),
-    ([H2, "--out", "h2.mol"], "end the name with .xyz"),
-    ([H2, "--out", "no/h2.xyz"], "the folder does not exist"),
-    ([H2, "--optimizer", "newton"], "use one of bfgs, geometric"),
-    ([H2, "--xc", "pbee"], "pbee"),
-    ([H2, "--fmax", "0"], "must be positive"),
-    (["no.xyz"], "the file does not exist"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["O 0 0 0; H 0 0 1.8"], "use an odd spin"),
+        (["He 0 0 0"], "an atom has no geometry"),
+        ([H2, "--out", "h2.mol"], "end the name with .xyz"),
+        ([H2, "--out", "no/h2.xyz"], "the folder does not exist"),
+        ([H2, "--optimizer", "newton"], "use one of bfgs, geometric"),
+        ([H2, "--xc", "pbee"], "pbee"),
+        ([H2, "--fmax", "0"], "must be positive"),
+        (["no.xyz"], "the file does not exist"),
+    ],
+)
 def test_mistakes(command, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outcome = command("optimize", *arguments, "--basis", "sto-3g")
@@ -115,8 +119,9 @@ def test_without_the_optimiser(command, monkeypatch, optimizer, package):
         assert name.split(".")[0] != package
         return imported(name, *args, **kwargs)
 
-    monkeypatch.setattr(importlib.util, "find_spec",
-                        lambda name, *a: None if name == package else find(name, *a))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == package else find(name, *a)
+    )
     monkeypatch.setattr(builtins, "__import__", importing)
     outcome = command("optimize", H2, *SMALL, "--optimizer", optimizer)
     assert outcome.status == 1 and "is not installed" in outcome.err

@@ -50,15 +50,40 @@ def test_a_negative_gap_has_a_word(command):
 
 def test_a_curve_is_smooth_and_says_so(command, tmp_path, atoms):
     table = tmp_path / "far.csv"
-    outcome = command("curve", "H 0 0 0; H 0 0 {R}", *SMALL, "--start", "10", "--stop", "40",
-                      "--points", "3", "--jobs", "1", "--out", table)
+    outcome = command(
+        "curve",
+        "H 0 0 0; H 0 0 {R}",
+        *SMALL,
+        "--start",
+        "10",
+        "--stop",
+        "40",
+        "--points",
+        "3",
+        "--jobs",
+        "1",
+        "--out",
+        table,
+    )
     assert outcome.out.count("an unrestricted solution lies") == 3
     rows = list(csv.reader(table.open()))
     assert rows[0][-1] == "pbe_notes" and all("unrestricted" in row[-1] for row in rows[1:])
     values = [float(row[1]) for row in rows[1:]]
     assert max(values) - min(values) < 2e-3
-    free = command("curve", "H 0 0 0; H 0 0 {R}", *SMALL, "--start", "10", "--stop", "40",
-                   "--points", "2", "--jobs", "1", "--unrestricted")
+    free = command(
+        "curve",
+        "H 0 0 0; H 0 0 {R}",
+        *SMALL,
+        "--start",
+        "10",
+        "--stop",
+        "40",
+        "--points",
+        "2",
+        "--jobs",
+        "1",
+        "--unrestricted",
+    )
     assert "NOTE" not in free.out
     for line in free.out.splitlines()[1:3]:
         assert float(line.split()[1]) == pytest.approx(atoms, abs=2e-4)
@@ -71,9 +96,11 @@ def test_entries_with_such_a_system(command, tmp_path):
         "systems:\n  closed: {geometry: 'H 0 0 0; H 0 0 9'}\n"
         "  free: {geometry: 'H 0 0 0; H 0 0 9', broken_symmetry: [1, -1]}\n"
         "entries:\n- {name: a, type: energy, value: -0.93, molecule: closed}\n"
-        "- {name: b, type: energy, value: -0.93, molecule: free}\n")
-    outcome = command("evaluate", "--dataset", file, *SMALL[2:], "--jobs", "1", "--entries",
-                      "--out", tmp_path / "out.csv")
+        "- {name: b, type: energy, value: -0.93, molecule: free}\n"
+    )
+    outcome = command(
+        "evaluate", "--dataset", file, *SMALL[2:], "--jobs", "1", "--entries", "--out", tmp_path / "out.csv"
+    )
     assert outcome.status == 0, outcome.err
     notes = [line for line in outcome.out.splitlines() if "unrestricted solution" in line]
     assert len(notes) == 1 and notes[0].startswith("- pbe, a: closed")

@@ -100,17 +100,30 @@ def test_uncertainties_of_entries_are_those_of_differences(command, shelf, tmp_p
 
     (tmp_path / "data.yaml").write_text(DATA)
     ensemble, table = zoo.load("three"), tmp_path / "entries.csv"
-    outcome = command("evaluate", "--xc", "zoo:three", "--xc", "pbe", "--dataset",
-                      tmp_path / "data.yaml", "--grid-level", "0", "--jobs", "1", "--entries",
-                      "--out", table)
+    outcome = command(
+        "evaluate",
+        "--xc",
+        "zoo:three",
+        "--xc",
+        "pbe",
+        "--dataset",
+        tmp_path / "data.yaml",
+        "--grid-level",
+        "0",
+        "--jobs",
+        "1",
+        "--entries",
+        "--out",
+        table,
+    )
     assert outcome.status == 0, outcome.err
     with open(table, newline="") as stream:
-        rows = {(r["functional"], r["entry"]): r["uncertainty_kcal_per_mol"]
-                for r in csv.DictReader(stream)}
+        rows = {(r["functional"], r["entry"]): r["uncertainty_kcal_per_mol"] for r in csv.DictReader(stream)}
     with torch.no_grad():
         cation, neutral = (
-            ensemble.energies(KohnSham(Molecule("He 0 0 0", "sto-3g", q, q, grid_level=0),
-                                       ensemble).run()) for q in (1, 0))
+            ensemble.energies(KohnSham(Molecule("He 0 0 0", "sto-3g", q, q, grid_level=0), ensemble).run())
+            for q in (1, 0)
+        )
     expected = (cation - neutral).std().item() * HARTREE_TO_KCAL
     assert float(rows["zoo:three", "tiny:He"]) == pytest.approx(expected, abs=1e-4)
     assert expected < 0.95 * (cation.std() ** 2 + neutral.std() ** 2) ** 0.5 * HARTREE_TO_KCAL
@@ -122,8 +135,17 @@ def test_uncertainties_of_entries_are_those_of_differences(command, shelf, tmp_p
 def test_predict_with_a_name(command, shelf, tmp_path):
     (tmp_path / "data.yaml").write_text(DATA)
     for name in ("zoo:three", shelf / "small.safetensors"):
-        outcome = command("predict", name, tmp_path / "data.yaml", "--out", tmp_path / "p.csv",
-                          "--jobs", "1", "--grid-level", "0")
+        outcome = command(
+            "predict",
+            name,
+            tmp_path / "data.yaml",
+            "--out",
+            tmp_path / "p.csv",
+            "--jobs",
+            "1",
+            "--grid-level",
+            "0",
+        )
         assert outcome.status == 0, outcome.err
         with open(tmp_path / "p.csv", newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -135,8 +157,25 @@ def test_predict_with_a_name(command, shelf, tmp_path):
 
 def test_curve_of_an_ensemble_has_a_band(command, shelf, tmp_path):
     table, figure = tmp_path / "h2.csv", tmp_path / "h2.png"
-    arguments = ("curve", "H 0 0 0; H 0 0 {R}", "--xc", "zoo:three", "--xc", "pbe", "--exact", "h2",
-                 "--start", "1.4", "--stop", "4", "--points", "2", "--jobs", "1", *SMALL)
+    arguments = (
+        "curve",
+        "H 0 0 0; H 0 0 {R}",
+        "--xc",
+        "zoo:three",
+        "--xc",
+        "pbe",
+        "--exact",
+        "h2",
+        "--start",
+        "1.4",
+        "--stop",
+        "4",
+        "--points",
+        "2",
+        "--jobs",
+        "1",
+        *SMALL,
+    )
     outcome = command(*arguments, "--out", table, "--out", figure)
     assert outcome.status == 0, outcome.err
     with open(table, newline="") as stream:
@@ -150,16 +189,43 @@ def test_curve_of_an_ensemble_has_a_band(command, shelf, tmp_path):
 
 def test_curve_and_evaluate(command, shelf, tmp_path):
     table = tmp_path / "h2.csv"
-    outcome = command("curve", "H 0 0 0; H 0 0 {R}", "--xc", "zoo:small", "--xc", "pbe", "--start",
-                      "1.4", "--stop", "4", "--points", "2", "--jobs", "1", *SMALL, "--out", table)
+    outcome = command(
+        "curve",
+        "H 0 0 0; H 0 0 {R}",
+        "--xc",
+        "zoo:small",
+        "--xc",
+        "pbe",
+        "--start",
+        "1.4",
+        "--stop",
+        "4",
+        "--points",
+        "2",
+        "--jobs",
+        "1",
+        *SMALL,
+        "--out",
+        table,
+    )
     assert outcome.status == 0, outcome.err
     with open(table, newline="") as stream:
         row = next(csv.DictReader(stream))
-    assert float(row["zoo:small_hartree"]) == pytest.approx(
-        solved(hybrid(1)).energy.item(), abs=1e-7)
+    assert float(row["zoo:small_hartree"]) == pytest.approx(solved(hybrid(1)).energy.item(), abs=1e-7)
     (tmp_path / "data.yaml").write_text(DATA)
-    outcome = command("evaluate", "--xc", "zoo:three", "--xc", "zoo:small", "--dataset",
-                      tmp_path / "data.yaml", "--grid-level", "0", "--jobs", "1")
+    outcome = command(
+        "evaluate",
+        "--xc",
+        "zoo:three",
+        "--xc",
+        "zoo:small",
+        "--dataset",
+        tmp_path / "data.yaml",
+        "--grid-level",
+        "0",
+        "--jobs",
+        "1",
+    )
     assert outcome.status == 0, outcome.err
     assert "zoo:three" in outcome.out and "zoo:small" in outcome.out
 
@@ -169,9 +235,11 @@ def test_refusals_are_one_line(command, shelf):
     raw = bytearray(file.read_bytes())
     raw[-1] ^= 1
     file.write_bytes(raw)
-    for name, message in (("zoo:small", "the file is damaged or another one"),
-                          ("zoo:smoll", "did you mean 'small'"),
-                          (str(shelf / "no.safetensors"), "the file does not exist")):
+    for name, message in (
+        ("zoo:small", "the file is damaged or another one"),
+        ("zoo:smoll", "did you mean 'small'"),
+        (str(shelf / "no.safetensors"), "the file does not exist"),
+    ):
         outcome = command("scf", H2, *SMALL, "--xc", name)
         assert outcome.status == 1 and outcome.out == ""
         assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
@@ -185,8 +253,9 @@ def test_export_of_a_run_and_of_a_name(command, shelf, tmp_path):
     folder.mkdir()
     overrides = ["training.epochs=2", "output.plots=false", "baselines=[pbe]"]
     run(load_config(write_run(folder), overrides), folder / "run")
-    outcome = command("export", folder / "run", "--to", tmp_path / "mine.safetensors",
-                      "--summary", "two epochs")
+    outcome = command(
+        "export", folder / "run", "--to", tmp_path / "mine.safetensors", "--summary", "two epochs"
+    )
     assert outcome.status == 0, outcome.err
     assert "mine.safetensors" in outcome.out and "mine.json" in outcome.out
     card, loaded = zoo.card(tmp_path / "mine.json"), zoo.load(tmp_path / "mine.safetensors")

@@ -25,8 +25,7 @@ def ie(system: str, value: str = "0.5", extra: str = "") -> str:
 DEEPCHEM_CASES = {
     # what is wrong: (text, field, part of the problem, part of the remedy)
     "unknown type": (GOOD.replace("ae", "ea_"), "e_type", "'ea_'", "ae"),
-    "misspelt type": (GOOD.replace("e_type: ae", "e_type: den"), "e_type", "'den'",
-                      "did you mean 'dens'"),
+    "misspelt type": (GOOD.replace("e_type: ae", "e_type: den"), "e_type", "'den'", "did you mean 'dens'"),
     "type of ours": (GOOD.replace("ae", "reaction"), "e_type", "'reaction'", "deepchem_dft/1"),
     "no type": (GOOD.replace("e_type: ae, ", ""), "e_type", "missing", "ae"),
     "type is a list": (GOOD.replace("ae", "[ae]"), "e_type", "['ae']", "ae"),
@@ -41,67 +40,112 @@ DEEPCHEM_CASES = {
     "overflow": (ie(H, "1e999"), "true_val", "inf", "Hartree"),
     "unknown unit": (ie(H, "13.6 volt"), "true_val", "volt", "kcal/mol"),
     "misspelt key": (ie(H, extra=", wieght: 2"), "wieght", "wieght", "did you mean 'weight'"),
-    "misspelt system key": (ie(H.replace("basis", "bassis")), "systems[0].bassis", "bassis",
-                            "did you mean 'basis'"),
+    "misspelt system key": (
+        ie(H.replace("basis", "bassis")),
+        "systems[0].bassis",
+        "bassis",
+        "did you mean 'basis'",
+    ),
     "number as key": (ie(H, extra=", 3: 2"), "3", "3", "known keys"),
     "text for weight": (ie(H, extra=", weight: heavy"), "weight", "'heavy'", "number"),
     "negative weight": (ie(H, extra=", weight: -1"), "weight", "-1", "at least 0"),
     "no systems": ("- {e_type: ie, true_val: 0.5}", "systems", "missing", "list"),
     "empty systems": (ie(""), "systems", "empty", "at least one"),
-    "systems is a mapping": (f"- {{e_type: ie, true_val: 0.5, systems: {H}}}", "systems", "list",
-                             "list"),
+    "systems is a mapping": (f"- {{e_type: ie, true_val: 0.5, systems: {H}}}", "systems", "list", "list"),
     "system is a number": (ie("7"), "systems[0]", "7", "key: value"),
     "no basis": (ie("{moldesc: H 0 0 0, spin: 1}"), "systems[0].basis", "missing", "def2-tzvp"),
     "no moldesc": (ie("{basis: sto-3g, spin: 1}"), "systems[0].moldesc", "missing", "atoms"),
     "basis is a number": (ie(H.replace("sto-3g", "631")), "systems[0].basis", "631", "name"),
-    "unknown basis": (ie(H.replace("sto-3g", "def2-tzvpx")), "systems[0].basis", "'def2-tzvpx'",
-                      "did you mean def2-tzvp"),
-    "element not in basis": (ie("{moldesc: He 0 0 0, basis: '6-311++G(3df,3pd)'}"),
-                             "systems[0].basis", "He", "choose another"),
-    "unknown element": (ie(H.replace("H 0", "Hh 0")), "systems[0].moldesc", "'Hh'",
-                        "did you mean"),
-    "ghost atom": (ie(H.replace("H 0 0 0", "H 0 0 0; ghost-H 0 0 2")), "systems[0].moldesc",
-                   "ghost", "remove"),
-    "too few coordinates": (ie(H.replace("0 0 0", "0 0")), "systems[0].moldesc", "3 items",
-                            "O 0.0 0.0"),
-    "coordinate is text": (ie(H.replace("0 0 0", "0 0 x")), "systems[0].moldesc", "'x'",
-                           "O 0.0 0.0"),
-    "coordinate is nan": (ie(H.replace("0 0 0", "0 0 nan")), "systems[0].moldesc", "'nan'",
-                          "O 0.0 0.0"),
-    "coordinate is huge": (ie(H.replace("0 0 0", "0 0 1e300")), "systems[0].moldesc", "finite",
-                           "O 0.0 0.0"),
-    "empty geometry": (ie(H.replace("H 0 0 0", "''")), "systems[0].moldesc", "empty",
-                       "O 0.0 0.0"),
-    "coincident atoms": (ie(H.replace("0 0 0", "0 0 0; H 0 0 0.05").replace("spin: 1", "spin: 0")),
-                         "systems[0].moldesc", "coincide", "unit"),
-    "wrong parity": (ie(H.replace("spin: 1", "spin: 2").replace("H 0", "Li 0")),
-                     "systems[0].spin", "3 electrons", "odd here (1, 3"),
-    "spin left out": (ie(H.replace(", spin: 1", "")), "systems[0].spin", "cannot have spin 0",
-                      "odd"),
-    "impossible spin": (ie(H.replace("spin: 1", "spin: 3")), "systems[0].spin",
-                        "more unpaired electrons", "2S"),
+    "unknown basis": (
+        ie(H.replace("sto-3g", "def2-tzvpx")),
+        "systems[0].basis",
+        "'def2-tzvpx'",
+        "did you mean def2-tzvp",
+    ),
+    "element not in basis": (
+        ie("{moldesc: He 0 0 0, basis: '6-311++G(3df,3pd)'}"),
+        "systems[0].basis",
+        "He",
+        "choose another",
+    ),
+    "unknown element": (ie(H.replace("H 0", "Hh 0")), "systems[0].moldesc", "'Hh'", "did you mean"),
+    "ghost atom": (
+        ie(H.replace("H 0 0 0", "H 0 0 0; ghost-H 0 0 2")),
+        "systems[0].moldesc",
+        "ghost",
+        "remove",
+    ),
+    "too few coordinates": (ie(H.replace("0 0 0", "0 0")), "systems[0].moldesc", "3 items", "O 0.0 0.0"),
+    "coordinate is text": (ie(H.replace("0 0 0", "0 0 x")), "systems[0].moldesc", "'x'", "O 0.0 0.0"),
+    "coordinate is nan": (ie(H.replace("0 0 0", "0 0 nan")), "systems[0].moldesc", "'nan'", "O 0.0 0.0"),
+    "coordinate is huge": (ie(H.replace("0 0 0", "0 0 1e300")), "systems[0].moldesc", "finite", "O 0.0 0.0"),
+    "empty geometry": (ie(H.replace("H 0 0 0", "''")), "systems[0].moldesc", "empty", "O 0.0 0.0"),
+    "coincident atoms": (
+        ie(H.replace("0 0 0", "0 0 0; H 0 0 0.05").replace("spin: 1", "spin: 0")),
+        "systems[0].moldesc",
+        "coincide",
+        "unit",
+    ),
+    "wrong parity": (
+        ie(H.replace("spin: 1", "spin: 2").replace("H 0", "Li 0")),
+        "systems[0].spin",
+        "3 electrons",
+        "odd here (1, 3",
+    ),
+    "spin left out": (ie(H.replace(", spin: 1", "")), "systems[0].spin", "cannot have spin 0", "odd"),
+    "impossible spin": (
+        ie(H.replace("spin: 1", "spin: 3")),
+        "systems[0].spin",
+        "more unpaired electrons",
+        "2S",
+    ),
     "negative spin": (ie(H.replace("spin: 1", "spin: -1")), "systems[0].spin", "negative", "2S"),
     "spin is true": (ie(H.replace("spin: 1", "spin: true")), "systems[0].spin", "True", "number"),
-    "charge too large": (ie(H.replace("spin: 1", "charge: 2")), "systems[0].charge",
-                         "larger than the nuclear charge", "below"),
-    "no electrons": (ie(H.replace("spin: 1", "charge: 1")), "systems[0].charge", "no electrons",
-                     "zero"),
-    "more electrons than orbitals": (ie(H.replace("spin: 1", "charge: -3, spin: 0")),
-                                     "systems[0].basis", "do not fit", "larger basis"),
-    "number is zero": (ie(H.replace("spin: 1", "spin: 1, number: 0")), "systems[0].number", "0",
-                       "1, 2"),
-    "unbalanced": (f"- {{e_type: ae, true_val: 0.17, systems: [{H2}, {H}]}}", "systems",
-                   "1 H missing", "number"),
-    "ae without atoms": (f"- {{e_type: ae, true_val: 0.17, systems: [{H2}]}}", "systems",
-                         "not balanced", "add the missing"),
-    "two systems in dm": (f"- {{e_type: dm, true_val: ccsd, systems: [{H2}, {H2}]}}", "systems",
-                          "exactly one", "one entry per system"),
-    "no such target": (f"- {{e_type: dm, true_val: gone.npy, systems: [{H2}]}}", "true_val",
-                       "no file 'gone.npy'", "put it in"),
-    "misspelt ccsd": (f"- {{e_type: dm, true_val: cscd, systems: [{H2}]}}", "true_val",
-                      "no file", "did you mean 'ccsd'"),
-    "number as target": (f"- {{e_type: dens, true_val: 3, systems: [{H2}]}}", "true_val", "int",
-                         ".npz"),
+    "charge too large": (
+        ie(H.replace("spin: 1", "charge: 2")),
+        "systems[0].charge",
+        "larger than the nuclear charge",
+        "below",
+    ),
+    "no electrons": (ie(H.replace("spin: 1", "charge: 1")), "systems[0].charge", "no electrons", "zero"),
+    "more electrons than orbitals": (
+        ie(H.replace("spin: 1", "charge: -3, spin: 0")),
+        "systems[0].basis",
+        "do not fit",
+        "larger basis",
+    ),
+    "number is zero": (ie(H.replace("spin: 1", "spin: 1, number: 0")), "systems[0].number", "0", "1, 2"),
+    "unbalanced": (
+        f"- {{e_type: ae, true_val: 0.17, systems: [{H2}, {H}]}}",
+        "systems",
+        "1 H missing",
+        "number",
+    ),
+    "ae without atoms": (
+        f"- {{e_type: ae, true_val: 0.17, systems: [{H2}]}}",
+        "systems",
+        "not balanced",
+        "add the missing",
+    ),
+    "two systems in dm": (
+        f"- {{e_type: dm, true_val: ccsd, systems: [{H2}, {H2}]}}",
+        "systems",
+        "exactly one",
+        "one entry per system",
+    ),
+    "no such target": (
+        f"- {{e_type: dm, true_val: gone.npy, systems: [{H2}]}}",
+        "true_val",
+        "no file 'gone.npy'",
+        "put it in",
+    ),
+    "misspelt ccsd": (
+        f"- {{e_type: dm, true_val: cscd, systems: [{H2}]}}",
+        "true_val",
+        "no file",
+        "did you mean 'ccsd'",
+    ),
+    "number as target": (f"- {{e_type: dens, true_val: 3, systems: [{H2}]}}", "true_val", "int", ".npz"),
     "wrong grid": (ie(H, extra=", grid: pyscf"), "grid", "'pyscf'", "dqc"),
     "wrong order": (ie(H, extra=", ao_order: psi4"), "ao_order", "'psi4'", "pyscf"),
     "entry is text": ("- hello\n- world\n", None, "'hello'", "key: value"),
@@ -185,23 +229,28 @@ def test_xcnn_commands_are_parsed_not_run(write, case):
 
 
 def test_xcnn_commands_that_are_right(write):
-    for cmd in (CMD, f"-(energy(systems[0]) - energy(systems[1])) + energy(systems[2])/{0.5}",
-                "(2*energy(systems[1]) + 4*energy(systems[2]) - 2*energy(systems[0])) / 2"):
+    for cmd in (
+        CMD,
+        f"-(energy(systems[0]) - energy(systems[1])) + energy(systems[2])/{0.5}",
+        "(2*energy(systems[1]) + 4*energy(systems[2]) - 2*energy(systems[0])) / 2",
+    ):
         (entry,) = read_yaml(write(XCNN.replace("CMD", f"'{cmd}'")))
         assert entry.coefficients == [-1, 1, 2]
 
 
-@pytest.mark.parametrize(("old", "new", "field", "problem"), [
-    ("type: ae", "type: force", "type", "'force'"),
-    ("cmd: CMD", "weight: 1", "cmd", "missing"),
-    ("true_val: 0.37", "weight: 1", "true_val", "missing"),
-    ("kwargs: {moldesc: H", "kwarg: {moldesc: H", "systems[2].kwarg", "kwarg"),
-    ("{type: mol, kwargs: {moldesc: H", "{type: sol, kwargs: {moldesc: H", "systems[2].type",
-     "'sol'"),
-    ("spin: 1}", "spin: 0}", "systems[2].spin", "spin 0"),
-    ("spin: 1}", "spin: 1, number: 2}", "systems[2].number", "not part"),
-    ("name: water", "nmae: water", "nmae", "nmae"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "field", "problem"),
+    [
+        ("type: ae", "type: force", "type", "'force'"),
+        ("cmd: CMD", "weight: 1", "cmd", "missing"),
+        ("true_val: 0.37", "weight: 1", "true_val", "missing"),
+        ("kwargs: {moldesc: H", "kwarg: {moldesc: H", "systems[2].kwarg", "kwarg"),
+        ("{type: mol, kwargs: {moldesc: H", "{type: sol, kwargs: {moldesc: H", "systems[2].type", "'sol'"),
+        ("spin: 1}", "spin: 0}", "systems[2].spin", "spin 0"),
+        ("spin: 1}", "spin: 1, number: 2}", "systems[2].number", "not part"),
+        ("name: water", "nmae: water", "nmae", "nmae"),
+    ],
+)
 def test_xcnn_fields(write, old, new, field, problem):
     text = XCNN.replace(old, new).replace("CMD", CMD)
     expect(write(text), field, problem, "", "1")
@@ -227,71 +276,131 @@ NATIVE_CASES = {
     "misspelt type": ("type: reactoin, value: 1", "type", "'reactoin'", "did you mean 'reaction'"),
     "no value": ("type: energy, molecule: h2o", "value", "missing", "232.6 kcal/mol"),
     "text for value": ("type: energy, value: x, molecule: h2o", "value", "'x'", "kcal/mol"),
-    "DeepChem's key": ("type: energy, true_val: 1, molecule: h2o", "true_val", "true_val",
-                       "did you mean 'value'"),
-    "unknown system": (f"{WATER}, systems: [h20, O, {{system: H, number: 2}}]", "systems[0]",
-                       "'h20'", "did you mean 'h2o'"),
+    "DeepChem's key": (
+        "type: energy, true_val: 1, molecule: h2o",
+        "true_val",
+        "true_val",
+        "did you mean 'value'",
+    ),
+    "unknown system": (
+        f"{WATER}, systems: [h20, O, {{system: H, number: 2}}]",
+        "systems[0]",
+        "'h20'",
+        "did you mean 'h2o'",
+    ),
     "heavy element": (f"{WATER}, systems: [h2o, Os]", "systems[1]", "'Os'", ""),
     "unbalanced": (f"{WATER}, systems: [h2o, O, H]", "systems", "1 H missing", "number"),
-    "charge unbalanced": ("type: ae, value: 0.17, systems: [oh-, O, H]", "systems",
-                          "charges are not balanced", "ion"),
+    "charge unbalanced": (
+        "type: ae, value: 0.17, systems: [oh-, O, H]",
+        "systems",
+        "charges are not balanced",
+        "ion",
+    ),
     "no molecule": (f"{WATER}, systems: [O, H]", "systems", "0 molecules", "molecule"),
     "two molecules": (f"{WATER}, systems: [h2o, oh, H]", "systems", "2 molecules", "reaction"),
     "auto for ion": (f"{WATER}, molecule: oh-, atoms: auto", "atoms", "ion", "list"),
     "auto for atom": (f"{WATER}, molecule: O, atoms: auto", "molecule", "atom", "molecule"),
     "atoms misspelt": (f"{WATER}, molecule: h2o, atoms: atuo", "atoms", "'atuo'", "auto"),
     "no atoms": (f"{WATER}, molecule: h2o", "atoms", "missing", "auto"),
-    "systems twice": (f"{WATER}, molecule: h2o, systems: [h2o]", "molecule", "given",
-                      "molecule"),
+    "systems twice": (f"{WATER}, molecule: h2o, systems: [h2o]", "molecule", "given", "molecule"),
     "wrong role": (f"{WATER}, cation: h2o", "cation", "'cation'", "molecule"),
     "nothing": (WATER, "systems", "missing", "systems"),
-    "two energies": ("type: energy, value: 1, systems: [O, O]", "systems", "exactly one",
-                     "reaction"),
+    "two energies": ("type: energy, value: 1, systems: [O, O]", "systems", "exactly one", "reaction"),
     "cation is neutral": ("type: ie, value: 0.2, neutral: Na, cation: Na", "cation", "+0", "+1"),
     "cation first": ("type: ie, value: 0.2, neutral: Na+, cation: Na", "cation", "+1", "+2"),
-    "anion for ie": ("type: ie, value: 0.1, systems: [oh, oh-]", "systems", "-1 and +0",
-                     "type: ea"),
-    "cation for ea": ("type: ea, value: 0.1, systems: [Na, Na+]", "systems", "+0 and +1",
-                      "type: ie"),
+    "anion for ie": ("type: ie, value: 0.1, systems: [oh, oh-]", "systems", "-1 and +0", "type: ea"),
+    "cation for ea": ("type: ea, value: 0.1, systems: [Na, Na+]", "systems", "+0 and +1", "type: ie"),
     "different atoms": ("type: ie, value: 0.1, systems: [Na+, oh]", "systems", "not balanced", ""),
-    "one system of many electrons": ("type: ie, value: 0.1, neutral: Na", "systems",
-                                     "needs two systems", "cation"),
+    "one system of many electrons": (
+        "type: ie, value: 0.1, neutral: Na",
+        "systems",
+        "needs two systems",
+        "cation",
+    ),
     "no neutral": ("type: ie, value: 0.1, cation: Na+", "neutral", "missing", "neutral"),
-    "reaction without coefficients": ("type: reaction, value: 1, systems: [h2o]", "coefficients",
-                                      "missing", "product"),
-    "reaction unbalanced": ("type: reaction, value: 1, coefficients: {h2o: 1, oh: -1}",
-                            "coefficients", "1 H too many", "missing one"),
-    "reaction charge": ("type: reaction, value: 1, coefficients: {oh: 1, oh-: -1}",
-                        "coefficients", "charges", "ion"),
-    "zero coefficient": ("type: reaction, value: 1, coefficients: {h2o: 0}", "coefficients.h2o",
-                         "0", "leave"),
-    "text coefficient": ("type: reaction, value: 1, coefficients: {h2o: x}", "coefficients.h2o",
-                         "'x'", "number"),
-    "coefficients is a list": ("type: reaction, value: 1, coefficients: [1]", "coefficients",
-                               "[1]", "product"),
-    "too few coefficients": ("type: reaction, value: 1, systems: [h2o, oh], coefficients: [1]",
-                             "coefficients", "1 coefficients for 2", "one per"),
-    "unknown split": ("type: energy, value: 1, molecule: h2o, split: trian", "split", "'trian'",
-                      "did you mean 'train'"),
-    "tags is a list": ("type: energy, value: 1, molecule: h2o, tags: [a]", "tags", "['a']",
-                       "name: value"),
-    "nested tags": ("type: energy, value: 1, molecule: h2o, tags: {a: {b: 1}}", "tags.'a'", "b",
-                    "numbers"),
-    "name is a list": ("name: [a], type: energy, value: 1, molecule: h2o", "name", "['a']",
-                       "text"),
-    "grid level": ("type: dens, value: ccsd, molecule: h2o, grid_level: 12", "grid_level", "12",
-                   "0"),
+    "reaction without coefficients": (
+        "type: reaction, value: 1, systems: [h2o]",
+        "coefficients",
+        "missing",
+        "product",
+    ),
+    "reaction unbalanced": (
+        "type: reaction, value: 1, coefficients: {h2o: 1, oh: -1}",
+        "coefficients",
+        "1 H too many",
+        "missing one",
+    ),
+    "reaction charge": (
+        "type: reaction, value: 1, coefficients: {oh: 1, oh-: -1}",
+        "coefficients",
+        "charges",
+        "ion",
+    ),
+    "zero coefficient": (
+        "type: reaction, value: 1, coefficients: {h2o: 0}",
+        "coefficients.h2o",
+        "0",
+        "leave",
+    ),
+    "text coefficient": (
+        "type: reaction, value: 1, coefficients: {h2o: x}",
+        "coefficients.h2o",
+        "'x'",
+        "number",
+    ),
+    "coefficients is a list": (
+        "type: reaction, value: 1, coefficients: [1]",
+        "coefficients",
+        "[1]",
+        "product",
+    ),
+    "too few coefficients": (
+        "type: reaction, value: 1, systems: [h2o, oh], coefficients: [1]",
+        "coefficients",
+        "1 coefficients for 2",
+        "one per",
+    ),
+    "unknown split": (
+        "type: energy, value: 1, molecule: h2o, split: trian",
+        "split",
+        "'trian'",
+        "did you mean 'train'",
+    ),
+    "tags is a list": ("type: energy, value: 1, molecule: h2o, tags: [a]", "tags", "['a']", "name: value"),
+    "nested tags": ("type: energy, value: 1, molecule: h2o, tags: {a: {b: 1}}", "tags.'a'", "b", "numbers"),
+    "name is a list": ("name: [a], type: energy, value: 1, molecule: h2o", "name", "['a']", "text"),
+    "grid level": ("type: dens, value: ccsd, molecule: h2o, grid_level: 12", "grid_level", "12", "0"),
     "tolerance": ("type: dm, value: ccsd, molecule: h2o, tolerance: -1", "tolerance", "-1", ""),
-    "inline system": ("type: energy, value: 1, systems: [{geometry: O 0 0 0, spin: 1}]",
-                      "systems[0].spin", "spin 1", "even"),
-    "number in reference": (f"{WATER}, systems: [h2o, O, {{system: H, number: -2}}]",
-                            "systems[2].number", "-2", "1, 2"),
-    "key in reference": (f"{WATER}, systems: [h2o, O, {{system: H, nubmer: 2}}]",
-                         "systems[2].nubmer", "nubmer", "did you mean 'number'"),
-    "system is null": ("type: energy, value: 1, molecule: {system: null}", "molecule.system",
-                       "None", "name a system"),
-    "atomic ion without spin": ("type: energy, value: 1, systems: [{geometry: N 0 0 0, "
-                                "charge: 1}]", "systems[0].spin", "missing", "2S"),
+    "inline system": (
+        "type: energy, value: 1, systems: [{geometry: O 0 0 0, spin: 1}]",
+        "systems[0].spin",
+        "spin 1",
+        "even",
+    ),
+    "number in reference": (
+        f"{WATER}, systems: [h2o, O, {{system: H, number: -2}}]",
+        "systems[2].number",
+        "-2",
+        "1, 2",
+    ),
+    "key in reference": (
+        f"{WATER}, systems: [h2o, O, {{system: H, nubmer: 2}}]",
+        "systems[2].nubmer",
+        "nubmer",
+        "did you mean 'number'",
+    ),
+    "system is null": (
+        "type: energy, value: 1, molecule: {system: null}",
+        "molecule.system",
+        "None",
+        "name a system",
+    ),
+    "atomic ion without spin": (
+        "type: energy, value: 1, systems: [{geometry: N 0 0 0, charge: 1}]",
+        "systems[0].spin",
+        "missing",
+        "2S",
+    ),
 }
 
 
@@ -304,18 +413,21 @@ def test_native_schema(write, case):
     assert len(problems) == 1
 
 
-@pytest.mark.parametrize(("old", "new", "field", "problem", "remedy"), [
-    ("deepchem_dft/1", "deepchem_dft/7", "format", "unknown format", "deepchem_dft/1"),
-    ("format: deepchem_dft/1", "name: x", "format", "missing", "deepchem_dft/1"),
-    ("basis: sto-3g", "baisis: sto-3g", "defaults.baisis", "baisis", "did you mean 'basis'"),
-    ("basis: sto-3g", "basis: sto-3g, unit: parsec", "defaults.unit", "'parsec'", "bohr"),
-    ("basis: sto-3g", "basis: sto-3g, energy_unit: cal", "defaults.energy_unit", "'cal'", ""),
-    ("basis: sto-3g", "weight: 1", "systems.h2o.basis", "missing", "def2-tzvp"),
-    ("spin: 2", "spin: 3", "systems.o2.spin", "spin 3", "even"),
-    ("{geometry: O 0 0 0; H 0 0 1.8, spin: 1}", "[1]", "systems.oh", "[1]", "key: value"),
-    ("entries:", "entires:", "entires", "entires", "did you mean 'entries'"),
-    ("- {name: good", "  {name: good", "entries", "must be a list", "list"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "field", "problem", "remedy"),
+    [
+        ("deepchem_dft/1", "deepchem_dft/7", "format", "unknown format", "deepchem_dft/1"),
+        ("format: deepchem_dft/1", "name: x", "format", "missing", "deepchem_dft/1"),
+        ("basis: sto-3g", "baisis: sto-3g", "defaults.baisis", "baisis", "did you mean 'basis'"),
+        ("basis: sto-3g", "basis: sto-3g, unit: parsec", "defaults.unit", "'parsec'", "bohr"),
+        ("basis: sto-3g", "basis: sto-3g, energy_unit: cal", "defaults.energy_unit", "'cal'", ""),
+        ("basis: sto-3g", "weight: 1", "systems.h2o.basis", "missing", "def2-tzvp"),
+        ("spin: 2", "spin: 3", "systems.o2.spin", "spin 3", "even"),
+        ("{geometry: O 0 0 0; H 0 0 1.8, spin: 1}", "[1]", "systems.oh", "[1]", "key: value"),
+        ("entries:", "entires:", "entires", "entires", "did you mean 'entries'"),
+        ("- {name: good", "  {name: good", "entries", "must be a list", "list"),
+    ],
+)
 def test_native_head(write, old, new, field, problem, remedy):
     assert old in HEAD
     path = write(HEAD.replace(old, new, 1))
@@ -335,6 +447,7 @@ def test_duplicate_names(write):
 
 
 # -- files ------------------------------------------------------------------------------------
+
 
 def test_missing_file_suggests_a_neighbour(write, tmp_path):
     write(GOOD, "water.yaml")
@@ -361,18 +474,21 @@ def test_empty_file(write, text):
     assert caught.value.file == path and caught.value.remedy
 
 
-@pytest.mark.parametrize(("text", "line"), [
-    ("- e_type: ae\n  systems: [\n", 3),
-    ("- e_type: ae\n true_val: 1\n", 2),
-    ("- e_type: 'ae\n", 2),
-    ("a: 1\na: 2\n", 2),
-    ("- {e_type: ie, true_val: 1,\n   true_val: 2}\n", 2),
-    ("- a: *nowhere\n", 1),
-    ("- !!python/object/apply:os.system ['true']\n", 1),
-    ("- ? [1]\n  : 2\n", 1),
-    ("- one\n--- \n- two\n", 2),
-    ("- a\n\t- b\n", 2),
-])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("- e_type: ae\n  systems: [\n", 3),
+        ("- e_type: ae\n true_val: 1\n", 2),
+        ("- e_type: 'ae\n", 2),
+        ("a: 1\na: 2\n", 2),
+        ("- {e_type: ie, true_val: 1,\n   true_val: 2}\n", 2),
+        ("- a: *nowhere\n", 1),
+        ("- !!python/object/apply:os.system ['true']\n", 1),
+        ("- ? [1]\n  : 2\n", 1),
+        ("- one\n--- \n- two\n", 2),
+        ("- a\n\t- b\n", 2),
+    ],
+)
 def test_malformed_yaml_names_the_line(write, text, line):
     path = write(text)
     with pytest.raises(InputError) as caught:
@@ -381,11 +497,24 @@ def test_malformed_yaml_names_the_line(write, text, line):
     assert [str(p) for p in check(path)] == [str(caught.value)]
 
 
-@pytest.mark.parametrize("text", [
-    "&a [*a]", "- " * 200 + "x", "- !!int abc", "- !!float abc", "- !!timestamp abc",
-    "- !!bool abc", "- !!binary '*'", "- !!set {a, b}", "42", "just text", "- 1\n- 2\n",
-    "- " + "9" * 5000, "[" * 3000,
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&a [*a]",
+        "- " * 200 + "x",
+        "- !!int abc",
+        "- !!float abc",
+        "- !!timestamp abc",
+        "- !!bool abc",
+        "- !!binary '*'",
+        "- !!set {a, b}",
+        "42",
+        "just text",
+        "- 1\n- 2\n",
+        "- " + "9" * 5000,
+        "[" * 3000,
+    ],
+)
 def test_strange_yaml_is_an_input_error(write, text):
     with pytest.raises(InputError):
         read_yaml(write(text))

@@ -11,8 +11,7 @@ from deepchem_dft.errors import InputError
 
 
 def atom(element: str, alpha: float, beta: float, **more) -> dict:
-    return {"moldesc": f"{element} 0 0 0", "basis": "6-31g", "n_alpha": alpha, "n_beta": beta,
-            **more}  # fmt: skip
+    return {"moldesc": f"{element} 0 0 0", "basis": "6-31g", "n_alpha": alpha, "n_beta": beta, **more}
 
 
 HE = [atom("He", 1, 0.5), atom("He", 1, 0), atom("He", 1, 1)]
@@ -75,10 +74,17 @@ def test_training_lowers_the_deviation():
 
     from deepchem_dft import XCModel
 
-    entry = DFTEntry.create("fractional_charge", None, [
-        {**system, "basis": "sto-3g"} for system in H])  # fmt: skip
-    model = XCModel("lda,", {"hidden": [2], "family": "lda"}, exchange=0.0, train_exchange=True,
-                    train_b=False, grid_level=0, learning_rate=0.05, seed=0)  # fmt: skip
+    entry = DFTEntry.create("fractional_charge", None, [{**system, "basis": "sto-3g"} for system in H])
+    model = XCModel(
+        "lda,",
+        {"hidden": [2], "family": "lda"},
+        exchange=0.0,
+        train_exchange=True,
+        train_b=False,
+        grid_level=0,
+        learning_rate=0.05,
+        seed=0,
+    )
     dataset = dc.data.NumpyDataset(np.array([entry], dtype=object), [[entry.label]])
     before = abs(model.predict(dataset).item())
     model.fit(dataset, nb_epoch=4, variables=[model.functional.exchange])
@@ -89,22 +95,25 @@ def test_training_lowers_the_deviation():
 N3 = atom("N", 5, 2)
 
 
-@pytest.mark.parametrize(("e_type", "systems", "message"), [
-    ("fractional_charge", HE[1:], "0 systems have a fractional charge"),
-    ("fractional_charge", [HE[0], HE[0], HE[2]], "2 systems have a fractional charge"),
-    ("fractional_charge", HE[:2], "make no line.*neighbours of 1.5: 1 and 2"),
-    ("fractional_charge", [HE[0], HE[1], HE[1], HE[2]], "make no line"),
-    ("fractional_charge", [atom("H", 0.5, 0)], "make no line.*neighbours of 0.5: 1"),
-    ("fractional_charge", [HE[0], HE[1], atom("He", 2, 1)], "make no line"),
-    ("fractional_charge", [H[0], HE[1]], "differ in more than their electrons"),
-    ("fractional_charge", [H[0], {**H[1], "basis": "sto-3g"}], "differ in more than"),
-    ("fractional_charge", [H[0], {**H[1], "number": 2}], "cannot count a system 2 times"),
-    ("fractional_spin", SPIN[:1], "needs two systems"),
-    ("fractional_spin", [SPIN[0], atom("H", 1, 1)], "needs two systems of equal charge"),
-    ("fractional_spin", [SPIN[1], SPIN[1]], "neither system is a state"),
-    ("fractional_spin", [SPIN[0], atom("H", 0.75, 0.25)], "neither system is a state"),
-    ("fractional_spin", [atom("N", 3.5, 3.5), N3], "write occupations"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("e_type", "systems", "message"),
+    [
+        ("fractional_charge", HE[1:], "0 systems have a fractional charge"),
+        ("fractional_charge", [HE[0], HE[0], HE[2]], "2 systems have a fractional charge"),
+        ("fractional_charge", HE[:2], "make no line.*neighbours of 1.5: 1 and 2"),
+        ("fractional_charge", [HE[0], HE[1], HE[1], HE[2]], "make no line"),
+        ("fractional_charge", [atom("H", 0.5, 0)], "make no line.*neighbours of 0.5: 1"),
+        ("fractional_charge", [HE[0], HE[1], atom("He", 2, 1)], "make no line"),
+        ("fractional_charge", [H[0], HE[1]], "differ in more than their electrons"),
+        ("fractional_charge", [H[0], {**H[1], "basis": "sto-3g"}], "differ in more than"),
+        ("fractional_charge", [H[0], {**H[1], "number": 2}], "cannot count a system 2 times"),
+        ("fractional_spin", SPIN[:1], "needs two systems"),
+        ("fractional_spin", [SPIN[0], atom("H", 1, 1)], "needs two systems of equal charge"),
+        ("fractional_spin", [SPIN[1], SPIN[1]], "neither system is a state"),
+        ("fractional_spin", [SPIN[0], atom("H", 0.75, 0.25)], "neither system is a state"),
+        ("fractional_spin", [atom("N", 3.5, 3.5), N3], "write occupations"),
+    ],
+)
 def test_bad_entries(e_type, systems, message):
     with pytest.raises(InputError, match=message):
         DFTEntry.create(e_type, None, systems)

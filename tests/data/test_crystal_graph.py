@@ -17,8 +17,9 @@ EDGE = 5.64
 
 
 def rocksalt(shift: float = 0.0) -> Crystal:
-    return Crystal.create("NaCl", ["Na", "Cl"], [[shift] * 3, [0.5 + shift] * 3],
-                          EDGE / 2 * (np.ones((3, 3)) - np.eye(3)))
+    return Crystal.create(
+        "NaCl", ["Na", "Cl"], [[shift] * 3, [0.5 + shift] * 3], EDGE / 2 * (np.ones((3, 3)) - np.eye(3))
+    )
 
 
 def skewed() -> Crystal:
@@ -91,9 +92,13 @@ def test_the_graph_does_not_depend_on_origin_order_axes_or_cell(limit):
         Crystal("moved", crystal.numbers, crystal.positions + [0.3, -9.0, 2.2], crystal.cell),
         Crystal("reordered", crystal.numbers[order], crystal.positions[order], crystal.cell),
         Crystal("turned", crystal.numbers, crystal.positions @ turn, crystal.cell @ turn),
-        Crystal("other axes", crystal.numbers, crystal.positions,
-                np.array([[1, 0, 0], [1, 1, 0], [0, -2, 1]]) @ crystal.cell),
-    ]  # fmt: skip
+        Crystal(
+            "other axes",
+            crystal.numbers,
+            crystal.positions,
+            np.array([[1, 0, 0], [1, 1, 0], [0, -2, 1]]) @ crystal.cell,
+        ),
+    ]
     for other in same:
         assert environments(other, max_neighbors=limit) == expected, other.name
 
@@ -101,9 +106,11 @@ def test_the_graph_does_not_depend_on_origin_order_axes_or_cell(limit):
 def test_a_doubled_cell_has_the_same_environments_twice():
     for crystal in (rocksalt(), skewed()):
         double = Crystal(
-            "double", np.tile(crystal.numbers, 2),
+            "double",
+            np.tile(crystal.numbers, 2),
             np.concatenate([crystal.positions, crystal.positions + crystal.cell[1]]),
-            crystal.cell * [[1], [2], [1]])  # fmt: skip
+            crystal.cell * [[1], [2], [1]],
+        )
         once = environments(crystal)
         assert environments(double) == sorted([*once, *once])
 
@@ -114,8 +121,9 @@ def test_cells_of_ase(tmp_path):
 
     for name, structure, count in (("Cu", "fcc", 12), ("Fe", "bcc", 8), ("Si", "diamond", 4)):
         atoms = bulk(name, structure)
-        crystal = Crystal.create(name, atoms.get_chemical_symbols(),
-                                 atoms.get_scaled_positions(), atoms.cell.array)
+        crystal = Crystal.create(
+            name, atoms.get_chemical_symbols(), atoms.get_scaled_positions(), atoms.cell.array
+        )
         graph = CrystalGraphFeaturizer(max_neighbors=1).featurize(crystal)[0]
         assert set(np.bincount(graph.edge_index[1])) == {count}, name
 
@@ -160,8 +168,9 @@ class TestMisuse:
         with pytest.raises(InputError, match="entry og.*beyond lawrencium"):
             CrystalGraphFeaturizer().featurize([heavy])
 
-    @pytest.mark.parametrize("options", [
-        {"radius": 0.0}, {"step": -1.0}, {"max_neighbors": 0}, {"elements": "colour"}])
+    @pytest.mark.parametrize(
+        "options", [{"radius": 0.0}, {"step": -1.0}, {"max_neighbors": 0}, {"elements": "colour"}]
+    )
     def test_options(self, options):
         with pytest.raises(InputError):
             CrystalGraphFeaturizer(**options)

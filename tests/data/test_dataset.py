@@ -63,8 +63,7 @@ def test_splitters(dataset, tmp_path):
         parts = splitter.train_valid_test_split(dataset, seed=1)
         names = [name for part in parts for name in part.ids]
         assert sorted(names) == sorted(dataset.ids)
-        assert all(x.name == name for part in parts
-                   for x, name in zip(part.X, part.ids, strict=True))
+        assert all(x.name == name for part in parts for x, name in zip(part.X, part.ids, strict=True))
     folds = dc.splits.RandomSplitter().k_fold_split(dataset, 4, seed=0)
     assert sorted(n for _, fold in folds for n in fold.ids) == sorted(dataset.ids)
 
@@ -111,13 +110,20 @@ def test_numpy_never_looks_inside_entries(all_files):
 def test_one_glob_folder_or_list_gives_the_same(write, tmp_path):
     he = "{moldesc: He 0 0 0, basis: sto-3g}"
     for name in ("a", "b"):
-        write(f"- {{e_type: ae, true_val: 0.17, name: {name}, systems: [{H2}, {H}, {H}]}}"
-              .replace("'", ""), f"{name}.yaml")
+        write(
+            f"- {{e_type: ae, true_val: 0.17, name: {name}, systems: [{H2}, {H}, {H}]}}".replace("'", ""),
+            f"{name}.yaml",
+        )
     write(f"not for us: {he}", "c.txt")
     loader = DFTYamlLoader()
     files = [str(tmp_path / "a.yaml"), tmp_path / "b.yaml"]
-    for inputs in (files, str(tmp_path / "*.yaml"), tmp_path, [str(tmp_path / "[ab].yaml")],
-                   (files[0], str(tmp_path))):
+    for inputs in (
+        files,
+        str(tmp_path / "*.yaml"),
+        tmp_path,
+        [str(tmp_path / "[ab].yaml")],
+        (files[0], str(tmp_path)),
+    ):
         assert list(loader.create_dataset(inputs).ids) == ["a", "b"]
     assert list(loader.create_dataset(files[::-1]).ids) == ["b", "a"]
 
@@ -167,9 +173,16 @@ def test_featurizer_raises_with_the_name_of_the_entry():
     with pytest.raises(InputError, match="entry 2"):
         featurizer([good, 7])
     assert featurizer.featurize(good)[0].coefficients == [-1]
-    native = {"type": "energy", "value": "-1.1 Ha", "systems": [
-        {"geometry": "H 0 0 0; H 0 0 1.4", "basis": "sto-3g"}]}
-    xcnn = {"type": "ie", "cmd": "-energy(systems[0])", "true_val": 0.5,
-            "systems": [{"type": "mol", "kwargs": H}]}
+    native = {
+        "type": "energy",
+        "value": "-1.1 Ha",
+        "systems": [{"geometry": "H 0 0 0; H 0 0 1.4", "basis": "sto-3g"}],
+    }
+    xcnn = {
+        "type": "ie",
+        "cmd": "-energy(systems[0])",
+        "true_val": 0.5,
+        "systems": [{"type": "mol", "kwargs": H}],
+    }
     out = featurizer.featurize([native, xcnn, DFTEntry.create("ie", 0.5, [H])])
     assert out.shape == (3,) and [e.entry_type for e in out] == ["energy", "ie", "ie"]

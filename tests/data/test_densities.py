@@ -19,8 +19,14 @@ HE = {"moldesc": "He 0 0 0", "basis": "sto-3g"}
 
 
 def full_ci(system):
-    mole = gto.M(atom=system["moldesc"], basis=system["basis"], charge=system.get("charge", 0),
-                 spin=system.get("spin", 0), unit="bohr", verbose=0)
+    mole = gto.M(
+        atom=system["moldesc"],
+        basis=system["basis"],
+        charge=system.get("charge", 0),
+        spin=system.get("spin", 0),
+        unit="bohr",
+        verbose=0,
+    )
     mean_field = scf.RHF(mole).run()
     solver = fci.FCI(mean_field)
     _, vector = solver.kernel()
@@ -43,8 +49,7 @@ def test_open_shells_and_full_shells():
     for system in (LI, HE, {**H2, "spin": 2}):
         item = DFTSystem(system)
         target = densities.reference(item, "dens", 2)
-        assert target["weights"] @ target["density"] == pytest.approx(
-            sum(item.electrons), abs=1e-3)
+        assert target["weights"] @ target["density"] == pytest.approx(sum(item.electrons), abs=1e-3)
         assert (target["density"] > -1e-9).all()
 
 
@@ -61,8 +66,7 @@ def test_entries_compute_their_reference_when_asked(monkeypatch):
     calls = []
     real = densities.reference
     monkeypatch.setattr(densities, "reference", lambda *a: calls.append(a) or real(*a))
-    matrix, profile = (DFTEntry.create(kind, "CCSD", [H2], grid_level=1)
-                       for kind in ("dm", "dens"))
+    matrix, profile = (DFTEntry.create(kind, "CCSD", [H2], grid_level=1) for kind in ("dm", "dens"))
     assert not calls
     fresh = pickle.loads(pickle.dumps(matrix))
     assert matrix.get_true_val().shape == (4, 4)
@@ -80,11 +84,15 @@ def test_fractional_electrons_are_refused():
         densities.ccsd_density_matrix(DFTSystem(half))
 
 
-YAML = f"""
+YAML = (
+    f"""
 - {{e_type: dens, true_val: ccsd, name: 'H2 / profile', systems: [{H2}], grid_level: 1}}
 - {{e_type: dm, true_val: ccsd, name: matrix, systems: [{HEH}]}}
 - {{e_type: ae, true_val: 0.17, name: ae, systems: [{H2}, {{**H}}, {{**H}}]}}
-""".replace("{**H}", str(H)).replace("{{", "{").replace("}}", "}")
+""".replace("{**H}", str(H))
+    .replace("{{", "{")
+    .replace("}}", "}")
+)
 
 
 def test_make_densities_for_entries_that_ask(write, tmp_path):

@@ -30,8 +30,10 @@ class Calculation:
 
 def test_value_is_the_signed_sum_and_keeps_the_graph():
     entry = DFTEntry.create("ae", 0.17, [H2, {**H, "number": 2}])
-    energies = [torch.tensor(-1.1, requires_grad=True, dtype=torch.float64),
-                torch.tensor(-0.46, requires_grad=True, dtype=torch.float64)]
+    energies = [
+        torch.tensor(-1.1, requires_grad=True, dtype=torch.float64),
+        torch.tensor(-0.46, requires_grad=True, dtype=torch.float64),
+    ]
     value = entry.get_val([Calculation(e) for e in energies])
     assert value.shape == (1,) and value.item() == pytest.approx(1.1 - 0.92)
     value.sum().backward()
@@ -48,14 +50,17 @@ def test_value_of_plain_numbers_is_an_array():
         entry.get_val([])
 
 
-@pytest.mark.parametrize(("e_type", "systems", "coefficients", "expected"), [
-    ("energy", [LI], None, [1]),
-    ("ae", [H2, H, H], None, [-1, 1, 1]),
-    ("ea", [CL, CL_ANION], None, [1, -1]),
-    ("ea", [CL_ANION, CL], None, [-1, 1]),
-    ("ie", [CL_ANION, CL], None, [-1, 1]),
-    ("reaction", [H2, H], [1, -2], [1, -2]),
-])
+@pytest.mark.parametrize(
+    ("e_type", "systems", "coefficients", "expected"),
+    [
+        ("energy", [LI], None, [1]),
+        ("ae", [H2, H, H], None, [-1, 1, 1]),
+        ("ea", [CL, CL_ANION], None, [1, -1]),
+        ("ea", [CL_ANION, CL], None, [-1, 1]),
+        ("ie", [CL_ANION, CL], None, [-1, 1]),
+        ("reaction", [H2, H], [1, -2], [1, -2]),
+    ],
+)
 def test_coefficients(e_type, systems, coefficients, expected):
     entry = DFTEntry.create(e_type, 0.1, systems, coefficients=coefficients)
     assert entry.coefficients == expected and entry.is_energy
@@ -66,18 +71,24 @@ def test_systems_may_be_objects_and_values_arrays():
     entry = DFTEntry.create("ie", np.array([0.5]), [DFTSystem(H)], name="hydrogen", weight=2)
     assert (entry.name, entry.get_weight(), entry.label) == ("hydrogen", 2, 0.5)
     assert DFTEntry.create("ie", "13.6057 eV", [H]).label == pytest.approx(0.5, abs=1e-5)
-    assert DFTEntry.create("ie", 13.6057, [H], energy_unit="eV").label == pytest.approx(
-        0.5, abs=1e-5)
+    assert DFTEntry.create("ie", 13.6057, [H], energy_unit="eV").label == pytest.approx(0.5, abs=1e-5)
 
 
 def test_wrong_arguments():
     for kwargs, field in (
-        ({"e_type": "foo"}, "e_type"), ({"e_type": None}, "e_type"),
-        ({"true_val": None}, "true_val"), ({"true_val": True}, "true_val"),
-        ({"true_val": np.array([1.0, 2.0])}, "true_val"), ({"systems": []}, "systems"),
-        ({"systems": H}, "systems"), ({"weight": "x"}, "weight"), ({"weight": -1}, "weight"),
-        ({"split": "dev"}, "split"), ({"e_type": "reaction"}, "coefficients"),
-        ({"coefficients": [1, 2]}, "coefficients"), ({"coefficients": ["a"]}, "coefficients"),
+        ({"e_type": "foo"}, "e_type"),
+        ({"e_type": None}, "e_type"),
+        ({"true_val": None}, "true_val"),
+        ({"true_val": True}, "true_val"),
+        ({"true_val": np.array([1.0, 2.0])}, "true_val"),
+        ({"systems": []}, "systems"),
+        ({"systems": H}, "systems"),
+        ({"weight": "x"}, "weight"),
+        ({"weight": -1}, "weight"),
+        ({"split": "dev"}, "split"),
+        ({"e_type": "reaction"}, "coefficients"),
+        ({"coefficients": [1, 2]}, "coefficients"),
+        ({"coefficients": ["a"]}, "coefficients"),
     ):
         arguments = {"e_type": "ie", "true_val": 0.5, "systems": [H], **kwargs}
         with pytest.raises(InputError) as caught:
@@ -94,9 +105,13 @@ def test_the_list_of_systems_cannot_be_changed_from_outside():
 def test_equality_sees_values_names_and_systems():
     entry = DFTEntry.create("ie", 0.5, [H])
     assert entry == DFTEntry.create("ie", 0.5, [H])
-    for other in (DFTEntry.create("ie", 0.6, [H]), DFTEntry.create("ie", 0.5, [H], 2),
-                  DFTEntry.create("ie", 0.5, [LI]), DFTEntry.create("ie", 0.5, [H], name="x"),
-                  DFTEntry.create("energy", 0.5, [H])):
+    for other in (
+        DFTEntry.create("ie", 0.6, [H]),
+        DFTEntry.create("ie", 0.5, [H], 2),
+        DFTEntry.create("ie", 0.5, [LI]),
+        DFTEntry.create("ie", 0.5, [H], name="x"),
+        DFTEntry.create("energy", 0.5, [H]),
+    ):
         assert entry != other
     matrix = np.array([[0.6, 0.6], [0.6, 0.6]])
     overlap = DFTSystem(H2).to_molecule().overlap.numpy()

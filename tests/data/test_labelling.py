@@ -12,12 +12,7 @@ import pytest
 
 from deepchem_dft.data.properties import labelling, xtb
 from deepchem_dft.data.properties.conformers import geometry
-from deepchem_dft.data.properties.label_file import (
-    LabelRow,
-    LabelWriter,
-    read_labels,
-    read_settings,
-)
+from deepchem_dft.data.properties.label_file import LabelRow, LabelWriter, read_labels, read_settings
 from deepchem_dft.data.properties.labelling import Recipe, label_file, label_one
 from deepchem_dft.data.properties.molecule_files import RawMolecule, read_molecules
 from deepchem_dft.errors import InputError
@@ -82,7 +77,8 @@ class TestXTB:
             conformer.SetPositions(found.positions)
             molecule.AddConformer(conformer)
             field = rdForceFieldHelpers.MMFFGetMoleculeForceField(
-                molecule, rdForceFieldHelpers.MMFFGetMoleculeProperties(molecule))
+                molecule, rdForceFieldHelpers.MMFFGetMoleculeProperties(molecule)
+            )
             energies.append(field.CalcEnergy())
         assert energies[1] < energies[0] - 0.1
 
@@ -92,11 +88,17 @@ class TestXTB:
 
 
 class TestFailures:
-    @pytest.mark.parametrize("smiles, problem", [
-        ("C1CC", "RDKit cannot read"), ("[NH4+]", "charge +1"), ("[CH3]", "unpaired electrons"),
-        ("[Na+].[Cl-]", "2 separate molecules"), ("C*", "'*' is no element"),
-        ("C[Xe]C[Og]", "parameters"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "smiles, problem",
+        [
+            ("C1CC", "RDKit cannot read"),
+            ("[NH4+]", "charge +1"),
+            ("[CH3]", "unpaired electrons"),
+            ("[Na+].[Cl-]", "2 separate molecules"),
+            ("C*", "'*' is no element"),
+            ("C[Xe]C[Og]", "parameters"),
+        ],
+    )
     def test_a_molecule_that_cannot_be_done(self, smiles, problem):
         row = label_one(raw(smiles, "the name"), QUICK)
         assert problem in row.problem and row.name == "the name"
@@ -165,12 +167,20 @@ class TestInput:
         row = label_one(next(read_molecules(tmp_path / "flat.sdf")))
         assert row.energy == pytest.approx(label_one(raw("CCO")).energy, abs=1e-7)
 
-    @pytest.mark.parametrize("name, text, message", [
-        ("a.pdb", "", "not read from .pdb"), ("a.smi", "\n# none\n", "holds no molecule"),
-        ("a.xyz", "2\n\nH 0 0 0\n", "entry 1, field 'atoms': the first line announces 2 atoms, there are 1"),  # noqa: E501
-        ("a.xyz", "H 0 0 0\n", "is not a number of atoms"),
-        ("a.sdf", "\n\n\n  1  0  0\n", "entry 1, field 'M  END': the record is cut off"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "name, text, message",
+        [
+            ("a.pdb", "", "not read from .pdb"),
+            ("a.smi", "\n# none\n", "holds no molecule"),
+            (
+                "a.xyz",
+                "2\n\nH 0 0 0\n",
+                "entry 1, field 'atoms': the first line announces 2 atoms, there are 1",
+            ),
+            ("a.xyz", "H 0 0 0\n", "is not a number of atoms"),
+            ("a.sdf", "\n\n\n  1  0  0\n", "entry 1, field 'M  END': the record is cut off"),
+        ],
+    )
     def test_a_file_that_is_no_list_of_molecules(self, tmp_path, name, text, message):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=message):
@@ -193,11 +203,18 @@ class TestElectrons:
         assert row.problem == "" and row.gap > 0.5
 
     def test_charges_and_columns_of_frames(self, tmp_path):
-        frames = [("charge=1", WATER), ("mult=3", WATER), ("charge: 0 mult: 1", WATER),
-                  ("pbc=T", WATER), ("b", [f"{row} 0.1" for row in WATER]),
-                  ("c", [f"{row} 0.2" for row in WATER]),
-                  ("Properties=pos:R:3:species:S:1",
-                   [" ".join([*row.split()[1:], row.split()[0]]) for row in WATER])]
+        frames = [
+            ("charge=1", WATER),
+            ("mult=3", WATER),
+            ("charge: 0 mult: 1", WATER),
+            ("pbc=T", WATER),
+            ("b", [f"{row} 0.1" for row in WATER]),
+            ("c", [f"{row} 0.2" for row in WATER]),
+            (
+                "Properties=pos:R:3:species:S:1",
+                [" ".join([*row.split()[1:], row.split()[0]]) for row in WATER],
+            ),
+        ]
         text = "\n\n".join("\n".join(["3", comment, *rows]) for comment, rows in frames)
         (tmp_path / "all.xyz").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
         with pytest.warns(UserWarning, match=r"entry 5 \(and 1 more\): columns behind x, y, z"):
@@ -205,10 +222,12 @@ class TestElectrons:
         rows = [row for _, row in read_labels(tmp_path / "out.csv")]
         assert [row.problem for row in rows[:2]] == [
             "charge +1: the dipole moment depends on the origin",
-            "2 unpaired electrons: only closed shells are labelled"]
+            "2 unpaired electrons: only closed shells are labelled",
+        ]
         assert "periodic" in rows[3].problem
-        expected = xtb.single_point(np.array([8, 1, 1]), np.array(
-            [[float(x) for x in row.split()[1:]] for row in WATER]))
+        expected = xtb.single_point(
+            np.array([8, 1, 1]), np.array([[float(x) for x in row.split()[1:]] for row in WATER])
+        )
         for row in (*rows[2:3], *rows[4:]):
             assert row.problem == "" and row.energy == pytest.approx(expected.energy, abs=1e-8)
 
@@ -216,8 +235,13 @@ class TestElectrons:
 class TestFile:
     def test_rows_are_those_of_the_input_in_its_order(self, molecules, tmp_path):
         calls = []
-        tally = label_file(molecules, tmp_path / "out.csv", jobs=2, recipe=QUICK,
-                           progress=lambda t: calls.append((t.done, t.failed)))
+        tally = label_file(
+            molecules,
+            tmp_path / "out.csv",
+            jobs=2,
+            recipe=QUICK,
+            progress=lambda t: calls.append((t.done, t.failed)),
+        )
         assert (tally.total, tally.done, tally.failed, tally.resumed) == (12, 12, 3, 0)
         assert calls[0] == (0, 0) and [c[0] for c in calls] == list(range(13))
         rows = [row for _, row in read_labels(tmp_path / "out.csv")]
@@ -251,14 +275,19 @@ class TestFile:
         label_file(molecules, out, recipe=QUICK)
         whole = out.read_bytes()
         body = whole.index(b"name,smiles") + len(b"name,smiles,dipole,gap,energy,problem\n")
-        out.write_bytes(whole[:body + int(share * (len(whole) - body))])
+        out.write_bytes(whole[: body + int(share * (len(whole) - body))])
         tally = label_file(molecules, out, resume=True, recipe=QUICK)
         assert out.read_bytes() == whole
         assert tally.done == 12 and tally.failed == 3 and (tally.resumed == 12) == (share == 1)
 
-    @pytest.mark.parametrize("recipe, field", [
-        (Recipe(seed=1, conformers=1), "seed"), (Recipe(conformers=2), "conformers"),
-        (Recipe(conformers=1, relax=True), "relax")])  # fmt: skip
+    @pytest.mark.parametrize(
+        "recipe, field",
+        [
+            (Recipe(seed=1, conformers=1), "seed"),
+            (Recipe(conformers=2), "conformers"),
+            (Recipe(conformers=1, relax=True), "relax"),
+        ],
+    )
     def test_other_settings_do_not_go_on_with_a_file(self, molecules, tmp_path, recipe, field):
         out = tmp_path / "out.csv"
         with LabelWriter(out, labelling.settings(molecules, 12, QUICK)) as writer:
@@ -283,15 +312,18 @@ class TestFile:
         row = LabelRow('a "b", c\nd', "C", 1.0, 2.0, -3.0)
         with LabelWriter(tmp_path / "out.csv", {}) as writer:
             writer.append(row)
-        (_, read), = read_labels(tmp_path / "out.csv")
+        ((_, read),) = read_labels(tmp_path / "out.csv")
         assert read == LabelRow('a "b", c d', "C", 1.0, 2.0, -3.0)
 
-    @pytest.mark.parametrize("text, message", [
-        ("smiles,dipole,gap\nC,1,2\n", "there is no column 'energy'"),
-        ("smiles,dipole,gap,energy\nC,1,nan,3\n", "line 2, field 'gap': 'nan' is not a finite"),
-        ("# x\nsmiles,dipole,gap,energy\nC,1,,3\n", "line 3, field 'gap': '' is not a finite"),
-        ("smiles,dipole,gap,energy\nC,1,2,3\nC,1\n", "line 3, field 'dipole': the line has 2"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "text, message",
+        [
+            ("smiles,dipole,gap\nC,1,2\n", "there is no column 'energy'"),
+            ("smiles,dipole,gap,energy\nC,1,nan,3\n", "line 2, field 'gap': 'nan' is not a finite"),
+            ("# x\nsmiles,dipole,gap,energy\nC,1,,3\n", "line 3, field 'gap': '' is not a finite"),
+            ("smiles,dipole,gap,energy\nC,1,2,3\nC,1\n", "line 3, field 'dipole': the line has 2"),
+        ],
+    )
     def test_bad_labels(self, tmp_path, text, message):
         (tmp_path / "x.csv").write_text(text)
         with pytest.raises(InputError, match=message):
@@ -312,8 +344,7 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(molecules, tmp_path, 
         "    label_file(sys.argv[1], sys.argv[2], jobs=2, recipe=Recipe(conformers=1),\n"
         "               progress=show)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, molecules, out], capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, molecules, out], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     workers = [int(word) for word in done.stdout.split()]
     assert len(workers) == 2

@@ -17,19 +17,54 @@ from deepchem_dft.errors import InputError
 
 TEXTS = [path.read_text() for path in sorted((Path(__file__).parent / "examples").glob("*.yaml"))]
 # Plain YAML 1.1 would turn the molecule NO into a boolean; quoting it leaves the data the same.
-DOCUMENTS = [yaml.safe_load(text.replace("NO:", "'NO':").replace(": NO\n", ": 'NO'\n"))
-             for text in TEXTS]
+DOCUMENTS = [yaml.safe_load(text.replace("NO:", "'NO':").replace(": NO\n", ": 'NO'\n")) for text in TEXTS]
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 12), st.integers(), st.floats(),
-    st.sampled_from(["", "0", "-1", "1e400", "nan", "H 0 0 0", "ccsd", "sto-3g", "auto", "H", "No",
-                     "1 eV", "dens", "reaction", "energy(systems[0])", "gth-dzvp", "/", ".", "~",
-                     "O 0 0 0; O 0 0 0", "conftest.py", "a\0b", "2\nH 0 0 0", "unc-", "@", "x@y"]),
-    st.text(max_size=12))
-VALUES = st.recursive(SCALARS, lambda inner: st.one_of(
-    st.lists(inner, max_size=3),
-    st.dictionaries(st.one_of(st.text(max_size=6), st.integers(0, 3)), inner, max_size=3)),
-    max_leaves=5)
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 12),
+    st.integers(),
+    st.floats(),
+    st.sampled_from(
+        [
+            "",
+            "0",
+            "-1",
+            "1e400",
+            "nan",
+            "H 0 0 0",
+            "ccsd",
+            "sto-3g",
+            "auto",
+            "H",
+            "No",
+            "1 eV",
+            "dens",
+            "reaction",
+            "energy(systems[0])",
+            "gth-dzvp",
+            "/",
+            ".",
+            "~",
+            "O 0 0 0; O 0 0 0",
+            "conftest.py",
+            "a\0b",
+            "2\nH 0 0 0",
+            "unc-",
+            "@",
+            "x@y",
+        ]
+    ),
+    st.text(max_size=12),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.text(max_size=6), st.integers(0, 3)), inner, max_size=3),
+    ),
+    max_leaves=5,
+)
 
 
 def places(node: Any, path: tuple = ()) -> list[tuple]:
@@ -109,8 +144,14 @@ def test_mutated_text(data, text):
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, max(0, len(text) - 1)))
         stop = data.draw(st.integers(start, min(len(text), start + 20)))
-        piece = data.draw(st.one_of(st.just(""), st.just(text[start:stop] * 2), st.text(max_size=5),
-                                    st.sampled_from(list("-:[]{}&*!|>'\"%@`#,\t\n?"))))
+        piece = data.draw(
+            st.one_of(
+                st.just(""),
+                st.just(text[start:stop] * 2),
+                st.text(max_size=5),
+                st.sampled_from(list("-:[]{}&*!|>'\"%@`#,\t\n?")),
+            )
+        )
         text = text[:start] + piece + text[stop:]
     outcome(text.encode("utf-8", "surrogatepass"))
 

@@ -33,8 +33,10 @@ def test_deepchem_schema_keeps_deepchems_meaning(deepchem_file):
 
 def test_generated_names_are_numbered(write):
     he = "{moldesc: He 0 0 0, basis: sto-3g}"
-    item = (f"- {{e_type: ie, true_val: 0.9, systems: [{he}, "
-            "{moldesc: He 0 0 0, basis: sto-3g, charge: 1, spin: 1}]}\n")
+    item = (
+        f"- {{e_type: ie, true_val: 0.9, systems: [{he}, "
+        "{moldesc: He 0 0 0, basis: sto-3g, charge: 1, spin: 1}]}\n"
+    )
     assert [e.name for e in read_yaml(write(item * 3))] == ["ie-He", "ie-He-2", "ie-He-3"]
 
 
@@ -57,12 +59,12 @@ def test_native_schema(native_file):
     assert water.get_true_val()[0] == pytest.approx(232.6 / HARTREE_TO_KCAL, abs=1e-15)
     assert [s.spin for s in water.get_systems()] == [1, 0, 2]  # ground states of H and O
     assert water.source == "made up" and water.tags == {"multireference": False}
-    np.testing.assert_allclose(water.get_systems()[1].positions[1],
-                               np.array([0, 0.7572, -0.4692]) * ANGSTROM_TO_BOHR)
+    np.testing.assert_allclose(
+        water.get_systems()[1].positions[1], np.array([0, 0.7572, -0.4692]) * ANGSTROM_TO_BOHR
+    )
     no = entries["NO"]
     assert no.get_true_val()[0] == 0.2432 and no.source == "another" and no.split == "test"
-    assert [(s.name, s.spin, s.no) for s in no.get_systems()] == [
-        ("NO", 1, 1), ("N", 3, 1), ("O", 2, 1)]
+    assert [(s.name, s.spin, s.no) for s in no.get_systems()] == [("NO", 1, 1), ("N", 3, 1), ("O", 2, 1)]
     lithium = entries["Li"]
     charges = [s.charge for s in lithium.get_systems()]
     assert dict(zip(charges, lithium.coefficients, strict=True)) == {1: 1.0, 0: -1.0}
@@ -200,8 +202,10 @@ def test_check_lists_every_problem_once(write):
     path = write(text)
     problems = check(path)
     assert [(p.entry, p.field) for p in problems] == [
-        ("1 (one)", "systems.bad.spin"), ("3 (three)", "value"),
-        (None, "systems.unused.geometry")]
+        ("1 (one)", "systems.bad.spin"),
+        ("3 (three)", "value"),
+        (None, "systems.unused.geometry"),
+    ]
     assert all(p.file == path and p.remedy for p in problems)
     with pytest.raises(InputError) as error:
         read_yaml(path)
@@ -209,9 +213,12 @@ def test_check_lists_every_problem_once(write):
 
 
 def test_values_may_carry_every_unit(write):
-    lines = "".join(f"- {{name: {i}, type: energy, value: '{text}', molecule: He}}\n"
-                    for i, text in enumerate(["-2.9", "-2.9 Ha", "-2900 mHa", "-78.9 eV",
-                                              "-1819.8kcal/mol", "-7614 kJ/mol"]))
+    lines = "".join(
+        f"- {{name: {i}, type: energy, value: '{text}', molecule: He}}\n"
+        for i, text in enumerate(
+            ["-2.9", "-2.9 Ha", "-2900 mHa", "-78.9 eV", "-1819.8kcal/mol", "-7614 kJ/mol"]
+        )
+    )
     head = "format: deepchem_dft/1\ndefaults: {basis: sto-3g}\nentries:\n"
     values = [e.get_true_val()[0] for e in read_yaml(write(head + lines))]
     np.testing.assert_allclose(values, -2.9, rtol=2e-4)

@@ -13,7 +13,7 @@ from deepchem_dft.data.properties.sdf import sdf_records
 from deepchem_dft.data.properties.streams import csv_rows, json_items
 from deepchem_dft.errors import InputError
 
-ITEMS = [{"a": "]}, {[\"\\", "b": [1, {"c": None}]}, 12345678, -1.5e-7, "text, [x", [], {}, True]
+ITEMS = [{"a": ']}, {["\\', "b": [1, {"c": None}]}, 12345678, -1.5e-7, "text, [x", [], {}, True]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
@@ -44,11 +44,18 @@ def test_a_file_cut_anywhere_is_an_error(tmp_path, monkeypatch, chunk):
         assert caught.value.file.endswith("x.json") and caught.value.field == "data", size
 
 
-@pytest.mark.parametrize("text, message", [
-    ("[1, 2] 3", "something follows the end"), ("[1,, 2]", "entry 2.*no valid JSON"),
-    ("[1 2]", "entry 2.*',' or ']'"), ('[{"a" 1}]', "entry 1.*no valid JSON"),
-    ("17", "begins with '1'"), ('{"items": []}', "has no 'data'"), ('{"data": 5}', "'\\['"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[1, 2] 3", "something follows the end"),
+        ("[1,, 2]", "entry 2.*no valid JSON"),
+        ("[1 2]", "entry 2.*',' or ']'"),
+        ('[{"a" 1}]', "entry 1.*no valid JSON"),
+        ("17", "begins with '1'"),
+        ('{"items": []}', "has no 'data'"),
+        ('{"data": 5}', "'\\['"),
+    ],
+)
 def test_malformed_json(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(InputError, match=message):
@@ -83,8 +90,7 @@ def test_csv_rows_with_quotes_and_blank_lines(tmp_path):
 
 def test_sdf_tags_of_several_lines_and_records_without_tags():
     block = "name\n  program\n\n  0  0  0  0  0  0            999 V2000\nM  END\n"
-    text = (block + "> 25 <A:B> (1)\nfirst\nsecond\n\n>  <EMPTY>\n\n\n$$$$\r\n"
-            + block + "$$$$\n" + block)  # fmt: skip
+    text = block + "> 25 <A:B> (1)\nfirst\nsecond\n\n>  <EMPTY>\n\n\n$$$$\r\n" + block + "$$$$\n" + block
     first, second, last = sdf_records(text.splitlines(keepends=True), "x.sdf")
     assert first.tags == {"A:B": "first\nsecond", "EMPTY": ""}
     assert (second.tags, second.number, last.number, last.title) == ({}, 2, 3, "name")

@@ -46,8 +46,7 @@ def test_density_matrix_is_read_whole(lih, tmp_path):
     assert entry.get_true_val().dtype == np.float64
 
 
-def test_paths_start_beside_the_yaml_file_then_in_the_working_folder(
-        lih, write, tmp_path, monkeypatch):
+def test_paths_start_beside_the_yaml_file_then_in_the_working_folder(lih, write, tmp_path, monkeypatch):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     np.save(folder / "dm.npy", lih[1])
@@ -82,8 +81,10 @@ def test_dqcs_functions_of_generally_contracted_sets():
     import basis_set_exchange as bse
 
     system = {"moldesc": "O 0 0 0; H 0 1.4 1.1; H 0 -1.4 1.1", "basis": "cc-pvdz"}
-    whole = {symbol: gto.basis.parse(bse.get_basis("cc-pvdz", symbol, fmt="nwchem"),
-                                     optimize=False) for symbol in "OH"}
+    whole = {
+        symbol: gto.basis.parse(bse.get_basis("cc-pvdz", symbol, fmt="nwchem"), optimize=False)
+        for symbol in "OH"
+    }
     theirs = gto.M(atom=system["moldesc"], basis=whole, unit="bohr", verbose=0)
     ours = DFTSystem(system).to_molecule().pyscf_mol
     transform = dqc_transform(DFTSystem(system))
@@ -94,8 +95,10 @@ def test_dqcs_functions_of_generally_contracted_sets():
     matrix = scf.RHF(theirs).run().make_rdm1()
     entry = DFTEntry.create("dm", matrix, [system], ao_order="dqc")
     points = np.random.default_rng(1).normal(size=(20, 3))
-    expected = np.einsum("gi,ij,gj->g", *([theirs.eval_gto("GTOval_sph", points), matrix,
-                                           theirs.eval_gto("GTOval_sph", points)]))
+    expected = np.einsum(
+        "gi,ij,gj->g",
+        *([theirs.eval_gto("GTOval_sph", points), matrix, theirs.eval_gto("GTOval_sph", points)]),
+    )
     orbitals = ours.eval_gto("GTOval_sph", points)
     found = np.einsum("gi,ij,gj->g", orbitals, entry.get_true_val(), orbitals)
     np.testing.assert_allclose(found, expected, rtol=1e-7)
@@ -126,8 +129,7 @@ def bad_matrices(matrix, mole):
 
 def test_wrong_matrices(lih, write, tmp_path):
     mole, matrix = lih
-    path = write(f"- {{e_type: dm, name: lih, true_val: dm.npy, systems: [{LIH}]}}"
-                 .replace("'", ""))
+    path = write(f"- {{e_type: dm, name: lih, true_val: dm.npy, systems: [{LIH}]}}".replace("'", ""))
     for case, wrong, problem in bad_matrices(matrix, mole):
         np.save(tmp_path / "dm.npy", wrong)
         (error,) = check(path)
@@ -178,7 +180,8 @@ def test_density(lih, tmp_path):
 def test_wrong_densities(lih, tmp_path):
     grid = quadrature(*lih)
     for change, problem in (
-        ({"density": None}, "lacks density"), ({"weights": None}, "lacks weights"),
+        ({"density": None}, "lacks density"),
+        ({"weights": None}, "lacks weights"),
         ({"points": grid["points"].T}, "do not fit"),
         ({"density": grid["density"][:-1]}, "do not fit"),
         ({"density": grid["density"] * 2}, "integrates to 7.99"),
@@ -196,13 +199,34 @@ def test_wrong_densities(lih, tmp_path):
 @pytest.mark.parametrize("kind", ["dm", "dens"])
 def test_a_density_that_may_be_turned_is_warned_about_once(write, kind):
     """Partly filled p and d shells have a direction; s shells and half-filled ones do not."""
-    atoms = {"B": 1, "C": 2, "O": 2, "F": 1, "Ti": 2, "Ni": 2, "Nb": 5, "W": 4,  # to be named
-             "H": 1, "He": 0, "Li": 1, "N": 3, "Ne": 0, "P": 3, "Cr": 6, "Mn": 5, "Cu": 1, "Zn": 0,
-             "Mo": 6, "Pd": 0, "Sb": 3}
+    atoms = {
+        "B": 1,
+        "C": 2,
+        "O": 2,
+        "F": 1,
+        "Ti": 2,
+        "Ni": 2,
+        "Nb": 5,
+        "W": 4,  # to be named
+        "H": 1,
+        "He": 0,
+        "Li": 1,
+        "N": 3,
+        "Ne": 0,
+        "P": 3,
+        "Cr": 6,
+        "Mn": 5,
+        "Cu": 1,
+        "Zn": 0,
+        "Mo": 6,
+        "Pd": 0,
+        "Sb": 3,
+    }
     text = "".join(
         f"- {{name: {a}, e_type: {kind}, true_val: ccsd,"
         f" systems: [{{moldesc: {a} 0 0 0, basis: def2-svp, spin: {s}}}]}}\n"
-        for a, s in atoms.items())
+        for a, s in atoms.items()
+    )
     with pytest.warns(UserWarning, match="may point anywhere") as caught:
         read_yaml(write(text))
     (message,) = [str(w.message) for w in caught if "point anywhere" in str(w.message)]
@@ -211,16 +235,17 @@ def test_a_density_that_may_be_turned_is_warned_about_once(write, kind):
 
 def test_a_round_target_needs_no_warning(write, tmp_path):
     third = "0.3333333333333333"
-    system = ("{moldesc: B 0 0 0, basis: 6-31g, occupations:"
-              f" {{alpha: [1, 1, {third}, {third}, {third}], beta: [1, 1]}}}}")
+    system = (
+        "{moldesc: B 0 0 0, basis: 6-31g, occupations:"
+        f" {{alpha: [1, 1, {third}, {third}, {third}], beta: [1, 1]}}}}"
+    )
     matrix = DFTSystem({"moldesc": "B 0 0 0", "basis": "6-31g", "spin": 1}).to_molecule().overlap
     np.save(tmp_path / "dm.npy", np.linalg.inv(matrix.numpy()) * 5 / 9)
     even = write(f"- {{e_type: dm, true_val: dm.npy, systems: [{system}]}}")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_yaml(even)
-    oriented = write("- {e_type: dm, true_val: dm.npy,"
-                     " systems: [{moldesc: B 0 0 0, basis: 6-31g, spin: 1}]}")
+    oriented = write("- {e_type: dm, true_val: dm.npy, systems: [{moldesc: B 0 0 0, basis: 6-31g, spin: 1}]}")
     with pytest.warns(UserWarning, match="may point anywhere"):
         read_yaml(oriented)
 
@@ -228,8 +253,9 @@ def test_a_round_target_needs_no_warning(write, tmp_path):
 def test_the_provider_of_a_grid_is_found_by_name(tmp_path, write):
     """In a fresh process, where nobody has imported it; with DQC made invisible."""
     np.save(tmp_path / "n.npy", np.ones(10))
-    path = write("- {e_type: dens, true_val: n.npy, grid: dqc,"
-                 " systems: [{moldesc: He 0 0 0, basis: sto-3g}]}\n")
+    path = write(
+        "- {e_type: dens, true_val: n.npy, grid: dqc, systems: [{moldesc: He 0 0 0, basis: sto-3g}]}\n"
+    )
     code = f"""
 import importlib.util, sys
 usual = importlib.util.find_spec

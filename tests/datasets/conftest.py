@@ -11,8 +11,10 @@ def files() -> dict:
     from deepchem_dft.data import read_yaml
     from deepchem_dft.molnet import datasets_dir
 
-    return {path.stem: {entry.name: entry for entry in read_yaml(path)}
-            for path in sorted(datasets_dir().glob("*.yaml"))}
+    return {
+        path.stem: {entry.name: entry for entry in read_yaml(path)}
+        for path in sorted(datasets_dir().glob("*.yaml"))
+    }
 
 
 @pytest.fixture(scope="session")

@@ -12,22 +12,67 @@ from deepchem_dft.molnet import datasets_dir
 from deepchem_dft.units import BOHR_TO_ANGSTROM, HARTREE_TO_KCAL
 
 #: Hund's rules for the ground states of the neutral atoms, in the order of nuclear charge.
-HUND = {"H": 1, "He": 0, "Li": 1, "Be": 0, "B": 1, "C": 2, "N": 3, "O": 2, "F": 1, "Ne": 0,
-        "Na": 1, "Mg": 0, "Al": 1, "Si": 2, "P": 3, "S": 2, "Cl": 1, "Ar": 0}
+HUND = {
+    "H": 1,
+    "He": 0,
+    "Li": 1,
+    "Be": 0,
+    "B": 1,
+    "C": 2,
+    "N": 3,
+    "O": 2,
+    "F": 1,
+    "Ne": 0,
+    "Na": 1,
+    "Mg": 0,
+    "Al": 1,
+    "Si": 2,
+    "P": 3,
+    "S": 2,
+    "Cl": 1,
+    "Ar": 0,
+}
 CHARGE = {symbol: z for z, symbol in enumerate(HUND, start=1)}
 #: Radii in Angstrom (Cordero et al., Dalton Trans. 2008, 2832).
-RADIUS = {"H": 0.31, "Li": 1.28, "Be": 0.96, "B": 0.84, "C": 0.76, "N": 0.71, "O": 0.66,
-          "F": 0.57, "Na": 1.66, "Al": 1.21, "Si": 1.11, "P": 1.07, "S": 1.05, "Cl": 1.02}
+RADIUS = {
+    "H": 0.31,
+    "Li": 1.28,
+    "Be": 0.96,
+    "B": 0.84,
+    "C": 0.76,
+    "N": 0.71,
+    "O": 0.66,
+    "F": 0.57,
+    "Na": 1.66,
+    "Al": 1.21,
+    "Si": 1.11,
+    "P": 1.07,
+    "S": 1.05,
+    "Cl": 1.02,
+}
 SPLITS = {
-    "w4-11": (31, 13, 70, 0), "xcnn-train": (26, 19, 0, 0), "xcnn-test": (0, 0, 103, 0),
-    "atomic-ip": (2, 2, 14, 0), "atomic-ea": (1, 1, 10, 0), "molecular-ip": (2, 2, 12, 0),
-    "molecular-vip": (2, 4, 80, 0), "barriers": (11, 6, 5, 0), "h2-curve": (0, 0, 0, 36),
+    "w4-11": (31, 13, 70, 0),
+    "xcnn-train": (26, 19, 0, 0),
+    "xcnn-test": (0, 0, 103, 0),
+    "atomic-ip": (2, 2, 14, 0),
+    "atomic-ea": (1, 1, 10, 0),
+    "molecular-ip": (2, 2, 12, 0),
+    "molecular-vip": (2, 4, 80, 0),
+    "barriers": (11, 6, 5, 0),
+    "h2-curve": (0, 0, 0, 36),
     "atomic-total-energy": (0, 0, 0, 18),
 }
 TYPES = {
-    "w4-11": {"ae"}, "xcnn-train": {"ae", "ie", "dens"}, "xcnn-test": {"ae"},
-    "atomic-ip": {"ie"}, "atomic-ea": {"ea"}, "molecular-ip": {"ie"}, "molecular-vip": {"ie"},
-    "barriers": {"reaction"}, "h2-curve": {"reaction"}, "atomic-total-energy": {"energy"},
+    "w4-11": {"ae"},
+    "xcnn-train": {"ae", "ie", "dens"},
+    "xcnn-test": {"ae"},
+    "atomic-ip": {"ie"},
+    "atomic-ea": {"ea"},
+    "molecular-ip": {"ie"},
+    "molecular-vip": {"ie"},
+    "barriers": {"reaction"},
+    "h2-curve": {"reaction"},
+    "atomic-total-energy": {"energy"},
 }
 
 
@@ -119,7 +164,7 @@ def test_no_two_atoms_are_closer_than_a_bond(entries):
                 for j in range(i):
                     pair = {system.symbols[i], system.symbols[j]}
                     distance = np.linalg.norm(x[i] - x[j])
-                    bond = (RADIUS[system.symbols[i]] + RADIUS[system.symbols[j]])
+                    bond = RADIUS[system.symbols[i]] + RADIUS[system.symbols[j]]
                     assert distance > 0.74 * bond / BOHR_TO_ANGSTROM, (entry.name, distance)
                     if pair == {"H"} and len(x) > 2 and system.name != "SiH4+":
                         assert distance > 2.5, (entry.name, distance)
@@ -168,16 +213,20 @@ def test_the_test_part_is_not_trained_on_elsewhere(files):
         if entry.entry_type == "ae" and "dataset1" in entry.tags["datasets"]:
             used.add(hill(entry.get_systems()[0]))
     assert len(test) > 80 and not test & used
-    unseen = {hill(e.get_systems()[0]) for e in files["xcnn-test"].values()
-              if "dataset1" not in e.tags.get("seen_in", [])}
+    unseen = {
+        hill(e.get_systems()[0])
+        for e in files["xcnn-test"].values()
+        if "dataset1" not in e.tags.get("seen_in", [])
+    }
     assert len(unseen) >= 90 and not unseen & used
 
 
 def test_train_and_valid_of_w411_share_only_the_isomers_that_are_named(files):
-    parts = {s: {hill(e.get_systems()[0]) for e in files["w4-11"].values() if e.split == s}
-             for s in ("train", "valid", "test")}
-    shared = {"".join(f"{s}{n if n > 1 else ''}" for s, n in f)
-              for f in parts["train"] & parts["valid"]}
+    parts = {
+        s: {hill(e.get_systems()[0]) for e in files["w4-11"].values() if e.split == s}
+        for s in ("train", "valid", "test")
+    }
+    shared = {"".join(f"{s}{n if n > 1 else ''}" for s, n in f) for f in parts["train"] & parts["valid"]}
     assert shared == {"CH4N", "BN", "HO3", "ClO2"}
     assert not parts["test"] & (parts["train"] | parts["valid"])
 
@@ -204,8 +253,7 @@ def test_transition_states_are_in_one_split(files):
 
 
 def test_xcnn_training_sets_have_the_published_sizes(files):
-    counts = Counter((e.entry_type, d) for e in files["xcnn-train"].values()
-                     for d in e.tags["datasets"])
+    counts = Counter((e.entry_type, d) for e in files["xcnn-train"].values() for d in e.tags["datasets"])
     assert [counts["ae", f"dataset{i}"] for i in (1, 2, 3)] == [8, 16, 9]
     assert [counts["ie", f"dataset{i}"] for i in (1, 2, 3)] == [4, 8, 4]
     assert [counts["dens", f"dataset{i}"] for i in (1, 2, 3)] == [15, 19, 16]
@@ -222,8 +270,7 @@ def test_the_published_split_rule_reproduces_the_split(files):
 @pytest.mark.parametrize("path", sorted(datasets_dir().glob("*.yaml")), ids=lambda p: p.stem)
 def test_headers_say_what_the_numbers_are(path):
     header = path.read_text().split("\nformat:")[0]
-    assert header.startswith("# ") and all(line.startswith("#") for line in header.split("\n")
-                                           if line)
+    assert header.startswith("# ") and all(line.startswith("#") for line in header.split("\n") if line)
     assert "Caveats" in header or "caveats" in header
     assert "spin = 2S" in header or path.stem == "h2-curve"
     assert re.search("kcal/mol|Hartree|eV", header)

@@ -11,8 +11,14 @@ from deepchem_dft.molnet import datasets_dir
 
 PATH = datasets_dir() / "nci-gfn2.csv"
 #: Gas phase, Debye: CRC Handbook of Chemistry and Physics, "Dipole moments".
-EXPERIMENT = {"CS(C)=O": 3.96, "O=C1CCCC1": 3.30, "N#CCC#N": 3.74, "CC(C)(C)C#N": 3.95,
-              "O=C1CCCO1": 4.27, "CC(C)(C)O": 1.66}
+EXPERIMENT = {
+    "CS(C)=O": 3.96,
+    "O=C1CCCC1": 3.30,
+    "N#CCC#N": 3.74,
+    "CC(C)(C)C#N": 3.95,
+    "O=C1CCCO1": 4.27,
+    "CC(C)(C)O": 1.66,
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +46,12 @@ def test_molecules_are_every_second_of_those_that_qualify(rows):
             numbers = [a.GetAtomicNum() for a in Chem.AddHs(molecule).GetAtoms()]
             heavy = [z for z in numbers if z > 1]
             if (
-                4 <= len(heavy) <= 25 and 6 in heavy and set(heavy) <= {6, 7, 8, 9, 15, 16, 17, 35}
+                4 <= len(heavy) <= 25
+                and 6 in heavy
+                and set(heavy) <= {6, 7, 8, 9, 15, 16, 17, 35}
                 and sum(a.GetFormalCharge() for a in molecule.GetAtoms()) == 0
                 and not any(a.GetNumRadicalElectrons() for a in molecule.GetAtoms())
-            ):  # fmt: skip
+            ):
                 assert sum(numbers) % 2 == 0
                 smiles = Chem.MolToSmiles(molecule)
                 if smiles not in qualified:
@@ -89,8 +97,11 @@ def test_the_command_gives_these_numbers_again(rows, smiles):
     from deepchem_dft.data.properties.molecule_files import RawMolecule
 
     with open(f"{RDConfig.RDDataDir}/NCI/first_5K.smi") as stream, rdBase.BlockLogs():
-        written = next(w for w in (line.split()[0] for line in stream)
-                       if (m := Chem.MolFromSmiles(w)) and Chem.MolToSmiles(m) == smiles)
+        written = next(
+            w
+            for w in (line.split()[0] for line in stream)
+            if (m := Chem.MolFromSmiles(w)) and Chem.MolToSmiles(m) == smiles
+        )
     row = label_one(RawMolecule(1, "x", written, "smi"), Recipe(conformers=20, relax=True))
     # Other versions of the libraries may stop a step earlier or later.
     assert row.dipole == pytest.approx(rows[smiles].dipole, abs=0.02)

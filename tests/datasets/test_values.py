@@ -12,21 +12,80 @@ import pytest
 from deepchem_dft.molnet import datasets_dir
 from deepchem_dft.units import HARTREE_TO_EV, HARTREE_TO_KCAL
 
-CHARGE = {"H": 1, "He": 2, "Li": 3, "Be": 4, "B": 5, "C": 6, "N": 7, "O": 8, "F": 9, "Ne": 10,
-          "Na": 11, "Mg": 12, "Al": 13, "Si": 14, "P": 15, "S": 16, "Cl": 17, "Ar": 18}
+CHARGE = {
+    "H": 1,
+    "He": 2,
+    "Li": 3,
+    "Be": 4,
+    "B": 5,
+    "C": 6,
+    "N": 7,
+    "O": 8,
+    "F": 9,
+    "Ne": 10,
+    "Na": 11,
+    "Mg": 12,
+    "Al": 13,
+    "Si": 14,
+    "P": 15,
+    "S": 16,
+    "Cl": 17,
+    "Ar": 18,
+}
 #: NIST Atomic Spectra Database, first ionisation energies in eV.
 NIST_IP = {
-    "He": 24.587389, "Li": 5.391715, "Be": 9.322699, "B": 8.298019, "C": 11.260288,
-    "N": 14.53413, "O": 13.618055, "F": 17.42282, "Ne": 21.564541, "Na": 5.139077,
-    "Mg": 7.646236, "Al": 5.985769, "Si": 8.15168, "P": 10.486686, "S": 10.36001,
-    "Cl": 12.967633, "Ar": 15.759612}
+    "He": 24.587389,
+    "Li": 5.391715,
+    "Be": 9.322699,
+    "B": 8.298019,
+    "C": 11.260288,
+    "N": 14.53413,
+    "O": 13.618055,
+    "F": 17.42282,
+    "Ne": 21.564541,
+    "Na": 5.139077,
+    "Mg": 7.646236,
+    "Al": 5.985769,
+    "Si": 8.15168,
+    "P": 10.486686,
+    "S": 10.36001,
+    "Cl": 12.967633,
+    "Ar": 15.759612,
+}
 #: Recommended electron affinities in eV (CRC Handbook), to three digits.
-CRC_EA = {"H": 0.754, "Li": 0.618, "B": 0.280, "C": 1.262, "O": 1.461, "F": 3.401, "Na": 0.548,
-          "Al": 0.433, "Si": 1.390, "P": 0.746, "S": 2.077, "Cl": 3.613}
+CRC_EA = {
+    "H": 0.754,
+    "Li": 0.618,
+    "B": 0.280,
+    "C": 1.262,
+    "O": 1.461,
+    "F": 3.401,
+    "Na": 0.548,
+    "Al": 0.433,
+    "Si": 1.390,
+    "P": 0.746,
+    "S": 2.077,
+    "Cl": 3.613,
+}
 #: Spectroscopic bond lengths in Bohr (Huber and Herzberg).
-BOND = {"h2": 1.4011, "n2": 2.0743, "o2": 2.2819, "f2": 2.6682, "co": 2.1322, "hf": 1.7325,
-        "hcl": 2.4086, "no": 2.1746, "cl2": 3.7566, "p2": 3.5780, "s2": 3.5701, "sio": 2.8529,
-        "cs": 2.9006, "oh": 1.8324, "ch": 2.1163, "cn": 2.2144}
+BOND = {
+    "h2": 1.4011,
+    "n2": 2.0743,
+    "o2": 2.2819,
+    "f2": 2.6682,
+    "co": 2.1322,
+    "hf": 1.7325,
+    "hcl": 2.4086,
+    "no": 2.1746,
+    "cl2": 3.7566,
+    "p2": 3.5780,
+    "s2": 3.5701,
+    "sio": 2.8529,
+    "cs": 2.9006,
+    "oh": 1.8324,
+    "ch": 2.1163,
+    "cn": 2.2144,
+}
 
 
 def kcal(entry) -> float:
@@ -40,8 +99,10 @@ def table(name: str) -> list[dict]:
 
 def repulsion(system) -> float:
     """Nuclear repulsion in Hartree: one number that sees every distance."""
-    return sum(CHARGE[a] * CHARGE[b] / np.linalg.norm(x - y) for (a, x), (b, y)
-               in itertools.combinations(zip(system.symbols, system.positions, strict=True), 2))
+    return sum(
+        CHARGE[a] * CHARGE[b] / np.linalg.norm(x - y)
+        for (a, x), (b, y) in itertools.combinations(zip(system.symbols, system.positions, strict=True), 2)
+    )
 
 
 #: Sums over each file, made from the source tables: all values (Hartree), and the nuclear
@@ -63,10 +124,9 @@ SUMS = {
 @pytest.mark.parametrize("stem", SUMS)
 def test_sums_of_values_and_nuclear_repulsion(files, stem):
     value, charges, spin, which = SUMS[stem]
-    group = [e for e in files[stem].values()
-             if stem != "xcnn-train" or e.entry_type == "ae"]
+    group = [e for e in files[stem].values() if stem != "xcnn-train" or e.entry_type == "ae"]
     assert sum(e.label for e in group) == pytest.approx(value, abs=1e-9)
-    systems = [s for e in group for s in e.get_systems()[:1 if which == "first" else None]]
+    systems = [s for e in group for s in e.get_systems()[: 1 if which == "first" else None]]
     # Coordinates have 4 to 8 decimals; N2H4 of xcnn-test was converted to Bohr with 6.
     assert sum(map(repulsion, systems)) == pytest.approx(charges, abs=3e-5)
     assert sum(s.spin for s in systems) == spin
@@ -92,17 +152,37 @@ def test_atomic_total_energies(files):
     """H and He exactly; the rest between Hartree-Fock and 1.02 times it, convex in Z."""
     energy = [files["atomic-total-energy"][f"atomic-total-energy:{e}"].label for e in CHARGE]
     assert energy[:2] == [-0.5, pytest.approx(-2.903724, abs=1e-5)]
-    hartree_fock = {3: -7.432727, 4: -14.573023, 6: -37.688619, 7: -54.400934, 8: -74.809398,
-                    10: -128.547098, 14: -288.854363, 18: -526.817513}
+    hartree_fock = {
+        3: -7.432727,
+        4: -14.573023,
+        6: -37.688619,
+        7: -54.400934,
+        8: -74.809398,
+        10: -128.547098,
+        14: -288.854363,
+        18: -526.817513,
+    }
     for z, value in hartree_fock.items():
         assert -0.045 * z < energy[z - 1] - value < -0.009 * z, z
     # An atom and its neighbour's cation: E(Z) - E(Z-1) falls with Z (more nuclear charge).
     assert np.all(np.diff(energy, n=2) < 0)
 
 
-@pytest.mark.parametrize("name, value", [
-    ("h2", 109.493), ("h2o", 232.974), ("ch4", 420.42), ("co", 259.727), ("n2", 228.485),
-    ("o2", 120.824), ("f2", 39.042), ("c2h2", 405.525), ("so2", 260.621), ("o3", 147.428)])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("h2", 109.493),
+        ("h2o", 232.974),
+        ("ch4", 420.42),
+        ("co", 259.727),
+        ("n2", 228.485),
+        ("o2", 120.824),
+        ("f2", 39.042),
+        ("c2h2", 405.525),
+        ("so2", 260.621),
+        ("o3", 147.428),
+    ],
+)
 def test_w411_atomisation_energies(files, name, value):
     assert kcal(files["w4-11"][f"w4-11:{name}"]) == pytest.approx(value, abs=1e-9)
 
@@ -139,8 +219,7 @@ def test_xcnn_values_and_geometries_agree_with_w411(files):
     assert np.mean(np.abs(raw)) == pytest.approx(1.26, abs=0.005)
     assert np.mean(np.abs(corrected)) == pytest.approx(0.79, abs=0.005)
     marked = {n for n, e in files["xcnn-test"].items() if "suspect" in e.tags}
-    assert suspects == {"xcnn-test:CF2O", "xcnn-test:AlCl3"} == marked - {
-        "xcnn-test:CH3CH(CH3)CH3"}
+    assert suspects == {"xcnn-test:CF2O", "xcnn-test:AlCl3"} == marked - {"xcnn-test:CH3CH(CH3)CH3"}
 
 
 def test_same_molecule_same_value_in_xcnn_train_and_test(files):
@@ -227,8 +306,11 @@ class TestHydrogenMolecule:
     @pytest.fixture()
     def curve(self, files):
         entries = list(files["h2-curve"].values())
-        return (np.array([e.tags["distance"] for e in entries]),
-                np.array([e.label for e in entries]), entries)
+        return (
+            np.array([e.tags["distance"] for e in entries]),
+            np.array([e.label for e in entries]),
+            entries,
+        )
 
     def test_points_are_ordered_and_geometries_match(self, curve):
         r, value, entries = curve
@@ -292,18 +374,27 @@ def test_baseline_table_belongs_to_the_entries(files):
 
 
 #: Mean absolute errors over the whole list, as printed with the paper.
-PUBLISHED = {"PBE": (16.52, 3.64), "LDA": (70.48, 6.89), "SCAN": (5.22, 3.66),
-             "B3LYP": (4.39, 3.59), "CCSD": (12.13, 2.02), "CCSD(T)": (3.53, 1.29),
-             "XCNN-LDA": (15.45, 50.77), "XCNN-LDA-IP": (18.47, 15.15), "XCNN-PBE": (7.43, 10.73),
-             "XCNN-PBE-IP": (8.05, 4.08)}
+PUBLISHED = {
+    "PBE": (16.52, 3.64),
+    "LDA": (70.48, 6.89),
+    "SCAN": (5.22, 3.66),
+    "B3LYP": (4.39, 3.59),
+    "CCSD": (12.13, 2.02),
+    "CCSD(T)": (3.53, 1.29),
+    "XCNN-LDA": (15.45, 50.77),
+    "XCNN-LDA-IP": (18.47, 15.15),
+    "XCNN-PBE": (7.43, 10.73),
+    "XCNN-PBE-IP": (8.05, 4.08),
+}
 
 
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_published_table_gives_the_published_means(method):
     rows = table("xcnn-published.csv")
     for ionisation, mean in zip((False, True), PUBLISHED[method], strict=True):
-        errors = [abs(float(row[method])) for row in rows
-                  if (row["group"] == "IP18") == ionisation and row[method]]
+        errors = [
+            abs(float(row[method])) for row in rows if (row["group"] == "IP18") == ionisation and row[method]
+        ]
         assert np.mean(errors) == pytest.approx(mean, abs=0.006)
 
 

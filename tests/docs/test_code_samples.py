@@ -18,16 +18,12 @@ _BLOCK = re.compile(r"^(?P<note><!--[^\n]*-->\n)?```(?P<kind>\w+)\n(?P<body>.*?)
 def blocks(page: Path, kind: str) -> list[str]:
     """Return the fenced blocks of a kind, leaving out those marked ``<!-- not run: why -->``."""
     found = _BLOCK.finditer(page.read_text("utf-8"))
-    return [
-        m["body"] for m in found if m["kind"] == kind and "not run" not in (m["note"] or "")
-    ]
+    return [m["body"] for m in found if m["kind"] == kind and "not run" not in (m["note"] or "")]
 
 
 def pages_with(kind: str) -> list:
     """Return the pages that have such blocks, as parameters with readable ids."""
-    return [
-        pytest.param(p, id=p.relative_to(ROOT).as_posix()) for p in PAGES if blocks(p, kind)
-    ]
+    return [pytest.param(p, id=p.relative_to(ROOT).as_posix()) for p in PAGES if blocks(p, kind)]
 
 
 def write_files(page: Path, folder: Path) -> list[Path]:

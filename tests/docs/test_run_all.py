@@ -33,17 +33,24 @@ PASSED = "def test_one():\n    pass\n"
 FAILED = "def test_two():\n    assert False\n"
 
 
-@pytest.mark.parametrize("text, result, figures", [
-    (SKIPPED, "skip", "36 skipped in"), (PASSED + SKIPPED, "part", "1 passed, 36 skipped in"),
-    (FAILED + SKIPPED, "FAIL", "1 failed, 36 skipped in"), ("", "FAIL", "no tests ran in"),
-], ids=["skipped", "part", "failed", "none"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, result, figures",
+    [
+        (SKIPPED, "skip", "36 skipped in"),
+        (PASSED + SKIPPED, "part", "1 passed, 36 skipped in"),
+        (FAILED + SKIPPED, "FAIL", "1 failed, 36 skipped in"),
+        ("", "FAIL", "no tests ran in"),
+    ],
+    ids=["skipped", "part", "failed", "none"],
+)
 def test_outcomes_of_tests(run_all, tmp_path, text, result, figures):
     """Of pytest as the rows call it, on files that skip, pass and fail."""
     path = tmp_path / "test_it.py"
     path.write_text(text)
     command = [word for word in run_all.pytest(str(path)) if word not in ("-n", "2")]
-    done = subprocess.run([*command, "--strict-markers", "-o", "markers=slow"], cwd=tmp_path,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [*command, "--strict-markers", "-o", "markers=slow"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert run_all.outcome(done.returncode, done.stdout) == result, done.stdout
     assert run_all.tests(done.stdout).startswith(figures)
     assert run_all.skipped(done.stdout) == (["no DQC"] if SKIPPED in text else [])

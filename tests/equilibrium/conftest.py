@@ -11,8 +11,14 @@ from torch import Tensor
 def problem():
     """Return a function: kind, spectral radius, seed to a map and its start."""
 
-    def build(kind: str, radius: float, seed: int = 0, samples: int = 32, size: int = 64,
-              dtype: torch.dtype = torch.float64):
+    def build(
+        kind: str,
+        radius: float,
+        seed: int = 0,
+        samples: int = 32,
+        size: int = 64,
+        dtype: torch.dtype = torch.float64,
+    ):
         generator = torch.Generator().manual_seed(seed)
         W = torch.randn(size, size, generator=generator, dtype=torch.float64)
         if kind == "antisymmetric":

@@ -23,8 +23,7 @@ def best_mixture(values, errors):
     system[:count, :count], system[count, count] = E @ E.T, 0.0
     right = torch.zeros(count + 1, dtype=E.dtype)
     right[count] = 1.0
-    return torch.einsum("i,i...->...", torch.linalg.solve(system, right)[:count],
-                        torch.stack(values))
+    return torch.einsum("i,i...->...", torch.linalg.solve(system, right)[:count], torch.stack(values))
 
 
 def test_the_mixture_is_that_of_the_smallest_error():
@@ -40,8 +39,7 @@ def test_the_worst_makes_room_not_the_oldest():
     diis = DIIS(window=3)
     sizes = [0.1, 5.0, 1.0, 0.5, 0.4]  # the second goes first, then the third
     values = [torch.randn(4, dtype=torch.float64) for _ in sizes]
-    errors = [s * torch.nn.functional.normalize(torch.randn(6, dtype=torch.float64), dim=0)
-              for s in sizes]
+    errors = [s * torch.nn.functional.normalize(torch.randn(6, dtype=torch.float64), dim=0) for s in sizes]
     for value, error in zip(values, errors):
         mixed = diis.update(value, error)
     kept = [0, 3, 4]
@@ -59,8 +57,8 @@ def test_an_error_that_is_no_number_is_passed_over():
     mixed = diis.update(values[3], errors[3])
     kept = [0, 2, 3]
     torch.testing.assert_close(
-        mixed, best_mixture([values[i] for i in kept], [errors[i] for i in kept]), rtol=1e-6,
-        atol=1e-8)
+        mixed, best_mixture([values[i] for i in kept], [errors[i] for i in kept]), rtol=1e-6, atol=1e-8
+    )
 
 
 def test_an_error_of_the_users_own_decides(problem):
@@ -68,10 +66,25 @@ def test_an_error_of_the_users_own_decides(problem):
     f, z = problem("linear", 0.95, samples=2, size=6)
     weights = torch.logspace(0, 4, 6, dtype=z.dtype)
     # The same as unweighed in scaled coordinates.
-    scaled = fixed_point(lambda y: weights * f(y / weights), z, solver=Pulay(4), max_iter=6,
-                         tol=0.0, fallback=False, adjoint="unrolled")
-    unrolled = fixed_point(f, z, solver=Pulay(4), error=lambda z, fz: weights * (fz - z),
-                           max_iter=6, tol=0.0, fallback=False, adjoint="unrolled")
+    scaled = fixed_point(
+        lambda y: weights * f(y / weights),
+        z,
+        solver=Pulay(4),
+        max_iter=6,
+        tol=0.0,
+        fallback=False,
+        adjoint="unrolled",
+    )
+    unrolled = fixed_point(
+        f,
+        z,
+        solver=Pulay(4),
+        error=lambda z, fz: weights * (fz - z),
+        max_iter=6,
+        tol=0.0,
+        fallback=False,
+        adjoint="unrolled",
+    )
     for mine, theirs in zip(unrolled.trajectory, scaled.trajectory):
         torch.testing.assert_close(mine, theirs / weights, rtol=1e-6, atol=1e-7)
 
@@ -83,11 +96,19 @@ def test_an_error_may_be_of_any_type(kind):
     rate = torch.tensor([0.9, -0.8, 0.5, 0.2])
     cast = {
         "complex": lambda r: torch.complex(r[:, :2], r[:, 2:]).to(torch.complex128),
-        "half": lambda r: r.bfloat16(), "double": lambda r: r.double(),
-        "whole": lambda r: (r * 1e6).long(), "flat": lambda r: r.norm(dim=1),
+        "half": lambda r: r.bfloat16(),
+        "double": lambda r: r.double(),
+        "whole": lambda r: (r * 1e6).long(),
+        "flat": lambda r: r.norm(dim=1),
     }[kind]
-    found = fixed_point(lambda z: rate * z + b, torch.zeros_like(b), solver="diis", tol=1e-5,
-                        error=lambda z, fz: cast(fz - z), adjoint="unrolled")
+    found = fixed_point(
+        lambda z: rate * z + b,
+        torch.zeros_like(b),
+        solver="diis",
+        tol=1e-5,
+        error=lambda z, fz: cast(fz - z),
+        adjoint="unrolled",
+    )
     assert found.converged.all()
     torch.testing.assert_close(found.state, b / (1 - rate), rtol=1e-4, atol=1e-4)
     if kind in ("complex", "double"):  # not a digit less than the residual itself
@@ -95,15 +116,17 @@ def test_an_error_may_be_of_any_type(kind):
         assert found.iterations.tolist() == plain.iterations.tolist()
 
 
-@pytest.mark.parametrize(("error", "message"), [
-    (lambda z, fz: (fz - z).T, r"shape \(3, 2\) for 2 samples"),
-    (lambda z, fz: (fz - z).sum(), r"shape \(\) for 2 samples"),
-    (lambda z, fz: [fz - z], "a list for 2 samples"),
-])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (lambda z, fz: (fz - z).T, r"shape \(3, 2\) for 2 samples"),
+        (lambda z, fz: (fz - z).sum(), r"shape \(\) for 2 samples"),
+        (lambda z, fz: [fz - z], "a list for 2 samples"),
+    ],
+)
 def test_an_error_that_is_not_one_row_per_sample_is_refused(error, message):
     with pytest.raises(InputError, match=message) as caught:
-        fixed_point(lambda z: 0.5 * z + 1.0, torch.zeros(2, 3), solver="diis", tol=1e-5,
-                    error=error)
+        fixed_point(lambda z: 0.5 * z + 1.0, torch.zeros(2, 3), solver="diis", tol=1e-5, error=error)
     assert (caught.value.field, "a row per sample" in caught.value.remedy) == ("error", True)
 
 

@@ -41,8 +41,7 @@ def test_nan_in_one_sample_leaves_the_others_alone(solver):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_nan_on_the_way_is_survived(solver):
     """The first start overshoots into a negative square root: somebody else has to arrive."""
-    found = fixed_point(lambda z: 2.0 - 1.5 * z.sqrt(), double([2.5], [0.6]), solver=solver,
-                        tol=1e-10)
+    found = fixed_point(lambda z: 2.0 - 1.5 * z.sqrt(), double([2.5], [0.6]), solver=solver, tol=1e-10)
     # s^2 + 1.5 s - 2 = 0 for s = sqrt(z)
     exact = ((-1.5 + (1.5**2 + 8.0) ** 0.5) / 2.0) ** 2
     assert found.status[1] is Status.CONVERGED
@@ -79,8 +78,14 @@ def test_where_a_solver_gets_lost_another_takes_over(problem, solver):
 def test_unconverged_samples_contribute_no_gradient():
     a = double([0.5], [0.999]).requires_grad_()
     with pytest.warns(UserWarning, match="1 of 2 samples did not converge") as warned:
-        found = fixed_point(lambda z, a: a * z + 1.0, torch.zeros(2, 1, dtype=torch.float64), (a,),
-                            solver="damped", max_iter=50, tol=1e-10)
+        found = fixed_point(
+            lambda z, a: a * z + 1.0,
+            torch.zeros(2, 1, dtype=torch.float64),
+            (a,),
+            solver="damped",
+            max_iter=50,
+            tol=1e-10,
+        )
     assert warned[0].filename == __file__
     found.state.sum().backward()
     assert found.converged.tolist() == [True, False]
@@ -151,8 +156,9 @@ def test_a_nearly_singular_system_is_judged_by_what_is_known(solver):
 def test_samples_without_a_gradient_may_be_dropped():
     rate = double([1.0 - 1e-9], [0.5])
     a = double([1.0], [1.0]).requires_grad_()
-    found = fixed_point(lambda z, a: rate * z + 1e-9 * a, double([2.0], [2e-9]), (a,),
-                        adjoint=Implicit(on_failure="drop"))
+    found = fixed_point(
+        lambda z, a: rate * z + 1e-9 * a, double([2.0], [2e-9]), (a,), adjoint=Implicit(on_failure="drop")
+    )
     assert found.converged.all()
     with pytest.warns(UserWarning, match="no gradient for sample 0 of 2") as warned:
         found.state.sum().backward()
@@ -164,8 +170,7 @@ def test_samples_without_a_gradient_may_be_dropped():
 def test_an_adjoint_that_does_not_converge_raises(problem):
     f, z = problem("tanh", 0.9, samples=2)
     b = torch.zeros(64, dtype=z.dtype, requires_grad=True)
-    found = fixed_point(lambda z, b: f(z) + b, z, (b,),
-                        adjoint=Implicit(solver=Damped(), max_iter=3))
+    found = fixed_point(lambda z, b: f(z) + b, z, (b,), adjoint=Implicit(solver=Damped(), max_iter=3))
     with pytest.raises(GradientNotConverged, match="raise the adjoint's max_iter"):
         found.state.sum().backward()
 
@@ -181,8 +186,9 @@ def test_unrolled_gradients_are_those_of_what_was_computed():
     """Two steps of z -> a z + 1 from z0: a (a z0 + 1) + 1, converged or not."""
     a = double([0.9]).requires_grad_()
     z0 = double([0.3]).requires_grad_()
-    found = fixed_point(lambda z, a: a * z + 1.0, z0, (a,), solver="damped", adjoint=Unrolled(),
-                        tol=0.0, max_iter=3)
+    found = fixed_point(
+        lambda z, a: a * z + 1.0, z0, (a,), solver="damped", adjoint=Unrolled(), tol=0.0, max_iter=3
+    )
     assert found.status == [Status.MAX_ITERATIONS]
     for z, value in zip(found.trajectory, (0.3, 1.27, 2.143)):
         assert z.item() == pytest.approx(value)

@@ -25,6 +25,7 @@ def solution(f, z, *params, **options):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_first_and_second_derivatives_are_those_of_finite_differences(cell, solver, adjoint):
     f, z, w, x = cell
+
     # A non-linear function of the state, as a loss is: else second derivatives are half the truth.
     def loss(w, x):
         return solution(f, z, w, x, solver=solver, adjoint=adjoint).square()
@@ -89,8 +90,7 @@ def test_captured_weights_get_the_gradient_of_passed_ones(adjoint, mode):
     z = torch.zeros_like(x)
     W, b = cell.linear.weight, cell.linear.bias
     solution(cell, z, x, adjoint=adjoint).square().sum().backward()
-    passed = solution(lambda z, W, b: torch.tanh(0.5 * (z @ W.T + b) + x), z, W, b,
-                      adjoint=adjoint)
+    passed = solution(lambda z, W, b: torch.tanh(0.5 * (z @ W.T + b) + x), z, W, b, adjoint=adjoint)
     expected = torch.autograd.grad(passed.square().sum(), (W, b))
     torch.testing.assert_close(W.grad, expected[0])
     torch.testing.assert_close(b.grad, expected[1])
@@ -106,8 +106,7 @@ def test_a_map_may_be_a_trainable_constant(adjoint):
     """The shortest graph there is: none at all."""
     b = torch.ones(2, 3, dtype=torch.float64, requires_grad=True)
     for params, f in (((), lambda z: b), ((b,), lambda z, b: b)):
-        state = fixed_point(f, torch.zeros(2, 3, dtype=torch.float64), params,
-                            adjoint=adjoint).state
+        state = fixed_point(f, torch.zeros(2, 3, dtype=torch.float64), params, adjoint=adjoint).state
         torch.testing.assert_close(torch.autograd.grad(state.sum(), b)[0], torch.ones_like(b))
 
 
@@ -140,7 +139,8 @@ def test_second_derivatives_reach_captured_weights_too():
 
     captured = torch.autograd.grad(penalty(lambda z: cell(z, x)), (W, b))
     passed = torch.autograd.grad(
-        penalty(lambda z, x, W, b: torch.tanh(0.5 * (z @ W.T + b) + x), x, W, b), (W, b))
+        penalty(lambda z, x, W, b: torch.tanh(0.5 * (z @ W.T + b) + x), x, W, b), (W, b)
+    )
     for got, wanted in zip(captured, passed):
         torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-10)
 
@@ -210,8 +210,7 @@ def test_truncated_gradients_approach_the_exact_one(cell):
     (exact,) = torch.autograd.grad(solution(f, z, w, x).sum(), w)
     errors = []
     for steps in (1, 5, 25):
-        (found,) = torch.autograd.grad(
-            solution(f, z, w, x, adjoint=Truncated(steps)).sum(), w)
+        (found,) = torch.autograd.grad(solution(f, z, w, x, adjoint=Truncated(steps)).sum(), w)
         errors.append(float((found - exact).norm() / exact.norm()))
     assert errors[0] > 1e-2
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
@@ -221,8 +220,7 @@ def test_adjoints_have_settings_of_their_own(cell):
     """A loose adjoint is off by about its tolerance, whatever the state's."""
     f, z, w, x = cell
     (exact,) = torch.autograd.grad(solution(f, z, w, x).sum(), w)
-    (loose,) = torch.autograd.grad(
-        solution(f, z, w, x, adjoint=Implicit("damped", tol=1e-3)).sum(), w)
+    (loose,) = torch.autograd.grad(solution(f, z, w, x, adjoint=Implicit("damped", tol=1e-3)).sum(), w)
     error = float((loose - exact).norm() / exact.norm())
     assert 1e-6 < error < 1e-2
 
@@ -231,8 +229,9 @@ def _dense_slope(f, z, w, c):
     """d(c z*)/dw at a fixed point exact to rounding, by a dense solve per sample."""
     star = fixed_point(f, z, (w,), tol=1e-15, max_iter=300).state.detach()
     J = torch.autograd.functional.jacobian(lambda z: f(z, w), star)
-    u = torch.stack([torch.linalg.solve(torch.eye(z.shape[1]).to(J) - J[i, :, i].T, c[i])
-                     for i in range(len(z))])
+    u = torch.stack(
+        [torch.linalg.solve(torch.eye(z.shape[1]).to(J) - J[i, :, i].T, c[i]) for i in range(len(z))]
+    )
     return torch.autograd.grad(f(star, w), w, u)[0]
 
 
@@ -250,8 +249,7 @@ def test_gradients_are_right_however_long_a_solve_goes_on(problem, solver, adjoi
         c = torch.randn(4, 8, generator=torch.Generator().manual_seed(5), dtype=z.dtype)
         exact = _dense_slope(g, z, w, c)
         for limit in (30, 45, 60):
-            found = fixed_point(g, z, (w,), solver=solver, adjoint=adjoint, tol=0.0,
-                                max_iter=limit)
+            found = fixed_point(g, z, (w,), solver=solver, adjoint=adjoint, tol=0.0, max_iter=limit)
             assert found.converged.all()
             (slope,) = torch.autograd.grad((c * found.state).sum(), w)
             assert float((slope - exact).norm() / exact.norm()) < 1e-10
@@ -261,13 +259,14 @@ def test_unrolled_damped_iteration_goes_on_at_the_fixed_point():
     """From the fixed point itself, k steps give k terms of Neumann's series; one sample is slow."""
     a = torch.tensor([[0.5], [0.95]], dtype=torch.float64, requires_grad=True)
     star = (1.0 / (1.0 - a)).detach()
-    found = fixed_point(lambda z, a: a * z + 1.0, star, (a,), solver="damped", adjoint="unrolled",
-                        tol=0.0, max_iter=11)
+    found = fixed_point(
+        lambda z, a: a * z + 1.0, star, (a,), solver="damped", adjoint="unrolled", tol=0.0, max_iter=11
+    )
     assert found.converged.all()
     assert found.iterations.tolist() == [11, 11]
     assert len(found.trajectory) == 11
     (slope,) = torch.autograd.grad(found.state.sum(), a)
-    expected = star * (1.0 - a.detach()**10) / (1.0 - a.detach())
+    expected = star * (1.0 - a.detach() ** 10) / (1.0 - a.detach())
     torch.testing.assert_close(slope, expected, rtol=1e-12, atol=0.0)
 
 
@@ -275,12 +274,13 @@ def test_a_sample_that_leaves_its_fixed_point_is_returned_from_there():
     """A repelling one: rounding grows threefold with every step."""
     a = torch.tensor([[3.0], [0.5]], dtype=torch.float64, requires_grad=True)
     start = torch.tensor([[-0.5 * (1.0 + 2.0**-52)], [0.0]], dtype=torch.float64)
-    found = fixed_point(lambda z, a: a * z + 1.0, start, (a,), solver="damped",
-                        adjoint="unrolled", tol=0.0, max_iter=40)
+    found = fixed_point(
+        lambda z, a: a * z + 1.0, start, (a,), solver="damped", adjoint="unrolled", tol=0.0, max_iter=40
+    )
     assert found.converged[0]
     assert found.iterations[0] < 4
     assert found.residual[0] < 1e-15
-    assert found.history[found.iterations[0]:, 0].isnan().all()
+    assert found.history[found.iterations[0] :, 0].isnan().all()
     assert found.state[0].item() == pytest.approx(-0.5, abs=1e-15)
 
 
@@ -289,7 +289,7 @@ def test_gradients_do_not_depend_on_the_batch(cell):
     f, z, w, x = cell
     whole = torch.autograd.grad(solution(f, z, w, x).square().sum(), x)[0]
     for i in (2, 0, 1):
-        row = x[i:i + 1].detach().requires_grad_()
+        row = x[i : i + 1].detach().requires_grad_()
         alone = torch.autograd.grad(solution(f, z[:1], w, row).square().sum(), row)[0]
         torch.testing.assert_close(alone[0], whole[i], rtol=0, atol=1e-11)
 
@@ -303,8 +303,7 @@ def test_gradients_of_nested_and_complex_states_and_graphs():
         return {"c": 1j * a * state["c"] + 1.0, "r": a * torch.sin(state["r"]) + 1.0}
 
     def loss(a):
-        z0 = {"c": torch.zeros(3, 2, dtype=torch.complex128),
-              "r": torch.zeros(3, 1, dtype=torch.float64)}
+        z0 = {"c": torch.zeros(3, 2, dtype=torch.complex128), "r": torch.zeros(3, 1, dtype=torch.float64)}
         state = fixed_point(f, z0, (a,), segments=group, tol=1e-13).state
         return state["c"].abs().sum() + state["r"].square().sum()
 

@@ -102,10 +102,18 @@ def test_a_penalty_makes_fixed_points_easier():
     assert layer(z0, x).evaluations < 0.8 * before.evaluations
 
 
-@pytest.mark.parametrize("settings", [
-    {"solver": "dis"}, {"solver": Pulay}, {"adjoint": "implict"}, {"adjoint": Implicit},
-    {"tol": 2.0}, {"max_iter": 0},
-], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"solver": "dis"},
+        {"solver": Pulay},
+        {"adjoint": "implict"},
+        {"adjoint": Implicit},
+        {"tol": 2.0},
+        {"max_iter": 0},
+    ],
+    ids=str,
+)
 def test_mistakes_show_when_a_layer_is_made(settings):
     with pytest.raises(InputError) as caught:
         DEQLayer(Cell(), **settings)
@@ -128,10 +136,9 @@ def test_a_layer_takes_an_error_of_the_users_own():
 
 def test_penalties_may_be_repeated():
     x = torch.randn(4, 6, dtype=torch.float64)
-    layer = DEQLayer(Cell(), tol=1e-8, jacobian_weight=1.0, spectral_weight=1.0,
-                     spectral_bound=0.1)
+    layer = DEQLayer(Cell(), tol=1e-8, jacobian_weight=1.0, spectral_weight=1.0, spectral_bound=0.1)
     found = layer(torch.zeros_like(x), x)
     first, again, other = (
-        layer.penalty(found, x, generator=torch.Generator().manual_seed(seed)).item()
-        for seed in (3, 3, 4))
+        layer.penalty(found, x, generator=torch.Generator().manual_seed(seed)).item() for seed in (3, 3, 4)
+    )
     assert first == again != other

@@ -22,9 +22,12 @@ def test_a_sample_comes_out_the_same_in_any_batch(solver):
     def solve(rows):
         rows = torch.as_tensor(rows)
         found = fixed_point(
-            lambda z: torch.tanh((strength[rows, None, None] * W[rows] @ z[:, :, None])[:, :, 0]
-                                 + b[rows]),
-            torch.zeros(len(rows), 8, dtype=torch.float64), solver=solver, tol=1e-10, max_iter=60)
+            lambda z: torch.tanh((strength[rows, None, None] * W[rows] @ z[:, :, None])[:, :, 0] + b[rows]),
+            torch.zeros(len(rows), 8, dtype=torch.float64),
+            solver=solver,
+            tol=1e-10,
+            max_iter=60,
+        )
         return found.state, found.iterations, found.codes
 
     together = solve(range(6))
@@ -35,7 +38,7 @@ def test_a_sample_comes_out_the_same_in_any_batch(solver):
         torch.testing.assert_close(part, whole[torch.tensor(order)], rtol=0, atol=1e-12)
     for i in range(6):
         for whole, part in zip(together, solve([i])):
-            torch.testing.assert_close(part, whole[i:i + 1], rtol=0, atol=1e-12)
+            torch.testing.assert_close(part, whole[i : i + 1], rtol=0, atol=1e-12)
 
 
 def _graph(counts, order=None, seed=0):
@@ -76,8 +79,9 @@ def test_graphs_do_not_feel_padding_or_the_order_of_rows(solver):
             message[:-1] += z[1:]
             return torch.tanh(0.6 * message + x)
 
-        alone = fixed_point(chain, torch.zeros_like(x), solver=solver, tol=1e-11,
-                            segments=torch.zeros(n, dtype=torch.long))
+        alone = fixed_point(
+            chain, torch.zeros_like(x), solver=solver, tol=1e-11, segments=torch.zeros(n, dtype=torch.long)
+        )
         torch.testing.assert_close(alone.state, together.state[group == i], rtol=0, atol=1e-12)
         assert alone.iterations.item() == together.iterations[i].item()
     order = torch.randperm(12, generator=generator)
@@ -96,12 +100,13 @@ def test_stopped_samples_are_frozen():
         return rates * z + 1.0
 
     with torch.no_grad():  # or the adjoint looks at the map once more
-        found = fixed_point(f, torch.zeros(2, 1, dtype=torch.float64), solver="damped", tol=1e-6,
-                            max_iter=400)
+        found = fixed_point(
+            f, torch.zeros(2, 1, dtype=torch.float64), solver="damped", tol=1e-6, max_iter=400
+        )
     stopped = found.iterations[0].item()
     assert found.converged.all()
     assert stopped < found.evaluations == len(seen)
-    assert set(seen[stopped - 1:]) == {found.state[0].item()}
+    assert set(seen[stopped - 1 :]) == {found.state[0].item()}
     assert found.history[:stopped, 0].isfinite().all()
     assert found.history[stopped:, 0].isnan().all()
 
@@ -120,17 +125,21 @@ def test_states_may_be_nested():
 
     def f(state):
         n, (e, c) = state["n"], state["rest"]
-        return {"n": 0.5 * torch.cos(n) + c.real.sum(1)[:, None, None],
-                "rest": (0.5 * e + n.sum((1, 2))[:, None], 0.3j * c + b[:, None])}
+        return {
+            "n": 0.5 * torch.cos(n) + c.real.sum(1)[:, None, None],
+            "rest": (0.5 * e + n.sum((1, 2))[:, None], 0.3j * c + b[:, None]),
+        }
 
-    z0 = {"n": torch.zeros(2, 3, 2, dtype=torch.float64),
-          "rest": (torch.zeros(2, 1, dtype=torch.float32),
-                   torch.zeros(2, 4, dtype=torch.complex128))}
+    z0 = {
+        "n": torch.zeros(2, 3, 2, dtype=torch.float64),
+        "rest": (torch.zeros(2, 1, dtype=torch.float32), torch.zeros(2, 4, dtype=torch.complex128)),
+    }
     found = fixed_point(f, z0, tol=1e-6)
     assert found.converged.all()
     assert found.state["rest"][0].dtype == torch.float32
-    torch.testing.assert_close(found.state["rest"][1], (b / (1 - 0.3j))[:, None].expand(2, 4),
-                               rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        found.state["rest"][1], (b / (1 - 0.3j))[:, None].expand(2, 4), rtol=1e-5, atol=1e-5
+    )
     torch.testing.assert_close(f(found.state)["n"], found.state["n"], rtol=1e-5, atol=1e-5)
 
 
@@ -156,8 +165,9 @@ def test_a_sample_comes_out_the_same_in_single_precision(solver):
     b = torch.randn(37, 16, generator=generator)
 
     def solve(rows):
-        found = fixed_point(lambda z: torch.tanh(z @ W + b[rows]), torch.zeros_like(b[rows]),
-                            solver=solver, tol=1e-6)
+        found = fixed_point(
+            lambda z: torch.tanh(z @ W + b[rows]), torch.zeros_like(b[rows]), solver=solver, tol=1e-6
+        )
         assert found.converged.all()
         return found
 
@@ -174,8 +184,7 @@ def test_an_empty_batch_is_no_error():
         assert found.state.shape == (0, 3)
         assert found.status == []
     none = torch.zeros(0, dtype=torch.long)
-    found = fixed_point(lambda s: {"a": torch.cos(s["a"])}, {"a": torch.zeros(0, 3)},
-                        segments=none, tol=1e-5)
+    found = fixed_point(lambda s: {"a": torch.cos(s["a"])}, {"a": torch.zeros(0, 3)}, segments=none, tol=1e-5)
     assert found.state["a"].shape == (0, 3)
 
 
@@ -189,28 +198,30 @@ def test_samples_without_numbers_have_converged(solver):
     assert w.grad == 0.0
     # The middle one of three graphs has no nodes.
     nodes, b = torch.tensor([0, 2, 2]), torch.ones(3, 2)
-    found = fixed_point(lambda z: 0.5 * z + b, torch.zeros(3, 2), solver=solver, segments=nodes,
-                        tol=1e-5)
+    found = fixed_point(lambda z: 0.5 * z + b, torch.zeros(3, 2), solver=solver, segments=nodes, tol=1e-5)
     assert found.converged.tolist() == [True] * 3
     assert found.iterations[1] == 1
     torch.testing.assert_close(found.state, torch.full((3, 2), 2.0), rtol=1e-4, atol=0.0)
 
 
-@pytest.mark.parametrize(("f", "z0", "segments", "message"), [
-    (torch.cos, torch.zeros(2, 2, dtype=torch.long), None, "floating-point"),
-    (torch.cos, torch.tensor(1.0), None, "leading batch dimension"),
-    (torch.cos, [torch.zeros(2, 1), torch.zeros(3, 1)], None, "2 and 3 rows"),
-    (torch.cos, [torch.zeros(2, 1), "a"], None, "holds a str"),
-    (torch.cos, [], None, "empty"),
-    (lambda z: z[:1], torch.zeros(2, 2), None, "shape"),
-    (lambda z: [z], torch.zeros(2, 2), None, "structure"),
-    (lambda z: z.numpy(), torch.zeros(2, 2), None, "returned a ndarray"),
-    (lambda z: 1j * z, torch.zeros(2, 2), None, "complex"),
-    (torch.cos, torch.zeros(3, 2), torch.tensor([0, 1]), "do not assign 3 rows"),
-    (torch.cos, torch.zeros(2, 2), torch.tensor([0, -1]), "do not assign"),
-    (torch.cos, torch.zeros(2, 2), torch.tensor([0.0, 1.0]), "do not assign"),
-    (torch.cos, torch.zeros(2, 2), [torch.tensor([0, 1])], "structured differently"),
-])
+@pytest.mark.parametrize(
+    ("f", "z0", "segments", "message"),
+    [
+        (torch.cos, torch.zeros(2, 2, dtype=torch.long), None, "floating-point"),
+        (torch.cos, torch.tensor(1.0), None, "leading batch dimension"),
+        (torch.cos, [torch.zeros(2, 1), torch.zeros(3, 1)], None, "2 and 3 rows"),
+        (torch.cos, [torch.zeros(2, 1), "a"], None, "holds a str"),
+        (torch.cos, [], None, "empty"),
+        (lambda z: z[:1], torch.zeros(2, 2), None, "shape"),
+        (lambda z: [z], torch.zeros(2, 2), None, "structure"),
+        (lambda z: z.numpy(), torch.zeros(2, 2), None, "returned a ndarray"),
+        (lambda z: 1j * z, torch.zeros(2, 2), None, "complex"),
+        (torch.cos, torch.zeros(3, 2), torch.tensor([0, 1]), "do not assign 3 rows"),
+        (torch.cos, torch.zeros(2, 2), torch.tensor([0, -1]), "do not assign"),
+        (torch.cos, torch.zeros(2, 2), torch.tensor([0.0, 1.0]), "do not assign"),
+        (torch.cos, torch.zeros(2, 2), [torch.tensor([0, 1])], "structured differently"),
+    ],
+)
 def test_states_that_cannot_be_used(f, z0, segments, message):
     with pytest.raises(InputError, match=message):
         fixed_point(f, z0, segments=segments, tol=1e-5)

@@ -34,11 +34,19 @@ def evaluations(problem, case, solver, seeds=range(5), tol=1e-8, fallback=False)
     return statistics.median(counts)
 
 
-@pytest.mark.parametrize(("case", "solver", "bound"), [
-    (CASES[0], Anderson(20), 30), (CASES[1], Anderson(20), 33), (CASES[2], Broyden(), 64),
-    (CASES[3], Anderson(64), 54), (CASES[4], Anderson(20), 28),
-    (CASES[0], Anderson(6), 45), (CASES[1], Anderson(6), 49),
-], ids=str)
+@pytest.mark.parametrize(
+    ("case", "solver", "bound"),
+    [
+        (CASES[0], Anderson(20), 30),
+        (CASES[1], Anderson(20), 33),
+        (CASES[2], Broyden(), 64),
+        (CASES[3], Anderson(64), 54),
+        (CASES[4], Anderson(20), 28),
+        (CASES[0], Anderson(6), 45),
+        (CASES[1], Anderson(6), 49),
+    ],
+    ids=str,
+)
 def test_few_evaluations_are_enough(problem, case, solver, bound):
     assert evaluations(problem, case, solver) <= bound
 
@@ -65,8 +73,9 @@ def test_linear_fixed_points_are_those_of_a_direct_solve(problem, case, solver):
 @pytest.mark.parametrize("solver", [Anderson(20), Broyden(), Pulay(20)], ids=str)
 def test_residuals_of_rounding_size_are_reached_at_full_speed(problem, solver):
     f, z = problem("tanh", 0.9)
-    loose, tight = (fixed_point(f, z, solver=solver, tol=tol, max_iter=100, fallback=False)
-                    for tol in (1e-7, 1e-14))
+    loose, tight = (
+        fixed_point(f, z, solver=solver, tol=tol, max_iter=100, fallback=False) for tol in (1e-7, 1e-14)
+    )
     assert tight.converged.all()
     # Half the digits take half the way: nothing crawls once residuals are small.
     assert tight.evaluations <= 2.2 * loose.evaluations
@@ -78,8 +87,9 @@ def test_the_size_of_residuals_does_not_matter(problem):
     tiny = 2.0**-40
     for solver in (Anderson(), Broyden(), Pulay()):
         plain = fixed_point(f, z, solver=solver, max_iter=20, tol=0.0, fallback=False)
-        small = fixed_point(lambda y: tiny * f(y / tiny), z, solver=solver, max_iter=20, tol=0.0,
-                            fallback=False)
+        small = fixed_point(
+            lambda y: tiny * f(y / tiny), z, solver=solver, max_iter=20, tol=0.0, fallback=False
+        )
         torch.testing.assert_close(small.state / tiny, plain.state, rtol=1e-9, atol=1e-12)
 
 
@@ -133,27 +143,30 @@ def test_any_floating_type(dtype, solver):
     assert float((found.state - exact).abs().max()) < 4 * tol
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"solver": "newton"}, "choose one of damped, anderson, broyden, diis"),
-    ({"adjoint": "magic"}, "choose one of implicit, truncated, unrolled"),
-    ({"tol": 1e-17}, "float64"),
-    ({"tol": -1.0}, "never negative"),
-    ({"tol": 1}, "nearly any state"),
-    ({"tol": float("nan")}, "tol is nan.*between 0 and 1"),
-    ({"tol": "1e-6"}, "between 0 and 1"),
-    ({"max_iter": 0}, "at least 1"),
-    ({"max_iter": 10.5}, "whole number"),
-    ({"error": lambda z, f: z}, "diis"),
-    ({"error": torch.zeros(1), "solver": "diis"}, "a function of z"),
-    ({"solver": Anderson}, r"an instance: Anderson\(\)"),
-    ({"solver": DIIS()}, "is no solver"),
-    ({"adjoint": Implicit}, r"an instance: Implicit\(\)"),
-    ({"adjoint": None}, "is no adjoint"),
-    ({"params": torch.zeros(1, 1)}, r"\(x,\) for a single one"),
-    ({"params": 0.5}, "params is a float"),
-    ({"f": torch.zeros(1)}, "f is a Tensor"),
-    ({"adjoint": Implicit(tol=1e-17)}, "below rounding"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"solver": "newton"}, "choose one of damped, anderson, broyden, diis"),
+        ({"adjoint": "magic"}, "choose one of implicit, truncated, unrolled"),
+        ({"tol": 1e-17}, "float64"),
+        ({"tol": -1.0}, "never negative"),
+        ({"tol": 1}, "nearly any state"),
+        ({"tol": float("nan")}, "tol is nan.*between 0 and 1"),
+        ({"tol": "1e-6"}, "between 0 and 1"),
+        ({"max_iter": 0}, "at least 1"),
+        ({"max_iter": 10.5}, "whole number"),
+        ({"error": lambda z, f: z}, "diis"),
+        ({"error": torch.zeros(1), "solver": "diis"}, "a function of z"),
+        ({"solver": Anderson}, r"an instance: Anderson\(\)"),
+        ({"solver": DIIS()}, "is no solver"),
+        ({"adjoint": Implicit}, r"an instance: Implicit\(\)"),
+        ({"adjoint": None}, "is no adjoint"),
+        ({"params": torch.zeros(1, 1)}, r"\(x,\) for a single one"),
+        ({"params": 0.5}, "params is a float"),
+        ({"f": torch.zeros(1)}, "f is a Tensor"),
+        ({"adjoint": Implicit(tol=1e-17)}, "below rounding"),
+    ],
+)
 def test_mistakes_are_told_with_a_remedy(arguments, message):
     f = arguments.pop("f", torch.cos)
     with pytest.raises(InputError, match=message) as caught:
@@ -162,16 +175,34 @@ def test_mistakes_are_told_with_a_remedy(arguments, message):
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize(("build", "settings"), [
-    (Anderson, {"window": 0}), (Anderson, {"window": 2.5}), (Anderson, {"mixing": 0.0}),
-    (Anderson, {"mixing": float("nan")}), (Anderson, {"regularisation": -1.0}),
-    (Anderson, {"patience": 0}), (Broyden, {"memory": 0}), (Broyden, {"patience": 0}),
-    (Pulay, {"window": 0}), (Pulay, {"patience": 0}), (DIIS, {"window": 0}),
-    (Damped, {"mixing": 0.0}), (Damped, {"mixing": -0.5}), (Damped, {"mixing": float("inf")}),
-    (Damped, {"patience": 0}), (Truncated, {"steps": 0}), (Truncated, {"mixing": 0.0}),
-    (Implicit, {"on_failure": "ignore"}), (Implicit, {"tol": -1e-3}), (Implicit, {"tol": 1.0}),
-    (Implicit, {"max_iter": 0}), (Implicit, {"solver": "dis"}),
-], ids=str)
+@pytest.mark.parametrize(
+    ("build", "settings"),
+    [
+        (Anderson, {"window": 0}),
+        (Anderson, {"window": 2.5}),
+        (Anderson, {"mixing": 0.0}),
+        (Anderson, {"mixing": float("nan")}),
+        (Anderson, {"regularisation": -1.0}),
+        (Anderson, {"patience": 0}),
+        (Broyden, {"memory": 0}),
+        (Broyden, {"patience": 0}),
+        (Pulay, {"window": 0}),
+        (Pulay, {"patience": 0}),
+        (DIIS, {"window": 0}),
+        (Damped, {"mixing": 0.0}),
+        (Damped, {"mixing": -0.5}),
+        (Damped, {"mixing": float("inf")}),
+        (Damped, {"patience": 0}),
+        (Truncated, {"steps": 0}),
+        (Truncated, {"mixing": 0.0}),
+        (Implicit, {"on_failure": "ignore"}),
+        (Implicit, {"tol": -1e-3}),
+        (Implicit, {"tol": 1.0}),
+        (Implicit, {"max_iter": 0}),
+        (Implicit, {"solver": "dis"}),
+    ],
+    ids=str,
+)
 def test_settings_are_checked_where_they_are_made(build, settings):
     (field,) = settings
     with pytest.raises(InputError) as caught:
@@ -186,8 +217,11 @@ def test_a_map_that_changes_its_argument_is_refused(solver, context):
     """Else image and state were one tensor, and every start a fixed point."""
     z0 = torch.zeros(3, 2, dtype=torch.float64)
     half = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    maps = (lambda z: z.mul_(0.5).add_(1.0), lambda z: z.add_(1.0) * half,
-            lambda z: torch.tanh(z[:, :1].add_(1.0)).expand(3, 2))
+    maps = (
+        lambda z: z.mul_(0.5).add_(1.0),
+        lambda z: z.add_(1.0) * half,
+        lambda z: torch.tanh(z[:, :1].add_(1.0)).expand(3, 2),
+    )
     for f in maps:
         for adjoint in ("implicit", "unrolled"):
             with context(), pytest.raises(InputError, match=r"f changes .* in place") as caught:
@@ -231,4 +265,4 @@ def test_without_a_tolerance_a_sample_stops_where_rounding_begins(solver):
     assert found.iterations[0] == found.evaluations == 7
     assert found.iterations[1] < 7
     rounding = 4 * torch.finfo(z.dtype).eps
-    assert found.residual[1] < rounding < found.history[:found.iterations[1] - 1, 1].min()
+    assert found.residual[1] < rounding < found.history[: found.iterations[1] - 1, 1].min()

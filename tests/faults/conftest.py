@@ -31,29 +31,43 @@ XC = {
     "name": "tiny",
     "data": {"grid_level": 0, "train": [{"file": "he.yaml"}], "test": [{"file": "he.yaml"}]},
     "functional": {"xc": "lda", "network": {"family": "lda", "hidden": [3]}},
-    "training": {"stages": [{"mode": "frozen", "epochs": 2, "learning_rate": 0.01},
-                            {"mode": "scf", "epochs": 2, "learning_rate": 0.001}]},
-    "baselines": {"lda": "lda,pw"}, "evaluation": {"processes": 1},
+    "training": {
+        "stages": [
+            {"mode": "frozen", "epochs": 2, "learning_rate": 0.01},
+            {"mode": "scf", "epochs": 2, "learning_rate": 0.001},
+        ]
+    },
+    "baselines": {"lda": "lda,pw"},
+    "evaluation": {"processes": 1},
     "output": {"plots": False, "h2_curve": False},
-}  # fmt: skip
+}
 KSR = {
-    "model": "ksr", "name": "tiny",
-    "data": {"grid": {"points": 61, "spacing": 0.3},
-             "train": [{"family": "h2", "distances": [1.2, 3.6]}],
-             "valid": [{"family": "h2", "distances": [2.4]}],
-             "test": [{"family": "h2_plus", "distances": [1.2]}]},
-    "functional": {"hidden": [3]}, "trajectory": {"iterations": 6, "test_iterations": 8},
+    "model": "ksr",
+    "name": "tiny",
+    "data": {
+        "grid": {"points": 61, "spacing": 0.3},
+        "train": [{"family": "h2", "distances": [1.2, 3.6]}],
+        "valid": [{"family": "h2", "distances": [2.4]}],
+        "test": [{"family": "h2_plus", "distances": [1.2]}],
+    },
+    "functional": {"hidden": [3]},
+    "trajectory": {"iterations": 6, "test_iterations": 8},
     "training": {"epochs": 3, "seeds": 2, "validate_every": 1},
-    "evaluation": {"baseline": False}, "output": {"checkpoint_every": 1, "plots": False},
-}  # fmt: skip
+    "evaluation": {"baseline": False},
+    "output": {"checkpoint_every": 1, "plots": False},
+}
 MATRICES = {
-    "model": "hamiltonian", "name": "tiny",
-    "data": {role: [{"file": "h2.h5", "skip": skip, "limit": 2}]
-             for role, skip in (("train", 0), ("valid", 2), ("test", 4))},
+    "model": "hamiltonian",
+    "name": "tiny",
+    "data": {
+        role: [{"file": "h2.h5", "skip": skip, "limit": 2}]
+        for role, skip in (("train", 0), ("valid", 2), ("test", 4))
+    },
     "network": {"form": "delta", "width": 4, "hidden": 4, "layers": 1},
     "training": {"epochs": 3, "batch_size": 2, "validate_every": 1},
-    "evaluation": {"energies": 0, "cycles": 0}, "output": {"checkpoint_every": 1, "plots": False},
-}  # fmt: skip
+    "evaluation": {"energies": 0, "cycles": 0},
+    "output": {"checkpoint_every": 1, "plots": False},
+}
 
 
 @dataclass
@@ -82,8 +96,12 @@ class Case:
         before, out, err = sys.argv, io.StringIO(), io.StringIO()
         sys.argv = ["deepchem-dft", *map(str, self.words(folder)), *more]
         try:
-            with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
-                  warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch):  # fmt: skip
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+                warnings.catch_warnings(),
+                pytest.MonkeyPatch.context() as patch,
+            ):
                 for module in ("data.properties.labelling", "runs.hamiltonian.making"):
                     patch.setattr(f"deepchem_dft.{module}.in_order", _here)
                 main()
@@ -171,17 +189,18 @@ def inputs(tmp_path_factory) -> Path:
 
     folder, samples = tmp_path_factory.mktemp("inputs"), []
     for number in range(6):
-        bare = HamiltonianSample([1, 1], [[0, 0, 0], [0, 0, 1.2 + 0.1 * number]], "sto-3g",
-                                 xc="lda", name=f"h2/{number}")  # fmt: skip
+        bare = HamiltonianSample(
+            [1, 1], [[0, 0, 0], [0, 0, 1.2 + 0.1 * number]], "sto-3g", xc="lda", name=f"h2/{number}"
+        )
         reference = Reference(bare, grid_level=0)
         solution = reference.solve()
-        samples.append(replace(reference.complete(), hamiltonian=solution.hamiltonian,
-                               energy=solution.energy))  # fmt: skip
+        samples.append(
+            replace(reference.complete(), hamiltonian=solution.hamiltonian, energy=solution.energy)
+        )
     write_samples(folder / "h2.h5", samples)
     (folder / "he.yaml").write_text(HE)
     ccsd = HE.replace("type: ie", "type: dm").replace("value: 24.59 eV", "value: ccsd")
-    (folder / "ccsd.yaml").write_text(
-        ccsd.partition("  neutral")[0] + "  systems: [{geometry: He 0 0 0}]\n")
+    (folder / "ccsd.yaml").write_text(ccsd.partition("  neutral")[0] + "  systems: [{geometry: He 0 0 0}]\n")
     (folder / "two.yaml").write_text(HE + HE.split("entries:\n")[1].replace("He", "Be"))
     (folder / "h2.smi").write_text("[H][H] hydrogen\nO water\n")
     (folder / "h2.xyz").write_text("".join(f"2\n\nH 0 0 0\nH 0 0 {r}\n" for r in (0.7, 0.8)))
@@ -192,9 +211,11 @@ def inputs(tmp_path_factory) -> Path:
 
 def train(inputs: Path, kind: str, results: Sequence[str], *more: str) -> Case:
     """Return the training of a kind of run."""
-    return Case(lambda folder: ["train", inputs / f"{kind}.yaml", *more, "--run-dir",
-                                folder / "run", "-q"],
-                [f"run/{name}" for name in results], ["--resume"])  # fmt: skip
+    return Case(
+        lambda folder: ["train", inputs / f"{kind}.yaml", *more, "--run-dir", folder / "run", "-q"],
+        [f"run/{name}" for name in results],
+        ["--resume"],
+    )
 
 
 @pytest.fixture(scope="session")
@@ -212,41 +233,143 @@ def cases(inputs, tmp_path_factory) -> Callable[[str], Case]:
     tables = ["history.csv", "results.csv", "results.md"]
     made = {
         "xc": train(inputs, "xc", [*tables, "entries.csv", "energies.jsonl"]),
-        "plots": train(inputs, "xc", [*tables, "entries.csv"], "output.plots=true",
-                       "training.stages=[{mode: frozen, epochs: 2}]"),
-        "folds": train(inputs, "xc", [*tables, "entries.csv", "cross_validation.json"],
-                       "cross_validation.folds=2", "training.stages=[{mode: frozen, epochs: 1}]",
-                       "data.train=[{file: two.yaml}]"),
+        "plots": train(
+            inputs,
+            "xc",
+            [*tables, "entries.csv"],
+            "output.plots=true",
+            "training.stages=[{mode: frozen, epochs: 2}]",
+        ),
+        "folds": train(
+            inputs,
+            "xc",
+            [*tables, "entries.csv", "cross_validation.json"],
+            "cross_validation.folds=2",
+            "training.stages=[{mode: frozen, epochs: 1}]",
+            "data.train=[{file: two.yaml}]",
+        ),
         "ksr": train(inputs, "ksr", [*tables, "entries.csv"]),
         "hamiltonian": train(inputs, "hamiltonian", [*tables, "molecules.csv"]),
-        "label": Case(lambda folder: ["data", "label", inputs / "h2.smi", "--out",
-                                      folder / "labels.csv", "-q"], ["labels.csv"], ["--resume"]),
-        "data hamiltonian": Case(lambda folder: [
-            "data", "hamiltonian", inputs / "h2.xyz", "--basis", "sto-3g", "--grid-level", "0",
-            "--out", folder / "h2.h5", "-q"], ["h2.h5"], ["--resume"]),
-        "data ksr": Case(lambda folder: ["data", "ksr", "h2", "--at", "1.2", "--points", "61",
-                                         "--spacing", "0.3", "--out", folder / "h2.npz", "-q"],
-                         ["h2.npz"]),
-        "densities": Case(lambda folder: ["data", "densities", inputs / "ccsd.yaml", "--out",
-                                          folder / "made"], ["made/He.npy"]),
-        "evaluate": Case(lambda folder: [
-            "evaluate", "--xc", "lda,pw", "--xc", "pbe", "--dataset", inputs / "he.yaml",
-            "--grid-level", "0", "--jobs", "1", "--keep", folder / "kept.jsonl", "--out",
-            folder / "errors.csv"], ["kept.jsonl", "errors.csv"]),
-        "predict": Case(lambda folder: ["predict", finished(), inputs / "he.yaml", "--jobs", "1",
-                                        "--out", folder / "p.csv"], ["p.csv"]),
-        "report": Case(lambda folder: ["report", finished(), "--out", folder / "r.html"],
-                       ["r.html"]),
-        "export": Case(lambda folder: ["export", finished(), "--to", folder / "m.safetensors"],
-                       ["m.safetensors", "m.json"]),
-        "curve": Case(lambda folder: [
-            "curve", "H 0 0 0; H 0 0 {R}", "--xc", "lda,pw", "--basis", "sto-3g", "--grid-level",
-            "0", "--points", "2", "--start", "1", "--stop", "2", "--jobs", "1", "--out",
-            folder / "c.csv", "--out", folder / "c.png"], ["c.csv"]),
-        "optimize": Case(lambda folder: [
-            "optimize", "H 0 0 0; H 0 0 1.4", "--xc", "lda,pw", "--basis", "sto-3g",
-            "--grid-level", "0", "--out", folder / "o.xyz"], ["o.xyz"]),
-    }  # fmt: skip
+        "label": Case(
+            lambda folder: ["data", "label", inputs / "h2.smi", "--out", folder / "labels.csv", "-q"],
+            ["labels.csv"],
+            ["--resume"],
+        ),
+        "data hamiltonian": Case(
+            lambda folder: [
+                "data",
+                "hamiltonian",
+                inputs / "h2.xyz",
+                "--basis",
+                "sto-3g",
+                "--grid-level",
+                "0",
+                "--out",
+                folder / "h2.h5",
+                "-q",
+            ],
+            ["h2.h5"],
+            ["--resume"],
+        ),
+        "data ksr": Case(
+            lambda folder: [
+                "data",
+                "ksr",
+                "h2",
+                "--at",
+                "1.2",
+                "--points",
+                "61",
+                "--spacing",
+                "0.3",
+                "--out",
+                folder / "h2.npz",
+                "-q",
+            ],
+            ["h2.npz"],
+        ),
+        "densities": Case(
+            lambda folder: ["data", "densities", inputs / "ccsd.yaml", "--out", folder / "made"],
+            ["made/He.npy"],
+        ),
+        "evaluate": Case(
+            lambda folder: [
+                "evaluate",
+                "--xc",
+                "lda,pw",
+                "--xc",
+                "pbe",
+                "--dataset",
+                inputs / "he.yaml",
+                "--grid-level",
+                "0",
+                "--jobs",
+                "1",
+                "--keep",
+                folder / "kept.jsonl",
+                "--out",
+                folder / "errors.csv",
+            ],
+            ["kept.jsonl", "errors.csv"],
+        ),
+        "predict": Case(
+            lambda folder: [
+                "predict",
+                finished(),
+                inputs / "he.yaml",
+                "--jobs",
+                "1",
+                "--out",
+                folder / "p.csv",
+            ],
+            ["p.csv"],
+        ),
+        "report": Case(lambda folder: ["report", finished(), "--out", folder / "r.html"], ["r.html"]),
+        "export": Case(
+            lambda folder: ["export", finished(), "--to", folder / "m.safetensors"],
+            ["m.safetensors", "m.json"],
+        ),
+        "curve": Case(
+            lambda folder: [
+                "curve",
+                "H 0 0 0; H 0 0 {R}",
+                "--xc",
+                "lda,pw",
+                "--basis",
+                "sto-3g",
+                "--grid-level",
+                "0",
+                "--points",
+                "2",
+                "--start",
+                "1",
+                "--stop",
+                "2",
+                "--jobs",
+                "1",
+                "--out",
+                folder / "c.csv",
+                "--out",
+                folder / "c.png",
+            ],
+            ["c.csv"],
+        ),
+        "optimize": Case(
+            lambda folder: [
+                "optimize",
+                "H 0 0 0; H 0 0 1.4",
+                "--xc",
+                "lda,pw",
+                "--basis",
+                "sto-3g",
+                "--grid-level",
+                "0",
+                "--out",
+                folder / "o.xyz",
+            ],
+            ["o.xyz"],
+        ),
+    }
     done: dict[str, Case] = {}
 
     def get(name: str) -> Case:

@@ -41,8 +41,7 @@ class Shim:
         if self.what == "interrupt" and kind in ("unlink", "remove"):
             return  # Ctrl-C in the very clearing up after Ctrl-C leaves an empty draft
         self.count += 1
-        due = self.count >= self.at if self.what in ("full", "read-only") else (
-            self.count == self.at)
+        due = self.count >= self.at if self.what in ("full", "read-only") else (self.count == self.at)
         if not self.at or not due:
             return
         self.failed = self.failed or f"{kind} {path}"
@@ -68,9 +67,22 @@ class Shim:
     @contextmanager
     def working(self) -> Iterator[Shim]:
         """Put the shim between Python and the system."""
-        real = {name: getattr(os, name) for name in (
-            "open", "close", "write", "fsync", "ftruncate", "replace", "rename", "mkdir", "unlink",
-            "remove", "rmdir")}  # fmt: skip
+        real = {
+            name: getattr(os, name)
+            for name in (
+                "open",
+                "close",
+                "write",
+                "fsync",
+                "ftruncate",
+                "replace",
+                "rename",
+                "mkdir",
+                "unlink",
+                "remove",
+                "rmdir",
+            )
+        }
         real_open = builtins.open
         shim = self
 
@@ -84,8 +96,9 @@ class Shim:
                     raise
                 return super().write(content)
 
-        def fake_open(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
-                      closefd=True, opener=None):  # fmt: skip
+        def fake_open(
+            file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None
+        ):
             if not shim.below(file) or not set(mode) & set("wax+"):
                 return real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
             if not isinstance(file, int):
@@ -94,8 +107,7 @@ class Shim:
             if buffering == 0:
                 return raw
             stream = (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw)
-            return stream if "b" in mode else io.TextIOWrapper(stream, encoding or "utf-8",
-                                                               errors, newline)  # fmt: skip
+            return stream if "b" in mode else io.TextIOWrapper(stream, encoding or "utf-8", errors, newline)
 
         def os_open(path, flags, *more, **options):
             name = shim.below(path)
@@ -119,8 +131,12 @@ class Shim:
             return call
 
         changed = {name: counted(name) for name in real}
-        changed |= {"open": os_open, "close": os_close, "replace": counted("replace", 1),
-                    "rename": counted("rename", 1)}  # fmt: skip
+        changed |= {
+            "open": os_open,
+            "close": os_close,
+            "replace": counted("replace", 1),
+            "rename": counted("rename", 1),
+        }
         try:
             for name, function in changed.items():
                 setattr(os, name, function)

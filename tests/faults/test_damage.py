@@ -28,8 +28,18 @@ DAMAGES = {
     "nested": lambda raw: b"[" * 100_000,
     "null": lambda raw: b"null",
 }
-FILES = ["config.yaml", "status.json", "data.json", "versions.json", "history.csv", "results.csv",
-         "entries.csv", "energies.jsonl", "checkpoints/run.pt", "model/checkpoint1.pt"]  # fmt: skip
+FILES = [
+    "config.yaml",
+    "status.json",
+    "data.json",
+    "versions.json",
+    "history.csv",
+    "results.csv",
+    "entries.csv",
+    "energies.jsonl",
+    "checkpoints/run.pt",
+    "model/checkpoint1.pt",
+]
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +81,22 @@ def check(cases, kind: str, command: str, file: str, folder) -> None:
 
 
 SOME = [
-    ("xc", "resume", "config.yaml", "empty", 0), ("xc", "evaluate", "config.yaml", "empty", 1),
-    ("ksr", "resume", "status.json", "half", 0), ("xc", "resume", "data.json", "half", 1),
-    ("xc", "export", "history.csv", "binary", 1), ("xc", "report", "history.csv", "binary", 0),
-    ("xc", "export", "results.csv", "no column", 1), ("xc", "report", "entries.csv", "half", 0),
-    ("ksr", "export", "results.csv", "long line", 1), ("xc", "report", "energies.jsonl", "half", 0),
-    ("xc", "resume", "energies.jsonl", "nan", 0), ("xc", "resume", "energies.jsonl", "half a line",
-                                                   0),
+    ("xc", "resume", "config.yaml", "empty", 0),
+    ("xc", "evaluate", "config.yaml", "empty", 1),
+    ("ksr", "resume", "status.json", "half", 0),
+    ("xc", "resume", "data.json", "half", 1),
+    ("xc", "export", "history.csv", "binary", 1),
+    ("xc", "report", "history.csv", "binary", 0),
+    ("xc", "export", "results.csv", "no column", 1),
+    ("xc", "report", "entries.csv", "half", 0),
+    ("ksr", "export", "results.csv", "long line", 1),
+    ("xc", "report", "energies.jsonl", "half", 0),
+    ("xc", "resume", "energies.jsonl", "nan", 0),
+    ("xc", "resume", "energies.jsonl", "half a line", 0),
     ("hamiltonian", "export", "results.csv", "no numbers", 1),
     ("xc", "evaluate", "model/checkpoint1.pt", "half", 1),
     ("xc", "export", "model/checkpoint1.pt", "no column", 1),  # torch looks at no checksums
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("kind, command, file, damage, status", SOME)
@@ -89,8 +104,11 @@ def test_damage(cases, runs, kind, command, file, damage, status, tmp_path):
     folder = tmp_path / "copy"
     assert damaged(runs, kind, file, damage, folder)
     check(cases, kind, command, file, folder)
-    outcome = (cases(kind).perform(folder, "--resume") if command == "resume" else
-               Case(COMMANDS[command], []).perform(folder))  # fmt: skip
+    outcome = (
+        cases(kind).perform(folder, "--resume")
+        if command == "resume"
+        else Case(COMMANDS[command], []).perform(folder)
+    )
     assert outcome[0] == status, outcome
 
 

@@ -35,8 +35,9 @@ def disk(folder, size: str):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-NO_ROOM = ("cannot be written (no space left on device). Remedy: make room on that disk, or write "
-           "to another one.")  # fmt: skip
+NO_ROOM = (
+    "cannot be written (no space left on device). Remedy: make room on that disk, or write to another one."
+)
 WRITERS = {
     "hdf5": """
         import numpy as np
@@ -65,19 +66,20 @@ WRITERS = {
         from deepchem_dft.files import replacing
         with replacing(path) as draft, open(draft, "wb") as stream:
             np.save(stream, np.zeros(30000))""",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_whatever_the_library_the_error_is_ours(kind, tmp_path):
     """In a process of its own: HDF5, told of a full disk, ends it."""
     body = WRITERS[kind].replace("\n        ", "\n    ")
-    code = (f"import sys\npath = sys.argv[1]\ntry:{body}\nexcept Exception as error:\n"
-            "    print(type(error).__name__, error)\n")  # fmt: skip
+    code = (
+        f"import sys\npath = sys.argv[1]\ntry:{body}\nexcept Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
     with disk(tmp_path / "small", "64k") as folder:
         (folder / "a").write_text("old")
-        done = subprocess.run([sys.executable, "-c", code, folder / "a"], capture_output=True,
-                              text=True)  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", code, folder / "a"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
         assert done.stdout == f"StorageError {folder / 'a'}: {NO_ROOM}\n"
         assert {p.name: p.read_text() for p in folder.iterdir()} == {"a": "old"}
@@ -104,9 +106,10 @@ def test_a_read_only_disk(cases, tmp_path):
         cases("ksr").go_on(folder)
 
 
-@pytest.mark.parametrize("name, words", [
-    ("a" * 300, "file name too long"), ("folder", "is a directory"), ("file/a.csv", "not a direc"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, words",
+    [("a" * 300, "file name too long"), ("folder", "is a directory"), ("file/a.csv", "not a direc")],
+)
 def test_names_that_cannot_be(tmp_path, name, words):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
@@ -144,8 +147,9 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path):
 
 
 def command(*words: str, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "deepchem_dft", *words], text=True,
-                            stderr=subprocess.PIPE, **options)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "deepchem_dft", *words], text=True, stderr=subprocess.PIPE, **options
+    )
 
 
 def test_a_reader_that_has_seen_enough_hears_no_complaint():

@@ -9,8 +9,18 @@ from .shim import Shim, killed
 
 RUNS = ["xc", "ksr", "hamiltonian"]
 LONG = ["plots", "folds"]
-COMMANDS = ["label", "data hamiltonian", "data ksr", "densities", "evaluate", "predict", "report",
-            "export", "curve", "optimize"]  # fmt: skip
+COMMANDS = [
+    "label",
+    "data hamiltonian",
+    "data ksr",
+    "densities",
+    "evaluate",
+    "predict",
+    "report",
+    "export",
+    "curve",
+    "optimize",
+]
 
 
 def steps_of(case, folder, what: str) -> int:

@@ -51,8 +51,9 @@ def test_two_resumers(cases, inputs, name, tmp_path):
     assert not (tmp_path / "run" / ".lock").exists()
 
 
-@pytest.mark.parametrize("name, file", [
-    ("label", "labels.csv"), ("data hamiltonian", "h2.h5.part"), ("evaluate", "kept.jsonl")])
+@pytest.mark.parametrize(
+    "name, file", [("label", "labels.csv"), ("data hamiltonian", "h2.h5.part"), ("evaluate", "kept.jsonl")]
+)
 def test_two_writers_of_what_grows(cases, name, file, tmp_path):
     case = cases(name)
     child, told = holding(lambda: GrowingFile(tmp_path / file))
@@ -72,8 +73,7 @@ def test_a_file_system_without_locks_draws_a_warning(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "")
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with pytest.warns(UserWarning, match="the file system has no locks"), Lock(
-            tmp_path / ".lock", "the run"):  # fmt: skip
+    with pytest.warns(UserWarning, match="the file system has no locks"), Lock(tmp_path / ".lock", "the run"):
         pass
     with pytest.warns(UserWarning, match="no other process"):
         GrowingFile(tmp_path / "a").append(b"x")
@@ -110,10 +110,10 @@ def test_a_start_of_an_older_version_that_was_cut_short(cases, inputs, share, mo
     assert case.read(tmp_path) == case.expected
 
 
-@pytest.mark.parametrize("name, text", [
-    ("config.yaml", "name: mine\n"), ("notes.txt", ""), ("checkpoints/best.pt", "x"),
-    ("config.yaml", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, text",
+    [("config.yaml", "name: mine\n"), ("notes.txt", ""), ("checkpoints/best.pt", "x"), ("config.yaml", None)],
+)
 def test_a_folder_of_somebodys_own_is_left_alone(cases, inputs, name, text, tmp_path):
     path = tmp_path / "run" / name
     path.parent.mkdir(parents=True)

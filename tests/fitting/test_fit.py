@@ -34,13 +34,14 @@ class Family:
         self.make, self.train, self.valid = make, train, valid
 
     def weights(self, model):
-        return torch.cat([p.detach().double().flatten() for p in model.model.parameters()
-                          if p.requires_grad])
+        return torch.cat([p.detach().double().flatten() for p in model.model.parameters() if p.requires_grad])
 
 
 def _energies(*values):
-    entries = [DFTEntry.create("energy", f"{value} Ha", [{"moldesc": geometry, "basis": "sto-3g"}])
-               for geometry, value in values]
+    entries = [
+        DFTEntry.create("energy", f"{value} Ha", [{"moldesc": geometry, "basis": "sto-3g"}])
+        for geometry, value in values
+    ]
     x = np.empty(len(entries), dtype=object)
     x[:] = entries
     return dc.data.NumpyDataset(x, np.array([[e.label] for e in entries]))
@@ -51,8 +52,11 @@ def _xc():
     valid = _energies(("H 0 0 0; H 0 0 2.0", -1.1))
 
     def make(**options):
-        return XCModel("lda,pw", {"family": "lda", "hidden": [6]}, **{
-            "grid_level": 0, "seed": 3, "learning_rate": 0.02, "batch_size": 1, **options})
+        return XCModel(
+            "lda,pw",
+            {"family": "lda", "hidden": [6]},
+            **{"grid_level": 0, "seed": 3, "learning_rate": 0.02, "batch_size": 1, **options},
+        )
 
     return Family(make, train, valid)
 
@@ -62,13 +66,26 @@ def _ksr():
 
     def states(*distances):
         found = [exact(h2(r), grid) for r in distances]
-        return dc.data.NumpyDataset(np.array(found, dtype=object),
-                                    np.array([[state.energy] for state in found]))
+        return dc.data.NumpyDataset(
+            np.array(found, dtype=object), np.array([[state.energy] for state in found])
+        )
 
     def make(**options):
-        return KSRModel("local", grid=grid, iterations=4, skip=2, method="adam", **{
-            "test_iterations": 6, "tol": 1.0, "learning_rate": 0.02, "batch_size": 1, "seed": 3,
-            **options})
+        return KSRModel(
+            "local",
+            grid=grid,
+            iterations=4,
+            skip=2,
+            method="adam",
+            **{
+                "test_iterations": 6,
+                "tol": 1.0,
+                "learning_rate": 0.02,
+                "batch_size": 1,
+                "seed": 3,
+                **options,
+            },
+        )
 
     return Family(make, states(1.28, 3.84), states(2.4))
 
@@ -83,9 +100,19 @@ def _hamiltonian():
         return dc.data.NumpyDataset(out)
 
     def make(**options):
-        return HamiltonianModel(["H"], "sto-3g", **{
-            "width": 4, "hidden": 8, "warmup": 1, "seed": 3, "batch_size": 1,
-            "learning_rate": 0.02, **options})
+        return HamiltonianModel(
+            ["H"],
+            "sto-3g",
+            **{
+                "width": 4,
+                "hidden": 8,
+                "warmup": 1,
+                "seed": 3,
+                "batch_size": 1,
+                "learning_rate": 0.02,
+                **options,
+            },
+        )
 
     return Family(make, samples(1.3, 1.6, 1.9), samples(1.5))
 
@@ -96,8 +123,12 @@ def _deq():
     y = (x[:, :1] * x[:, 1:2] + x[:, 2:3]) / 2
 
     def make(**options):
-        return DEQModel(1, cell="fingerprint", n_features=5, **{
-            "width": 8, "hidden": 8, "seed": 3, "batch_size": 8, "learning_rate": 0.02, **options})
+        return DEQModel(
+            1,
+            cell="fingerprint",
+            n_features=5,
+            **{"width": 8, "hidden": 8, "seed": 3, "batch_size": 8, "learning_rate": 0.02, **options},
+        )
 
     return Family(make, dc.data.NumpyDataset(x[:16], y[:16]), dc.data.NumpyDataset(x[16:], y[16:]))
 
@@ -112,8 +143,12 @@ def family(request):
 
 def test_all_have_the_same_options():
     """No family leaves one out, or gives it another meaning by another default."""
-    own = {XCModel: {"stages", "processes"}, KSRModel: {"seeds", "stages"},
-           HamiltonianModel: {"keep_optimizer"}, DEQModel: set()}
+    own = {
+        XCModel: {"stages", "processes"},
+        KSRModel: {"seeds", "stages"},
+        HamiltonianModel: {"keep_optimizer"},
+        DEQModel: set(),
+    }
     common = inspect.signature(Fitting.fit).parameters
     for model, more in own.items():
         fit = getattr(model.fit, "__wrapped__", model.fit)
@@ -132,8 +167,14 @@ class TestFit:
     def test_reports_every_epoch_and_calls_back(self, family):
         model, before, after, steps, losses = family.make(), [], [], [], []
         value = model.fit(
-            family.train, 3, checkpoint_interval=0, before_epoch=lambda m, e: before.append(e),
-            epoch_callback=after.append, callbacks=lambda m, s: steps.append(s), all_losses=losses)
+            family.train,
+            3,
+            checkpoint_interval=0,
+            before_epoch=lambda m, e: before.append(e),
+            epoch_callback=after.append,
+            callbacks=lambda m, s: steps.append(s),
+            all_losses=losses,
+        )
         assert before == [1, 2, 3] and after == model.history
         assert [report.epoch for report in after] == [1, 2, 3]
         assert losses == [report.loss for report in after] and losses[-1] == value
@@ -147,33 +188,64 @@ class TestFit:
             scores.append(float(len(scores) != 2))  # the third validation is the best
             return scores[-1]
 
-        model.fit(family.train, 5, valid_dataset=family.valid, validate_every=1, metric=metric,
-                  checkpoint_interval=0)
+        model.fit(
+            family.train,
+            5,
+            valid_dataset=family.valid,
+            validate_every=1,
+            metric=metric,
+            checkpoint_interval=0,
+        )
         assert [report.best for report in model.history] == [True, False, True, False, False]
         short = family.make()
         scores.clear()
         # The learning rate of Hamiltonians falls over all epochs of a fit: stop this one early.
-        short.fit(family.train, 5, valid_dataset=family.valid, validate_every=1, metric=metric,
-                  checkpoint_interval=0, early_stopping=2)
+        short.fit(
+            family.train,
+            5,
+            valid_dataset=family.valid,
+            validate_every=1,
+            metric=metric,
+            checkpoint_interval=0,
+            early_stopping=2,
+        )
         assert torch.equal(family.weights(short), family.weights(model))
 
     def test_own_score_is_that_of_the_end_of_the_epoch(self, family):
         model = family.make()
-        model.fit(family.train, 2, valid_dataset=family.valid, validate_every=1,
-                  restore_best=False, checkpoint_interval=0)
+        model.fit(
+            family.train,
+            2,
+            valid_dataset=family.valid,
+            validate_every=1,
+            restore_best=False,
+            checkpoint_interval=0,
+        )
         assert all(np.isfinite(report.score) and report.score > 0 for report in model.history)
         again = family.make()
-        again.fit(family.train, 2, valid_dataset=family.valid, validate_every=2,
-                  restore_best=False, checkpoint_interval=0)
+        again.fit(
+            family.train,
+            2,
+            valid_dataset=family.valid,
+            validate_every=2,
+            restore_best=False,
+            checkpoint_interval=0,
+        )
         assert [report.score is None for report in again.history] == [True, False]
         # Of a functional, a field that starts elsewhere ends within its tolerance.
         assert again.history[1].score == pytest.approx(model.history[1].score, rel=1e-8)
 
     def test_stops_early(self, family):
         model = family.make()
-        model.fit(family.train, 9, valid_dataset=family.valid, validate_every=1,
-                  metric=lambda y, p: float(len(model.history)), early_stopping=3,
-                  checkpoint_interval=0)
+        model.fit(
+            family.train,
+            9,
+            valid_dataset=family.valid,
+            validate_every=1,
+            metric=lambda y, p: float(len(model.history)),
+            early_stopping=3,
+            checkpoint_interval=0,
+        )
         assert len(model.history) == 4
         with pytest.raises(InputError, match="something to judge by"):
             family.make().fit(family.train, 2, early_stopping=1)
@@ -237,16 +309,18 @@ class TestFit:
         assert 0 < int((family.weights(model) != before).sum()) <= wanted
         assert all(p.requires_grad for p in model.model.parameters() if p is chosen)
 
-    @pytest.mark.parametrize("options", [
-        {"validate_every": 0}, {"checkpoint_every": -1}, {"early_stopping": 0}])
+    @pytest.mark.parametrize(
+        "options", [{"validate_every": 0}, {"checkpoint_every": -1}, {"early_stopping": 0}]
+    )
     def test_refuses_options_that_make_no_sense(self, family, options):
         with pytest.raises(InputError) as caught:
             family.make().fit(family.train, 1, valid_dataset=family.valid, **options)
         assert caught.value.field in options
 
     def test_writes_no_checkpoint_if_none_is_wanted(self, family, tmp_path):
-        for number, options in enumerate(({"checkpoint_interval": 0}, {"checkpoint_every": 0},
-                                          {"max_checkpoints_to_keep": 0})):
+        for number, options in enumerate(
+            ({"checkpoint_interval": 0}, {"checkpoint_every": 0}, {"max_checkpoints_to_keep": 0})
+        ):
             model = family.make(model_dir=str(tmp_path / f"{number}"))
             model.fit(family.train, 1, **options)
             assert not model.get_checkpoints()
@@ -257,9 +331,12 @@ class TestUnconverged:
 
     @staticmethod
     def cases():
-        hard = {"xc": {"max_iter": 1}, "ksr": {"tol": 1e-12},
-                "hamiltonian": {"form": "equilibrium-delta", "max_iter": 1},
-                "deq": {"max_iter": 2, "bound": None}}  # fmt: skip
+        hard = {
+            "xc": {"max_iter": 1},
+            "ksr": {"tol": 1e-12},
+            "hamiltonian": {"form": "equilibrium-delta", "max_iter": 1},
+            "deq": {"max_iter": 2, "bound": None},
+        }
         for name, options in hard.items():
             family = _MAKERS[name]()
             model = family.make(**options)
@@ -271,8 +348,7 @@ class TestUnconverged:
                     for parameter in model.model.head.parameters():
                         parameter.normal_()
             # H2 in a minimal basis is solved by its symmetry.
-            yield name, model, (_energies(("Li 0 0 0; H 0 0 3", -7.9)) if name == "xc"
-                                else family.valid)
+            yield name, model, (_energies(("Li 0 0 0; H 0 0 3", -7.9)) if name == "xc" else family.valid)
 
     def test_raise_warn_nan(self):
         for name, model, data in self.cases():
@@ -293,5 +369,6 @@ class TestUnconverged:
 
 
 def _arguments(name):
-    return {"xc": {"xcstr": "lda,pw"}, "ksr": {}, "hamiltonian": {"elements": ["H"]},
-            "deq": {"n_tasks": 1}}[name]  # fmt: skip
+    return {"xc": {"xcstr": "lda,pw"}, "ksr": {}, "hamiltonian": {"elements": ["H"]}, "deq": {"n_tasks": 1}}[
+        name
+    ]

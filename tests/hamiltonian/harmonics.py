@@ -15,14 +15,21 @@ def orca(momentum: int, r: np.ndarray) -> np.ndarray:
         return np.array([z, x, y])
     if momentum == 2:
         root = np.sqrt(3.0)
-        return np.array([
-            0.5 * (3 * z**2 - r2), root * x * z, root * y * z, 0.5 * root * (x**2 - y**2),
-            root * x * y])
+        return np.array(
+            [0.5 * (3 * z**2 - r2), root * x * z, root * y * z, 0.5 * root * (x**2 - y**2), root * x * y]
+        )
     six, fifteen, ten = np.sqrt(6.0), np.sqrt(15.0), np.sqrt(10.0)
-    return np.array([
-        0.5 * z * (5 * z**2 - 3 * r2), six / 4 * x * (5 * z**2 - r2), six / 4 * y * (5 * z**2 - r2),
-        fifteen / 2 * z * (x**2 - y**2), fifteen * x * y * z,
-        -ten / 4 * x * (x**2 - 3 * y**2), -ten / 4 * y * (3 * x**2 - y**2)])
+    return np.array(
+        [
+            0.5 * z * (5 * z**2 - 3 * r2),
+            six / 4 * x * (5 * z**2 - r2),
+            six / 4 * y * (5 * z**2 - r2),
+            fifteen / 2 * z * (x**2 - y**2),
+            fifteen * x * y * z,
+            -ten / 4 * x * (x**2 - 3 * y**2),
+            -ten / 4 * y * (3 * x**2 - y**2),
+        ]
+    )
 
 
 def rotation(momentum: int, turn: np.ndarray) -> np.ndarray:

@@ -22,10 +22,18 @@ from .harmonics import rotation
 #: Bohr, none with a symmetry.
 GEOMETRIES = {
     "water": ((8, 1, 1), [[0, 0.1, 0], [0.2, 1.4, 1.1], [0, -1.4, 1.2]]),
-    "ammonia": ((7, 1, 1, 1), [[0, 0.1, 0.2], [1.8, 0, -0.5], [-0.9, 1.6, -0.4],
-                               [-0.8, -1.5, -0.6]]),
-    "thiol": ((1, 6, 16, 1, 1, 1), [[3.2, 1.9, 0.2], [-1.2, 0, 0.1], [2.2, -0.1, 0],
-                                    [-1.8, 1.9, 0], [-1.9, -1.0, 1.7], [-1.8, -0.9, -1.8]]),
+    "ammonia": ((7, 1, 1, 1), [[0, 0.1, 0.2], [1.8, 0, -0.5], [-0.9, 1.6, -0.4], [-0.8, -1.5, -0.6]]),
+    "thiol": (
+        (1, 6, 16, 1, 1, 1),
+        [
+            [3.2, 1.9, 0.2],
+            [-1.2, 0, 0.1],
+            [2.2, -0.1, 0],
+            [-1.8, 1.9, 0],
+            [-1.9, -1.0, 1.7],
+            [-1.8, -0.9, -1.8],
+        ],
+    ),
     "helium": ((2,), [[0.3, 0.2, 0.1]]),
 }
 CUTOFF = 12.0
@@ -40,8 +48,7 @@ def sample(name: str, basis: str = "def2-svp") -> HamiltonianSample:
 def complete(bare: HamiltonianSample) -> HamiltonianSample:
     """Return the same with its matrices at its positions."""
     reference = Reference(bare)
-    return replace(bare, overlap=reference.overlap, core=reference.core,
-                   guess=reference.guess("sap"))
+    return replace(bare, overlap=reference.overlap, core=reference.core, guess=reference.guess("sap"))
 
 
 def moved(before: HamiltonianSample, positions: np.ndarray) -> HamiltonianSample:
@@ -52,23 +59,30 @@ def moved(before: HamiltonianSample, positions: np.ndarray) -> HamiltonianSample
 def orbitals_turned(before: HamiltonianSample, turn: np.ndarray) -> np.ndarray:
     """(nao, nao) what a rotation or reflection does to orbitals, from textbook functions."""
     layout = orbital_layout(before.numbers, before.basis)
-    return layout.md17.to_pyscf(
-        block_diag(*(rotation(shell.momentum, turn) for shell in layout.shells)))
+    return layout.md17.to_pyscf(block_diag(*(rotation(shell.momentum, turn) for shell in layout.shells)))
 
 
 class Model(nn.Module):
     """A network, with feedback or without, whose weights are all random."""
 
-    def __init__(self, samples: list[HamiltonianSample], dtype: torch.dtype = torch.float64,
-                 equilibrium: bool = False, seed: int = 0, tol: float = 1e-12,
-                 cutoff: float = CUTOFF, bound: float | None = 0.9) -> None:
+    def __init__(
+        self,
+        samples: list[HamiltonianSample],
+        dtype: torch.dtype = torch.float64,
+        equilibrium: bool = False,
+        seed: int = 0,
+        tol: float = 1e-12,
+        cutoff: float = CUTOFF,
+        bound: float | None = 0.9,
+    ) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.dtype = dtype
         numbers = {int(z) for one in samples for z in one.numbers}
         self.elements = Elements.of(numbers, samples[0].basis)
         self.network = HamiltonianNetwork(
-            self.elements, 3, width=8, layers=2, hidden=16, cutoff=cutoff, dtype=dtype)
+            self.elements, 3, width=8, layers=2, hidden=16, cutoff=cutoff, dtype=dtype
+        )
         self.head: EquilibriumHead | None = None
         if equilibrium:
             search = Search(tol=tol if dtype == torch.float64 else 1e-6, max_iter=200)

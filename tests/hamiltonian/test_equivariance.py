@@ -15,14 +15,9 @@ from deepchem_dft.hamiltonian.orbitals import orbital_layout
 from .networks import CUTOFF, Model, elements, moved, orbitals_turned, sample
 
 TURN = Rotation.random(random_state=7).as_matrix()
-ACTIONS = {
-    "rotation": TURN,
-    "inversion": -np.eye(3),
-    "reflection": TURN @ np.diag([1.0, 1.0, -1.0]),
-}
+ACTIONS = {"rotation": TURN, "inversion": -np.eye(3), "reflection": TURN @ np.diag([1.0, 1.0, -1.0])}
 #: s and p of H, s to d of O and N, f functions, a molecule with an element of the third row.
-CASES = [("water", "def2-svp"), ("ammonia", "def2-svp"), ("water", "def2-tzvp"),
-         ("thiol", "def2-svp")]
+CASES = [("water", "def2-svp"), ("ammonia", "def2-svp"), ("water", "def2-tzvp"), ("thiol", "def2-svp")]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
@@ -64,7 +59,7 @@ def test_order_of_the_atoms_is_that_of_the_blocks(molecule, equilibrium):
     other = sample(molecule.name, molecule.basis)
     other.numbers, layout = molecule.numbers[order], orbital_layout(molecule.numbers, other.basis)
     (after,) = model.predict(moved(other, molecule.positions[order]))
-    rows = np.concatenate([np.arange(*layout.starts[i:i + 2]) for i in order])
+    rows = np.concatenate([np.arange(*layout.starts[i : i + 2]) for i in order])
     np.testing.assert_allclose(after, before[np.ix_(rows, rows)], rtol=0, atol=1e-10)
 
 

@@ -46,8 +46,9 @@ def test_feedback_contracts_whatever_the_weights(size, bound):
     segments = [graph.samples(group) for group in groups]
     generator = torch.Generator().manual_seed(0)
     for spread in (0.01, 1.0):
-        state = [spread * torch.randn(part.shape, generator=generator, dtype=part.dtype)
-                 for part in parts.values()]
+        state = [
+            spread * torch.randn(part.shape, generator=generator, dtype=part.dtype) for part in parts.values()
+        ]
         slope = spectral_norm(step, state, segments=segments, steps=6)
         assert slope.max().item() < bound
     # Without the bound the same weights do not.
@@ -75,8 +76,12 @@ def test_the_slope_reaches_the_bound_and_is_the_weights_own_below_it(model, gain
         change = feedback(dict(zip(groups, state)), context, graph)
         return [change[group] for group in groups]
 
-    slope = spectral_norm(step, [torch.zeros_like(part) for part in parts.values()],
-                          segments=[graph.samples(group) for group in groups], steps=4)
+    slope = spectral_norm(
+        step,
+        [torch.zeros_like(part) for part in parts.values()],
+        segments=[graph.samples(group) for group in groups],
+        steps=4,
+    )
     assert slope.item() == pytest.approx(0.9 * min(gain**3, 1.0), rel=1e-9)
 
 
@@ -131,10 +136,16 @@ def test_gradients_agree_with_finite_differences(model, samples):
 
     value().backward()
     rng = np.random.default_rng(0)
-    names = ["head.feedback.into.1.weight", "head.feedback.out.4.weight",
-             "head.feedback.of_pairs.1.weight", "head.feedback.of_atoms.2.weight",
-             "head.feedback.drive_pairs.weights.1", "head.feedback.atom_gates.0.weight",
-             "network.readouts.4.weight", "network.last.gates.weight"]
+    names = [
+        "head.feedback.into.1.weight",
+        "head.feedback.out.4.weight",
+        "head.feedback.of_pairs.1.weight",
+        "head.feedback.of_atoms.2.weight",
+        "head.feedback.drive_pairs.weights.1",
+        "head.feedback.atom_gates.0.weight",
+        "network.readouts.4.weight",
+        "network.last.gates.weight",
+    ]
     parameters = dict(model.named_parameters())
     for name in names:
         weight = parameters[name]

@@ -40,8 +40,7 @@ def test_round_trip_of_all_elements(database, samples):
         np.testing.assert_allclose(read.positions, sample.positions, atol=1e-12)
         np.testing.assert_allclose(read.forces, sample.forces, rtol=1e-6)
         for name in ("hamiltonian", "overlap"):  # single precision, as the release has it
-            np.testing.assert_allclose(getattr(read, name), getattr(sample, name), rtol=1e-6,
-                                       atol=1e-7)
+            np.testing.assert_allclose(getattr(read, name), getattr(sample, name), rtol=1e-6, atol=1e-7)
 
 
 def test_what_ase_sees_is_the_order_of_the_release(database):
@@ -60,8 +59,9 @@ def test_what_ase_sees_is_the_order_of_the_release(database):
     for atom, symbol, shell in dict.fromkeys(label[:3] for label in labels):
         order += [labels.index((atom, symbol, shell, name)) for name in NAMES[shell[-1]]]
     assert sorted(order) == list(range(24)) and order != sorted(order)
-    np.testing.assert_allclose(row.data["hamiltonian"], reference.core[np.ix_(order, order)],
-                               rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        row.data["hamiltonian"], reference.core[np.ix_(order, order)], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_units_are_those_of_orca(database):
@@ -92,8 +92,15 @@ def test_a_converged_fock_matrix_comes_back_and_turns(tmp_path):
         bare = HamiltonianSample([9, 1], positions, "def2-svp", xc="pbe")
         reference = Reference(bare)
         solution = reference.solve()
-        found.append(replace(bare, hamiltonian=solution.hamiltonian, overlap=reference.overlap,
-                             energy=solution.energy, forces=np.zeros((2, 3))))
+        found.append(
+            replace(
+                bare,
+                hamiltonian=solution.hamiltonian,
+                overlap=reference.overlap,
+                energy=solution.energy,
+                forces=np.zeros((2, 3)),
+            )
+        )
     write_md17(tmp_path / "hf.db", found)
     for read, sample in zip(MD17File(tmp_path / "hf.db"), found):
         np.testing.assert_allclose(read.hamiltonian, sample.hamiltonian, rtol=1e-6, atol=1e-7)
@@ -114,27 +121,34 @@ def change(database, **data):
     db.write(atoms, id=2, data={k: v for k, v in kept.items() if v is not None})
 
 
-@pytest.mark.parametrize("data, field, problem", [
-    ({"overlap": None}, "overlap", "no 'overlap'"),
-    ({"energy": None}, "energy", "no 'energy'"),
-    ({"forces": np.zeros((2, 3))}, "forces", r"\(2, 3\), not \(6, 3\)"),
-    ({"energy": np.zeros(2)}, "energy", "2 numbers"),
-    ({"hamiltonian": np.full((75, 75), np.nan)}, "hamiltonian", "not finite"),
-    ({"hamiltonian": np.zeros((75, 74))}, "hamiltonian", r"\(75, 74\)"),
-    ({"hamiltonian": np.zeros((74, 74)), "overlap": np.eye(74)}, "hamiltonian", "74 orbitals"),
-    ({"overlap": np.triu(np.ones((75, 75)))}, "overlap", "not symmetric"),
-    ({"hamiltonian": "text"}, "hamiltonian", "not an array"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, field, problem",
+    [
+        ({"overlap": None}, "overlap", "no 'overlap'"),
+        ({"energy": None}, "energy", "no 'energy'"),
+        ({"forces": np.zeros((2, 3))}, "forces", r"\(2, 3\), not \(6, 3\)"),
+        ({"energy": np.zeros(2)}, "energy", "2 numbers"),
+        ({"hamiltonian": np.full((75, 75), np.nan)}, "hamiltonian", "not finite"),
+        ({"hamiltonian": np.zeros((75, 74))}, "hamiltonian", r"\(75, 74\)"),
+        ({"hamiltonian": np.zeros((74, 74)), "overlap": np.eye(74)}, "hamiltonian", "74 orbitals"),
+        ({"overlap": np.triu(np.ones((75, 75)))}, "overlap", "not symmetric"),
+        ({"hamiltonian": "text"}, "hamiltonian", "not an array"),
+    ],
+)
 def test_a_bad_row_is_named(database, data, field, problem):
     nao = MD17File(database)[1].nao
-    data = {k: v[:nao + v.shape[0] - 75, :nao + v.shape[1] - 75]
-            if isinstance(v, np.ndarray) and v.ndim == 2 and v.shape[0] > 70 else v
-            for k, v in data.items()}
+    data = {
+        k: v[: nao + v.shape[0] - 75, : nao + v.shape[1] - 75]
+        if isinstance(v, np.ndarray) and v.ndim == 2 and v.shape[0] > 70
+        else v
+        for k, v in data.items()
+    }
     change(database, **data)
     file = MD17File(database)
     assert file[0].nao and file[2].nao
-    with pytest.raises(InputError, match=problem.replace("75", str(nao)).replace(
-            "74", str(nao - 1))) as caught:
+    with pytest.raises(
+        InputError, match=problem.replace("75", str(nao)).replace("74", str(nao - 1))
+    ) as caught:
         file[1]
     error = caught.value
     assert (error.file, error.entry, error.field) == (str(database), "row 2", field)

@@ -29,7 +29,7 @@ def test_a_batch_of_different_molecules_is_each_alone(equilibrium):
         (alone,) = model.predict(one)
         np.testing.assert_allclose(together[number], alone, rtol=0, atol=1e-12)
         if equilibrium:
-            assert model.found.iterations.tolist() == iterations[number:number + 1]
+            assert model.found.iterations.tolist() == iterations[number : number + 1]
     assert len({h.shape for h in together}) == len(SAMPLES)
 
 
@@ -43,7 +43,7 @@ def test_one_atom_alone_is_spherical():
             (h,) = Model([one], equilibrium=equilibrium).predict(one)
             start = 0
             for size in sizes:
-                block = h[start:start + size, start:start + size]
+                block = h[start : start + size, start : start + size]
                 np.testing.assert_allclose(block, block[0, 0] * np.eye(size), atol=1e-12)
                 start += size
             assert h.shape == (start, start) and np.abs(h).max() > 1e-3
@@ -119,9 +119,15 @@ def test_gradients_reach_every_weight():
     graph = join([model.graph(one) for one in SAMPLES])
     model(graph).square().sum().backward()
     # Pairs of elements that do not meet in these molecules have weights without use.
-    assert [name for name, weight in model.named_parameters()
-            if weight.grad is None and "sources" not in name and "readouts" not in name
-            and "into" not in name and "out" not in name] == []
+    assert [
+        name
+        for name, weight in model.named_parameters()
+        if weight.grad is None
+        and "sources" not in name
+        and "readouts" not in name
+        and "into" not in name
+        and "out" not in name
+    ] == []
 
 
 def test_known_matrices_matter():

@@ -28,7 +28,7 @@ def test_md17_order_is_that_of_the_textbook_functions(number):
     layout = orbital_layout([number], "def2-tzvp")
     mole = Reference(molecule(np.zeros((2, 3)) + [[0], [9]], (number, number))).mole
     points = np.random.default_rng(1).uniform(0.05, 0.4, (25, 3)) * [1, -1, 1]
-    values = mole.eval_gto("GTOval_sph", points).T[:layout.nao]
+    values = mole.eval_gto("GTOval_sph", points).T[: layout.nao]
     values = layout.md17.signs[:, None] * values[layout.md17.indices]
     for shell in layout.shells:
         radial = values[shell.slice] / orca(shell.momentum, points)
@@ -91,9 +91,16 @@ def test_layout_agrees_with_pyscf():
     assert layout.starts.tolist() == [0, *reference.mole.aoslice_by_atom()[:, 3]]
 
 
-@pytest.mark.parametrize(("numbers", "basis", "field"), [
-    ([8], "def2-qzvp", "basis"), ([8], "def2-tzvpx", "basis"), ([0], "sto-3g", "numbers"),
-    ([199], "sto-3g", "numbers"), ([92], "def2-svp", "basis")])
+@pytest.mark.parametrize(
+    ("numbers", "basis", "field"),
+    [
+        ([8], "def2-qzvp", "basis"),
+        ([8], "def2-tzvpx", "basis"),
+        ([0], "sto-3g", "numbers"),
+        ([199], "sto-3g", "numbers"),
+        ([92], "def2-svp", "basis"),
+    ],
+)
 def test_what_cannot_be_laid_out(numbers, basis, field):
     with pytest.raises(InputError) as caught:
         orbital_layout(numbers, basis)

@@ -25,8 +25,7 @@ def stable(samples, tmp_path):
 @pytest.fixture
 def dynamic(tmp_path):
     path = tmp_path / "QH9Dynamic_300k.db"
-    write_qh9_dynamic(path, [[made(name, shift=0.1 * i) for i in range(3)]
-                             for name in ("water", "HHeBeB")])
+    write_qh9_dynamic(path, [[made(name, shift=0.1 * i) for i in range(3)] for name in ("water", "HHeBeB")])
     return path
 
 
@@ -60,8 +59,9 @@ def test_the_layout_is_what_the_published_reader_takes(stable):
     positions = np.frombuffer(positions, np.float64).reshape(count, 3)
     np.testing.assert_allclose(positions * ANGSTROM_TO_BOHR, GEOMETRIES["water"][1], atol=1e-12)
     nao = sum(5 if z <= 2 else 14 for z in numbers)
-    np.testing.assert_array_equal(np.frombuffer(matrix, np.float64).reshape(nao, nao),
-                                  Reference(made("water")).core)
+    np.testing.assert_array_equal(
+        np.frombuffer(matrix, np.float64).reshape(nao, nao), Reference(made("water")).core
+    )
 
 
 def test_the_dynamic_layout_is_what_the_published_reader_takes(dynamic):
@@ -74,17 +74,20 @@ def test_the_dynamic_layout_is_what_the_published_reader_takes(dynamic):
     assert len(np.frombuffer(row[9], np.float64)) == made("HHeBeB").nao ** 2
 
 
-@pytest.mark.parametrize("change, field, problem", [
-    ("Ham = x'0000'", "Ham", "2 bytes, not 4608 for 24 orbitals in def2-svp"),
-    ("Ham = NULL", "Ham", "no array"),
-    ("pos = 'text'", "pos", "no array"),
-    ("pos = zeroblob(64)", "pos", "64 bytes, not 72"),
-    ("Z = zeroblob(12)", "numbers", "no element"),
-    ("Z = x'080000000100000001'", "Z", "9 bytes, not 12"),
-    ("Z = x'c80000000100000001000000'", "numbers", "no element"),
-    ("N = 4", "Z", "12 bytes, not 16"),
-    ("N = NULL", "N", "None is not a number of atoms"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, field, problem",
+    [
+        ("Ham = x'0000'", "Ham", "2 bytes, not 4608 for 24 orbitals in def2-svp"),
+        ("Ham = NULL", "Ham", "no array"),
+        ("pos = 'text'", "pos", "no array"),
+        ("pos = zeroblob(64)", "pos", "64 bytes, not 72"),
+        ("Z = zeroblob(12)", "numbers", "no element"),
+        ("Z = x'080000000100000001'", "Z", "9 bytes, not 12"),
+        ("Z = x'c80000000100000001000000'", "numbers", "no element"),
+        ("N = 4", "Z", "12 bytes, not 16"),
+        ("N = NULL", "N", "None is not a number of atoms"),
+    ],
+)
 def test_a_bad_row_is_named(stable, change, field, problem):
     with sqlite3.connect(stable) as connection:
         connection.execute(f"UPDATE data SET {change} WHERE id = 4")

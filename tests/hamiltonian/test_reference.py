@@ -21,8 +21,7 @@ from deepchem_dft.hamiltonian.reference import Reference, masses
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.units import AU_TO_DEBYE
 
-WATER = HamiltonianSample([8, 1, 1], [[0, 0, 0.1], [0.1, 1.45, 1.1], [0, -1.4, 1.2]], "sto-3g",
-                          xc="pbe")
+WATER = HamiltonianSample([8, 1, 1], [[0, 0, 0.1], [0.1, 1.45, 1.1], [0, -1.4, 1.2]], "sto-3g", xc="pbe")
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +66,21 @@ def test_guesses_are_near(reference, solution, kind, limit):
 def test_atomic_potentials_need_no_quadrature():
     """That guess turns with the molecule exactly: its s-p block is a vector."""
     turn = scipy.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    here, there = (Reference(replace(WATER, positions=p)).guess("sap")
-                   for p in (WATER.positions, WATER.positions @ turn.T))
+    here, there = (
+        Reference(replace(WATER, positions=p)).guess("sap")
+        for p in (WATER.positions, WATER.positions @ turn.T)
+    )
     np.testing.assert_allclose(turn @ here[2:5, 5], there[2:5, 5], atol=1e-10)
 
 
 def test_forces_and_dipole_agree_with_finite_differences(reference, solution):
     step = 1e-3
-    up, down = (Reference(replace(WATER, positions=WATER.positions + s * np.eye(3)[[1, 0, 0]]
-                                  * [[0], [0], [1]])).solve().energy for s in (step, -step))
+    up, down = (
+        Reference(replace(WATER, positions=WATER.positions + s * np.eye(3)[[1, 0, 0]] * [[0], [0], [1]]))
+        .solve()
+        .energy
+        for s in (step, -step)
+    )
     assert reference.forces(solution)[2, 0] == pytest.approx(-(up - down) / 2 / step, abs=2e-4)
     size = np.linalg.norm(reference.dipole(solution.density)) * AU_TO_DEBYE
     assert 1.3 < size < 2.2
@@ -144,8 +149,7 @@ class TestModes:
 
     def test_counts(self):
         line = np.array([[0, 0, -2.2], [0, 0, 0], [0, 0, 2.3]])
-        assert len(modes_of(self.harmonic([8, 6, 8], line), np.array([8, 6, 8]),
-                            line).frequencies) == 4
+        assert len(modes_of(self.harmonic([8, 6, 8], line), np.array([8, 6, 8]), line).frequencies) == 4
         assert len(modes_of(np.zeros((3, 3)), np.array([18]), np.zeros((1, 3))).frequencies) == 0
 
     def test_a_saddle_is_refused(self):

@@ -40,9 +40,11 @@ def dimer() -> Tensor:
 
 def exact(repulsion: float) -> np.ndarray:
     """H of the dimer from the root of one equation for the difference m of its charges."""
+
     def difference(m: float) -> float:
         d = OFFSET + repulsion * m / 2
         return m + d / np.hypot(d / 2, HOPPING)
+
     m = brentq(difference, -2, 2, xtol=1e-14)
     return dimer().numpy() + 0.5 * repulsion * np.diag([1 + m / 2, 1 - m / 2])
 
@@ -67,8 +69,7 @@ def test_short_and_damped_steps_lead_to_the_same_place():
 
     for max_step in (None, 0.5):
         seen.clear()
-        solve = SelfConsistent(watched, Search(solver=Damped(0.3), tol=1e-9, max_iter=150),
-                               max_step=max_step)
+        solve = SelfConsistent(watched, Search(solver=Damped(0.3), tol=1e-9, max_iter=150), max_step=max_step)
         with torch.no_grad():
             (h,), found = solve([dimer()], [s], [dimer()])
         assert found.converged.tolist() == [True]
@@ -87,8 +88,7 @@ def test_overlap_and_several_molecules_of_different_size():
             ring[i, j] = ring[j, i] = -0.5
             overlap[i, j] = overlap[j, i] = 0.15
     solve = SelfConsistent(Hubbard(1.5), Search(tol=1e-11))
-    hs, found = solve([dimer(), ring], [torch.eye(2, dtype=torch.float64), overlap],
-                      [dimer(), ring])
+    hs, found = solve([dimer(), ring], [torch.eye(2, dtype=torch.float64), overlap], [dimer(), ring])
     assert found.converged.tolist() == [True, True] and len(found.iterations) == 2
     np.testing.assert_allclose(hs[0].detach(), exact(1.5), rtol=0, atol=1e-10)
     h, s = ring.numpy().copy(), overlap.numpy()
@@ -100,8 +100,7 @@ def test_overlap_and_several_molecules_of_different_size():
 
 
 def test_the_field_of_pyscf_becomes_pyscfs_own_solution():
-    water = HamiltonianSample([8, 1, 1], [[0, 0, 0], [0, 1.43, 1.1], [0, -1.43, 1.1]], "sto-3g",
-                              xc="pbe")
+    water = HamiltonianSample([8, 1, 1], [[0, 0, 0], [0, 1.43, 1.1], [0, -1.43, 1.1]], "sto-3g", xc="pbe")
     reference = Reference(water, grid_level=0)
 
     def field(sample, overlap, hamiltonian):
@@ -109,7 +108,8 @@ def test_the_field_of_pyscf_becomes_pyscfs_own_solution():
         return torch.from_numpy(reference.fock(2 * c @ c.T))
 
     (h,), found = SelfConsistent(field, Search(tol=1e-7))(
-        [water], [torch.from_numpy(reference.overlap)], [torch.from_numpy(reference.guess())])
+        [water], [torch.from_numpy(reference.overlap)], [torch.from_numpy(reference.guess())]
+    )
     assert bool(found.converged.all()) and int(found.iterations) < 20
     np.testing.assert_allclose(h, reference.solve().hamiltonian, rtol=0, atol=1e-6)
 

@@ -20,8 +20,7 @@ SETTINGS = {"xc": "pbe", "temperatures": (300.0, 500.0)}
 @pytest.fixture
 def stored(samples, tmp_path):
     path = tmp_path / "mixed.h5"
-    write_samples(path, (replace(s, core=s.hamiltonian, guess=2 * s.hamiltonian) for s in samples),
-                  SETTINGS)
+    write_samples(path, (replace(s, core=s.hamiltonian, guess=2 * s.hamiltonian) for s in samples), SETTINGS)
     return path
 
 
@@ -56,8 +55,9 @@ def test_what_is_not_there_stays_away(samples, tmp_path):
     assert (read.overlap, read.core, read.guess, read.energy, read.forces) == (None,) * 5
 
 
-@pytest.mark.parametrize("change, field", [
-    ({"xc": "b3lyp"}, "xc"), ({"overlap": None}, "samples"), ({"basis": "sto-3g"}, "basis")])
+@pytest.mark.parametrize(
+    "change, field", [({"xc": "b3lyp"}, "xc"), ({"overlap": None}, "samples"), ({"basis": "sto-3g"}, "basis")]
+)
 def test_samples_that_do_not_go_together(samples, tmp_path, change, field):
     with pytest.raises(InputError) as caught:
         write_samples(tmp_path / "a.h5", [samples[0], replace(samples[1], **change)])
@@ -71,10 +71,18 @@ def test_no_samples_are_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage, problem", [
-    ("text", "no HDF5 file"), ("cut", "no HDF5 file|cut off"), ("format", "the format is"),
-    ("missing", "missing or damaged"), ("short", "different lengths"),
-    ("triangle", "no triangle"), ("atoms", r"\(0,\)|shape|list of positive")])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage, problem",
+    [
+        ("text", "no HDF5 file"),
+        ("cut", "no HDF5 file|cut off"),
+        ("format", "the format is"),
+        ("missing", "missing or damaged"),
+        ("short", "different lengths"),
+        ("triangle", "no triangle"),
+        ("atoms", r"\(0,\)|shape|list of positive"),
+    ],
+)
 def test_a_damaged_file(stored, damage, problem):
     if damage == "text":
         stored.write_text("nothing of the kind")

@@ -10,11 +10,7 @@ from torch import nn
 pytest.importorskip("ase", reason="ASE is not installed")
 
 from ase import Atoms, io, units
-from ase.calculators.calculator import (
-    CalculatorSetupError,
-    PropertyNotImplementedError,
-    SCFError,
-)
+from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplementedError, SCFError
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
@@ -59,11 +55,14 @@ def test_energy_forces_and_dipole_in_the_units_of_ase():
     molecule = Molecule(geometry, "sto-3g", grid_level=0)
     ours = KohnSham(molecule, functional()).run()
     assert atoms.get_potential_energy() == pytest.approx(
-        float(ours.energy.detach()) * units.Hartree, abs=1e-6)
-    np.testing.assert_allclose(atoms.get_forces(),
-                               ours.forces().numpy() * units.Hartree / units.Bohr, atol=1e-5)
-    np.testing.assert_allclose(atoms.get_dipole_moment(),
-                               ours.dipole.detach().numpy() * units.Bohr, atol=1e-6)
+        float(ours.energy.detach()) * units.Hartree, abs=1e-6
+    )
+    np.testing.assert_allclose(
+        atoms.get_forces(), ours.forces().numpy() * units.Hartree / units.Bohr, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        atoms.get_dipole_moment(), ours.dipole.detach().numpy() * units.Bohr, atol=1e-6
+    )
     # points along the axis, from the oxygen to the hydrogens
     assert atoms.get_dipole_moment()[2] < -0.2
     assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
@@ -110,8 +109,7 @@ def test_orbitals_are_reused_where_they_fit():
     assert atoms.calc.result is None
     other_basis = water(basis="6-31g")
     other_basis.positions[:] = atoms.positions
-    assert atoms.get_potential_energy() == pytest.approx(
-        other_basis.get_potential_energy(), abs=1e-9)
+    assert atoms.get_potential_energy() == pytest.approx(other_basis.get_potential_energy(), abs=1e-9)
 
     other = imidogen(spin=2)
     calculator = atoms.calc
@@ -137,16 +135,20 @@ def test_charge_and_spin_come_from_the_atoms_or_the_calculator():
     assert atoms.get_potential_energy() == pytest.approx(energy(0, 2), abs=1e-6)
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda atoms: setattr(atoms, "pbc", True), "periodic"),
-    (lambda atoms: atoms.set_initial_charges([1, 0, 0]), "cannot have spin 0"),
-    (lambda atoms: atoms.set_initial_charges([0.4, 0, 0]), "no whole number"),
-    (lambda atoms: atoms.calc.set(basis="nonsense"), "nonsense"),
-    (lambda atoms: atoms.calc.set(xc="pbee"), "unknown functional"),
-    (lambda atoms: atoms.calc.set(xc="zoo:no-such-functional"), "no-such-functional"),
-    (lambda atoms: atoms.calc.set(functional="pbe"), "unknown parameter 'functional'"),
-    (lambda atoms: setattr(atoms, "positions", np.zeros((3, 3))), "coincide"),
-], ids=["periodic", "radical", "charges", "basis", "xc", "zoo", "parameter", "positions"])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda atoms: setattr(atoms, "pbc", True), "periodic"),
+        (lambda atoms: atoms.set_initial_charges([1, 0, 0]), "cannot have spin 0"),
+        (lambda atoms: atoms.set_initial_charges([0.4, 0, 0]), "no whole number"),
+        (lambda atoms: atoms.calc.set(basis="nonsense"), "nonsense"),
+        (lambda atoms: atoms.calc.set(xc="pbee"), "unknown functional"),
+        (lambda atoms: atoms.calc.set(xc="zoo:no-such-functional"), "no-such-functional"),
+        (lambda atoms: atoms.calc.set(functional="pbe"), "unknown parameter 'functional'"),
+        (lambda atoms: setattr(atoms, "positions", np.zeros((3, 3))), "coincide"),
+    ],
+    ids=["periodic", "radical", "charges", "basis", "xc", "zoo", "parameter", "positions"],
+)
 def test_mistakes_are_the_errors_of_ase(change, message):
     atoms = water()
     with pytest.raises(CalculatorSetupError, match=message):
@@ -192,7 +194,8 @@ def test_uncertainty_of_an_ensemble(tmp_path):
     for name in "water.traj", "water.extxyz":
         io.write(tmp_path / name, atoms)
         assert io.read(tmp_path / name).get_potential_energy() == pytest.approx(
-            atoms.get_potential_energy(), abs=1e-6)
+            atoms.get_potential_energy(), abs=1e-6
+        )
     BFGS(atoms, logfile=None, trajectory=str(tmp_path / "r.traj")).run(fmax=0.5, steps=1)
 
 
@@ -239,8 +242,7 @@ def test_antiparallel_moments_break_the_symmetry_as_asked():
     atom.calc = KohnShamCalculator(xc="pbe", basis="sto-3g", grid_level=1)
     for moments in ([1, -1], [-1, 1]):
         atoms = apart(moments)
-        assert atoms.get_potential_energy() == pytest.approx(2 * atom.get_potential_energy(),
-                                                             abs=1e-2)
+        assert atoms.get_potential_energy() == pytest.approx(2 * atom.get_potential_energy(), abs=1e-2)
         matrices = atoms.calc.result.density_matrix.detach()
         assert np.sign(float((matrices[0] - matrices[1])[0, 0])) == moments[0]
         assert atoms.get_magnetic_moment() == 0

@@ -27,7 +27,8 @@ def water(info=(), **options):
 def test_of_an_extended_xyz_file(tmp_path):
     rows = "\n".join(" ".join(map(str, (s, *x))) for s, x in WATER)
     (tmp_path / "c.xyz").write_text(
-        f'3\nProperties=species:S:1:pos:R:3 charge=1 spin=1 pbc="F F F"\n{rows}\n')
+        f'3\nProperties=species:S:1:pos:R:3 charge=1 spin=1 pbc="F F F"\n{rows}\n'
+    )
     atoms = read(tmp_path / "c.xyz")
     atoms.calc = KohnShamCalculator(**SMALL)
     mole = gto.M(atom=WATER, basis="sto-3g", charge=1, spin=1, verbose=0)
@@ -38,10 +39,15 @@ def test_of_an_extended_xyz_file(tmp_path):
     assert (molecule.charge, molecule.spin) == (1, 1)
 
 
-@pytest.mark.parametrize(("info", "charge", "spin"), [
-    ({"charge": 1, "mult": 2}, 1, 1), ({"charge": 0, "spin_multiplicity": 3}, 0, 2),
-    ({"total_charge": -1.0, "spin": 1.0}, -1, 1), ({"energy": -3, 7: 8}, 0, 0),
-])
+@pytest.mark.parametrize(
+    ("info", "charge", "spin"),
+    [
+        ({"charge": 1, "mult": 2}, 1, 1),
+        ({"charge": 0, "spin_multiplicity": 3}, 0, 2),
+        ({"total_charge": -1.0, "spin": 1.0}, -1, 1),
+        ({"energy": -3, 7: 8}, 0, 0),
+    ],
+)
 def test_spellings(info, charge, spin):
     molecule = water(info).calc._molecule(water(info))
     assert (molecule.charge, molecule.spin) == (charge, spin)
@@ -78,7 +84,10 @@ def test_contradictions_and_nonsense_are_refused():
     atoms.set_initial_magnetic_moments([3, 0, 0])
     with pytest.raises(CalculatorSetupError, match="spin 1 of atoms.info contradicts"):
         atoms.get_potential_energy()
-    for info, problem in (({"charge": 0.5}, "not a whole number"), ({"mult": 0}, "multiplicity"),
-                          ({"charge": 1, "spin": 2}, "cannot have spin 2")):
+    for info, problem in (
+        ({"charge": 0.5}, "not a whole number"),
+        ({"mult": 0}, "multiplicity"),
+        ({"charge": 1, "spin": 2}, "cannot have spin 2"),
+    ):
         with pytest.raises(CalculatorSetupError, match=problem):
             water(info).get_potential_energy()

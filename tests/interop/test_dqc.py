@@ -71,8 +71,15 @@ def test_conventional_functionals_agree(name, xc):
 @pytest.mark.dqc
 @pytest.mark.parametrize(
     ("name", "family"),
-    [("H2", "gga"), ("LiH", "lda"), ("LiH", "gga"), ("H2O", "mgga"), ("N2", "gga"), ("N", "lda"),
-     ("O2", "gga")],
+    [
+        ("H2", "gga"),
+        ("LiH", "lda"),
+        ("LiH", "gga"),
+        ("H2O", "mgga"),
+        ("N2", "gga"),
+        ("N", "lda"),
+        ("O2", "gga"),
+    ],
 )
 def test_neural_functionals_agree_in_energy_and_gradient(name, family):
     mol, xc = molecule(name), neural(family)
@@ -107,8 +114,9 @@ def test_float32_networks_run_and_get_gradients():
     double, single = neural("gga"), neural("gga", dtype=torch.float32)
     exact, rough = run_dqc(mol, double), run_dqc(mol, single)
     assert float((rough.energy - exact.energy).detach()) == pytest.approx(0, abs=1e-5)
-    assert torch.allclose(gradient(rough.energy, single).double(), gradient(exact.energy, double),
-                          rtol=1e-3, atol=1e-5)
+    assert torch.allclose(
+        gradient(rough.energy, single).double(), gradient(exact.energy, double), rtol=1e-3, atol=1e-5
+    )
 
 
 @pytest.mark.dqc
@@ -125,11 +133,14 @@ def test_restricted_and_unrestricted_agree_and_fractions_run():
 
 
 @pytest.mark.dqc
-@pytest.mark.parametrize(("geometry", "occupations"), [
-    ("B 0 0 0", ([1, 1, 1 / 3, 1 / 3, 1 / 3], [1, 1])),  # round
-    (SYSTEMS["LiH"][0], ([1, 0.75, 0.25], [1, 0.75, 0.25])),  # equal: restricted
-    (SYSTEMS["LiH"][0], ([1, 1], [1, 0.75, 0.25])),  # as many of each spin, in other orbitals
-])
+@pytest.mark.parametrize(
+    ("geometry", "occupations"),
+    [
+        ("B 0 0 0", ([1, 1, 1 / 3, 1 / 3, 1 / 3], [1, 1])),  # round
+        (SYSTEMS["LiH"][0], ([1, 0.75, 0.25], [1, 0.75, 0.25])),  # equal: restricted
+        (SYSTEMS["LiH"][0], ([1, 1], [1, 0.75, 0.25])),  # as many of each spin, in other orbitals
+    ],
+)
 def test_explicit_occupations_are_those_of_the_native_engine(geometry, occupations):
     mol, xc = Molecule(geometry, basis="6-31g", grid_level=1, occupations=occupations), "lda,pw"
     ours = KohnSham(mol, xc, tol=1e-8).run()
@@ -209,8 +220,7 @@ def test_matrices_in_dqcs_own_order_are_read_right(basis):
     from deepchem_dft.data.system import DFTSystem
 
     geometry = "N 0 0 0; O 0.3 1.0 1.9"
-    transform = torch.tensor(dqc_transform(
-        DFTSystem({"moldesc": geometry, "basis": basis, "spin": 1})))
+    transform = torch.tensor(dqc_transform(DFTSystem({"moldesc": geometry, "basis": basis, "spin": 1})))
     ours = Molecule(geometry, basis=basis, spin=1, grid_level=0).overlap
     theirs = intor.overlap(dqc.Mol(geometry, basis=basis).get_hamiltonian().libcint_wrapper)
     assert not torch.allclose(theirs, ours, atol=1e-3)  # the orders do differ
@@ -257,12 +267,15 @@ def test_density_file_on_dqcs_own_grid(tmp_path):
     result = KohnSham(helium.to_molecule(grid_level=1), "pbe").run()
     np.save(tmp_path / "he.npy", result.density(points).detach().numpy())
     (tmp_path / "he.yaml").write_text(
-        "- e_type: dens\n  true_val: he.npy\n  grid: dqc\n"
-        "  systems:\n  - {moldesc: He 0 0 0, basis: 6-31g}\n")
+        "- e_type: dens\n  true_val: he.npy\n  grid: dqc\n  systems:\n  - {moldesc: He 0 0 0, basis: 6-31g}\n"
+    )
     # from the command line, in a process where nothing has asked for DQC yet
     done = subprocess.run(
         [sys.executable, "-m", "deepchem_dft", "data", "check", str(tmp_path / "he.yaml")],
-        capture_output=True, text=True, check=False)
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0 and "no problems" in done.stdout, done.stderr
     entry = read_yaml(tmp_path / "he.yaml")[0]
     assert float((entry.density * entry.weights).sum()) == pytest.approx(2.0, abs=1e-3)

@@ -21,8 +21,7 @@ SYSTEMS = {
 
 
 def model(engine: str, family: str = "gga", **options) -> XCModel:
-    network = build_network(family=family, hidden=(8,), output="lda_exchange", zero_last=False,
-                            seed=1)
+    network = build_network(family=family, hidden=(8,), output="lda_exchange", zero_last=False, seed=1)
     xc = HybridXC("pbe", network, aweight0=0.2)
     return XCModel(xc=xc, engine=engine, grid_level=1, seed=0, batch_size=1, **options)
 
@@ -50,8 +49,7 @@ def test_energies_and_gradients_are_those_of_the_native_engine(name):
 @pytest.mark.dqc
 @pytest.mark.parametrize("every", [1, 2])
 def test_it_trains_and_resumes(tmp_path, every):
-    dataset = dc.data.NumpyDataset([entry("H2", -1.175), entry("LiH", -8.07)],
-                                    [[-1.175], [-8.07]])
+    dataset = dc.data.NumpyDataset([entry("H2", -1.175), entry("LiH", -8.07)], [[-1.175], [-8.07]])
     options = {"learning_rate": 0.01, "scf_every": every}
     whole = model("dqc", **options, model_dir=str(tmp_path / "a"))
     whole.fit(dataset, nb_epoch=4)

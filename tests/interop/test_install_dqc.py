@@ -306,23 +306,31 @@ assert installer.uninstall()
 
 
 @pytest.mark.parametrize("test", [False, True], ids=["undone", "self-test fails"])
-def test_pip_installs_what_dqc_imports_and_takes_it_back(tmp_path, wheels, source, offline_pip,
-                                                         test):  # fmt: skip
+def test_pip_installs_what_dqc_imports_and_takes_it_back(tmp_path, wheels, source, offline_pip, test):
     """A real environment, real pip, and a package that is on no index."""
     info = "left_to_pip-1.0.dist-info"
-    made = make_wheel(source, {
-        "left_to_pip.py": "", f"{info}/RECORD": "left_to_pip.py,,\n",
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: left-to-pip\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }, "left_to_pip", "1.0", "any")  # fmt: skip
+    made = make_wheel(
+        source,
+        {
+            "left_to_pip.py": "",
+            f"{info}/RECORD": "left_to_pip.py,,\n",
+            f"{info}/METADATA": "Metadata-Version: 2.1\nName: left-to-pip\nVersion: 1.0\n",
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        },
+        "left_to_pip",
+        "1.0",
+        "any",
+    )
     (source / made.filename).rename(source / "left_to_pip-1.0-py3-none-any.whl")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     site = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
     (site / "in-use.pth").write_text("\n".join(filter(os.path.isdir, sys.path)))
     before = snapshot(site)
     done = subprocess.run(
-        [tmp_path / "venv/bin/python", "-B", "-c", _IN_A_VENV, repr(wheels), source,
-         *["test"] * test], capture_output=True, text=True)  # fmt: skip
+        [tmp_path / "venv/bin/python", "-B", "-c", _IN_A_VENV, repr(wheels), source, *["test"] * test],
+        capture_output=True,
+        text=True,
+    )
     assert "installing with pip: left-to-pip" in done.stdout
     if test:
         assert "DQC cannot be used here" in done.stderr
@@ -334,8 +342,11 @@ def test_pip_installs_what_dqc_imports_and_takes_it_back(tmp_path, wheels, sourc
 
 @pytest.mark.parametrize(
     ("where", "value", "said"),
-    [("sys.platform", "darwin", "64-bit Linux"), ("platform.machine", lambda: "aarch64", "aarch64"),
-     ("platform.libc_ver", lambda: ("musl", "1.2"), "glibc")],
+    [
+        ("sys.platform", "darwin", "64-bit Linux"),
+        ("platform.machine", lambda: "aarch64", "aarch64"),
+        ("platform.libc_ver", lambda: ("musl", "1.2"), "glibc"),
+    ],
 )
 def test_other_machines_are_refused(site, source, wheels, monkeypatch, where, value, said):
     module, name = where.split(".")

@@ -81,12 +81,15 @@ def densities(nspin: int, rows: int, points: int = 12) -> np.ndarray:
 
 
 @pytest.mark.parametrize("spin", [0, 1])
-@pytest.mark.parametrize("ours, theirs, kind, rows", [
-    ("native:lda", "lda,pw", "LDA", 1),
-    ("native:pbe", "pbe", "GGA", 4),
-    ("pbe", "pbe", "GGA", 4),
-    ("0.3*hf + 0.7*pbe, pbe", "0.7*pbe,pbe", "GGA", 4),
-])
+@pytest.mark.parametrize(
+    "ours, theirs, kind, rows",
+    [
+        ("native:lda", "lda,pw", "LDA", 1),
+        ("native:pbe", "pbe", "GGA", 4),
+        ("pbe", "pbe", "GGA", 4),
+        ("0.3*hf + 0.7*pbe, pbe", "0.7*pbe,pbe", "GGA", 4),
+    ],
+)
 def test_derivatives_are_those_of_libxc(ours, theirs, kind, rows, spin):
     """Three orders from autograd, in layout and value; both spin treatments."""
     mf = to_pyscf(gto.M(atom="H 0 0 0", spin=1, verbose=0), ours)
@@ -101,10 +104,15 @@ def test_derivatives_are_those_of_libxc(ours, theirs, kind, rows, spin):
         np.testing.assert_allclose(mine, reference, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("make", [
-    lambda: HybridXC("pbe", net(4), aweight0=0.3, family="mgga"), lambda: enhanced("r2scan"),
-    lambda: get_xc("zoo:nn-mgga"),
-], ids=["hybrid", "enhanced", "zoo"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: HybridXC("pbe", net(4), aweight0=0.3, family="mgga"),
+        lambda: enhanced("r2scan"),
+        lambda: get_xc("zoo:nn-mgga"),
+    ],
+    ids=["hybrid", "enhanced", "zoo"],
+)
 @pytest.mark.parametrize("nspin", [1, 2])
 def test_meta_gga_derivatives_are_finite_differences(nspin, make):
     """Of a network, where no library has them; sums and products of parts of several families."""
@@ -144,10 +152,16 @@ def test_energy_is_that_of_our_own_scf_with_fitted_density():
     assert theirs.kernel() == pytest.approx(float(ours.energy.detach()), abs=1e-8)
 
 
-@pytest.mark.parametrize("name, system", [
-    ("nn-gga", "NH"), ("nn-hybrid", "H2O"), ("nn-range-separated", "H2O"), ("enhanced", "NH"),
-    ("enhanced-hybrid", "H2O"),
-])
+@pytest.mark.parametrize(
+    "name, system",
+    [
+        ("nn-gga", "NH"),
+        ("nn-hybrid", "H2O"),
+        ("nn-range-separated", "H2O"),
+        ("enhanced", "NH"),
+        ("enhanced-hybrid", "H2O"),
+    ],
+)
 def test_forces_are_finite_differences(name, system):
     geometry, spin = SYSTEMS[system]
     functional = FUNCTIONALS[name]()
@@ -201,22 +215,38 @@ class TestAgainstPBEOfPySCF:
     @pytest.mark.parametrize("singlet", [True, False])
     @pytest.mark.parametrize("method", ["TDDFT", "TDA"])
     def test_excitations(self, pair, method, singlet):
-        ours, own = self.both(
-            pair, lambda mf: getattr(mf, method)().set(singlet=singlet, nstates=2).run().e)
+        ours, own = self.both(pair, lambda mf: getattr(mf, method)().set(singlet=singlet, nstates=2).run().e)
         np.testing.assert_allclose(ours, own, atol=1e-7)
 
     def test_forces_of_an_excited_state(self, pair):
-        ours, own = self.both(
-            pair, lambda mf: mf.TDA().run(nstates=2).nuc_grad_method().kernel(state=1))
+        ours, own = self.both(pair, lambda mf: mf.TDA().run(nstates=2).nuc_grad_method().kernel(state=1))
         np.testing.assert_allclose(ours, own, atol=1e-7)
 
-    @pytest.mark.parametrize("method", [
-        lambda mf: mf.density_fit(), lambda mf: mf.newton(), lambda mf: mf.PCM(),
-        lambda mf: mf.newton().density_fit(), lambda mf: mf.density_fit().newton(),
-        lambda mf: mf.PCM().newton(), lambda mf: mf.density_fit().PCM(),
-        lambda mf: mf.to_uks(), lambda mf: mf.as_scanner(),
-    ], ids=["fit", "newton", "solvent", "newton+fit", "fit+newton", "solvent+newton",
-            "fit+solvent", "unrestricted", "scanner"])
+    @pytest.mark.parametrize(
+        "method",
+        [
+            lambda mf: mf.density_fit(),
+            lambda mf: mf.newton(),
+            lambda mf: mf.PCM(),
+            lambda mf: mf.newton().density_fit(),
+            lambda mf: mf.density_fit().newton(),
+            lambda mf: mf.PCM().newton(),
+            lambda mf: mf.density_fit().PCM(),
+            lambda mf: mf.to_uks(),
+            lambda mf: mf.as_scanner(),
+        ],
+        ids=[
+            "fit",
+            "newton",
+            "solvent",
+            "newton+fit",
+            "fit+newton",
+            "solvent+newton",
+            "fit+solvent",
+            "unrestricted",
+            "scanner",
+        ],
+    )
     def test_what_pyscf_builds_on_top(self, pair, method):
         ours, own = self.both(pair, lambda mf: method(mf))
         for mf in ours, own:
@@ -262,8 +292,7 @@ class TestHessianOfAMetaGGA:
     @pytest.mark.parametrize("level", [1, pytest.param(3, marks=pytest.mark.slow)])
     def test_force_constants_are_slopes_of_the_forces(self, level):
         mol, step = mole(geometry=self.HF), 5e-3
-        at = [tight(to_pyscf(moved(mol, shift), "r2scan"), level).run()
-              for shift in (0.0, step, -step)]
+        at = [tight(to_pyscf(moved(mol, shift), "r2scan"), level).run() for shift in (0.0, step, -step)]
         _, up, down = (mf.nuc_grad_method().kernel()[:, 2] for mf in at)
         found = at[0].Hessian().kernel()[:, :, 2, 2]
         np.testing.assert_allclose(found[1], (up - down) / (2 * step), atol=5e-3)
@@ -271,10 +300,17 @@ class TestHessianOfAMetaGGA:
         rest = hessian.rks.Hessian(at[0]).kernel()[:, :, 2, 2]  # PySCF's own, for comparison
         assert abs(rest[1, 1] - found[1, 1]) > 0.05
 
-    @pytest.mark.parametrize("method", [
-        lambda mf: mf, lambda mf: mf.newton(), lambda mf: mf.density_fit(), lambda mf: mf.to_uks(),
-        pytest.param(lambda mf: mf.density_fit().PCM(), marks=pytest.mark.slow),
-    ], ids=["plain", "newton", "fit", "unrestricted", "solvent"])
+    @pytest.mark.parametrize(
+        "method",
+        [
+            lambda mf: mf,
+            lambda mf: mf.newton(),
+            lambda mf: mf.density_fit(),
+            lambda mf: mf.to_uks(),
+            pytest.param(lambda mf: mf.density_fit().PCM(), marks=pytest.mark.slow),
+        ],
+        ids=["plain", "newton", "fit", "unrestricted", "solvent"],
+    )
     def test_a_molecule_moved_as_a_whole_feels_nothing(self, method):
         mf = method(to_pyscf(mole(geometry=self.HF), "r2scan"))
         mf.grids.level = 0
@@ -294,6 +330,7 @@ class TestHessianOfAMetaGGA:
     @pytest.mark.slow
     def test_stretch_of_hf_with_a_trained_functional(self):
         """By the force constant of the fluorine, which PySCF has 65 cm-1 too high."""
+
         def at(distance: float):
             mol = gto.M(atom=f"H 0 0 0; F 0 0 {distance}", basis="def2-svp", verbose=0)
             return tight(to_pyscf(mol, "zoo:nn-mgga"), level=3).run()
@@ -326,8 +363,7 @@ class TestUntrainedHybridMetaGGA:
     def stretched(self):
         """H2 and its neighbours, on a grid fine enough for second derivatives."""
         mol = mole("6-31g", "H 0 0 0; H 0 0 1.5")
-        at = [to_pyscf(moved(mol, shift), FUNCTIONALS["nn-hybrid"]())
-              for shift in (0.0, 2e-3, -2e-3)]
+        at = [to_pyscf(moved(mol, shift), FUNCTIONALS["nn-hybrid"]()) for shift in (0.0, 2e-3, -2e-3)]
         return [tight(mf, level=2).run() for mf in at]
 
     def test_second_order_scf_finds_the_same(self, mf):
@@ -341,8 +377,7 @@ class TestUntrainedHybridMetaGGA:
 
     def test_forces_of_an_excited_state_are_finite_differences(self, stretched):
         mf, plus, minus = stretched
-        up, down = [at.e_tot + at.TDDFT().run(nstates=1, conv_tol=1e-9).e[0]
-                    for at in (plus, minus)]
+        up, down = [at.e_tot + at.TDDFT().run(nstates=1, conv_tol=1e-9).e[0] for at in (plus, minus)]
         found = mf.TDDFT().run(nstates=1, conv_tol=1e-9).nuc_grad_method().kernel(state=1)
         assert found[1, 2] == pytest.approx((up - down) / 4e-3, abs=1e-4)
 
@@ -392,8 +427,7 @@ def test_trained_functionals_are_found_by_name(tmp_path, monkeypatch):
 @pytest.mark.gpu
 def test_a_functional_on_a_gpu_runs_there():
     functional = HybridXC("native:pbe", net(4), aweight0=0.05, family="mgga")
-    energies = [tight(to_pyscf(mole(), functional.to(device))).kernel()
-                for device in ("cpu", "cuda")]
+    energies = [tight(to_pyscf(mole(), functional.to(device))).kernel() for device in ("cpu", "cuda")]
     assert energies[0] == pytest.approx(energies[1], abs=1e-9)
 
 
@@ -407,8 +441,9 @@ def test_laplacian_of_older_pyscf_is_skipped():
     mf = to_pyscf(mole(), NNMGGA(net(4)))
     rho = densities(1, 5)[0]
     with_laplacian = np.insert(rho, 4, 99.0, axis=0)
-    for mine, other in zip(mf._numint.eval_xc_eff(mf.xc, rho, 1)[:2],
-                           mf._numint.eval_xc_eff(mf.xc, with_laplacian, 1)[:2]):
+    for mine, other in zip(
+        mf._numint.eval_xc_eff(mf.xc, rho, 1)[:2], mf._numint.eval_xc_eff(mf.xc, with_laplacian, 1)[:2]
+    ):
         np.testing.assert_array_equal(mine, other)
 
 
@@ -447,15 +482,19 @@ def gpu_calculation():
     return type("RKS", (dft.rks.RKS,), {"__module__": "gpu4pyscf.dft.rks"})(mole())
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: scf.RHF(mole()), "RHF is no Kohn-Sham"),
-    (lambda: dft.GKS(mole()), "GKS is not supported"),
-    (lambda: dft.RKS(mole()).newton(), "already of second order"),
-    (lambda: dft.RKS(mole()).set(omega=0.3), "omega is set"),
-    (gpu_calculation, "GPU4PySCF"),
-    (lambda: 3, "int is no Kohn-Sham"),
-    (lambda: Molecule("H 0 0 0", "sto-3g", nelec=(0.5, 0.5)), "cannot occupy"),
-], ids=["hf", "gks", "newton", "omega", "gpu", "number", "fractional"])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: scf.RHF(mole()), "RHF is no Kohn-Sham"),
+        (lambda: dft.GKS(mole()), "GKS is not supported"),
+        (lambda: dft.RKS(mole()).newton(), "already of second order"),
+        (lambda: dft.RKS(mole()).set(omega=0.3), "omega is set"),
+        (gpu_calculation, "GPU4PySCF"),
+        (lambda: 3, "int is no Kohn-Sham"),
+        (lambda: Molecule("H 0 0 0", "sto-3g", nelec=(0.5, 0.5)), "cannot occupy"),
+    ],
+    ids=["hf", "gks", "newton", "omega", "gpu", "number", "fractional"],
+)
 def test_objects_that_cannot_take_a_functional(make, message):
     with pytest.raises(InputError, match=message):
         to_pyscf(make(), "pbe")
@@ -482,13 +521,17 @@ def test_functionals_that_cannot_be_run():
         to_pyscf(mole(), Broken()).kernel()
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda mf: mf.set(xc="b3lyp").kernel(), "this calculation runs"),
-    (lambda mf: mf.set(nlc="vv10").kernel(), "not 'vv10'"),
-    (lambda mf: mf.set(omega=0.2).kernel(), "omega is set"),
-    (lambda mf: mf.to_gpu(), "GPU4PySCF"),
-    (lambda mf: mf._numint.eval_xc(mf.xc, None), "squared gradient"),
-], ids=["xc", "nlc", "omega", "gpu", "eval_xc"])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda mf: mf.set(xc="b3lyp").kernel(), "this calculation runs"),
+        (lambda mf: mf.set(nlc="vv10").kernel(), "not 'vv10'"),
+        (lambda mf: mf.set(omega=0.2).kernel(), "omega is set"),
+        (lambda mf: mf.to_gpu(), "GPU4PySCF"),
+        (lambda mf: mf._numint.eval_xc(mf.xc, None), "squared gradient"),
+    ],
+    ids=["xc", "nlc", "omega", "gpu", "eval_xc"],
+)
 def test_changes_that_would_go_unnoticed_are_refused(change, message):
     """All of these would otherwise run the functional unchanged, or another one."""
     with pytest.raises(InputError, match=message):
@@ -496,7 +539,8 @@ def test_changes_that_would_go_unnoticed_are_refused(change, message):
 
 
 needs_borrowing = pytest.mark.skipif(
-    not BORROWS_DISPERSION, reason="PySCF older than 2.13 borrows no dispersion parameters")
+    not BORROWS_DISPERSION, reason="PySCF older than 2.13 borrows no dispersion parameters"
+)
 
 
 class TestDispersion:
@@ -535,8 +579,9 @@ class TestDispersion:
             to_pyscf(mole(), NNPBE(net(3))).set(disp="d3bj:pbe").kernel()
 
     @needs_borrowing
-    @pytest.mark.skipif(importlib.util.find_spec("pyscf.dispersion") is None,
-                        reason="pyscf-dispersion is not installed")
+    @pytest.mark.skipif(
+        importlib.util.find_spec("pyscf.dispersion") is None, reason="pyscf-dispersion is not installed"
+    )
     @pytest.mark.parametrize("version", ["d3bj", "d4"])
     def test_correction_is_that_of_the_functional_named(self, version):
         mf = tight(to_pyscf(mole(), FUNCTIONALS["nn-gga"]()))
@@ -548,12 +593,12 @@ class TestDispersion:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("geometric") is None,
-                    reason="geomeTRIC is not installed")
-@pytest.mark.parametrize("geometry", [
-    "O 0 0 0.23; H 0 1.5 -0.9; H 0 -1.4 -0.9",
-    "C 0 0 -1.0; O 0 0 1.3; H 0 1.8 -2.1; H 0 -1.8 -2.1",
-], ids=["water", "formaldehyde"])
+@pytest.mark.skipif(importlib.util.find_spec("geometric") is None, reason="geomeTRIC is not installed")
+@pytest.mark.parametrize(
+    "geometry",
+    ["O 0 0 0.23; H 0 1.5 -0.9; H 0 -1.4 -0.9", "C 0 0 -1.0; O 0 0 1.3; H 0 1.8 -2.1; H 0 -1.8 -2.1"],
+    ids=["water", "formaldehyde"],
+)
 def test_geometry_optimisation_converges(geometry):
     from pyscf.geomopt import geometric_solver
 
@@ -562,5 +607,3 @@ def test_geometry_optimisation_converges(geometry):
     assert converged
     forces = to_pyscf(relaxed, mf._numint.functional).run().nuc_grad_method().kernel()
     assert np.abs(forces).max() < 1e-3
-
-

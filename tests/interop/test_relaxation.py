@@ -13,15 +13,18 @@ from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.interop.relaxation import OPTIMIZERS, largest, relax
 from deepchem_dft.xc.ensemble import EnsembleXC
 
-MISSING = [name for name, (package, _) in OPTIMIZERS.items()
-           if importlib.util.find_spec(package) is None]
+MISSING = [name for name, (package, _) in OPTIMIZERS.items() if importlib.util.find_spec(package) is None]
 WATER = "O 0 0 0.2; H 0 1.5 -0.9; H 0 -1.4 -0.95"
 NH = "N 0 0 0; H 0 0 2.5"
 
 
 def optimizers() -> list:
-    return [pytest.param(name, marks=pytest.mark.skipif(
-        name in MISSING, reason=f"{OPTIMIZERS[name][0]} is not installed")) for name in OPTIMIZERS]
+    return [
+        pytest.param(
+            name, marks=pytest.mark.skipif(name in MISSING, reason=f"{OPTIMIZERS[name][0]} is not installed")
+        )
+        for name in OPTIMIZERS
+    ]
 
 
 @pytest.mark.parametrize("optimizer", optimizers())
@@ -47,23 +50,25 @@ def test_ends_where_forces_vanish(optimizer, geometry, spin, capfd, monkeypatch,
 
 @pytest.mark.skipif(bool(MISSING), reason=f"{MISSING} not installed")
 def test_both_find_the_same_minimum():
-    energies = [relax(Molecule(WATER, "sto-3g", grid_level=1), "pbe", name).result.energy.item()
-                for name in OPTIMIZERS]
+    energies = [
+        relax(Molecule(WATER, "sto-3g", grid_level=1), "pbe", name).result.energy.item()
+        for name in OPTIMIZERS
+    ]
     assert energies[0] == pytest.approx(energies[1], abs=2e-6)
 
 
 @pytest.mark.parametrize("optimizer", optimizers())
 def test_too_few_steps_and_too_few_iterations(optimizer, monkeypatch):
-    found = relax(Molecule(WATER, "sto-3g", grid_level=0), EnsembleXC(["lda", "pbe"]), optimizer,
-                  max_steps=1)
+    found = relax(Molecule(WATER, "sto-3g", grid_level=0), EnsembleXC(["lda", "pbe"]), optimizer, max_steps=1)
     assert not found.converged and len(found.steps) == 2
     assert (found.steps[0].uncertainty is None) == (optimizer == "geometric")
     from pyscf import dft
 
     monkeypatch.setattr(dft.rks.RKS, "max_cycle", 1)
     usual = KohnSham.run
-    monkeypatch.setattr(KohnSham, "run", lambda self, **k: usual(
-        KohnSham(self.molecule, self.xc, max_iter=1, tol=1e-14), **k))
+    monkeypatch.setattr(
+        KohnSham, "run", lambda self, **k: usual(KohnSham(self.molecule, self.xc, max_iter=1, tol=1e-14), **k)
+    )
     with pytest.raises(SCFNotConverged, match="at geometry 0"):
         relax(Molecule(WATER, "sto-3g", grid_level=0), "pbe", optimizer)
 

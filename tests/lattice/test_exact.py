@@ -32,7 +32,8 @@ def sparse_two_electrons(system: System, grid: Grid, sign: int = 1) -> float:
     """
     n = grid.points
     one = sparse.csr_matrix(grid.kinetic_matrix().numpy()) + sparse.diags(
-        system.external_potential(grid).numpy())
+        system.external_potential(grid).numpy()
+    )
     unit = sparse.identity(n)
     w = interaction(grid.x[:, None] - grid.x).numpy()
     hamiltonian = sparse.kron(one, unit) + sparse.kron(unit, one) + sparse.diags(w.ravel())
@@ -42,7 +43,8 @@ def sparse_two_electrons(system: System, grid: Grid, sign: int = 1) -> float:
     fold = sparse.csr_matrix((weight, (left * n + right, columns)), (n * n, len(left)))
     off = left != right
     fold += sparse.csr_matrix(
-        (sign * weight[off], ((right * n + left)[off], columns[off])), (n * n, len(left)))
+        (sign * weight[off], ((right * n + left)[off], columns[off])), (n * n, len(left))
+    )
     folded = (fold.T @ hamiltonian @ fold).tocsc()
     return float(sparse.linalg.eigsh(folded, 1, sigma=-8.0, return_eigenvectors=False)[0])
 
@@ -62,8 +64,7 @@ def continuum_hydrogen(charge: float) -> float:
 
 @pytest.mark.parametrize("charge", [1, 2, 4])
 def test_one_electron_tends_to_the_closed_form(charge):
-    coarse, fine = (exact(ion(charge, 1), Grid(round(20.48 / h) + 1, h)).energy
-                    for h in (0.08, 0.04))
+    coarse, fine = (exact(ion(charge, 1), Grid(round(20.48 / h) + 1, h)).energy for h in (0.08, 0.04))
     known = continuum_hydrogen(charge)
     assert 0 > fine - known > 0.3 * (coarse - known)  # quadratic in the spacing
     assert (4 * fine - coarse) / 3 == pytest.approx(known, abs=3e-6 * charge**2)
@@ -74,10 +75,20 @@ def test_hydrogen_is_that_of_the_literature():
     assert continuum_hydrogen(1) == pytest.approx(-0.669777, abs=1e-6)
 
 
-@pytest.mark.parametrize("system", [
-    h2(0.8), h2(1.52), h2(5.92), h3_plus(1.76), heh_plus(1.6), ion(1, 2), ion(4, 2),
-    System([-0.37, 1.91], [1, 1], 2, name="off points and centre"),
-], ids=lambda system: system.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "system",
+    [
+        h2(0.8),
+        h2(1.52),
+        h2(5.92),
+        h3_plus(1.76),
+        heh_plus(1.6),
+        ion(1, 2),
+        ion(4, 2),
+        System([-0.37, 1.91], [1, 1], 2, name="off points and centre"),
+    ],
+    ids=lambda system: system.name,
+)
 def test_two_electrons_against_a_sparse_solver(system):
     known = sparse_two_electrons(system, SMALL)
     assert exact(system, SMALL).energy == pytest.approx(known, abs=1e-10)
@@ -108,15 +119,23 @@ def test_atoms_far_apart_are_two_atoms():
 def force(state, nucleus: int) -> float:
     """Derivative of the energy by a nuclear position, from the density (Hellmann-Feynman)."""
     distance = state.grid.x.numpy() - state.system.positions[nucleus]
-    slope = -state.system.charges[nucleus] * KAPPA * np.sign(distance) * interaction(
-        torch.from_numpy(distance)).numpy()
+    slope = (
+        -state.system.charges[nucleus]
+        * KAPPA
+        * np.sign(distance)
+        * interaction(torch.from_numpy(distance)).numpy()
+    )
     return float((state.density * slope).sum() * state.grid.spacing)
 
 
-@pytest.mark.parametrize("make", [
-    lambda p: System([-1.1, p], [1, 1], 1, 1), lambda p: System([-1.1, p], [2, 1], 2),
-    lambda p: System([-1.1, p], [1, 1], 2, 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: System([-1.1, p], [1, 1], 1, 1),
+        lambda p: System([-1.1, p], [2, 1], 2),
+        lambda p: System([-1.1, p], [1, 1], 2, 2),
+    ],
+)
 def test_density_is_that_of_the_energy(make):
     """The derivative of the energy by a nuclear position is an integral over the density."""
     state, step = exact(make(1.03), SMALL), 1e-3
@@ -210,9 +229,12 @@ class TestCache:
         calls = self.solved(monkeypatch)
         exact(self.system, SMALL)
         for system, grid in (
-            (System([-0.8, 0.91], [1, 2], 2), SMALL), (System([-0.8, 0.9], [2, 1], 2), SMALL),
-            (System([-0.8, 0.9], [1, 2], 2, 2), SMALL), (self.system, Grid(112, 0.16)),
-            (self.system, Grid(111, 0.17)), (self.system, Grid(111, 0.16, 3)),
+            (System([-0.8, 0.91], [1, 2], 2), SMALL),
+            (System([-0.8, 0.9], [2, 1], 2), SMALL),
+            (System([-0.8, 0.9], [1, 2], 2, 2), SMALL),
+            (self.system, Grid(112, 0.16)),
+            (self.system, Grid(111, 0.17)),
+            (self.system, Grid(111, 0.16, 3)),
         ):
             exact(system, grid)
         assert len(calls) == 7
@@ -240,8 +262,7 @@ class TestDavidson:
     matrix = np.diag(np.arange(60.0)) + 0.3 * np.cos(np.add.outer(np.arange(60), np.arange(60)))
 
     def test_finds_the_lowest(self):
-        value, vector = lowest(lambda v: self.matrix @ v, np.diag(self.matrix), np.ones(60),
-                               tol=1e-9)
+        value, vector = lowest(lambda v: self.matrix @ v, np.diag(self.matrix), np.ones(60), tol=1e-9)
         values, vectors = np.linalg.eigh(self.matrix)
         assert value == pytest.approx(values[0], abs=1e-12)
         assert abs(vector @ vectors[:, 0]) == pytest.approx(1, abs=1e-12)
@@ -250,14 +271,14 @@ class TestDavidson:
         rng = np.random.default_rng(0)
         matrix = rng.normal(size=(200, 200))
         matrix = matrix + matrix.T  # nothing to precondition with
-        value, _ = lowest(lambda v: matrix @ v, np.zeros(200) + 1, np.ones(200), tol=1e-6,
-                          max_iter=2000)
+        value, _ = lowest(lambda v: matrix @ v, np.zeros(200) + 1, np.ones(200), tol=1e-6, max_iter=2000)
         assert value == pytest.approx(np.linalg.eigvalsh(matrix)[0], abs=1e-9)
 
     def test_says_so_if_it_does_not_converge(self):
         with pytest.raises(ExactNotConverged, match="H9: .* 3 iterations: residual .*e-09"):
-            lowest(lambda v: self.matrix @ v, np.diag(self.matrix), np.ones(60), tol=1e-9,
-                   max_iter=3, name="H9")
+            lowest(
+                lambda v: self.matrix @ v, np.diag(self.matrix), np.ones(60), tol=1e-9, max_iter=3, name="H9"
+            )
 
 
 def test_one_thread_and_then_as_many_as_before(monkeypatch):
@@ -281,6 +302,9 @@ def test_one_thread_and_then_as_many_as_before(monkeypatch):
 
 def test_methods_are_named():
     assert {exact(ion(n, n), SMALL, 6).method for n in (1, 2, 3)} == {
-        "banded eigenvalue problem", "two electrons on all pairs of points", "full CI (pairs)"}
+        "banded eigenvalue problem",
+        "two electrons on all pairs of points",
+        "full CI (pairs)",
+    }
     assert exact(ion(3, 3), SMALL, 6).orbitals == 6 and exact(ion(2, 2), SMALL).orbitals is None
     assert one_body.smooth_number(Grid()) == 165 and natural_ci.SOLVERS == ("pairs", "pyscf")

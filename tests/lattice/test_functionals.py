@@ -45,8 +45,10 @@ def _random(*shape):
 
 
 def test_parameters_of_the_paper():
-    count = {kind: sum(p.numel() for p in make_functional(kind).parameters())
-             for kind in ("global", "gradient", "local")}  # fmt: skip
+    count = {
+        kind: sum(p.numel() for p in make_functional(kind).parameters())
+        for kind in ("global", "gradient", "local")
+    }
     assert count == {"global": 1568, "gradient": 576, "local": 544}
     widths = NeuralXC(Grid()).widths
     assert len(widths) == 15
@@ -63,7 +65,7 @@ def test_global_functional_is_the_formula_of_the_paper():
         h = torch.stack([row, *wide])[None]
         for layer in xc.layers:
             h = nn.functional.silu(torch.conv1d(h, layer, padding=layer.shape[2] // 2))
-        gate = math.exp(-((GRID.integrate(row).item() - 1) / 0.7) ** 2)
+        gate = math.exp(-(((GRID.integrate(row).item() - 1) / 0.7) ** 2))
         repulsion = interaction(distance) @ row * GRID.spacing
         expected.append(GRID.integrate(((1 - gate) * -h[0, 0] - gate / 2 * repulsion) * row))
     assert (xc.energy(n) - torch.stack(expected)).abs().max() < 1e-12
@@ -153,9 +155,20 @@ def test_exchange_of_the_uniform_gas(n):
 
     expected = -2 * quad(integrand, 1e-12, 80, limit=2000)[0] / (2 * n)
     y = math.pi * n / KAPPA
-    correlation = -AMPLITUDE * y / math.pi / (
-        2 - 1.00077 * y**0.5 + 6.26099 * y - 11.9041 * y**1.5 + 9.62614 * y**2 - 1.48334 * y**2.5
-        + math.pi * KAPPA**2 / AMPLITUDE * y**3)  # fmt: skip
+    correlation = (
+        -AMPLITUDE
+        * y
+        / math.pi
+        / (
+            2
+            - 1.00077 * y**0.5
+            + 6.26099 * y
+            - 11.9041 * y**1.5
+            + 9.62614 * y**2
+            - 1.48334 * y**2.5
+            + math.pi * KAPPA**2 / AMPLITUDE * y**3
+        )
+    )
     found = UniformGasLDA.per_electron(torch.tensor(n, dtype=torch.float64)).item()
     assert found - correlation == pytest.approx(expected, rel=1e-6)
 

@@ -65,12 +65,21 @@ def test_integral_of_a_gaussian():
     assert torch.allclose(grid.integrate(both), torch.tensor(math.pi).sqrt().double(), rtol=1e-7)
 
 
-@pytest.mark.parametrize(("options", "field"), [
-    ({"points": 9}, "points"), ({"points": 20.5}, "points"), ({"points": True}, "points"),
-    ({"spacing": 0}, "spacing"), ({"spacing": -1.0}, "spacing"), ({"spacing": np.nan}, "spacing"),
-    ({"order": 4}, "order"), ({"order": 1}, "order"), ({"order": 17}, "order"),
-    ({"points": 20, "order": 11}, "points"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"points": 9}, "points"),
+        ({"points": 20.5}, "points"),
+        ({"points": True}, "points"),
+        ({"spacing": 0}, "spacing"),
+        ({"spacing": -1.0}, "spacing"),
+        ({"spacing": np.nan}, "spacing"),
+        ({"order": 4}, "order"),
+        ({"order": 1}, "order"),
+        ({"order": 17}, "order"),
+        ({"points": 20, "order": 11}, "points"),
+    ],
+)
 def test_impossible_grids(options, field):
     with pytest.raises(InputError) as caught:
         Grid(**options)

@@ -71,8 +71,10 @@ def test_convolution_is_differentiable_in_both():
 
 def test_attraction_of_nuclei_on_and_off_points():
     potential = external_potential(GRID, tensor(0.15, 1.0), tensor(1.0, 3.0))
-    direct = [-AMPLITUDE * (np.exp(-KAPPA * abs(x - 0.15)) + 3 * np.exp(-KAPPA * abs(x - 1.0)))
-              for x in GRID.x.tolist()]
+    direct = [
+        -AMPLITUDE * (np.exp(-KAPPA * abs(x - 0.15)) + 3 * np.exp(-KAPPA * abs(x - 1.0)))
+        for x in GRID.x.tolist()
+    ]
     assert np.allclose(potential, direct, rtol=1e-14)
 
 

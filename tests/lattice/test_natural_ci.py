@@ -42,10 +42,17 @@ def test_pairs_against_pyscf(electrons, size):
     assert np.trace(matrices, axis1=1, axis2=2) == pytest.approx(electrons)
 
 
-@pytest.mark.parametrize("system", [
-    System([-1, 0.5, 1], [1, 1, 1], 3, 1), System([-1.5, -0.5, 0.6, 1.5], [1, 1, 1, 1], 4),
-    System([-1, 1], [3, 1], 4), System([-1, 1], [3, 1], 4, 2), System([0.2], [4], 4, 4),
-], ids=["H3", "H4", "LiH", "LiH triplet", "Be quintet"])  # fmt: skip
+@pytest.mark.parametrize(
+    "system",
+    [
+        System([-1, 0.5, 1], [1, 1, 1], 3, 1),
+        System([-1.5, -0.5, 0.6, 1.5], [1, 1, 1, 1], 4),
+        System([-1, 1], [3, 1], 4),
+        System([-1, 1], [3, 1], 4, 2),
+        System([0.2], [4], 4, 4),
+    ],
+    ids=["H3", "H4", "LiH", "LiH triplet", "Be quintet"],
+)
 def test_all_orbitals_are_the_same_as_all_points(system):
     """The points are a basis, too: integrals there take neither orbitals nor mean fields."""
     core = TINY.kinetic_matrix().numpy() + np.diag(system.external_potential(TINY).numpy())
@@ -66,9 +73,11 @@ def test_energies_fall_with_every_orbital():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", [
-    h4(1.04), h4(2.96), h4(6.0), h2h2(0.16), h2h2(4.0), h2h2(7.52), h2h2(9.76), lih(3.2), h3(2.88),
-], ids=lambda system: system.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "system",
+    [h4(1.04), h4(2.96), h4(6.0), h2h2(0.16), h2h2(4.0), h2h2(7.52), h2h2(9.76), lih(3.2), h3(2.88)],
+    ids=lambda system: system.name,
+)
 def test_orbitals_are_enough(system):
     """On the paper's grid: 44 orbitals change less than 1e-5 Ha, and so does what they leave."""
     state = exact(system, cached=False)
@@ -80,8 +89,12 @@ def test_orbitals_are_enough(system):
 def force(state, nucleus: int) -> float:
     """Derivative of the energy by a nuclear position, from the density (Hellmann-Feynman)."""
     distance = state.grid.x.numpy() - state.system.positions[nucleus]
-    slope = -state.system.charges[nucleus] * KAPPA * np.sign(distance) * interaction(
-        torch.from_numpy(distance)).numpy()
+    slope = (
+        -state.system.charges[nucleus]
+        * KAPPA
+        * np.sign(distance)
+        * interaction(torch.from_numpy(distance)).numpy()
+    )
     return float((state.density * slope).sum() * state.grid.spacing)
 
 
@@ -119,8 +132,9 @@ class TestMeanField:
         body = OneBody.of(system, grid).lowest(smooth_number(grid))
         return body, hartree_fock(system, grid, body)
 
-    @pytest.mark.parametrize("system", [h4(2.0), h4(5.92), lih(3.2), h3(1.6), ion(4, 4)],
-                             ids=lambda system: system.name)
+    @pytest.mark.parametrize(
+        "system", [h4(2.0), h4(5.92), lih(3.2), h3(1.6), ion(4, 4)], ids=lambda system: system.name
+    )
     def test_is_an_upper_bound_and_stationary(self, system):
         body, field = self.solved(system)
         assert field.energy > several_electrons(system, SMALL, 12).energy
@@ -160,9 +174,9 @@ class TestMeanField:
             self.solved(lih(3.2))
 
 
-@pytest.mark.parametrize(("orbitals", "solver", "field"), [
-    (1, None, "orbitals"), (1000, None, "orbitals"), (8, "dmrg", "solver"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("orbitals", "solver", "field"), [(1, None, "orbitals"), (1000, None, "orbitals"), (8, "dmrg", "solver")]
+)
 def test_misuse(orbitals, solver, field):
     with pytest.raises(InputError) as caught:
         several_electrons(h4(2.0), SMALL, orbitals, solver)

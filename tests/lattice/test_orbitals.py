@@ -46,8 +46,7 @@ def no_eigensolver(monkeypatch):
 def test_orbitals_and_gradients_are_those_of_a_dense_eigensolver(occupations, no_eigensolver):
     occupations = torch.tensor(occupations, dtype=torch.float64)
     potential = _wells([2.0, 3.0], 2.0)
-    values, vectors = np.linalg.eigh(
-        (GRID.kinetic_matrix() + torch.diag_embed(_wells([1.5, 2.0]))).numpy())
+    values, vectors = np.linalg.eigh((GRID.kinetic_matrix() + torch.diag_embed(_wells([1.5, 2.0]))).numpy())
     assert (values[:, 0] < 0).all()
     guess = torch.tensor(vectors[:, :, :2].transpose(0, 2, 1).copy())
     generator = torch.Generator().manual_seed(0)
@@ -94,8 +93,7 @@ def test_a_guess_that_leads_elsewhere_does_no_harm():
     calls = []
     solve = orbitals.eigvals_banded
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(orbitals, "eigvals_banded",
-                      lambda *a, **k: (calls.append(1), solve(*a, **k))[1])
+        patch.setattr(orbitals, "eigvals_banded", lambda *a, **k: (calls.append(1), solve(*a, **k))[1])
         for state in (2, 3):
             found = occupied_orbitals(GRID, potential, occupations, vectors[None, None, :, state])
             assert abs(found.energy - _dense(potential, occupations.double())[1]) < 1e-10

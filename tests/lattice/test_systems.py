@@ -39,21 +39,37 @@ def test_sets_of_the_paper():
         assert set(together) <= set(systems.CURVE[family])
 
 
-@pytest.mark.parametrize(("name", "electrons", "charge", "spin"), [
-    ("h2_plus", 1, 1, 1), ("h2", 2, 0, 0), ("h3_plus", 2, 1, 0), ("h3", 3, 0, 1), ("h4", 4, 0, 0),
-    ("h2h2", 4, 0, 0), ("heh_plus", 2, 1, 0), ("lih", 4, 0, 0), ("beh_plus", 4, 1, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "electrons", "charge", "spin"),
+    [
+        ("h2_plus", 1, 1, 1),
+        ("h2", 2, 0, 0),
+        ("h3_plus", 2, 1, 0),
+        ("h3", 3, 0, 1),
+        ("h4", 4, 0, 0),
+        ("h2h2", 4, 0, 0),
+        ("heh_plus", 2, 1, 0),
+        ("lih", 4, 0, 0),
+        ("beh_plus", 4, 1, 0),
+    ],
+)
 def test_electrons_of_the_families(name, electrons, charge, spin):
     system = FAMILIES[name](2.0)
-    assert (system.electrons, sum(system.charges) - electrons, system.spin) == (
-        electrons, charge, spin)  # fmt: skip
+    assert (system.electrons, sum(system.charges) - electrons, system.spin) == (electrons, charge, spin)
     assert system.up + system.down == electrons and system.up - system.down == spin
 
 
 def test_ions():
-    names = [FAMILIES[family](charge).name for family, charge in (
-        ("hydrogen_like", 2), ("helium_like", 1), ("helium_like", 4), ("lithium_like", 3),
-        ("beryllium_like", 5))]  # fmt: skip
+    names = [
+        FAMILIES[family](charge).name
+        for family, charge in (
+            ("hydrogen_like", 2),
+            ("helium_like", 1),
+            ("helium_like", 4),
+            ("lithium_like", 3),
+            ("beryllium_like", 5),
+        )
+    ]
     assert names == ["He+", "H-", "Be++", "Li", "B+"]
     assert ion(3, 3).spin == 1 and ion(2, 2, spin=2).up == 2
 
@@ -77,13 +93,22 @@ def test_systems_are_values_that_travel():
     assert len({system, h2(1.4), h2(1.5)}) == 2
 
 
-@pytest.mark.parametrize(("arguments", "field"), [
-    (([0.0], [1, 1], 2), "charges"), (([], [], 1), "positions"), (([0.0], [-1], 1), "charges"),
-    (([0.0], [0], 1), "charges"), (([float("nan")], [1], 1), "positions"),
-    (([0.0], [float("inf")], 1), "charges"), (([0.0], [1], 0), "electrons"),
-    (([0.0], [1], 1.5), "electrons"), (([0.0], [2], 2, 1), "spin"), (([0.0], [2], 2, 4), "spin"),
-    (([0.0], [2], 2, -2), "spin"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (([0.0], [1, 1], 2), "charges"),
+        (([], [], 1), "positions"),
+        (([0.0], [-1], 1), "charges"),
+        (([0.0], [0], 1), "charges"),
+        (([float("nan")], [1], 1), "positions"),
+        (([0.0], [float("inf")], 1), "charges"),
+        (([0.0], [1], 0), "electrons"),
+        (([0.0], [1], 1.5), "electrons"),
+        (([0.0], [2], 2, 1), "spin"),
+        (([0.0], [2], 2, 4), "spin"),
+        (([0.0], [2], 2, -2), "spin"),
+    ],
+)
 def test_impossible_systems(arguments, field):
     with pytest.raises(InputError) as caught:
         System(*arguments, name="it")

@@ -43,8 +43,12 @@ def _compare_with_dense(grid, system, iterations):
     with torch.no_grad():
         found = run_trajectory([system], xc, iterations)
     energies, density = DenseKSR(grid.points, grid.spacing).trajectory(
-        list(system.positions), list(system.charges), system.electrons,
-        (xc.eta, list(xc.layers), xc.gate_width), iterations)  # fmt: skip
+        list(system.positions),
+        list(system.charges),
+        system.electrons,
+        (xc.eta, list(xc.layers), xc.gate_width),
+        iterations,
+    )
     assert (found.energies[0] - energies).abs().max() < 1e-9
     assert grid.integrate((found.mixed[0, 0] - density).abs()) < 1e-9
 
@@ -77,8 +81,7 @@ def test_gradient_through_fifteen_iterations_is_that_of_finite_differences(polar
 
     value().backward()
     generator = torch.Generator().manual_seed(0)
-    direction = [torch.randn(p.shape, generator=generator, dtype=torch.float64)
-                 for p in xc.parameters()]  # fmt: skip
+    direction = [torch.randn(p.shape, generator=generator, dtype=torch.float64) for p in xc.parameters()]
     slope = sum((p.grad * d).sum() for p, d in zip(xc.parameters(), direction, strict=True))
     values, h = [], 1e-4
     with torch.no_grad():

@@ -69,8 +69,13 @@ def make_model(tmp_path):
 
     def make(xcstr="lda,pw", *args, **options):
         count = len(list(tmp_path.iterdir()))
-        defaults = {"grid_level": 0, "seed": 3, "hidden_size": 4, "learning_rate": 0.01,
-                    "model_dir": str(tmp_path / f"model{count}")}  # fmt: skip
+        defaults = {
+            "grid_level": 0,
+            "seed": 3,
+            "hidden_size": 4,
+            "learning_rate": 0.01,
+            "model_dir": str(tmp_path / f"model{count}"),
+        }
         return XCModel(xcstr, *args, **{**defaults, **options})
 
     return make
@@ -93,8 +98,7 @@ def solved():
     from deepchem_dft.hamiltonian.sample import HamiltonianSample
 
     def make(numbers, positions, name, basis="sto-3g"):
-        reference = Reference(HamiltonianSample(numbers, positions, basis, xc="pbe", name=name),
-                              grid_level=0)
+        reference = Reference(HamiltonianSample(numbers, positions, basis, xc="pbe", name=name), grid_level=0)
         found = reference.solve()
         return replace(reference.complete(), hamiltonian=found.hamiltonian, energy=found.energy)
 
@@ -107,8 +111,6 @@ def hamiltonians(solved):
     rng = np.random.default_rng(0)
     water = np.array([[0, 0, 0.1], [0.1, 1.45, 1.1], [0, -1.4, 1.2]])
     fluoride = np.array([[0, 0, 0], [0.1, 0.3, 1.7]])
-    waters = [solved([8, 1, 1], water + 0.1 * rng.normal(size=(3, 3)), f"water/{i}")
-              for i in range(5)]
-    fluorides = [solved([9, 1], fluoride + 0.1 * rng.normal(size=(2, 3)), f"HF/{i}")
-                 for i in range(3)]
+    waters = [solved([8, 1, 1], water + 0.1 * rng.normal(size=(3, 3)), f"water/{i}") for i in range(5)]
+    fluorides = [solved([9, 1], fluoride + 0.1 * rng.normal(size=(2, 3)), f"HF/{i}") for i in range(3)]
     return [*waters[:2], *fluorides, *waters[2:]]

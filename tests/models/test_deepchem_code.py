@@ -55,12 +55,14 @@ def test_the_tutorial(inputs):
     data = DFTYamlLoader()
     model_dir = tempfile.mkdtemp()
     dataset = data.create_dataset(inputs)
-    model = XCModel("lda_x", batch_size=1, log_frequency=1, mode="classification", n_tasks=2,
-                    model_dir=model_dir)
+    model = XCModel(
+        "lda_x", batch_size=1, log_frequency=1, mode="classification", n_tasks=2, model_dir=model_dir
+    )
     loss = model.fit(dataset, nb_epoch=2, checkpoint_interval=1)
     assert loss < 0.02
-    reload_model = XCModel("lda_x", batch_size=1, log_frequency=1, mode="classification",
-                           n_tasks=2, model_dir=model_dir)
+    reload_model = XCModel(
+        "lda_x", batch_size=1, log_frequency=1, mode="classification", n_tasks=2, model_dir=model_dir
+    )
     reload_model.restore()
     predict = model.predict(dataset)
     r_predict = reload_model.predict(dataset)
@@ -76,8 +78,7 @@ def test_the_tutorial(inputs):
 
 def test_positional_arguments_and_deepchems_network(inputs):
     dataset = DFTYamlLoader().create_dataset(inputs)
-    model = XCModel("lda_x", None, 2, 6, 2, 2, 0, 0, "regression", torch.device("cpu"),
-                    grid_level=0, seed=0)
+    model = XCModel("lda_x", None, 2, 6, 2, 2, 0, 0, "regression", torch.device("cpu"), grid_level=0, seed=0)
     network = model.functional.nnxc.nnmodel
     linear = [m for m in network.modules() if isinstance(m, torch.nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(2, 6), (6, 6), (6, 1)]
@@ -88,8 +89,9 @@ def test_base_class_entry_points(inputs, tmp_path):
     dataset = DFTYamlLoader().create_dataset(inputs)
     model = XCModel("lda_x", batch_size=1, grid_level=0, seed=0, model_dir=str(tmp_path / "m"))
     losses = []
-    by_generator = model.fit_generator(model.default_generator(dataset, epochs=2),
-                                       all_losses=losses, checkpoint_interval=1)
+    by_generator = model.fit_generator(
+        model.default_generator(dataset, epochs=2), all_losses=losses, checkpoint_interval=1
+    )
     assert losses == [by_generator] and model.get_global_step() == 4
     assert model.last_epoch.loss == by_generator and len(model.get_checkpoints()) == 5
     one = model.fit_on_batch(dataset.X[:1], dataset.y[:1], dataset.w[:1])
@@ -130,9 +132,7 @@ def test_deepchems_validation_callback(inputs, tmp_path):
     dataset = DFTYamlLoader().create_dataset(inputs)
     metric = dc.metrics.Metric(dc.metrics.mae_score)
     output = io.StringIO()
-    callback = dc.models.ValidationCallback(
-        dataset, 1, [metric], output, save_dir=str(tmp_path / "best")
-    )
+    callback = dc.models.ValidationCallback(dataset, 1, [metric], output, save_dir=str(tmp_path / "best"))
     quiet = XCModel("lda_x", grid_level=0, seed=0, model_dir=str(tmp_path / "a"))
     watched = XCModel("lda_x", grid_level=0, seed=0, model_dir=str(tmp_path / "b"))
     assert quiet.fit(dataset, nb_epoch=2) == watched.fit(dataset, nb_epoch=2, callbacks=callback)

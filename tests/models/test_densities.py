@@ -33,8 +33,12 @@ def own_entries(model, folder):
     molecule, result = own_result(model)
     matrix = result.total_density_matrix.detach().numpy()
     np.save(folder / "dm.npy", matrix)
-    np.savez(folder / "dens.npz", points=molecule.points, weights=molecule.weights,
-             density=result.density(molecule.points).detach())
+    np.savez(
+        folder / "dens.npz",
+        points=molecule.points,
+        weights=molecule.weights,
+        density=result.density(molecule.points).detach(),
+    )
     return [
         DFTEntry.create("dm", str(folder / "dm.npy"), [SYSTEM]),
         DFTEntry.create("dens", str(folder / "dens.npz"), [SYSTEM]),
@@ -80,9 +84,7 @@ def test_density_deviation_is_the_weighted_integral(make_model, make_dataset, ne
     assert model.predict(make_dataset([entry])).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_gradient_of_a_mixture_against_finite_differences(
-    make_model, make_dataset, network, tmp_path
-):
+def test_gradient_of_a_mixture_against_finite_differences(make_model, make_dataset, network, tmp_path):
     model = make_model("lda,pw", network, aweight0=0.2, tol=1e-10, grid_level=3)
     entries = own_entries(model, tmp_path)
     entries.append(DFTEntry.create("energy", "-7.9", [SYSTEM]))
@@ -113,16 +115,20 @@ def test_mixture_trains_and_is_evaluated_per_type(make_model, make_dataset, netw
     entries = own_entries(reference, tmp_path)
     entries.append(DFTEntry.create("energy", "-7.9", [SYSTEM]))
     dataset = make_dataset(entries)
-    model = make_model("lda,pw", grid_level=3, learning_rate=0.02, hidden_size=6,
-                       type_weights={"energy": 1e-3, "dens": 10.0}, scf_every=4)
+    model = make_model(
+        "lda,pw",
+        grid_level=3,
+        learning_rate=0.02,
+        hidden_size=6,
+        type_weights={"energy": 1e-3, "dens": 10.0},
+        scf_every=4,
+    )
     losses = []
     model.fit(dataset, nb_epoch=8, all_losses=losses)
     assert losses[-1] < 0.5 * losses[0]
     by_type = model.evaluate_by_type(dataset)
     prediction = model.predict(dataset).ravel()
-    assert by_type["dm"] == pytest.approx(prediction[0]) and by_type["dens"] == pytest.approx(
-        prediction[1]
-    )
+    assert by_type["dm"] == pytest.approx(prediction[0]) and by_type["dens"] == pytest.approx(prediction[1])
     assert by_type["energy"] == pytest.approx(abs(prediction[2] + 7.9) * 627.5094740631)
     metric = dc.metrics.Metric(dc.metrics.mae_score)
     score = model.evaluate(dataset, metric)["mae_score"]

@@ -16,8 +16,20 @@ from deepchem_dft.data.properties.crystals import Crystal
 from deepchem_dft.equilibrium import Anderson, Implicit
 from deepchem_dft.errors import CheckpointError, InputError
 
-SMILES = ["CCO", "CC", "CCN", "CCC", "c1ccccc1", "CC(=O)O", "C1CCCCC1", "CC#N", "CCCl", "CO",
-          "CCCCCC", "c1ccncc1"]  # fmt: skip
+SMILES = [
+    "CCO",
+    "CC",
+    "CCN",
+    "CCC",
+    "c1ccccc1",
+    "CC(=O)O",
+    "C1CCCCC1",
+    "CC#N",
+    "CCCl",
+    "CO",
+    "CCCCCC",
+    "c1ccncc1",
+]
 POLAR = [1, 0, 1, 0, 0, 1, 0, 1, 1, 1, 0, 1]
 
 
@@ -66,8 +78,9 @@ def test_vectors_are_learned_by_heart(vectors):
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-6), ("float64", 1e-10)])
-@pytest.mark.parametrize(("bound", "pooling"), [(0.9, ("mean", "sum", "max", "attention")),
-                                                (0.99, ("mean", "pairs"))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bound", "pooling"), [(0.9, ("mean", "sum", "max", "attention")), (0.99, ("mean", "pairs"))]
+)
 def test_prediction_does_not_depend_on_batches(molecules, dtype, limit, bound, pooling):
     model = DEQModel(2, n_features=30, dtype=dtype, bound=bound, pooling=pooling)
     all_at_once = model.predict(molecules)
@@ -149,10 +162,18 @@ def test_a_molecule_that_was_not_featurized_is_named(graphs):
         DEQModel(1).predict(dataset)
 
 
-@pytest.mark.parametrize("options", [
-    {"mode": "ranking"}, {"cell": "text"}, {"solver": "newton"}, {"adjoint": "magic"},
-    {"dtype": "int8"}, {"n_tasks": 0}, {"cell": "image", "n_features": 7},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "ranking"},
+        {"cell": "text"},
+        {"solver": "newton"},
+        {"adjoint": "magic"},
+        {"dtype": "int8"},
+        {"n_tasks": 0},
+        {"cell": "image", "n_features": 7},
+    ],
+)
 def test_unknown_options_are_refused(options):
     with pytest.raises(InputError):
         DEQModel(**{"n_tasks": 1, **options})
@@ -299,8 +320,9 @@ def test_pictures_are_learned_by_heart():
     for picture, label in zip(x, y, strict=True):
         picture[0, 2 * label : 2 * label + 2] += 1  # a stripe whose place is the class
     dataset = dc.data.NumpyDataset(x, y[:, None])
-    model = DEQModel(1, "classification", "image", (1, 8, 8), n_classes=3, width=8,
-                     learning_rate=0.01, batch_size=6)  # fmt: skip
+    model = DEQModel(
+        1, "classification", "image", (1, 8, 8), n_classes=3, width=8, learning_rate=0.01, batch_size=6
+    )
     model.fit(dataset, nb_epoch=40)
     assert (model.predict(dataset)[:, 0].argmax(1) == y).all()
     assert model.history[-1].unconverged == 0
@@ -311,13 +333,12 @@ def test_crystals_are_learned_by_heart():
     crystals, y = [], []
     for element, length in (("Cu", 1.8), ("Ag", 2.0), ("Al", 2.0), ("Fe", 1.6), ("W", 1.6)):
         for number, cell in enumerate(cells.values()):
-            crystals.append(
-                Crystal.create(element, [element], [[0, 0, 0]], length * np.array(cell))
-            )
+            crystals.append(Crystal.create(element, [element], [[0, 0, 0]], length * np.array(cell)))
             y.append([number])
     graphs = CrystalGraphFeaturizer().featurize(crystals)
     dataset = dc.data.NumpyDataset(graphs, np.array(y))
-    model = DEQModel(1, "classification", n_features=103, n_edge_features=41, width=16,
-                     learning_rate=0.01, batch_size=5)  # fmt: skip
+    model = DEQModel(
+        1, "classification", n_features=103, n_edge_features=41, width=16, learning_rate=0.01, batch_size=5
+    )
     model.fit(dataset, nb_epoch=30)
     assert (model.predict(dataset)[:, 0].argmax(1) == np.ravel(y)).all()

@@ -30,8 +30,7 @@ def test_starts_at_the_parent_with_its_share_of_exact_exchange(small):
 def test_trains_and_reads_back(small, tmp_path, options):
     options = dict(options)
     form = {**FORM, **({"degree": options.pop("degree")} if "degree" in options else {})}
-    model = XCModel("r2scan", form, learning_rate=0.01, model_dir=str(tmp_path), **OPTIONS,
-                    **options)  # fmt: skip
+    model = XCModel("r2scan", form, learning_rate=0.01, model_dir=str(tmp_path), **OPTIONS, **options)
     before = model.predict(small)
     model.fit(small, nb_epoch=2)
     after = model.predict(small)
@@ -56,10 +55,15 @@ def test_a_checkpoint_of_another_parent_or_bound_is_refused(tmp_path, xcstr, for
         XCModel(xcstr, form, model_dir=str(tmp_path), **OPTIONS).restore()
 
 
-@pytest.mark.parametrize("xcstr, form, field", [
-    ("b3lyp", FORM, "parent"), ("none", FORM, "parent"), ("pbe", {**FORM, "degree": 0}, "degree"),
-    ("pbe", {**FORM, "hidden": 4}, "hidden"),
-])
+@pytest.mark.parametrize(
+    "xcstr, form, field",
+    [
+        ("b3lyp", FORM, "parent"),
+        ("none", FORM, "parent"),
+        ("pbe", {**FORM, "degree": 0}, "degree"),
+        ("pbe", {**FORM, "hidden": 4}, "hidden"),
+    ],
+)
 def test_what_cannot_be_made_names_its_field(xcstr, form, field):
     with pytest.raises(FunctionalError) as caught:
         XCModel(xcstr, form, **OPTIONS)

@@ -75,10 +75,18 @@ def quick(nodes, xc, epochs=12, optimizer="lbfgs", **penalties) -> FixedDensityT
 
 
 def trainer(frozen, *, valid=True, batch_size=None, **options) -> FixedDensityTrainer:
-    stage = Stage(12, "frozen", learning_rate=0.01, schedule="cosine", final_learning_rate=0.1,
-                  validate_every=2, batch_size=batch_size)
-    return FixedDensityTrainer(model_of(functional()), stage, frozen[0],
-                               frozen[1] if valid else None, FitOptions(**options))
+    stage = Stage(
+        12,
+        "frozen",
+        learning_rate=0.01,
+        schedule="cosine",
+        final_learning_rate=0.1,
+        validate_every=2,
+        batch_size=batch_size,
+    )
+    return FixedDensityTrainer(
+        model_of(functional()), stage, frozen[0], frozen[1] if valid else None, FitOptions(**options)
+    )
 
 
 def rows_of(run: FixedDensityTrainer, watch=lambda report: None) -> list:
@@ -180,8 +188,10 @@ def test_linear_form_is_solved_as_ridge(nodes):
     names = ["nnxc.x_factor.coefficients", "nnxc.c_factor.coefficients"]
     parameters = [dict(xc.named_parameters())[name] for name in names]
     values = nodes[0].predict(xc).flatten()
-    rows = [torch.cat([g.flatten() for g in torch.autograd.grad(v, parameters, retain_graph=True)])
-            for v in values]  # fmt: skip
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(v, parameters, retain_graph=True)])
+        for v in values
+    ]
     slopes, residual = torch.stack(rows) * KCAL, (nodes[0].target[:, 0] - values).detach() * KCAL
     # the metric of the fine, from its gradient: it is quadratic
     metric = []
@@ -213,8 +223,7 @@ def test_penalties_hold_factors_back(nodes, kind):
     assert fines[0] > fines[1] > fines[2] > 0
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype": "float32"},
-                                     {"exchange": 0.1, "train_exchange": True}])  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"dtype": "float32"}, {"exchange": 0.1, "train_exchange": True}])
 def test_lbfgs_goes_on_where_it_stopped(nodes, options):
     complete = quick(nodes, enhanced(**options), 5)
     whole = rows_of(complete)

@@ -26,9 +26,19 @@ def make(tmp_path):
     def factory(form="delta", **options):
         folder = tmp_path / f"model{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        small = {"width": 8, "hidden": 16, "layers": 1, "n_radial": 8, "feedback_width": 4,
-                 "warmup": 10, "learning_rate": 1e-2, "batch_size": 3, "grid_level": 0, "seed": 1,
-                 "model_dir": str(folder)}
+        small = {
+            "width": 8,
+            "hidden": 16,
+            "layers": 1,
+            "n_radial": 8,
+            "feedback_width": 4,
+            "warmup": 10,
+            "learning_rate": 1e-2,
+            "batch_size": 3,
+            "grid_level": 0,
+            "seed": 1,
+            "model_dir": str(folder),
+        }
         elements = options.pop("elements", ["H", "O", "F"])
         return HamiltonianModel(elements, "sto-3g", "pbe", form, **{**small, **options})
 
@@ -121,16 +131,17 @@ class TestTraining:
     def test_only_given_variables_are_trained(self, make, dataset):
         model = make()
         before = _weights(model)
-        model.fit(dataset, nb_epoch=1, checkpoint_every=0,
-                  variables=list(model.network.readouts.parameters()))
-        changed = {k for k, v in dict(model.model.named_parameters()).items()
-                   if not torch.equal(v, before[k])}
+        model.fit(
+            dataset, nb_epoch=1, checkpoint_every=0, variables=list(model.network.readouts.parameters())
+        )
+        changed = {
+            k for k, v in dict(model.model.named_parameters()).items() if not torch.equal(v, before[k])
+        }
         assert changed
         assert all(name.startswith("network.readouts") for name in changed)
 
     def test_what_a_sample_lacks_is_computed(self, make, hamiltonians):
-        bare = [HamiltonianSample(s.numbers, s.positions, "sto-3g", s.hamiltonian)
-                for s in hamiltonians]
+        bare = [HamiltonianSample(s.numbers, s.positions, "sto-3g", s.hamiltonian) for s in hamiltonians]
         found = []
         for samples in (bare, hamiltonians):
             model = make()
@@ -251,8 +262,9 @@ class TestPrediction:
         model.fit(dataset, nb_epoch=2, checkpoint_every=0)
         turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
         sample = hamiltonians[0]
-        turned = HamiltonianSample(sample.numbers[[1, 0, 2]], sample.positions[[1, 0, 2]] @ turn
-                                   + 3.0, "sto-3g")
+        turned = HamiltonianSample(
+            sample.numbers[[1, 0, 2]], sample.positions[[1, 0, 2]] @ turn + 3.0, "sto-3g"
+        )
         a, b = model.predict_properties([sample, turned])
         np.testing.assert_allclose(a.orbital_energies, b.orbital_energies, atol=1e-7)
         assert np.linalg.norm(a.dipole) == pytest.approx(np.linalg.norm(b.dipole), abs=1e-6)
@@ -272,8 +284,9 @@ class TestPrediction:
         assert found.homo_lumo_gap == pytest.approx(lumo - homo, abs=1e-6)
         before, after = found.cycles()
         assert after <= 3 < before
-        problem = KohnSham(Molecule((list("OHH"), sample.positions), "sto-3g", grid_level=0), "pbe",
-                           two_grid=False)
+        problem = KohnSham(
+            Molecule((list("OHH"), sample.positions), "sto-3g", grid_level=0), "pbe", two_grid=False
+        )
         assert problem.run(guess=found.state).iterations <= 2 < problem.run().iterations
         overlap = found.coefficients.T @ sample.overlap @ found.coefficients
         np.testing.assert_allclose(overlap, np.eye(7), atol=1e-10)
@@ -290,7 +303,8 @@ class TestPrediction:
         metric = dc.metrics.Metric(dc.metrics.mean_absolute_error)
         whole = np.concatenate([(h - s.hamiltonian).ravel() for h, s in zip(found, hamiltonians)])
         assert trained.evaluate(dataset, [metric])["mean_absolute_error"] == pytest.approx(
-            np.abs(whole).mean())
+            np.abs(whole).mean()
+        )
 
     def test_what_was_never_met_is_no_explosion(self, trained, hamiltonians):
         """Pairs at other distances are hundreds of spreads from their means; see there."""
@@ -347,9 +361,17 @@ class TestFiles:
         assert middle.progress.epoch == 1
         assert _same(seen[0], dict(middle.model.named_parameters()))
 
-    @pytest.mark.parametrize("change", [
-        {"form": "direct"}, {"guess": "sap"}, {"inputs": ["core", "overlap", "guess"]},
-        {"width": 9}, {"elements": ["H", "O", "N"]}, {"cutoff": 9.0}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"form": "direct"},
+            {"guess": "sap"},
+            {"inputs": ["core", "overlap", "guess"]},
+            {"width": 9},
+            {"elements": ["H", "O", "N"]},
+            {"cutoff": 9.0},
+        ],
+    )
     def test_a_checkpoint_of_another_model_is_refused(self, change, make, dataset):
         model = make()
         model.fit(dataset, nb_epoch=1)
@@ -375,29 +397,42 @@ class TestFiles:
 
 
 class TestMistakes:
-    @pytest.mark.parametrize(("options", "message"), [
-        ({"form": "indirect"}, "unknown form"), ({"guess": "hcore"}, "unknown guess"),
-        ({"inputs": []}, "the inputs are"), ({"inputs": ["density"]}, "unknown inputs"),
-        ({"elements": ["Xx"]}, "no element 'Xx'"), ({"mae_weight": -1.0}, "weights of the loss"),
-        ({"mae_weight": 0.0, "mse_weight": 0.0}, "weights of the loss"),
-        ({"ema": 1.0}, "ema=1.0"), ({"unit": 0.0}, "the unit"),
-    ])
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"form": "indirect"}, "unknown form"),
+            ({"guess": "hcore"}, "unknown guess"),
+            ({"inputs": []}, "the inputs are"),
+            ({"inputs": ["density"]}, "unknown inputs"),
+            ({"elements": ["Xx"]}, "no element 'Xx'"),
+            ({"mae_weight": -1.0}, "weights of the loss"),
+            ({"mae_weight": 0.0, "mse_weight": 0.0}, "weights of the loss"),
+            ({"ema": 1.0}, "ema=1.0"),
+            ({"unit": 0.0}, "the unit"),
+        ],
+    )
     def test_arguments(self, options, message, make):
         with pytest.raises(InputError, match=message):
             make(**options)
         with pytest.raises(TypeError, match="learning_rat"):
             make(learning_rat=1.0)
 
-    @pytest.mark.parametrize(("change", "field", "message"), [
-        ({"numbers": [7, 1, 1], "charge": -1}, "numbers", "nuclear charge 7 is not among"),
-        ({"basis": "6-31g"}, "basis", "the basis is 6-31g, that of the model is sto-3g"),
-        ({"xc": "b3lyp"}, "xc", "the functional is b3lyp"),
-        ({"hamiltonian": None}, "hamiltonian", "there is no Hamiltonian to learn from"),
-        ({"charge": 1}, "charge", "9 electrons are no closed shell"),
-        ({"hamiltonian": np.eye(6), "overlap": None, "core": None, "guess": None}, "basis",
-         "6 orbitals, sto-3g gives this molecule 7"),
-        ({"positions": np.zeros((3, 3))}, None, "coincide"),
-    ])
+    @pytest.mark.parametrize(
+        ("change", "field", "message"),
+        [
+            ({"numbers": [7, 1, 1], "charge": -1}, "numbers", "nuclear charge 7 is not among"),
+            ({"basis": "6-31g"}, "basis", "the basis is 6-31g, that of the model is sto-3g"),
+            ({"xc": "b3lyp"}, "xc", "the functional is b3lyp"),
+            ({"hamiltonian": None}, "hamiltonian", "there is no Hamiltonian to learn from"),
+            ({"charge": 1}, "charge", "9 electrons are no closed shell"),
+            (
+                {"hamiltonian": np.eye(6), "overlap": None, "core": None, "guess": None},
+                "basis",
+                "6 orbitals, sto-3g gives this molecule 7",
+            ),
+            ({"positions": np.zeros((3, 3))}, None, "coincide"),
+        ],
+    )
     def test_entries_are_named(self, change, field, message, make, hamiltonians):
         bad = copy.copy(hamiltonians[1])
         for name, value in change.items():
@@ -433,8 +468,13 @@ def test_steps_on_a_gpu(make, dataset, form):
     losses = {}
     for device in ("cpu", "cuda"):
         model, marks = make(form, device=torch.device(device)), [time.perf_counter()]
-        model.fit(dataset, 8, checkpoint_every=0, deterministic=True,
-                  epoch_callback=lambda report, marks=marks: marks.append(time.perf_counter()))
+        model.fit(
+            dataset,
+            8,
+            checkpoint_every=0,
+            deterministic=True,
+            epoch_callback=lambda report, marks=marks: marks.append(time.perf_counter()),
+        )
         losses[device] = [report.loss for report in model.history]
         print(f"{form} on {device}: {1000 * np.median(np.diff(marks)[3:]):.1f} ms per epoch")
     print(f"{torch.cuda.max_memory_allocated() / 1024**2:.0f} MiB")

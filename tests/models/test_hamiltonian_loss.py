@@ -17,9 +17,21 @@ from deepchem_dft.models.hamiltonian.samples import Batch
 
 @pytest.fixture
 def model(tmp_path):
-    return HamiltonianModel(["H", "O", "F"], "sto-3g", guess="sap", width=8, hidden=16, layers=1,
-                            n_radial=8, warmup=5, learning_rate=3e-3, batch_size=4, grid_level=0,
-                            dtype="float64", model_dir=str(tmp_path / "model"))
+    return HamiltonianModel(
+        ["H", "O", "F"],
+        "sto-3g",
+        guess="sap",
+        width=8,
+        hidden=16,
+        layers=1,
+        n_radial=8,
+        warmup=5,
+        learning_rate=3e-3,
+        batch_size=4,
+        grid_level=0,
+        dtype="float64",
+        model_dir=str(tmp_path / "model"),
+    )
 
 
 @pytest.fixture
@@ -74,8 +86,7 @@ def test_the_commutator_is_that_of_the_density(batch):
     assert HamiltonianLoss(0.0, 0.0, 0.0, 1.0, unit=1.0)(batch, exact)[0].max() < 1e-12
 
 
-@pytest.mark.parametrize("weights", [(1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0),
-                                     (0.0, 0.0, 0.0, 1.0)])
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0)])
 def test_gradients_agree_with_finite_differences(weights, batch):
     loss = HamiltonianLoss(*weights, unit=0.1)
     elements = _elements(batch)[0].requires_grad_(True)
@@ -91,8 +102,16 @@ def test_gradients_agree_with_finite_differences(weights, batch):
 def test_equal_orbital_energies_do_no_harm(tmp_path):
     """Gradients of eigenvectors are infinite for pi orbitals; those of the density are not."""
     sample = HamiltonianSample([9, 1], [[0, 0, 0], [0, 0, 1.7]], "sto-3g", xc="pbe")
-    model = HamiltonianModel(["H", "F"], "sto-3g", width=4, hidden=8, layers=0, grid_level=0,
-                             dtype="float64", model_dir=str(tmp_path / "model"))
+    model = HamiltonianModel(
+        ["H", "F"],
+        "sto-3g",
+        width=4,
+        hidden=8,
+        layers=0,
+        grid_level=0,
+        dtype="float64",
+        model_dir=str(tmp_path / "model"),
+    )
     sample.hamiltonian = Reference(sample, grid_level=0).solve().hamiltonian
     model.preparation.measure([(sample, "HF")])
     batch = Batch.of(model.prepared([sample]), "cpu")
@@ -112,8 +131,9 @@ def test_self_consistency_teaches_without_labels(model, hamiltonians):
 
     def errors():
         found = model.predict_properties(rest)
-        return np.array([[np.abs(p.density_matrix - t.density).max(), p.energy - t.energy]
-                         for p, t in zip(found, true)])
+        return np.array(
+            [[np.abs(p.density_matrix - t.density).max(), p.energy - t.energy] for p, t in zip(found, true)]
+        )
 
     before = errors()
     model.hamiltonian_loss = HamiltonianLoss(0.0, 0.0, 0.0, 1.0, unit=0.1)

@@ -108,8 +108,9 @@ def test_predictions_keep_the_order_and_take_systems(two):
     model = _model()
     dataset = _dataset(h2(1.28), h4(2.0), h2(3.84))
     order = [2, 0, 1]
-    assert np.allclose(model.predict(dataset.select(order)), model.predict(dataset)[order],
-                       rtol=0, atol=1e-12)
+    assert np.allclose(
+        model.predict(dataset.select(order)), model.predict(dataset)[order], rtol=0, atol=1e-12
+    )
     bare = np.empty(2, dtype=object)
     bare[:] = [h2(1.28), h2(3.84)]
     assert np.array_equal(model.predict(dc.data.NumpyDataset(bare)), model.predict(two))
@@ -159,8 +160,15 @@ def test_early_stopping_and_other_metrics(two, others):
         calls.append(len(calls))
         return -calls[-1]
 
-    model.fit(two, nb_epoch=30, valid_dataset=others, metric=worse_every_time,
-              metric_greater_is_better=True, validate_every=1, early_stopping=3)
+    model.fit(
+        two,
+        nb_epoch=30,
+        valid_dataset=others,
+        metric=worse_every_time,
+        metric_greater_is_better=True,
+        validate_every=1,
+        early_stopping=3,
+    )
     assert len(model.history) == 4
     assert [r.score for r in model.history] == [0, 1, 2, 3]
     metric = dc.metrics.Metric(dc.metrics.rms_score)
@@ -205,7 +213,8 @@ def test_a_killed_run_goes_on_within_its_seed(two, others, tmp_path):
     again = _model("global", model_dir=str(tmp_path))
     again.fit(two, nb_epoch=6, **{**settings, "seeds": None}, restore=True)
     assert [(r.seed, r.epoch, r.loss) for r in again.history] == [
-        (r.seed, r.epoch, r.loss) for r in straight.history]
+        (r.seed, r.epoch, r.loss) for r in straight.history
+    ]
     assert np.array_equal(again.predict(others), straight.predict(others))
 
 
@@ -232,8 +241,7 @@ def test_a_users_network_is_trained_saved_and_loaded(two, tmp_path):
     def network(seed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return nn.Sequential(nn.Conv1d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv1d(8, 1, 1)
-                                 ).double()  # fmt: skip
+            return nn.Sequential(nn.Conv1d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv1d(8, 1, 1)).double()
 
     model = _model(network, model_dir=str(tmp_path), iterations=3)
     first = _model(network(1), iterations=3)
@@ -269,8 +277,7 @@ def test_stages_come_one_after_the_other(two, others, stop, tmp_path):
     settings = {"valid_dataset": others, "validate_every": 2, "stages": stages}
     straight = _model("global")
     straight.fit(two, seeds=2, **settings)
-    expected = [(s, stage, e) for s in (1, 2) for stage, n in ((1, 5), (2, 3))
-                for e in range(1, n + 1)]  # fmt: skip
+    expected = [(s, stage, e) for s in (1, 2) for stage, n in ((1, 5), (2, 3)) for e in range(1, n + 1)]
     assert [(r.seed, r.stage, r.epoch) for r in straight.history] == expected
     step = _model("global", iterations=1, skip=0, start="exact", energy_weight=3.0)
     step.fit(two, nb_epoch=5)
@@ -363,8 +370,7 @@ def test_far_copies_of_a_molecule_are_learned_to_have_twice_its_energy():
     densities = torch.tensor(np.array([state.density for state in dataset.X]))[:, None]
     left = {}
     for weight in (0.0, 30.0):
-        model = _model("global", iterations=1, skip=0, start="exact", separability_weight=weight,
-                       grid=grid)
+        model = _model("global", iterations=1, skip=0, start="exact", separability_weight=weight, grid=grid)
         measure = Separability(model.functional, [s.system for s in dataset.X], densities)
         before = measure(model.functional).item()
         model.fit(dataset, nb_epoch=25)

@@ -52,9 +52,7 @@ def test_user_loss_sees_scaled_errors_and_all_weights():
         seen.append((p, y, w))
         return (w * (p - y) ** 2).sum()
 
-    EntryLoss(user, unit="kcal/mol", type_weights={"dens": 7.0})(
-        [AE, DENS], PREDICTION, TARGET, WEIGHT
-    )
+    EntryLoss(user, unit="kcal/mol", type_weights={"dens": 7.0})([AE, DENS], PREDICTION, TARGET, WEIGHT)
     p, y, w = seen[0]
     assert p[0].item() == pytest.approx(0.3 * HARTREE, rel=1e-10)
     assert p[1].item() == 0.5 and y[1].item() == 0.0

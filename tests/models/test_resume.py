@@ -42,8 +42,7 @@ def assert_same(one, two):
 def settings(k):
     """Learning-rate schedule and momentum, so that the optimiser's state matters."""
     rate = dc.models.optimizers.ExponentialDecay(0.02, 0.9, 2)
-    return {"optimizer": dc.models.optimizers.Adam(rate), "batch_size": 2, "scf_every": k,
-            "loss": "l1"}  # fmt: skip
+    return {"optimizer": dc.models.optimizers.Adam(rate), "batch_size": 2, "scf_every": k, "loss": "l1"}
 
 
 @pytest.fixture(scope="module")
@@ -202,8 +201,10 @@ def test_load_asks_for_a_network_it_does_not_hold(make_model, small, float32_net
     again = XCModel.load(model.model_dir, same_kind)
     np.testing.assert_allclose(again.predict(small), model.predict(small), rtol=0, atol=1e-10)
     with pytest.raises(CheckpointError, match="belongs to a different model"):
-        XCModel.load(model.model_dir, nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 4),
-                                                    nn.Tanh(), nn.Linear(4, 1)))
+        XCModel.load(
+            model.model_dir,
+            nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1)),
+        )
 
 
 def test_restore_refuses_other_models_and_damaged_files(make_model, small):
@@ -279,9 +280,7 @@ def test_load_from_pretrained_without_the_top_layer(make_model, small):
     assert not new[2].weight.any() and old[2].weight.any()
 
 
-def test_load_from_pretrained_without_checkpoints_takes_the_parameters_in_memory(
-    make_model, small
-):
+def test_load_from_pretrained_without_checkpoints_takes_the_parameters_in_memory(make_model, small):
     source = make_model(seed=1)
     source.fit(small, nb_epoch=2, checkpoint_interval=0)
     model = make_model(seed=2)
@@ -301,18 +300,31 @@ def test_load_from_pretrained_with_deepchem_maps(make_model):
     )
 
 
-@pytest.mark.parametrize("path", [
-    {"two_grid": None}, {"two_grid": False}, {"scf_every": 4, "scf_trust": 1e-8},
-    {"scf_every": 3}, {"density_fit": True},
-], ids=["two-grid", "warm", "trusted", "held", "fitted"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        {"two_grid": None},
+        {"two_grid": False},
+        {"scf_every": 4, "scf_trust": 1e-8},
+        {"scf_every": 3},
+        {"density_fit": True},
+    ],
+    ids=["two-grid", "warm", "trusted", "held", "fitted"],
+)
 def test_every_fast_path_resumes_to_the_same_result(make_model, make_dataset, tmp_path, path):
     """Orbitals, trends, anchors of held densities and counters are in the checkpoint."""
     from deepchem_dft.data import DFTEntry
 
-    systems = [{"moldesc": "Li 0 0 0; H 0 0 3.0", "basis": "6-31g"},
-               {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}]
-    data = make_dataset([DFTEntry.create("energy", f"{value} Ha", [system])
-                         for value, system in zip((-8.07, -1.17), systems, strict=True)])
+    systems = [
+        {"moldesc": "Li 0 0 0; H 0 0 3.0", "basis": "6-31g"},
+        {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"},
+    ]
+    data = make_dataset(
+        [
+            DFTEntry.create("energy", f"{value} Ha", [system])
+            for value, system in zip((-8.07, -1.17), systems, strict=True)
+        ]
+    )
     options = {"grid_level": 2, "batch_size": 1, **path}
     whole = make_model(**options, model_dir=str(tmp_path / "whole"))
     whole.fit(data, nb_epoch=7)

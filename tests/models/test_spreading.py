@@ -39,8 +39,7 @@ def longest_of_best(costs, loads, bound=float("inf")):
 
 @given(COSTS, st.integers(2, 4), st.data())
 def test_systems_move_only_where_a_tenth_is_gained(costs, size, data):
-    before = data.draw(st.lists(st.integers(0, size - 1), min_size=len(costs),
-                                max_size=len(costs)))  # fmt: skip
+    before = data.draw(st.lists(st.integers(0, size - 1), min_size=len(costs), max_size=len(costs)))
     after = rebalanced(before, costs, size)
     assert after == before or longest(after, costs, size) < 0.9 * longest(before, costs, size)
 

@@ -36,8 +36,7 @@ def test_starts_exactly_at_the_conventional_functional(make_model, dataset, floa
     for model in (make_model(), make_model("lda,pw", float32_network)):
         np.testing.assert_allclose(model.predict(dataset), plain, rtol=0, atol=1e-12)
     untouched = float32_network[0].weight.detach().clone()
-    assert torch.equal(make_model("lda,pw", float32_network).functional.nnxc.nnmodel[0].weight,
-                       untouched)
+    assert torch.equal(make_model("lda,pw", float32_network).functional.nnxc.nnmodel[0].weight, untouched)
 
 
 def test_gradient_of_the_loss_against_finite_differences(make_model, dataset):
@@ -51,8 +50,12 @@ def test_gradient_of_the_loss_against_finite_differences(make_model, dataset):
         return model.entry_loss(list(dataset.X), value, target, weight)
 
     loss().backward()
-    chosen = [(model.functional.aweight, ()), (model.functional.bweight, ()),
-              (network[0].weight, (1, 0)), (network[2].weight, (0, 2))]  # fmt: skip
+    chosen = [
+        (model.functional.aweight, ()),
+        (model.functional.bweight, ()),
+        (network[0].weight, (1, 0)),
+        (network[2].weight, (0, 2)),
+    ]
     for parameter, index in chosen:
         values = []
         for shift in (1e-4, -2e-4):
@@ -245,8 +248,7 @@ def test_nan_loss_is_named(make_model, small):
 
 
 def test_gradient_clipping(make_model, small):
-    model = make_model(optimizer=dc.models.optimizers.GradientDescent(learning_rate=1.0),
-                       max_grad_norm=1e-3)
+    model = make_model(optimizer=dc.models.optimizers.GradientDescent(learning_rate=1.0), max_grad_norm=1e-3)
     before = weights_of(model)
     model.fit(small, nb_epoch=1)
     assert (weights_of(model) - before).norm().item() == pytest.approx(1e-3, rel=1e-3)
@@ -255,7 +257,7 @@ def test_gradient_clipping(make_model, small):
 def test_regularization_is_added(make_model, small):
     model = make_model(learning_rate=0.0)
     plain = model.fit(small, nb_epoch=1)
-    model.regularization_loss = lambda: model.functional.bweight ** 2
+    model.regularization_loss = lambda: model.functional.bweight**2
     assert model.fit(small, nb_epoch=1) == pytest.approx(plain + 1.0, rel=1e-9)
 
 
@@ -281,8 +283,7 @@ def test_networks_that_cannot_become_self_consistent_are_refused(make_model, sma
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"checkpoint_every": -1}, {"validate_every": 0}, {"early_stopping": 0}, {"early_stopping": 2}],
+    "options", [{"checkpoint_every": -1}, {"validate_every": 0}, {"early_stopping": 0}, {"early_stopping": 2}]
 )
 def test_impossible_options_are_refused(make_model, small, options):
     with pytest.raises(InputError) as error:
@@ -304,8 +305,12 @@ def test_nothing_to_train_is_refused(make_model, small, float32_network):
 def test_best_parameters_are_those_with_the_best_validation(make_model, overtrained):
     train, valid = overtrained
     model, snapshots = make_model(learning_rate=0.02), []
-    model.fit(train, nb_epoch=8, valid_dataset=valid,
-              epoch_callback=lambda r: snapshots.append((r.score, weights_of(model))))
+    model.fit(
+        train,
+        nb_epoch=8,
+        valid_dataset=valid,
+        epoch_callback=lambda r: snapshots.append((r.score, weights_of(model))),
+    )
     scores = [s for s, _ in snapshots]
     best = int(np.argmin(scores))
     assert 0 < best < 7, "choose a learning rate with which validation gets worse again"
@@ -344,8 +349,9 @@ def test_metric_of_the_user_selects(make_model, small, dataset):
     model.fit(small, nb_epoch=2, valid_dataset=dataset, metric=metric, restore_best=False)
     expected = abs(model.predict(dataset) - dataset.y).mean()
     assert model.history[-1].score == pytest.approx(expected, rel=1e-6)
-    model.fit(small, nb_epoch=1, valid_dataset=dataset, metric=lambda y, p: 3.0,
-              metric_greater_is_better=True)
+    model.fit(
+        small, nb_epoch=1, valid_dataset=dataset, metric=lambda y, p: 3.0, metric_greater_is_better=True
+    )
     assert model.history[-1].score == -3.0
 
 
@@ -393,8 +399,10 @@ def test_labels_stay_in_double_precision(make_model, make_dataset, entries):
 
 def test_systems_of_one_shape_can_be_solved_side_by_side(make_model):
     """As on a GPU; the same values, gradients and number of solutions."""
-    curve = [DFTEntry.create("energy", "-1.1 Ha", [{"moldesc": f"H 0 0 0; H 0 0 {r}",
-                                                    "basis": "6-31g"}]) for r in (1.2, 1.4, 1.7)]
+    curve = [
+        DFTEntry.create("energy", "-1.1 Ha", [{"moldesc": f"H 0 0 0; H 0 0 {r}", "basis": "6-31g"}])
+        for r in (1.2, 1.4, 1.7)
+    ]
     found = []
     for together in (False, True):
         network = make_model(tol=1e-8).model.train()

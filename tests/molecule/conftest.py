@@ -14,6 +14,7 @@ WATER = "O 0 0 0.2217; H 0 1.4309 -0.8867; H 0 -1.4309 -0.8867"
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
     """Return a function after which new molecules share nothing with those made before."""
+
     def forget():
         monkeypatch.setattr(constants, "_SHARED", weakref.WeakValueDictionary())
 

@@ -62,7 +62,9 @@ def test_disk_cache_is_used(water_of_kind, monkeypatch, tmp_path, kind):
     first = water_of_kind()
     matrix = first.coulomb(first.starting_density)
     assert sorted(p.suffix for p in tmp_path.rglob("*.np?")) == [
-        ".npz" if kind == "exact" else ".npy", ".npz"]
+        ".npz" if kind == "exact" else ".npy",
+        ".npz",
+    ]
     assert not list(tmp_path.rglob("*.tmp"))
     again = water_of_kind(without_integrals=True)
     assert torch.equal(again.coulomb(again.starting_density), matrix)
@@ -111,8 +113,7 @@ def test_a_full_disk_is_a_warning(water_of_kind, monkeypatch, tmp_path, kind):
 
     monkeypatch.setattr(cache, "replacing", on_a_full_disk)
     if kind == "streamed":  # nowhere at all: then memory has to do
-        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: (
-            open("/dev/full", "r+b")))  # noqa: SIM115
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "r+b"))  # noqa: SIM115
     again = water_of_kind()
     with pytest.warns(UserWarning, match="No space left") as caught:
         assert torch.allclose(again.coulomb(again.starting_density), matrix)
@@ -222,12 +223,18 @@ def test_two_processes_may_write_the_same_entry(monkeypatch, tmp_path):
     import subprocess
     import sys
 
-    code = ("from deepchem_dft.molecule import Molecule\n"
-            f"m = Molecule({WATER!r}, basis='6-31g', grid_level=1)\n"
-            "print(float(m.coulomb(m.starting_density).sum()))")
+    code = (
+        "from deepchem_dft.molecule import Molecule\n"
+        f"m = Molecule({WATER!r}, basis='6-31g', grid_level=1)\n"
+        "print(float(m.coulomb(m.starting_density).sum()))"
+    )
     monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
-    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     answers = [p.communicate() for p in processes]
     assert all(p.returncode == 0 for p in processes), answers
     assert answers[0][0] == answers[1][0]

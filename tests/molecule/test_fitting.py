@@ -31,14 +31,14 @@ def fitted_integrals(molecule: Molecule) -> np.ndarray:
 
 def test_matrices_are_those_of_the_fitted_integrals(fitted):
     eri = fitted_integrals(fitted)
-    dms = torch.randn(2, fitted.nao, fitted.nao, dtype=torch.float64,
-                      generator=torch.Generator().manual_seed(0))
+    dms = torch.randn(
+        2, fitted.nao, fitted.nao, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     dms = dms + dms.mT  # neither positive nor of low rank
     j = np.einsum("ijkl,nkl->nij", eri, dms.numpy())
     k = np.einsum("ikjl,nkl->nij", eri, dms.numpy())
     both = fitted.coulomb_exchange(dms)
-    for ours, reference in ((fitted.coulomb(dms), j), (both[0], j),
-                            (fitted.exchange(dms), k), (both[1], k)):
+    for ours, reference in ((fitted.coulomb(dms), j), (both[0], j), (fitted.exchange(dms), k), (both[1], k)):
         assert ours.numpy() == pytest.approx(reference, rel=1e-9, abs=1e-9)
 
 
@@ -57,8 +57,9 @@ def test_orbitals_and_their_density_give_the_same_exchange(fitted, omega):
     assert torch.allclose(fitted.exchange(dms, omega, occupied), fitted.exchange(dms, omega))
 
 
-@pytest.mark.parametrize(("name", "warned"), [
-    ("weigend", True), ("def2-universal-JFIT", True), ("def2-universal-jkfit", False)])
+@pytest.mark.parametrize(
+    ("name", "warned"), [("weigend", True), ("def2-universal-JFIT", True), ("def2-universal-jkfit", False)]
+)
 def test_exchange_in_a_basis_for_coulomb_energies_is_a_warning(name, warned, recwarn):
     molecule = Molecule(WATER, basis="6-31g", density_fit=name)
     molecule.coulomb(molecule.overlap)
@@ -91,11 +92,17 @@ def test_size_decides_unless_told(monkeypatch):
     assert Molecule(WATER, basis="6-31g", density_fit=False).fitting is None
 
 
-@pytest.mark.parametrize(("symbol", "basis", "name"), [
-    ("O", "def2-SVP", "def2-svp-jkfit"), ("O", "6-311++G(3df,3pd)", "aug-cc-pvtz-jkfit"),
-    ("O", "unc-sto-3g", "even-tempered functions"), ("O", {"O": "cc-pvtz"}, "cc-pvtz-jkfit"),
-    ("Na", "cc-pvdz", "even-tempered functions"), ("I", "def2-tzvp", "def2-tzvp-jkfit"),
-])
+@pytest.mark.parametrize(
+    ("symbol", "basis", "name"),
+    [
+        ("O", "def2-SVP", "def2-svp-jkfit"),
+        ("O", "6-311++G(3df,3pd)", "aug-cc-pvtz-jkfit"),
+        ("O", "unc-sto-3g", "even-tempered functions"),
+        ("O", {"O": "cc-pvtz"}, "cc-pvtz-jkfit"),
+        ("Na", "cc-pvdz", "even-tempered functions"),
+        ("I", "def2-tzvp", "def2-tzvp-jkfit"),
+    ],
+)
 def test_default_is_what_pyscf_chooses_for_exact_exchange(symbol, basis, name):
     molecule = Molecule(f"{symbol} 0 0 0", basis=basis, nelec=(3.0, 3.0), density_fit=True)
     assert molecule.fitting.name == name
@@ -104,12 +111,16 @@ def test_default_is_what_pyscf_chooses_for_exact_exchange(symbol, basis, name):
     assert molecule.fitting.size == df.addons.make_auxmol(mole, df.make_auxbasis(mole)).nao_nr()
 
 
-@pytest.mark.parametrize(("density_fit", "match", "remedy"), [
-    ("weigand", "unknown basis 'weigand'", "True"), (3, "must be a name", "True"),
-    ({"O": "weigend"}, "no basis for element H", "True"),
-    ("cc-pvdz-jkfit", "no functions for Na", "True"),
-    ("def2-tzvp", "a basis for orbitals", "def2-tzvp-jkfit"),
-])
+@pytest.mark.parametrize(
+    ("density_fit", "match", "remedy"),
+    [
+        ("weigand", "unknown basis 'weigand'", "True"),
+        (3, "must be a name", "True"),
+        ({"O": "weigend"}, "no basis for element H", "True"),
+        ("cc-pvdz-jkfit", "no functions for Na", "True"),
+        ("def2-tzvp", "a basis for orbitals", "def2-tzvp-jkfit"),
+    ],
+)
 def test_what_is_no_fitting_basis_is_refused(density_fit, match, remedy):
     with pytest.raises(InputError, match=match) as caught:
         Molecule("O 0 0 0; Na 0 0 4; H 0 0 -2", basis="6-31g", density_fit=density_fit)
@@ -158,8 +169,7 @@ def test_derivatives_are_those_of_the_energy_at_fixed_density(density_fit, omega
     if omega is None:
         slopes, extra = integrals.coulomb_derivative(here.pyscf_mol, density.numpy(), data)
     else:
-        (slopes,), extra = integrals.exchange_derivative(
-            here.pyscf_mol, density[None].numpy(), omega, data)
+        (slopes,), extra = integrals.exchange_derivative(here.pyscf_mol, density[None].numpy(), omega, data)
     rows = slice(*here.pyscf_mol.aoslice_by_atom()[atom, 2:])
     slope = 2 * (slopes[axis, rows] * density.numpy()[rows]).sum() + extra[atom, axis]
     assert bool(extra.any()) == bool(density_fit)

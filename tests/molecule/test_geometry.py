@@ -20,18 +20,21 @@ from deepchem_dft.molecule.geometry import (
 )
 
 
-@pytest.mark.parametrize("text", [
-    "O 0 0 0.2; H 0 1.4 -0.9; H 0 -1.4 -0.9",
-    "O 0 0 0.2\nH 0 1.4 -0.9\nH 0 -1.4 -0.9\n",
-    "  o 0,0,0.2 ;\n h 0 1.4 -9d-1; 1 0 -1.4 -9E-1;",
-    "3\nwater, from somewhere\nO 0 0 .2\nH 0 1.4 -.9\nH 0 -1.4 -.9\n",
-    "3\n\nO 0 0 .2\r\nH 0 1.4 -.9\r\nH 0 -1.4 -.9\n",
-    "O 0 0 0.2 # comment\nH 0 1.4 -0.9\n# more\nH 0 -1.4 -0.9",
-    (["O", "H", "H"], [[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]]),
-    ((8, 1, 1), np.array([[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]])),
-    [["O", 0, 0, 0.2], ["H", 0, 1.4, "-0.9"], ["H", 0, -1.4, -0.9]],
-    [("O", (0, 0, 0.2)), ("H", (0, 1.4, -0.9)), ("H", (0, -1.4, -0.9))],
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "O 0 0 0.2; H 0 1.4 -0.9; H 0 -1.4 -0.9",
+        "O 0 0 0.2\nH 0 1.4 -0.9\nH 0 -1.4 -0.9\n",
+        "  o 0,0,0.2 ;\n h 0 1.4 -9d-1; 1 0 -1.4 -9E-1;",
+        "3\nwater, from somewhere\nO 0 0 .2\nH 0 1.4 -.9\nH 0 -1.4 -.9\n",
+        "3\n\nO 0 0 .2\r\nH 0 1.4 -.9\r\nH 0 -1.4 -.9\n",
+        "O 0 0 0.2 # comment\nH 0 1.4 -0.9\n# more\nH 0 -1.4 -0.9",
+        (["O", "H", "H"], [[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]]),
+        ((8, 1, 1), np.array([[0, 0, 0.2], [0, 1.4, -0.9], [0, -1.4, -0.9]])),
+        [["O", 0, 0, 0.2], ["H", 0, 1.4, "-0.9"], ["H", 0, -1.4, -0.9]],
+        [("O", (0, 0, 0.2)), ("H", (0, 1.4, -0.9)), ("H", (0, -1.4, -0.9))],
+    ],
+)
 def test_spellings(text):
     symbols, positions = parse_geometry(text, "bohr")
     assert symbols == ["O", "H", "H"]
@@ -40,10 +43,14 @@ def test_spellings(text):
 
 
 def test_pairs_of_rows_and_pairs_of_arrays():
-    for pair in ([["H", 0, 0, 0], ["F", 0, 0, 1.7]], (["H", "F"], [[0, 0, 0], [0, 0, 1.7]]),
-                 [("H", (0, 0, 0)), ("F", [0, 0, 1.7])], [[1, 0, 0, 0], [9, 0, 0, 1.7]],
-                 [["1", "0", "0", "0"], ["9", "0", "0", "1.7"]],
-                 (np.array([1, 9]), np.array([[0, 0, 0], [0, 0, 1.7]]))):
+    for pair in (
+        [["H", 0, 0, 0], ["F", 0, 0, 1.7]],
+        (["H", "F"], [[0, 0, 0], [0, 0, 1.7]]),
+        [("H", (0, 0, 0)), ("F", [0, 0, 1.7])],
+        [[1, 0, 0, 0], [9, 0, 0, 1.7]],
+        [["1", "0", "0", "0"], ["9", "0", "0", "1.7"]],
+        (np.array([1, 9]), np.array([[0, 0, 0], [0, 0, 1.7]])),
+    ):
         symbols, positions = parse_geometry(pair)
         assert symbols == ["H", "F"] and positions[1, 2] == 1.7
     square = [[x, y, 0.0] for x in (0, 2) for y in (0, 2)]
@@ -56,20 +63,47 @@ def test_units_agree_with_pyscf():
     np.testing.assert_allclose(parse_geometry(text, "angstrom")[1], mole.atom_coords(), atol=1e-8)
 
 
-@pytest.mark.parametrize(("geometry", "problem"), [
-    ("", "empty"), (" ;\n; ", "empty"), ("H 0 0", "3 items"), ("H 0 0 0 0", "5 items"),
-    ("H 0 0 x", "'x'"), ("H 0 0 1_0", "'1_0'"), ("H 0 0 nan", "'nan'"), ("H 0 0 inf", "'inf'"),
-    ("H 0 0 1*2", "'1*2'"), ("H 0 0 1e300", "not finite"), ("H 0 0 9e9", "not finite"),
-    ("Qq 0 0 0", "'Qq'"), ("H1 0 0 0", "'H1'"), ("H@2 0 0 0", "'H@2'"), ("ghost-H 0 0 0", "ghost"),
-    ("X 0 0 0", "ghost"), ("X-H 0 0 0", "ghost"), ("0 0 0 0", "nuclear charge 0"),
-    ("119 0 0 0", "119"), ("H 0 0 0; H 0 0 0.01", "coincide"), ("H 0 0 0; He 0 0 0", "coincide"),
-    ("3\nx\nH 0 0 0\n", "announces 3"), ([], "no atoms"), (7, "text or a list"),
-    (None, "text or a list"), ([["H", 0, 0]], "not an element"), ([7], "not an element"),
-    ((["H"], [[0, 0]]), "not 1 rows"), ((["H", True], 3), "True"),
-    ([3, 4], "cannot read"), (("HF", [[0, 0, 0], [0, 0, 2]]), "not an element"),
-    ([["H", 0, 0, True]], "'True'"), ({"H": 1}, "text or a list"), ((["H"], None), "not 1 rows"),
-    ((["H"], [[0, 0, float("nan")]]), "not finite"), ([[1.5, 0, 0, 0]], "not an element"),
-])
+@pytest.mark.parametrize(
+    ("geometry", "problem"),
+    [
+        ("", "empty"),
+        (" ;\n; ", "empty"),
+        ("H 0 0", "3 items"),
+        ("H 0 0 0 0", "5 items"),
+        ("H 0 0 x", "'x'"),
+        ("H 0 0 1_0", "'1_0'"),
+        ("H 0 0 nan", "'nan'"),
+        ("H 0 0 inf", "'inf'"),
+        ("H 0 0 1*2", "'1*2'"),
+        ("H 0 0 1e300", "not finite"),
+        ("H 0 0 9e9", "not finite"),
+        ("Qq 0 0 0", "'Qq'"),
+        ("H1 0 0 0", "'H1'"),
+        ("H@2 0 0 0", "'H@2'"),
+        ("ghost-H 0 0 0", "ghost"),
+        ("X 0 0 0", "ghost"),
+        ("X-H 0 0 0", "ghost"),
+        ("0 0 0 0", "nuclear charge 0"),
+        ("119 0 0 0", "119"),
+        ("H 0 0 0; H 0 0 0.01", "coincide"),
+        ("H 0 0 0; He 0 0 0", "coincide"),
+        ("3\nx\nH 0 0 0\n", "announces 3"),
+        ([], "no atoms"),
+        (7, "text or a list"),
+        (None, "text or a list"),
+        ([["H", 0, 0]], "not an element"),
+        ([7], "not an element"),
+        ((["H"], [[0, 0]]), "not 1 rows"),
+        ((["H", True], 3), "True"),
+        ([3, 4], "cannot read"),
+        (("HF", [[0, 0, 0], [0, 0, 2]]), "not an element"),
+        ([["H", 0, 0, True]], "'True'"),
+        ({"H": 1}, "text or a list"),
+        ((["H"], None), "not 1 rows"),
+        ((["H"], [[0, 0, float("nan")]]), "not finite"),
+        ([[1.5, 0, 0, 0]], "not an element"),
+    ],
+)
 def test_mistakes(geometry, problem):
     with pytest.raises(InputError) as caught:
         parse_geometry(geometry)
@@ -100,8 +134,11 @@ def test_all_elements():
 numbers = st.floats(-50, 50, allow_nan=False)
 
 
-@given(st.lists(st.tuples(st.sampled_from(list(NUCLEAR_CHARGE)), numbers, numbers, numbers),
-                min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(NUCLEAR_CHARGE)), numbers, numbers, numbers), min_size=1, max_size=4
+    )
+)
 def test_text_round_trip_is_exact(rows):
     try:
         symbols, positions = parse_geometry([list(row) for row in rows])

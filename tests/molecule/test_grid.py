@@ -39,13 +39,11 @@ def test_what_does_not_fit_is_evaluated_anew(water, monkeypatch):
     size = sum(block.values.nbytes for block in kept)
     water.release()
     evaluate, calls = integrals.atomic_orbitals, []
-    monkeypatch.setattr(integrals, "atomic_orbitals",
-                        lambda *args: calls.append(args) or evaluate(*args))
+    monkeypatch.setattr(integrals, "atomic_orbitals", lambda *args: calls.append(args) or evaluate(*args))
     monkeypatch.setenv("DEEPCHEM_DFT_MEMORY_GB", str(size / 1e9))  # of which they get a share
     for attempt in range(3):
         found = water.grid.blocks(1)
-        assert water.grid._constants.held("ao1") is None and memory.BUDGET.held(
-            water.grid._constants) == 0
+        assert water.grid._constants.held("ao1") is None and memory.BUDGET.held(water.grid._constants) == 0
         for one, other in zip(found, kept, strict=True):
             assert one.rows == other.rows and torch.equal(one.values, other.values)
         if attempt == 0:
@@ -76,7 +74,7 @@ def share_left(molecule: Molecule, points: np.ndarray) -> float:
     """Mean squared share of functions that survive: the work that matrices of blocks take."""
     kept = []
     for start in range(0, len(points), BLOCK_ROWS):
-        values = integrals.atomic_orbitals(molecule.pyscf_mol, points[start:start + BLOCK_ROWS], 1)
+        values = integrals.atomic_orbitals(molecule.pyscf_mol, points[start : start + BLOCK_ROWS], 1)
         kept.append((np.abs(values).max((0, 1)) > 1e-11).mean())
     return float(np.mean(np.square(kept)))
 

@@ -22,8 +22,7 @@ def test_a_bad_memory_setting_does_not_stop_the_import():
     import sys
 
     environment = {**os.environ, "DEEPCHEM_DFT_MEMORY_GB": "abc"}
-    subprocess.run([sys.executable, "-c", "import deepchem_dft.molecule.memory"],
-                   env=environment, check=True)
+    subprocess.run([sys.executable, "-c", "import deepchem_dft.molecule.memory"], env=environment, check=True)
 
 
 def test_sizes_in_the_environment_are_used(monkeypatch):
@@ -59,8 +58,10 @@ def test_constants_of_others_make_room(water, monkeypatch):
     helium.grid.blocks(0)
     size = memory.packed_bytes(water.nao)
     monkeypatch.setattr(
-        memory, "available_bytes",
-        lambda: size if helium.grid._constants.held("ao0") is not None else 2 * size)
+        memory,
+        "available_bytes",
+        lambda: size if helium.grid._constants.held("ao0") is not None else 2 * size,
+    )
     assert water.coulomb(water.overlap).shape == (water.nao, water.nao)
     assert helium.grid._constants.held("ao0") is None
 
@@ -141,6 +142,7 @@ def test_what_is_used_together_stays_together():
 def test_a_failed_attempt_takes_nothing(water):
     before = memory.BUDGET.held()
     for failure in (MemoryError, KeyboardInterrupt):
+
         def fail(failure=failure):
             raise failure
 
@@ -161,8 +163,11 @@ def test_limits_of_containers_count_version_2(tmp_path, visible):
     membership, root = tmp_path / "cgroup", tmp_path / "fs"
     membership.write_text("0::/a/b\n")
     assert memory.container_bytes(membership, root) is None
-    content = {"memory.max": 1000, "memory.current": 700,
-               "memory.stat": "anon 1\ninactive_file 100\nfile 200"}
+    content = {
+        "memory.max": 1000,
+        "memory.current": 700,
+        "memory.stat": "anon 1\ninactive_file 100\nfile 200",
+    }
     group(root / "a" / "b", {**content, "memory.max": "max"})
     assert memory.container_bytes(membership, root) is None
     # The limit of the parent holds; inside a container it is the mount itself.
@@ -173,10 +178,18 @@ def test_limits_of_containers_count_version_2(tmp_path, visible):
 def test_limits_of_containers_count_version_1(tmp_path):
     membership, root = tmp_path / "cgroup", tmp_path / "fs"
     membership.write_text("9:cpu,cpuacct:/x\n4:memory:/x\n0::/\n")
-    group(root / "memory" / "x", {"memory.limit_in_bytes": 1000, "memory.usage_in_bytes": 1200,
-                                  "memory.stat": "total_inactive_file 50"})
-    group(root / "memory", {"memory.limit_in_bytes": 2**63 - 4096, "memory.usage_in_bytes": 5000,
-                            "memory.stat": ""})
+    group(
+        root / "memory" / "x",
+        {
+            "memory.limit_in_bytes": 1000,
+            "memory.usage_in_bytes": 1200,
+            "memory.stat": "total_inactive_file 50",
+        },
+    )
+    group(
+        root / "memory",
+        {"memory.limit_in_bytes": 2**63 - 4096, "memory.usage_in_bytes": 5000, "memory.stat": ""},
+    )
     assert memory.container_bytes(membership, root) == 0
     assert memory.container_bytes(tmp_path / "missing", root) is None
 

@@ -34,8 +34,7 @@ def test_constants_equal_pyscf(water, reference):
     with reference.with_range_coulomb(0.33):
         long_range = reference.intor("int2e")
     k = np.einsum("ikjl,kl->ij", long_range, density)
-    assert water.exchange(torch.from_numpy(density), omega=0.33).numpy() == pytest.approx(
-        k, abs=1e-10)
+    assert water.exchange(torch.from_numpy(density), omega=0.33).numpy() == pytest.approx(k, abs=1e-10)
 
 
 def test_grid_equals_pyscf(water, reference):
@@ -55,12 +54,19 @@ def test_integers_of_numpy_are_grid_levels(water):
     assert other.key == water.key and type(other.grid_level) is int
 
 
-@pytest.mark.parametrize(("options", "match"), [
-    ({"spin": 1}, "cannot have spin"), ({"charge": 11}, "more electrons"),
-    ({"spin": 12}, "unpaired"), ({"basis": "no-such-basis"}, "basis"),
-    ({"nelec": (-1.0, 2.0)}, "not possible"), ({"nelec": (float("nan"), 2.0)}, "not possible"),
-    ({"grid_level": 12}, "grid level"), ({"nelec": (40.0, 1.0)}, "do not fit"),
-])
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"spin": 1}, "cannot have spin"),
+        ({"charge": 11}, "more electrons"),
+        ({"spin": 12}, "unpaired"),
+        ({"basis": "no-such-basis"}, "basis"),
+        ({"nelec": (-1.0, 2.0)}, "not possible"),
+        ({"nelec": (float("nan"), 2.0)}, "not possible"),
+        ({"grid_level": 12}, "grid level"),
+        ({"nelec": (40.0, 1.0)}, "do not fit"),
+    ],
+)
 def test_impossible_molecules_are_refused(options, match):
     with pytest.raises(InputError, match=match):
         Molecule(WATER, **{"basis": "sto-3g", **options})

@@ -51,17 +51,29 @@ def said(path):
 EXTENDED = ["O 8 0 0 0.1173", "H 1 0 0.7572 -0.4692", "H 1 0 -0.7572 -0.4692"]
 
 
-@pytest.mark.parametrize("content", [
-    text(), text("") + "\n\n \n", text().replace("\n", "\r\n"), text().replace("\n", "\r"),
-    b"\xef\xbb\xbf" + text().encode(), text().encode("utf-16"),
-    b"\xfe\xff" + text().encode("utf-16-be"), text("W\xe4rme").encode("latin-1"),
-    text(rows=["8 0.0 0 1.173D-01", "1 0 7.572d-1 -.4692", "1 0 -7572E-4 -4.692e-01"]),
-    text("Properties=species:S:1:pos:R:3"), text("Properties=species:S:1:Z:I:1:pos:R:3", EXTENDED),
-    text("properties=Z:I:1:pos:R:3", ["8 0 0 0.1173", "1 0 0.7572 -0.4692", "1 0 -0.7572 -0.4692"]),
-    text('Properties=forces:R:3:pos:R:3:tag:L:1:species:S:1 pbc="F F F"', [
-        "9 9 9 0 0 0.1173 T O", "9 9 9 0 0.7572 -0.4692 F H", "9 9 9 0 -0.7572 -0.4692 F H"]),
-    text('Lattice="9 0 0 0 9 0 0 0 9" pbc="F F F"'), text("energy: -76.1 gnorm: 0.003 charge_a=1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        text(),
+        text("") + "\n\n \n",
+        text().replace("\n", "\r\n"),
+        text().replace("\n", "\r"),
+        b"\xef\xbb\xbf" + text().encode(),
+        text().encode("utf-16"),
+        b"\xfe\xff" + text().encode("utf-16-be"),
+        text("W\xe4rme").encode("latin-1"),
+        text(rows=["8 0.0 0 1.173D-01", "1 0 7.572d-1 -.4692", "1 0 -7572E-4 -4.692e-01"]),
+        text("Properties=species:S:1:pos:R:3"),
+        text("Properties=species:S:1:Z:I:1:pos:R:3", EXTENDED),
+        text("properties=Z:I:1:pos:R:3", ["8 0 0 0.1173", "1 0 0.7572 -0.4692", "1 0 -0.7572 -0.4692"]),
+        text(
+            'Properties=forces:R:3:pos:R:3:tag:L:1:species:S:1 pbc="F F F"',
+            ["9 9 9 0 0 0.1173 T O", "9 9 9 0 0.7572 -0.4692 F H", "9 9 9 0 -0.7572 -0.4692 F H"],
+        ),
+        text('Lattice="9 0 0 0 9 0 0 0 9" pbc="F F F"'),
+        text("energy: -76.1 gnorm: 0.003 charge_a=1"),
+    ],
+)
 def test_water_however_it_is_written(file, content):
     found, warned = said(file(content))
     assert found.symbols == ["O", "H", "H"] and not warned
@@ -95,12 +107,20 @@ def test_columns_in_any_order_give_the_energy_of_pyscf(file):
     assert energy == pytest.approx(-75.22553083, abs=1e-6)
 
 
-@pytest.mark.parametrize(("comment", "charge", "spin"), [
-    ("charge=1 charge_a=1 mult=2", 1, 1), ("Charge: -1, Multiplicity: 1", -1, 0),
-    ("an ion, charge = +2 | spin=2", 2, 2), ("charge='1' spin_multiplicity=\"4\"", 1, 3),
-    ("charge=1- mult=3 spin=2 unpaired: 2", -1, 2), ("net_charge=1.0", 1, None),
-    ("uhf=1", None, 1), ("spin=-1", None, 1), ("charge_a=1 discharge=2 my.charge=3", None, None),
-])
+@pytest.mark.parametrize(
+    ("comment", "charge", "spin"),
+    [
+        ("charge=1 charge_a=1 mult=2", 1, 1),
+        ("Charge: -1, Multiplicity: 1", -1, 0),
+        ("an ion, charge = +2 | spin=2", 2, 2),
+        ("charge='1' spin_multiplicity=\"4\"", 1, 3),
+        ("charge=1- mult=3 spin=2 unpaired: 2", -1, 2),
+        ("net_charge=1.0", 1, None),
+        ("uhf=1", None, 1),
+        ("spin=-1", None, 1),
+        ("charge_a=1 discharge=2 my.charge=3", None, None),
+    ],
+)
 def test_charge_and_multiplicity_of_the_comment(file, comment, charge, spin):
     found, warned = said(file(text(comment)))
     assert (found.charge, found.spin) == (charge, spin)
@@ -115,15 +135,19 @@ def test_of_ase_columns_too(file):
     with pytest.raises(InputError, match="charge=0 of the comment line contradicts the column"):
         read_geometry(file(text(spec + " charge=0", rows)))
     with pytest.raises(InputError, match="no whole charge"):
-        read_geometry(file(text(spec.rpartition(":initial_m")[0], [
-            f"{row} 0.2" for row in ROWS])))
+        read_geometry(file(text(spec.rpartition(":initial_m")[0], [f"{row} 0.2" for row in ROWS])))
 
 
-@pytest.mark.parametrize(("comment", "message"), [
-    ("charge 1", "'charge 1' of the comment line is not read"), ("S=1", "'S=1'"),
-    ("q: -1", "'q: -1'"), ("charge: unknown", "charge 'unknown' of the comment line"),
-    ("a spin density", "'spin'"),
-])
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("charge 1", "'charge 1' of the comment line is not read"),
+        ("S=1", "'S=1'"),
+        ("q: -1", "'q: -1'"),
+        ("charge: unknown", "charge 'unknown' of the comment line"),
+        ("a spin density", "'spin'"),
+    ],
+)
 def test_what_is_not_understood_is_said(file, comment, message):
     path = file(text(comment))
     found, warned = said(path)
@@ -144,42 +168,52 @@ def test_isotopes(file):
         assert parse_geometry("T 0 0 0; T 0 0 1.4")[0] == ["H", "H"]
 
 
-@pytest.mark.parametrize(("content", "problem", "field"), [
-    (text('Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"'), "periodic",
-     "Lattice"),
-    (text("Lattice='4 0 0 0 4 0 0 0 4'"), "periodic", "Lattice"),
-    (text("pbc=T"), "periodic", "pbc"), (text('pbc="F F T"'), "periodic", "pbc"),
-    (text('pbc="maybe"'), "neither true nor false", "pbc"),
-    (text() + "H 0 0 5\n", "announces 3 atoms, but 'H 0 0 5' follows", "atoms"),
-    (text(count=2), "announces 2 atoms, but 'H 0 -0.7572 -0.4692' follows", "atoms"),
-    (text(count=4), "announces 4 atoms, there are 3", "atoms"),
-    (text(count=4) + "\n\n", "announces 4 atoms, there are 3", "atoms"),
-    (text(count=10**8), "there are 3", "atoms"),
-    (text(count=-3), "'-3' is not a number of atoms", "atoms"),
-    (text(count=0), "'0' is not a number of atoms", "atoms"),
-    (text(count="3.0"), "'3.0' is not a number of atoms", "atoms"),
-    (text(count="9" * 5000), "is not a number of atoms", "atoms"),
-    (text() + text(), "several geometries", "geometry"), ("", "empty", "geometry"),
-    (text().encode("utf-16-le"), "UTF-16 without a byte order mark", "text"),
-    (b"\x89P\0\0NG", "binary", "text"), (text(rows=["O 0 0"]), "is not an element and x", "atoms"),
-    (text(rows=["O 0 0 0 carbonyl"]), "is not an element and x", "atoms"),
-    (text(rows=["1 8 0 0 0.1", "2 1 0 0 1"]), "which columns", "atoms"),
-    (text(rows=["O 0,0 0,1173 0,5"]), "'0,0' of atom 1 is not a number", "geometry"),
-    (text(rows=["O,0,0,0.5"]), "is not an element and x", "atoms"),
-    (text(rows=["O 0 0 nan"]), "'nan'", "geometry"), (text(rows=["X 0 0 0"]), "ghost", "geometry"),
-    (text(rows=["H 0 0 0", "H 0 0 0.01"]), "coincide", "geometry"),
-    (text("charge=0.5"), "not a whole number", "charge"), (text("mult=0"), "multiplicity", "mult"),
-    (text("charge=1 total_charge=2"), "contradict each other", "charge"),
-    (text("mult=2 spin=0"), "contradict each other", "multiplicity"),
-    (text("Properties=species:S:1:pos:R:3:Z:I:1"), "has 4 columns, but Properties name 5",
-     "Properties"),
-    (text("Properties=species:S:1:pos:R:2"), "has 2 columns, not 3", "Properties"),
-    (text("Properties=species:S:1:forces:R:3"), "no positions", "Properties"),
-    (text("Properties=pos:R:3:id:I:1"), "no elements", "Properties"),
-    (text("Properties=species:S:1:pos:R:x"), "cannot be read", "Properties"),
-    (text("Properties=pos:R:3:pos:R:3:species:S:1"), "cannot be read", "Properties"),
-    (text("Properties=species:S:1:Z:I:1:pos:R:3", ["O 7 0 0 0"]), "said to be N and O", "atoms"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "problem", "field"),
+    [
+        (
+            text('Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 pbc="T T T"'),
+            "periodic",
+            "Lattice",
+        ),
+        (text("Lattice='4 0 0 0 4 0 0 0 4'"), "periodic", "Lattice"),
+        (text("pbc=T"), "periodic", "pbc"),
+        (text('pbc="F F T"'), "periodic", "pbc"),
+        (text('pbc="maybe"'), "neither true nor false", "pbc"),
+        (text() + "H 0 0 5\n", "announces 3 atoms, but 'H 0 0 5' follows", "atoms"),
+        (text(count=2), "announces 2 atoms, but 'H 0 -0.7572 -0.4692' follows", "atoms"),
+        (text(count=4), "announces 4 atoms, there are 3", "atoms"),
+        (text(count=4) + "\n\n", "announces 4 atoms, there are 3", "atoms"),
+        (text(count=10**8), "there are 3", "atoms"),
+        (text(count=-3), "'-3' is not a number of atoms", "atoms"),
+        (text(count=0), "'0' is not a number of atoms", "atoms"),
+        (text(count="3.0"), "'3.0' is not a number of atoms", "atoms"),
+        (text(count="9" * 5000), "is not a number of atoms", "atoms"),
+        (text() + text(), "several geometries", "geometry"),
+        ("", "empty", "geometry"),
+        (text().encode("utf-16-le"), "UTF-16 without a byte order mark", "text"),
+        (b"\x89P\0\0NG", "binary", "text"),
+        (text(rows=["O 0 0"]), "is not an element and x", "atoms"),
+        (text(rows=["O 0 0 0 carbonyl"]), "is not an element and x", "atoms"),
+        (text(rows=["1 8 0 0 0.1", "2 1 0 0 1"]), "which columns", "atoms"),
+        (text(rows=["O 0,0 0,1173 0,5"]), "'0,0' of atom 1 is not a number", "geometry"),
+        (text(rows=["O,0,0,0.5"]), "is not an element and x", "atoms"),
+        (text(rows=["O 0 0 nan"]), "'nan'", "geometry"),
+        (text(rows=["X 0 0 0"]), "ghost", "geometry"),
+        (text(rows=["H 0 0 0", "H 0 0 0.01"]), "coincide", "geometry"),
+        (text("charge=0.5"), "not a whole number", "charge"),
+        (text("mult=0"), "multiplicity", "mult"),
+        (text("charge=1 total_charge=2"), "contradict each other", "charge"),
+        (text("mult=2 spin=0"), "contradict each other", "multiplicity"),
+        (text("Properties=species:S:1:pos:R:3:Z:I:1"), "has 4 columns, but Properties name 5", "Properties"),
+        (text("Properties=species:S:1:pos:R:2"), "has 2 columns, not 3", "Properties"),
+        (text("Properties=species:S:1:forces:R:3"), "no positions", "Properties"),
+        (text("Properties=pos:R:3:id:I:1"), "no elements", "Properties"),
+        (text("Properties=species:S:1:pos:R:x"), "cannot be read", "Properties"),
+        (text("Properties=pos:R:3:pos:R:3:species:S:1"), "cannot be read", "Properties"),
+        (text("Properties=species:S:1:Z:I:1:pos:R:3", ["O 7 0 0 0"]), "said to be N and O", "atoms"),
+    ],
+)
 def test_refusals(file, content, problem, field):
     path = file(content)
     with pytest.raises(InputError) as caught:
@@ -198,10 +232,14 @@ def test_ways_to_name_a_file(file, tmp_path, monkeypatch):
     for name in (path, str(path), "w.xyz", Path("w.xyz"), zipped, "V.XYZ", "./V.XYZ"):
         assert Molecule(name, "sto-3g").formula == "H2O"
     Path("folder.xyz").mkdir()
-    for name, problem in (("gone.xyz", "does not exist"), ("w.mol", "name of a file"),
-                          (Path("w.mol"), "read from xyz files"), ("data/w", "name of a file"),
-                          ("a\0.xyz", "null character"),
-                          (Path("folder.xyz"), "cannot be read")):
+    for name, problem in (
+        ("gone.xyz", "does not exist"),
+        ("w.mol", "name of a file"),
+        (Path("w.mol"), "read from xyz files"),
+        ("data/w", "name of a file"),
+        ("a\0.xyz", "null character"),
+        (Path("folder.xyz"), "cannot be read"),
+    ):
         with pytest.raises(InputError, match=problem):
             Molecule(name, "sto-3g")
 

@@ -22,9 +22,20 @@ MOLECULES = [
 ]
 # The order in which the release has them does not matter; strangers are between those needed.
 COLUMNS = [
-    "chembl_id", "conf_id", "nonunique_smiles", "smiles", "atoms", "heavy_atoms",
-    "GFN2_TOTAL_ENERGY", "GFN2_DIPOLE_X", "GFN2_DIPOLE_TOT", "GFN2_HOMO_LUMO_GAP",
-    "DFT_TOTAL_ENERGY", "DFT_DIPOLE_X", "DFT_DIPOLE_TOT", "DFT_HOMO_LUMO_GAP",
+    "chembl_id",
+    "conf_id",
+    "nonunique_smiles",
+    "smiles",
+    "atoms",
+    "heavy_atoms",
+    "GFN2_TOTAL_ENERGY",
+    "GFN2_DIPOLE_X",
+    "GFN2_DIPOLE_TOT",
+    "GFN2_HOMO_LUMO_GAP",
+    "DFT_TOTAL_ENERGY",
+    "DFT_DIPOLE_X",
+    "DFT_DIPOLE_TOT",
+    "DFT_HOMO_LUMO_GAP",
     "significant_negative_wavenumbers",
 ]
 
@@ -44,14 +55,25 @@ def qmugs_csv(tmp_path):
         table = csv.DictWriter(stream, COLUMNS)
         table.writeheader()
         for name, conformer, smiles, (energy, gap, dipole) in _conformers():
-            table.writerow({
-                "chembl_id": name, "conf_id": conformer, "nonunique_smiles": False,
-                "smiles": smiles, "atoms": smiles.count("H"), "heavy_atoms": 6,
-                "GFN2_TOTAL_ENERGY": energy / 10, "GFN2_DIPOLE_X": 0.0,
-                "GFN2_DIPOLE_TOT": dipole + 0.5, "GFN2_HOMO_LUMO_GAP": gap / 2,
-                "DFT_TOTAL_ENERGY": energy, "DFT_DIPOLE_X": dipole, "DFT_DIPOLE_TOT": dipole,
-                "DFT_HOMO_LUMO_GAP": gap, "significant_negative_wavenumbers": False,
-            })  # fmt: skip
+            table.writerow(
+                {
+                    "chembl_id": name,
+                    "conf_id": conformer,
+                    "nonunique_smiles": False,
+                    "smiles": smiles,
+                    "atoms": smiles.count("H"),
+                    "heavy_atoms": 6,
+                    "GFN2_TOTAL_ENERGY": energy / 10,
+                    "GFN2_DIPOLE_X": 0.0,
+                    "GFN2_DIPOLE_TOT": dipole + 0.5,
+                    "GFN2_HOMO_LUMO_GAP": gap / 2,
+                    "DFT_TOTAL_ENERGY": energy,
+                    "DFT_DIPOLE_X": dipole,
+                    "DFT_DIPOLE_TOT": dipole,
+                    "DFT_HOMO_LUMO_GAP": gap,
+                    "significant_negative_wavenumbers": False,
+                }
+            )
     return folder
 
 
@@ -64,12 +86,16 @@ def sdf_text(name: str, conformer: str, smiles: str, values) -> str:
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     rdDistGeom.EmbedMolecule(molecule, randomSeed=1)
     tags = {
-        "CHEMBL_ID": name, "CONF_ID": conformer, "GFN2:TOTAL_ENERGY": energy / 10,
-        "GFN2:DIPOLE": f"0.0|0.0|{dipole + 0.5}|{dipole + 0.5}", "GFN2:HOMO_LUMO_GAP": gap / 2,
+        "CHEMBL_ID": name,
+        "CONF_ID": conformer,
+        "GFN2:TOTAL_ENERGY": energy / 10,
+        "GFN2:DIPOLE": f"0.0|0.0|{dipole + 0.5}|{dipole + 0.5}",
+        "GFN2:HOMO_LUMO_GAP": gap / 2,
         "GFN2:MULLIKEN_CHARGES": "|".join(["0.0"] * molecule.GetNumAtoms()),
-        "DFT:TOTAL_ENERGY": energy, "DFT:DIPOLE": f"{dipole}|0.0|0.0|{dipole}",
+        "DFT:TOTAL_ENERGY": energy,
+        "DFT:DIPOLE": f"{dipole}|0.0|0.0|{dipole}",
         "DFT:HOMO_LUMO_GAP": gap,
-    }  # fmt: skip
+    }
     body = "".join(f">  <{tag}>  (1) \n{value}\n\n" for tag, value in tags.items())
     return f"{Chem.MolToMolBlock(molecule)}{body}$$$$\n"
 
@@ -94,29 +120,57 @@ def qmof(tmp_path):
     for number in range(10):
         edge = 4.0 + 0.2 * number
         name = f"qmof-{number:07x}"
-        labels.append({
-            "qmof_id": name, "name": f"ABCDEF{number:02}_FSR",
-            "info": {"formula": "ZnO", "natoms": 2, "pld": 2.0 + 0.5 * number,
-                     "lcd": 4.0 + number, "density": 1.2, "volume": edge**3,
-                     "mofid": {"mofid": None, "smiles_linkers": []}, "synthesized": True,
-                     "symmetry": {"spacegroup": "P1", "spacegroup_number": 1}, "source": "CSD"},
-            "inputs": {"pbe": {"theory": "pbe"}},
-            "outputs": {"pbe": {"energy_total": -9.9, "bandgap": 0.3 * number, "cbm": 1.0}},
-        })  # fmt: skip
-        structures.append({
-            "qmof_id": name, "name": f"ABCDEF{number:02}_FSR",
-            "structure": {
-                "@module": "pymatgen.core.structure", "@class": "Structure", "charge": 0,
-                "lattice": {"matrix": [[edge, 0, 0], [0, edge, 0], [0, 0, edge]], "a": edge,
-                            "b": edge, "c": edge, "alpha": 90.0, "beta": 90.0, "gamma": 90.0,
-                            "volume": edge**3},
-                "sites": [
-                    {"species": [{"element": symbol, "occu": 1}], "abc": [at, at, at],
-                     "xyz": [at * edge] * 3, "label": symbol,
-                     "properties": {"pbe_magmom": 0.0}}
-                    for symbol, at in (("Zn", 0.0), ("O", 0.5))],
-            },
-        })  # fmt: skip
+        labels.append(
+            {
+                "qmof_id": name,
+                "name": f"ABCDEF{number:02}_FSR",
+                "info": {
+                    "formula": "ZnO",
+                    "natoms": 2,
+                    "pld": 2.0 + 0.5 * number,
+                    "lcd": 4.0 + number,
+                    "density": 1.2,
+                    "volume": edge**3,
+                    "mofid": {"mofid": None, "smiles_linkers": []},
+                    "synthesized": True,
+                    "symmetry": {"spacegroup": "P1", "spacegroup_number": 1},
+                    "source": "CSD",
+                },
+                "inputs": {"pbe": {"theory": "pbe"}},
+                "outputs": {"pbe": {"energy_total": -9.9, "bandgap": 0.3 * number, "cbm": 1.0}},
+            }
+        )
+        structures.append(
+            {
+                "qmof_id": name,
+                "name": f"ABCDEF{number:02}_FSR",
+                "structure": {
+                    "@module": "pymatgen.core.structure",
+                    "@class": "Structure",
+                    "charge": 0,
+                    "lattice": {
+                        "matrix": [[edge, 0, 0], [0, edge, 0], [0, 0, edge]],
+                        "a": edge,
+                        "b": edge,
+                        "c": edge,
+                        "alpha": 90.0,
+                        "beta": 90.0,
+                        "gamma": 90.0,
+                        "volume": edge**3,
+                    },
+                    "sites": [
+                        {
+                            "species": [{"element": symbol, "occu": 1}],
+                            "abc": [at, at, at],
+                            "xyz": [at * edge] * 3,
+                            "label": symbol,
+                            "properties": {"pbe_magmom": 0.0},
+                        }
+                        for symbol, at in (("Zn", 0.0), ("O", 0.5))
+                    ],
+                },
+            }
+        )
     (folder / "qmof.json").write_text(json.dumps(labels), encoding="utf-8")
     (folder / "qmof_structure_data.json").write_text(json.dumps(structures), encoding="utf-8")
     return folder
@@ -125,27 +179,38 @@ def qmof(tmp_path):
 def oqmd_page(entries: list[dict], offset: int = 0) -> dict:
     """Return an answer of the REST interface."""
     return {
-        "links": {"next": "http://oqmd.org/oqmdapi/formationenergy?limit=6&offset=6",
-                  "previous": None,
-                  "base_url": {"href": "http://oqmd.org/oqmdapi",
-                               "meta": {"_oqmd_version": "1.0"}}},
+        "links": {
+            "next": "http://oqmd.org/oqmdapi/formationenergy?limit=6&offset=6",
+            "previous": None,
+            "base_url": {"href": "http://oqmd.org/oqmdapi", "meta": {"_oqmd_version": "1.0"}},
+        },
         "resource": {},
         "data": entries,
-        "meta": {"query": {"representation": "/formationenergy?limit=6"}, "api_version": "1.0",
-                 "time_stamp": "2026-11-20 10:00:00", "data_returned": len(entries),
-                 "data_available": 12, "more_data_available": True},
+        "meta": {
+            "query": {"representation": "/formationenergy?limit=6"},
+            "api_version": "1.0",
+            "time_stamp": "2026-11-20 10:00:00",
+            "data_returned": len(entries),
+            "data_available": 12,
+            "more_data_available": True,
+        },
         "response_message": "OK",
-    }  # fmt: skip
+    }
 
 
 def oqmd_entry(number: int, gap: float) -> dict:
     return {
-        "name": "NaCl", "entry_id": 16000 + number, "composition": "Cl1 Na1",
-        "spacegroup": "Fm-3m", "natoms": 2, "band_gap": gap, "delta_e": -2.0 + 0.1 * number,
+        "name": "NaCl",
+        "entry_id": 16000 + number,
+        "composition": "Cl1 Na1",
+        "spacegroup": "Fm-3m",
+        "natoms": 2,
+        "band_gap": gap,
+        "delta_e": -2.0 + 0.1 * number,
         "stability": 0.01 * number,
         "unit_cell": [[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]],
         "sites": ["Na @ 0 0 0", f"Cl @ {0.5 + 0.001 * number} 0.5 0.5"],
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

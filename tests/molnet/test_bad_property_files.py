@@ -41,20 +41,23 @@ def edit(path, old: str, new: str, count: int = 1) -> None:
 
 def cut(path, share: float) -> None:
     content = path.read_bytes()
-    path.write_bytes(content[:int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * share)])
 
 
 class TestSummary:
     load = staticmethod(molnet.load_qmugs)
 
-    @pytest.mark.parametrize("old, new, entry, field, problem", [
-        ("DFT_DIPOLE_TOT", "DIPOLE", "line 1", "DFT_DIPOLE_TOT", "there is no column"),
-        ("1.7,1.7", "1.7,nan", "line 4 (CHEMBL2, conf_00)", "DFT_DIPOLE_TOT", "'nan' is not"),
-        ("1.7,1.7", "1.7,", "line 4 (CHEMBL2, conf_00)", "DFT_DIPOLE_TOT", "there is no value"),
-        ("-346.5,", "much,", "line 4", "DFT_TOTAL_ENERGY", "'much' is not a finite number"),
-        ("[H]C([H])([H])C#N", "[Xx]C#N", "line 10 (CHEMBL7, conf_00)", "smiles", "[Xx]C#N"),
-        ("[H]C([H])([H])C#N", "", "line 10 (CHEMBL7, conf_00)", "smiles", "RDKit cannot read ''"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "old, new, entry, field, problem",
+        [
+            ("DFT_DIPOLE_TOT", "DIPOLE", "line 1", "DFT_DIPOLE_TOT", "there is no column"),
+            ("1.7,1.7", "1.7,nan", "line 4 (CHEMBL2, conf_00)", "DFT_DIPOLE_TOT", "'nan' is not"),
+            ("1.7,1.7", "1.7,", "line 4 (CHEMBL2, conf_00)", "DFT_DIPOLE_TOT", "there is no value"),
+            ("-346.5,", "much,", "line 4", "DFT_TOTAL_ENERGY", "'much' is not a finite number"),
+            ("[H]C([H])([H])C#N", "[Xx]C#N", "line 10 (CHEMBL7, conf_00)", "smiles", "[Xx]C#N"),
+            ("[H]C([H])([H])C#N", "", "line 10 (CHEMBL7, conf_00)", "smiles", "RDKit cannot read ''"),
+        ],
+    )
     def test_a_bad_value(self, qmugs_csv, fails, old, new, entry, field, problem):
         edit(qmugs_csv / "summary.csv", old, new)
         fails(self.load, qmugs_csv, "summary.csv", entry, field, problem)
@@ -82,15 +85,18 @@ class TestSDF:
     def one(self, qmugs_sdf):
         return qmugs_sdf / "structures" / "CHEMBL4" / "conf_00.sdf"
 
-    @pytest.mark.parametrize("old, new, field, problem", [
-        ("<DFT:DIPOLE>", "<DFT:DIPOL>", "DFT:DIPOLE", "the tag is missing"),
-        ("2.2|0.0|0.0|2.2", "2.2|0.0|0.0|nan", "DFT:DIPOLE", "'nan' is not a finite number"),
-        ("2.2|0.0|0.0|2.2", "2.2", "DFT:DIPOLE", "'2.2' is not x|y|z|total"),
-        ("-248.1", "", "DFT:TOTAL_ENERGY", "there is no value"),
-        (" N   0", " Xx  0", "atoms", "'Xx' (atom 2) is no element"),
-        (" N   0", " F   0", "bonds", "no valid molecule"),
-        (" 11 11", " 15 11", "atoms", "the MOL block cannot be read"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "old, new, field, problem",
+        [
+            ("<DFT:DIPOLE>", "<DFT:DIPOL>", "DFT:DIPOLE", "the tag is missing"),
+            ("2.2|0.0|0.0|2.2", "2.2|0.0|0.0|nan", "DFT:DIPOLE", "'nan' is not a finite number"),
+            ("2.2|0.0|0.0|2.2", "2.2", "DFT:DIPOLE", "'2.2' is not x|y|z|total"),
+            ("-248.1", "", "DFT:TOTAL_ENERGY", "there is no value"),
+            (" N   0", " Xx  0", "atoms", "'Xx' (atom 2) is no element"),
+            (" N   0", " F   0", "bonds", "no valid molecule"),
+            (" 11 11", " 15 11", "atoms", "the MOL block cannot be read"),
+        ],
+    )
     def test_a_bad_record(self, qmugs_sdf, one, fails, old, new, field, problem):
         edit(one, old, new)
         fails(self.load, qmugs_sdf, "CHEMBL4/conf_00.sdf", "1", field, problem)
@@ -113,31 +119,42 @@ class TestSDF:
 class TestQMOF:
     load = staticmethod(molnet.load_qmof)
 
-    @pytest.mark.parametrize("old, new, entry, field, problem", [
-        ('"pld": 3.5', '"pld": NaN', "qmof-0000003", "info.pld", "'nan' is not"),
-        ('"pld": 3.5', '"pld": null', "qmof-0000003", "info.pld", "there is no value"),
-        ('"pld": 3.5', '"PLD": 3.5', "qmof-0000003", "info.pld", "the field is missing"),
-        ('"qmof-0000003"', '"qmof-0000004"', "5", "qmof_id", "qmof-0000004 is there twice"),
-        ('"qmof-0000003"', '"qmof-x"', "qmof-0000003", "qmof_id", "has no labels"),
-        ('"qmof_id": "qmof-0000003"', '"id": 3', "4", "qmof_id", "there is no name"),
-        ('}, {"qmof_id": "qmof-0000003"', '} {"qmof_id": "qmof-0000003"', "4", "items",
-         "',' or ']' should stand where"),
-        ("[{", "{", "1", "items", "the file holds no list, but begins with '{'"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "old, new, entry, field, problem",
+        [
+            ('"pld": 3.5', '"pld": NaN', "qmof-0000003", "info.pld", "'nan' is not"),
+            ('"pld": 3.5', '"pld": null', "qmof-0000003", "info.pld", "there is no value"),
+            ('"pld": 3.5', '"PLD": 3.5', "qmof-0000003", "info.pld", "the field is missing"),
+            ('"qmof-0000003"', '"qmof-0000004"', "5", "qmof_id", "qmof-0000004 is there twice"),
+            ('"qmof-0000003"', '"qmof-x"', "qmof-0000003", "qmof_id", "has no labels"),
+            ('"qmof_id": "qmof-0000003"', '"id": 3', "4", "qmof_id", "there is no name"),
+            (
+                '}, {"qmof_id": "qmof-0000003"',
+                '} {"qmof_id": "qmof-0000003"',
+                "4",
+                "items",
+                "',' or ']' should stand where",
+            ),
+            ("[{", "{", "1", "items", "the file holds no list, but begins with '{'"),
+        ],
+    )
     def test_bad_labels(self, qmof, fails, old, new, entry, field, problem):
         edit(qmof / "qmof.json", old, new)
         fails(self.load, qmof, "qmof.json", entry, field, problem)
 
-    @pytest.mark.parametrize("old, new, entry, field, problem", [
-        ('"element": "O"', '"element": "Ox"', "qmof-0000000", "sites", "'Ox' (atom 2)"),
-        ('"occu": 1', '"occu": 0.5', "qmof-0000000", "structure.sites", "site 1 is not one whole"),
-        ('"abc"', '"frac"', "qmof-0000000", "structure.sites", "site 1 is not one whole"),
-        ('"abc": [0.5', '"abc": [NaN', "qmof-0000000", "sites", "not a finite number"),
-        ('[4.0, 0, 0]', '[4.0, 0]', "qmof-0000000", "cell", "3 x 3 numbers"),
-        ('[4.0, 0, 0]', '[0, 4.0, 0]', "qmof-0000000", "cell", "no volume"),
-        ('"lattice"', '"box"', "qmof-0000000", "structure.lattice.matrix", "missing"),
-        ('"qmof-0000009"', '"qmof-0000008"', "10", "qmof_id", "is there twice"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "old, new, entry, field, problem",
+        [
+            ('"element": "O"', '"element": "Ox"', "qmof-0000000", "sites", "'Ox' (atom 2)"),
+            ('"occu": 1', '"occu": 0.5', "qmof-0000000", "structure.sites", "site 1 is not one whole"),
+            ('"abc"', '"frac"', "qmof-0000000", "structure.sites", "site 1 is not one whole"),
+            ('"abc": [0.5', '"abc": [NaN', "qmof-0000000", "sites", "not a finite number"),
+            ("[4.0, 0, 0]", "[4.0, 0]", "qmof-0000000", "cell", "3 x 3 numbers"),
+            ("[4.0, 0, 0]", "[0, 4.0, 0]", "qmof-0000000", "cell", "no volume"),
+            ('"lattice"', '"box"', "qmof-0000000", "structure.lattice.matrix", "missing"),
+            ('"qmof-0000009"', '"qmof-0000008"', "10", "qmof_id", "is there twice"),
+        ],
+    )
     def test_bad_structures(self, qmof, fails, old, new, entry, field, problem):
         edit(qmof / "qmof_structure_data.json", old, new)
         fails(self.load, qmof, "qmof_structure_data.json", entry, field, problem)
@@ -165,14 +182,17 @@ class TestQMOF:
 class TestOQMD:
     load = staticmethod(molnet.load_oqmd)
 
-    @pytest.mark.parametrize("old, new, field, problem", [
-        ('"band_gap": 8.0', '"band_gap": null', "band_gap", "there is no value"),
-        ('"band_gap": 8.0', '"band_gap": NaN', "band_gap", "'nan' is not a finite number"),
-        ('"band_gap": 8.0', '"gap": 8.0', "band_gap", "the field is missing"),
-        ('"Cl @ 0.508 0.5 0.5"', '"Cl @ 0.5 0.5"', "sites", "is not 'Si @ 0 0 0'"),
-        ('"Cl @ 0.508 0.5 0.5"', '"(Cl0.5Br0.5) @ 0.5 0.5 0.5"', "sites", "is no element"),
-        ('"Cl @ 0.508 0.5 0.5"', '"Cl @ 0.5 0.5 x"', "sites", "'x' is not a finite number"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "old, new, field, problem",
+        [
+            ('"band_gap": 8.0', '"band_gap": null', "band_gap", "there is no value"),
+            ('"band_gap": 8.0', '"band_gap": NaN', "band_gap", "'nan' is not a finite number"),
+            ('"band_gap": 8.0', '"gap": 8.0', "band_gap", "the field is missing"),
+            ('"Cl @ 0.508 0.5 0.5"', '"Cl @ 0.5 0.5"', "sites", "is not 'Si @ 0 0 0'"),
+            ('"Cl @ 0.508 0.5 0.5"', '"(Cl0.5Br0.5) @ 0.5 0.5 0.5"', "sites", "is no element"),
+            ('"Cl @ 0.508 0.5 0.5"', '"Cl @ 0.5 0.5 x"', "sites", "'x' is not a finite number"),
+        ],
+    )
     def test_a_bad_entry(self, oqmd, fails, old, new, field, problem):
         edit(oqmd / "page_1.json", old, new)
         fails(self.load, oqmd, "page_1.json", "4 (entry_id 16008, NaCl)", field, problem)
@@ -188,10 +208,17 @@ class TestOQMD:
 
     def test_isolated_atoms(self, oqmd, fails):
         cell = '"unit_cell": [[0, 20, 20], [20, 0, 20], [20, 20, 0]]'
-        edit(oqmd / "page_1.json",
-             '"unit_cell": [[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]]', cell, 4)
-        fails(self.load, oqmd, "page_1.json", "(entry_id 16006, NaCl)", "sites",
-              "no neighbour within 8 Angstrom")
+        edit(
+            oqmd / "page_1.json", '"unit_cell": [[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]]', cell, 4
+        )
+        fails(
+            self.load,
+            oqmd,
+            "page_1.json",
+            "(entry_id 16006, NaCl)",
+            "sites",
+            "no neighbour within 8 Angstrom",
+        )
 
 
 class TestSkipping:
@@ -217,8 +244,7 @@ class TestSkipping:
         edit(qmugs_csv / "summary.csv", "1.7,1.7", "1.7,nan")
         edit(qmugs_csv / "summary.csv", "[H]C([H])([H])C#N", "[He]")
         with pytest.warns(UserWarning, match="2 records left out"):
-            _, (everything,), _ = molnet.load_qmugs(
-                splitter=None, data_dir=qmugs_csv, on_bad="skip")
+            _, (everything,), _ = molnet.load_qmugs(splitter=None, data_dir=qmugs_csv, on_bad="skip")
         assert len(everything) == 8
 
     def test_a_file_that_is_cut_off_is_still_an_error(self, oqmd):

@@ -28,8 +28,16 @@ POSITIONS = np.array([[0, 0, 0.1], [0.1, 1.45, 1.1], [0, -1.4, 1.2]])
 def water(number: int, nao: int = 7) -> HamiltonianSample:
     matrix = np.eye(nao) * number
     return HamiltonianSample(
-        [8, 1, 1], POSITIONS + 0.01 * number, "sto-3g", matrix, overlap=np.eye(nao),
-        energy=-75.0 - number, forces=np.zeros((3, 3)), xc="pbe", name=f"water/1/300K/{number}")
+        [8, 1, 1],
+        POSITIONS + 0.01 * number,
+        "sto-3g",
+        matrix,
+        overlap=np.eye(nao),
+        energy=-75.0 - number,
+        forces=np.zeros((3, 3)),
+        xc="pbe",
+        name=f"water/1/300K/{number}",
+    )
 
 
 @pytest.fixture
@@ -40,9 +48,20 @@ def md17(tmp_path):
 
 @pytest.fixture
 def stored(tmp_path):
-    others = [HamiltonianSample([2], [[0, 0, 0]], "sto-3g", np.eye(1), overlap=np.eye(1),
-                                energy=-2.8, forces=np.zeros((1, 3)), xc="pbe",
-                                name=f"helium/{i}") for i in range(5)]
+    others = [
+        HamiltonianSample(
+            [2],
+            [[0, 0, 0]],
+            "sto-3g",
+            np.eye(1),
+            overlap=np.eye(1),
+            energy=-2.8,
+            forces=np.zeros((1, 3)),
+            xc="pbe",
+            name=f"helium/{i}",
+        )
+        for i in range(5)
+    ]
     write_samples(tmp_path / "mixed.h5", [*(water(i) for i in range(20)), *others])
     return tmp_path / "mixed.h5"
 
@@ -67,13 +86,15 @@ class TestSplits:
         """130,831 molecules: 104,664 / 13,083 / 13,084."""
         train, valid, test = splits.shares(130831)
         assert (len(train), len(valid), len(test)) == (104664, 13083, 13084)
-        np.testing.assert_array_equal(
-            valid, np.random.RandomState(43).permutation(130831)[104664:117747])
+        np.testing.assert_array_equal(valid, np.random.RandomState(43).permutation(130831)[104664:117747])
 
-    @pytest.mark.parametrize("molecules, frames, geometry, molecule", [
-        (2998, 100, (239840, 29980, 29980), (2398, 299, 301)),
-        (2399, 60, (119950, 11995, 11995), (1919, 239, 241)),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "molecules, frames, geometry, molecule",
+        [
+            (2998, 100, (239840, 29980, 29980), (2398, 299, 301)),
+            (2399, 60, (119950, 11995, 11995), (1919, 239, 241)),
+        ],
+    )
     def test_qh9_dynamic_counts(self, molecules, frames, geometry, molecule):
         rows = np.repeat(np.arange(molecules), frames)
         parts = splits.by_molecule(rows)
@@ -81,7 +102,7 @@ class TestSplits:
         order = list(range(molecules))
         random.seed(43)
         random.shuffle(order)
-        assert {int(rows[i]) for i in parts[1]} == set(order[molecule[0]:sum(molecule[:2])])
+        assert {int(rows[i]) for i in parts[1]} == set(order[molecule[0] : sum(molecule[:2])])
         few = splits.by_geometry(rows[: 50 * frames])
         assert [len(part) * molecules // 50 for part in few] == list(geometry)
 
@@ -96,15 +117,23 @@ class TestSplits:
         assert [part.tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
 
     def test_nothing_is_in_two_parts(self):
-        for parts in (splits.shares(97), splits.counted(97, (30, 10)),
-                      splits.by_geometry(np.repeat(np.arange(4), 23))):
+        for parts in (
+            splits.shares(97),
+            splits.counted(97, (30, 10)),
+            splits.by_geometry(np.repeat(np.arange(4), 23)),
+        ):
             assert sorted(np.concatenate(parts).tolist()) == list(range(sum(map(len, parts))))
 
 
 class TestMD17:
     def load(self, folder, **options):
-        options = {"splitter": "random", "basis": "sto-3g", "data_dir": str(folder),
-                   "save_dir": str(folder / "kept"), **options}
+        options = {
+            "splitter": "random",
+            "basis": "sto-3g",
+            "data_dir": str(folder),
+            "save_dir": str(folder / "kept"),
+            **options,
+        }
         return load_md17_hamiltonian(**options)
 
     def test_samples_and_energies(self, md17):
@@ -144,13 +173,20 @@ class TestMD17:
         for part, before in zip(parts, whole):
             assert part.ids.tolist() == [i for i in before.ids if i not in ("4", "9")]
 
-    @pytest.mark.parametrize("options, field", [
-        ({"molecule": "benzene"}, "molecule"), ({"splitter": "scaffold"}, "splitter"),
-        ({"featurizer": "ecfp"}, "featurizer"), ({"transformers": ["clipping"]}, "transformers"),
-        ({"sizes": (19, 1)}, "sizes"), ({"splitter": "index", "sizes": (1, 1)}, "sizes"),
-        ({"data_dir": None}, "data_dir"), ({"on_bad": "ignore"}, "on_bad"),
-        ({"molecule": "uracil"}, "data_dir"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "options, field",
+        [
+            ({"molecule": "benzene"}, "molecule"),
+            ({"splitter": "scaffold"}, "splitter"),
+            ({"featurizer": "ecfp"}, "featurizer"),
+            ({"transformers": ["clipping"]}, "transformers"),
+            ({"sizes": (19, 1)}, "sizes"),
+            ({"splitter": "index", "sizes": (1, 1)}, "sizes"),
+            ({"data_dir": None}, "data_dir"),
+            ({"on_bad": "ignore"}, "on_bad"),
+            ({"molecule": "uracil"}, "data_dir"),
+        ],
+    )
     def test_misuse(self, md17, options, field):
         with pytest.raises(InputError) as caught:
             self.load(md17, **options)
@@ -182,8 +218,9 @@ class TestDataset:
         memory = dc.data.NumpyDataset(dataset.X, dataset.y, dataset.w, dataset.ids)
         assert dataset.get_shape() == memory.get_shape()
         for pad in (False, True):
-            for mine, theirs in zip(dataset.iterbatches(4, 2, True, pad),
-                                    memory.iterbatches(4, 2, True, pad), strict=True):
+            for mine, theirs in zip(
+                dataset.iterbatches(4, 2, True, pad), memory.iterbatches(4, 2, True, pad), strict=True
+            ):
                 assert [s.name for s in mine[0]] == [s.name for s in theirs[0]]
                 for a, b in zip(mine[1:], theirs[1:]):
                     np.testing.assert_array_equal(a, b)
@@ -225,8 +262,10 @@ class TestDataset:
 
 @pytest.mark.slow
 def test_loading_does_not_import_e3nn(stored):
-    code = (f"import sys; from deepchem_dft.molnet import load_hamiltonian; "
-            f"load_hamiltonian({str(stored)!r}, reload=False); print('e3nn' in sys.modules)")
+    code = (
+        f"import sys; from deepchem_dft.molnet import load_hamiltonian; "
+        f"load_hamiltonian({str(stored)!r}, reload=False); print('e3nn' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr[-500:]
 

@@ -63,13 +63,22 @@ def test_default_is_the_paper_s_h2():
     assert state.energy < state.total_energy < -1.4
 
 
-@pytest.mark.parametrize(("family", "sizes"), [
-    ("h2_plus", (0, 0, 52)), ("h2", (2, 4, 32)), ("h4", (8, 4, 28)), ("h2h2", (0, 0, 31)),
-    (["h2", "h4"], (10, 8, 60)), ("h3_plus", (0, 0, 69)), ("helium_like", (0, 0, 4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [
+        ("h2_plus", (0, 0, 52)),
+        ("h2", (2, 4, 32)),
+        ("h4", (8, 4, 28)),
+        ("h2h2", (0, 0, 31)),
+        (["h2", "h4"], (10, 8, 60)),
+        ("h3_plus", (0, 0, 69)),
+        ("helium_like", (0, 0, 4)),
+    ],
+)
 def test_published_sets(family, sizes, monkeypatch):
-    monkeypatch.setattr(ksr, "exact", lambda system, grid, orbitals: ExactState(
-        system, SMALL, -1.0, np.zeros((2, 151))))
+    monkeypatch.setattr(
+        ksr, "exact", lambda system, grid, orbitals: ExactState(system, SMALL, -1.0, np.zeros((2, 151)))
+    )
     _, parts, _ = load_ksr(family=family, reload=False)
     assert tuple(map(len, parts)) == sizes
     for part in filter(len, parts):
@@ -78,21 +87,20 @@ def test_published_sets(family, sizes, monkeypatch):
 
 def test_sets_of_one_s_own(made):
     _, (train, valid, test), _ = load_ksr(
-        family="h2", train={"h2": [1.0, 2], "h2_plus": [2.4]}, valid=[], test=[1.52], reload=False)
+        family="h2", train={"h2": [1.0, 2], "h2_plus": [2.4]}, valid=[], test=[1.52], reload=False
+    )
     assert train.ids.tolist() == ["H2 R=1", "H2 R=2", "H2+ R=2.4"]
     assert (len(valid), test.ids.tolist()) == (0, ["H2 R=1.52"])
     assert made == [*train.ids, *test.ids]
 
 
 def test_one_set_and_divided_sets(made):
-    _, (everything,), _ = load_ksr(family=["hydrogen_like", "helium_like"], splitter=None,
-                                   reload=False)
+    _, (everything,), _ = load_ksr(family=["hydrogen_like", "helium_like"], splitter=None, reload=False)
     assert len(everything) == len(CURVE["hydrogen_like"]) + len(CURVE["helium_like"])
     mine = [ion(z, 2) for z in range(1, 6)] + [System([0.3], [z], 1, 1) for z in range(1, 6)]
     _, parts, _ = load_ksr(systems=mine, splitter="random", reload=False)
     assert tuple(map(len, parts)) == (8, 1, 1)
-    assert [s.system for s in load_ksr(systems=mine, splitter="index", reload=False)[1][0].X] == (
-        mine[:8])  # fmt: skip
+    assert [s.system for s in load_ksr(systems=mine, splitter="index", reload=False)[1][0].X] == (mine[:8])
     _, parts, _ = load_ksr(systems=mine, splitter=dc.splits.IndexSplitter(), reload=False)
     assert tuple(map(len, parts)) == (8, 1, 1)
 
@@ -116,8 +124,7 @@ def test_reload(tmp_path, made):
 def test_a_folder_that_cannot_be_written(tmp_path, made, caplog):
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING, "deepchem_dft"):
-        _, (data,), _ = load_ksr(family="hydrogen_like", splitter=None,
-                                 save_dir=str(tmp_path / "file"))
+        _, (data,), _ = load_ksr(family="hydrogen_like", splitter=None, save_dir=str(tmp_path / "file"))
     assert len(data) == 4 and "not cached" in caplog.text
 
 
@@ -127,17 +134,27 @@ def test_progress(made):
     assert seen == [(1, 4, "H"), (2, 4, "He+"), (3, 4, "Li++"), (4, 4, "Be+++")]
 
 
-@pytest.mark.parametrize(("options", "field"), [
-    ({"family": "h5"}, "family"), ({"family": "h2", "train": {"h7": [1.0]}}, "family"),
-    ({"splitter": "scaffold"}, "splitter"), ({"splitter": 3}, "splitter"),
-    ({"transformers": ["normalization"]}, "transformers"), ({"featurizer": "ecfp"}, "featurizer"),
-    ({"data_dir": "somewhere"}, "data_dir"), ({"systems": [h2(1.0)]}, "splitter"),
-    ({"family": ["h2", "h4"], "train": [1.28]}, "train"), ({"train": ["far"]}, "train"),
-    ({"train": [1.28], "splitter": None}, "train"), ({"test": [-1.0]}, "distances"),
-    ({"test": [50.0]}, "positions"), ({"test": [float("nan")]}, "distances"),
-    ({"family": "h4", "test": [2.0], "orbitals": 1, "train": []}, "orbitals"),
-    ({"systems": [ion(5, 5)], "splitter": None}, "electrons"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"family": "h5"}, "family"),
+        ({"family": "h2", "train": {"h7": [1.0]}}, "family"),
+        ({"splitter": "scaffold"}, "splitter"),
+        ({"splitter": 3}, "splitter"),
+        ({"transformers": ["normalization"]}, "transformers"),
+        ({"featurizer": "ecfp"}, "featurizer"),
+        ({"data_dir": "somewhere"}, "data_dir"),
+        ({"systems": [h2(1.0)]}, "splitter"),
+        ({"family": ["h2", "h4"], "train": [1.28]}, "train"),
+        ({"train": ["far"]}, "train"),
+        ({"train": [1.28], "splitter": None}, "train"),
+        ({"test": [-1.0]}, "distances"),
+        ({"test": [50.0]}, "positions"),
+        ({"test": [float("nan")]}, "distances"),
+        ({"family": "h4", "test": [2.0], "orbitals": 1, "train": []}, "orbitals"),
+        ({"systems": [ion(5, 5)], "splitter": None}, "electrons"),
+    ],
+)
 def test_misuse(options, field):
     with pytest.raises(InputError) as caught:
         load_ksr(reload=False, grid=SMALL, **options)

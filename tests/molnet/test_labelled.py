@@ -44,7 +44,8 @@ def test_what_the_command_writes_can_be_loaded(tmp_path):
     (tmp_path / "in.smi").write_text("O water\n[Na+] ion\nCO methanol\nCCO ethanol\nCC ethane\n")
     label_file(tmp_path / "in.smi", tmp_path / "out.csv", recipe=Recipe(conformers=1))
     tasks, (everything,), _ = molnet.load_labelled(
-        tmp_path / "out.csv", "ecfp", None, task=["dipole", "gap", "energy"])
+        tmp_path / "out.csv", "ecfp", None, task=["dipole", "gap", "energy"]
+    )
     assert tasks == ["dipole", "gap", "energy"] and everything.y.shape == (4, 3)
     assert list(everything.ids) == ["O", "CO", "CCO", "CC"]
     assert everything.y[3, 0] == pytest.approx(0, abs=0.05) and (everything.y[:, 2] < 0).all()
@@ -62,21 +63,23 @@ def test_polar_molecules_split_by_scaffold(table):
     assert parts[0].y.mean() == 0.5
 
 
-@pytest.mark.parametrize("name, check", [
-    ("molgraphconv", lambda x: x.node_features.shape[1] == 30),
-    ("dmpnn", lambda x: x.node_features.shape[1] == 133),
-    ("ecfp", lambda x: x.shape == (2048,) and set(x) == {0, 1}),
-    ("rdkit", lambda x: x.ndim == 1 and len(x) > 100),
-    ("raw", lambda x: x.GetNumAtoms() == 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, check",
+    [
+        ("molgraphconv", lambda x: x.node_features.shape[1] == 30),
+        ("dmpnn", lambda x: x.node_features.shape[1] == 133),
+        ("ecfp", lambda x: x.shape == (2048,) and set(x) == {0, 1}),
+        ("rdkit", lambda x: x.ndim == 1 and len(x) > 100),
+        ("raw", lambda x: x.GetNumAtoms() == 3),
+    ],
+)
 def test_featurizers(table, name, check):
     _, (everything,), _ = molnet.load_labelled(table, name, None, task="gap")
     assert check(everything.X[0])
 
 
 def test_a_random_split_is_repeatable(table):
-    ids = [list(molnet.load_labelled(table, "ecfp", "random", reload=False)[1][0].ids)
-           for _ in range(2)]
+    ids = [list(molnet.load_labelled(table, "ecfp", "random", reload=False)[1][0].ids) for _ in range(2)]
     assert ids[0] == ids[1] != list(molnet.load_labelled(table, "ecfp", "index")[1][0].ids)
 
 
@@ -90,11 +93,15 @@ def test_an_unfinished_file_is_loaded_with_a_warning(tmp_path):
     assert len(everything) == 2
 
 
-@pytest.mark.parametrize("old, new, entry, field", [
-    ("CCO,1.5,12.0", "CCO,nan,12.0", "line 3", "dipole"), ("CC#N,", "CC#,", "line 9", "smiles"),
-    ("CN,1.3,10.0,-8.1", "CN,1.3,10.0", "line 11", "gap"),
-    ("CN,", "[He],", "line 11", "featurizer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new, entry, field",
+    [
+        ("CCO,1.5,12.0", "CCO,nan,12.0", "line 3", "dipole"),
+        ("CC#N,", "CC#,", "line 9", "smiles"),
+        ("CN,1.3,10.0,-8.1", "CN,1.3,10.0", "line 11", "gap"),
+        ("CN,", "[He],", "line 11", "featurizer"),
+    ],
+)
 def test_bad_rows(table, cache, old, new, entry, field):
     text = table.read_text()
     assert old in text

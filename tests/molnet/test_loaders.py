@@ -21,19 +21,35 @@ from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: (train, valid, test) of each function; None where the file has no split.
 SIZES = {
-    "load_w411": (31, 13, 70), "load_xcnn": (6, 6, 121), "load_atomic_ip": (2, 2, 14),
-    "load_atomic_ea": (1, 1, 10), "load_molecular_ip": (2, 2, 12),
-    "load_molecular_vip": (2, 4, 80), "load_barriers": (11, 6, 5), "load_h2_curve": None,
+    "load_w411": (31, 13, 70),
+    "load_xcnn": (6, 6, 121),
+    "load_atomic_ip": (2, 2, 14),
+    "load_atomic_ea": (1, 1, 10),
+    "load_molecular_ip": (2, 2, 12),
+    "load_molecular_vip": (2, 4, 80),
+    "load_barriers": (11, 6, 5),
+    "load_h2_curve": None,
     "load_atomic_total_energy": None,
 }
-TOTALS = {name: sum(size) if size else {"load_h2_curve": 36, "load_atomic_total_energy": 18}[name]
-          for name, size in SIZES.items()}
+TOTALS = {
+    name: sum(size) if size else {"load_h2_curve": 36, "load_atomic_total_energy": 18}[name]
+    for name, size in SIZES.items()
+}
 
 
 def test_there_is_a_loader_for_every_file():
     assert {name for name in molnet.__all__ if name.startswith("load_")} == {
-        *SIZES, "load_nci", "load_labelled", "load_qmugs", "load_qmof", "load_oqmd", "load_ksr",
-        "load_hamiltonian", "load_md17_hamiltonian", "load_qh9"}
+        *SIZES,
+        "load_nci",
+        "load_labelled",
+        "load_qmugs",
+        "load_qmof",
+        "load_oqmd",
+        "load_ksr",
+        "load_hamiltonian",
+        "load_md17_hamiltonian",
+        "load_qh9",
+    }
     assert len(list(datasets_dir().glob("*.yaml"))) == len(SIZES) + 1  # xcnn has two
 
 
@@ -79,10 +95,8 @@ def test_deepchem_splitters(splitter):
 
 
 def test_a_random_split_is_the_same_each_time_unless_the_splitter_is_the_user_s():
-    named = {tuple(molnet.load_barriers(splitter="random", reload=r)[1][0].ids)
-             for r in (True, True, False)}
-    own = {tuple(molnet.load_barriers(splitter=dc.splits.RandomSplitter())[1][0].ids)
-           for _ in range(3)}
+    named = {tuple(molnet.load_barriers(splitter="random", reload=r)[1][0].ids) for r in (True, True, False)}
+    own = {tuple(molnet.load_barriers(splitter=dc.splits.RandomSplitter())[1][0].ids) for _ in range(3)}
     assert len(named) == 1 and len(own) > 1
 
 
@@ -119,12 +133,21 @@ class TestOptions:
         assert {s.basis for e in everything.X for s in e.get_systems()} == {"def2-svp"}
         _, (original,), _ = molnet.load_atomic_ip(splitter=None)
         assert {s.basis for e in original.X for s in e.get_systems()} == {
-            "6-311++G(3df,3pd)", "6-311+G(2d,p)"}
+            "6-311++G(3df,3pd)",
+            "6-311+G(2d,p)",
+        }
         for new, old in zip(everything.X, original.X, strict=True):
             assert (new.name, new.label, new.coefficients, new.split, new.tags, new.source) == (
-                old.name, old.label, old.coefficients, old.split, old.tags, old.source)
+                old.name,
+                old.label,
+                old.coefficients,
+                old.split,
+                old.tags,
+                old.source,
+            )
             assert [(s.moldesc, s.charge, s.spin) for s in new.get_systems()] == [
-                (s.moldesc, s.charge, s.spin) for s in old.get_systems()]
+                (s.moldesc, s.charge, s.spin) for s in old.get_systems()
+            ]
 
     def test_atomisation_energies_keep_their_coefficients_in_another_basis(self):
         _, (train, _, _), _ = molnet.load_w411(basis={"default": "def2-svp", "H": "sto-3g"})
@@ -132,8 +155,9 @@ class TestOptions:
         assert alane.coefficients == [-1.0, 1.0, 3.0]
         assert alane.label * HARTREE_TO_KCAL == pytest.approx(213.169)
 
-    @pytest.mark.parametrize("dataset, train, valid", [
-        ("dataset1", 6, 6), ("dataset2", 12, 12), ("dataset3", 7, 6)])
+    @pytest.mark.parametrize(
+        "dataset, train, valid", [("dataset1", 6, 6), ("dataset2", 12, 12), ("dataset3", 7, 6)]
+    )
     def test_xcnn_sets(self, dataset, train, valid):
         """ae + ie: 4+2 and 4+2; 8+4 and 8+4; 5+2 and 4+2."""
         _, parts, _ = molnet.load_xcnn(dataset=dataset)
@@ -151,8 +175,9 @@ class TestOptions:
         _, (train, _, _), _ = molnet.load_xcnn(densities=True, basis="sto-3g")
         assert {s.basis for e in train.X for s in e.get_systems()} == {"sto-3g"}
 
-    @pytest.mark.parametrize("dataset, overlap", [
-        ("dataset1", 8 + 4), ("dataset2", 16 + 8), ("dataset3", 9 + 4)])
+    @pytest.mark.parametrize(
+        "dataset, overlap", [("dataset1", 8 + 4), ("dataset2", 16 + 8), ("dataset3", 9 + 4)]
+    )
     def test_unseen_only_removes_the_overlap(self, dataset, overlap):
         _, (train, valid, test), _ = molnet.load_xcnn(dataset=dataset, unseen_only=True)
         assert len(test) == 121 - overlap
@@ -176,11 +201,13 @@ class TestOptions:
         before = {e.name: e for e in plain.X}["xcnn-test:SiF4"]
         # Si 149.68/cm, four F at 134.7/cm: the lowering of the ground terms (NIST levels).
         assert (silicon.label - before.label) * HARTREE_TO_KCAL == pytest.approx(
-            (149.68 + 4 * 134.7) / 349.755, abs=0.01)
+            (149.68 + 4 * 134.7) / 349.755, abs=0.01
+        )
         for old, new in zip(plain.X, free.X, strict=True):
             assert new.label >= old.label
             assert (new.label == old.label) == (
-                old.entry_type == "ie" or old.tags["atomic_spin_orbit_kcal"] == 0)
+                old.entry_type == "ie" or old.tags["atomic_spin_orbit_kcal"] == 0
+            )
 
     def test_h2_total_energies_are_one_hartree_lower(self):
         _, (binding,), _ = molnet.load_h2_curve()
@@ -225,17 +252,20 @@ def test_several_loaders_can_be_merged_without_name_clashes():
     assert len(set(merged.ids)) == len(merged) == 31 + 6 + 11
 
 
-@pytest.mark.parametrize("arguments, field", [
-    ({"transformers": ["normalization"]}, "transformers"),
-    ({"transformers": [dc.trans.NormalizationTransformer]}, "transformers"),
-    ({"splitter": "scaffold"}, "splitter"),
-    ({"splitter": 3}, "splitter"),
-    ({"featurizer": "ECFP"}, "featurizer"),
-    ({"featurizer": dc.feat.RawFeaturizer()}, "featurizer"),
-    ({"data_dir": "/nowhere"}, "data_dir"),
-    ({"basis": "def2-tzpv"}, "basis"),
-    ({"basis": 6}, "basis"),
-])
+@pytest.mark.parametrize(
+    "arguments, field",
+    [
+        ({"transformers": ["normalization"]}, "transformers"),
+        ({"transformers": [dc.trans.NormalizationTransformer]}, "transformers"),
+        ({"splitter": "scaffold"}, "splitter"),
+        ({"splitter": 3}, "splitter"),
+        ({"featurizer": "ECFP"}, "featurizer"),
+        ({"featurizer": dc.feat.RawFeaturizer()}, "featurizer"),
+        ({"data_dir": "/nowhere"}, "data_dir"),
+        ({"basis": "def2-tzpv"}, "basis"),
+        ({"basis": 6}, "basis"),
+    ],
+)
 def test_mistakes_are_input_errors_that_name_the_field(arguments, field):
     with pytest.raises(InputError) as info:
         molnet.load_w411(reload=False, **arguments)

@@ -20,7 +20,8 @@ from deepchem_dft.lattice.grid import Grid
 
 SMALL = "smiles,dipole,gap,energy\n" + "".join(
     f"{smiles},{number}.5,0.{number},-{number}.0\n"
-    for number, smiles in enumerate(["OO", "CO", "CCO", "CC", "NN", "CN", "CCN", "CCC", "CF"]))
+    for number, smiles in enumerate(["OO", "CO", "CCO", "CC", "NN", "CN", "CCN", "CCC", "CF"])
+)
 
 
 class Bomb:
@@ -44,8 +45,18 @@ def archive(bomb: Bomb) -> bytes:
     np.save(array, np.array([bomb], dtype=object), allow_pickle=True)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as content:
-        for name in ("kind", "x_all", "x_node_features", "x_states", "y", "w", "ids", "energies",
-                     "names", "problems"):
+        for name in (
+            "kind",
+            "x_all",
+            "x_node_features",
+            "x_states",
+            "y",
+            "w",
+            "ids",
+            "energies",
+            "names",
+            "problems",
+        ):
             content.writestr(f"{name}.npy", array.getvalue())
     return out.getvalue()
 
@@ -75,10 +86,10 @@ LOADERS = {
     "graphs": lambda tmp_path, **o: labelled(tmp_path, featurizer="molgraphconv", **o),
     "dmpnn": lambda tmp_path, **o: labelled(tmp_path, featurizer="dmpnn", **o),
     "arrays": lambda tmp_path, **o: labelled(
-        tmp_path, featurizer="ecfp", transformers=["normalization"], **o),
+        tmp_path, featurizer="ecfp", transformers=["normalization"], **o
+    ),
     "objects": lambda tmp_path, **o: labelled(tmp_path, featurizer="raw", **o),
-    "states": lambda tmp_path, **o: molnet.load_ksr(
-        family="hydrogen_like", splitter=None, grid=Grid(), **o),
+    "states": lambda tmp_path, **o: molnet.load_ksr(family="hydrogen_like", splitter=None, grid=Grid(), **o),
     "entries": lambda tmp_path, **o: molnet.load_h2_curve(**o),
 }
 
@@ -88,7 +99,8 @@ def same(a: Any, b: Any) -> bool:
         return a.dtype == b.dtype and np.array_equal(a, b)
     if type(a).__name__ == "GraphData":
         return a.kwargs.keys() == b.kwargs.keys() and all(
-            same(v, getattr(b, k)) for k, v in vars(a).items() if k != "kwargs")
+            same(v, getattr(b, k)) for k, v in vars(a).items() if k != "kwargs"
+        )
     return type(a).__name__ == "Mol" or a == b
 
 
@@ -129,8 +141,17 @@ def test_no_folder_that_can_be_foretold_is_read(kind, tmp_path, marker, monkeypa
 
 
 def test_an_index_of_hamiltonians_is_not_run(tmp_path, marker):
-    helium = HamiltonianSample([2], [[0, 0, 0]], "sto-3g", np.eye(1), overlap=np.eye(1),
-                               energy=-2.8, forces=np.zeros((1, 3)), xc="pbe", name="helium")
+    helium = HamiltonianSample(
+        [2],
+        [[0, 0, 0]],
+        "sto-3g",
+        np.eye(1),
+        overlap=np.eye(1),
+        energy=-2.8,
+        forces=np.zeros((1, 3)),
+        xc="pbe",
+        name="helium",
+    )
     write_samples(tmp_path / "helium.h5", [helium])
     options = {"splitter": None, "save_dir": str(tmp_path / "cache")}
     first = molnet.load_hamiltonian(tmp_path / "helium.h5", **options)[1][0]

@@ -59,7 +59,8 @@ class TestQMugs:
 
     def test_every_form_of_the_release_gives_the_same(self, download):
         tasks, (everything,), transformers = molnet.load_qmugs(
-            splitter=None, featurizer="ecfp", data_dir=download, task=["dipole", "gap", "energy"])
+            splitter=None, featurizer="ecfp", data_dir=download, task=["dipole", "gap", "energy"]
+        )
         assert tasks == ["dipole", "gap", "energy"] and transformers == []
         assert everything.X.shape == (10, 2048) and everything.y.dtype == np.float64
         found = dict(zip(everything.ids, everything.y, strict=True))
@@ -70,7 +71,8 @@ class TestQMugs:
     def test_levels_and_conformers(self, qmugs_csv):
         def dipoles(**options):
             _, (everything,), _ = molnet.load_qmugs(
-                "ecfp", None, data_dir=qmugs_csv, task="dipole", **options)
+                "ecfp", None, data_dir=qmugs_csv, task="dipole", **options
+            )
             return sorted(everything.y.ravel())
 
         dft = dipoles()
@@ -94,13 +96,15 @@ class TestQMugs:
 
     def test_threshold_and_transformers(self, qmugs_csv):
         _, (train, _, _), (classes, _) = molnet.load_qmugs(
-            data_dir=qmugs_csv, threshold=2.5, transformers=["balancing"], featurizer="ecfp")
+            data_dir=qmugs_csv, threshold=2.5, transformers=["balancing"], featurizer="ecfp"
+        )
         assert classes.thresholds == (2.5,)
         polar = train.y.ravel() == 1
         assert 0 < polar.sum() < len(train) / 2
         assert train.w[polar].sum() == pytest.approx(train.w[~polar].sum())
         _, (train, _, _), (scale,) = molnet.load_qmugs(
-            data_dir=qmugs_csv, task="gap", transformers=["normalization"], featurizer="ecfp")
+            data_dir=qmugs_csv, task="gap", transformers=["normalization"], featurizer="ecfp"
+        )
         assert train.y.mean() == pytest.approx(0, abs=1e-12)
         assert train.y.std() == pytest.approx(1)
         assert scale.untransform(train.y).min() == pytest.approx(0.36 * HARTREE_TO_EV)
@@ -144,16 +148,14 @@ class TestQMOF:
             assert part.X[0].node_features.shape == (2, 103)
 
     def test_numbers(self, qmof):
-        _, (everything,), _ = molnet.load_qmof(
-            "raw", None, data_dir=qmof, task=["pld", "lcd", "band_gap"])
+        _, (everything,), _ = molnet.load_qmof("raw", None, data_dir=qmof, task=["pld", "lcd", "band_gap"])
         assert everything.y[4].tolist() == pytest.approx([4.0, 8.0, 1.2])
         crystal = everything.X[4]
         assert isinstance(crystal, Crystal) and crystal.numbers.tolist() == [30, 8]
         assert crystal.positions[1] == pytest.approx([2.4] * 3)
 
     def test_cavities_with_a_threshold_in_angstrom(self, qmof):
-        _, (everything,), _ = molnet.load_qmof(
-            splitter=None, data_dir=qmof, task="cavity", threshold=6.0)
+        _, (everything,), _ = molnet.load_qmof(splitter=None, data_dir=qmof, task="cavity", threshold=6.0)
         assert everything.y.ravel().tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
 
     def test_compressed_files(self, qmof):
@@ -173,8 +175,7 @@ class TestOQMD:
         assert list(everything.ids) == [str(16000 + n) for n in range(11)]
 
     def test_other_thresholds(self, oqmd):
-        _, (everything,), _ = molnet.load_oqmd(
-            splitter=None, data_dir=oqmd, threshold=[0.5, 4.0])
+        _, (everything,), _ = molnet.load_oqmd(splitter=None, data_dir=oqmd, threshold=[0.5, 4.0])
         assert everything.y.ravel().tolist() == [0, 1, 2, 0, 1, 1, 0, 0, 2, 0, 1]
 
     def test_formation_energies_from_one_file_or_a_bare_list(self, oqmd, tmp_path):
@@ -182,24 +183,28 @@ class TestOQMD:
         (tmp_path / "list.json").write_text(json.dumps(entries))
         for path in (oqmd / "page_0.json", tmp_path / "list.json"):
             _, (everything,), _ = molnet.load_oqmd(
-                splitter=None, data_dir=path, task=["formation_energy", "stability"])
+                splitter=None, data_dir=path, task=["formation_energy", "stability"]
+            )
             assert everything.y[3] == pytest.approx([-1.7, 0.03])
 
 
 class TestMisuse:
-    @pytest.mark.parametrize("options, message", [
-        ({"task": "polarity"}, "did you mean 'polar'"),
-        ({"task": ["polar", "gap"]}, "do not go together"),
-        ({"task": "gap", "threshold": 1.0}, "only classes have a threshold"),
-        ({"threshold": [1.0, 2.0]}, "does not separate 2 classes"),
-        ({"threshold": float("nan")}, "does not separate 2 classes"),
-        ({"threshold": 99.0}, "all training samples are in one class"),
-        ({"splitter": "published"}, "use one of scaffold, random"),
-        ({"featurizer": "crystal"}, "use one of molgraphconv, dmpnn"),
-        ({"transformers": ["squared"]}, "no transformer"),
-        ({"level": "HF"}, "use DFT or GFN2"),
-        ({"on_bad": "ignore"}, "'raise' or 'skip'"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"task": "polarity"}, "did you mean 'polar'"),
+            ({"task": ["polar", "gap"]}, "do not go together"),
+            ({"task": "gap", "threshold": 1.0}, "only classes have a threshold"),
+            ({"threshold": [1.0, 2.0]}, "does not separate 2 classes"),
+            ({"threshold": float("nan")}, "does not separate 2 classes"),
+            ({"threshold": 99.0}, "all training samples are in one class"),
+            ({"splitter": "published"}, "use one of scaffold, random"),
+            ({"featurizer": "crystal"}, "use one of molgraphconv, dmpnn"),
+            ({"transformers": ["squared"]}, "no transformer"),
+            ({"level": "HF"}, "use DFT or GFN2"),
+            ({"on_bad": "ignore"}, "'raise' or 'skip'"),
+        ],
+    )
     def test_options(self, qmugs_csv, options, message, cache):
         with pytest.raises(InputError, match=message):
             molnet.load_qmugs(data_dir=qmugs_csv, **options)

@@ -42,22 +42,67 @@ from cosmic_ray.plugins import get_operator, operator_names  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 #: Where to mutate, and the tests that meet the mutants besides the examples in the files.
 PLACES = {
-    "xc": ("deepchem_dft/xc", ["tests/xc", "tests/zoo/test_pins.py", "tests/scf/test_compressed.py",
-                               "tests/scf/test_enhancement.py"]),
+    "xc": (
+        "deepchem_dft/xc",
+        [
+            "tests/xc",
+            "tests/zoo/test_pins.py",
+            "tests/scf/test_compressed.py",
+            "tests/scf/test_enhancement.py",
+        ],
+    ),
     "scf": ("deepchem_dft/scf", ["tests/scf"]),
-    "zoo": ("deepchem_dft/zoo", [f"tests/zoo/test_{name}.py" for name in (
-        "cards", "forms", "models", "shelf", "shipped")]),
+    "zoo": (
+        "deepchem_dft/zoo",
+        [f"tests/zoo/test_{name}.py" for name in ("cards", "forms", "models", "shelf", "shipped")],
+    ),
     "calibration": ("deepchem_dft/runs/xc/calibration.py", ["tests/runs/test_calibration.py"]),
 }
-_HEAVY = ("torch", "numpy", "scipy.optimize", "scipy.stats", "scipy.fft", "scipy.sparse.csgraph",
-          "pyscf.dft", "pyscf.gto", "pyscf.scf", "pyscf.df", "deepchem", "hypothesis", "yaml",
-          "pydantic", "typer", "rich", "safetensors.torch", "matplotlib.pyplot", "e3nn", "h5py")
+_HEAVY = (
+    "torch",
+    "numpy",
+    "scipy.optimize",
+    "scipy.stats",
+    "scipy.fft",
+    "scipy.sparse.csgraph",
+    "pyscf.dft",
+    "pyscf.gto",
+    "pyscf.scf",
+    "pyscf.df",
+    "deepchem",
+    "hypothesis",
+    "yaml",
+    "pydantic",
+    "typer",
+    "rich",
+    "safetensors.torch",
+    "matplotlib.pyplot",
+    "e3nn",
+    "h5py",
+)
 _IDENTITY = ("place", "file", "line", "operator", "occurrence", "digest")
 #: Replacements that are of the same type, so that it is not the interpreter that finds them.
-_SWAPS = {("Add", "Sub"), ("Sub", "Add"), ("Mul", "Div"), ("Div", "Mul"), ("Pow", "Mul"),
-          ("FloorDiv", "Div"), ("Mod", "FloorDiv"), ("Lt", "LtE"), ("Lt", "GtE"), ("LtE", "Lt"),
-          ("LtE", "Gt"), ("Gt", "GtE"), ("Gt", "LtE"), ("GtE", "Gt"), ("GtE", "Lt"),
-          ("Eq", "NotEq"), ("NotEq", "Eq"), ("Is", "IsNot"), ("IsNot", "Is")}  # fmt: skip
+_SWAPS = {
+    ("Add", "Sub"),
+    ("Sub", "Add"),
+    ("Mul", "Div"),
+    ("Div", "Mul"),
+    ("Pow", "Mul"),
+    ("FloorDiv", "Div"),
+    ("Mod", "FloorDiv"),
+    ("Lt", "LtE"),
+    ("Lt", "GtE"),
+    ("LtE", "Lt"),
+    ("LtE", "Gt"),
+    ("Gt", "GtE"),
+    ("Gt", "LtE"),
+    ("GtE", "Gt"),
+    ("GtE", "Lt"),
+    ("Eq", "NotEq"),
+    ("NotEq", "Eq"),
+    ("Is", "IsNot"),
+    ("IsNot", "Is"),
+}
 
 
 class NumberScaler(Operator):
@@ -100,12 +145,19 @@ def mutants(tree: Path, place: str, count: int, seed: int) -> list[dict[str, Any
         code, state = file.read_text("utf-8"), digest(file)
         nodes = list(ast_nodes(get_ast(code)))
         for name, operator in operators().items():
-            positions = ((start, node) for node in nodes
-                         for start, _ in operator.mutation_positions(node))
-            found += [{"place": place, "file": str(file.relative_to(tree)), "line": line,
-                       "operator": name, "occurrence": number, "digest": state}
-                      for number, ((line, _), node) in enumerate(positions)
-                      if node.parent is None or node.parent.type != "parameters"]  # f(a, *, b)
+            positions = ((start, node) for node in nodes for start, _ in operator.mutation_positions(node))
+            found += [
+                {
+                    "place": place,
+                    "file": str(file.relative_to(tree)),
+                    "line": line,
+                    "operator": name,
+                    "occurrence": number,
+                    "digest": state,
+                }
+                for number, ((line, _), node) in enumerate(positions)
+                if node.parent is None or node.parent.type != "parameters"
+            ]  # f(a, *, b)
     print(f"{place}: {len(found)} mutants, {min(count, len(found))} are drawn", flush=True)
     random.Random(seed).shuffle(found)
     return sorted(found[:count], key=lambda m: (m["file"], m["line"]))
@@ -118,14 +170,20 @@ def copied(folder: Path) -> Path:
     """Copy what git knows of, and compile it so that a changed source is always seen."""
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
-    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT,
-                            check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, tree / name)
-    compileall.compile_dir(tree / "deepchem_dft", quiet=1,
-                           invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    compileall.compile_dir(
+        tree / "deepchem_dft", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+    )
     return tree
 
 
@@ -138,8 +196,7 @@ def digest(*paths: Path) -> str:
 class Choice:
     """Pytest plugin: run some tests only, in the order given; note how long each takes."""
 
-    def __init__(self, wanted: list[str] | None, cover: Any = None,
-                 most: int | None = None) -> None:
+    def __init__(self, wanted: list[str] | None, cover: Any = None, most: int | None = None) -> None:
         self.order = None if wanted is None else {name: k for k, name in enumerate(wanted)}
         self.most = most
         self.cover, self.seconds = cover, Counter()
@@ -147,8 +204,9 @@ class Choice:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.order is not None:
-            items[:] = sorted((i for i in items if i.nodeid in self.order),
-                              key=lambda item: self.order[item.nodeid])
+            items[:] = sorted(
+                (i for i in items if i.nodeid in self.order), key=lambda item: self.order[item.nodeid]
+            )
         if self.most is not None:
             seen = Counter()
             for item in list(items):
@@ -196,8 +254,12 @@ def in_child(tree: Path, job: Any, seconds: int) -> int:
 
 
 def run_pytest(paths: list[str], plugin: Choice, *options: str) -> int:
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception",
-                            *options, *paths], plugins=[plugin]))
+    return int(
+        pytest.main(
+            ["-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception", *options, *paths],
+            plugins=[plugin],
+        )
+    )
 
 
 def mapped(tree: Path, place: str, most: int | None) -> dict[str, Any]:
@@ -218,13 +280,11 @@ def mapped(tree: Path, place: str, most: int | None) -> dict[str, Any]:
         run_pytest([*tests, source], plugin)
         cover.stop()
         data = cover.get_data()
-        lines = {str(Path(f).relative_to(tree)): data.contexts_by_lineno(f)
-                 for f in data.measured_files()}
+        lines = {str(Path(f).relative_to(tree)): data.contexts_by_lineno(f) for f in data.measured_files()}
         assert lines, f"no test runs {source}"
         for name in plugin.failed:
             plugin.seconds.pop(name, None)
-        file.write_text(json.dumps({"seconds": plugin.seconds, "lines": lines,
-                                    "failed": plugin.failed}))
+        file.write_text(json.dumps({"seconds": plugin.seconds, "lines": lines, "failed": plugin.failed}))
         return 0
 
     if in_child(tree, job, 3600) != 0:
@@ -240,17 +300,18 @@ def tests_of(mutant: dict[str, Any], known: dict[str, Any], code: str) -> list[s
     lines = {int(k): set(v) - {""} for k, v in known["lines"].get(mutant["file"], {}).items()}
     found = lines.get(mutant["line"], set())
     if not found:
-        scopes = [n for n in ast_nodes(get_ast(code)) if n.type == "funcdef"
-                  and n.start_pos[0] <= mutant["line"] <= n.end_pos[0]]
+        scopes = [
+            n
+            for n in ast_nodes(get_ast(code))
+            if n.type == "funcdef" and n.start_pos[0] <= mutant["line"] <= n.end_pos[0]
+        ]
         start, end = (scopes[-1].start_pos[0], scopes[-1].end_pos[0]) if scopes else (0, 10**9)
         # The line of a def runs when the file is imported, by whatever test comes first.
         found = set().union(*(t for k, t in lines.items() if start < k <= end))
     return sorted(found & known["seconds"].keys(), key=known["seconds"].get)
 
 
-def tested(
-    mutant: dict[str, Any], tree: Path, known: dict[str, Any], budget: float
-) -> dict[str, Any]:
+def tested(mutant: dict[str, Any], tree: Path, known: dict[str, Any], budget: float) -> dict[str, Any]:
     """Return a mutant with its outcome, after so many seconds of tests at most."""
     code = (tree / mutant["file"]).read_text("utf-8")
     changed = mutate_code(code, operators()[mutant["operator"]], mutant["occurrence"])
@@ -281,8 +342,15 @@ def tested(
         (tree / mutant["file"]).write_text(code, "utf-8")
     outcome = "survived" if status == 0 else "killed"
     by = killer.read_text() or {-signal.SIGXCPU: "time"}.get(status, f"status {status}")
-    return {**mutant, "old": old, "new": new, "outcome": outcome, "by": by if status else "",
-            "tests": len(tests), "seconds": round(time.monotonic() - begun, 1)}
+    return {
+        **mutant,
+        "old": old,
+        "new": new,
+        "outcome": outcome,
+        "by": by if status else "",
+        "tests": len(tests),
+        "seconds": round(time.monotonic() - begun, 1),
+    }
 
 
 # -- what came of it -----------------------------------------------------------------------------
@@ -303,15 +371,19 @@ def report(results: list[dict[str, Any]]) -> None:
         if r["outcome"] == "survived" and key in same:
             r["outcome"] = "equivalent"
         if r["outcome"] == "survived":
-            print(f"\n{r['file']}:{r['line']} ({r['operator']}; {r['tests']} tests)\n"
-                  f"  - {r['old']}\n  + {r['new']}")
+            print(
+                f"\n{r['file']}:{r['line']} ({r['operator']}; {r['tests']} tests)\n"
+                f"  - {r['old']}\n  + {r['new']}"
+            )
     print("\nplace          mutants  killed  equivalent  survived  killed of those that differ")
     for place in [*PLACES, "all"]:
         count = Counter(r["outcome"] for r in results if place in (r["place"], "all"))
         differ = count["killed"] + count["survived"]
         if differ:
-            print(f"{place:<13}{count.total():>9}{count['killed']:>8}{count['equivalent']:>12}"
-                  f"{count['survived']:>10}{100 * count['killed'] / differ:>26.1f} %")
+            print(
+                f"{place:<13}{count.total():>9}{count['killed']:>8}{count['equivalent']:>12}"
+                f"{count['survived']:>10}{100 * count['killed'] / differ:>26.1f} %"
+            )
 
 
 def main() -> None:
@@ -320,11 +392,16 @@ def main() -> None:
     parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES))
     parser.add_argument("--count", type=int, default=70, help="mutants of each place")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "mutants",
-                        help="for the copy of the tree and the results; a run goes on there")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=ROOT / "runs" / "mutants",
+        help="for the copy of the tree and the results; a run goes on there",
+    )
     parser.add_argument("--cases", type=int, help="of every test at most so many; default all")
-    parser.add_argument("--budget", type=float, default=300.0,
-                        help="CPU seconds of tests for one mutant, the quickest first")
+    parser.add_argument(
+        "--budget", type=float, default=300.0, help="CPU seconds of tests for one mutant, the quickest first"
+    )
     parser.add_argument("--again", action="store_true", help="test survivors once more")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -348,8 +425,11 @@ def main() -> None:
                 with open(file, "a") as stream:
                     stream.write(json.dumps(done[key]) + "\n")
                 r = done[key]
-                print(f"{place} {number}/{len(chosen)}: {r['outcome']} in {r['seconds']} s, "
-                      f"{r['file']}:{r['line']} {r['new'][:60]} {r['by'][-60:]}", flush=True)
+                print(
+                    f"{place} {number}/{len(chosen)}: {r['outcome']} in {r['seconds']} s, "
+                    f"{r['file']}:{r['line']} {r['new'][:60]} {r['by'][-60:]}",
+                    flush=True,
+                )
             results.append(done[key])
     report(results)
 

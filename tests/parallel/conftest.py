@@ -18,10 +18,19 @@ def torchrun():
     def start(
         script: str, *arguments: object, processes: int = 2, restarts: int = 0
     ) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                   "--nproc-per-node", str(processes), "--max-restarts", str(restarts),
-                   str(HERE / script)]  # fmt: skip
-        return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True,
-                              timeout=3600)  # a hang, not a busy machine
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(processes),
+            "--max-restarts",
+            str(restarts),
+            str(HERE / script),
+        ]
+        return subprocess.run(
+            [*command, *map(str, arguments)], capture_output=True, text=True, timeout=3600
+        )  # a hang, not a busy machine
 
     return start

@@ -43,16 +43,20 @@ def entries():
 
 
 def make_model(**options):
-    defaults = {"grid_level": 0, "seed": 3, "hidden_size": 4, "learning_rate": 0.01,
-                "batch_size": 3, "loss": "l1"}  # fmt: skip
+    defaults = {
+        "grid_level": 0,
+        "seed": 3,
+        "hidden_size": 4,
+        "learning_rate": 0.01,
+        "batch_size": 3,
+        "loss": "l1",
+    }
     return XCModel("lda,pw", **{**defaults, **options})
 
 
 def state_of(model, **more):
     """Return all a fit ends with, wall times apart."""
-    reports = [
-        (r.loss, r.mae_kcal, r.score or 0.0, r.unconverged, r.scf_solutions) for r in model.history
-    ]
+    reports = [(r.loss, r.mae_kcal, r.score or 0.0, r.unconverged, r.scf_solutions) for r in model.history]
     parameters = torch.cat([p.detach().flatten() for p in model.model.parameters()])
     return {"history": reports, "parameters": parameters.tolist(), **more}
 
@@ -64,18 +68,24 @@ def training(folder):
     model.fit(data, nb_epoch=5, valid_dataset=valid, restore_best=False)
     middle = state_of(model)
     seed = np.random.randint(1000)  # process 0's random numbers are those of all
-    model.fit(data, nb_epoch=5, valid_dataset=valid, restore_best=False,
-              max_checkpoints_to_keep=0)  # fmt: skip
+    model.fit(data, nb_epoch=5, valid_dataset=valid, restore_best=False, max_checkpoints_to_keep=0)
     prediction = model.predict(data).ravel().tolist()
-    return state_of(model, middle=middle, prediction=prediction, seed=seed,
-                    by_type=model.evaluate_by_type(data))  # fmt: skip
+    return state_of(
+        model, middle=middle, prediction=prediction, seed=seed, by_type=model.evaluate_by_type(data)
+    )
 
 
 def going_on(folder):
     """From a checkpoint that the test wrote with one process."""
     model = make_model(model_dir=str(folder / "from-one"), seed=99 + parallel.rank())
-    model.fit(make_dataset(entries()), nb_epoch=EPOCHS, restore=True, restore_best=False,
-              valid_dataset=make_dataset(entries()[:2]), max_checkpoints_to_keep=0)  # fmt: skip
+    model.fit(
+        make_dataset(entries()),
+        nb_epoch=EPOCHS,
+        restore=True,
+        restore_best=False,
+        valid_dataset=make_dataset(entries()[:2]),
+        max_checkpoints_to_keep=0,
+    )
     return state_of(model)
 
 
@@ -88,13 +98,15 @@ def moving(folder):
     try:
         model = make_model(model_dir=str(folder / "moving"), scf_every=2)
         owners = []
-        model.fit(make_dataset(entries()), nb_epoch=6, valid_dataset=make_dataset(entries()[:2]),
-                  before_epoch=lambda m, epoch: owners.append(dict(m.model.spreader.owners)),
-        )  # fmt: skip
+        model.fit(
+            make_dataset(entries()),
+            nb_epoch=6,
+            valid_dataset=make_dataset(entries()[:2]),
+            before_epoch=lambda m, epoch: owners.append(dict(m.model.spreader.owners)),
+        )
     finally:
         spreading.rebalanced = usual
-    moved = len(owners[0]) and [set(a.items()).isdisjoint(b.items())
-                                for a, b in zip(owners, owners[1:])]  # fmt: skip
+    moved = len(owners[0]) and [set(a.items()).isdisjoint(b.items()) for a, b in zip(owners, owners[1:])]
     return state_of(model), moved
 
 
@@ -105,14 +117,20 @@ def densities(folder):
     molecule = Molecule(OTHER_H2["moldesc"], "6-31g", grid_level=0)
     result = KohnSham(molecule, "pbe", tol=1e-9).run()
     np.save(place / "dm.npy", result.total_density_matrix.detach().numpy())
-    np.savez(place / "dens.npz", points=molecule.points, weights=molecule.weights,
-             density=result.density(molecule.points).detach())  # fmt: skip
-    data = make_dataset([
-        DFTEntry.create("dm", str(place / "dm.npy"), [OTHER_H2]),
-        DFTEntry.create("dens", str(place / "dens.npz"), [OTHER_H2], tolerance=0.01),
-        DFTEntry.create("energy", "-1.1", [OTHER_H2]),
-        *entries()[1:3],
-    ])  # fmt: skip
+    np.savez(
+        place / "dens.npz",
+        points=molecule.points,
+        weights=molecule.weights,
+        density=result.density(molecule.points).detach(),
+    )
+    data = make_dataset(
+        [
+            DFTEntry.create("dm", str(place / "dm.npy"), [OTHER_H2]),
+            DFTEntry.create("dens", str(place / "dens.npz"), [OTHER_H2], tolerance=0.01),
+            DFTEntry.create("energy", "-1.1", [OTHER_H2]),
+            *entries()[1:3],
+        ]
+    )
     model = make_model(batch_size=5, hidden_size=3, type_weights={"dm": 50.0})
     model.fit(data, nb_epoch=3)
     return state_of(model, prediction=model.predict(data).ravel().tolist())
@@ -154,10 +172,11 @@ def unconverged(folder):
             model.fit(data, nb_epoch=3)
         prediction = model.predict(data, on_unconverged="nan").ravel().tolist()
         return state_of(
-            model, prediction=[repr(p) for p in prediction],
+            model,
+            prediction=[repr(p) for p in prediction],
             warned=[str(w.message)[:40] for w in caught if w.category is UserWarning],
             error=error_of(lambda: model.predict(data)),
-        )  # fmt: skip
+        )
 
 
 def errors(folder):
@@ -237,12 +256,18 @@ def others(folder):
     states = molecules([exact(h2(r), grid) for r in (1.2, 3.6)])
 
     def deq():
-        return DEQModel(1, cell="fingerprint", n_features=4, width=3, hidden=0, seed=0,
-                        model_dir=str(folder / "deq"))  # fmt: skip
+        return DEQModel(
+            1, cell="fingerprint", n_features=4, width=3, hidden=0, seed=0, model_dir=str(folder / "deq")
+        )
 
     def ksr():
-        return KSRModel("local", grid=grid, iterations=6, functional_options={"hidden": [3]},
-                        model_dir=str(folder / "ksr"))  # fmt: skip
+        return KSRModel(
+            "local",
+            grid=grid,
+            iterations=6,
+            functional_options={"hidden": [3]},
+            model_dir=str(folder / "ksr"),
+        )
 
     for name, make, data in (("deq", deq, vectors), ("ksr", ksr, states)):
         model = make()

@@ -18,8 +18,10 @@ TINY = runpy.run_path(str(Path(__file__).parents[1] / "runs" / "conftest.py"))
 def config(tmp_path_factory):
     return TINY["write_run"](
         tmp_path_factory.mktemp("several"),
-        baselines={"pbe": "pbe"}, evaluation={"processes": 1}, output={"plots": False},
-    )  # fmt: skip
+        baselines={"pbe": "pbe"},
+        evaluation={"processes": 1},
+        output={"plots": False},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +58,26 @@ def assert_same(ours, theirs, *names):
 def test_train_evaluate_and_predict_are_those_of_one_process(config, single, torchrun):
     folder, data = config.parent, config.parent / "data.yaml"
     done = torchrun(
-        "commands.py", "train", config, "--run-dir", folder / "double", "-q",
-        "+", "evaluate", folder / "double", "--xc", "pbe", "--out", folder / "double.csv",
-        "+", "predict", folder / "double", data, "--out", folder / "predicted.csv",
-    )  # fmt: skip
+        "commands.py",
+        "train",
+        config,
+        "--run-dir",
+        folder / "double",
+        "-q",
+        "+",
+        "evaluate",
+        folder / "double",
+        "--xc",
+        "pbe",
+        "--out",
+        folder / "double.csv",
+        "+",
+        "predict",
+        folder / "double",
+        data,
+        "--out",
+        folder / "predicted.csv",
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same(folder / "double", single, "history.csv", "results.csv", "entries.csv")
     assert done.stdout.count("# Results of tiny") == 1  # one process speaks
@@ -67,8 +85,10 @@ def test_train_evaluate_and_predict_are_those_of_one_process(config, single, tor
     solved = (folder / "double" / "energies.jsonl").read_text().splitlines()
     assert len(solved) == len((single / "energies.jsonl").read_text().splitlines())
 
-    for words in (("evaluate", single, "--xc", "pbe", "--out", single / "double.csv"),
-                  ("predict", single, data, "--out", single / "predicted.csv")):  # fmt: skip
+    for words in (
+        ("evaluate", single, "--xc", "pbe", "--out", single / "double.csv"),
+        ("predict", single, data, "--out", single / "predicted.csv"),
+    ):
         app([*map(str, words)], standalone_mode=False)
     assert_same(folder, single, "double.csv", "predicted.csv")
 
@@ -85,15 +105,14 @@ def check_loss_and_resume(config, single, torchrun, rank, processes):
     if processes == 1:
         run(load_config(config), folder, resume=True)
     else:
-        again = torchrun("commands.py", "train", config, "--run-dir", folder, "--resume", "-q",
-                         processes=processes)  # fmt: skip
+        again = torchrun(
+            "commands.py", "train", config, "--run-dir", folder, "--resume", "-q", processes=processes
+        )
         assert again.returncode == 0, again.stderr[-3000:]
     assert_same(folder, single, "history.csv", "results.csv", "entries.csv")
 
 
-def test_a_lost_process_ends_the_run_with_one_message_and_a_whole_checkpoint(
-    config, single, torchrun
-):
+def test_a_lost_process_ends_the_run_with_one_message_and_a_whole_checkpoint(config, single, torchrun):
     check_loss_and_resume(config, single, torchrun, rank=1, processes=1)
 
 
@@ -129,8 +148,20 @@ def test_losing_the_first_process_and_going_on_with_three(config, single, torchr
 @pytest.mark.slow
 def test_torchrun_may_restart_by_itself(config, single, torchrun):
     folder = config.parent / "restarted"
-    done = torchrun("commands.py", "--lose", 1, 3, "train", config, "--run-dir", folder,
-                    "--resume", "-q", "output.plots=true", restarts=1)  # fmt: skip
+    done = torchrun(
+        "commands.py",
+        "--lose",
+        1,
+        3,
+        "train",
+        config,
+        "--run-dir",
+        folder,
+        "--resume",
+        "-q",
+        "output.plots=true",
+        restarts=1,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "another process was lost" in done.stderr or "SIGTERM" in done.stderr
     assert (folder / "plots" / "h2_curve.png").is_file()

@@ -27,8 +27,7 @@ def test_results_come_in_order_and_a_few_items_are_taken_ahead():
 
 
 def test_an_item_that_kills_its_process_is_the_only_one_lost():
-    items = ["1 + 1", "__import__('os')._exit(3)", "2 + 2", "3 + 3", "__import__('os').abort()",
-             "4 + 4"]
+    items = ["1 + 1", "__import__('os')._exit(3)", "2 + 2", "3 + 3", "__import__('os').abort()", "4 + 4"]
     assert list(in_order(eval, items, 2, lambda item: "died")) == [2, "died", 4, 6, "died", 8]
 
 

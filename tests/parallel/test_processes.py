@@ -38,8 +38,7 @@ def both(folder, torchrun):
     """What each of two processes sees, all scenarios in one start."""
     model = S["make_model"](model_dir=str(folder / "from-one"))
     data = S["make_dataset"](S["entries"]())
-    model.fit(data, nb_epoch=5, restore_best=False,
-              valid_dataset=S["make_dataset"](S["entries"]()[:2]))  # fmt: skip
+    model.fit(data, nb_epoch=5, restore_best=False, valid_dataset=S["make_dataset"](S["entries"]()[:2]))
     done = torchrun("scenarios.py", folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
@@ -72,9 +71,14 @@ def test_checkpoint_of_two_processes_is_resumed_by_one(alone, both, folder):
     model.restore()
     keys = {str(s.key) for entry in S["entries"]() for s in entry.get_systems()}
     assert set(model.model.states) == keys  # the orbitals of both
-    model.fit(S["make_dataset"](S["entries"]()), nb_epoch=S["EPOCHS"], restore=True,
-              restore_best=False, max_checkpoints_to_keep=0,
-              valid_dataset=S["make_dataset"](S["entries"]()[:2]))  # fmt: skip
+    model.fit(
+        S["make_dataset"](S["entries"]()),
+        nb_epoch=S["EPOCHS"],
+        restore=True,
+        restore_best=False,
+        max_checkpoints_to_keep=0,
+        valid_dataset=S["make_dataset"](S["entries"]()[:2]),
+    )
     assert_equal(S["state_of"](model), both[0]["training"])
 
 

@@ -22,10 +22,7 @@ def _cases(graphs, **options):
     return {
         "graph": _graph_case(graphs, **options),
         "dense": (DenseCell(9, width=6, **options).to(D), torch.randn(5, 9, dtype=D)),
-        "image": (
-            ImageCell((2, 8, 8), width=4, **options).to(D),
-            torch.randn(3, 2, 8, 8, dtype=D),
-        ),
+        "image": (ImageCell((2, 8, 8), width=4, **options).to(D), torch.randn(3, 2, 8, 8, dtype=D)),
     }
 
 
@@ -61,8 +58,15 @@ def test_every_solver_finds_the_same_fixed_point(graphs, kind):
     problem = cell.problem(batch)
     states = []
     for solver in ("damped", "anderson", "broyden"):
-        found = fixed_point(problem.step, problem.start, problem.params, solver=solver, tol=1e-12,
-                            max_iter=500, segments=problem.segments)  # fmt: skip
+        found = fixed_point(
+            problem.step,
+            problem.start,
+            problem.params,
+            solver=solver,
+            tol=1e-12,
+            max_iter=500,
+            segments=problem.segments,
+        )
         assert found.converged.all() and len(found.converged) == problem.samples
         states.append(found.state)
     assert (states[0] - states[1]).abs().max() < 1e-10
@@ -83,8 +87,9 @@ def test_order_of_atoms_does_not_matter(graphs):
     graph = collate([graphs[2]], 5, 3)
     turn = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     place = torch.argsort(turn)
-    turned = type(graph)(graph.nodes[turn], place[graph.source], place[graph.target], graph.edges,
-                         graph.sample, graph.overall)  # fmt: skip
+    turned = type(graph)(
+        graph.nodes[turn], place[graph.source], place[graph.target], graph.edges, graph.sample, graph.overall
+    )
     assert (_solve(cell, graph) - _solve(cell, turned)).abs().max() < 1e-10
 
 
@@ -101,8 +106,9 @@ def test_far_atoms_and_edges_are_felt(graphs):
 
 def _states(cell, batch):
     problem = cell.problem(batch)
-    return fixed_point(problem.step, problem.start, problem.params, tol=1e-13, max_iter=500,
-                       segments=problem.segments).state  # fmt: skip
+    return fixed_point(
+        problem.step, problem.start, problem.params, tol=1e-13, max_iter=500, segments=problem.segments
+    ).state
 
 
 def _solve(cell, batch):
@@ -122,8 +128,9 @@ def test_without_bound_weights_are_used_as_they_are():
     assert shrink([matrix], None)[0] is matrix
 
 
-@pytest.mark.parametrize("options", [{"layers": 0}, {"bound": 0.0}, {"pooling": ("median",)},
-                                     {"pooling": ()}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{"layers": 0}, {"bound": 0.0}, {"pooling": ("median",)}, {"pooling": ()}]
+)
 def test_nonsense_is_refused(options):
     with pytest.raises(InputError):
         GraphCell(5, 3, **options)

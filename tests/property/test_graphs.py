@@ -57,8 +57,11 @@ def test_several_edges_between_two_nodes():
 
 
 def _broken(**changes):
-    parts = {"node_features": np.ones((2, 5)), "edge_index": np.array([[0, 1], [1, 0]]),
-             "edge_features": np.ones((2, 3))}  # fmt: skip
+    parts = {
+        "node_features": np.ones((2, 5)),
+        "edge_index": np.array([[0, 1], [1, 0]]),
+        "edge_features": np.ones((2, 3)),
+    }
     graph = GraphData(**parts)
     for name, value in changes.items():
         setattr(graph, name, value)

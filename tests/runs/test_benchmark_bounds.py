@@ -19,34 +19,62 @@ import xcnn_board
 from _zoo_studies import Verdicts
 
 FOLDER = Path(__file__).parents[2] / "examples" / "benchmarks"
-EVERY = {"PBE": {"train": 10.38, "valid": 12.17},
-         "every step": {"train": 6.32, "valid": 7.57, "fields": 779, "seconds": 103},
-         "20, trusted": {"train": 6.32, "valid": 7.57, "fields": 124, "seconds": 38},
-         "20, blindly": {"train": 6.32, "valid": 7.57, "fields": 64, "seconds": 27}}
-STEP = {"integrals": (611, 0, 0), "orbitals on the grid": (85, 0, 0),
-        "Coulomb, exchange": (168, 127, 54), "density on the grid": (326, 171, 62),
-        "functional, derivatives": (388, 280, 108), "potential matrix": (363, 268, 98),
-        "diagonalisation, DIIS": (19, 14, 15), "rest": (47, 22, 19)}
-ABLATION = {("depth", 1): 2.89, ("depth", 2): 3.03, ("depth", 3): 3.31, ("width", 4): 3.13,
-            ("width", 16): 3.03, ("width", 32): 3.11, ("activation", "tanh"): 2.90,
-            ("activation", "softplus"): 2.88, ("linear form", 3): 3.68, ("inputs", "lda"): 13.73,
-            ("inputs", "pbe"): 4.55, ("loss", "l1"): 3.18, ("loss", "l2"): 3.13,
-            ("uniform gas", False): 3.20, ("bound of exchange", 50.0): 3.28,
-            ("smoothness", 0.0): 3.07, ("smoothness", 0.1): 3.02, ("exact exchange", 0.25): 2.79}
+EVERY = {
+    "PBE": {"train": 10.38, "valid": 12.17},
+    "every step": {"train": 6.32, "valid": 7.57, "fields": 779, "seconds": 103},
+    "20, trusted": {"train": 6.32, "valid": 7.57, "fields": 124, "seconds": 38},
+    "20, blindly": {"train": 6.32, "valid": 7.57, "fields": 64, "seconds": 27},
+}
+STEP = {
+    "integrals": (611, 0, 0),
+    "orbitals on the grid": (85, 0, 0),
+    "Coulomb, exchange": (168, 127, 54),
+    "density on the grid": (326, 171, 62),
+    "functional, derivatives": (388, 280, 108),
+    "potential matrix": (363, 268, 98),
+    "diagonalisation, DIIS": (19, 14, 15),
+    "rest": (47, 22, 19),
+}
+ABLATION = {
+    ("depth", 1): 2.89,
+    ("depth", 2): 3.03,
+    ("depth", 3): 3.31,
+    ("width", 4): 3.13,
+    ("width", 16): 3.03,
+    ("width", 32): 3.11,
+    ("activation", "tanh"): 2.90,
+    ("activation", "softplus"): 2.88,
+    ("linear form", 3): 3.68,
+    ("inputs", "lda"): 13.73,
+    ("inputs", "pbe"): 4.55,
+    ("loss", "l1"): 3.18,
+    ("loss", "l2"): 3.13,
+    ("uniform gas", False): 3.20,
+    ("bound of exchange", 50.0): 3.28,
+    ("smoothness", 0.0): 3.07,
+    ("smoothness", 0.1): 3.02,
+    ("exact exchange", 0.25): 2.79,
+}
 
 
-@pytest.mark.parametrize("script", sorted(p for p in FOLDER.glob("[a-z]*.py")),
-                         ids=lambda p: p.stem)
+@pytest.mark.parametrize("script", sorted(p for p in FOLDER.glob("[a-z]*.py")), ids=lambda p: p.stem)
 def test_every_script_says_how_it_ended(script):
     text = script.read_text("utf-8")
     assert "sys.exit(" in text and "non-zero" in text.split('"""')[1], script.name
 
 
-@pytest.mark.parametrize("way, key, factor", [
-    ("20, trusted", "train", 1.05), ("20, trusted", "valid", 1.05), ("20, trusted", "fields", 2.0),
-    ("20, trusted", "seconds", 2.0), ("20, blindly", "train", 1.3), ("PBE", "train", 0.75),
-    ("20, trusted", "train", float("nan")),
-])
+@pytest.mark.parametrize(
+    "way, key, factor",
+    [
+        ("20, trusted", "train", 1.05),
+        ("20, trusted", "valid", 1.05),
+        ("20, trusted", "fields", 2.0),
+        ("20, trusted", "seconds", 2.0),
+        ("20, blindly", "train", 1.3),
+        ("PBE", "train", 0.75),
+        ("20, trusted", "train", float("nan")),
+    ],
+)
 def test_scf_every(way, key, factor):
     assert scf_every.judge(EVERY) == []
     worse = {name: dict(row) for name, row in EVERY.items()}
@@ -55,16 +83,21 @@ def test_scf_every(way, key, factor):
 
 
 def steps() -> dict[str, dict[str, float]]:
-    return {way: {part: values[i] / 1e3 for part, values in STEP.items()}
-            for i, way in enumerate(("cold", "warm", "two-grid"))}
+    return {
+        way: {part: values[i] / 1e3 for part, values in STEP.items()}
+        for i, way in enumerate(("cold", "warm", "two-grid"))
+    }
 
 
-@pytest.mark.parametrize("way, part, seconds, message", [
-    ("warm", "potential matrix", 0.7, "warm / cold"),
-    ("two-grid", "density on the grid", 0.4, "two-grid / cold"),
-    ("two-grid", "integrals", 0.02, "integrals of a two-grid"),
-    ("cold", "potential matrix", 0.0, "potential matrix: not found"),
-])
+@pytest.mark.parametrize(
+    "way, part, seconds, message",
+    [
+        ("warm", "potential matrix", 0.7, "warm / cold"),
+        ("two-grid", "density on the grid", 0.4, "two-grid / cold"),
+        ("two-grid", "integrals", 0.02, "integrals of a two-grid"),
+        ("cold", "potential matrix", 0.0, "potential matrix: not found"),
+    ],
+)
 def test_parts_of_a_step(way, part, seconds, message, monkeypatch, capsys):
     assert profile_step.judge(steps()) == []
     worse = steps()
@@ -79,11 +112,18 @@ def test_parts_of_a_step(way, part, seconds, message, monkeypatch, capsys):
     assert f"MISSED {message}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("study, value, error", [
-    ("depth", 3, 3.8), ("activation", "tanh", 2.2), ("linear form", 3, 3.03),
-    ("inputs", "lda", 4.5), ("inputs", "pbe", 3.1), ("exact exchange", 0.25, 3.2),
-    ("width", 16, 3.1),  # that is the base
-])
+@pytest.mark.parametrize(
+    "study, value, error",
+    [
+        ("depth", 3, 3.8),
+        ("activation", "tanh", 2.2),
+        ("linear form", 3, 3.03),
+        ("inputs", "lda", 4.5),
+        ("inputs", "pbe", 3.1),
+        ("exact exchange", 0.25, 3.2),
+        ("width", 16, 3.1),  # that is the base
+    ],
+)
 def test_ablation(study, value, error):
     assert ablation.judge(3.03, ABLATION) == []
     assert set(ablation.BOUNDS) == set(ablation.STUDIES)
@@ -92,17 +132,24 @@ def test_ablation(study, value, error):
     assert ablation.judge(3.6, {}) == ["base: 3.60 > 3.4 kcal/mol"]
 
 
-@pytest.mark.parametrize("experiment, before, trained", [
-    ("atomic IE", 5.86, 3.35), ("H2 curve", 14.82, 10.02), ("L1", 6.77, 2.91), ("L2", 6.77, 3.28)])
+@pytest.mark.parametrize(
+    "experiment, before, trained",
+    [("atomic IE", 5.86, 3.35), ("H2 curve", 14.82, 10.02), ("L1", 6.77, 2.91), ("L2", 6.77, 3.28)],
+)
 def test_experiments_of_the_paper(experiment, before, trained):
     assert paper.judge(experiment, before, trained) == []
     assert paper.judge(experiment, before, 0.9 * before)
 
 
 def test_hamiltonians():
-    names = ("nothing (delta)", "overlap as an input", "core as an input",
-             "guess altogether (direct)", "nothing (equilibrium-delta)",
-             "bound (equilibrium-delta)")
+    names = (
+        "nothing (delta)",
+        "overlap as an input",
+        "core as an input",
+        "guess altogether (direct)",
+        "nothing (equilibrium-delta)",
+        "bound (equilibrium-delta)",
+    )
     errors = dict(zip(names, (6.4, 5.7, 6.9, 22.0, 5.3, 5.9), strict=True))
     iterations = dict(zip(names, (0, 0, 0, 0, 4.0, 7.2), strict=True))
     assert hamiltonian.judge_ablation(errors, iterations)
@@ -136,7 +183,6 @@ def test_xcnn_board(capsys):
     assert "| `xcnn-gga` | 6.40 | 6.83 |" in text
     assert "| XCNN-PBE (published) | 6.69 | 6.76 |" in text
     verdicts = Verdicts()
-    found = {name: {"xcnn-test": (low, high + 0.05)}
-             for name, (low, high) in xcnn_board.CLAIMS.items()}
+    found = {name: {"xcnn-test": (low, high + 0.05)} for name, (low, high) in xcnn_board.CLAIMS.items()}
     xcnn_board.judge(found, verdicts)
     assert verdicts.failed == len(found)

@@ -153,13 +153,16 @@ def test_rank_correlation():
     assert rank_correlation(errors[:2], [1.0, 2.0]) == 1.0
 
 
-@pytest.mark.parametrize("errors, spread, message", [
-    ([1.0, 2.0], [1.0, 1.0], "too few"),
-    ([], [], "one for each"),
-    ([1.0, 2.0], [1.0], "one for each"),
-    ([1.0, 2.0, 3.0], [0.0, 0.0, 1.0], "spread says nothing"),
-    ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], "spread says nothing"),
-])
+@pytest.mark.parametrize(
+    "errors, spread, message",
+    [
+        ([1.0, 2.0], [1.0, 1.0], "too few"),
+        ([], [], "one for each"),
+        ([1.0, 2.0], [1.0], "one for each"),
+        ([1.0, 2.0, 3.0], [0.0, 0.0, 1.0], "spread says nothing"),
+        ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], "spread says nothing"),
+    ],
+)
 def test_what_cannot_be_calibrated(errors, spread, message):
     with pytest.raises(InputError, match=message):
         fitted_factor(errors, spread)
@@ -167,8 +170,10 @@ def test_what_cannot_be_calibrated(errors, spread, message):
 
 def records() -> list[EntryRecord]:
     """Errors 1 to 4 kcal/mol, uncertainties of 2.5; one unconverged, one of another functional."""
-    rows = [EntryRecord("mean", "test", "s", str(e), "ae", 0.1, 0.1 + e * KCAL, [], 2.5 * KCAL)
-            for e in (1, -2, 3, -4)]
+    rows = [
+        EntryRecord("mean", "test", "s", str(e), "ae", 0.1, 0.1 + e * KCAL, [], 2.5 * KCAL)
+        for e in (1, -2, 3, -4)
+    ]
     rows.append(EntryRecord("mean", "test", "s", "x", "ae", 0.1, math.nan, ["x"], None))
     return [*rows, EntryRecord("pbe", "test", "s", "1", "ae", 0.1, 0.2)]
 
@@ -195,8 +200,11 @@ def test_the_drawing_shows_coverage(tmp_path, monkeypatch):
     monkeypatch.setattr(plt, "close", kept.append)
     rng = np.random.default_rng(0)
     errors, width = rng.normal(size=200), np.full(200, 0.99446)
-    draw({"as it is": (errors, width), "twice": (errors[:50], 2 * width[:50])},
-         tmp_path / "c.png", title="How good")
+    draw(
+        {"as it is": (errors, width), "twice": (errors[:50], 2 * width[:50])},
+        tmp_path / "c.png",
+        title="How good",
+    )
     assert (tmp_path / "c.png").stat().st_size > 5000
     ((axis,),) = (figure.axes for figure in kept)
     diagonal, *curves, meant = axis.lines
@@ -261,15 +269,13 @@ def test_an_evaluation_keeps_the_members(tmp_path):
     values = 2 * members("H 0 0 0", 1) - members("H 0 0 0; H 0 0 1.4")
     assert found[0].entry == "tiny:H2"
     assert found[0].value == pytest.approx(values.mean().item(), abs=1e-6)
-    assert found[0].uncertainty == pytest.approx(
-        math.hypot(1.5 * values.std().item(), 1e-3), rel=1e-3)
+    assert found[0].uncertainty == pytest.approx(math.hypot(1.5 * values.std().item(), 1e-3), rel=1e-3)
 
 
 def test_solutions_from_before_members_were_kept_are_found_anew(tmp_path):
     known, functional = tmp_path / "e.jsonl", Functional.trained(EnsembleXC(["lda", "pbe"]))
     helium = Molecule("He 0 0 0", "sto-3g", grid_level=0)
-    EnergyCache(known).add(
-        Solution(helium.key, functional.key, "He", -2.8, True, "converged", 5, 0.1))
+    EnergyCache(known).add(Solution(helium.key, functional.key, "He", -2.8, True, "converged", 5, 0.1))
     found = Solver(1, cache=known).solve([(helium, [functional])])[helium.key, functional.key]
     assert found.energy != -2.8 and found.members is not None and len(found.members) == 2
     assert sum(found.members) / 2 == pytest.approx(found.energy, abs=1e-9)

@@ -52,8 +52,12 @@ def changed(path: str, value: object) -> dict:
         ("functional.enhancement", {}, "functional", "'network' has no meaning"),
         ("functional", {"enhancement": {}, "bweight0": 0.5}, "functional", "'bweight0'"),
         ("training.stages.1.optimizer", "lbfgs", "training.stages.1", "mode 'frozen'"),
-        ("training.stages", [{"mode": "frozen", "epochs": 1, "optimizer": "lbfgs",
-                              "batch_size": 2}], "training.stages.0", "without batches"),
+        (
+            "training.stages",
+            [{"mode": "frozen", "epochs": 1, "optimizer": "lbfgs", "batch_size": 2}],
+            "training.stages.0",
+            "without batches",
+        ),
         ("training.stages.0.optimizer", "lbfg", "training.stages.0.optimizer", "lbfgs"),
         ("training.penalties.rough", 1.0, "training.penalties.rough", "roughness"),
         ("training.penalties.size", -1.0, "training.penalties.size", "-1"),
@@ -78,8 +82,7 @@ def test_missing_section():
 
 
 @pytest.mark.parametrize(
-    "text, words",
-    [(None, "no such file"), ("", "empty"), ("- 1\n", "a list"), ("a: [1\n", "line 2")],
+    "text, words", [(None, "no such file"), ("", "empty"), ("- 1\n", "a list"), ("a: [1\n", "line 2")]
 )
 def test_unreadable_file(tmp_path, text, words):
     path = tmp_path / "run.yaml"
@@ -136,11 +139,14 @@ def test_resolved_configuration_reads_back(tiny):
 
 def test_an_enhancement_reads_back():
     content = {
-        "data": {"train": ["w4-11"]}, "cross_validation": {"folds": 3},
+        "data": {"train": ["w4-11"]},
+        "cross_validation": {"folds": 3},
         "functional": {"xc": "r2scan", "enhancement": {"degree": 4}, "exchange": 0.2},
-        "training": {"penalties": {"size": 0.1},
-                     "stages": [{"mode": "frozen", "epochs": 3, "optimizer": "lbfgs"}]},
-    }  # fmt: skip
+        "training": {
+            "penalties": {"size": 0.1},
+            "stages": [{"mode": "frozen", "epochs": 3, "optimizer": "lbfgs"}],
+        },
+    }
     config = validate(content)
     assert validate(yaml.safe_load(dump_yaml(config))) == config
     (stage,) = config.training.resolved_stages()
@@ -157,11 +163,17 @@ def test_hash_ignores_what_cannot_change_results(tiny):
 
 def test_stages_inherit_and_repeat():
     training = validate(
-        changed("training", {
-            "learning_rate": 0.5, "validate_every": 7, "scf_every": 3, "batch_size": 2,
-            "stages": [{"mode": "frozen", "epochs": 5, "repeat": 2}, {"epochs": 1}],
-        })
-    ).training  # fmt: skip
+        changed(
+            "training",
+            {
+                "learning_rate": 0.5,
+                "validate_every": 7,
+                "scf_every": 3,
+                "batch_size": 2,
+                "stages": [{"mode": "frozen", "epochs": 5, "repeat": 2}, {"epochs": 1}],
+            },
+        )
+    ).training
     first, second, third = training.resolved_stages()
     assert first == second
     assert (first.learning_rate, first.validate_every, first.batch_size) == (0.5, 7, None)
@@ -171,10 +183,10 @@ def test_stages_inherit_and_repeat():
 @pytest.mark.parametrize("schedule, middle", [("constant", 1.0), ("cosine", 0.55)])
 def test_schedule(schedule, middle):
     stage = validate(
-        changed("training", {
-            "learning_rate": 1.0, "schedule": schedule, "final_learning_rate": 0.1, "epochs": 11,
-        })
-    ).training.resolved_stages()[0]  # fmt: skip
+        changed(
+            "training", {"learning_rate": 1.0, "schedule": schedule, "final_learning_rate": 0.1, "epochs": 11}
+        )
+    ).training.resolved_stages()[0]
     assert stage.rate(1) == pytest.approx(1.0)
     assert stage.rate(6) == pytest.approx(middle)
 

@@ -21,12 +21,7 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.config import validate
 from deepchem_dft.runs.export import export
 from deepchem_dft.runs.rundir import RunDirectory
-from deepchem_dft.runs.xc.cross_validation import (
-    CrossValidation,
-    calibration_of,
-    make_members,
-    unit_of,
-)
+from deepchem_dft.runs.xc.cross_validation import CrossValidation, calibration_of, make_members, unit_of
 from deepchem_dft.runs.xc.entries import EntrySet, select
 from deepchem_dft.runs.xc.schema import DatasetRef
 from deepchem_dft.scf import SCFLayer
@@ -41,13 +36,16 @@ CONFIG = {
     "description": "a test",
     "data": {"grid_level": 0, "train": [{"file": "data.yaml"}]},
     "functional": {"xc": "pbe", "enhancement": {"hidden": [4]}},
-    "training": {"seed": 5, "penalties": {"size": 0.1},
-                 "stages": [{"mode": "frozen", "epochs": 3, "optimizer": "lbfgs"}]},
+    "training": {
+        "seed": 5,
+        "penalties": {"size": 0.1},
+        "stages": [{"mode": "frozen", "epochs": 3, "optimizer": "lbfgs"}],
+    },
     "cross_validation": {"folds": 2, "repeats": 2, "seed": 1},
     "baselines": {"pbe": "pbe"},
     "evaluation": {"sets": ["valid"], "baseline_sets": ["valid"], "processes": 1},
     "output": {"plots": False, "h2_curve": False},
-}  # fmt: skip
+}
 
 
 def start(folder, content=DATA, **changes):
@@ -113,8 +111,7 @@ def test_barriers_of_one_transition_state_are_held_out_together(many):
 
 
 def test_parts_depend_on_the_seed_and_not_on_the_order(many):
-    one, same, other = (make_members(e, 5, 2, seed) for e, seed in (
-        (many, 1), (many[::-1], 1), (many, 2)))  # fmt: skip
+    one, same, other = (make_members(e, 5, 2, seed) for e, seed in ((many, 1), (many[::-1], 1), (many, 2)))
     assert one == same != other
 
 
@@ -125,8 +122,11 @@ def test_more_folds_than_entries_are_refused(entries):
 
 
 def test_a_member_splits_sets_and_keeps_their_labels(entries):
-    sets = [EntrySet("train", "a", entries[:2]), EntrySet("train", "b", entries[2:]),
-            EntrySet("test", "c", entries)]  # fmt: skip
+    sets = [
+        EntrySet("train", "a", entries[:2]),
+        EntrySet("train", "b", entries[2:]),
+        EntrySet("test", "c", entries),
+    ]
     for member in make_members(entries, 2, 1, 0):
         seen, unseen = member.split(sets)
         assert {s.role for s in seen} == {"train"} and {s.role for s in unseen} == {"valid"}
@@ -146,11 +146,11 @@ def weights(directory, number):
 def test_held_out_entries_do_not_touch_a_member(folds, tmp_path):
     """With another value for one entry, only members that have seen it change."""
     _, result = folds
-    _, other = start(tmp_path, DATA.replace("57.7 kcal/mol", "97.7 kcal/mol"),
-                     evaluation={"sets": [], "processes": 1})  # fmt: skip
+    _, other = start(
+        tmp_path, DATA.replace("57.7 kcal/mol", "97.7 kcal/mol"), evaluation={"sets": [], "processes": 1}
+    )
     note = json.loads((result.directory / "cross_validation.json").read_text())
-    assert note["held_out"] == json.loads(
-        (other.directory / "cross_validation.json").read_text())["held_out"]
+    assert note["held_out"] == json.loads((other.directory / "cross_validation.json").read_text())["held_out"]
     blind = [number for number, names in note["held_out"].items() if "tiny:LiH" in names]
     assert len(blind) == 2 == CONFIG["cross_validation"]["repeats"]
     for number in note["held_out"]:
@@ -171,12 +171,17 @@ def test_held_out_entries_are_judged_by_the_member_that_has_not_seen_them(folds)
     assert sorted(r.entry for r in rows) == ["tiny:H2", "tiny:He", "tiny:Li", "tiny:LiH"]
     assert {(r.role, r.set) for r in rows} == {("valid", "data, held out")}
     note = json.loads((result.directory / "cross_validation.json").read_text())
-    (entry,) = [e for e in select(DatasetRef(file=str(result.directory.path.parent / "data.yaml")))
-                if e.name == "tiny:LiH"]  # fmt: skip
+    (entry,) = [
+        e
+        for e in select(DatasetRef(file=str(result.directory.path.parent / "data.yaml")))
+        if e.name == "tiny:LiH"
+    ]
     number = next(n for n in ("1", "2") if "tiny:LiH" in note["held_out"][n])
     member = load_functional(result.directory / "members" / number)
-    value = sum(c * float(KohnSham(s.to_molecule(grid_level=0), member).run().energy.detach())
-                for c, s in zip(entry.coefficients, entry.get_systems()))  # fmt: skip
+    value = sum(
+        c * float(KohnSham(s.to_molecule(grid_level=0), member).run().energy.detach())
+        for c, s in zip(entry.coefficients, entry.get_systems())
+    )
     (row,) = [r for r in rows if r.entry == "tiny:LiH"]
     assert row.value == pytest.approx(value, abs=2e-6)
 
@@ -216,13 +221,13 @@ def test_too_few_energies_leave_an_ensemble_uncalibrated(entries, tmp_path):
     listener = Listener()
     folds = CrossValidation(validate(CONFIG), RunDirectory(tmp_path), sets, None, listener)
     nan, one = math.nan, -1.0
-    assert folds._calibration([[nan, one, 0.0], [nan, one, 0.1], [nan, nan, 0.0], [0.0] * 3]) == (
-        1.0, 0.0)
+    assert folds._calibration([[nan, one, 0.0], [nan, one, 0.1], [nan, nan, 0.0], [0.0] * 3]) == (1.0, 0.0)
     assert "not calibrated" in listener.notes[-1] and "too few" in listener.notes[-1]
     values = np.random.default_rng(0).normal(size=(4, 3))
     labels = torch.tensor([e.label for e in folds.entries], dtype=torch.float64)
     assert folds._calibration(list(values)) == calibration_of(
-        torch.from_numpy(values), labels, folds._unseen())
+        torch.from_numpy(values), labels, folds._unseen()
+    )
 
 
 @pytest.mark.parametrize("alike", [0.0, 1.5], ids=["members differ", "all are wrong alike"])

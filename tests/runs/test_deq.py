@@ -17,11 +17,13 @@ from deepchem_dft.runs.export import export
 from deepchem_dft.runs.report import write_report
 
 CONFIG = {
-    "model": "deq", "name": "tiny", "data": {"tasks": ["gap"], "limit": 40},
-    "network": {"width": 8, "hidden": 8}, "training": {"epochs": 4, "batch_size": 16,
-                                                       "learning_rate": 0.01},
+    "model": "deq",
+    "name": "tiny",
+    "data": {"tasks": ["gap"], "limit": 40},
+    "network": {"width": 8, "hidden": 8},
+    "training": {"epochs": 4, "batch_size": 16, "learning_rate": 0.01},
     "evaluation": {"baselines": ["mean"]},
-}  # fmt: skip
+}
 
 
 def written(folder, **changes):
@@ -58,8 +60,16 @@ def test_errors_are_those_of_the_model_and_of_the_training_mean(finished):
 def test_the_same_as_from_python(finished, tmp_path):
     _, (train, valid, test), _ = load_nci(task="gap")
     parts = [part.select(range(40)) for part in (train, valid, test)]
-    model = DEQModel(1, n_features=30, n_edge_features=11, width=8, hidden=8, batch_size=16,
-                     learning_rate=0.01, model_dir=str(tmp_path))
+    model = DEQModel(
+        1,
+        n_features=30,
+        n_edge_features=11,
+        width=8,
+        hidden=8,
+        batch_size=16,
+        learning_rate=0.01,
+        model_dir=str(tmp_path),
+    )
     model.fit(parts[0], 4, valid_dataset=parts[1])
     found = load_model(finished.directory.path).predict(parts[2])
     np.testing.assert_allclose(model.predict(parts[2]), found, atol=1e-5)  # other batches
@@ -80,15 +90,19 @@ def test_a_killed_run_goes_on(finished, tmp_path):
     with pytest.raises(Killed):
         run(config, tmp_path / "run", reporter=Stop())
     again = run(config, tmp_path / "run", resume=True)
-    same = [path.read_text() for path in (again.directory / "results.csv",
-                                          finished.directory / "results.csv")]
+    same = [
+        path.read_text() for path in (again.directory / "results.csv", finished.directory / "results.csv")
+    ]
     assert same[0] == same[1]
 
 
 def test_classes(tmp_path):
-    config = written(tmp_path, data={"tasks": ["polar"], "limit": 60, "featurizer": "ecfp"},
-                     network={"cell": "fingerprint", "width": 8},
-                     evaluation={"baselines": ["mean", "forest-ecfp"]})
+    config = written(
+        tmp_path,
+        data={"tasks": ["polar"], "limit": 60, "featurizer": "ecfp"},
+        network={"cell": "fingerprint", "width": 8},
+        evaluation={"baselines": ["mean", "forest-ecfp"]},
+    )
     done = run(config, tmp_path / "run")
     rows = {row["method"]: row for row in rows_of(done.directory / "results.csv")}
     assert set(rows) == {"trained", "training mean", "random forest, ECFP4"}
@@ -121,12 +135,15 @@ def test_on_a_file_of_labels(finished, tmp_path):
     assert [row["name"] for row in rows_of(tmp_path / "out.csv")] == ["CCO", "CCCN"]
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"data": {"tasks": ["dipol"]}}, "dipol"),
-    ({"data": {"source": "labelled"}}, "path"),
-    ({"network": {"cell": "fingerprint"}}, "use graph"),
-    ({"data": {"tasks": ["gap", "polar"]}}, "do not go together"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"tasks": ["dipol"]}}, "dipol"),
+        ({"data": {"source": "labelled"}}, "path"),
+        ({"network": {"cell": "fingerprint"}}, "use graph"),
+        ({"data": {"tasks": ["gap", "polar"]}}, "do not go together"),
+    ],
+)
 def test_what_cannot_be_is_refused_before_anything_is_written(changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
         run(written(tmp_path, **changes), tmp_path / "run")

@@ -96,16 +96,22 @@ def test_overlap_is_stated(tiny):
 def test_transition_states_are_no_molecules():
     """n + o2 > no + o would share NO2 with a set that has the molecule NO2, if they were."""
     barriers = select(DatasetRef(dataset="barriers"))
-    text = overlap_markdown([EntrySet("train", "barriers", barriers),
-                             EntrySet("test", "again", barriers[:1]),
-                             EntrySet("test", "w4-11", select(DatasetRef(dataset="w4-11")))])
+    text = overlap_markdown(
+        [
+            EntrySet("train", "barriers", barriers),
+            EntrySet("test", "again", barriers[:1]),
+            EntrySet("test", "w4-11", select(DatasetRef(dataset="w4-11"))),
+        ]
+    )
     train, _, shared, _ = text.splitlines()
     states = {e.tags["transition_state"] for e in barriers}
-    others = {s.name for e in barriers for s in e.get_systems()
-              if len(s.symbols) > 1 and s.name not in states}
+    others = {
+        s.name for e in barriers for s in e.get_systems() if len(s.symbols) > 1 and s.name not in states
+    }
     assert len(states) == 12
-    assert train == f"- train: 22 entries, {len(others)} molecules by formula and charge, 12 " \
-                    "transition states"
+    assert (
+        train == f"- train: 22 entries, {len(others)} molecules by formula and charge, 12 transition states"
+    )
     assert "1 transition state, and" in shared
     assert "CH4O" not in shared  # methanol is tested on; trained on is OH taking H from CH3
 

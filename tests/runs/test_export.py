@@ -16,8 +16,13 @@ from .test_hamiltonian import CONFIG as MATRICES
 from .test_hamiltonian import data  # noqa: F401 (a fixture)
 from .test_ksr import CONFIG as LATTICE
 
-CARD = {"name": "carded", "summary": "what it is", "worse_than_parent": ["always"],
-        "known_failures": ["long bonds"], "out_of_scope": ["anything else"]}
+CARD = {
+    "name": "carded",
+    "summary": "what it is",
+    "worse_than_parent": ["always"],
+    "known_failures": ["long bonds"],
+    "out_of_scope": ["anything else"],
+}
 
 
 def _config(folder, content, **changes):
@@ -27,8 +32,7 @@ def _config(folder, content, **changes):
 
 
 def test_the_card_is_no_part_of_what_is_computed(tmp_path):
-    assert config_hash(_config(tmp_path, LATTICE)) == config_hash(
-        _config(tmp_path, LATTICE, card=CARD))
+    assert config_hash(_config(tmp_path, LATTICE)) == config_hash(_config(tmp_path, LATTICE, card=CARD))
     for bad, message in (({"summry": "x"}, "use 'summary'"), ({"name": "../x"}, "card.name")):
         try:
             _config(tmp_path, LATTICE, card=bad)
@@ -40,8 +44,9 @@ def test_the_card_is_no_part_of_what_is_computed(tmp_path):
 
 def test_lattice_run(tmp_path):
     training = {"epochs": 2, "validate_every": 2}
-    config = _config(tmp_path, LATTICE, card=CARD, training=training,
-                     output={"plots": False, "checkpoint_every": 2})
+    config = _config(
+        tmp_path, LATTICE, card=CARD, training=training, output={"plots": False, "checkpoint_every": 2}
+    )
     run(config, tmp_path / "run")
     shelf = tmp_path / "shelf"
     shelf.mkdir()
@@ -51,10 +56,10 @@ def test_lattice_run(tmp_path):
     assert card.worse_than_parent == ["always"] and card.out_of_scope[0] == "anything else"
     assert card.overlap == [
         "train and test h2 share 0 of 3 molecules; the family is trained on at other distances",
-        "train and test ion share none; the family is not trained on"]
+        "train and test ion share none; the family is not trained on",
+    ]
     assert {row["set"] for row in card.errors} == {"h2", "ion"}
-    assert card.training["entries"] == {
-        "train: h2": 2, "valid: h2": 1, "test: h2": 3, "test: ion": 2}
+    assert card.training["entries"] == {"train: h2": 2, "valid: h2": 1, "test: h2": 3, "test: ion": 2}
     again = export(shelf / "carded.json", tmp_path / "copy.safetensors", "new")
     assert (again.summary, again.known_failures) == ("new", card.known_failures)
     # A text that is changed later is stored by --resume, and nothing is trained again.
@@ -66,24 +71,30 @@ def test_lattice_run(tmp_path):
 
 def test_run_on_hamiltonians(data, tmp_path):  # noqa: F811
     path = data / "carded.yaml"
-    content = {**MATRICES, "network": {"form": "delta", "width": 4, "hidden": 8, "layers": 1},
-               "training": {"epochs": 1, "batch_size": 2}, "output": {"plots": False},
-               "evaluation": {"sets": ["test"]}}
+    content = {
+        **MATRICES,
+        "network": {"form": "delta", "width": 4, "hidden": 8, "layers": 1},
+        "training": {"epochs": 1, "batch_size": 2},
+        "output": {"plots": False},
+        "evaluation": {"sets": ["test"]},
+    }
     path.write_text(yaml.safe_dump(content))
     run(load_config(path), tmp_path / "run")
     card = export(tmp_path / "run", tmp_path / "h.safetensors")
     assert card.parent == "minao guess" and card.name == "h"
-    assert card.overlap == ["train and test 500 K share no geometry; 1 of 1 tested molecules were "
-                            "trained on in other geometries"]
-    assert card.out_of_scope[:2] == ["elements other than H, O",
-                                     "other functionals than pbe, other basis sets than sto-3g"]
+    assert card.overlap == [
+        "train and test 500 K share no geometry; 1 of 1 tested molecules were trained on in other geometries"
+    ]
+    assert card.out_of_scope[:2] == [
+        "elements other than H, O",
+        "other functionals than pbe, other basis sets than sto-3g",
+    ]
     assert card.worse_than_parent == worse(card.errors, "minao guess")
     assert str(data) not in (tmp_path / "h.json").read_text()
 
 
 def test_functional_run_without_a_card(tmp_path):
-    overrides = ["training.epochs=1", "output.plots=false", "baselines=[pbe]",
-                 "card={known_failures: [one]}"]
+    overrides = ["training.epochs=1", "output.plots=false", "baselines=[pbe]", "card={known_failures: [one]}"]
     run(load_config(write_run(tmp_path), overrides), tmp_path / "run")
     card = export(tmp_path / "run", tmp_path / "f.safetensors")
     assert card.parent == "pbe" and card.known_failures == ["one"]

@@ -18,29 +18,32 @@ from deepchem_dft.hamiltonian.files.store import write_samples
 from deepchem_dft.hamiltonian.reference import Reference
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.runs import load_config, load_functional, load_model, run
-from deepchem_dft.runs.hamiltonian.schema import (
-    HamiltonianRecipe,
-    HamiltonianRunConfig,
-    HamiltonianSetRef,
-)
+from deepchem_dft.runs.hamiltonian.schema import HamiltonianRecipe, HamiltonianRunConfig, HamiltonianSetRef
 from deepchem_dft.runs.reference import keys, keys_text
 
 CONFIG = {
     "model": "hamiltonian",
     "name": "tiny",
     "data": {
-        "recipes": [{"file": "water.h5", "input": "water.xyz", "basis": "sto-3g",
-                     "sampling": "modes", "temperatures": [300.0, 500.0], "samples": 5}],
+        "recipes": [
+            {
+                "file": "water.h5",
+                "input": "water.xyz",
+                "basis": "sto-3g",
+                "sampling": "modes",
+                "temperatures": [300.0, 500.0],
+                "samples": 5,
+            }
+        ],
         "train": [{"file": "water.h5", "match": "*/300K/*", "limit": 4}],
         "valid": [{"file": "water.h5", "match": "*/300K/*", "skip": 4}],
         "test": [{"file": "water.h5", "match": "*/500K/*", "label": "500 K"}],
     },
-    "network": {"form": "equilibrium-delta", "width": 8, "hidden": 16, "layers": 1,
-                "feedback_width": 4},
+    "network": {"form": "equilibrium-delta", "width": 8, "hidden": 16, "layers": 1, "feedback_width": 4},
     "training": {"epochs": 6, "batch_size": 2, "warmup": 4, "validate_every": 2},
     "evaluation": {"energies": 2, "cycles": 2, "sets": ["valid", "test"]},
     "output": {"checkpoint_every": 2},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +54,22 @@ def data(tmp_path_factory):
     for temperature in (300, 500):
         for number in range(5):
             bare = HamiltonianSample(
-                [8, 1, 1], start + temperature / 4000 * rng.normal(size=(3, 3)), "sto-3g",
-                xc="pbe", name=f"water/1/{temperature}K/{number}")
+                [8, 1, 1],
+                start + temperature / 4000 * rng.normal(size=(3, 3)),
+                "sto-3g",
+                xc="pbe",
+                name=f"water/1/{temperature}K/{number}",
+            )
             reference = Reference(bare, grid_level=0)
             solution = reference.solve()
-            samples.append(replace(reference.complete(), hamiltonian=solution.hamiltonian,
-                                   energy=solution.energy))
-    write_samples(folder / "water.h5", samples, {"samples": 5, "temperatures": [300.0, 500.0],
-                                                 "sampling": "modes", "grid_level": 3})
+            samples.append(
+                replace(reference.complete(), hamiltonian=solution.hamiltonian, energy=solution.energy)
+            )
+    write_samples(
+        folder / "water.h5",
+        samples,
+        {"samples": 5, "temperatures": [300.0, 500.0], "sampling": "modes", "grid_level": 3},
+    )
     return folder
 
 
@@ -85,8 +96,12 @@ def test_a_run_leaves_tables_figures_and_the_model(finished):
     folder = result.directory.path
     assert result.directory.status["state"] == "finished"
     plots = {p.name for p in (folder / "plots").iterdir()}
-    assert plots == {"learning_curve.png", "iterations.png", "orbitals_test_500_K.png",
-                     "orbitals_valid_water___300K__.png"}
+    assert plots == {
+        "learning_curve.png",
+        "iterations.png",
+        "orbitals_test_500_K.png",
+        "orbitals_valid_water___300K__.png",
+    }
     assert min(p.stat().st_size for p in (folder / "plots").iterdir()) > 10_000
     history = _rows(folder / "history.csv")
     assert [row["epoch"] for row in history] == ["1", "2", "3", "4", "5", "6"]
@@ -115,15 +130,17 @@ def test_tables_hold_what_the_model_predicts(finished):
     guess = rows["test: 500 K, minao guess"]
     errors = [np.abs(s.guess - s.hamiltonian).mean() for s in test.X]
     assert float(guess["H"]) == pytest.approx(1e6 * np.mean(errors), abs=0.01)
-    molecules = [r for r in _rows(folder / "molecules.csv")
-                 if (r["role"], r["method"]) == ("test", "equilibrium-delta")]
+    molecules = [
+        r
+        for r in _rows(folder / "molecules.csv")
+        if (r["role"], r["method"]) == ("test", "equilibrium-delta")
+    ]
     assert [r["name"] for r in molecules] == [f"water/1/500K/{i}" for i in range(5)]
     assert [bool(r["energy_error"]) for r in molecules] == [True, True, False, False, False]
     prediction = model.predict_properties(test)[0]
     after, before = (float(x) for x in row["cycles"].split(" of "))
     second = model.predict_properties(test)[1]
-    assert [before, after] == pytest.approx(
-        np.mean([prediction.cycles(), second.cycles()], axis=0))
+    assert [before, after] == pytest.approx(np.mean([prediction.cycles(), second.cycles()], axis=0))
 
 
 def test_a_killed_run_goes_on(finished, data, tmp_path):
@@ -160,16 +177,23 @@ def test_a_missing_file_comes_with_the_command_that_makes_it(data, tmp_path):
     assert caught.value.remedy is not None
     command = caught.value.remedy.removeprefix("make it: ")
     assert command.startswith(f"deepchem-dft data hamiltonian {tmp_path / 'water.xyz'} ")
-    for option in ("--basis sto-3g", "--sampling modes", "--samples 5", "--temperature 500",
-                   "--temperature 300", "--out "):
+    for option in (
+        "--basis sto-3g",
+        "--sampling modes",
+        "--samples 5",
+        "--temperature 500",
+        "--temperature 300",
+        "--out ",
+    ):
         assert option in command
     assert not (tmp_path / "run").exists()
 
 
 def test_the_command_of_a_recipe_can_be_run(tmp_path):
     (tmp_path / "h2.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.75\n")
-    recipe = HamiltonianRecipe(file=str(tmp_path / "h2.h5"), input=str(tmp_path / "h2.xyz"),
-                               basis="sto-3g", grid_level=0)
+    recipe = HamiltonianRecipe(
+        file=str(tmp_path / "h2.h5"), input=str(tmp_path / "h2.xyz"), basis="sto-3g", grid_level=0
+    )
     done = CliRunner().invoke(app, recipe.command().split()[1:])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "h2.h5").is_file()
@@ -198,17 +222,26 @@ def test_commands_for_functionals_refuse_the_run(finished, tmp_path):
     _, result = finished
     with pytest.raises(InputError, match="no functional"):
         load_functional(result.directory.path)
-    done = CliRunner().invoke(app, [
-        "predict", str(result.directory.path), "some.yaml", "--out", str(tmp_path / "x.csv")])
+    done = CliRunner().invoke(
+        app, ["predict", str(result.directory.path), "some.yaml", "--out", str(tmp_path / "x.csv")]
+    )
     assert "no functional" in str(done.exception)
 
 
 def test_the_command_line_evaluates_other_molecules(finished, data, tmp_path):
     _, result = finished
     out = tmp_path / "errors.csv"
-    done = CliRunner().invoke(app, [
-        "evaluate", str(result.directory.path), "--dataset", f"{data / 'water.h5'}:*/500K/*",
-        "--out", str(out)])
+    done = CliRunner().invoke(
+        app,
+        [
+            "evaluate",
+            str(result.directory.path),
+            "--dataset",
+            f"{data / 'water.h5'}:*/500K/*",
+            "--out",
+            str(out),
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert "equilibrium-delta" in done.output
     assert len(_rows(out)) == 10  # guess and network
@@ -233,8 +266,9 @@ def test_a_self_consistent_field_starts_from_the_model(finished, tmp_path):
     assert {"start", "saved", "PySCF"} <= set(started)
     model = load_model(folder)
     model.preparation.grid_level = 0
-    sample = HamiltonianSample([8, 1, 1], [[0, 0.1, 0.1], [0.1, 1.45, 1.1], [0, -1.4, 1.2]],
-                               "sto-3g", xc="pbe")
+    sample = HamiltonianSample(
+        [8, 1, 1], [[0, 0.1, 0.1], [0.1, 1.45, 1.1], [0, -1.4, 1.2]], "sto-3g", xc="pbe"
+    )
     prediction = model.predict_properties([sample])[0]
     before, after = prediction.cycles()
     assert f"{after} cycles with this dm0, {before} without" in started["PySCF"]
@@ -271,8 +305,11 @@ def test_defaults_are_those_of_the_model():
                 assert value == (list(default) if isinstance(default, tuple) else default), name
 
 
-@pytest.mark.parametrize("path", sorted(
-    (Path(__file__).parents[2] / "examples" / "hamiltonian").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    sorted((Path(__file__).parents[2] / "examples" / "hamiltonian").glob("*.yaml")),
+    ids=lambda p: p.stem,
+)
 def test_examples_are_valid(path):
     config = load_config(path)
     assert isinstance(config, HamiltonianRunConfig)

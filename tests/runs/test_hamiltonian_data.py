@@ -51,6 +51,7 @@ def frames(tmp_path):
 @pytest.fixture
 def here(monkeypatch):
     """Let workers be this process: what they do is the same, and starting one takes seconds."""
+
     def serial(work, items, jobs, lost):
         return map(work, items)
 
@@ -60,8 +61,10 @@ def here(monkeypatch):
 def test_matrices_are_those_of_pyscf(here, frames, tmp_path):
     tally = make_hamiltonians(frames, tmp_path / "out.h5", recipe=replace(QUICK, forces=True))
     assert (tally.total, tally.done, tally.failed) == (5, 5, 2)
-    assert tally.problems == {"a radical/3": "1 electrons are no closed shell",
-                              "HHe/4": "3 electrons are no closed shell"}
+    assert tally.problems == {
+        "a radical/3": "1 electrons are no closed shell",
+        "HHe/4": "3 electrons are no closed shell",
+    }
     file = HamiltonianFile(tmp_path / "out.h5")
     assert file.names.tolist() == ["hydrogen/1", "hydrogen/2", "beryllium hydride/5"]
     assert file.settings["problems"] == tally.problems
@@ -89,7 +92,8 @@ def test_a_charge_makes_other_shells_closed(here, frames, tmp_path):
 
 def test_charges_of_the_frames_count(here, tmp_path):
     (tmp_path / "ions.xyz").write_text(
-        "2\ncharge=1\nHe 0 0 0\nH 0 0 0.77\n2\nmult=3\nH 0 0 0\nH 0 0 2\n2\n\nH 0 0 0\nH 0 0 1\n")
+        "2\ncharge=1\nHe 0 0 0\nH 0 0 0.77\n2\nmult=3\nH 0 0 0\nH 0 0 2\n2\n\nH 0 0 0\nH 0 0 1\n"
+    )
     tally = make_hamiltonians(tmp_path / "ions.xyz", tmp_path / "out.h5", recipe=QUICK)
     file = HamiltonianFile(tmp_path / "out.h5")
     assert [sample.charge for sample in file] == [1, 0]
@@ -147,10 +151,17 @@ class TestStopped:
         assert not out.exists() and out.with_name(out.name + ".part").exists()
         return seen[-1]
 
-    @pytest.mark.parametrize("sampling, after", [
-        ("none", 0), ("none", 2), ("none", 5), ("modes", 1),
-        pytest.param("modes", 0, marks=pytest.mark.slow),
-        pytest.param("modes", 4, marks=pytest.mark.slow)])  # fmt: skip
+    @pytest.mark.parametrize(
+        "sampling, after",
+        [
+            ("none", 0),
+            ("none", 2),
+            ("none", 5),
+            ("modes", 1),
+            pytest.param("modes", 0, marks=pytest.mark.slow),
+            pytest.param("modes", 4, marks=pytest.mark.slow),
+        ],
+    )
     def test_anywhere(self, here, monkeypatch, frames, tmp_path, sampling, after):
         recipe = replace(QUICK, sampling=sampling, samples=1)
         if sampling == "modes":
@@ -189,11 +200,16 @@ class TestStopped:
         assert caught.value.field == "seed"
 
 
-@pytest.mark.parametrize("options, field", [
-    ({"xc": "no-such"}, "xc"), ({"xc": "wb97x-v"}, "xc"), ({"sampling": "random"}, "sampling"),
-    ({"sampling": "modes", "temperatures": ()}, "temperature"),
-    ({"sampling": "modes", "temperatures": (0.0,)}, "temperature"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, field",
+    [
+        ({"xc": "no-such"}, "xc"),
+        ({"xc": "wb97x-v"}, "xc"),
+        ({"sampling": "random"}, "sampling"),
+        ({"sampling": "modes", "temperatures": ()}, "temperature"),
+        ({"sampling": "modes", "temperatures": (0.0,)}, "temperature"),
+    ],
+)
 def test_a_recipe_that_cannot_be(options, field):
     with pytest.raises(InputError) as caught:
         Recipe(**options)
@@ -201,14 +217,17 @@ def test_a_recipe_that_cannot_be(options, field):
     assert isinstance(caught.value, FunctionalError) == (field == "xc")
 
 
-@pytest.mark.parametrize("text, recipe, problem", [
-    (FRAMES, replace(QUICK, basis="cc-pv5z"), "beyond f"),
-    (FRAMES, replace(QUICK, basis="no-such"), "unknown basis"),
-    ("1\n\nXx 0 0 0\n", QUICK, "unknown element"),
-    ("2\n\nH 0 0 0\n", QUICK, "cut off"),
-    ("1\n\nH 0 0 0\n", QUICK, "no geometry could be done; the first: 1 electrons"),
-    ("2\n\nH 0 0 0\nH 0 0 5.0\n", replace(QUICK, sampling="modes", charge=2), "0 electrons"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, recipe, problem",
+    [
+        (FRAMES, replace(QUICK, basis="cc-pv5z"), "beyond f"),
+        (FRAMES, replace(QUICK, basis="no-such"), "unknown basis"),
+        ("1\n\nXx 0 0 0\n", QUICK, "unknown element"),
+        ("2\n\nH 0 0 0\n", QUICK, "cut off"),
+        ("1\n\nH 0 0 0\n", QUICK, "no geometry could be done; the first: 1 electrons"),
+        ("2\n\nH 0 0 0\nH 0 0 5.0\n", replace(QUICK, sampling="modes", charge=2), "0 electrons"),
+    ],
+)
 def test_bad_input(here, tmp_path, text, recipe, problem):
     (tmp_path / "in.xyz").write_text(text)
     with pytest.raises(InputError, match=problem):
@@ -244,8 +263,7 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(frames, tmp_path):
         "    make_hamiltonians(sys.argv[1], sys.argv[2], jobs=2, progress=show,\n"
         "                      recipe=Recipe(xc='lda,vwn', basis='sto-3g', grid_level=0))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, frames, out], capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, frames, out], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not out.exists()
     tally = make_hamiltonians(frames, out, jobs=2, resume=True, recipe=QUICK)

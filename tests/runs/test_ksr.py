@@ -24,14 +24,16 @@ CONFIG = {
         "grid": {"points": 121, "spacing": 0.2},
         "train": [{"family": "h2", "distances": [1.2, 3.6]}],
         "valid": [{"family": "h2", "distances": [2.4]}],
-        "test": [{"family": "h2", "distances": [0.8, 1.6, 2.8]},
-                 {"family": "h2_plus", "distances": [1.2, 2.0], "label": "ion"}],
+        "test": [
+            {"family": "h2", "distances": [0.8, 1.6, 2.8]},
+            {"family": "h2_plus", "distances": [1.2, 2.0], "label": "ion"},
+        ],
     },
     "functional": {"hidden": [8, 8]},
     "trajectory": {"iterations": 6, "test_iterations": 20},
     "training": {"epochs": 8, "seeds": 2, "validate_every": 4},
     "output": {"checkpoint_every": 4},
-}  # fmt: skip
+}
 
 
 def _write(folder: Path, **changes) -> Path:
@@ -58,12 +60,18 @@ def test_a_run_leaves_tables_figures_and_the_model(finished):
     folder = result.directory.path
     assert result.directory.status["state"] == "finished"
     plots = {p.name for p in (folder / "plots").iterdir()}
-    assert plots == {"learning_curve.png", "curve_h2.png", "curve_ion.png", "trajectory_h2.png",
-                     "trajectory_ion.png"}  # fmt: skip
+    assert plots == {
+        "learning_curve.png",
+        "curve_h2.png",
+        "curve_ion.png",
+        "trajectory_h2.png",
+        "trajectory_ion.png",
+    }
     assert min(p.stat().st_size for p in (folder / "plots").iterdir()) > 10_000
     history = _rows(folder / "history.csv")
     assert [(row["seed"], row["epoch"]) for row in history] == [
-        (str(s), str(e)) for s in (0, 1) for e in range(1, 9)]
+        (str(s), str(e)) for s in (0, 1) for e in range(1, 9)
+    ]
     assert "set, functional" in (folder / "results.md").read_text()
     assert "trained on" not in result.markdown
     for name in ("config.yaml", "versions.json", "data.json", "log.txt", "results.csv"):
@@ -139,21 +147,25 @@ def test_another_configuration_is_not_resumed(finished):
 def test_the_command_line_evaluates_other_molecules(finished, tmp_path):
     _, result = finished
     out = tmp_path / "errors.csv"
-    done = CliRunner().invoke(app, [
-        "evaluate", str(result.directory.path), "--dataset", "h2_plus:test", "--out", str(out)])
+    done = CliRunner().invoke(
+        app, ["evaluate", str(result.directory.path), "--dataset", "h2_plus:test", "--out", str(out)]
+    )
     assert done.exit_code == 0, done.output
     assert "52 of 52" in done.output
     assert len(_rows(out)) == 52
-    done = CliRunner().invoke(app, [
-        "predict", str(result.directory.path), "some.yaml", "--out", str(out)])
+    done = CliRunner().invoke(app, ["predict", str(result.directory.path), "some.yaml", "--out", str(out)])
     assert "one-dimensional" in str(done.exception)
     with pytest.raises(InputError, match="one-dimensional"):
         load_functional(result.directory.path)
 
 
 def test_what_is_not_self_consistent_has_no_value(tmp_path):
-    changes = {"trajectory": {"iterations": 2}, "training": {"epochs": 1},
-               "evaluation": {"tol": 1e-6, "baseline": False}, "output": {"plots": False}}
+    changes = {
+        "trajectory": {"iterations": 2},
+        "training": {"epochs": 1},
+        "evaluation": {"tol": 1e-6, "baseline": False},
+        "output": {"plots": False},
+    }
     data = {**CONFIG["data"], "valid": []}
     result = run(load_config(_write(tmp_path, data=data, **changes)), tmp_path / "run")
     curve = [r for r in result.records if r.set == "h2" and r.role == "test"]
@@ -190,7 +202,8 @@ def test_keys_are_listed_and_text_forms_understood():
     assert all(row[3] for row in keys(LatticeRunConfig))
 
 
-@pytest.mark.parametrize("path", sorted(
-    (Path(__file__).parents[2] / "examples" / "ksr").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "examples" / "ksr").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_examples_are_valid(path):
     assert isinstance(load_config(path), LatticeRunConfig)

@@ -25,8 +25,9 @@ def interpreter(version: str) -> Path | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
     found = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"))]
     for python in filter(None, found):
-        done = subprocess.run([python, "-c", "import ensurepip, sys; print(sys.version)"],
-                              capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run(
+            [python, "-c", "import ensurepip, sys; print(sys.version)"], capture_output=True, text=True
+        )
         if done.stdout.startswith(f"{version}."):
             return Path(python)
     return None
@@ -49,19 +50,27 @@ def test_training_gives_the_same_numbers_and_tests_pass(version, tiny, tmp_path)
     clone = tmp_path / "clone"
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*left_out))
     hidden = {"PYTHON", "VENV", "ARGS", "CONFIG", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONPATH"}
-    environment = {k: v for k, v in os.environ.items()
-                   if k not in hidden and not k.startswith("PYTEST")}
+    environment = {k: v for k, v in os.environ.items() if k not in hidden and not k.startswith("PYTEST")}
     try:
-        for words in (["train", f"CONFIG={tiny}", f"ARGS=--run-dir {tmp_path / 'there'}"],
-                      ["test", "WORKERS=1", f"ARGS={TESTS}"]):
-            done = subprocess.run(["make", f"PYTHON={python}", *words], cwd=clone, text=True,
-                                  env=environment, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        for words in (
+            ["train", f"CONFIG={tiny}", f"ARGS=--run-dir {tmp_path / 'there'}"],
+            ["test", "WORKERS=1", f"ARGS={TESTS}"],
+        ):
+            done = subprocess.run(
+                ["make", f"PYTHON={python}", *words],
+                cwd=clone,
+                text=True,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             assert done.returncode == 0, done.stdout[-5000:]
         assert re.search(r" [1-9]\d* passed", done.stdout)
     finally:
         shutil.rmtree(clone / ".venv", ignore_errors=True)
     command = [sys.executable, "-m", "deepchem_dft", "train", tiny, "--run-dir", tmp_path / "here"]
     subprocess.run(command, check=True, capture_output=True)
-    assert losses(tmp_path / "there") == [pytest.approx(row, rel=1e-6, abs=1e-6)
-                                          for row in losses(tmp_path / "here")]
+    assert losses(tmp_path / "there") == [
+        pytest.approx(row, rel=1e-6, abs=1e-6) for row in losses(tmp_path / "here")
+    ]

@@ -14,11 +14,23 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 FILES = [
-    "config.yaml", "versions.json", "data.json", "status.json", "log.txt", "history.csv",
-    "results.csv", "results.md", "entries.csv", "energies.jsonl", "h2_curve.csv",
-    "model/checkpoint1.pt", "plots/learning_curve.png", "plots/parity.png",
-    "plots/error_by_molecule.png", "plots/h2_curve.png",
-]  # fmt: skip
+    "config.yaml",
+    "versions.json",
+    "data.json",
+    "status.json",
+    "log.txt",
+    "history.csv",
+    "results.csv",
+    "results.md",
+    "entries.csv",
+    "energies.jsonl",
+    "h2_curve.csv",
+    "model/checkpoint1.pt",
+    "plots/learning_curve.png",
+    "plots/parity.png",
+    "plots/error_by_molecule.png",
+    "plots/h2_curve.png",
+]
 
 
 def read(path):
@@ -56,8 +68,7 @@ def test_baselines_are_those_of_pyscf(finished):
     from pyscf import dft, gto
 
     entries = read(finished[1].directory / "entries.csv")
-    found = {r["functional"]: float(r["error_kcal_per_mol"]) for r in entries
-             if r["entry"] == "tiny:H2"}  # fmt: skip
+    found = {r["functional"]: float(r["error_kcal_per_mol"]) for r in entries if r["entry"] == "tiny:H2"}
     for label, xc in {"lda": "lda,pw", "pbe": "pbe"}.items():
         energies = []
         for atom, spin in (("H 0 0 0; H 0 0 1.4", 0), ("H 0 0 0", 1)):
@@ -89,8 +100,7 @@ def test_training_helped_and_started_at_pbe(finished):
     maes = {(s.functional, s.role): s.mae for s in finished[1].summaries if s.type == "ae"}
     pbe = {s.role: s for s in finished[1].summaries if s.functional == "pbe" and s.type == "ae"}
     assert maes["trained", "train"] < maes["pbe", "train"]
-    ie = next(s for s in finished[1].summaries
-              if (s.functional, s.role, s.type) == ("pbe", "train", "ie"))  # fmt: skip
+    ie = next(s for s in finished[1].summaries if (s.functional, s.role, s.type) == ("pbe", "train", "ie"))
     start = (pbe["train"].mae + ie.mae) / 2
     assert float(rows[0]["train_mae_kcal"]) == pytest.approx(start, abs=1e-3)
 

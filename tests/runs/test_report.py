@@ -25,10 +25,22 @@ from deepchem_dft.runs.report.sections import convergence
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.names import get_xc
 
-COLUMNS = ["functional", "role", "set", "entry", "type", "reference", "value", "unit",
-           "error_kcal_per_mol", "uncertainty_kcal_per_mol", "unconverged"]  # fmt: skip
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADh"
-                         "gGAWjR9awAAAABJRU5ErkJggg==")  # fmt: skip
+COLUMNS = [
+    "functional",
+    "role",
+    "set",
+    "entry",
+    "type",
+    "reference",
+    "value",
+    "unit",
+    "error_kcal_per_mol",
+    "uncertainty_kcal_per_mol",
+    "unconverged",
+]
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 class Page(HTMLParser):
@@ -79,8 +91,20 @@ def make_run(folder: Path, name: str, entries=(), config=None, **files) -> Path:
         writer.writerow(COLUMNS)
         for functional, role, entry, reference, value, *more in entries:
             error = "" if value == "" else f"{(float(value) - reference) * 627.509474:.6f}"
-            writer.writerow([functional, role, "a set", entry, "ae", f"{reference:.10f}", value,
-                             "hartree", error, *(more or ["", ""])])  # fmt: skip
+            writer.writerow(
+                [
+                    functional,
+                    role,
+                    "a set",
+                    entry,
+                    "ae",
+                    f"{reference:.10f}",
+                    value,
+                    "hartree",
+                    error,
+                    *(more or ["", ""]),
+                ]
+            )
     for file, text in files.items():
         (run / file.replace("__", ".")).write_text(text)
     return run
@@ -141,17 +165,28 @@ def test_numbers_are_those_of_entries_csv(tiny_page, finished):
 
 def test_overview_is_the_runs_own_table(tiny_page, finished):
     with open(finished[1].directory / "results.csv", newline="") as stream:
-        mae = {r["functional"]: float(r["mae"]) for r in csv.DictReader(stream)
-               if r["role"] == "test"}  # fmt: skip
+        mae = {r["functional"]: float(r["mae"]) for r in csv.DictReader(stream) if r["role"] == "test"}
     overview = next(t for t in Page(tiny_page).tables.values() if t[0][0][1] == "MAE (kcal/mol)")
     assert {row[0][1]: float(row[1][0]) for row in overview[1:]} == pytest.approx(mae, abs=1e-6)
     assert overview[1][0][1] == "trained"
 
 
-@pytest.mark.parametrize("words", [
-    "train and test share", "Parity", "H2 dissociation", "training loss", "kcal/mol", "SHA-256",
-    "limit of high density", "All self-consistent fields converged", "torch", "seed", "hidden:",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train and test share",
+        "Parity",
+        "H2 dissociation",
+        "training loss",
+        "kcal/mol",
+        "SHA-256",
+        "limit of high density",
+        "All self-consistent fields converged",
+        "torch",
+        "seed",
+        "hidden:",
+    ],
+)
 def test_sections_are_there(tiny_page, words):
     assert words in Page(tiny_page).text
 
@@ -162,12 +197,15 @@ def test_no_path_of_this_machine_is_told(tiny_page, finished):
 
 
 def test_text_of_the_data_is_never_markup(tmp_path):
-    evil = '<img src=x onerror=alert(1)>"\'&</script><script>alert(2)</script>'
-    run = make_run(tmp_path, "evil", [("trained", "test", evil, 0.1, "0.2"),
-                                      (evil, "test", evil, 0.1, "0.3", "", evil)],
-                   {"name": evil, "description": evil, "baselines": {evil: "pbe"}},
-                   versions__json=json.dumps({evil: evil}),
-                   results__md=f"## Overlap of the data\n- {evil}\n")  # fmt: skip
+    evil = "<img src=x onerror=alert(1)>\"'&</script><script>alert(2)</script>"
+    run = make_run(
+        tmp_path,
+        "evil",
+        [("trained", "test", evil, 0.1, "0.2"), (evil, "test", evil, 0.1, "0.3", "", evil)],
+        {"name": evil, "description": evil, "baselines": {evil: "pbe"}},
+        versions__json=json.dumps({evil: evil}),
+        results__md=f"## Overlap of the data\n- {evil}\n",
+    )
     to = tmp_path / "report.html"
     write_report([run], to, title=evil)
     text = to.read_text(encoding="utf-8")
@@ -178,8 +216,14 @@ def test_text_of_the_data_is_never_markup(tmp_path):
 
 
 def test_unconverged_entries_have_no_error(tmp_path):
-    run = make_run(tmp_path, "a", [("pbe", "test", "N2", 0.3, "nan", "", "N2 (max_iterations)"),
-                                   ("pbe", "test", "H2", 0.1, "0.11", "", "")])  # fmt: skip
+    run = make_run(
+        tmp_path,
+        "a",
+        [
+            ("pbe", "test", "N2", 0.3, "nan", "", "N2 (max_iterations)"),
+            ("pbe", "test", "H2", 0.1, "0.11", "", ""),
+        ],
+    )
     page = page_of([run], tmp_path)
     cells = {row[0][1]: row[1] for row in page.tables["entries"][1:]}
     assert cells["N2"] == ("nan", "not converged")
@@ -193,8 +237,12 @@ def test_uncertainty_is_shown(tmp_path):
 
 
 def test_an_unfinished_run_shows_what_it_has(tmp_path):
-    run = make_run(tmp_path, "young", history__csv="epoch,stage,loss,train_mae_kcal,"
-                   "valid_mae_kcal,seconds\n1,1,5.0,3.0,,2.5\n2,1,4.0,,,2.5\n")  # fmt: skip
+    run = make_run(
+        tmp_path,
+        "young",
+        history__csv="epoch,stage,loss,train_mae_kcal,"
+        "valid_mae_kcal,seconds\n1,1,5.0,3.0,,2.5\n2,1,4.0,,,2.5\n",
+    )
     shutil.copy(run / "config.yaml", tmp_path / "config.yaml")
     written = write_report([run], tmp_path / "report.html")
     assert any("no results yet" in note for note in written.notes)
@@ -220,12 +268,18 @@ def test_folders_that_are_no_runs_are_refused(tmp_path):
 @pytest.fixture
 def three(tmp_path):
     """Runs a and b agree on PBE; c has it in another basis, and another test entry."""
-    common = [("pbe", "test", "H2", 0.10, "0.11"), ("trained", "test", "H2", 0.10, "0.105"),
-              ("lda", "test", "H2", 0.10, "0.14")]  # fmt: skip
-    other = [("pbe", "test", "H2", 0.10, "0.12"), ("trained", "test", "H2", 0.10, "0.101"),
-             ("trained", "test", "N2", 0.30, "0.36"), ("pbe", "test", "N2", 0.30, "0.35")]
-    return [make_run(tmp_path, "a", common), make_run(tmp_path, "b", common),
-            make_run(tmp_path, "c", other)]  # fmt: skip
+    common = [
+        ("pbe", "test", "H2", 0.10, "0.11"),
+        ("trained", "test", "H2", 0.10, "0.105"),
+        ("lda", "test", "H2", 0.10, "0.14"),
+    ]
+    other = [
+        ("pbe", "test", "H2", 0.10, "0.12"),
+        ("trained", "test", "H2", 0.10, "0.101"),
+        ("trained", "test", "N2", 0.30, "0.36"),
+        ("pbe", "test", "N2", 0.30, "0.35"),
+    ]
+    return [make_run(tmp_path, "a", common), make_run(tmp_path, "b", common), make_run(tmp_path, "c", other)]
 
 
 def test_baselines_that_agree_appear_once(three):
@@ -253,22 +307,30 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
 
 
 def test_differences_of_configurations_are_listed(tmp_path):
-    runs = [make_run(tmp_path, name, config={"training": {"loss": loss}})
-            for name, loss in (("a", "l1"), ("b", "l2"))]  # fmt: skip
+    runs = [
+        make_run(tmp_path, name, config={"training": {"loss": loss}})
+        for name, loss in (("a", "l1"), ("b", "l2"))
+    ]
     table = next(t for t in page_of(runs, tmp_path).tables.values() if t[0][0][1] == "key")
-    assert [[text for _, text in row] for row in table] == [["key", "a", "b"],
-                                                            ["training.loss", "l1", "l2"]]
+    assert [[text for _, text in row] for row in table] == [["key", "a", "b"], ["training.loss", "l1", "l2"]]
 
 
 # -- other kinds ---------------------------------------------------------------------------------
 
 
 def test_a_lattice_run_shows_its_curves(tmp_path):
-    points = [(name, "test", f"H2 R={r}", -1.0 / r, f"{-1.0 / r + shift:.6f}")
-              for name, shift in (("trained", 0.001), ("LDA", 0.1)) for r in (1.0, 2.0, 4.0)]
-    run = make_run(tmp_path, "k", points, {"model": "ksr"},
-                   history__csv="seed,stage,epoch,loss,valid_mae_kcal\n0,1,1,5,\n0,2,1,4,2.5\n"
-                                "1,1,1,3,\n1,2,1,2,1.5\n")  # fmt: skip
+    points = [
+        (name, "test", f"H2 R={r}", -1.0 / r, f"{-1.0 / r + shift:.6f}")
+        for name, shift in (("trained", 0.001), ("LDA", 0.1))
+        for r in (1.0, 2.0, 4.0)
+    ]
+    run = make_run(
+        tmp_path,
+        "k",
+        points,
+        {"model": "ksr"},
+        history__csv="seed,stage,epoch,loss,valid_mae_kcal\n0,1,1,5,\n0,2,1,4,2.5\n1,1,1,3,\n1,2,1,2,1.5\n",
+    )
     (run / "plots" / "trajectory_h2.png").write_bytes(PIXEL)
     (run / "plots" / "page.png").write_text("<script>alert(1)</script>")
     page = page_of([run], tmp_path)
@@ -279,11 +341,14 @@ def test_a_lattice_run_shows_its_curves(tmp_path):
 
 
 def test_a_run_on_matrices_shows_its_tables(tmp_path):
-    run = make_run(tmp_path, "h", config={"model": "hamiltonian"},
-                   results__csv="set,N,H,cycles\n\"test: 300 K, delta\",20,49.24,6.0 of 10.0\n",
-                   molecules__csv="role,name,hamiltonian_mae,converged\ntest,water/1,51.5,True\n",
-                   history__csv="epoch,loss,train_mae_uha,valid_mae_uha\n1,9,80,\n2,8,60,55\n",
-                   )  # fmt: skip
+    run = make_run(
+        tmp_path,
+        "h",
+        config={"model": "hamiltonian"},
+        results__csv='set,N,H,cycles\n"test: 300 K, delta",20,49.24,6.0 of 10.0\n',
+        molecules__csv="role,name,hamiltonian_mae,converged\ntest,water/1,51.5,True\n",
+        history__csv="epoch,loss,train_mae_uha,valid_mae_uha\n1,9,80,\n2,8,60,55\n",
+    )
     page = page_of([run], tmp_path)
     assert page.tables["molecules-0"][1][2] == ("51.5", "51.50")
     assert "H (µHa)" in page.text and "6.0 of 10.0" in page.text and "averaged weights" in page.text
@@ -333,17 +398,34 @@ def test_share_of_exact_exchange_is_told():
 
 def test_convergence_is_counted_by_functional(tmp_path):
     def line(molecule, functional, iterations, converged=True):
-        return json.dumps({"molecule": molecule, "functional": functional,
-                           "name": f"mol {molecule}", "energy": -1.0, "converged": converged,
-                           "status": "converged" if converged else "max_iterations",
-                           "iterations": iterations, "seconds": 0.5})  # fmt: skip
+        return json.dumps(
+            {
+                "molecule": molecule,
+                "functional": functional,
+                "name": f"mol {molecule}",
+                "energy": -1.0,
+                "converged": converged,
+                "status": "converged" if converged else "max_iterations",
+                "iterations": iterations,
+                "seconds": 0.5,
+            }
+        )
 
-    lines = [line("1", "pbe", 10), line("2", "pbe", 20), line("1", "module:old", 7),
-             line("1", "module:new", 12), line("2", "module:new", 24),
-             line("3", "module:new", 99, False), '{"molecule": "cut']  # fmt: skip
-    run = make_run(tmp_path, "a",
-                   config={"functional": {"xc": "PBE"}, "baselines": {"Parent": "pbe"}},
-                   energies__jsonl="\n".join(lines))  # fmt: skip
+    lines = [
+        line("1", "pbe", 10),
+        line("2", "pbe", 20),
+        line("1", "module:old", 7),
+        line("1", "module:new", 12),
+        line("2", "module:new", 24),
+        line("3", "module:new", 99, False),
+        '{"molecule": "cut',
+    ]
+    run = make_run(
+        tmp_path,
+        "a",
+        config={"functional": {"xc": "PBE"}, "baselines": {"Parent": "pbe"}},
+        energies__jsonl="\n".join(lines),
+    )
     page = Page(convergence(read_runs([run])[0], {}))
     rows = {row[0][1]: [text for _, text in row[1:]] for row in page.tables["table 0"]}
     assert rows["trained"] == ["3", "1", "18.0", "18.0", "24", "× 1.20", "1.5", "0.50"]
@@ -367,8 +449,10 @@ def test_command_names_what_is_missing_and_what_is_wrong(tmp_path):
     run = make_run(tmp_path, "a")
     done = CliRunner().invoke(app, ["report", str(run), "--out", str(tmp_path / "r.html")])
     assert done.exit_code == 0 and "missing: a: no enhancement factors" in done.output
-    for arguments, words in (([str(tmp_path), "--out", str(tmp_path / "x.html")], "not a run"),
-                             ([str(run), "--out", str(tmp_path / "no" / "x.html")], "folder")):
+    for arguments, words in (
+        ([str(tmp_path), "--out", str(tmp_path / "x.html")], "not a run"),
+        ([str(run), "--out", str(tmp_path / "no" / "x.html")], "folder"),
+    ):
         done = CliRunner().invoke(app, ["report", *arguments])
         assert isinstance(done.exception, InputError) and words in str(done.exception)
         assert not (tmp_path / "x.html").exists()

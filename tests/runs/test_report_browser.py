@@ -21,9 +21,18 @@ from deepchem_dft.runs.report import write_report
 
 pytestmark = pytest.mark.browser
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--hide-scrollbars", "--remote-debugging-pipe")  # fmt: skip
+_OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+)
 #: Seconds without an answer that are a hang, however busy the machine.
 _PATIENCE = 3600.0
 #: Desktop and phone: width and height in CSS pixels.
@@ -53,8 +62,12 @@ class Browser:
         silent = subprocess.DEVNULL
         self.process = subprocess.Popen(
             [program, *_OPTIONS, f"--user-data-dir={profile}"],
-            preexec_fn=place, pass_fds=(3, 4), stdin=silent, stdout=silent, stderr=silent,
-        )  # fmt: skip
+            preexec_fn=place,
+            pass_fds=(3, 4),
+            stdin=silent,
+            stdout=silent,
+            stderr=silent,
+        )
         for end in high:
             os.close(end)
         os.close(to_browser)
@@ -106,8 +119,13 @@ class Browser:
     def open(self, file: Path, size: tuple[int, int] = DESKTOP, dark: bool = False) -> None:
         """Load a file in a window of this size."""
         self.events.clear()
-        self.call("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1],
-                  deviceScaleFactor=1, mobile=size == PHONE)  # fmt: skip
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=size[0],
+            height=size[1],
+            deviceScaleFactor=1,
+            mobile=size == PHONE,
+        )
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=scheme)
         self.call("Page.navigate", url=file.resolve().as_uri())
@@ -116,8 +134,7 @@ class Browser:
 
     def value(self, expression: str) -> Any:
         """Return what JavaScript gives."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
-                          awaitPromise=True)  # fmt: skip
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -179,7 +196,8 @@ def test_text_of_the_data_runs_nothing(browser, tmp_path):
     (run / "config.yaml").write_text(json.dumps({"name": evil, "description": evil}))
     (run / "entries.csv").write_text(
         "functional,role,set,entry,type,reference,value,unit,error_kcal_per_mol,unconverged\n"
-        f"pbe,test,a,{evil},ae,0.1,0.2,hartree,62.75,\n")
+        f"pbe,test,a,{evil},ae,0.1,0.2,hartree,62.75,\n"
+    )
     browser.open(write_report([run], tmp_path / "report.html").path)
     point = browser.value(_POINT)
     browser.move(*point)
@@ -223,8 +241,7 @@ def test_rows_keep_together_when_sorted(browser, report, finished):
     browser.open(report)
     _press(browser, "pbe")
     with open(finished[1].directory / "entries.csv", newline="") as stream:
-        known = {(r["entry"], r["functional"]): r["error_kcal_per_mol"]
-                 for r in csv.DictReader(stream)}  # fmt: skip
+        known = {(r["entry"], r["functional"]): r["error_kcal_per_mol"] for r in csv.DictReader(stream)}
     for name in ("lda", "pbe", "trained"):
         for entry, shown in zip(_column(browser, "entry"), _column(browser, name)):
             assert shown == known[entry, name]
@@ -235,8 +252,10 @@ def test_filter_keeps_rows_with_all_words(browser, report):
     total = len(_column(browser, "entry"))
 
     def search(words: str) -> list[str]:
-        browser.value("(() => { const b = document.querySelector('[data-filter=entries]');"
-                      f"b.value = '{words}'; b.dispatchEvent(new Event('input')); }})()")
+        browser.value(
+            "(() => { const b = document.querySelector('[data-filter=entries]');"
+            f"b.value = '{words}'; b.dispatchEvent(new Event('input')); }})()"
+        )
         return _column(browser, "entry")
 
     assert search("LIH") == ["tiny:LiH"]
@@ -248,8 +267,9 @@ def test_filter_keeps_rows_with_all_words(browser, report):
 
 def test_charts_are_there_and_have_curves(browser, report):
     browser.open(report)
-    titles = browser.value("[...document.querySelectorAll('figure.chart figcaption')]"
-                           ".map((c) => c.textContent)")  # fmt: skip
+    titles = browser.value(
+        "[...document.querySelectorAll('figure.chart figcaption')].map((c) => c.textContent)"
+    )
     for words in ("Parity", "H2 dissociation", "Loss", "Fx (limit", "Self-consistent after"):
         assert any(words in title for title in titles), (words, titles)
     empty = browser.value(

@@ -47,9 +47,7 @@ def run_and_die(config, folder, when) -> None:
 
 def kill_during(when, config, folder) -> None:
     # fork: the child needs no second import of everything, and shares nothing it could harm.
-    child = multiprocessing.get_context("fork").Process(
-        target=run_and_die, args=(config, folder, when)
-    )
+    child = multiprocessing.get_context("fork").Process(target=run_and_die, args=(config, folder, when))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
@@ -84,13 +82,15 @@ RECIPE = {
     "functional": {"xc": "pbe", "enhancement": {"hidden": [4]}, "exchange": 0.2},
     "training": {
         "penalties": {"size": 0.1, "roughness": 1.0e-4},
-        "stages": [{"mode": "frozen", "epochs": 4, "optimizer": "lbfgs", "repeat": 2},
-                   {"mode": "scf", "epochs": 1}],
+        "stages": [
+            {"mode": "frozen", "epochs": 4, "optimizer": "lbfgs", "repeat": 2},
+            {"mode": "scf", "epochs": 1},
+        ],
     },
     "baselines": {},
     "evaluation": {"sets": ["train"], "processes": 1},
     "output": {"plots": False, "h2_curve": False},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -116,23 +116,39 @@ def test_lbfgs_resumes_exactly(recipe, tmp_path, when):
         assert torch.allclose(resumed[name], value, rtol=0, atol=1e-10), name
 
 
-@pytest.mark.parametrize("parent, exchange, name", [
-    ("pbe", 0.2, "0.8*gga_x_pbe+0.2*hf,gga_c_pbe"), ("lda", None, "lda,pw_mod"),
-    ("PBE", 0.0, "pbe"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "parent, exchange, name",
+    [("pbe", 0.2, "0.8*gga_x_pbe+0.2*hf,gga_c_pbe"), ("lda", None, "lda,pw_mod"), ("PBE", 0.0, "pbe")],
+)
 def test_first_stage_starts_at_the_parent(tmp_path, parent, exchange, name):
     """The first errors are those of libxc, self-consistently, correlation and all."""
     functional = {"xc": parent, "enhancement": {"hidden": [4]}, "exchange": exchange}
     stage = {"mode": "frozen", "epochs": 1, "optimizer": "lbfgs"}
-    run(load_config(write_run(tmp_path, **{
-        **RECIPE, "functional": functional, "training": {"stages": [stage]},
-        "evaluation": {"sets": [], "processes": 1}})), tmp_path / "run")  # fmt: skip
+    run(
+        load_config(
+            write_run(
+                tmp_path,
+                **{
+                    **RECIPE,
+                    "functional": functional,
+                    "training": {"stages": [stage]},
+                    "evaluation": {"sets": [], "processes": 1},
+                },
+            )
+        ),
+        tmp_path / "run",
+    )
     h2, h, he, ion = (
-        float(KohnSham(Molecule(geometry, "sto-3g", charge=charge, spin=spin, grid_level=1),
-                       name).run().energy)
+        float(
+            KohnSham(Molecule(geometry, "sto-3g", charge=charge, spin=spin, grid_level=1), name).run().energy
+        )
         for geometry, charge, spin in (
-            ("H 0 0 0; H 0 0 1.4", 0, 0), ("H 0 0 0", 0, 1), ("He 0 0 0", 0, 0), ("He 0 0 0", 1, 1))
-    )  # fmt: skip
+            ("H 0 0 0; H 0 0 1.4", 0, 0),
+            ("H 0 0 0", 0, 1),
+            ("He 0 0 0", 0, 0),
+            ("He 0 0 0", 1, 1),
+        )
+    )
     errors = (2 * h - h2) * HARTREE_TO_KCAL - 109.5, (ion - he) * HARTREE_TO_KCAL - 567.07
     assert history(tmp_path / "run")[0][2] == pytest.approx(sum(map(abs, errors)) / 2, abs=0.01)
 

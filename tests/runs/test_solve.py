@@ -27,9 +27,12 @@ def pyscf_energy(molecule: Molecule, xc: str) -> float:
     from pyscf import dft, gto
 
     mol = gto.M(
-        atom=list(zip(molecule.symbols, molecule.positions.tolist())), unit="Bohr",
-        basis=molecule.basis, spin=molecule.spin, verbose=0,
-    )  # fmt: skip
+        atom=list(zip(molecule.symbols, molecule.positions.tolist())),
+        unit="Bohr",
+        basis=molecule.basis,
+        spin=molecule.spin,
+        verbose=0,
+    )
     mf = dft.UKS(mol, xc=xc)
     mf.grids.level, mf.conv_tol = molecule.grid_level, 1e-11
     return mf.kernel()
@@ -109,10 +112,19 @@ def test_cache_survives_a_torn_line(tmp_path):
     assert path.read_text().count("\n") == 3
 
 
-@pytest.mark.parametrize("change", [
-    {"energy": math.nan}, {"energy": "low"}, {"energy": None}, {"name": 3}, {"members": "many"},
-    {"members": [None]}, {"converged": 1}, {"weight": 1.0},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"energy": math.nan},
+        {"energy": "low"},
+        {"energy": None},
+        {"name": 3},
+        {"members": "many"},
+        {"members": [None]},
+        {"converged": 1},
+        {"weight": 1.0},
+    ],
+)
 def test_a_line_that_says_nonsense_counts_as_absent(tmp_path, change):
     path = tmp_path / "e.jsonl"
     good = Solution("m", "pbe", "H2", -1.1, True, "converged", 5, 0.1, [-1.1, -1.2])
@@ -194,4 +206,3 @@ def test_a_dying_worker_is_an_error():
         solver._start().submit(os._exit, 9)  # of the library: workers can always import it
         with pytest.raises(DeepChemDFTError, match="worker process died"):
             solver.solve([(m, [Functional.named("lda")]) for m in molecules()])
-

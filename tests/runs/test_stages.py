@@ -23,16 +23,28 @@ def parts(tmp_path_factory):
     file.write_text(DATA)
     dataset = DFTYamlLoader().create_dataset(str(file))
     roles = [next(s for s in ("train", "valid", "test") if s == entry.split) for entry in dataset.X]
-    return {role: dataset.select([i for i, r in enumerate(roles) if r == role])
-            for role in ("train", "valid")}
+    return {
+        role: dataset.select([i for i, r in enumerate(roles) if r == role]) for role in ("train", "valid")
+    }
 
 
 def model(folder, network=None, **options) -> XCModel:
     """As the configuration of the finished run describes it."""
     network = network or {"family": "mgga", "hidden": [6], "max_output": 0.3}
-    return XCModel("pbe", network, family="mgga", train_a=False, train_b=False, grid_level=1,
-                   loss_unit="kcal/mol", huber_delta=5.0, seed=0, batch_size=1,
-                   model_dir=str(folder), **options)
+    return XCModel(
+        "pbe",
+        network,
+        family="mgga",
+        train_a=False,
+        train_b=False,
+        grid_level=1,
+        loss_unit="kcal/mol",
+        huber_delta=5.0,
+        seed=0,
+        batch_size=1,
+        model_dir=str(folder),
+        **options,
+    )
 
 
 def test_the_same_digits_as_a_run(finished, parts, tmp_path):
@@ -40,8 +52,7 @@ def test_the_same_digits_as_a_run(finished, parts, tmp_path):
     own = model(tmp_path, config.functional.network.model_dump(exclude={"spin_symmetric"}))
     own.fit(parts["train"], stages=STAGES, valid_dataset=parts["valid"], processes=1)
     rows = result.directory.read_history()
-    assert [(r.epoch, r.stage) for r in own.history] == [(row["epoch"], row["stage"])
-                                                         for row in rows]
+    assert [(r.epoch, r.stage) for r in own.history] == [(row["epoch"], row["stage"]) for row in rows]
     assert [r.loss for r in own.history] == [row["loss"] for row in rows]
     assert [r.score for r in own.history] == [row["valid_score"] for row in rows]
     from deepchem_dft.runs import load_functional
@@ -76,8 +87,7 @@ def test_a_killed_training_goes_on_within_its_stage(parts, tmp_path, monkeypatch
         assert losses[0][:6] == losses[1][:6]
         assert losses[0] == pytest.approx(losses[1], rel=1e-10)  # fields end within a tolerance
         for name, value in whole.functional.state_dict().items():
-            torch.testing.assert_close(again.functional.state_dict()[name], value, rtol=1e-9,
-                                       atol=1e-12)
+            torch.testing.assert_close(again.functional.state_dict()[name], value, rtol=1e-9, atol=1e-12)
 
 
 def test_a_new_training_does_not_go_on_from_an_old_one(parts, tmp_path):
@@ -89,9 +99,17 @@ def test_a_new_training_does_not_go_on_from_an_old_one(parts, tmp_path):
     assert len(seen) == 6 and [r.loss for r in one.history] == [r.loss for r in two.history]
 
 
-@pytest.mark.parametrize("options", [
-    {"mode": "frozn"}, {"epochs": 0}, {"schedule": "step"}, {"optimizer": "sgd"},
-    {"optimizer": "lbfgs"}, {"mode": "frozen", "optimizer": "lbfgs", "batch_size": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "frozn"},
+        {"epochs": 0},
+        {"schedule": "step"},
+        {"optimizer": "sgd"},
+        {"optimizer": "lbfgs"},
+        {"mode": "frozen", "optimizer": "lbfgs", "batch_size": 2},
+    ],
+)
 def test_stages_that_cannot_be(options):
     with pytest.raises(InputError):
         Stage(**{"epochs": 1, **options})

@@ -78,8 +78,7 @@ def test_the_data_file_is_what_the_script_writes(tmp_path):
     for made, kept in zip(number.findall(text), number.findall(stored.read_text()), strict=True):
         assert float(made) == pytest.approx(float(kept), abs=1e-7)
     kinds = [e.entry_type for e in read_yaml(str(stored))]
-    assert {k: kinds.count(k) for k in kinds} == {
-        "energy": 5, "fractional_charge": 12, "fractional_spin": 1}
+    assert {k: kinds.count(k) for k in kinds} == {"energy": 5, "fractional_charge": 12, "fractional_spin": 1}
 
 
 def test_twins_differ_in_the_conditions_alone():
@@ -89,7 +88,8 @@ def test_twins_differ_in_the_conditions_alone():
         config.pop("name"), config.pop("description")
     train = pair[0]["data"]["train"]
     assert [ref for ref in train if "file" in ref] == [
-        {"file": "data/one-electron.yaml", "basis": "def2-svp", "label": "conditions"}]
+        {"file": "data/one-electron.yaml", "basis": "def2-svp", "label": "conditions"}
+    ]
     pair[0]["data"]["train"] = [ref for ref in train if "file" not in ref]
     assert pair[0] == pair[1]
     for name in one_electron.TWINS:
@@ -118,10 +118,8 @@ def rows_of(text: str) -> dict[str, list[float]]:
     return rows
 
 
-def test_exact_exchange_takes_its_share_of_the_delocalisation(monkeypatch, capsys, short,
-                                                              untrained):
-    status, text = run(one_electron, monkeypatch, capsys, *short, "--xc", "r2scan", "--xc",
-                       untrained)
+def test_exact_exchange_takes_its_share_of_the_delocalisation(monkeypatch, capsys, short, untrained):
+    status, text = run(one_electron, monkeypatch, capsys, *short, "--xc", "r2scan", "--xc", untrained)
     assert status == 0
     rows = rows_of(text)
     for wrong, better in zip(rows["r2scan"], rows["untrained"], strict=True):
@@ -139,8 +137,18 @@ def test_twins_are_judged_and_drawn(monkeypatch, capsys, tmp_path, short, untrai
 
 
 def test_convergence_counts_builds_and_systems(monkeypatch, capsys, tmp_path, untrained):
-    options = ["--basis", "sto-3g", "--dataset", "atomic-ip", "--max-electrons", "3", "--keep",
-               str(tmp_path / "kept.jsonl"), "--xc", untrained]
+    options = [
+        "--basis",
+        "sto-3g",
+        "--dataset",
+        "atomic-ip",
+        "--max-electrons",
+        "3",
+        "--keep",
+        str(tmp_path / "kept.jsonl"),
+        "--xc",
+        untrained,
+    ]
     status, text = run(zoo_convergence, monkeypatch, capsys, *options)
     assert status == 0 and "6 systems" in text and "12 of 12 converged" in text
     monkeypatch.setattr(zoo_convergence, "RATIO", 0.1)
@@ -171,8 +179,7 @@ def test_transfer_names_what_did_not_converge(monkeypatch, capsys, untrained):
     monkeypatch.setattr(transfer, "SPINS", {"H": 1, "Br": 1})
     monkeypatch.setattr(transfer.Study, "atoms", lambda self, symbols: {})
     options = ["elements", "--basis", "6-31g", "--xc", untrained]
-    monkeypatch.setattr(transfer, "elements",
-                        lambda study: transfer.ionisation(study, transfer.ATOMS, ""))
+    monkeypatch.setattr(transfer, "elements", lambda study: transfer.ionisation(study, transfer.ATOMS, ""))
     monkeypatch.setitem(transfer.PARTS, "elements", transfer.elements)
     status, text = run(transfer, monkeypatch, capsys, *options)
     assert status == 0 and "pass  all converge" in text

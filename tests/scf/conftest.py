@@ -35,8 +35,16 @@ def make():
 
     def build(name: str, basis: str = "6-31g*", grid_level: int = 1, **options) -> Molecule:
         geometry, charge, spin = SYSTEMS[name]
-        return Molecule(geometry, basis=basis, charge=charge, spin=spin, unit="angstrom",
-                        grid_level=grid_level, name=name, **options)
+        return Molecule(
+            geometry,
+            basis=basis,
+            charge=charge,
+            spin=spin,
+            unit="angstrom",
+            grid_level=grid_level,
+            name=name,
+            **options,
+        )
 
     return build
 

@@ -17,14 +17,15 @@ from deepchem_dft.xc import NNLDA, build_network, get_xc
 
 
 def curve(symbol, distances, basis="6-31g", **options):
-    return [Molecule(f"{symbol} 0 0 0; {symbol} 0 0 {r}", basis, grid_level=0,
-                     name=f"{symbol}2 {r}", **options) for r in distances]
+    return [
+        Molecule(f"{symbol} 0 0 0; {symbol} 0 0 {r}", basis, grid_level=0, name=f"{symbol}2 {r}", **options)
+        for r in distances
+    ]
 
 
 def alone(hamiltonian, tol=1e-6):
     solution = solve(hamiltonian, tol=tol)
-    return ground_state(hamiltonian, solution, cold=True, tol=tol, max_iter=500,
-                        unrestricted=False)[0]
+    return ground_state(hamiltonian, solution, cold=True, tol=tol, max_iter=500, unrestricted=False)[0]
 
 
 def alike(found, expected, tolerance=1e-10):
@@ -104,8 +105,12 @@ def test_company_changes_nothing(neural):
 
 def test_different_molecules_grids_and_shapes(neural, in_lock_step):
     functional = neural("native:pbe")
-    made = [("N 0 0 0; N 0 0 2.1", 0), ("H 0 0 0; Cl 0 0 2.4", 0), ("O 0 0 0; H 0 0 1.8", 1),
-            ("C 0 0 0; O 0 0 2.13", 0)]
+    made = [
+        ("N 0 0 0; N 0 0 2.1", 0),
+        ("H 0 0 0; Cl 0 0 2.4", 0),
+        ("O 0 0 0; H 0 0 1.8", 1),
+        ("C 0 0 0; O 0 0 2.13", 0),
+    ]
     molecules = [Molecule(atoms, "sto-3g", spin=spin, grid_level=0) for atoms, spin in made]
     points = [KSHamiltonian(m, functional) for m in molecules]
     assert points[0].grid.size != points[1].grid.size
@@ -120,8 +125,9 @@ def test_what_diis_does_not_converge_goes_down_the_ladder(in_lock_step):
     # the single pi* electron of NO may turn about the axis, and extrapolation never settles it
     functional = NNLDA(build_network(family="lda", hidden=(16, 16), zero_last=False, seed=1))
     made = [("O 0 0 0; O 0 0 2.28", 2), ("N 0 0 0; O 0 0 2.18", 1), ("C 0 0 0; N 0 0 2.2", 1)]
-    points = [KSHamiltonian(Molecule(atoms, "6-31g", spin=spin, grid_level=0), functional)
-              for atoms, spin in made]
+    points = [
+        KSHamiltonian(Molecule(atoms, "6-31g", spin=spin, grid_level=0), functional) for atoms, spin in made
+    ]
     together = solve_batch(points)
     assert in_lock_step == [(3, 2)]
     assert [s.status for s in together] == [Status.CONVERGED] * 3
@@ -138,9 +144,11 @@ def test_a_limit_of_iterations_is_kept(neural):
 def test_evenly_filled_shells_and_fractions():
     functional = get_xc("native:lda")
     third = (1.0, 1.0, 2 / 3, 2 / 3, 2 / 3)
-    molecules = [Molecule("O 0 0 0", "6-31g", grid_level=0, spin=2),
-                 Molecule("O 0 0 0", "6-31g", grid_level=0, nelec=(4.5, 3.5)),
-                 Molecule("O 0 0 0", "6-31g", grid_level=0, occupations=(third, third))]
+    molecules = [
+        Molecule("O 0 0 0", "6-31g", grid_level=0, spin=2),
+        Molecule("O 0 0 0", "6-31g", grid_level=0, nelec=(4.5, 3.5)),
+        Molecule("O 0 0 0", "6-31g", grid_level=0, occupations=(third, third)),
+    ]
     points = [KSHamiltonian(m, functional, restricted=False) for m in molecules]
     for found, h in zip(solve_batch(points), points, strict=True):
         assert found.evaluation.energy == pytest.approx(solve(h).evaluation.energy, abs=1e-9)

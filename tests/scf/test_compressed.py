@@ -15,9 +15,8 @@ CASES = [("O 0 0 0; H 0 1.43 -0.98; H 0 -1.43 -0.98", 0), ("O 0 0 0", 2)]
 
 def functional(xc: str, family: str, seed: int = 0, **options) -> HybridXC:
     network = build_network(
-        family=family, hidden=(16, 16), output="lda_exchange", zero_last=False, max_output=0.3,
-        seed=seed,
-    )  # fmt: skip
+        family=family, hidden=(16, 16), output="lda_exchange", zero_last=False, max_output=0.3, seed=seed
+    )
     return HybridXC(xc, network, aweight0=0.7, bweight0=0.9, family=family, **options)
 
 

@@ -15,9 +15,14 @@ import convergence as benchmark
 CASES = {(name, label): functional for name, label, functional in benchmark.cases(quick=False)}
 #: Where DIIS alone does not arrive, and both ends of the table. All 102 run in the benchmark.
 SAMPLE = [
-    ("Fe", "LDA 2x16 seed 1"), ("NO", "LDA 2x16 seed 1"), ("Cl", "LDA 2x16 seed 2"),
-    ("F", "LDA 3x32 seed 3"), ("H2 5A", "LDA 3x32 seed 3"), ("O", "GGA 3x16 on pbe x 1"),
-    ("CN", "GGA 3x16 on pbe x 3"), ("N2 3A", "GGA 3x16 on nothing x 1"),
+    ("Fe", "LDA 2x16 seed 1"),
+    ("NO", "LDA 2x16 seed 1"),
+    ("Cl", "LDA 2x16 seed 2"),
+    ("F", "LDA 3x32 seed 3"),
+    ("H2 5A", "LDA 3x32 seed 3"),
+    ("O", "GGA 3x16 on pbe x 1"),
+    ("CN", "GGA 3x16 on pbe x 3"),
+    ("N2 3A", "GGA 3x16 on nothing x 1"),
 ]
 
 
@@ -34,8 +39,7 @@ def test_random_networks_converge(name, label):
     assert result.commutator < 1e-6
 
 
-@pytest.mark.parametrize(("name", "label"), [("CN", "GGA 3x16 on pbe x 3"),
-                                             ("F", "LDA 2x16 seed 0")])
+@pytest.mark.parametrize(("name", "label"), [("CN", "GGA 3x16 on pbe x 3"), ("F", "LDA 2x16 seed 0")])
 def test_energy_is_no_higher_than_the_best_of_pyscf(name, label):
     functional = CASES[name, label]
     result = KohnSham(benchmark.molecule(name), functional).run()

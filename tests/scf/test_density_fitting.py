@@ -23,11 +23,16 @@ def pyscf_solver(molecule: Molecule, xc: str, result, auxbasis):
     return solver
 
 
-@pytest.mark.parametrize(("name", "xc", "auxbasis"), [
-    ("H2O", "lda,pw", "weigend"), ("H2O", "pbe", "def2-universal-jkfit"),
-    ("H2O", "b3lyp", "def2-svp-jkfit"), ("NO", "camb3lyp", "def2-svp-jkfit"),
-    ("CH2", "b3lyp", "def2-universal-jkfit"),
-])
+@pytest.mark.parametrize(
+    ("name", "xc", "auxbasis"),
+    [
+        ("H2O", "lda,pw", "weigend"),
+        ("H2O", "pbe", "def2-universal-jkfit"),
+        ("H2O", "b3lyp", "def2-svp-jkfit"),
+        ("NO", "camb3lyp", "def2-svp-jkfit"),
+        ("CH2", "b3lyp", "def2-universal-jkfit"),
+    ],
+)
 def test_energies_and_forces_equal_pyscf_with_the_same_fitting_basis(make, name, xc, auxbasis):
     molecule = make(name, basis="def2-svp", density_fit=auxbasis)
     result = KohnSham(molecule, xc, tol=1e-8).run()
@@ -50,9 +55,10 @@ def test_default_is_pyscfs_for_hybrids_and_close_to_exact(make):
     assert 1e-7 < abs(results[0].energy.item() - results[1].energy.item()) < 3e-4
 
 
-@pytest.mark.parametrize(("name", "parent", "family"), [
-    ("H2O", "pbe", "mgga"), ("H2O+", "b3lyp", "gga"), ("LiH", "camb3lyp", "gga"),
-])
+@pytest.mark.parametrize(
+    ("name", "parent", "family"),
+    [("H2O", "pbe", "mgga"), ("H2O+", "b3lyp", "gga"), ("LiH", "camb3lyp", "gga")],
+)
 def test_forces_are_minus_the_derivative_of_the_fitted_energy(make, neural, name, parent, family):
     molecule, functional, step = make(name, density_fit=True), neural(parent, family), 1e-3
     result = KohnSham(molecule, functional, tol=1e-8).run()
@@ -61,10 +67,14 @@ def test_forces_are_minus_the_derivative_of_the_fitted_energy(make, neural, name
     for sign in (1, -1, 2, -2):
         positions = molecule.positions.copy()
         positions[1, 2] += sign * step
-        moved = Molecule((molecule.symbols, positions), basis=molecule.basis, density_fit=True,
-                         nelec=molecule.nelec, grid_level=molecule.grid_level)
-        energies.append(
-            KohnSham(moved, functional, tol=1e-8).run(guess=result.state).energy.item())
+        moved = Molecule(
+            (molecule.symbols, positions),
+            basis=molecule.basis,
+            density_fit=True,
+            nelec=molecule.nelec,
+            grid_level=molecule.grid_level,
+        )
+        energies.append(KohnSham(moved, functional, tol=1e-8).run(guess=result.state).energy.item())
     slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * step)
     assert forces[1, 2] == pytest.approx(-slope, abs=1e-6)
 
@@ -97,24 +107,27 @@ def alkane(carbons: int) -> tuple[list[str], np.ndarray]:
         side = 1 if i % 2 else -1
         centre = np.array([1.268 * i, 0.0, 0.428 * side])
         hydrogens = [[0, y, 0.648 * side] for y in (0.876, -0.876)]
-        hydrogens += [[d, 0, -0.61 * side] for d, end in ((-0.904, 0), (0.904, carbons - 1))
-                      if i == end]
+        hydrogens += [[d, 0, -0.61 * side] for d, end in ((-0.904, 0), (0.904, carbons - 1)) if i == end]
         symbols += ["C"] + ["H"] * len(hydrogens)
         positions += [centre, *(centre + np.array(h) for h in hydrogens)]
     return symbols, np.array(positions)
 
 
-@pytest.mark.parametrize(("carbons", "xc", "level"), [
-    (6, "pbe", 0), pytest.param(10, "lda,pw", 1, marks=pytest.mark.slow),
-    pytest.param(10, "pbe", 1, marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    ("carbons", "xc", "level"),
+    [
+        (6, "pbe", 0),
+        pytest.param(10, "lda,pw", 1, marks=pytest.mark.slow),
+        pytest.param(10, "pbe", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_leaving_out_negligible_orbitals_changes_no_energy(carbons, xc, level):
     """PySCF evaluates and multiplies all of them, on the same points in another order."""
-    molecule = Molecule(alkane(carbons), basis="6-31g", unit="angstrom", grid_level=level,
-                        density_fit="weigend")
+    molecule = Molecule(
+        alkane(carbons), basis="6-31g", unit="angstrom", grid_level=level, density_fit="weigend"
+    )
     result = KohnSham(molecule, xc).run()
-    kept = [1.0 if b.columns is None else len(b.columns) / molecule.nao
-            for b in molecule.grid.blocks(0)]
+    kept = [1.0 if b.columns is None else len(b.columns) / molecule.nao for b in molecule.grid.blocks(0)]
     assert np.mean(kept) < 0.9
     solver = dft.RKS(molecule.pyscf_mol).density_fit(auxbasis="weigend")
     solver.xc, solver.grids.level = xc, level

@@ -27,8 +27,14 @@ from deepchem_dft.xc import HybridXC, build_network, get_xc, libxc
 
 ELSEWHERE = torch.device("meta")  # a device every build of torch knows, and no tensor lives on
 # What CUDA does between devices: copies, and indices that may come from the CPU.
-_MIXING = {"aten::copy_", "aten::_to_copy", "aten::index", "aten::index_put", "aten::index_put_",
-           "aten::_index_put_impl_"}
+_MIXING = {
+    "aten::copy_",
+    "aten::_to_copy",
+    "aten::index",
+    "aten::index_put",
+    "aten::index_put_",
+    "aten::_index_put_impl_",
+}
 
 
 class Away(Tensor):
@@ -37,7 +43,8 @@ class Away(Tensor):
     @staticmethod
     def __new__(cls, inner):
         return torch.Tensor._make_wrapper_subclass(
-            cls, inner.shape, strides=inner.stride(), dtype=inner.dtype, device=ELSEWHERE)
+            cls, inner.shape, strides=inner.stride(), dtype=inner.dtype, device=ELSEWHERE
+        )
 
     def __init__(self, inner):
         self.inner = inner
@@ -87,8 +94,11 @@ class _Literals(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None and (
-                torch.device(kwargs["device"]) == ELSEWHERE):
+        if (
+            func in (torch.tensor, torch.as_tensor)
+            and kwargs.get("device") is not None
+            and (torch.device(kwargs["device"]) == ELSEWHERE)
+        ):
             return Away(func(*args, **{**kwargs, "device": "cpu"}))
         if func is torch.Tensor.new_tensor and isinstance(args[0], Away):
             return Away(args[0].inner.new_tensor(*args[1:], **kwargs))
@@ -133,8 +143,11 @@ def _same(found, expected):
 
 
 CASES = [
-    ("native:lda", "lda", {}), ("native:pbe", "gga", {}), ("pbe0", "mgga", {}),
-    ("r2scan", "mgga", {"dtype": "float32"}), (None, "gga", {"output": "lda_exchange"}),
+    ("native:lda", "lda", {}),
+    ("native:pbe", "gga", {}),
+    ("pbe0", "mgga", {}),
+    ("r2scan", "mgga", {"dtype": "float32"}),
+    (None, "gga", {"output": "lda_exchange"}),
 ]
 
 
@@ -149,8 +162,14 @@ def test_whole_solves_on_the_stand_in(parent, family, options, restricted):
         there = copy.deepcopy(functional).to(ELSEWHERE)
         problem = KohnSham(molecule, there, restricted=restricted, tol=1e-7)
         moved = problem.run()
-        for tensor in (moved.energy, moved.density_matrix, moved.dipole, moved.state.orbitals,
-                       moved.density([[0.0, 0.1, 0.2]]), moved.frozen.rho):
+        for tensor in (
+            moved.energy,
+            moved.density_matrix,
+            moved.dipole,
+            moved.state.orbitals,
+            moved.density([[0.0, 0.1, 0.2]]),
+            moved.frozen.rho,
+        ):
             assert tensor.device == ELSEWHERE
         assert moved.iterations == result.iterations
         _same(_numbers(moved, density=restricted), expected)
@@ -185,8 +204,12 @@ def test_two_grids_batches_and_held_densities_on_the_stand_in():
         hamiltonians = [KSHamiltonian(molecule, xc, restricted=False)] * 2
         batch = solve_batch(hamiltonians, [first.state, None])
         assert batch[0].state.orbitals.device == xc.aweight.device
-        return [second.energy.item(), held.energy(xc).item(), held.drift(xc),
-                *(s.evaluation.energy for s in batch)]
+        return [
+            second.energy.item(),
+            held.energy(xc).item(),
+            held.drift(xc),
+            *(s.evaluation.energy for s in batch),
+        ]
 
     there = copy.deepcopy(functional)
     expected = run(functional)
@@ -223,8 +246,7 @@ def _dataset():
 
     hf = {"moldesc": "H 0 0 0; F 0 0 1.7345", "basis": "sto-3g"}
     atoms = [{"moldesc": f"{a} 0 0 0", "basis": "sto-3g", "spin": 1} for a in "HF"]
-    entries = [DFTEntry.create("energy", "-98.6 Ha", [hf]),
-               DFTEntry.create("ae", "0.2 Ha", [hf, *atoms])]
+    entries = [DFTEntry.create("energy", "-98.6 Ha", [hf]), DFTEntry.create("ae", "0.2 Ha", [hf, *atoms])]
     return dc.data.NumpyDataset(entries, [[e.label] for e in entries])
 
 
@@ -232,8 +254,18 @@ def _model(device, folder, **options):
     from deepchem_dft.models import XCModel
 
     network = {"hidden": [8], "zero_last": False, "seed": 1}
-    return XCModel("native:pbe", network, aweight0=0.1, grid_level=0, learning_rate=0.01, seed=0,
-                   tol=1e-8, device=device, model_dir=str(folder), **options)
+    return XCModel(
+        "native:pbe",
+        network,
+        aweight0=0.1,
+        grid_level=0,
+        learning_rate=0.01,
+        seed=0,
+        tol=1e-8,
+        device=device,
+        model_dir=str(folder),
+        **options,
+    )
 
 
 @pytest.mark.parametrize("scf_every", [1, 3])
@@ -247,8 +279,7 @@ def test_training_on_the_stand_in(scf_every, tmp_path):
         assert there.fit(dataset, nb_epoch=2) == pytest.approx(loss, rel=1e-12)
         parameters = list(there.model.parameters())
         assert all(p.device == ELSEWHERE for p in parameters)
-    _same([_unwrapped(p.detach()) for p in parameters],
-          [p.detach() for p in here.model.parameters()])
+    _same([_unwrapped(p.detach()) for p in parameters], [p.detach() for p in here.model.parameters()])
     # from the device to a CPU by way of a file, and on
     restored = _model("cpu", tmp_path / "there", scf_every=scf_every)
     restored.restore()
@@ -260,9 +291,10 @@ def test_training_on_the_stand_in(scf_every, tmp_path):
 # -- precision ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "parent", "family"), [
-    ("H2O", "lda,pw", "lda"), ("H2O", "pbe", "gga"), ("NO", "pbe", "gga"), ("NO", "r2scan", "mgga"),
-])
+@pytest.mark.parametrize(
+    ("name", "parent", "family"),
+    [("H2O", "lda,pw", "lda"), ("H2O", "pbe", "gga"), ("NO", "pbe", "gga"), ("NO", "r2scan", "mgga")],
+)
 def test_single_precision_networks_converge_as_double_ones_do(make, name, parent, family):
     """NO turns its pi* electron at no cost: there rounding is all that the energy shows."""
     low = _functional(parent, family, dtype="float32")
@@ -272,8 +304,9 @@ def test_single_precision_networks_converge_as_double_ones_do(make, name, parent
     exact = KohnSham(molecule, high, tol=1e-8).run()
     for guess in (None, exact):
         result = KohnSham(molecule, low, tol=1e-8, max_iter=100).run(guess=guess)
-    slopes = [torch.autograd.grad(r.energy, list(xc.parameters()))
-              for r, xc in ((result, low), (exact, high))]
+    slopes = [
+        torch.autograd.grad(r.energy, list(xc.parameters())) for r, xc in ((result, low), (exact, high))
+    ]
     assert abs(result.energy.item() - exact.energy.item()) < 3e-9
     for mine, its in zip(*slopes, strict=True):
         assert float((mine.double() - its).abs().max()) < 2e-5 * float(its.abs().max())
@@ -281,8 +314,13 @@ def test_single_precision_networks_converge_as_double_ones_do(make, name, parent
 
 # -- on a GPU -------------------------------------------------------------------------------------
 
-GPU = [("native:lda", "lda", {}), ("native:pbe", "gga", {}), ("pbe", "gga", {}),
-       ("pbe0", "mgga", {}), ("r2scan", "mgga", {"dtype": "float32"})]
+GPU = [
+    ("native:lda", "lda", {}),
+    ("native:pbe", "gga", {}),
+    ("pbe", "gga", {}),
+    ("pbe0", "mgga", {}),
+    ("r2scan", "mgga", {"dtype": "float32"}),
+]
 
 
 @pytest.mark.gpu
@@ -292,16 +330,18 @@ GPU = [("native:lda", "lda", {}), ("native:pbe", "gga", {}), ("pbe", "gga", {}),
 def test_whole_solves_on_a_gpu(parent, family, options, restricted):
     molecule, functional = _molecule(), _functional(parent, family, **options)
     there = copy.deepcopy(functional).cuda()
-    result, moved = (KohnSham(molecule, xc, restricted=restricted, tol=1e-8).run()
-                     for xc in (functional, there))
+    result, moved = (
+        KohnSham(molecule, xc, restricted=restricted, tol=1e-8).run() for xc in (functional, there)
+    )
     assert moved.energy.is_cuda and moved.state.orbitals.is_cuda
     single = options.get("dtype") == "float32"
     assert moved.energy.item() == pytest.approx(result.energy.item(), abs=3e-9 if single else 1e-9)
-    slopes = [[g.cpu().double() for g in torch.autograd.grad(r.energy, list(xc.parameters()))]
-              for r, xc in ((moved, there), (result, functional))]
+    slopes = [
+        [g.cpu().double() for g in torch.autograd.grad(r.energy, list(xc.parameters()))]
+        for r, xc in ((moved, there), (result, functional))
+    ]
     for mine, its in zip(*slopes, strict=True):
-        torch.testing.assert_close(mine, its, rtol=1e-4 if single else 1e-7,
-                                   atol=1e-5 if single else 1e-8)
+        torch.testing.assert_close(mine, its, rtol=1e-4 if single else 1e-7, atol=1e-5 if single else 1e-8)
     dipoles = [(r.dipole.detach().cpu(), r.forces()) for r in (moved, result)]
     for mine, its in zip(*dipoles, strict=True):
         torch.testing.assert_close(mine, its, rtol=0, atol=1e-6)
@@ -313,8 +353,9 @@ def test_warm_starts_and_batches_on_a_gpu():
     molecules = [Molecule(f"N 0 0 0; N 0 0 {r}", "6-31g", grid_level=1) for r in (2.0, 2.1, 2.3)]
     problems = [KohnSham(m, functional, tol=1e-8) for m in molecules]
     results = [p.run() for p in problems]
-    stored = SCFState.from_dict({k: v.cpu() if isinstance(v, Tensor) else v
-                                 for k, v in results[0].state.to_dict().items()})
+    stored = SCFState.from_dict(
+        {k: v.cpu() if isinstance(v, Tensor) else v for k, v in results[0].state.to_dict().items()}
+    )
     for guess in (stored, results[0]):
         again = problems[0].run(guess=guess)
         assert again.iterations < results[0].iterations and again.energy.is_cuda

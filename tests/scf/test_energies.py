@@ -14,9 +14,18 @@ from tests.scf.conftest import SYSTEMS
 
 FUNCTIONALS = ("lda,pw", "pbe", "r2scan", "b3lyp", "camb3lyp")
 SAMPLE = (
-    ("H", "pbe"), ("O", "b3lyp"), ("F-", "r2scan"), ("H2O", "camb3lyp"), ("NO", "pbe"),
-    ("CH2", "r2scan"), ("HCl", "lda,pw"), ("PH3", "b3lyp"), ("H2O+", "camb3lyp"), ("Cr", "pbe"),
-    ("NH4+", "lda,pw"), ("LiH", "r2scan"),
+    ("H", "pbe"),
+    ("O", "b3lyp"),
+    ("F-", "r2scan"),
+    ("H2O", "camb3lyp"),
+    ("NO", "pbe"),
+    ("CH2", "r2scan"),
+    ("HCl", "lda,pw"),
+    ("PH3", "b3lyp"),
+    ("H2O+", "camb3lyp"),
+    ("Cr", "pbe"),
+    ("NH4+", "lda,pw"),
+    ("LiH", "r2scan"),
 )
 
 
@@ -81,8 +90,7 @@ def test_swapping_the_spins_changes_nothing(make, neural, family):
 
 
 def test_raw_signed_network_runs_unrestricted(make, neural):
-    functional = HybridXC("pbe", neural("pbe", "gga").nnxc.nnmodel, aweight0=0.3,
-                          spin_symmetric=False)
+    functional = HybridXC("pbe", neural("pbe", "gga").nnxc.nnmodel, aweight0=0.3, spin_symmetric=False)
     result = KohnSham(make("He"), functional).run()
     assert not result.restricted
     with pytest.raises(InputError, match="spin-symmetric"):
@@ -101,6 +109,7 @@ def test_restricted_open_shell_is_refused(make):
 
 def test_fractional_electrons_interpolate(make):
     """LDA with fractional occupation is convex in N and meets the integer ends (Perdew 1982)."""
+
     def energy(n):
         return float(KohnSham(make("He", nelec=(1.0, n)), "lda,pw").run().energy)
 
@@ -166,14 +175,14 @@ def test_stability_leaves_a_saddle_point(make):
 
 def test_exchange_correlation_only_through_the_contract(make):
     """A user's functional needs no more than a family and an energy density."""
+
     class Slater(XCFunctional):
         def energy_density(self, rho):
             n = rho[:, 0].sum(0)
             return -0.738558766382022 * n.clamp_min(1e-30) ** (4 / 3)
 
     ours = KohnSham(make("H2O"), Slater()).run()
-    assert ours.energy.item() == pytest.approx(
-        float(KohnSham(make("H2O"), "lda_x").run().energy), abs=1e-8)
+    assert ours.energy.item() == pytest.approx(float(KohnSham(make("H2O"), "lda_x").run().energy), abs=1e-8)
 
 
 def test_density_integrates_and_dipole_matches_pyscf(make):

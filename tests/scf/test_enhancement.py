@@ -42,15 +42,15 @@ def test_without_factors_the_energy_is_that_of_libxc(make, parent, system, excha
 @pytest.mark.parametrize("parent", ["lda", "pbe", "r2scan"])
 def test_restricted_and_unrestricted_are_one(make, parent):
     molecule, xc = make("H2O", **BASIS), trained(parent, exchange=0.2)
-    energies = [float(KohnSham(molecule, xc, tol=1e-7, restricted=r).run().energy.detach())
-                for r in (True, False)]  # fmt: skip
+    energies = [
+        float(KohnSham(molecule, xc, tol=1e-7, restricted=r).run().energy.detach()) for r in (True, False)
+    ]
     assert energies[0] == pytest.approx(energies[1], abs=1e-9)
     parent_energy = KohnSham(molecule, hybrid_name(parent, 0.2)).run().energy
     assert abs(energies[0] - float(parent_energy)) > 1e-3
 
 
-@pytest.mark.parametrize("parent, system", [("pbe", "H2O"), ("r2scan", "H2O+"),
-                                            ("lda", "H2O")])  # fmt: skip
+@pytest.mark.parametrize("parent, system", [("pbe", "H2O"), ("r2scan", "H2O+"), ("lda", "H2O")])
 def test_forces_are_minus_the_energy_derivative(make, parent, system):
     molecule, xc, step = make(system, **BASIS), trained(parent, exchange=0.2), 1e-3
     result = KohnSham(molecule, xc, tol=1e-8).run()
@@ -60,8 +60,12 @@ def test_forces_are_minus_the_energy_derivative(make, parent, system):
     for shift in (1, -1, 2, -2):
         positions = molecule.positions.copy()
         positions[1, 2] += shift * step
-        moved = Molecule((molecule.symbols, positions), basis=molecule.basis, nelec=molecule.nelec,
-                         grid_level=molecule.grid_level)
+        moved = Molecule(
+            (molecule.symbols, positions),
+            basis=molecule.basis,
+            nelec=molecule.nelec,
+            grid_level=molecule.grid_level,
+        )
         solved = KohnSham(moved, xc, tol=1e-8).run(guess=result.state)
         energies.append(float(solved.energy.detach()))
     slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * step)
@@ -79,10 +83,11 @@ def test_gradient_of_the_energy_reaches_every_parameter(make, directional):
     parameters = [p for p in xc.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(solve().energy, parameters)
     assert all(s.abs().max() > 0 for s in slopes)
-    direction = [torch.randn_like(p) if p.requires_grad else torch.zeros_like(p)
-                 for p in xc.parameters()]  # fmt: skip
-    expected = sum(float((s * d).sum()) for s, d in zip(
-        slopes, [d for d, p in zip(direction, xc.parameters()) if p.requires_grad]))  # fmt: skip
+    direction = [torch.randn_like(p) if p.requires_grad else torch.zeros_like(p) for p in xc.parameters()]
+    expected = sum(
+        float((s * d).sum())
+        for s, d in zip(slopes, [d for d, p in zip(direction, xc.parameters()) if p.requires_grad])
+    )
     found = directional(xc, solve, [lambda result: result.energy], direction, 1e-3)
     assert expected == pytest.approx(found.item(), rel=1e-6)
 
@@ -119,8 +124,9 @@ def test_few_points_without_factors_are_exact(make, parent):
 def test_systems_side_by_side(make):
     """All systems have the same nodes; each its own weights."""
     xc = whole(trained("r2scan"))
-    densities = [compress(KohnSham(make(name, **BASIS), "r2scan").run().frozen, xc)
-                 for name in ("H", "He", "O")]  # fmt: skip
+    densities = [
+        compress(KohnSham(make(name, **BASIS), "r2scan").run().frozen, xc) for name in ("H", "He", "O")
+    ]
     batch = DensityBatch([*densities, densities[0]])
     alone = torch.stack([DensityBatch([d]).energies(xc)[0] for d in batch.densities])
     torch.testing.assert_close(batch.energies(xc), alone, rtol=0, atol=1e-11)

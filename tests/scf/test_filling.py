@@ -52,8 +52,14 @@ def test_without_steps_left_it_stays_as_it_is():
 def test_a_filling_that_was_asked_for_is_kept():
     """A hole in the lowest orbital of neon, as in a core ionisation."""
     given = torch.ones(5, dtype=torch.float64)
-    hollow = Molecule("Ne 0 0 0", "6-31g", charge=1, spin=1, grid_level=0,
-                      occupations=(given.tolist(), [0.0, 1.0, 1.0, 1.0, 1.0]))
+    hollow = Molecule(
+        "Ne 0 0 0",
+        "6-31g",
+        charge=1,
+        spin=1,
+        grid_level=0,
+        occupations=(given.tolist(), [0.0, 1.0, 1.0, 1.0, 1.0]),
+    )
     hamiltonian = KSHamiltonian(hollow, get_xc("lda,pw"), False)
     solution = solve(hamiltonian, tol=1e-6)
     assert filled_from_below(hamiltonian, solution, tol=1e-6, max_iter=500) is solution

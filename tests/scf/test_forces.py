@@ -12,14 +12,25 @@ from deepchem_dft.scf import KohnSham
 def displaced(molecule: Molecule, atom: int, axis: int, by: float) -> Molecule:
     positions = molecule.positions.copy()
     positions[atom, axis] += by
-    return Molecule((molecule.symbols, positions), basis=molecule.basis, nelec=molecule.nelec,
-                    grid_level=molecule.grid_level)
+    return Molecule(
+        (molecule.symbols, positions),
+        basis=molecule.basis,
+        nelec=molecule.nelec,
+        grid_level=molecule.grid_level,
+    )
 
 
-@pytest.mark.parametrize(("name", "parent", "family"), [
-    ("H2O", "lda,pw", "lda"), ("H2O", "pbe", "mgga"), ("H2O+", "pbe", "gga"),
-    ("NO", "b3lyp", "gga"), ("H2O", "camb3lyp", "gga"), ("HCl", "pbe", "gga"),
-])
+@pytest.mark.parametrize(
+    ("name", "parent", "family"),
+    [
+        ("H2O", "lda,pw", "lda"),
+        ("H2O", "pbe", "mgga"),
+        ("H2O+", "pbe", "gga"),
+        ("NO", "b3lyp", "gga"),
+        ("H2O", "camb3lyp", "gga"),
+        ("HCl", "pbe", "gga"),
+    ],
+)
 def test_forces_are_minus_the_energy_derivative(make, neural, name, parent, family):
     molecule, functional, step = make(name), neural(parent, family), 1e-3
     result = KohnSham(molecule, functional, tol=1e-8).run()
@@ -27,8 +38,11 @@ def test_forces_are_minus_the_energy_derivative(make, neural, name, parent, fami
     assert np.abs(forces.sum(0)).max() < 1e-9  # translation costs nothing
     for atom, axis in ((0, 2), (1, 2)):
         energies = [
-            float(KohnSham(displaced(molecule, atom, axis, s * step), functional, tol=1e-8)
-                  .run(guess=result.state).energy.detach())
+            float(
+                KohnSham(displaced(molecule, atom, axis, s * step), functional, tol=1e-8)
+                .run(guess=result.state)
+                .energy.detach()
+            )
             for s in (1, -1, 2, -2)
         ]
         slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * step)

@@ -12,19 +12,23 @@ TIGHT = 1e-10
 
 def analytic(measure, result, parameters, direction):
     slopes = torch.autograd.grad(measure(result), parameters, allow_unused=True, retain_graph=True)
-    return sum(float((s * d).sum()) for s, d in zip(slopes, direction, strict=True)
-               if s is not None)
+    return sum(float((s * d).sum()) for s, d in zip(slopes, direction, strict=True) if s is not None)
 
 
 def random_direction(functional, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(p.shape, generator=generator, dtype=p.dtype)
-            for p in functional.parameters()]
+    return [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in functional.parameters()]
 
 
 ENERGY_CASES = [
-    ("H2O", "lda,pw", "lda"), ("H2O", "pbe", "gga"), ("H2O", "pbe", "mgga"), ("H2O", "pbe0", "gga"),
-    ("C", "lda,pw", "lda"), ("O", "pbe", "gga"), ("F", "pbe", "mgga"), ("HCl", "pbe0", "gga"),
+    ("H2O", "lda,pw", "lda"),
+    ("H2O", "pbe", "gga"),
+    ("H2O", "pbe", "mgga"),
+    ("H2O", "pbe0", "gga"),
+    ("C", "lda,pw", "lda"),
+    ("O", "pbe", "gga"),
+    ("F", "pbe", "mgga"),
+    ("HCl", "pbe0", "gga"),
     ("NO", "camb3lyp", "gga"),
 ]
 
@@ -37,8 +41,9 @@ def test_energy_gradient(make, neural, directional, name, parent, family):
     result = problem.run()
     direction = random_direction(functional)
     exact = analytic(lambda r: r.energy, result, list(functional.parameters()), direction)
-    numeric = directional(functional, lambda: problem.run(guess=result.state),
-                          [lambda r: r.energy], direction, 1e-3)
+    numeric = directional(
+        functional, lambda: problem.run(guess=result.state), [lambda r: r.energy], direction, 1e-3
+    )
     assert exact == pytest.approx(float(numeric[0]), rel=1e-6)
 
 
@@ -51,14 +56,18 @@ def test_energy_gradient_of_each_mixing_weight(make, neural, directional, which)
     problem = KohnSham(make("O"), functional, tol=1e-8)
     result = problem.run()
     exact = analytic(lambda r: r.energy, result, list(functional.parameters()), direction)
-    numeric = directional(functional, lambda: problem.run(guess=result.state),
-                          [lambda r: r.energy], direction, 1e-3)
+    numeric = directional(
+        functional, lambda: problem.run(guess=result.state), [lambda r: r.energy], direction, 1e-3
+    )
     assert abs(exact) > 1e-3
     assert exact == pytest.approx(float(numeric[0]), rel=1e-6)
 
 
 PROPERTY_CASES = [
-    ("H2O", "lda,pw", "lda"), ("NH", "pbe", "gga"), ("H2O", "pbe", "mgga"), ("NH", "pbe0", "gga"),
+    ("H2O", "lda,pw", "lda"),
+    ("NH", "pbe", "gga"),
+    ("H2O", "pbe", "mgga"),
+    ("NH", "pbe0", "gga"),
 ]
 
 
@@ -84,10 +93,13 @@ def test_property_gradients(make, neural, directional, name, parent, family):
     result = problem.run()
     measures = _measures(molecule)
     direction = random_direction(functional)
-    exact = {label: analytic(measure, result, list(functional.parameters()), direction)
-             for label, measure in measures.items()}
-    numeric = directional(functional, lambda: problem.run(guess=result.state),
-                          list(measures.values()), direction, 5e-3)
+    exact = {
+        label: analytic(measure, result, list(functional.parameters()), direction)
+        for label, measure in measures.items()
+    }
+    numeric = directional(
+        functional, lambda: problem.run(guess=result.state), list(measures.values()), direction, 5e-3
+    )
     for label, expected in zip(measures, numeric, strict=True):
         assert exact[label] == pytest.approx(float(expected), rel=1e-5), label
 
@@ -116,8 +128,7 @@ def test_density_gradient_of_open_shell_atoms(neural, directional, name):
 
     direction = random_direction(functional)
     exact = analytic(measure, result, list(functional.parameters()), direction)
-    numeric = directional(functional, lambda: problem.run(guess=result.state), [measure],
-                          direction, 1e-3)
+    numeric = directional(functional, lambda: problem.run(guess=result.state), [measure], direction, 1e-3)
     assert abs(exact) > 1e-4
     assert exact == pytest.approx(float(numeric[0]), rel=1e-5, abs=1e-9)
 
@@ -145,8 +156,7 @@ def test_frozen_steps_equal_the_full_gradient(make, neural):
 def _atom(symbol):
     from deepchem_dft.molecule import Molecule
 
-    return Molecule(f"{symbol} 0 0 0", basis="6-31g*", grid_level=1,
-                    spin={"C": 2, "O": 2, "F": 1}[symbol])
+    return Molecule(f"{symbol} 0 0 0", basis="6-31g*", grid_level=1, spin={"C": 2, "O": 2, "F": 1}[symbol])
 
 
 def _nh():

@@ -21,8 +21,15 @@ from deepchem_dft.xc import HybridXC, get_xc
 H2 = "H 0 0 0; H 0 0 {}"
 
 
-def energy(geometry: str, xc: str = "pbe", basis: str = "sto-3g", spin: int = 0, charge: int = 0,
-           level: int = 0, **options):
+def energy(
+    geometry: str,
+    xc: str = "pbe",
+    basis: str = "sto-3g",
+    spin: int = 0,
+    charge: int = 0,
+    level: int = 0,
+    **options,
+):
     molecule = Molecule(geometry, basis, charge, spin, grid_level=level)
     result = KohnSham(molecule, xc, **options).run()
     return float(result.energy.detach()), result
@@ -56,8 +63,9 @@ def test_stretched_hydrogen_is_no_ion_pair(distance, hydrogen):
 def test_three_bonds_broken_at_once():
     """Restricted N2 far out, against PySCF from the orbitals of a shorter bond."""
     value, result = energy("N 0 0 0; N 0 0 30")
-    scanner = dft.RKS(gto.M(atom="N 0 0 0; N 0 0 6", unit="bohr", basis="sto-3g",
-                            verbose=0)).set(xc="pbe", small_rho_cutoff=0.0)
+    scanner = dft.RKS(gto.M(atom="N 0 0 0; N 0 0 6", unit="bohr", basis="sto-3g", verbose=0)).set(
+        xc="pbe", small_rho_cutoff=0.0
+    )
     scanner.grids.level = 0
     scanner.kernel()
     for distance in (10, 15, 20, 30):
@@ -84,10 +92,15 @@ def test_spins_of_fragments_are_coupled():
 def test_electrons_are_shared_out_where_extrapolation_is_lost():
     """Close to each other, but the start by extrapolation leads into a state 0.05 Ha too high."""
     torch.manual_seed(161983518)  # an untrained network, whose field is a hard one
-    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Softplus(),
-                                  torch.nn.Linear(4, 1, bias=False)).double()
-    value, result = energy("N 4.667711 0 0; Li 0 0 0; C -1.767361 4.693772 0",
-                           HybridXC("pbe0", network, aweight0=1.0), spin=3, charge=1)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.Softplus(), torch.nn.Linear(4, 1, bias=False)
+    ).double()
+    value, result = energy(
+        "N 4.667711 0 0; Li 0 0 0; C -1.767361 4.693772 0",
+        HybridXC("pbe0", network, aweight0=1.0),
+        spin=3,
+        charge=1,
+    )
     assert value == pytest.approx(-78.8964326, abs=1e-5)  # PySCF's, from the bare nuclei
     assert any("extrapolation" in sign for sign in result.findings.signs)
 
@@ -96,8 +109,7 @@ def test_electrons_are_shared_out_where_extrapolation_is_lost():
 def test_a_local_minimum_above_a_lower_one():
     """The closed shell is a minimum of this functional, so that second order does not help."""
     distance = 2.4 / 0.529177210903
-    value, result = energy(H2.format(distance), "zoo:nn-mgga", "def2-svp", level=1,
-                           restricted=False)
+    value, result = energy(H2.format(distance), "zoo:nn-mgga", "def2-svp", level=1, restricted=False)
     assert value == pytest.approx(-1.00962400, abs=1e-6)
     assert result.spin_square > 0.5
 
@@ -120,8 +132,7 @@ def test_a_batch_finds_the_same_states():
     xc = get_xc("pbe")
     molecules = [Molecule(H2.format(r), "sto-3g", grid_level=0) for r in (20.0, 40.0)]
     found = solve_batch([KSHamiltonian(m, xc) for m in molecules])
-    assert [s.evaluation.energy for s in found] == pytest.approx([far_restricted("H")] * 2,
-                                                                 abs=2e-3)
+    assert [s.evaluation.energy for s in found] == pytest.approx([far_restricted("H")] * 2, abs=2e-3)
 
 
 # -- what can be asked for ---------------------------------------------------------------------
@@ -152,16 +163,17 @@ def test_what_cannot_be_asked_for():
     h2 = Molecule(H2.format(3.0), "sto-3g", grid_level=0)
     for options, field in (
         ({"broken_symmetry": True, "restricted": True}, "broken_symmetry"),
-        ({"broken_symmetry": [1]}, "broken_symmetry"), ({"broken_symmetry": [1, 1]}, "adds?|add"),
-        ({"broken_symmetry": "up"}, "broken_symmetry"), ({"restricted": "no"}, "restricted"),
+        ({"broken_symmetry": [1]}, "broken_symmetry"),
+        ({"broken_symmetry": [1, 1]}, "adds?|add"),
+        ({"broken_symmetry": "up"}, "broken_symmetry"),
+        ({"restricted": "no"}, "restricted"),
         ({"restricted": 1}, "restricted"),
     ):
         with pytest.raises(InputError, match=field):
             KohnSham(h2, "pbe", **options)
     lithium = Molecule("Li 0 0 0; Li 0 0 9", "sto-3g", grid_level=0, broken_symmetry=[8, -8])
     with pytest.raises(InputError, match="broken_symmetry"):  # Li has no eight electrons
-        KohnSham(Molecule("H 0 0 0; He 0 0 9", "sto-3g", 1, grid_level=0,
-                          broken_symmetry=[0.4, 0.4]), "pbe")
+        KohnSham(Molecule("H 0 0 0; He 0 0 9", "sto-3g", 1, grid_level=0, broken_symmetry=[0.4, 0.4]), "pbe")
     assert KohnSham(lithium, "pbe", restricted=True).broken_symmetry is False
 
 
@@ -194,7 +206,9 @@ def test_shares_add_up():
         for charges, spins in shares:
             assert sum(charges) == charge and sum(spins) == molecule.spin
     assert Shares(Molecule(H2.format(9), "sto-3g", grid_level=0), closed=True).best(9) == [
-        ((1, -1), (0, 0)), ((-1, 1), (0, 0))]
+        ((1, -1), (0, 0)),
+        ((-1, 1), (0, 0)),
+    ]
 
 
 def test_fragments_are_counted():

@@ -16,8 +16,7 @@ GEOMETRIES = {"H2O": ("O 0 0 0; H 0 1.43 1.1; H 0 -1.43 1.1", 0), "NO": ("N 0 0 
 
 
 def functional(base="pbe", **options) -> HybridXC:
-    network = build_network(family="gga", hidden=(8, 8), output="lda_exchange", zero_last=False,
-                            seed=3)
+    network = build_network(family="gga", hidden=(8, 8), output="lda_exchange", zero_last=False, seed=3)
     return HybridXC(base, network, aweight0=0.2, **options)
 
 
@@ -36,8 +35,7 @@ def moved(xc: HybridXC, size: float) -> HybridXC:
     return other
 
 
-@pytest.mark.parametrize("options", [{}, {"base": "pbe0", "train_exchange": True},
-                                     {"spin_symmetric": False}])
+@pytest.mark.parametrize("options", [{}, {"base": "pbe0", "train_exchange": True}, {"spin_symmetric": False}])
 def test_energy_and_gradient_are_those_at_fixed_orbitals(molecule, options):
     xc = functional(**options)
     result = KohnSham(molecule, xc).run()

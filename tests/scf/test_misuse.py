@@ -16,8 +16,9 @@ from deepchem_dft.xc import HybridXC, Libxc
 def test_a_guess_does_not_bring_its_occupations():
     third = 1 / 3
     plain = Molecule("B 0 0 0", basis="6-31g", spin=1, grid_level=1)
-    round_ = Molecule("B 0 0 0", basis="6-31g", grid_level=1,
-                      occupations=([1, 1, third, third, third], [1, 1]))
+    round_ = Molecule(
+        "B 0 0 0", basis="6-31g", grid_level=1, occupations=([1, 1, third, third, third], [1, 1])
+    )
     results = {m: KohnSham(m, "pbe", tol=1e-7).run() for m in (plain, round_)}
     assert results[plain].energy.item() < results[round_].energy.item() - 1e-3
     for molecule, other in ((plain, round_), (round_, plain)):
@@ -52,16 +53,23 @@ def test_frozen_exchange_of_two_hybrids_is_not_mixed_up(make):
         functional.aweight.zero_()
     functional.aweight.requires_grad_(False)
     result = KohnSham(make("H2O"), functional).run()
-    assert float(result.frozen.energy(functional).detach()) == pytest.approx(
-        result.energy.item(), abs=1e-9)
-    assert result.energy.item() == pytest.approx(
-        float(KohnSham(make("H2O"), "b3lyp").run().energy), abs=1e-8)
+    assert float(result.frozen.energy(functional).detach()) == pytest.approx(result.energy.item(), abs=1e-9)
+    assert result.energy.item() == pytest.approx(float(KohnSham(make("H2O"), "b3lyp").run().energy), abs=1e-8)
 
 
-@pytest.mark.parametrize(("option", "value"), [
-    ("tol", float("nan")), ("tol", 0), ("tol", -1), ("tol", "small"), ("max_iter", 0),
-    ("max_iter", 2.5), ("restricted", "no"), ("engine", "other"),
-])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("tol", float("nan")),
+        ("tol", 0),
+        ("tol", -1),
+        ("tol", "small"),
+        ("max_iter", 0),
+        ("max_iter", 2.5),
+        ("restricted", "no"),
+        ("engine", "other"),
+    ],
+)
 def test_impossible_options(make, option, value):
     with pytest.raises(InputError) as caught:
         KohnSham(make("He"), "pbe", **{option: value})

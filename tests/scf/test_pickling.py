@@ -63,9 +63,10 @@ def test_a_result_of_other_parameters_carries_no_gradient(copied):
     assert not other.energy.requires_grad and float(other.energy) == float(result.energy)
 
 
-@pytest.mark.parametrize("name", ["pbe", "native:pbe", "camb3lyp",
-                                  *(f"zoo:{n}" for n in zoo.names()
-                                    if zoo.card(n).kind == "functional")])
+@pytest.mark.parametrize(
+    "name",
+    ["pbe", "native:pbe", "camb3lyp", *(f"zoo:{n}" for n in zoo.names() if zoo.card(n).kind == "functional")],
+)
 def test_every_functional_after_use(name):
     problem = KohnSham(Molecule("H 0 0 0; H 0 0 1.4", "sto-3g", grid_level=0), name)
     energy = float(problem.run().energy.detach())
@@ -75,8 +76,9 @@ def test_every_functional_after_use(name):
 
 @WAYS
 def test_a_used_calculator(copied):
-    atoms = Atoms("H2", [(0, 0, 0), (0, 0, 0.74)],
-                  calculator=KohnShamCalculator(xc="pbe", basis="sto-3g", grid_level=0))
+    atoms = Atoms(
+        "H2", [(0, 0, 0), (0, 0, 0.74)], calculator=KohnShamCalculator(xc="pbe", basis="sto-3g", grid_level=0)
+    )
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     other = copied(atoms)
     assert other.get_potential_energy() == energy and (other.get_forces() == forces).all()

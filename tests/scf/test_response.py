@@ -10,13 +10,7 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import solve
-from deepchem_dft.scf.response import (
-    OrbitalHessian,
-    SoftModes,
-    lowest_modes,
-    soft_modes,
-    solve_response,
-)
+from deepchem_dft.scf.response import OrbitalHessian, SoftModes, lowest_modes, soft_modes, solve_response
 from deepchem_dft.scf.stability import follow_instabilities
 from deepchem_dft.xc import get_xc
 
@@ -71,8 +65,9 @@ def test_soft_modes_are_all_found(soft):
     """Also where there are more than are looked for at first."""
     hessian = Matrix([*soft, 2e-4, *STIFF, *STIFF, *STIFF])
     found = soft_modes(hessian)
-    torch.testing.assert_close(found.eigenvalues, torch.tensor(sorted(soft), dtype=torch.float64),
-                               rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        found.eigenvalues, torch.tensor(sorted(soft), dtype=torch.float64), rtol=0, atol=1e-9
+    )
     space = hessian.vectors[:, : len(soft)]
     torch.testing.assert_close(found.vectors.T @ found.vectors, space @ space.T, rtol=0, atol=1e-4)
 
@@ -125,8 +120,9 @@ def test_an_atom_does_not_respond_by_turning(neural):
     assert along.norm() > 0.1 * matrix.norm()
 
     def slopes(measured):
-        found = torch.autograd.grad((result.density_matrix * measured).sum(),
-                                    list(functional.parameters()), retain_graph=True)
+        found = torch.autograd.grad(
+            (result.density_matrix * measured).sum(), list(functional.parameters()), retain_graph=True
+        )
         return torch.cat([slope.flatten() for slope in found])
 
     whole, without = slopes(matrix), slopes(matrix - along)
@@ -135,6 +131,7 @@ def test_an_atom_does_not_respond_by_turning(neural):
 
 def test_a_saddle_is_left_downhill_and_a_minimum_is_not():
     """Stretched H2: the closed shell is a saddle of the unrestricted energy; two atoms are not."""
+
     def field(distance: float) -> KSHamiltonian:
         molecule = Molecule(f"H 0 0 0; H 0 0 {distance}", "sto-3g", grid_level=0)
         return KSHamiltonian(molecule, get_xc("pbe"), restricted=False)

@@ -16,10 +16,16 @@ from deepchem_dft.xc import get_xc
 from deepchem_dft.xc.base import XCFunctional
 
 
-@pytest.mark.parametrize(("geometry", "spin"), [
-    ("O 0 0 0; H 0 0 1.9", 1), ("N 0 0 0; H 0 0 2.0", 2), ("Li 0 0 0", 1),
-    ("H 0 0 0; H 0 0 1.4", 0), ("N 0 0 0; O 0 0 3.5", 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("geometry", "spin"),
+    [
+        ("O 0 0 0; H 0 0 1.9", 1),
+        ("N 0 0 0; H 0 0 2.0", 2),
+        ("Li 0 0 0", 1),
+        ("H 0 0 0; H 0 0 1.4", 0),
+        ("N 0 0 0; O 0 0 3.5", 3),
+    ],
+)
 def test_spin_square_is_pyscfs(geometry, spin):
     """Of the same orbitals, in an unrestricted field."""
     molecule = Molecule(geometry, "6-31g", spin=spin, grid_level=0)
@@ -27,7 +33,8 @@ def test_spin_square_is_pyscfs(geometry, spin):
     field = dft.UKS(gto.M(atom=geometry, unit="bohr", basis="6-31g", spin=spin, verbose=0))
     field.mo_coeff = result.state.orbitals.numpy()
     expected, _ = field.spin_square(
-        [c[:, f > 0] for c, f in zip(field.mo_coeff, result.state.occupations.numpy())])
+        [c[:, f > 0] for c, f in zip(field.mo_coeff, result.state.occupations.numpy())]
+    )
     assert result.spin_square == pytest.approx(expected, abs=1e-8)
 
 
@@ -36,10 +43,16 @@ def test_closed_shells_have_no_soft_modes(neural):
     assert result.soft_modes.shape == (0,)
 
 
-@pytest.mark.parametrize(("occupations", "restricted"), [
-    (([1, 0], [1, 0]), True), (([0, 1], [0, 1]), True), (([1, 0], [0, 1]), False),
-    (([0, 1], [1, 0]), False), (([0.5, 0.5], [1, 0]), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("occupations", "restricted"),
+    [
+        (([1, 0], [1, 0]), True),
+        (([0, 1], [0, 1]), True),
+        (([1, 0], [0, 1]), False),
+        (([0, 1], [1, 0]), False),
+        (([0.5, 0.5], [1, 0]), False),
+    ],
+)
 def test_as_many_of_both_spins_in_other_orbitals_are_no_closed_shell(occupations, restricted):
     molecule = Molecule("H 0 0 0; H 0 0 1.4", "sto-3g", grid_level=0, occupations=occupations)
     assert KSHamiltonian(molecule, get_xc("lda,pw")).restricted is restricted
@@ -75,14 +88,20 @@ def test_a_functional_that_ignores_the_density():
     assert hamiltonian.xc_potential(rho)[2] is None
 
 
-@pytest.mark.parametrize(("geometry", "spin", "xc"), [
-    ("O 0 0 0.22; H 0 1.43 -0.89; H 0 -1.43 -0.89", 0, "pbe"), ("F 0 0 0", 1, "lda,pw"),
-    ("O 0 0 0", 2, "pbe"), ("H 0 0 0; H 0 0 9", 0, "pbe"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("geometry", "spin", "xc"),
+    [
+        ("O 0 0 0.22; H 0 1.43 -0.89; H 0 -1.43 -0.89", 0, "pbe"),
+        ("F 0 0 0", 1, "lda,pw"),
+        ("O 0 0 0", 2, "pbe"),
+        ("H 0 0 0; H 0 0 9", 0, "pbe"),
+    ],
+)
 def test_every_fock_build_is_counted(geometry, spin, xc, monkeypatch):
     built, original = [], KSHamiltonian.mean_field
-    monkeypatch.setattr(KSHamiltonian, "mean_field",
-                        lambda *args, **named: built.append(1) or original(*args, **named))
+    monkeypatch.setattr(
+        KSHamiltonian, "mean_field", lambda *args, **named: built.append(1) or original(*args, **named)
+    )
     molecule = Molecule(geometry, "sto-3g", spin=spin, grid_level=0)
     assert KohnSham(molecule, xc).run().iterations == len(built)
 
@@ -92,8 +111,7 @@ def test_a_guess_of_another_basis_is_told():
     guess = KohnSham(small, "lda,pw").run()
     with pytest.warns(UserWarning, match="has 2 orbitals of 2 functions, this basis 5 of 5"):
         found = KohnSham(large, "lda,pw").run(guess=guess)
-    assert found.energy.item() == pytest.approx(KohnSham(large, "lda,pw").run().energy.item(),
-                                                abs=1e-9)
+    assert found.energy.item() == pytest.approx(KohnSham(large, "lda,pw").run().energy.item(), abs=1e-9)
 
 
 def test_starts_are_counted_by_kind():

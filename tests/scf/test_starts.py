@@ -11,20 +11,10 @@ import torch
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import orthonormal_basis, starting_density
-from deepchem_dft.scf.starts import (
-    AtomicStart,
-    Shares,
-    completed,
-    frontier,
-    kicked,
-    mixed,
-    turned,
-    unpaired,
-)
+from deepchem_dft.scf.starts import AtomicStart, Shares, completed, frontier, kicked, mixed, turned, unpaired
 from deepchem_dft.xc import get_xc
 
-LEVELS = torch.tensor([[-1.0, -0.3, -0.2, 0.1, 0.3], [-0.9, -0.1, -0.2, 0.2, 0.04]],
-                      dtype=torch.float64)
+LEVELS = torch.tensor([[-1.0, -0.3, -0.2, 0.1, 0.3], [-0.9, -0.1, -0.2, 0.2, 0.04]], dtype=torch.float64)
 FILLED = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 0, 0, 0]], dtype=torch.float64)
 
 
@@ -34,8 +24,9 @@ def identity(spins: int = 2, size: int = 5) -> torch.Tensor:
 
 def assert_orthonormal(orbitals: torch.Tensor, overlap: torch.Tensor | None = None) -> None:
     metric = orbitals.mT @ (orbitals if overlap is None else overlap @ orbitals)
-    torch.testing.assert_close(metric, torch.eye(metric.shape[-1], dtype=torch.float64)
-                               .expand_as(metric), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        metric, torch.eye(metric.shape[-1], dtype=torch.float64).expand_as(metric), rtol=0, atol=1e-10
+    )
 
 
 def test_hunds_rule_for_all_elements_up_to_zinc_and_ions():
@@ -100,8 +91,9 @@ def test_frontier_orbitals_are_those_near_the_gap():
 
 def test_turned_by_an_angle():
     new = turned(identity(), [(1, 0, 3, math.pi / 6)])
-    assert torch.equal(new[0], identity()[0]) and torch.equal(new[1][:, [1, 2, 4]],
-                                                              identity()[1][:, [1, 2, 4]])
+    assert torch.equal(new[0], identity()[0]) and torch.equal(
+        new[1][:, [1, 2, 4]], identity()[1][:, [1, 2, 4]]
+    )
     np.testing.assert_allclose(new[1, :, 0], [3**0.5 / 2, 0, 0, 0.5, 0], atol=1e-15)
     np.testing.assert_allclose(new[1, :, 3], [-0.5, 0, 0, 3**0.5 / 2, 0], atol=1e-15)
 
@@ -134,8 +126,9 @@ def test_kicks_of_orbitals_far_apart_are_smaller():
     """In first order: by 0.3 Ha over what lies between them, where that is less than one."""
     alike = torch.zeros(2, 5, 5, dtype=torch.float64)
     levels = torch.tensor([-20.0, -1.0, -0.9, -0.5, 0.5], dtype=torch.float64)
-    one, other = (kicked(identity(), fock, 1, 1e-6) - identity()
-                  for fock in (alike, alike + torch.diag(levels)))
+    one, other = (
+        kicked(identity(), fock, 1, 1e-6) - identity() for fock in (alike, alike + torch.diag(levels))
+    )
     apart = (levels[:, None] - levels).abs()
     factor = torch.where(apart > 0.3, 0.3 / apart, 1.0)
     torch.testing.assert_close(other, one * factor, rtol=0, atol=1e-10)
@@ -153,8 +146,9 @@ def atomic(hamiltonian: KSHamiltonian) -> AtomicStart:
     return AtomicStart(hamiltonian, fock, basis)
 
 
-@pytest.mark.parametrize(("charges", "spins"), [((0, 0), (3, -1)), ((0, 0), (1, 1)),
-                                                ((-1, 1), (2, 0)), ((1, -1), (2, 0))])
+@pytest.mark.parametrize(
+    ("charges", "spins"), [((0, 0), (3, -1)), ((0, 0), (1, 1)), ((-1, 1), (2, 0)), ((1, -1), (2, 0))]
+)
 def test_atoms_hold_the_electrons_they_are_given(far_apart, charges, spins):
     """Populations of atoms far from each other, counted from the determinant."""
     orbitals = atomic(far_apart)(charges, spins)
@@ -171,8 +165,7 @@ def test_open_shells_turn_within_their_level(far_apart):
     still, other = start((0, 0), (1, 1)), start((0, 0), (1, 1), turn=2)
     assert_orthonormal(other, far_apart.overlap)
     assert torch.equal(start((0, 0), (1, 1), turn=2), other)
-    assert (still[0][:, :5] @ still[0][:, :5].T
-            - other[0][:, :5] @ other[0][:, :5].T).abs().max() > 0.1
+    assert (still[0][:, :5] @ still[0][:, :5].T - other[0][:, :5] @ other[0][:, :5].T).abs().max() > 0.1
     # 1s and 2s of nitrogen are levels of their own
     for k in range(2):
         dot = still[0][:, k] @ far_apart.overlap @ other[0][:, k]

@@ -18,8 +18,7 @@ MOLECULES = {
 
 
 def functional(base: str, family: str) -> HybridXC:
-    network = build_network(family=family, hidden=(6,), output="lda_exchange", zero_last=False,
-                            seed=2)
+    network = build_network(family=family, hidden=(6,), output="lda_exchange", zero_last=False, seed=2)
     return HybridXC(base, network, aweight0=0.2)
 
 
@@ -37,10 +36,18 @@ def gradient(result, xc) -> torch.Tensor:
     return torch.cat([g.flatten() for g in found])
 
 
-@pytest.mark.parametrize(("name", "base", "family"), [
-    ("water", "lda,pw", "lda"), ("H2O+", "lda,pw", "lda"), ("water", "b3lyp", "gga"),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in [
-        ("H2O+", "b3lyp", "gga"), ("water", "r2scan", "mgga"), ("H2O+", "r2scan", "mgga")])])
+@pytest.mark.parametrize(
+    ("name", "base", "family"),
+    [
+        ("water", "lda,pw", "lda"),
+        ("H2O+", "lda,pw", "lda"),
+        ("water", "b3lyp", "gga"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [("H2O+", "b3lyp", "gga"), ("water", "r2scan", "mgga"), ("H2O+", "r2scan", "mgga")]
+        ),
+    ],
+)
 def test_all_paths_give_the_same(name, base, family):
     molecule, xc = MOLECULES[name](), functional(base, family)
     states: dict[bool, SCFState | None] = {False: None, True: None}

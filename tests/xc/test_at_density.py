@@ -56,8 +56,7 @@ def test_energy_and_gradient_are_those_of_the_energy_density(name, spins, densit
 def test_the_conventional_part_is_evaluated_once(density, monkeypatch):
     calls = []
     original = Libxc.energy_density
-    monkeypatch.setattr(Libxc, "energy_density",
-                        lambda self, rho: calls.append(1) or original(self, rho))
+    monkeypatch.setattr(Libxc, "energy_density", lambda self, rho: calls.append(1) or original(self, rho))
     functional, weights = hybrid(), torch.ones(10, dtype=torch.float64)
     energy = functional.at_density(density(10), weights)
     first, second = energy(), energy()

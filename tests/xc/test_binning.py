@@ -10,8 +10,7 @@ from deepchem_dft.xc.binning import merged, on_nodes
 
 def cloud(axes: int, points: int = 300):
     """Return coordinates in the unit cube and weights of both signs, as quadratures have."""
-    return (torch.rand(axes, points, dtype=torch.float64),
-            torch.randn(points, dtype=torch.float64))  # fmt: skip
+    return (torch.rand(axes, points, dtype=torch.float64), torch.randn(points, dtype=torch.float64))
 
 
 def test_merging_keeps_totals_and_means():
@@ -52,7 +51,8 @@ def test_quadratics_are_integrated_exactly(shape):
 
     few = on_nodes(x, weights, shape)
     assert (product(few.points) * few.weights).sum().item() == pytest.approx(
-        (product(x) * weights).sum().item(), abs=1e-10)
+        (product(x) * weights).sum().item(), abs=1e-10
+    )
 
 
 def test_the_rest_is_right_to_third_order():
@@ -72,7 +72,9 @@ def test_only_nodes_in_use_are_kept_and_they_are_on_the_grid():
     x = torch.tensor([[0.5, 0.5], [0.25, 0.0]], dtype=torch.float64)
     few = on_nodes(x, torch.tensor([2.0, 3.0], dtype=torch.float64), (5, 9))
     assert sorted((*p, w) for p, w in zip(few.points.T.tolist(), few.weights.tolist())) == [
-        (0.5, 0.0, 3.0), (0.5, 0.25, 2.0)]
+        (0.5, 0.0, 3.0),
+        (0.5, 0.25, 2.0),
+    ]
 
 
 def test_beyond_the_cube_counts_as_its_edge():

@@ -114,8 +114,11 @@ def test_exchange_obeys_uniform_scaling(parent, density):
 @pytest.mark.parametrize("parent", ["pbe", "r2scan"])
 @pytest.mark.parametrize("degree", [None, 3])
 def test_the_uniform_gas_is_the_parents(parent, degree):
-    rs, xi = torch.meshgrid(torch.tensor([0.1, 1.0, 5.0, 50.0], dtype=torch.float64),
-                            torch.linspace(0, 1, 5, dtype=torch.float64), indexing="ij")
+    rs, xi = torch.meshgrid(
+        torch.tensor([0.1, 1.0, 5.0, 50.0], dtype=torch.float64),
+        torch.linspace(0, 1, 5, dtype=torch.float64),
+        indexing="ij",
+    )
     n = 3 / (4 * torch.pi * rs.flatten() ** 3)
     up, down = n * (1 + xi.flatten()) / 2, n * (1 - xi.flatten()) / 2
     rho = torch.zeros(2, 5, len(n), dtype=torch.float64)
@@ -191,8 +194,9 @@ def test_at_density_is_the_energy_density(parent, spins, density):
         expected = (xc(rho) * weights).sum()
         assert energy().item() == pytest.approx(expected.item(), rel=1e-13)
         parameters = list(xc.parameters())
-        for mine, its in zip(*(torch.autograd.grad(e, parameters) for e in (energy(), expected)),
-                             strict=True):
+        for mine, its in zip(
+            *(torch.autograd.grad(e, parameters) for e in (energy(), expected)), strict=True
+        ):
             torch.testing.assert_close(mine, its, rtol=1e-10, atol=1e-13)
         with torch.no_grad():
             for p in parameters:
@@ -232,12 +236,20 @@ def test_copies_and_what_is_trained(density):
 def test_defaults_and_seeds():
     """Exchange and correlation start from networks of their own, two of 16 neurons each."""
     xc = EnhancedXC("r2scan", zero_last=False, seed=5)
-    options = {"hidden": [16, 16], "activation": "silu", "degree": None, "dtype": "float64",
-               "uniform": [0.0, 0.5], "zero_last": False}
+    options = {
+        "hidden": [16, 16],
+        "activation": "silu",
+        "degree": None,
+        "dtype": "float64",
+        "uniform": [0.0, 0.5],
+        "zero_last": False,
+    }
     for factor, size, seed in ((xc.x_factor, 2, 5), (xc.c_factor, 4, 6)):
         expected = make_factor(size, seed=seed, **options).state_dict()
-        assert all(torch.equal(value, expected[name])
-                   for name, value in factor.state_dict().items()) and expected
+        assert (
+            all(torch.equal(value, expected[name]) for name, value in factor.state_dict().items())
+            and expected
+        )
     assert xc.bound == 1.804 and not xc.exchange_terms and xc.config["dtype"] == "float64"
     started = EnhancedXC("r2scan", seed=5)
     assert not any(f.layers[-1].weight.any() for f in (started.x_factor, started.c_factor))
@@ -247,14 +259,24 @@ def test_spelling_of_the_parent_does_not_matter(density):
     assert EnhancedXC(" PBE ").config["parent"] == "pbe"
 
 
-@pytest.mark.parametrize("options, field", [
-    ({"parent": "b3lyp"}, "parent"), ({"bound": 1.0}, "bound"), ({"bound": float("nan")}, "bound"),
-    ({"exchange": 1.2}, "exchange"), ({"exchange": float("nan")}, "exchange"),
-    ({"degree": 0}, "degree"), ({"hidden": [0]}, "hidden"), ({"hidden": 8}, "hidden"),
-    ({"hidden": "16"}, "hidden"), ({"hidden": [8.5]}, "hidden"), ({"hidden": None}, "hidden"),
-    ({"activation": "relu"}, "activation"),
-    ({"dtype": "half"}, "dtype"),
-])
+@pytest.mark.parametrize(
+    "options, field",
+    [
+        ({"parent": "b3lyp"}, "parent"),
+        ({"bound": 1.0}, "bound"),
+        ({"bound": float("nan")}, "bound"),
+        ({"exchange": 1.2}, "exchange"),
+        ({"exchange": float("nan")}, "exchange"),
+        ({"degree": 0}, "degree"),
+        ({"hidden": [0]}, "hidden"),
+        ({"hidden": 8}, "hidden"),
+        ({"hidden": "16"}, "hidden"),
+        ({"hidden": [8.5]}, "hidden"),
+        ({"hidden": None}, "hidden"),
+        ({"activation": "relu"}, "activation"),
+        ({"dtype": "half"}, "dtype"),
+    ],
+)
 def test_options_that_describe_no_functional(options, field):
     with pytest.raises(FunctionalError) as caught:
         EnhancedXC(**{"parent": "pbe", **options})
@@ -271,9 +293,11 @@ def test_histograms_hold_the_energy(parent, spins, density):
     def both(xc):
         few = xc.histograms(rho, weights)
         with torch.no_grad():
-            return ((xc(rho) * weights).sum().item(), few, sum(
-                (h.weights * xc.on_histogram(name, h.points)).sum().item()
-                for name, h in few.items()))
+            return (
+                (xc(rho) * weights).sum().item(),
+                few,
+                sum((h.weights * xc.on_histogram(name, h.points)).sum().item() for name, h in few.items()),
+            )
 
     whole, few, boiled = both(EnhancedXC(parent, exchange=0.2))
     assert boiled == pytest.approx(whole, rel=1e-12)
@@ -311,8 +335,10 @@ def test_an_ensemble_is_the_mean(parents, weight, spins, density):
     energy = ensemble.at_density(rho, weights)()
     assert energy.item() == pytest.approx((expected * weights).sum().item(), rel=1e-12)
     parameters = [p for p in ensemble.parameters() if p.requires_grad]
-    slopes = [torch.autograd.grad(e, parameters, allow_unused=True) for e in
-              (energy, (expected * weights).sum(), (ensemble(rho) * weights).sum())]  # fmt: skip
+    slopes = [
+        torch.autograd.grad(e, parameters, allow_unused=True)
+        for e in (energy, (expected * weights).sum(), (ensemble(rho) * weights).sum())
+    ]
     for ours, theirs in zip(slopes[0] + slopes[2], 2 * slopes[1], strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:

@@ -38,8 +38,7 @@ def test_members_energies_are_close_to_their_own_and_never_below():
     excess = ensemble.energies(result) - own
     assert (excess > -1e-9).all() and (excess < 2e-3).all()
     assert ensemble.spread(result) == pytest.approx(own.std().item(), rel=0.02)
-    assert ensemble.energies(result).mean().item() == pytest.approx(
-        result.energy.item(), abs=1e-9)
+    assert ensemble.energies(result).mean().item() == pytest.approx(result.energy.item(), abs=1e-9)
 
 
 def test_gradient_of_the_mean_reaches_every_member():
@@ -67,15 +66,18 @@ def test_one_functional_is_no_ensemble(members):
 
 def test_uncertainty_of_a_difference_is_that_of_the_members_differences():
     ensemble = EnsembleXC(["pbe", "blyp", "pbe0"], calibration=2.0)
-    h2, h = (KohnSham(Molecule(g, "sto-3g", spin=s, grid_level=1), ensemble).run()
-             for g, s in (("H 0 0 0; H 0 0 1.4", 0), ("H 0 0 0", 1)))
+    h2, h = (
+        KohnSham(Molecule(g, "sto-3g", spin=s, grid_level=1), ensemble).run()
+        for g, s in (("H 0 0 0; H 0 0 1.4", 0), ("H 0 0 0", 1))
+    )
     assert ensemble.uncertainty(h2) == pytest.approx(2.0 * ensemble.spread(h2))
     members = 2 * ensemble.energies(h) - ensemble.energies(h2)
     expected = 2.0 * (((members - members.mean()) ** 2).sum() / 2).sqrt().item()
     assert uncertainty_of(members, ensemble.calibration) == pytest.approx(expected, rel=1e-9)
     floored = EnsembleXC(list(ensemble), 2.0, floor=0.003)
     assert floored.uncertainty(h2) == pytest.approx(
-        (0.003**2 + ensemble.uncertainty(h2) ** 2) ** 0.5, rel=1e-12)
+        (0.003**2 + ensemble.uncertainty(h2) ** 2) ** 0.5, rel=1e-12
+    )
     assert uncertainty_of([-1e5, -1e5 + 2e-6], 1.0) == pytest.approx(1.41421e-6, rel=1e-4)
 
 

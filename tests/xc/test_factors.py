@@ -12,8 +12,15 @@ from numpy.polynomial import legendre
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.factors import PolynomialFactor, make_factor
 
-OPTIONS = {"hidden": [8], "activation": "silu", "degree": None, "dtype": "float64",
-           "uniform": None, "zero_last": False, "seed": 0}  # fmt: skip
+OPTIONS = {
+    "hidden": [8],
+    "activation": "silu",
+    "degree": None,
+    "dtype": "float64",
+    "uniform": None,
+    "zero_last": False,
+    "seed": 0,
+}
 
 
 def make(size=4, **options):
@@ -51,8 +58,7 @@ def test_degrees_from_1_to_12():
 
 
 @pytest.mark.parametrize("degree", [None, 3])
-@pytest.mark.parametrize("size, uniform", [(2, [0.0, 0.5]), (1, [0.0]), (4, [0.0, 0.5]),
-                                           (3, [0.0])])  # fmt: skip
+@pytest.mark.parametrize("size, uniform", [(2, [0.0, 0.5]), (1, [0.0]), (4, [0.0, 0.5]), (3, [0.0])])
 def test_the_uniform_gas_is_left_alone(degree, size, uniform):
     factor = make(size, degree=degree, uniform=uniform)
     with torch.no_grad():
@@ -64,8 +70,9 @@ def test_the_uniform_gas_is_left_alone(degree, size, uniform):
     assert factor(x).abs().max() < 1e-14
 
 
-@pytest.mark.parametrize("options", [{"zero_last": True}, {"degree": 3},
-                                     {"degree": 3, "uniform": [0.0, 0.5]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{"zero_last": True}, {"degree": 3}, {"degree": 3, "uniform": [0.0, 0.5]}]
+)
 def test_starts_at_zero_and_can_leave_it(options):
     factor = make(**options)
     value = factor(cube(4))
@@ -100,13 +107,23 @@ def test_of_no_coordinates_there_is_nothing_to_learn():
     assert not list(make(0).parameters())
 
 
-@pytest.mark.parametrize("options, field", [
-    ({"degree": 0}, "degree"), ({"degree": 13}, "degree"), ({"degree": True}, "degree"),
-    ({"degree": 2.0}, "degree"), ({"activation": "relu"}, "activation"),
-    ({"activation": None}, "activation"), ({"dtype": "float16"}, "dtype"),
-    ({"hidden": [0]}, "hidden"), ({"hidden": 8}, "hidden"), ({"hidden": "8"}, "hidden"),
-    ({"hidden": [True]}, "hidden"), ({"hidden": [8.0]}, "hidden"),
-])
+@pytest.mark.parametrize(
+    "options, field",
+    [
+        ({"degree": 0}, "degree"),
+        ({"degree": 13}, "degree"),
+        ({"degree": True}, "degree"),
+        ({"degree": 2.0}, "degree"),
+        ({"activation": "relu"}, "activation"),
+        ({"activation": None}, "activation"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"hidden": [0]}, "hidden"),
+        ({"hidden": 8}, "hidden"),
+        ({"hidden": "8"}, "hidden"),
+        ({"hidden": [True]}, "hidden"),
+        ({"hidden": [8.0]}, "hidden"),
+    ],
+)
 def test_bad_options_name_their_field(options, field):
     with pytest.raises(FunctionalError) as caught:
         make(**options)

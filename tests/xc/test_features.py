@@ -7,14 +7,7 @@ import math
 import pytest
 import torch
 
-from deepchem_dft.xc.features import (
-    ALPHA_MIN,
-    DENSITY_FLOOR,
-    S_MAX,
-    network_inputs,
-    power,
-    spin_features,
-)
+from deepchem_dft.xc.features import ALPHA_MIN, DENSITY_FLOOR, S_MAX, network_inputs, power, spin_features
 
 ROWS = {"lda": 1, "gga": 4, "mgga": 5}
 
@@ -58,8 +51,11 @@ def test_values_and_both_derivatives(family, spins, density):
     for features in (values, expected):
         (first,) = torch.autograd.grad((features * weights).sum(), rho, create_graph=True)
         # n alone is linear in rho and has no second derivative
-        second = (torch.autograd.grad((first * direction).sum(), rho)[0] if first.requires_grad
-                  else torch.zeros_like(rho))
+        second = (
+            torch.autograd.grad((first * direction).sum(), rho)[0]
+            if first.requires_grad
+            else torch.zeros_like(rho)
+        )
         found.append((first.detach(), second))
     for mine, its in zip(*found, strict=True):
         # relative to each point's own size, which spans many orders of magnitude

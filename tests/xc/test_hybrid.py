@@ -19,10 +19,15 @@ def net(family="gga"):
     return nn.Sequential(nn.Linear(WIDTH[family], 4), nn.Tanh(), nn.Linear(4, 1)).double()
 
 
-@pytest.mark.parametrize("name, family, layer", [
-    ("lda_x", "lda", NNLDA), ("pbe", "gga", NNPBE), ("r2scan", "mgga", NNMGGA),
-    ("native:pbe", "gga", NNPBE),
-])
+@pytest.mark.parametrize(
+    "name, family, layer",
+    [
+        ("lda_x", "lda", NNLDA),
+        ("pbe", "gga", NNPBE),
+        ("r2scan", "mgga", NNMGGA),
+        ("native:pbe", "gga", NNPBE),
+    ],
+)
 def test_the_network_follows_the_conventional_family(name, family, layer, density):
     network, rho = net(family), density(20)
     xc = HybridXC(name, network, aweight0=0.7, bweight0=0.4)
@@ -31,8 +36,9 @@ def test_the_network_follows_the_conventional_family(name, family, layer, densit
     torch.testing.assert_close(xc(rho), expected)
 
 
-@pytest.mark.parametrize("name, family, result", [
-    ("lda_x", "mgga", "mgga"), ("r2scan", "lda", "mgga"), ("pbe", "lda", "gga")])
+@pytest.mark.parametrize(
+    "name, family, result", [("lda_x", "mgga", "mgga"), ("r2scan", "lda", "mgga"), ("pbe", "lda", "gga")]
+)
 def test_family_is_the_richer_one(name, family, result):
     assert HybridXC(name, net(family), 1.0, family=family).family == result
 
@@ -103,7 +109,8 @@ def test_switching_training_off():
     xc = HybridXC("pbe", net(), 1.0, train_a=False, train_b=False)
     assert not xc.aweight.requires_grad and not xc.bweight.requires_grad
     assert {n for n, p in xc.named_parameters() if p.requires_grad} == {
-        f"nnxc.nnmodel.{i}.{k}" for i in (0, 2) for k in ("weight", "bias")}
+        f"nnxc.nnmodel.{i}.{k}" for i in (0, 2) for k in ("weight", "bias")
+    }
 
 
 def test_models_that_cannot_learn_are_errors():
@@ -113,9 +120,15 @@ def test_models_that_cannot_learn_are_errors():
         HybridXC("pbe", build_network(family="gga"))
 
 
-@pytest.mark.parametrize("options, field", [
-    ({"aweight0": float("nan")}, "aweight0"), ({"bweight0": "much"}, "bweight0"),
-    ({"exchange": float("inf")}, "exchange"), ({"family": "hgga"}, "family")])
+@pytest.mark.parametrize(
+    "options, field",
+    [
+        ({"aweight0": float("nan")}, "aweight0"),
+        ({"bweight0": "much"}, "bweight0"),
+        ({"exchange": float("inf")}, "exchange"),
+        ({"family": "hgga"}, "family"),
+    ],
+)
 def test_unusable_options(options, field):
     with pytest.raises(FunctionalError) as caught:
         HybridXC("pbe", net(), **{"aweight0": 1.0, **options})

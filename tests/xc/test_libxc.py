@@ -25,8 +25,12 @@ def pyscf_derivatives(functional, rho):
         array = array[:, 0]
     polarised = len(array) == 2
     exc, vxc, fxc, _ = NumInt().eval_xc_eff(
-        functional.code, array if polarised else array[0], deriv=2, spin=int(polarised),
-        xctype=functional.family.upper())
+        functional.code,
+        array if polarised else array[0],
+        deriv=2,
+        spin=int(polarised),
+        xctype=functional.family.upper(),
+    )
     spins = len(array)
     return exc.reshape(-1), vxc.reshape(spins, rows, -1), fxc.reshape(spins, rows, spins, rows, -1)
 
@@ -82,8 +86,9 @@ def test_second_derivatives_only_on_request(density, monkeypatch):
 
     orders = []
     evaluate = libxc._evaluate
-    monkeypatch.setattr(libxc, "_evaluate",
-                        lambda code, rho, deriv: orders.append(deriv) or evaluate(code, rho, deriv))
+    monkeypatch.setattr(
+        libxc, "_evaluate", lambda code, rho, deriv: orders.append(deriv) or evaluate(code, rho, deriv)
+    )
     functional, rho = Libxc("pbe"), density(5)
     functional(rho)
     assert orders == [0]
@@ -110,14 +115,26 @@ def test_closed_shell_path_and_spin_flip(name, density):
     torch.testing.assert_close(functional(rho), functional(rho.flip(0)), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("ours, pyscf", [
-    ("pbe", "pbe,pbe"), ("lda", "slater,"), ("lda_x", "slater,"), ("lda_c_pw", ",pw"),
-    ("lda_x+lda_c_pw", "lda,pw"), ("gga_x_pbe+gga_c_pbe", "pbe,pbe"), ("LDA_X", "lda,"),
-    ("gga_x_pbe,gga_c_pbe", "pbe,pbe"), ("scan", "mgga_x_scan,mgga_c_scan"),
-    ("r2scan", "mgga_x_r2scan,mgga_c_r2scan"), ("tpss", "mgga_x_tpss,mgga_c_tpss"),
-    ("pbe - lda_c_pw", "pbe,pbe+-1*pw"), ("1e+0*pbe", "pbe,pbe"), ("pbe-sol", "pbesol"),
-    ("b3lyp", "hyb_gga_xc_b3lyp"),
-])
+@pytest.mark.parametrize(
+    "ours, pyscf",
+    [
+        ("pbe", "pbe,pbe"),
+        ("lda", "slater,"),
+        ("lda_x", "slater,"),
+        ("lda_c_pw", ",pw"),
+        ("lda_x+lda_c_pw", "lda,pw"),
+        ("gga_x_pbe+gga_c_pbe", "pbe,pbe"),
+        ("LDA_X", "lda,"),
+        ("gga_x_pbe,gga_c_pbe", "pbe,pbe"),
+        ("scan", "mgga_x_scan,mgga_c_scan"),
+        ("r2scan", "mgga_x_r2scan,mgga_c_r2scan"),
+        ("tpss", "mgga_x_tpss,mgga_c_tpss"),
+        ("pbe - lda_c_pw", "pbe,pbe+-1*pw"),
+        ("1e+0*pbe", "pbe,pbe"),
+        ("pbe-sol", "pbesol"),
+        ("b3lyp", "hyb_gga_xc_b3lyp"),
+    ],
+)
 def test_spellings_mean_what_they_should(ours, pyscf, density):
     rho = density(20)
     functional = Libxc(ours)
@@ -128,12 +145,21 @@ def test_spellings_mean_what_they_should(ours, pyscf, density):
     np.testing.assert_allclose(functional(rho).numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name, terms", [
-    ("pbe", []), ("b3lyp", [(0.2, None)]), ("pbe0", [(0.25, None)]), ("hf", [(1.0, None)]),
-    ("camb3lyp", [(0.19, None), (0.46, 0.33)]), ("lc-wpbe", [(1.0, 0.4)]),
-    ("hse06", [(0.25, None), (-0.25, 0.11)]), ("m06-l", []),
-    ("0.3*hf+0.7*pbe,pbe", [(0.3, None)]), ("0.5*b3lyp", [(0.1, None)]),
-])
+@pytest.mark.parametrize(
+    "name, terms",
+    [
+        ("pbe", []),
+        ("b3lyp", [(0.2, None)]),
+        ("pbe0", [(0.25, None)]),
+        ("hf", [(1.0, None)]),
+        ("camb3lyp", [(0.19, None), (0.46, 0.33)]),
+        ("lc-wpbe", [(1.0, 0.4)]),
+        ("hse06", [(0.25, None), (-0.25, 0.11)]),
+        ("m06-l", []),
+        ("0.3*hf+0.7*pbe,pbe", [(0.3, None)]),
+        ("0.5*b3lyp", [(0.1, None)]),
+    ],
+)
 def test_exchange_terms(name, terms):
     found = Libxc(name).exchange_terms
     assert [w for _, w in found] == [w for _, w in terms]
@@ -180,5 +206,4 @@ def test_copies_and_names(density):
 def test_other_precision_in_is_other_precision_out(density):
     rho = density(5)
     assert Libxc("pbe")(rho.float()).dtype == torch.float32
-    torch.testing.assert_close(Libxc("pbe")(rho.float()).double(), Libxc("pbe")(rho), rtol=1e-5,
-                               atol=1e-6)
+    torch.testing.assert_close(Libxc("pbe")(rho.float()).double(), Libxc("pbe")(rho), rtol=1e-5, atol=1e-6)

@@ -18,8 +18,7 @@ def reference(name, rows, rho):
     if rows == 1:
         array = array[:, 0]
     polarised = len(array) == 2
-    exc, vxc = NumInt().eval_xc_eff(name, array if polarised else array[0], deriv=1,
-                                    spin=int(polarised))[:2]
+    exc, vxc = NumInt().eval_xc_eff(name, array if polarised else array[0], deriv=1, spin=int(polarised))[:2]
     total = rho[:, 0].sum(0).detach().numpy()
     return exc.reshape(-1) * total, vxc.reshape(len(rho), rows, -1)
 
@@ -38,8 +37,9 @@ def test_energy_and_potential_are_those_of_libxc(functional, name, rows, polaris
     # libxc takes 1 - zeta by subtraction and loses its digits where one spin is nearly absent
     sure = (rho[:, 0] > 1e-7 * rho[:, 0].sum(0)).all(0).numpy()
     assert sure.sum() > 300
-    np.testing.assert_allclose(potential[:, :rows].numpy()[..., sure],
-                               expected_potential[..., sure], rtol=2e-7, atol=1e-9)
+    np.testing.assert_allclose(
+        potential[:, :rows].numpy()[..., sure], expected_potential[..., sure], rtol=2e-7, atol=1e-9
+    )
     assert not potential[:, rows:].any()
 
 
@@ -87,6 +87,7 @@ def test_second_derivatives(functional, name, rows, density):
 def test_exchange_scaling_and_spin_scaling():
     # E_x[n_a, n_b] = (E_x[2 n_a] + E_x[2 n_b]) / 2, and LDA exchange goes as n^(4/3)
     from deepchem_dft.xc.lda import slater
+
     n = torch.tensor([0.3], dtype=torch.float64)
     assert slater(8 * n).item() == pytest.approx(16 * slater(n).item(), rel=1e-14)
 

@@ -28,8 +28,16 @@ def raw_inputs(family, points=50):
 @pytest.mark.parametrize("inputs", ["bounded", "raw"])
 @pytest.mark.parametrize("output", ["raw", "lda_exchange"])
 def test_configuration_rebuilds_the_network(family, inputs, output):
-    net = build_network(family=family, inputs=inputs, output=output, seed=3, zero_last=False,
-                        hidden=(5, 4), activation="gelu", max_output=0.3)
+    net = build_network(
+        family=family,
+        inputs=inputs,
+        output=output,
+        seed=3,
+        zero_last=False,
+        hidden=(5, 4),
+        activation="gelu",
+        max_output=0.3,
+    )
     config = json.loads(json.dumps(net.config))
     twin = XCNetwork(**config)
     x = raw_inputs(family)
@@ -85,8 +93,7 @@ def test_lda_exchange_output_is_a_factor_on_slater():
 @pytest.mark.parametrize("family, layer", [("gga", NNPBE), ("mgga", NNMGGA)])
 @pytest.mark.parametrize("inputs", ["bounded", "raw"])
 def test_uniform_gas_is_left_alone(family, layer, inputs):
-    net = build_network(family=family, ueg_exact=True, zero_last=False, seed=2, inputs=inputs,
-                        max_output=0.5)
+    net = build_network(family=family, ueg_exact=True, zero_last=False, seed=2, inputs=inputs, max_output=0.5)
     n = torch.tensor([[1e-3, 0.1, 2.0], [1e-4, 0.1, 0.5]]).double()
     tau = 0.3 * (6 * math.pi**2) ** (2 / 3) * n ** (5 / 3)
     gas = torch.cat([n[:, None], torch.zeros(2, 3, 3).double(), tau[:, None]], 1)
@@ -110,14 +117,23 @@ def test_float32():
     assert net.config["dtype"] == "float32"
 
 
-@pytest.mark.parametrize("options, field", [
-    ({"family": "hgga"}, "family"), ({"input_size": 7}, "input_size"),
-    ({"family": "lda", "input_size": 3}, "input_size"), ({"activation": "relu6"}, "activation"),
-    ({"inputs": "cooked"}, "inputs"), ({"output": "density"}, "output"),
-    ({"hidden": (16, 0)}, "hidden"), ({"hidden": 16}, "hidden"), ({"hidden": "16"}, "hidden"),
-    ({"max_output": -1.0}, "max_output"), ({"ueg_exact": True, "family": "lda"}, "ueg_exact"),
-    ({"dtype": "int8"}, "dtype"),
-])
+@pytest.mark.parametrize(
+    "options, field",
+    [
+        ({"family": "hgga"}, "family"),
+        ({"input_size": 7}, "input_size"),
+        ({"family": "lda", "input_size": 3}, "input_size"),
+        ({"activation": "relu6"}, "activation"),
+        ({"inputs": "cooked"}, "inputs"),
+        ({"output": "density"}, "output"),
+        ({"hidden": (16, 0)}, "hidden"),
+        ({"hidden": 16}, "hidden"),
+        ({"hidden": "16"}, "hidden"),
+        ({"max_output": -1.0}, "max_output"),
+        ({"ueg_exact": True, "family": "lda"}, "ueg_exact"),
+        ({"dtype": "int8"}, "dtype"),
+    ],
+)
 def test_unusable_options_name_the_field(options, field):
     with pytest.raises(FunctionalError) as caught:
         build_network(**options)
@@ -140,10 +156,15 @@ def test_deepchem_networks(modeltype, n_layers):
     torch.testing.assert_close(net(x), y @ net[-1].weight.T)
 
 
-@pytest.mark.parametrize("options, field", [
-    ({"modeltype": 3}, "modeltype"), ({"hidden_size": 0}, "hidden_size"),
-    ({"n_layers": 0}, "n_layers"), ({"input_size": 2.5}, "input_size"),
-])
+@pytest.mark.parametrize(
+    "options, field",
+    [
+        ({"modeltype": 3}, "modeltype"),
+        ({"hidden_size": 0}, "hidden_size"),
+        ({"n_layers": 0}, "n_layers"),
+        ({"input_size": 2.5}, "input_size"),
+    ],
+)
 def test_deepchem_network_refuses(options, field):
     with pytest.raises(FunctionalError) as caught:
         deepchem_network(**options)
@@ -181,10 +202,10 @@ def test_penalty_pulls_to_the_conventional_functional():
     assert net.penalty(1.0, 1.0).item() < 1e-6 * before.item()
 
 
-@pytest.mark.parametrize("functional, match", [
-    (NNPBE(build_network(family="gga")), "bounded"),
-    (NNPBE(nn.Linear(3, 1)), "has no penalty"),
-])
+@pytest.mark.parametrize(
+    "functional, match",
+    [(NNPBE(build_network(family="gga")), "bounded"), (NNPBE(nn.Linear(3, 1)), "has no penalty")],
+)
 def test_penalty_needs_a_square(functional, match):
     with pytest.raises(FunctionalError, match=match):
         functional.penalty(1.0, 1.0)

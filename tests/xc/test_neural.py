@@ -100,8 +100,7 @@ def test_even_networks_are_evaluated_once(density):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(
-    "kind", ["plain", "bounded", "lda_exchange", "ueg_exact", "raw32", "deepchem"])
+@pytest.mark.parametrize("kind", ["plain", "bounded", "lda_exchange", "ueg_exact", "raw32", "deepchem"])
 def test_corners_are_finite(family, kind, corners, assert_finite):
     nets = {
         "plain": lambda: plain(family),

@@ -14,8 +14,14 @@ from deepchem_dft.xc.features import LDA_X, spin_features
 from deepchem_dft.xc.parents import PARTS, Parent, hybrid_name
 
 #: The whole as PySCF spells it ("lda" alone would be exchange alone).
-WHOLE = {"lda": "lda,pw_mod", "pbe": "pbe", "revpbe": "revpbe", "blyp": "blyp", "tpss": "tpss",
-         "r2scan": "r2scan"}  # fmt: skip
+WHOLE = {
+    "lda": "lda,pw_mod",
+    "pbe": "pbe",
+    "revpbe": "revpbe",
+    "blyp": "blyp",
+    "tpss": "tpss",
+    "r2scan": "r2scan",
+}
 
 
 def test_all_parents_are_tested():
@@ -27,8 +33,7 @@ def test_all_parents_are_tested():
 def test_parts_add_up(name, spins, density):
     rho, parent = density(30)[:spins], Parent.named(f" {name.upper()} ")
     assert parent.name == name and parent.family == Libxc(WHOLE[name]).family
-    torch.testing.assert_close(
-        parent.exchange(rho) + parent.correlation(rho), Libxc(WHOLE[name])(rho))
+    torch.testing.assert_close(parent.exchange(rho) + parent.correlation(rho), Libxc(WHOLE[name])(rho))
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -58,10 +63,15 @@ def test_enhancement_in_known_limits():
     assert single == pytest.approx(1.174, abs=1e-3)
 
 
-@pytest.mark.parametrize("name, share, same_as", [
-    ("pbe", 0.25, "pbe0"), ("pbe", 0.0, "pbe"), ("r2scan", 0.25, "0.25*hf+0.75*r2scan,r2scan"),
-    ("lda", 0.1, "0.1*hf+0.9*lda,pw_mod"),
-])
+@pytest.mark.parametrize(
+    "name, share, same_as",
+    [
+        ("pbe", 0.25, "pbe0"),
+        ("pbe", 0.0, "pbe"),
+        ("r2scan", 0.25, "0.25*hf+0.75*r2scan,r2scan"),
+        ("lda", 0.1, "0.1*hf+0.9*lda,pw_mod"),
+    ],
+)
 def test_spelling_of_hybrids(name, share, same_as, density):
     code, rho = hybrid_name(name, share), density(10)
     assert libxc.hybrid_coeff(code) == pytest.approx(share)

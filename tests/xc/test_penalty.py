@@ -29,11 +29,14 @@ def test_size_is_the_mean_square(order):
     assert ratio.item() == pytest.approx(12.0)
 
 
-@pytest.mark.parametrize("order, expected", [
-    ((1, 0, 0), 0.0),  # straight lines are smooth
-    ((0, 0, 2), 144 * 3.0),  # P2(2x - 1) has the second derivative 12; <v^4> = 3
-    ((1, 1, 0), 64.0),  # P1 P1 has 4 v1 v2 twice; <v1^2 v2^2> = 1
-])
+@pytest.mark.parametrize(
+    "order, expected",
+    [
+        ((1, 0, 0), 0.0),  # straight lines are smooth
+        ((0, 0, 2), 144 * 3.0),  # P2(2x - 1) has the second derivative 12; <v^4> = 3
+        ((1, 1, 0), 64.0),  # P1 P1 has 4 v1 v2 twice; <v1^2 v2^2> = 1
+    ],
+)
 def test_roughness_is_the_mean_square_of_second_derivatives(order, expected):
     assert only(order, 1.0).penalty(0.0, 1.0).item() == pytest.approx(expected, rel=0.2, abs=1e-15)
 

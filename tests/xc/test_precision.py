@@ -24,8 +24,9 @@ def water():
 
 def pair(family, output, seed=0):
     """A functional with a network in float32, and with the same weights in float64."""
-    low = LAYERS[family](build_network(family=family, output=output, zero_last=False, seed=seed,
-                                       dtype="float32"))
+    low = LAYERS[family](
+        build_network(family=family, output=output, zero_last=False, seed=seed, dtype="float32")
+    )
     high = copy.deepcopy(low)
     high.nnmodel.double()
     return low, high
@@ -47,8 +48,9 @@ def test_energies(family, output, water):
 def test_potentials(family, water):
     weights, rho = water
     rho = rho.clone().requires_grad_()
-    low, high = (torch.autograd.grad((xc(rho) * weights).sum(), rho)[0]
-                 for xc in pair(family, "lda_exchange"))
+    low, high = (
+        torch.autograd.grad((xc(rho) * weights).sum(), rho)[0] for xc in pair(family, "lda_exchange")
+    )
     scale = high.abs().amax(-1, keepdim=True)
     assert low.dtype == torch.float64
     assert ((low - high).abs() <= 2e-6 * scale).all() and (low != high).any()

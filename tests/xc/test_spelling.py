@@ -8,19 +8,70 @@ import pytest
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import Libxc, get_xc
 
-NONLOCAL = ["wb97x_v", "wb97x-v", "wb97m-v", "b97m-v", "lc_vv10", "vv10", "scan_vv10", "scan-vv10",
-            "scan-rvv10", "pbe+vv10", "pbe,pbe+vv10"]
-PERTURBATIVE = ["b2plyp", "B2-PLYP", "xyg3", "XYGJ-OS", "dsd-pbep86", "dsd-pbep86-d3bj", "pwpb95",
-                "b2gpplyp", "wb97m(2)", "pbe0-2", "pbe0-dh", "wb97x-2", "revdsd-pbep86",
-                "0.5*b2plyp", "hf,mp2", "pbe-qidh"]
-DISPERSION = ["b3lyp-d3", "b3lyp-d3bj", "B3LYP-D4", "b3lyp-d", "pbe-d3(bj)", "wb97x-d", "wb97x_d3",
-              "wb97x-d3bj", "b97-d", "otpss-d", "b97-3c", "r2scan-3c", "beefvdw", "cf22d",
-              "pbe-mbd", "pbe-d3,pbe"]
-OTHER = [("scanl", "Laplacian"), ("mgga_x_br89", "Laplacian"), ("gga_k_tfvw", "kinetic"),
-         ("tf,", "kinetic"), ("gga_x_lb", "no energy"), ("lda_x_2d", "three dimensions"),
-         ("camyb3lyp", "Yukawa"), ("tauhcth,", "ambiguous"), (",", "empty"), ("0*hf", "empty"),
-         ("pbe-2", "subtract"), ("sr_hf", "exact exchange"),
-         ("rsh(-0.3,0.5,0.1)", "exact exchange")]
+NONLOCAL = [
+    "wb97x_v",
+    "wb97x-v",
+    "wb97m-v",
+    "b97m-v",
+    "lc_vv10",
+    "vv10",
+    "scan_vv10",
+    "scan-vv10",
+    "scan-rvv10",
+    "pbe+vv10",
+    "pbe,pbe+vv10",
+]
+PERTURBATIVE = [
+    "b2plyp",
+    "B2-PLYP",
+    "xyg3",
+    "XYGJ-OS",
+    "dsd-pbep86",
+    "dsd-pbep86-d3bj",
+    "pwpb95",
+    "b2gpplyp",
+    "wb97m(2)",
+    "pbe0-2",
+    "pbe0-dh",
+    "wb97x-2",
+    "revdsd-pbep86",
+    "0.5*b2plyp",
+    "hf,mp2",
+    "pbe-qidh",
+]
+DISPERSION = [
+    "b3lyp-d3",
+    "b3lyp-d3bj",
+    "B3LYP-D4",
+    "b3lyp-d",
+    "pbe-d3(bj)",
+    "wb97x-d",
+    "wb97x_d3",
+    "wb97x-d3bj",
+    "b97-d",
+    "otpss-d",
+    "b97-3c",
+    "r2scan-3c",
+    "beefvdw",
+    "cf22d",
+    "pbe-mbd",
+    "pbe-d3,pbe",
+]
+OTHER = [
+    ("scanl", "Laplacian"),
+    ("mgga_x_br89", "Laplacian"),
+    ("gga_k_tfvw", "kinetic"),
+    ("tf,", "kinetic"),
+    ("gga_x_lb", "no energy"),
+    ("lda_x_2d", "three dimensions"),
+    ("camyb3lyp", "Yukawa"),
+    ("tauhcth,", "ambiguous"),
+    (",", "empty"),
+    ("0*hf", "empty"),
+    ("pbe-2", "subtract"),
+    ("sr_hf", "exact exchange"),
+    ("rsh(-0.3,0.5,0.1)", "exact exchange"),
+]
 
 
 @pytest.mark.parametrize("name", NONLOCAL)
@@ -50,17 +101,43 @@ def test_other_reasons(name, reason):
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("name, nearest", [("r2scam", "r2scan"), ("b3lpy", "b3lyp"),
-                                           ("vwn", "lda_c_vwn"), ("m11", "m11,m11"),
-                                           ("pbe+lda_x_foo", "lda_x"), ("hse", "hse06")])
+@pytest.mark.parametrize(
+    "name, nearest",
+    [
+        ("r2scam", "r2scan"),
+        ("b3lpy", "b3lyp"),
+        ("vwn", "lda_c_vwn"),
+        ("m11", "m11,m11"),
+        ("pbe+lda_x_foo", "lda_x"),
+        ("hse", "hse06"),
+    ],
+)
 def test_misspelt_names_get_a_suggestion(name, nearest):
     with pytest.raises(FunctionalError, match="unknown functional") as caught:
         Libxc(name)
     assert nearest in caught.value.remedy
 
 
-@pytest.mark.parametrize("name", ["", "  ", None, 101, "foo", "pbe,pbe,pbe", "2*3*pbe", "3*",
-                                  "b3lyp*", "nan*pbe", "ωb97x", "pbe;drop", "(", "rsh(", "99999"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "  ",
+        None,
+        101,
+        "foo",
+        "pbe,pbe,pbe",
+        "2*3*pbe",
+        "3*",
+        "b3lyp*",
+        "nan*pbe",
+        "ωb97x",
+        "pbe;drop",
+        "(",
+        "rsh(",
+        "99999",
+    ],
+)
 def test_nonsense_is_an_input_error(name):
     with pytest.raises(FunctionalError) as caught:
         Libxc(name)
@@ -73,7 +150,20 @@ def test_get_xc_refuses_other_things(xc):
         get_xc(xc)
 
 
-@pytest.mark.parametrize("name", ["cam-b3lyp", "lc-wpbe", "lc-blyp", "m06-2x", "b97-1", "hcth-407",
-                                  "hse-06", "pbe-lda_c_vwn", "0.5*b88-0.2*slater,lyp", "101,130"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cam-b3lyp",
+        "lc-wpbe",
+        "lc-blyp",
+        "m06-2x",
+        "b97-1",
+        "hcth-407",
+        "hse-06",
+        "pbe-lda_c_vwn",
+        "0.5*b88-0.2*slater,lyp",
+        "101,130",
+    ],
+)
 def test_dashes_that_are_fine(name):
     assert Libxc(name).family in ("gga", "mgga")

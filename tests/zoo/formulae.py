@@ -36,7 +36,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def below(weights: Weights, prefix: str) -> Weights:
     """Return the weights whose names begin with a prefix, without it."""
-    return {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
+    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def perceptron(weights: Weights, x: np.ndarray) -> np.ndarray:
@@ -114,12 +114,15 @@ def neural_lda(weights: Weights, rho: np.ndarray) -> np.ndarray:
 def functional(form: dict[str, Any], weights: Weights, rho: np.ndarray) -> np.ndarray:
     """Return the energy per volume (G,) of any shipped functional at spin densities (2, 5, G)."""
     if form["type"] == "ensemble":
-        values = [functional(member, below(weights, f"members.{i}."), rho)
-                  for i, member in enumerate(form["members"])]
+        values = [
+            functional(member, below(weights, f"members.{i}."), rho)
+            for i, member in enumerate(form["members"])
+        ]
         return sum(values) / len(values)
     learned, weights_of = form["learned"], below(weights, "nnxc.")
-    value = (enhanced(learned, weights_of, rho) if learned["type"] == "enhanced"
-             else neural_lda(weights_of, rho))
+    value = (
+        enhanced(learned, weights_of, rho) if learned["type"] == "enhanced" else neural_lda(weights_of, rho)
+    )
     conventional = form["conventional"]
     if conventional is not None:
         assert conventional == {"type": "libxc", "name": "lda,pw"}
@@ -131,8 +134,14 @@ def functional(form: dict[str, Any], weights: Weights, rho: np.ndarray) -> np.nd
 def exact_exchange(form: dict[str, Any], weights: Weights) -> float:
     """Return the share of exact exchange of any shipped functional."""
     if form["type"] == "ensemble":
-        return float(np.mean([exact_exchange(member, below(weights, f"members.{i}."))
-                              for i, member in enumerate(form["members"])]))
+        return float(
+            np.mean(
+                [
+                    exact_exchange(member, below(weights, f"members.{i}."))
+                    for i, member in enumerate(form["members"])
+                ]
+            )
+        )
     return float(weights["aweight"] * weights.get("nnxc.share", 0.0))
 
 
@@ -153,8 +162,7 @@ def ksr_energy(weights: Weights, density: np.ndarray, spacing: float) -> float:
         kernel = weights[f"functional.layers.{number}"]
         half = kernel.shape[2] // 2
         padded = np.pad(x, ((0, 0), (half, half)))
-        x = silu(sum(kernel[:, :, k] @ padded[:, k : k + len(density)]
-                     for k in range(kernel.shape[2])))
+        x = silu(sum(kernel[:, :, k] @ padded[:, k : k + len(density)] for k in range(kernel.shape[2])))
     epsilon = -x[0]
     hartree = 1.071295 * np.exp(-distance / 2.385345) @ density * spacing
     gate = np.exp(-(((density.sum() * spacing - 1.0) / weights["functional.gate_width"]) ** 2))
@@ -164,8 +172,9 @@ def ksr_energy(weights: Weights, density: np.ndarray, spacing: float) -> float:
 # -- properties ------------------------------------------------------------------------------------
 
 
-def deq(form: dict[str, Any], weights: Weights, nodes: np.ndarray, edges: np.ndarray,
-        bonds: np.ndarray) -> np.ndarray:
+def deq(
+    form: dict[str, Any], weights: Weights, nodes: np.ndarray, edges: np.ndarray, bonds: np.ndarray
+) -> np.ndarray:
     """Return the outputs of an equilibrium network of one graph.
 
     z_i = tanh(W z_i + U sum_j g_ij z_j / sqrt(d_i d_j) + x_i), iterated until nothing changes;
@@ -187,8 +196,12 @@ def deq(form: dict[str, Any], weights: Weights, nodes: np.ndarray, edges: np.nda
     source, target = edges
     count = len(nodes)
     z = np.maximum(linear("encode.0", nodes), 0.0)
-    share = 1.0 / np.sqrt(np.bincount(source, minlength=count)[source]
-                          * np.bincount(target, minlength=count)[target])[:, None]
+    share = (
+        1.0
+        / np.sqrt(
+            np.bincount(source, minlength=count)[source] * np.bincount(target, minlength=count)[target]
+        )[:, None]
+    )
     gates = np.tanh(linear("gates", np.hstack([z[source], z[target], bonds]))) * share
     into = np.zeros((count, len(source)))  # sums over the edges that end at a node
     into[target, np.arange(len(source))] = 1.0
@@ -206,8 +219,9 @@ def deq(form: dict[str, Any], weights: Weights, nodes: np.ndarray, edges: np.nda
     far = np.minimum(shortest_path(graph, unweighted=True), 10).astype(int)
     charge = z @ cell["pool.pairs.charge.weight"].T
     charge -= charge.mean(0)
-    moment = sum(charge[i] * charge[j] * cell["pool.pairs.kernel"][far[i, j]]
-                 for i in range(count) for j in range(i))
+    moment = sum(
+        charge[i] * charge[j] * cell["pool.pairs.kernel"][far[i, j]] for i in range(count) for j in range(i)
+    )
     root = np.sign(moment) * (np.sqrt(np.abs(moment) + 1e-4) - 1e-2)
     pooled = [z.mean(0), z.sum(0) / 10.0, z.max(0), moment / count, root]
     hidden = np.maximum(weights["hidden.weight"] @ np.hstack(pooled) + weights["hidden.bias"], 0.0)

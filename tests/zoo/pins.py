@@ -39,8 +39,10 @@ def ksr(name: str) -> dict[str, list[float]]:
 
     systems = {"H2+ 2.48": h2_plus(2.48), "H2 1.52": h2(1.52), "H2 6.0": h2(6.0), "H4 2.0": h4(2.0)}
     found = zoo.load(name).trajectory(list(systems.values()), iterations=40)
-    return {key: [energy, *density[[240, 256, 290]].tolist()]
-            for key, energy, density in zip(systems, found.energies[:, -1].tolist(), found.density)}
+    return {
+        key: [energy, *density[[240, 256, 290]].tolist()]
+        for key, energy, density in zip(systems, found.energies[:, -1].tolist(), found.density)
+    }
 
 
 def hamiltonian(name: str) -> dict[str, list[float]]:
@@ -50,8 +52,11 @@ def hamiltonian(name: str) -> dict[str, list[float]]:
 
     sample = HamiltonianSample([8, 1, 1], WATER, "def2-svp", xc="pbe", name="water")
     (found,) = zoo.load(name).predict_properties([sample])
-    return {"orbital energies": found.orbital_energies.tolist(), "energy": [found.energy],
-            "dipole": found.dipole.tolist()}
+    return {
+        "orbital energies": found.orbital_energies.tolist(),
+        "energy": [found.energy],
+        "dipole": found.dipole.tolist(),
+    }
 
 
 def deq(name: str) -> dict[str, list[float]]:
@@ -80,9 +85,11 @@ def main() -> None:
     from deepchem_dft.zoo.shelf import SHIPPED
 
     torch.set_num_threads(1)
-    found = {"command": "python -m tests.zoo.pins",
-             "versions": {p: metadata.version(p) for p in ("torch", "pyscf", "numpy", "deepchem")},
-             **{n: predictions(n, zoo.card(n, SHIPPED).kind) for n in zoo.names(SHIPPED)}}
+    found = {
+        "command": "python -m tests.zoo.pins",
+        "versions": {p: metadata.version(p) for p in ("torch", "pyscf", "numpy", "deepchem")},
+        **{n: predictions(n, zoo.card(n, SHIPPED).kind) for n in zoo.names(SHIPPED)},
+    }
     rows = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in found.items())
     print("{\n" + ",\n".join(rows) + "\n}")
 

@@ -16,8 +16,13 @@ SHA = "ab" * 32
 
 def card(**values) -> Card:
     form = values.pop("form", {"type": "libxc", "name": "pbe"})
-    weights = {"file": "a.safetensors", "sha256": SHA, "parameters": 7,
-               "form_sha256": form_digest("functional", form), **values.pop("weights", {})}
+    weights = {
+        "file": "a.safetensors",
+        "sha256": SHA,
+        "parameters": 7,
+        "form_sha256": form_digest("functional", form),
+        **values.pop("weights", {}),
+    }
     return Card(name="a", kind="functional", form=form, weights=weights, **values)
 
 
@@ -59,18 +64,25 @@ def test_the_key_is_that_of_form_and_weights():
     assert form_digest("ksr", one.form) != form_digest("functional", one.form)
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"weights": {"sha256": SHA, "form_sha256": SHA[:-1]}}, "no SHA-256"),
-    ({"weights": {"sha256": SHA, "form_sha256": SHA[:-1] + "g"}}, "no SHA-256"),
-    ({"weights": {"sha256": SHA[:-1] + "G", "form_sha256": SHA}}, "no SHA-256"),
-    ({"weights": {"sha256": SHA, "form_sha256": 1}}, "no SHA-256"),
-    ({"errors": [{"mae": 3}]}, "not a list of rows"), ({"errors": [{}]}, "not a list of rows"),
-    ({"errors": [{"mae": {}}, 1]}, "not a list of rows"), ({"errors": {}}, "'errors' is a dict"),
-    ({"overlap": ["a", None]}, "not a list of texts"), ({"seed": 1.5}, "'seed' is a float"),
-    ({"parent": 2}, "'parent' is a int"), ({"format": 1}, "the format is 1"),
-    ({"format": "deepchem_dft/run/1"}, "give a card of a functional of the zoo."),
-    ({"training": {"x": 1e999}}, "is not a number"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"weights": {"sha256": SHA, "form_sha256": SHA[:-1]}}, "no SHA-256"),
+        ({"weights": {"sha256": SHA, "form_sha256": SHA[:-1] + "g"}}, "no SHA-256"),
+        ({"weights": {"sha256": SHA[:-1] + "G", "form_sha256": SHA}}, "no SHA-256"),
+        ({"weights": {"sha256": SHA, "form_sha256": 1}}, "no SHA-256"),
+        ({"errors": [{"mae": 3}]}, "not a list of rows"),
+        ({"errors": [{}]}, "not a list of rows"),
+        ({"errors": [{"mae": {}}, 1]}, "not a list of rows"),
+        ({"errors": {}}, "'errors' is a dict"),
+        ({"overlap": ["a", None]}, "not a list of texts"),
+        ({"seed": 1.5}, "'seed' is a float"),
+        ({"parent": 2}, "'parent' is a int"),
+        ({"format": 1}, "the format is 1"),
+        ({"format": "deepchem_dft/run/1"}, "give a card of a functional of the zoo."),
+        ({"training": {"x": 1e999}}, "is not a number"),
+    ],
+)
 def test_other_content_is_refused(tmp_path, values, message):
     content = {**card().to_dict(), **values}
     (tmp_path / "a.json").write_text(json.dumps(content).replace("Infinity", "1e999"))
@@ -79,24 +91,41 @@ def test_other_content_is_refused(tmp_path, values, message):
     assert str(caught.value).startswith(f"{tmp_path / 'a.json'}: ") and "Remedy: " in str(caught)
 
 
-@pytest.mark.parametrize("values", [{"seed": None}, {"seed": 3}, {"seed": [1, 2]},
-                                    {"parent": None}, {"errors": [{"mae": {}}]}])
+@pytest.mark.parametrize(
+    "values", [{"seed": None}, {"seed": 3}, {"seed": [1, 2]}, {"parent": None}, {"errors": [{"mae": {}}]}]
+)
 def test_what_may_stand_there(tmp_path, values):
     card(**values).write(tmp_path / "a.json")
     assert read_card(tmp_path / "a.json") == card(**values)
 
 
 def test_the_whole_text_of_a_card():
-    rows = [{"set": "w4", "type": "ae", "entries": 3, "unit": "kcal/mol",
-             "mae": {"this": 2.34567, "pbe": 14.0}},
-            {"set": "bh", "type": "barrier", "entries": 2, "unit": "kcal/mol",
-             "mae": {"this": 1, "blyp": 5.5, "pbe": None}}]
+    rows = [
+        {"set": "w4", "type": "ae", "entries": 3, "unit": "kcal/mol", "mae": {"this": 2.34567, "pbe": 14.0}},
+        {
+            "set": "bh",
+            "type": "barrier",
+            "entries": 2,
+            "unit": "kcal/mol",
+            "mae": {"this": 1, "blyp": 5.5, "pbe": None},
+        },
+    ]
     text = card(
-        summary="A summary.", parent="pbe", worse_than_parent=["barriers"], errors=rows, seed=4,
-        known_failures=["stretched bonds"], out_of_scope=["metals"], overlap=["none"],
+        summary="A summary.",
+        parent="pbe",
+        worse_than_parent=["barriers"],
+        errors=rows,
+        seed=4,
+        known_failures=["stretched bonds"],
+        out_of_scope=["metals"],
+        overlap=["none"],
         training={"entries": {"train": 3, "test": [1, 2]}, "config": [{"a": 1}, 2], "empty": {}},
-        cost={"seconds": 5}, versions={"torch": "2"}).text()
-    assert text == f"""# a
+        cost={"seconds": 5},
+        versions={"torch": "2"},
+    ).text()
+    assert (
+        text
+        == f"""# a
 
 **Worse than pbe:**
 
@@ -155,6 +184,7 @@ Mean absolute errors.
 - type: libxc
 - name: pbe
 """
+    )
 
 
 def test_text_of_what_is_not_stated():
@@ -164,12 +194,17 @@ def test_text_of_what_is_not_stated():
     assert text.count("\nnot stated\n") == 7  # all parts but the form
 
 
-@pytest.mark.parametrize("calibration, shown", [
-    ({}, "1 x standard deviation of the members (not calibrated)"),
-    ({"calibration": 2.0}, "2 x standard deviation of the members (calibrated)"),
-    ({"calibration": 2.0, "floor": 0.002},
-     "2 x standard deviation of the members, 1.26 kcal/mol added in quadrature (calibrated)"),
-])
+@pytest.mark.parametrize(
+    "calibration, shown",
+    [
+        ({}, "1 x standard deviation of the members (not calibrated)"),
+        ({"calibration": 2.0}, "2 x standard deviation of the members (calibrated)"),
+        (
+            {"calibration": 2.0, "floor": 0.002},
+            "2 x standard deviation of the members, 1.26 kcal/mol added in quadrature (calibrated)",
+        ),
+    ],
+)
 def test_text_of_an_ensemble(calibration, shown):
     member = {"type": "libxc", "name": "pbe"}
     both = card(form={"type": "ensemble", "members": [member, member], **calibration})
@@ -183,8 +218,11 @@ def test_lists_of_cards():
     member = {"type": "libxc", "name": "pbe"}
     both = card(form={"type": "ensemble", "members": [member, member]}, summary="two | three")
     lines = list_text([card(parent="pbe", summary="one"), both]).splitlines()
-    assert lines[:3] == ["| name | kind | parent | summary |", "| --- | --- | --- | --- |",
-                         "| a | functional | pbe | one |"]
+    assert lines[:3] == [
+        "| name | kind | parent | summary |",
+        "| --- | --- | --- | --- |",
+        "| a | functional | pbe | one |",
+    ]
     assert lines[3].startswith("| a | functional x 2 |  | two") and len(lines) == 4
 
 

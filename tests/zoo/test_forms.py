@@ -9,16 +9,7 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import FunctionalError, InputError
-from deepchem_dft.xc import (
-    NNLDA,
-    NNMGGA,
-    NNPBE,
-    EnhancedXC,
-    HybridXC,
-    Libxc,
-    build_network,
-    deepchem_network,
-)
+from deepchem_dft.xc import NNLDA, NNMGGA, NNPBE, EnhancedXC, HybridXC, Libxc, build_network, deepchem_network
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.names import get_xc
@@ -42,7 +33,8 @@ FUNCTIONALS = {
     "enhanced local": lambda: enhanced("lda", dtype="float32"),
     "enhanced hybrid": lambda: enhanced("pbe", exchange=0.25, bound=3.0, ueg_exact=False),
     "enhanced, own exchange": lambda: HybridXC(
-        None, enhanced("pbe", train_exchange=True), aweight0=1.0, train_a=False),
+        None, enhanced("pbe", train_exchange=True), aweight0=1.0, train_a=False
+    ),
     "enhanced, linear": lambda: enhanced("r2scan", degree=2),
     "ensemble of enhanced": lambda: EnsembleXC([enhanced("r2scan"), enhanced("pbe", degree=3)]),
 }
@@ -75,9 +67,7 @@ def test_round_trip_through_json(name):
     after.load_state_dict(before.state_dict())
     rho = density()
     assert torch.equal(before(rho), after(rho))
-    assert [p.requires_grad for p in before.parameters()] == [
-        p.requires_grad for p in after.parameters()
-    ]
+    assert [p.requires_grad for p in before.parameters()] == [p.requires_grad for p in after.parameters()]
     with torch.no_grad():
         own, other = ([(float(c), w) for c, w in xc.exchange_terms] for xc in (before, after))
     assert own == other
@@ -119,11 +109,15 @@ class Special(Libxc):
     """Looks like a conventional functional, and may be anything."""
 
 
-@pytest.mark.parametrize("part", [
-    lambda: NNLDA(Mine()), lambda: Special("pbe"),
-    lambda: NNLDA(nn.Sequential(nn.Linear(2, 1), nn.ELU(alpha=0.5))),
-    lambda: NNLDA(nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.1), nn.Linear(4, 1))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda: NNLDA(Mine()),
+        lambda: Special("pbe"),
+        lambda: NNLDA(nn.Sequential(nn.Linear(2, 1), nn.ELU(alpha=0.5))),
+        lambda: NNLDA(nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.1), nn.Linear(4, 1))),
+    ],
+)
 def test_what_would_not_come_back_the_same_is_refused(part):
     with pytest.raises(FunctionalError, match="cannot be written down as data"):
         form_of(part())
@@ -132,37 +126,44 @@ def test_what_would_not_come_back_the_same_is_refused(part):
 NET = form_of(network())
 
 
-@pytest.mark.parametrize(("form", "field"), [
-    ("pbe", "form"),
-    ({"type": "os.system", "command": "true"}, "form"),
-    ({"type": ["libxc"]}, "form"),
-    ({"type": "libxc", "name": "no-such-thing"}, "xc"),
-    ({"type": "libxc", "name": "pbe", "more": 1}, "form"),
-    ({"type": "native", "name": "__class__"}, "form"),
-    ({"type": "activation", "name": "Module"}, "form"),
-    ({"type": "linear", "inputs": 10**9, "outputs": 10**9}, "form"),
-    ({"type": "linear", "inputs": -1, "outputs": 1}, "form"),
-    ({"type": "neural", "family": "xyz", "network": NET}, "form"),
-    ({"type": "neural", "family": "gga", "network": {"type": "neural"}}, "form.network"),
-    ({"type": "neural", "family": "lda", "network": NET}, "nnmodel"),
-    ({"type": "hybrid", "conventional": None, "learned": {**NET, "hidden": "8"}}, "hidden"),
-    ({"type": "ensemble", "members": [{"type": "libxc", "name": "pbe"}]}, "members"),
-    ({"type": "ensemble", "members": 3}, "form"),
-    ({"type": "ensemble", "calibration": 0, "members": [{"type": "libxc", "name": "pbe"}] * 2},
-     "calibration"),
-    ({"type": "ensemble", "calibration": "1", "members": [{"type": "libxc", "name": "pbe"}] * 2},
-     "calibration"),
-    ({"type": "sequential", "layers": [{"type": "eval"}]}, "form.layers[0]"),
-    ({"type": "enhanced", "parent": "b3lyp"}, "parent"),
-    ({"type": "enhanced"}, "form"),
-    ({"type": "enhanced", "parent": "pbe", "code": "1"}, "form"),
-    ({"type": "enhanced", "parent": "pbe", "degree": 10**4}, "form"),
-    ({"type": "enhanced", "parent": "pbe", "degree": 100}, "degree"),
-    ({"type": "enhanced", "parent": "pbe", "hidden": [10**9]}, "form"),
-    ({"type": "enhanced", "parent": "pbe", "hidden": None}, "hidden"),
-    ({"type": "enhanced", "parent": "pbe", "bound": "1"}, "bound"),
-    ({"type": "enhanced", "parent": "pbe", "exchange": 2}, "exchange"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ("pbe", "form"),
+        ({"type": "os.system", "command": "true"}, "form"),
+        ({"type": ["libxc"]}, "form"),
+        ({"type": "libxc", "name": "no-such-thing"}, "xc"),
+        ({"type": "libxc", "name": "pbe", "more": 1}, "form"),
+        ({"type": "native", "name": "__class__"}, "form"),
+        ({"type": "activation", "name": "Module"}, "form"),
+        ({"type": "linear", "inputs": 10**9, "outputs": 10**9}, "form"),
+        ({"type": "linear", "inputs": -1, "outputs": 1}, "form"),
+        ({"type": "neural", "family": "xyz", "network": NET}, "form"),
+        ({"type": "neural", "family": "gga", "network": {"type": "neural"}}, "form.network"),
+        ({"type": "neural", "family": "lda", "network": NET}, "nnmodel"),
+        ({"type": "hybrid", "conventional": None, "learned": {**NET, "hidden": "8"}}, "hidden"),
+        ({"type": "ensemble", "members": [{"type": "libxc", "name": "pbe"}]}, "members"),
+        ({"type": "ensemble", "members": 3}, "form"),
+        (
+            {"type": "ensemble", "calibration": 0, "members": [{"type": "libxc", "name": "pbe"}] * 2},
+            "calibration",
+        ),
+        (
+            {"type": "ensemble", "calibration": "1", "members": [{"type": "libxc", "name": "pbe"}] * 2},
+            "calibration",
+        ),
+        ({"type": "sequential", "layers": [{"type": "eval"}]}, "form.layers[0]"),
+        ({"type": "enhanced", "parent": "b3lyp"}, "parent"),
+        ({"type": "enhanced"}, "form"),
+        ({"type": "enhanced", "parent": "pbe", "code": "1"}, "form"),
+        ({"type": "enhanced", "parent": "pbe", "degree": 10**4}, "form"),
+        ({"type": "enhanced", "parent": "pbe", "degree": 100}, "degree"),
+        ({"type": "enhanced", "parent": "pbe", "hidden": [10**9]}, "form"),
+        ({"type": "enhanced", "parent": "pbe", "hidden": None}, "hidden"),
+        ({"type": "enhanced", "parent": "pbe", "bound": "1"}, "bound"),
+        ({"type": "enhanced", "parent": "pbe", "exchange": 2}, "exchange"),
+    ],
+)
 def test_bad_forms_are_refused_where_they_are_bad(form, field):
     with pytest.raises(InputError) as caught:
         build_form(form)

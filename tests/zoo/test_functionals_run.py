@@ -32,8 +32,9 @@ def in_pyscf(name: str, geometry: str, spin: int, level: int = 1):
 @pytest.mark.parametrize("name", NAMES)
 def test_energy_in_pyscf_is_that_of_our_own_field(name, system):
     geometry, spin = SYSTEMS[system]
-    ours = KohnSham(Molecule(geometry, "6-31g", spin=spin, grid_level=1),
-                    zoo.functional(name), tol=1e-7).run()
+    ours = KohnSham(
+        Molecule(geometry, "6-31g", spin=spin, grid_level=1), zoo.functional(name), tol=1e-7
+    ).run()
     theirs = in_pyscf(name, geometry, spin)
     assert theirs.kernel() == pytest.approx(float(ours.energy.detach()), abs=1e-8)
     assert theirs.converged
@@ -53,8 +54,7 @@ def test_forces_in_pyscf_are_finite_differences(name):
     gradient = mf.nuc_grad_method()
     gradient.grid_response = True
     step = 2e-3
-    expected = (8 * (energy(step) - energy(-step)) - energy(2 * step) + energy(-2 * step)) / (
-        12 * step)
+    expected = (8 * (energy(step) - energy(-step)) - energy(2 * step) + energy(-2 * step)) / (12 * step)
     assert gradient.kernel()[1, 1] == pytest.approx(expected, abs=1e-6)
 
 

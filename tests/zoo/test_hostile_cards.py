@@ -39,8 +39,25 @@ def forged(card: Path, **changes) -> Path:
     return card
 
 
-@pytest.mark.parametrize("name", ["../victim", "/tmp/victim", "a/b", "..", "", ".hidden", "a\n",
-                                  "a\0b", "-rf", "a b", "x" * 101, "\u202ea", "~", "a\\b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../victim",
+        "/tmp/victim",
+        "a/b",
+        "..",
+        "",
+        ".hidden",
+        "a\n",
+        "a\0b",
+        "-rf",
+        "a b",
+        "x" * 101,
+        "\u202ea",
+        "~",
+        "a\\b",
+    ],
+)
 def test_the_name_on_a_card_leads_nowhere(card, tmp_path, name):
     victim = tmp_path / "victim.safetensors"
     victim.write_text("mine")
@@ -59,17 +76,23 @@ def test_the_file_on_a_card_is_not_what_is_read(card, tmp_path):
 
 
 def huge(linear: dict, many: int) -> dict:
-    return {"type": "neural", "family": "gga",
-            "network": {"type": "sequential", "layers": [linear] * many}}
+    return {"type": "neural", "family": "gga", "network": {"type": "sequential", "layers": [linear] * many}}
 
 
-@pytest.mark.parametrize("form", [
-    huge({"type": "linear", "inputs": 8192, "outputs": 8192}, 10),
-    huge({"type": "linear", "inputs": 8192, "outputs": 8192}, 256),
-    {"type": "ensemble", "members": [huge(
-        {"type": "linear", "inputs": 4096, "outputs": 4096, "dtype": "float32"}, 9)] * 50},
-    {"type": "enhanced", "parent": "pbe", "hidden": [8192] * 10},
-], ids=["ten layers", "256 layers", "fifty members", "enhanced"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        huge({"type": "linear", "inputs": 8192, "outputs": 8192}, 10),
+        huge({"type": "linear", "inputs": 8192, "outputs": 8192}, 256),
+        {
+            "type": "ensemble",
+            "members": [huge({"type": "linear", "inputs": 4096, "outputs": 4096, "dtype": "float32"}, 9)]
+            * 50,
+        },
+        {"type": "enhanced", "parent": "pbe", "hidden": [8192] * 10},
+    ],
+    ids=["ten layers", "256 layers", "fifty members", "enhanced"],
+)
 def test_a_form_is_no_larger_than_its_weights(card, form):
     """Ten layers of 8192 x 8192 are 5.4 GB: refused before the first of them is made."""
     forged(card, form=form)
@@ -101,15 +124,19 @@ def test_the_limit_counts_what_is_made_together():
         torch.arange(10**9)
 
 
-@pytest.mark.parametrize("text, words", [
-    ('"seed": 1e400', "not a number"), ('"seed": NaN', "not a number"),
-    ('"seed": ' + "9" * 5000, "not a number"),
-    ('"training": {"a": ' + "[" * 100 + "]" * 100 + "}", "nested"),
-    ('"training": {"a": ' + "[" * 5000 + "]" * 5000 + "}", "damaged|nested"),
-    ('"training": {"a": 1, "a": 2}', "twice"),
-    ('"errors": [{"mae": {"this": 1' + "0" * 400 + "}}]", "not a number"),
-    ('"training": {"a": "\\ud800"}', "surrogates"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ('"seed": 1e400', "not a number"),
+        ('"seed": NaN', "not a number"),
+        ('"seed": ' + "9" * 5000, "not a number"),
+        ('"training": {"a": ' + "[" * 100 + "]" * 100 + "}", "nested"),
+        ('"training": {"a": ' + "[" * 5000 + "]" * 5000 + "}", "damaged|nested"),
+        ('"training": {"a": 1, "a": 2}', "twice"),
+        ('"errors": [{"mae": {"this": 1' + "0" * 400 + "}}]", "not a number"),
+        ('"training": {"a": "\\ud800"}', "surrogates"),
+    ],
+)
 def test_text_of_cards(card, text, words):
     content = json.loads(card.read_text())
     for key in ("seed", "training", "errors"):
@@ -120,16 +147,28 @@ def test_text_of_cards(card, text, words):
         zoo.card(card)
 
 
-@pytest.mark.parametrize("form", [
-    {"type": "libxc", "name": "../pbe"}, {"type": "libxc", "name": ["pbe"]}, {"type": "libxc"},
-    {"type": "hybrid", "conventional": None, "learned": None}, {"type": ["linear"]}, {},
-    {"type": "native", "name": "__class__"}, {"type": "activation", "name": "__init__"},
-    {"type": "ensemble", "members": []}, {"type": "ensemble", "members": {"a": 1}},
-    {"type": "enhanced", "parent": "pbe", "bound": 10**400}, {"type": "enhanced", "parent": {}},
-    {"type": "xc_network", "family": "gga", "hidden": "88"},
-    {"type": "xc_network", "family": "gga", "hidden": [4], "seed": 10**30},
-    {"type": "linear", "inputs": -1, "outputs": 2}, {"type": "linear", "inputs": 1.5, "outputs": 2},
-], ids=str)
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "libxc", "name": "../pbe"},
+        {"type": "libxc", "name": ["pbe"]},
+        {"type": "libxc"},
+        {"type": "hybrid", "conventional": None, "learned": None},
+        {"type": ["linear"]},
+        {},
+        {"type": "native", "name": "__class__"},
+        {"type": "activation", "name": "__init__"},
+        {"type": "ensemble", "members": []},
+        {"type": "ensemble", "members": {"a": 1}},
+        {"type": "enhanced", "parent": "pbe", "bound": 10**400},
+        {"type": "enhanced", "parent": {}},
+        {"type": "xc_network", "family": "gga", "hidden": "88"},
+        {"type": "xc_network", "family": "gga", "hidden": [4], "seed": 10**30},
+        {"type": "linear", "inputs": -1, "outputs": 2},
+        {"type": "linear", "inputs": 1.5, "outputs": 2},
+    ],
+    ids=str,
+)
 def test_impossible_forms(card, form):
     with pytest.raises(DeepChemDFTError):
         zoo.load(forged(card, form=form))

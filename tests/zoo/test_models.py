@@ -17,8 +17,9 @@ from deepchem_dft.zoo.cards import form_digest
 
 @pytest.fixture
 def ksr(tmp_path):
-    model = KSRModel("local", grid=Grid(257, 0.16), iterations=4, skip=2, seed=3,
-                     functional_options={"hidden": [4, 4, 4]})  # fmt: skip
+    model = KSRModel(
+        "local", grid=Grid(257, 0.16), iterations=4, skip=2, seed=3, functional_options={"hidden": [4, 4, 4]}
+    )
     zoo.save(model, tmp_path / "one.safetensors", summary="untrained")
     return tmp_path, model
 
@@ -37,8 +38,9 @@ def test_ksr_predicts_the_same(ksr):
 def test_deq_predicts_the_same(tmp_path):
     graphs = dc.feat.MolGraphConvFeaturizer(use_edges=True).featurize(["CCO", "CC", "CCN", "CCC"])
     dataset = dc.data.NumpyDataset(graphs, [[1], [0], [1], [0]])
-    model = DEQModel(1, "classification", width=8, hidden=8, learning_rate=0.01, seed=5,
-                     pooling=["mean", "pairs"])  # fmt: skip
+    model = DEQModel(
+        1, "classification", width=8, hidden=8, learning_rate=0.01, seed=5, pooling=["mean", "pairs"]
+    )
     model.fit(dataset, nb_epoch=2)
     card = zoo.save(model, tmp_path / "polar.safetensors")
     loaded = zoo.load("polar", tmp_path)
@@ -47,14 +49,17 @@ def test_deq_predicts_the_same(tmp_path):
     loaded.fit(dataset, nb_epoch=1)  # and learns on
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"model_dir": "elsewhere"}, "no argument 'model_dir' that a file may set"),
-    ({"device": "cuda"}, "no argument 'device'"),
-    ({"colour": 1}, "no argument 'colour'"),
-    ({"grid": [10**9, 0.1, 5]}, "is no grid"),
-    ({"functional": "wavefunction"}, "unknown functional"),
-    ({"iterations": "many"}, "cannot be built"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_dir": "elsewhere"}, "no argument 'model_dir' that a file may set"),
+        ({"device": "cuda"}, "no argument 'device'"),
+        ({"colour": 1}, "no argument 'colour'"),
+        ({"grid": [10**9, 0.1, 5]}, "is no grid"),
+        ({"functional": "wavefunction"}, "unknown functional"),
+        ({"iterations": "many"}, "cannot be built"),
+    ],
+)
 def test_a_file_cannot_say_where_to_write(ksr, change, message):
     folder, _ = ksr
     card = json.loads((folder / "one.json").read_text())

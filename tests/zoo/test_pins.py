@@ -81,17 +81,20 @@ def test_self_consistent_energy(name, molecule):
     field.grids.build()
     density = found.density_matrix.detach().numpy()
     ao = dft.numint.eval_ao(mol, field.grids.coords, deriv=1)
-    rho = np.stack([dft.numint.eval_rho(mol, ao, d, xctype="MGGA", with_lapl=False)
-                    for d in density])
+    rho = np.stack([dft.numint.eval_rho(mol, ao, d, xctype="MGGA", with_lapl=False) for d in density])
     there = rho[:, 0].sum(0) > 1e-11  # libxc has thresholds, we a floor
     rho = np.maximum(rho, np.array([1e-15, *[-np.inf] * 3, 0.0])[:, None])[..., there]
     form, own = CARDS[name].form, weights(name)
     semilocal = field.grids.weights[there] @ formulae.functional(form, own, rho)
     coulomb, exchange = field.get_jk(mol, density)
     share = formulae.exact_exchange(form, own)
-    energy = (mol.energy_nuc() + np.vdot(density.sum(0), field.get_hcore())
-              + 0.5 * np.vdot(density.sum(0), coulomb.sum(0))
-              - 0.5 * share * np.vdot(density, exchange) + semilocal)
+    energy = (
+        mol.energy_nuc()
+        + np.vdot(density.sum(0), field.get_hcore())
+        + 0.5 * np.vdot(density.sum(0), coulomb.sum(0))
+        - 0.5 * share * np.vdot(density, exchange)
+        + semilocal
+    )
     assert found.energy.item() == pytest.approx(energy, abs=2e-9)
 
 
@@ -126,6 +129,7 @@ def test_properties_are_the_formula():
     graphs = dc.feat.MolGraphConvFeaturizer(use_edges=True).featurize(pins.SMILES)
     found = zoo.load(name, SHIPPED).predict(dc.data.NumpyDataset(graphs)).reshape(-1, 2)
     for graph, values in zip(graphs, found, strict=True):
-        expected = formulae.deq(CARDS[name].form, weights(name), graph.node_features,
-                                graph.edge_index, graph.edge_features)
+        expected = formulae.deq(
+            CARDS[name].form, weights(name), graph.node_features, graph.edge_index, graph.edge_features
+        )
         np.testing.assert_allclose(values, expected, rtol=0, atol=2e-5)

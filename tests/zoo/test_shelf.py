@@ -30,8 +30,14 @@ def test_loaded_is_what_was_saved(shelf):
     assert torch.equal(loaded(density()), original(density())) and not loaded.training
     state = original.state_dict()
     assert all(torch.equal(v, state[k]) for k, v in loaded.state_dict().items())
-    for name in ("small", "zoo:small", "ZOO:small", shelf / "small.safetensors",
-                 shelf / "small.json", f"zoo:{shelf}/small.safetensors"):  # fmt: skip
+    for name in (
+        "small",
+        "zoo:small",
+        "ZOO:small",
+        shelf / "small.safetensors",
+        shelf / "small.json",
+        f"zoo:{shelf}/small.safetensors",
+    ):
         assert find(name) == shelf / "small.json"
     assert zoo.names(shelf) == zoo.names() and zoo.card("small").summary == "a small hybrid"
     assert zoo.card("three").members == 3 and len(zoo.load("three")) == 3
@@ -69,12 +75,19 @@ def test_the_variable_lists_folders_and_the_first_wins(shelf, tmp_path_factory, 
         zoo.names()
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("smal", "did you mean 'small'"), ("THREE ", "did you mean 'three'"),
-    ("xyzzy", "one of small, three"), ("", "one of small"), ("../small", "not a file of the zoo"),
-    ("/no/such.safetensors", "does not exist"), ("no-such.json", "does not exist"),
-    ("a\nb", "there is no"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smal", "did you mean 'small'"),
+        ("THREE ", "did you mean 'three'"),
+        ("xyzzy", "one of small, three"),
+        ("", "one of small"),
+        ("../small", "not a file of the zoo"),
+        ("/no/such.safetensors", "does not exist"),
+        ("no-such.json", "does not exist"),
+        ("a\nb", "there is no"),
+    ],
+)
 def test_unknown_names(shelf, name, message):
     with pytest.raises(InputError, match=message):
         zoo.load(name)
@@ -157,8 +170,9 @@ def test_a_changed_form(shelf):
     refused(shelf, "the weights do not fit the card", "(4, 4)", "(5, 4)")
 
 
-@pytest.mark.parametrize("trick", ["plain pickle", "torch.save", "zip", "cut off", "other file",
-                                   "huge header"])  # fmt: skip
+@pytest.mark.parametrize(
+    "trick", ["plain pickle", "torch.save", "zip", "cut off", "other file", "huge header"]
+)
 def test_a_pickle_in_disguise_is_not_executed(shelf, tmp_path, trick):
     """Even with a card that vouches for it."""
     witness = tmp_path / "executed"
@@ -174,8 +188,11 @@ def test_a_pickle_in_disguise_is_not_executed(shelf, tmp_path, trick):
             archive.writestr("data.pkl", pickle.dumps(payload))
         raw = file.read_bytes()
     else:
-        raw = {"cut off": (shelf / "small.safetensors").read_bytes()[:-8], "other file": b"hello",
-               "huge header": b"\xff" * 64}[trick]  # fmt: skip
+        raw = {
+            "cut off": (shelf / "small.safetensors").read_bytes()[:-8],
+            "other file": b"hello",
+            "huge header": b"\xff" * 64,
+        }[trick]
     forge(shelf, raw)
     pickled = trick in ("plain pickle", "torch.save", "zip")
     refused(shelf, "nothing in it was executed" if pickled else "not a safetensors file")
@@ -202,29 +219,41 @@ def test_a_pickle_as_a_card(shelf, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    ({"format": "deepchem_dft/zoo/2"}, "Remedy: update deepchem_dft"),
-    ({"format": None}, "the format is None"),
-    ({"kind": "spell"}, "unknown kind 'spell'"),
-    ({"extra": 1}, "unknown key 'extra'"),
-    ({"name": 3}, "'name' is a int"),
-    ({"seed": True}, "'seed' is a bool"),
-    ({"weights": {}}, "no SHA-256"),
-    ({"weights": {"sha256": "../x", "form_sha256": "0"}}, "no SHA-256"),
-    ({"known_failures": [1]}, "not a list of texts"),
-    ({"errors": [3]}, "not a list of rows"),
-    ({"form": {}}, "has been changed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": "deepchem_dft/zoo/2"}, "Remedy: update deepchem_dft"),
+        ({"format": None}, "the format is None"),
+        ({"kind": "spell"}, "unknown kind 'spell'"),
+        ({"extra": 1}, "unknown key 'extra'"),
+        ({"name": 3}, "'name' is a int"),
+        ({"seed": True}, "'seed' is a bool"),
+        ({"weights": {}}, "no SHA-256"),
+        ({"weights": {"sha256": "../x", "form_sha256": "0"}}, "no SHA-256"),
+        ({"known_failures": [1]}, "not a list of texts"),
+        ({"errors": [3]}, "not a list of rows"),
+        ({"form": {}}, "has been changed"),
+    ],
+)
 def test_other_cards_are_refused(shelf, values, message):
     change(shelf / "small.json", **values)
     refused(shelf, message)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("", "not JSON"), ("[1]", "not a card"), ("{", "not JSON"), ('{"a": NaN}', "not a number"),
-    ('{"a": 1, "a": 2}', "occurs twice"), ("[" * 100000, "not JSON"), ("é\x00", "not JSON"),
-    (" " * (1 << 20) + "{}", "too large"), ('{"format": "deepchem_dft/zoo/1"}', "is missing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("[1]", "not a card"),
+        ("{", "not JSON"),
+        ('{"a": NaN}', "not a number"),
+        ('{"a": 1, "a": 2}', "occurs twice"),
+        ("[" * 100000, "not JSON"),
+        ("é\x00", "not JSON"),
+        (" " * (1 << 20) + "{}", "too large"),
+        ('{"format": "deepchem_dft/zoo/1"}', "is missing"),
+    ],
+)
 def test_what_is_no_card_at_all(shelf, text, message):
     (shelf / "small.json").write_text(text)
     refused(shelf, message)
@@ -243,8 +272,9 @@ def test_missing_halves(shelf):
 def test_a_form_from_a_later_version_says_so(shelf):
     form = {"type": "transformer"}
     weights = json.loads((shelf / "small.json").read_text())["weights"]
-    change(shelf / "small.json", form=form,
-           weights={**weights, "form_sha256": form_digest("functional", form)})  # fmt: skip
+    change(
+        shelf / "small.json", form=form, weights={**weights, "form_sha256": form_digest("functional", form)}
+    )
     with pytest.raises(InputError, match="unknown type 'transformer'.*update deepchem_dft"):
         zoo.load("small", shelf)
 
@@ -256,8 +286,12 @@ def test_what_cannot_be_saved_leaves_nothing(tmp_path):
     broken = hybrid()
     with torch.no_grad():
         broken.aweight.fill_(float("nan"))
-    for thing, message in ((NNLDA(Mine()), "cannot be written down"), (broken, "not finite"),
-                           (3, "a int cannot be put"), (XCModel("lda"), "give model.functional")):
+    for thing, message in (
+        (NNLDA(Mine()), "cannot be written down"),
+        (broken, "not finite"),
+        (3, "a int cannot be put"),
+        (XCModel("lda"), "give model.functional"),
+    ):
         with pytest.raises(InputError, match=message):
             zoo.save(thing, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="end it with .safetensors"):
@@ -309,10 +343,24 @@ def test_pretrained_parameters_reach_a_model(shelf):
 
 
 def test_the_card_tells_the_worst_first(shelf):
-    rows = [{"set": "w4-11", "type": "ae", "entries": 3, "unit": "kcal/mol",
-             "mae": {"this": 2.5, "pbe": 14.0, "b3lyp": None}}]  # fmt: skip
-    card = zoo.save(hybrid(), shelf / "told.safetensors", errors=rows, parent="pbe",
-                    worse_than_parent=["barriers"], summary="evil \x1b[2J", seed=4)  # fmt: skip
+    rows = [
+        {
+            "set": "w4-11",
+            "type": "ae",
+            "entries": 3,
+            "unit": "kcal/mol",
+            "mae": {"this": 2.5, "pbe": 14.0, "b3lyp": None},
+        }
+    ]
+    card = zoo.save(
+        hybrid(),
+        shelf / "told.safetensors",
+        errors=rows,
+        parent="pbe",
+        worse_than_parent=["barriers"],
+        summary="evil \x1b[2J",
+        seed=4,
+    )
     text = card.text()
     assert text.index("**Worse than pbe:**") < text.index("evil")
     assert "| w4-11 | ae | 3 | kcal/mol | 2.5 | 14 | - |" in text
@@ -324,22 +372,30 @@ def test_what_is_shipped_loads_and_is_documented():
     for name in zoo.names(SHIPPED) if SHIPPED.is_dir() else []:
         card = zoo.card(name, SHIPPED)
         zoo.load(name, SHIPPED)
-        for part in ("summary", "training", "overlap", "errors", "cost", "known_failures",
-                     "out_of_scope", "versions"):  # fmt: skip
+        for part in (
+            "summary",
+            "training",
+            "overlap",
+            "errors",
+            "cost",
+            "known_failures",
+            "out_of_scope",
+            "versions",
+        ):
             assert getattr(card, part), f"{name}: {part}"
 
 
 def test_cards_count_what_is_trained(tmp_path):
     """Not weights of a sum that are fixed, and no transition states as molecules."""
-    functional = HybridXC("pbe", build_network(family="gga", hidden=[4]), aweight0=0.5,
-                          train_a=False, train_b=False)
+    functional = HybridXC(
+        "pbe", build_network(family="gga", hidden=[4]), aweight0=0.5, train_a=False, train_b=False
+    )
     network = sum(p.numel() for p in functional.nnxc.parameters())
     assert sum(p.numel() for p in functional.parameters()) > network
     assert zoo.save(functional, tmp_path / "fixed.safetensors").weights["parameters"] == network
     for name in zoo.names(SHIPPED):
         card = zoo.card(name, SHIPPED)
-        trained = sum(p.numel() for p in module_of(zoo.load(name, SHIPPED)).parameters()
-                      if p.requires_grad)
+        trained = sum(p.numel() for p in module_of(zoo.load(name, SHIPPED)).parameters() if p.requires_grad)
         assert card.weights["parameters"] == trained, name
     card = zoo.card("nn-mgga", SHIPPED)
     assert card.weights["parameters"] == 704

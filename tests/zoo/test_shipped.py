@@ -40,8 +40,8 @@ def test_card_is_of_the_configuration(name):
     card, said = zoo.card(name, SHIPPED), config["card"]
     assert config["name"] == name
     assert card.summary == said["summary"]
-    assert card.known_failures[:len(said["known_failures"])] == said["known_failures"]
-    assert card.out_of_scope[:len(said["out_of_scope"])] == said["out_of_scope"]
+    assert card.known_failures[: len(said["known_failures"])] == said["known_failures"]
+    assert card.out_of_scope[: len(said["out_of_scope"])] == said["out_of_scope"]
     for key, value in config["training"].items():
         if key != "stages":
             assert card.training["config"]["training"][key] == value
@@ -83,6 +83,6 @@ def test_deq_tells_polar_molecules_and_small_gaps():
     smiles = ["CCCCCC", "N#Cc1ccc(N)cc1", "O=C1C=CC(=O)C=C1"]
     graphs = dc.feat.MolGraphConvFeaturizer(use_edges=True).featurize(smiles)
     dipole, gap = model.predict(dc.data.NumpyDataset(graphs)).reshape(3, 2).T
-    assert dipole[0] < 1 < 3 < dipole[1]     # Debye: hexane, aminobenzonitrile
-    assert gap[2] < 2.5 < 4 < gap[0]         # eV, GFN2-xTB: quinone, hexane
+    assert dipole[0] < 1 < 3 < dipole[1]  # Debye: hexane, aminobenzonitrile
+    assert gap[2] < 2.5 < 4 < gap[0]  # eV, GFN2-xTB: quinone, hexane
     assert model.last_solve.unconverged == 0

@@ -15,8 +15,9 @@ def _ase(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise InputError("this needs ASE", field="ase",
-                         remedy="pip install 'deepchem_dft[property]'") from None
+        raise InputError(
+            "this needs ASE", field="ase", remedy="pip install 'deepchem_dft[property]'"
+        ) from None
 
 
 def version() -> str:
@@ -52,13 +53,11 @@ def neighbours(
     (6, [3.0, 3.0, 3.0, 3.0, 3.0, 3.0])
     """
     find = _ase("ase.neighborlist").primitive_neighbor_list
-    return find("ijd", [True] * 3, np.asarray(cell, float), np.asarray(positions, float),
-                float(radius))
+    return find("ijd", [True] * 3, np.asarray(cell, float), np.asarray(positions, float), float(radius))
 
 
 def relax(
-    numbers: np.ndarray, positions: np.ndarray, calculator: Any, force: float = 0.05,
-    steps: int = 500,
+    numbers: np.ndarray, positions: np.ndarray, calculator: Any, force: float = 0.05, steps: int = 500
 ) -> np.ndarray:
     """Relax a molecule with an ASE calculator.
 
@@ -97,8 +96,14 @@ def relax(
 
 
 def thermal_motion(
-    numbers: np.ndarray, positions: np.ndarray, calculator: Any, temperature: float, frames: int,
-    rng: np.random.Generator, every: int = 20, warm_up: int = 1000,
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    calculator: Any,
+    temperature: float,
+    frames: int,
+    rng: np.random.Generator,
+    every: int = 20,
+    warm_up: int = 1000,
 ) -> np.ndarray:
     """Let a molecule move at a temperature by Langevin dynamics, in steps of 0.5 fs.
 
@@ -134,10 +139,11 @@ def thermal_motion(
     atoms = _ase("ase").Atoms(numbers=np.asarray(numbers), positions=np.asarray(positions, float))
     atoms.calc = calculator
     _ase("ase.md.velocitydistribution").MaxwellBoltzmannDistribution(
-        atoms, temperature_K=temperature, rng=rng)
+        atoms, temperature_K=temperature, rng=rng
+    )
     motion = _ase("ase.md.langevin").Langevin(
-        atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.01 / units.fs, rng=rng,
-        fixcm=False)
+        atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.01 / units.fs, rng=rng, fixcm=False
+    )
     failures = (RuntimeError, ValueError, _ase("ase.calculators.calculator").CalculatorError)
     found = []
     try:

@@ -160,8 +160,10 @@ def _bonded(written: Written) -> Any:
         raise InputError(f"charge {written.charge:+d}: the dipole moment depends on the origin")
     if written.spin:
         raise InputError(f"{written.spin} unpaired electrons: only closed shells are labelled")
-    rows = [f"{symbol} {x:.10f} {y:.10f} {z:.10f}"
-            for symbol, (x, y, z) in zip(written.symbols, written.positions)]
+    rows = [
+        f"{symbol} {x:.10f} {y:.10f} {z:.10f}"
+        for symbol, (x, y, z) in zip(written.symbols, written.positions)
+    ]
     molecule = Chem.MolFromXYZBlock("\n".join([str(len(rows)), "", *rows, ""]))
     if molecule is None:
         raise InputError("RDKit cannot read the XYZ frame")

@@ -52,20 +52,20 @@ class CrystalGraphFeaturizer(Featurizer):
     """
 
     def __init__(
-        self, radius: float = 8.0, max_neighbors: int = 12, step: float = 0.2,
-        elements: str = "one-hot",
+        self, radius: float = 8.0, max_neighbors: int = 12, step: float = 0.2, elements: str = "one-hot"
     ) -> None:
         if elements not in ("one-hot", "number"):
-            raise InputError(f"there are no node features {elements!r}", field="elements",
-                             remedy="use 'one-hot' or 'number'")
+            raise InputError(
+                f"there are no node features {elements!r}",
+                field="elements",
+                remedy="use 'one-hot' or 'number'",
+            )
         if not (radius > 0 and step > 0 and max_neighbors > 0):
             raise InputError("radius, step and max_neighbors must be positive", field="radius")
         self.radius, self.max_neighbors, self.step = radius, max_neighbors, step
         self.elements = elements
 
-    def featurize(
-        self, datapoints: Iterable[Any], log_every_n: int = 1000, **kwargs: Any
-    ) -> np.ndarray:
+    def featurize(self, datapoints: Iterable[Any], log_every_n: int = 1000, **kwargs: Any) -> np.ndarray:
         """Return an object array of ``GraphData``.
 
         Parameters
@@ -92,16 +92,21 @@ class CrystalGraphFeaturizer(Featurizer):
 
     def _featurize(self, datapoint: Any, **kwargs: Any) -> GraphData:
         if not isinstance(datapoint, Crystal):
-            raise InputError(f"{type(datapoint).__name__} is no crystal", field="datapoints",
-                             remedy="give deepchem_dft.data.properties.crystals.Crystal objects")
+            raise InputError(
+                f"{type(datapoint).__name__} is no crystal",
+                field="datapoints",
+                remedy="give deepchem_dft.data.properties.crystals.Crystal objects",
+            )
         centre, other, distance = self._edges(datapoint)
-        return GraphData(self._nodes(datapoint), np.stack([other, centre]),
-                         gaussians(distance, self.radius, self.step))
+        return GraphData(
+            self._nodes(datapoint), np.stack([other, centre]), gaussians(distance, self.radius, self.step)
+        )
 
     def _nodes(self, crystal: Crystal) -> np.ndarray:
         if crystal.numbers.max() > MAX_CHARGE:
-            raise InputError(f"element {crystal.numbers.max()} is beyond lawrencium",
-                             entry=crystal.name, field="sites")
+            raise InputError(
+                f"element {crystal.numbers.max()} is beyond lawrencium", entry=crystal.name, field="sites"
+            )
         if self.elements == "number":
             return crystal.numbers[:, None].astype(np.float64)
         return np.eye(MAX_CHARGE)[crystal.numbers - 1]
@@ -110,8 +115,12 @@ class CrystalGraphFeaturizer(Featurizer):
         centre, other, distance = self._pairs(crystal)
         if len(distance) and distance.min() < _COINCIDENT:
             pair = int(np.argmin(distance))
-            raise InputError(f"atoms {centre[pair] + 1} and {other[pair] + 1} coincide",
-                             entry=crystal.name, field="sites", remedy="check the cell")
+            raise InputError(
+                f"atoms {centre[pair] + 1} and {other[pair] + 1} coincide",
+                entry=crystal.name,
+                field="sites",
+                remedy="check the cell",
+            )
         order = np.lexsort((other, distance, centre))
         centre, other, distance = centre[order], other[order], distance[order]
         counts = np.bincount(centre, minlength=len(crystal.numbers))
@@ -119,12 +128,14 @@ class CrystalGraphFeaturizer(Featurizer):
             lonely = int(np.argmin(counts))
             raise InputError(
                 f"atom {lonely + 1} has no neighbour within {self.radius:g} Angstrom",
-                entry=crystal.name, field="sites", remedy="choose a larger radius")
+                entry=crystal.name,
+                field="sites",
+                remedy="choose a larger radius",
+            )
         starts = np.cumsum(counts) - counts
         last = distance[starts + np.minimum(counts, self.max_neighbors) - 1]
         kept = distance <= last[centre] + SHELL
         return centre[kept], other[kept], distance[kept]
-
 
     def _pairs(self, crystal: Crystal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return pairs up to a distance that holds all edges, mostly far below the radius."""

@@ -34,9 +34,7 @@ class Crystal:
     cell: np.ndarray
 
     @classmethod
-    def create(
-        cls, name: str, symbols: Sequence[str], fractional: Any, cell: Any
-    ) -> Crystal:
+    def create(cls, name: str, symbols: Sequence[str], fractional: Any, cell: Any) -> Crystal:
         """Make a crystal of fractional coordinates.
 
         Parameters
@@ -63,14 +61,22 @@ class Crystal:
         """
         for number, symbol in enumerate(symbols, start=1):
             if symbol not in NUCLEAR_CHARGE:
-                raise InputError(f"{symbol!r} (atom {number}) is no element", entry=name,
-                                 field="sites", remedy="atoms must be whole and of one element")
+                raise InputError(
+                    f"{symbol!r} (atom {number}) is no element",
+                    entry=name,
+                    field="sites",
+                    remedy="atoms must be whole and of one element",
+                )
         if not len(symbols):
             raise InputError("there are no atoms", entry=name, field="sites")
         lattice = _array(cell, (3, 3), name, "cell")
         if abs(np.linalg.det(lattice)) < 1e-3:
-            raise InputError("the cell has no volume", entry=name, field="cell",
-                             remedy="give three lattice vectors in Angstrom")
+            raise InputError(
+                "the cell has no volume",
+                entry=name,
+                field="cell",
+                remedy="give three lattice vectors in Angstrom",
+            )
         inside = _array(fractional, (len(symbols), 3), name, "sites")
         numbers = np.array([NUCLEAR_CHARGE[symbol] for symbol in symbols])
         return cls(name, numbers, inside @ lattice, lattice)

@@ -45,8 +45,10 @@ class LabelRow:
 
     def text(self) -> str:
         """Return the line of the file, with its end."""
-        numbers = ["" if (value := getattr(self, key)) is None else f"{value:.{digits}f}"
-                   for key, digits in _DIGITS.items()]
+        numbers = [
+            "" if (value := getattr(self, key)) is None else f"{value:.{digits}f}"
+            for key, digits in _DIGITS.items()
+        ]
         words = (" ".join(part.split()) for part in (self.name, self.smiles))
         return _line([*words, *numbers, " ".join(self.problem.split())])
 
@@ -90,8 +92,12 @@ class LabelWriter:
         self._file = GrowingFile(self.path, (_ABOUT + head + _line(list(COLUMNS))).encode())
         try:
             if not self._file.new and not resume:
-                raise InputError("the file exists", file=str(path), field="out",
-                                 remedy="choose another name, or go on with it by --resume")
+                raise InputError(
+                    "the file exists",
+                    file=str(path),
+                    field="out",
+                    remedy="choose another name, or go on with it by --resume",
+                )
             self._read()
         except BaseException:
             self.close()
@@ -105,8 +111,12 @@ class LabelWriter:
             text = whole.decode()
         except UnicodeDecodeError as error:
             line = whole[: error.start].count(b"\n") + 1
-            raise InputError("the file is no UTF-8 text", file=str(self.path),
-                             entry=f"line {line}", remedy="remove it, or choose another") from None
+            raise InputError(
+                "the file is no UTF-8 text",
+                file=str(self.path),
+                entry=f"line {line}",
+                remedy="remove it, or choose another",
+            ) from None
         self._compare(_settings(text.splitlines(), str(self.path)))
         rows = list(_rows(text.splitlines(keepends=True), str(self.path)))
         self.done, self.failed = len(rows), sum(bool(row.problem) for _, row in rows)
@@ -116,9 +126,11 @@ class LabelWriter:
         for key in sorted({*found, *self.settings} - {"input"}):
             if found.get(key) != self.settings.get(key):
                 raise InputError(
-                    f"the file was begun with {found.get(key)!r} and not "
-                    f"{self.settings.get(key)!r}", file=str(self.path), field=key,
-                    remedy="go on with the same settings, or choose another file")
+                    f"the file was begun with {found.get(key)!r} and not {self.settings.get(key)!r}",
+                    file=str(self.path),
+                    field=key,
+                    remedy="go on with the same settings, or choose another file",
+                )
 
     def append(self, row: LabelRow) -> None:
         """Write one row; it survives whatever happens to this process afterwards.
@@ -184,8 +196,12 @@ def _settings(lines: list[str], file: str) -> dict[str, Any]:
                 return dict(json.loads(line.removeprefix(_SETTINGS)))
             except (ValueError, TypeError):
                 break
-    raise InputError("the head says nothing of how the labels were made", file=file,
-                     field="settings", remedy="choose another file, or remove this one")
+    raise InputError(
+        "the head says nothing of how the labels were made",
+        file=file,
+        field="settings",
+        remedy="choose another file, or remove this one",
+    )
 
 
 def _rows(lines: Any, file: str) -> Iterator[tuple[int, LabelRow]]:
@@ -202,9 +218,12 @@ def _rows(lines: Any, file: str) -> Iterator[tuple[int, LabelRow]]:
                     raise InputError(f"there is no column {name!r}", field=name, **place)
             continue
         if len(fields) != len(header):
-            raise InputError(f"the line has {len(fields)} fields and the header {len(header)}",
-                             field=header[min(len(fields), len(header)) - 1], **place,
-                             remedy="finish the file by 'deepchem-dft data label ... --resume'")
+            raise InputError(
+                f"the line has {len(fields)} fields and the header {len(header)}",
+                field=header[min(len(fields), len(header)) - 1],
+                **place,
+                remedy="finish the file by 'deepchem-dft data label ... --resume'",
+            )
         row = dict(zip(header, map(csv_plain, fields)))
         if row.get("problem"):
             yield number, LabelRow(row.get("name", ""), row["smiles"], problem=row["problem"])
@@ -219,6 +238,10 @@ def _number(text: str, field: str, place: dict[str, str]) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{text!r} is not a finite number", field=field, **place,
-                         remedy="take the molecule out, or label it anew")
+        raise InputError(
+            f"{text!r} is not a finite number",
+            field=field,
+            **place,
+            remedy="take the molecule out, or label it anew",
+        )
     return value

@@ -82,8 +82,13 @@ def _died(raw: RawMolecule) -> LabelRow:
 
 
 def label_file(
-    path: PathLike, out: PathLike, *, jobs: int = 1, resume: bool = False,
-    recipe: Recipe | None = None, progress: Callable[[Tally], None] | None = None,
+    path: PathLike,
+    out: PathLike,
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+    recipe: Recipe | None = None,
+    progress: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """Label the molecules of a file.
 
@@ -143,5 +148,11 @@ def settings(path: PathLike, total: int, recipe: Recipe) -> dict[str, Any]:
     versions = {"tblite": xtb.version(), "rdkit": rdkit.__version__}
     if recipe.relax:
         versions["ase"] = atoms.version()
-    return {"input": Path(path).name, "sha256": digest.hexdigest(), "molecules": total,
-            "method": xtb.METHOD, **vars(recipe), "versions": versions}
+    return {
+        "input": Path(path).name,
+        "sha256": digest.hexdigest(),
+        "molecules": total,
+        "method": xtb.METHOD,
+        **vars(recipe),
+        "versions": versions,
+    }

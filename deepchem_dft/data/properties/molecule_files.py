@@ -64,8 +64,12 @@ def read_molecules(path: PathLike) -> Iterator[RawMolecule]:
     file = os.fspath(path)
     kind = file.removesuffix(".gz").rpartition(".")[2].lower()
     if kind not in KINDS:
-        raise InputError(f"molecules are not read from .{kind} files", file=file, field="path",
-                         remedy=f"give a file that ends in {', '.join('.' + k for k in KINDS)}")
+        raise InputError(
+            f"molecules are not read from .{kind} files",
+            file=file,
+            field="path",
+            remedy=f"give a file that ends in {', '.join('.' + k for k in KINDS)}",
+        )
     number = 0
     kind = "xyz" if kind.endswith("xyz") else kind
     with open_text(path, errors="replace" if kind == "xyz" else "strict") as stream:

@@ -26,14 +26,11 @@ def from_smiles(smiles: str, file: str, entry: str) -> Any:
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles) if smiles else None
     if molecule is None or not molecule.GetNumAtoms():
-        raise InputError(f"RDKit cannot read {smiles[:80]!r}", file=file, entry=entry,
-                         field="smiles")
+        raise InputError(f"RDKit cannot read {smiles[:80]!r}", file=file, entry=entry, field="smiles")
     return molecule
 
 
-def molecule_record(
-    molecule: Any, values: dict[str, float], file: str, entry: str
-) -> PropertyRecord:
+def molecule_record(molecule: Any, values: dict[str, float], file: str, entry: str) -> PropertyRecord:
     """Return a record whose name is the canonical SMILES of the molecule."""
     from rdkit import Chem
 

@@ -59,6 +59,7 @@ def read_oqmd(
     tasks = list(tasks)
     seen: set[str] = set()
     for file in pages(path):
+
         def make(numbered: tuple[int, Any], file: str = str(file)) -> PropertyRecord:
             return _record(*numbered, file, tasks)
 
@@ -81,8 +82,12 @@ def pages(path: PathLike) -> list[Path]:
         return [path]
     found = sorted([*path.glob("*.json"), *path.glob("*.json.gz")])
     if not found:
-        raise InputError("there is no JSON file", file=str(path), field="data_dir",
-                         remedy="give a file or folder of answers of the OQMD's REST interface")
+        raise InputError(
+            "there is no JSON file",
+            file=str(path),
+            field="data_dir",
+            remedy="give a file or folder of answers of the OQMD's REST interface",
+        )
     return found
 
 
@@ -90,8 +95,9 @@ def _record(number: int, entry: Any, file: str, tasks: list[str]) -> PropertyRec
     place = f"{number}"
     ident = str(nested(entry, "entry_id", file, place))
     name = f"{number} (entry_id {ident}, {entry.get('name', '?')})"
-    values = {task: finite(nested(entry, FIELDS[task], file, name), file, name, FIELDS[task])
-              for task in tasks}
+    values = {
+        task: finite(nested(entry, FIELDS[task], file, name), file, name, FIELDS[task]) for task in tasks
+    }
     symbols, inside = [], []
     sites = nested(entry, "sites", file, name)
     for site in sites if isinstance(sites, list) else []:
@@ -103,7 +109,6 @@ def _record(number: int, entry: Any, file: str, tasks: list[str]) -> PropertyRec
         inside.append([finite(word, file, name, "sites") for word in words])
     cell = nested(entry, "unit_cell", file, name)
     try:
-        return PropertyRecord(ident, Crystal.create(name, symbols, inside, cell), values, file,
-                              name)
+        return PropertyRecord(ident, Crystal.create(name, symbols, inside, cell), values, file, name)
     except InputError as error:
         raise error.located(file=file) from None

@@ -59,16 +59,21 @@ def read_qmof(
     tasks = list(tasks)
     labels_file, structures_file = find_one(folder, LABELS), find_one(folder, STRUCTURES)
     if labels_file == structures_file:
-        raise InputError("two files are needed", file=str(folder), field="data_dir",
-                         remedy=f"give the folder with {LABELS[0]} and {STRUCTURES[0]}")
+        raise InputError(
+            "two files are needed",
+            file=str(folder),
+            field="data_dir",
+            remedy=f"give the folder with {LABELS[0]} and {STRUCTURES[0]}",
+        )
     labels = _labels(labels_file, tasks, bad)
     used: set[str] = set()
 
     def make(item: tuple[str, dict[str, Any]]) -> PropertyRecord:
         name, entry = item
         if name not in labels:
-            raise InputError("the framework has no labels", file=str(labels_file), entry=name,
-                             field="qmof_id")
+            raise InputError(
+                "the framework has no labels", file=str(labels_file), entry=name, field="qmof_id"
+            )
         crystal = _crystal(entry, name, str(structures_file))
         return PropertyRecord(name, crystal, labels[name] or {}, str(structures_file), name)
 
@@ -81,8 +86,11 @@ def read_qmof(
     yield from each(whole(), make, bad)
     for name in labels:
         if name not in used:
-            bad(InputError("the framework has no structure", file=str(structures_file),
-                           entry=name, field="qmof_id"))
+            bad(
+                InputError(
+                    "the framework has no structure", file=str(structures_file), entry=name, field="qmof_id"
+                )
+            )
 
 
 def _named(file: Path, bad: OnBad) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -97,16 +105,15 @@ def _named(file: Path, bad: OnBad) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, entry
 
 
-def _labels(
-    file: Path, tasks: list[str], bad: OnBad
-) -> dict[str, dict[str, float] | None]:
+def _labels(file: Path, tasks: list[str], bad: OnBad) -> dict[str, dict[str, float] | None]:
     """Return the labels by name, None for those that were reported as bad."""
     labels: dict[str, dict[str, float] | None] = {}
     for name, entry in _named(file, bad):
         try:
             labels[name] = {
-                task: finite(nested(entry, FIELDS[task], str(file), name), str(file), name,
-                             FIELDS[task]) for task in tasks}
+                task: finite(nested(entry, FIELDS[task], str(file), name), str(file), name, FIELDS[task])
+                for task in tasks
+            }
         except InputError as error:
             labels[name] = None
             bad(error)
@@ -121,8 +128,12 @@ def _crystal(entry: dict[str, Any], name: str, file: str) -> Crystal:
         species = site.get("species") if isinstance(site, dict) else None
         one = species[0] if isinstance(species, list) and len(species) == 1 else None
         if not isinstance(one, dict) or one.get("occu", 1) != 1 or "abc" not in site:
-            raise InputError(f"site {number} is not one whole atom with coordinates abc",
-                             file=file, entry=name, field="structure.sites")
+            raise InputError(
+                f"site {number} is not one whole atom with coordinates abc",
+                file=file,
+                entry=name,
+                field="structure.sites",
+            )
         symbols.append(str(one.get("element")))
         inside.append(site["abc"])
     try:

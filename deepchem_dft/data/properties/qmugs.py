@@ -41,8 +41,11 @@ _TASKS = {
 
 
 def read_qmugs(
-    path: PathLike, tasks: Iterable[str] = ("dipole",), level: str = "DFT",
-    conformers: str = "lowest", bad: OnBad = refuse,
+    path: PathLike,
+    tasks: Iterable[str] = ("dipole",),
+    level: str = "DFT",
+    conformers: str = "lowest",
+    bad: OnBad = refuse,
 ) -> Iterator[PropertyRecord]:
     """Yield molecules of QMugs.
 
@@ -76,8 +79,11 @@ def read_qmugs(
     """
     tasks = list(tasks)
     if level not in LEVELS or conformers not in ("lowest", "all"):
-        raise InputError(f"there is no level {level!r} with conformers {conformers!r}",
-                         field="level", remedy="use DFT or GFN2; 'lowest' or 'all'")
+        raise InputError(
+            f"there is no level {level!r} with conformers {conformers!r}",
+            field="level",
+            remedy="use DFT or GFN2; 'lowest' or 'all'",
+        )
     source = locate(path)
     if source.name.removesuffix(".gz").endswith(".csv"):
         return _summary(source, tasks, level, conformers == "lowest", bad)
@@ -99,9 +105,7 @@ def locate(path: PathLike) -> Path:
     return find_one(path, FILES)
 
 
-def _summary(
-    file: Path, tasks: list[str], level: str, lowest: bool, bad: OnBad
-) -> Iterator[PropertyRecord]:
+def _summary(file: Path, tasks: list[str], level: str, lowest: bool, bad: OnBad) -> Iterator[PropertyRecord]:
     energy = f"{level}_TOTAL_ENERGY"
     columns = ["chembl_id", "conf_id", "smiles", *(f"{level}_{_TASKS[t][0]}" for t in tasks)]
     if lowest:
@@ -141,15 +145,20 @@ def _structures(
     energy = f"{level}:TOTAL_ENERGY"
 
     def read(record: SDFRecord) -> tuple[float, PropertyRecord]:
-        values = {task: _tag(record, f"{level}:{_TASKS[task][1]}") * _TASKS[task][2]
-                  for task in tasks}
+        values = {task: _tag(record, f"{level}:{_TASKS[task][1]}") * _TASKS[task][2] for task in tasks}
         return (_tag(record, energy) if lowest else 0.0), molecule_record(
-            _without_hydrogens(record.molecule()), values, record.file, _entry(record))
+            _without_hydrogens(record.molecule()), values, record.file, _entry(record)
+        )
 
     for name, group in groupby(_sdf_files(source), key=_molecule_name):
         if name in seen and lowest:
-            raise InputError("the conformers of a molecule are not together", entry=name,
-                             file=str(source), field="CHEMBL_ID", remedy="unpack the archive")
+            raise InputError(
+                "the conformers of a molecule are not together",
+                entry=name,
+                file=str(source),
+                field="CHEMBL_ID",
+                remedy="unpack the archive",
+            )
         seen.add(name)
         conformers = []
         for record in group:
@@ -178,8 +187,9 @@ def _tag(record: SDFRecord, tag: str) -> float:
     if tag.endswith(":DIPOLE"):
         parts = text.split("|")
         if len(parts) != 4:
-            raise InputError(f"{text[:60]!r} is not x|y|z|total", file=record.file,
-                             entry=_entry(record), field=tag)
+            raise InputError(
+                f"{text[:60]!r} is not x|y|z|total", file=record.file, entry=_entry(record), field=tag
+            )
         text = parts[-1]
     return finite(text, record.file, _entry(record), tag)
 
@@ -188,8 +198,7 @@ def _sdf_files(source: Path) -> Iterator[SDFRecord]:
     if os.path.isdir(source):
         files = sorted(source.rglob("*.sdf"))
         if not files:
-            raise InputError("there is no SDF file below the folder", file=str(source),
-                             field="data_dir")
+            raise InputError("there is no SDF file below the folder", file=str(source), field="data_dir")
         for file in files:
             with open_text(file) as stream:
                 yield from sdf_records(stream, str(file))
@@ -211,8 +220,12 @@ def _archive(source: Path) -> Iterator[SDFRecord]:
                     lines = content.read().decode().splitlines()
                     yield from sdf_records(lines, os.fspath(source / member.name))
     except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"the archive is cut off or damaged ({error})", file=str(source),
-                         field="data_dir", remedy="download it again") from None
+        raise InputError(
+            f"the archive is cut off or damaged ({error})",
+            file=str(source),
+            field="data_dir",
+            remedy="download it again",
+        ) from None
 
 
 def _without_hydrogens(molecule: Any) -> Any:

@@ -86,8 +86,9 @@ def finite(value: Any, file: str, entry: str, field: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{str(value)[:40]!r} is not a finite number", file=file, entry=entry,
-                         field=field, remedy=remedy)
+        raise InputError(
+            f"{str(value)[:40]!r} is not a finite number", file=file, entry=entry, field=field, remedy=remedy
+        )
     return number
 
 
@@ -107,7 +108,12 @@ def nested(record: Any, path: str, file: str, entry: str) -> Any:
     value = record
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
-            raise InputError("the field is missing", file=file, entry=entry, field=path,
-                             remedy="give the file as it was released")
+            raise InputError(
+                "the field is missing",
+                file=file,
+                entry=entry,
+                field=path,
+                remedy="give the file as it was released",
+            )
         value = value[key]
     return value

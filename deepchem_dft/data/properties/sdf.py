@@ -50,8 +50,13 @@ class SDFRecord:
         try:
             return self.tags[name]
         except KeyError:
-            raise InputError("the tag is missing", file=self.file, entry=self.label, field=name,
-                             remedy="give the file as it was released") from None
+            raise InputError(
+                "the tag is missing",
+                file=self.file,
+                entry=self.label,
+                field=name,
+                remedy="give the file as it was released",
+            ) from None
 
     def molecule(self) -> Any:
         """Return the RDKit molecule with the coordinates and hydrogens of the record.
@@ -66,13 +71,19 @@ class SDFRecord:
         with rdBase.BlockLogs():
             raw = Chem.MolFromMolBlock(self.block, sanitize=False, removeHs=False)
             if raw is None or any(atom.GetAtomicNum() == 0 for atom in raw.GetAtoms()):
-                raise InputError(self._why_unreadable(), file=self.file, entry=self.label,
-                                 field="atoms", remedy="check the number of atoms and the elements")
+                raise InputError(
+                    self._why_unreadable(),
+                    file=self.file,
+                    entry=self.label,
+                    field="atoms",
+                    remedy="check the number of atoms and the elements",
+                )
             try:
                 Chem.SanitizeMol(raw)
             except (Chem.MolSanitizeException, ValueError) as error:
-                raise InputError(f"no valid molecule ({error})", file=self.file, entry=self.label,
-                                 field="bonds") from None
+                raise InputError(
+                    f"no valid molecule ({error})", file=self.file, entry=self.label, field="bonds"
+                ) from None
         return raw
 
     def _why_unreadable(self) -> str:
@@ -148,7 +159,7 @@ def _record(number: int, lines: list[str], file: str) -> SDFRecord:
     tags: dict[str, str] = {}
     name = ""
     value: list[str] = []
-    for line in [*lines[ends[0] + 1:], ""]:
+    for line in [*lines[ends[0] + 1 :], ""]:
         found = _TAG.match(line)
         if found and not name:
             name, value = found[1], []
@@ -156,10 +167,14 @@ def _record(number: int, lines: list[str], file: str) -> SDFRecord:
             value.append(line.strip())
         elif name:
             tags[name], name = "\n".join(value), ""
-    return SDFRecord(number, title, "\n".join(lines[:ends[0] + 1]) + "\n", tags, file)
+    return SDFRecord(number, title, "\n".join(lines[: ends[0] + 1]) + "\n", tags, file)
 
 
 def _cut_off(number: int, title: str, file: str, mark: str) -> InputError:
-    return InputError("the record is cut off", file=file, field=mark,
-                      entry=f"{number} ({title})" if title else str(number),
-                      remedy="download or write the file again")
+    return InputError(
+        "the record is cut off",
+        file=file,
+        field=mark,
+        entry=f"{number} ({title})" if title else str(number),
+        remedy="download or write the file again",
+    )

@@ -44,22 +44,30 @@ def csv_rows(path: PathLike, columns: Sequence[str]) -> Iterator[tuple[int, dict
         header = next(reader, [])
         missing = [name for name in columns if name not in header]
         if missing:
-            raise InputError(f"there is no column {missing[0]!r}", file=file, entry="line 1",
-                             field=missing[0], remedy="give the file as it was released")
+            raise InputError(
+                f"there is no column {missing[0]!r}",
+                file=file,
+                entry="line 1",
+                field=missing[0],
+                remedy="give the file as it was released",
+            )
         try:
             for row in reader:
                 if not row:
                     continue
                 if len(row) != len(header):
                     raise InputError(
-                        f"the line has {len(row)} fields and the header {len(header)}", file=file,
+                        f"the line has {len(row)} fields and the header {len(header)}",
+                        file=file,
                         entry=f"line {reader.line_num}",
                         field=header[min(len(row), len(header)) - 1],
-                        remedy="download the file again; it may be cut off")
+                        remedy="download the file again; it may be cut off",
+                    )
                 yield reader.line_num, dict(zip(header, row))
         except csv.Error as error:
-            raise InputError(f"no valid CSV ({error})", file=file,
-                             entry=f"line {reader.line_num}", field=header[0]) from None
+            raise InputError(
+                f"no valid CSV ({error})", file=file, entry=f"line {reader.line_num}", field=header[0]
+            ) from None
 
 
 def json_items(path: PathLike, key: str | None = None) -> Iterator[Any]:
@@ -116,11 +124,16 @@ class _JSONText:
 
     def _more(self) -> None:
         chunk = self.stream.read(_CHUNK)
-        self.window, self.at, self.ended = self.window[self.at:] + chunk, 0, not chunk
+        self.window, self.at, self.ended = self.window[self.at :] + chunk, 0, not chunk
 
     def fail(self, problem: str) -> InputError:
-        return InputError(problem, file=self.file, entry=str(self.item), field=self.key or "items",
-                          remedy="download the file again; it may be cut off")
+        return InputError(
+            problem,
+            file=self.file,
+            entry=str(self.item),
+            field=self.key or "items",
+            remedy="download the file again; it may be cut off",
+        )
 
     def peek(self) -> str:
         """Return the next character that is no blank, or nothing at the end of the file."""
@@ -128,7 +141,7 @@ class _JSONText:
             while self.at < len(self.window) and self.window[self.at] in " \t\r\n\ufeff":
                 self.at += 1
             if self.at < len(self.window) or self.ended:
-                return self.window[self.at:self.at + 1]
+                return self.window[self.at : self.at + 1]
             self._more()
 
     def expect(self, allowed: str) -> str:
@@ -148,15 +161,16 @@ class _JSONText:
             try:
                 value, end = self.decoder.raw_decode(self.window, self.at)
                 # A number at the edge of the window may go on in the next piece: 1.5, then e-7.
-                after = self.window[end:end + 1]
+                after = self.window[end : end + 1]
                 goes_on = isinstance(value, (int, float)) and after in "0123456789.eE+-"
                 if self.ended or not goes_on:
                     self.at = end
                     return value
             except (ValueError, RecursionError) as error:
                 if self.ended or not found:
-                    raise self.fail("the file ends in the middle" if self._cut(error) else
-                                    f"no valid JSON: {error}") from None
+                    raise self.fail(
+                        "the file ends in the middle" if self._cut(error) else f"no valid JSON: {error}"
+                    ) from None
                 if len(self.window) - self.at > _LONGEST:
                     raise self.fail(f"no valid JSON: {error}") from None
             self._more()
@@ -209,5 +223,8 @@ def find_one(folder: PathLike, names: Sequence[str]) -> Path:
     for name in names:
         if os.path.exists(path / name):
             return path / name
-    raise InputError(f"there is no {' or '.join(names)} in {path}", field="data_dir",
-                     remedy="give the folder of the downloaded files")
+    raise InputError(
+        f"there is no {' or '.join(names)} in {path}",
+        field="data_dir",
+        remedy="give the folder of the downloaded files",
+    )

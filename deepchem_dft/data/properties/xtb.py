@@ -41,8 +41,11 @@ def _module(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise InputError(f"GFN2-xTB needs {error.name or name}", field="method",
-                         remedy="pip install 'deepchem_dft[property]'") from None
+        raise InputError(
+            f"GFN2-xTB needs {error.name or name}",
+            field="method",
+            remedy="pip install 'deepchem_dft[property]'",
+        ) from None
 
 
 def version() -> str:
@@ -86,7 +89,8 @@ def single_point(numbers: np.ndarray, positions: np.ndarray) -> Labels:
     tblite = _module("tblite.interface")
     try:
         calculator = tblite.Calculator(
-            METHOD, np.asarray(numbers), np.asarray(positions, float) * ANGSTROM_TO_BOHR)
+            METHOD, np.asarray(numbers), np.asarray(positions, float) * ANGSTROM_TO_BOHR
+        )
         calculator.set("verbosity", 0)
         result = calculator.singlepoint()
     except (RuntimeError, ValueError) as error:
@@ -98,14 +102,18 @@ def single_point(numbers: np.ndarray, positions: np.ndarray) -> Labels:
         raise InputError("an odd number of electrons: only closed shells are labelled")
     broken = float(np.minimum(occupations, 2 - occupations).max())
     if broken > _BROKEN:
-        raise InputError(f"no closed shell: an orbital holds {broken:.2f} of 2 electrons, as in "
-                         "triplet O2; only closed shells are labelled")
+        raise InputError(
+            f"no closed shell: an orbital holds {broken:.2f} of 2 electrons, as in "
+            "triplet O2; only closed shells are labelled"
+        )
     occupied = electrons // 2
     # Every orbital of the minimal basis may be filled, as in neon.
     gap = orbitals[occupied] - orbitals[occupied - 1] if occupied < len(orbitals) else np.nan
     labels = Labels(
         float(np.linalg.norm(result.get("dipole"))) * AU_TO_DEBYE,
-        float(gap) * HARTREE_TO_EV, float(np.sum(result.get("energy"))))
+        float(gap) * HARTREE_TO_EV,
+        float(np.sum(result.get("energy"))),
+    )
     for name, value in vars(labels).items():
         if not np.isfinite(value):
             raise InputError(f"{METHOD} gives no finite {name}")

@@ -23,10 +23,14 @@ def get_adjoint(adjoint: str | Adjoint) -> Adjoint:
     """
     if not isinstance(adjoint, str):
         if isinstance(adjoint, type) or not hasattr(adjoint, "solve"):
-            raise InputError(f"{adjoint!r} is no adjoint", field="adjoint",
-                             remedy="a name such as 'implicit', or an instance: Implicit()")
+            raise InputError(
+                f"{adjoint!r} is no adjoint",
+                field="adjoint",
+                remedy="a name such as 'implicit', or an instance: Implicit()",
+            )
         return adjoint
     if adjoint not in _BY_NAME:
-        raise InputError(f"there is no adjoint '{adjoint}'", field="adjoint",
-                         remedy=f"choose one of {', '.join(_BY_NAME)}")
+        raise InputError(
+            f"there is no adjoint '{adjoint}'", field="adjoint", remedy=f"choose one of {', '.join(_BY_NAME)}"
+        )
     return _BY_NAME[adjoint]()

@@ -33,9 +33,16 @@ class Problem:
         # Derivatives lag behind, so that plain steps go on; what accelerated solvers mix where only
         # rounding is left has no derivative worth the name.
         linger = keep and not self.tol and isinstance(self.solvers[0], Damped)
-        return drive(lambda z: self.f(z, *self.inputs), self.start, self.solvers,
-                     tol=self.tol or self.rounding, max_iter=self.max_iter, error=self.error,
-                     keep=keep, linger=linger)
+        return drive(
+            lambda z: self.f(z, *self.inputs),
+            self.start,
+            self.solvers,
+            tol=self.tol or self.rounding,
+            max_iter=self.max_iter,
+            error=self.error,
+            keep=keep,
+            linger=linger,
+        )
 
 
 class Adjoint(Protocol):
@@ -78,7 +85,8 @@ def refuse(broken: Tensor) -> NoReturn:
     raise GradientNotConverged(
         f"the map is not finite for {name_samples(broken)}, which turns the gradient of everything "
         "shared into NaN: leave them out, or check their input and the map's weights",
-        broken.nonzero()[:, 0])
+        broken.nonzero()[:, 0],
+    )
 
 
 def name_samples(rows: Tensor) -> str:

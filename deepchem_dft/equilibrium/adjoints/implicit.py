@@ -59,8 +59,9 @@ class Implicit:
         if self.max_iter is not None:
             whole(1, max_iter=self.max_iter)
         if self.on_failure not in ("raise", "drop"):
-            raise InputError(f"on_failure is {self.on_failure!r}", field="on_failure",
-                             remedy="'raise' or 'drop'")
+            raise InputError(
+                f"on_failure is {self.on_failure!r}", field="on_failure", remedy="'raise' or 'drop'"
+            )
 
     def solve(self, problem: Problem) -> tuple[Tensor, Trace]:
         """Return the fixed points (B, D) with gradients attached, and how they were found."""
@@ -72,11 +73,14 @@ class Implicit:
             problem,
             solvers=problem.solvers if self.solver is None else chain_of(self.solver),
             tol=reachable(problem.tol if self.tol is None else self.tol, problem.rounding),
-            max_iter=self.max_iter or problem.max_iter)
+            max_iter=self.max_iter or problem.max_iter,
+        )
         state = differentiable(adjoint, trace, Judge(adjoint.eps, self.on_failure == "drop"))
         if state.requires_grad and not bool(trace.converged.all()):
-            warn(f"{int((~trace.converged).sum())} of {len(trace.codes)} samples did not converge "
-                 "and contribute no gradient (see Equilibrium.status)")
+            warn(
+                f"{int((~trace.converged).sum())} of {len(trace.codes)} samples did not converge "
+                "and contribute no gradient (see Equilibrium.status)"
+            )
         return state, trace
 
 
@@ -146,8 +150,11 @@ class _Pull:
         sources = [*copies, *tensors[count:]]
         wanted = [t for t in sources if t.requires_grad]
         with gate.closed(), graph_freed():
-            found = iter(torch.autograd.grad(image, wanted, solution.z, retain_graph=True,
-                                             create_graph=again, allow_unused=True))
+            found = iter(
+                torch.autograd.grad(
+                    image, wanted, solution.z, retain_graph=True, create_graph=again, allow_unused=True
+                )
+            )
         return [next(found) if t.requires_grad else None for t in sources]
 
     def _adjoint(self, image: Tensor, point: Tensor, gradient: Tensor) -> Trace:
@@ -158,16 +165,18 @@ class _Pull:
             scale = torch.where(scale > 0.0, scale, 1.0)
             right = gradient / scale
             found = drive(
-                lambda u: transposed(image, point, u) + right, right, self.problem.solvers,
-                tol=self.problem.tol, max_iter=self.problem.max_iter,
-                size=relative_to_right(right, self.problem.tol, self.problem.eps))
+                lambda u: transposed(image, point, u) + right,
+                right,
+                self.problem.solvers,
+                tol=self.problem.tol,
+                max_iter=self.problem.max_iter,
+                size=relative_to_right(right, self.problem.tol, self.problem.eps),
+            )
             self.judge(found, right, self.trace)
             found.z = torch.where(found.converged[:, None], found.z * scale, 0.0)
         return found
 
-    def _differentiable(
-        self, found: Trace, gradient: Tensor, z: Tensor, inputs: list[Tensor]
-    ) -> Trace:
+    def _differentiable(self, found: Trace, gradient: Tensor, z: Tensor, inputs: list[Tensor]) -> Trace:
         """Attach gradients to the adjoint's solution: it is the fixed point of another map."""
         f = self.problem.f
 
@@ -185,8 +194,7 @@ def transposed(image: Tensor, point: Tensor, u: Tensor) -> Tensor:
     """Return ``J^T u`` (B, D), differentiable if gradients are on."""
     if not image.requires_grad:
         return torch.zeros_like(u)
-    (result,) = torch.autograd.grad(image, point, u, retain_graph=True, allow_unused=True,
-                                    create_graph=torch.is_grad_enabled())
+    (result,) = torch.autograd.grad(
+        image, point, u, retain_graph=True, allow_unused=True, create_graph=torch.is_grad_enabled()
+    )
     return torch.zeros_like(u) if result is None else result
-
-

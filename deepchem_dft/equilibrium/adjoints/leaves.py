@@ -81,4 +81,6 @@ def graph_freed() -> Iterator[None]:
             raise
         raise InputError(
             "the map captured a tensor computed from trainable ones, and its graph has been freed",
-            field="params", remedy="pass such tensors in params") from error
+            field="params",
+            remedy="pass such tensors in params",
+        ) from error

@@ -24,12 +24,16 @@ def get_solver(solver: str | Solver) -> Solver:
     """
     if not isinstance(solver, str):
         if isinstance(solver, type) or not hasattr(solver, "start"):
-            raise InputError(f"{solver!r} is no solver", field="solver",
-                             remedy="a name such as 'anderson', or an instance: Anderson()")
+            raise InputError(
+                f"{solver!r} is no solver",
+                field="solver",
+                remedy="a name such as 'anderson', or an instance: Anderson()",
+            )
         return solver
     if solver not in _BY_NAME:
-        raise InputError(f"there is no solver '{solver}'", field="solver",
-                         remedy=f"choose one of {', '.join(_BY_NAME)}")
+        raise InputError(
+            f"there is no solver '{solver}'", field="solver", remedy=f"choose one of {', '.join(_BY_NAME)}"
+        )
     return _BY_NAME[solver]()
 
 

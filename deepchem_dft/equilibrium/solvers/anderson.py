@@ -60,9 +60,7 @@ class _AndersonRun:
         self._images, self._residuals = Ring(settings.window), Ring(settings.window)
         self._last: tuple[Tensor, Tensor] | None = None
 
-    def __call__(
-        self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None
-    ) -> Tensor:
+    def __call__(self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None) -> Tensor:
         image = torch.add(z, residual, alpha=self._settings.mixing)
         if self._last is not None:
             self._images.push(image, minus=self._last[0])

@@ -11,9 +11,7 @@ from torch import Tensor
 class Run(Protocol):
     """One solve under way; rows of its matrices are independent samples."""
 
-    def __call__(
-        self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None
-    ) -> Tensor:
+    def __call__(self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None) -> Tensor:
         """Propose the next iterates.
 
         Parameters
@@ -52,7 +50,7 @@ class Ring:
     @property
     def vectors(self) -> Tensor | None:
         """All of them, shape (B, k, D), in no particular order; None before the first."""
-        return None if self._buffer is None else self._buffer[:, :self._pushed]
+        return None if self._buffer is None else self._buffer[:, : self._pushed]
 
     def push(self, vector: Tensor, minus: Tensor | None = None) -> None:
         """Add one vector per sample, or a difference of two, (B, D), in place of the oldest."""
@@ -63,8 +61,7 @@ class Ring:
             return
         if self._buffer is None or slot >= self._buffer.shape[1]:
             # Memory grows with use: a long one costs nothing in short solves.
-            grown = vector.new_empty(len(vector), min(max(2 * slot, 4), self._capacity),
-                                     vector.shape[1])
+            grown = vector.new_empty(len(vector), min(max(2 * slot, 4), self._capacity), vector.shape[1])
             if self._buffer is not None:
                 grown[:, :slot] = self._buffer
             self._buffer = grown

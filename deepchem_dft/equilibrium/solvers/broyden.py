@@ -56,9 +56,7 @@ class _BroydenRun:
         self._kept: Tensor | None = None  # (B,), updates in use
         self._last: tuple[Tensor, Tensor] | None = None
 
-    def __call__(
-        self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None
-    ) -> Tensor:
+    def __call__(self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None) -> Tensor:
         if self._last is not None:
             step, change = z - self._last[0], residual - self._last[1]
             if restart is not None:

@@ -32,8 +32,6 @@ class Damped:
         """Begin a solve; nothing is remembered."""
         return self
 
-    def __call__(
-        self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None
-    ) -> Tensor:
+    def __call__(self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None) -> Tensor:
         """Propose the next iterates, shape (B, D)."""
         return z + self.mixing * residual

@@ -45,9 +45,7 @@ class _PulayRun:
         self._errors: Tensor | None = None  # (B, window, E)
         self._sizes: Tensor | None = None  # (B, window), infinite where there is nothing
 
-    def __call__(
-        self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None
-    ) -> Tensor:
+    def __call__(self, z: Tensor, residual: Tensor, error: Tensor, restart: Tensor | None) -> Tensor:
         return self.mix(z + residual, error, restart)
 
     def mix(self, value: Tensor, error: Tensor, restart: Tensor | None = None) -> Tensor:
@@ -59,8 +57,7 @@ class _PulayRun:
         if restart is not None:
             self._sizes = self._sizes.masked_fill(restart[:, None], torch.inf)
         # The worst makes room, not the oldest: a bad early step must not outlive a good one.
-        new = self._sizes.argmax(1, keepdim=True) == torch.arange(
-            self._window, device=value.device)
+        new = self._sizes.argmax(1, keepdim=True) == torch.arange(self._window, device=value.device)
         self._sizes = torch.where(new, error.detach().norm(dim=1, keepdim=True), self._sizes)
         self._values = torch.where(new[:, :, None], value[:, None], self._values)
         self._errors = torch.where(new[:, :, None], error[:, None], self._errors)

@@ -65,8 +65,12 @@ class Journal:
         self.stream = self._file.stream
         try:
             if not self._file.new and not resume:
-                raise InputError("an unfinished run left the file", file=str(path), field="out",
-                                 remedy="go on with it by --resume, or remove it")
+                raise InputError(
+                    "an unfinished run left the file",
+                    file=str(path),
+                    field="out",
+                    remedy="go on with it by --resume, or remove it",
+                )
             self.stream.seek(0)
             compare_settings(self._settings(), settings, self.path)
             self.start = self.stream.tell()
@@ -79,9 +83,13 @@ class Journal:
     def _drop_torn(self, size: int) -> None:
         """Drop the piece that a kill in the middle of a record leaves."""
         if _payload(self.stream)[1]:  # then it was no kill, and there may be much behind it
-            raise InputError("the record is damaged", file=str(self.path), field="out",
-                             entry=f"record {self.count + 1}",
-                             remedy="restore the file, or remove it and begin again")
+            raise InputError(
+                "the record is damaged",
+                file=str(self.path),
+                field="out",
+                entry=f"record {self.count + 1}",
+                remedy="restore the file, or remove it and begin again",
+            )
         if os.fstat(self.stream.fileno()).st_size > size:
             LOGGER.warning("%s: the last record was cut short, and is computed again", self.path)
         self._file.cut(size)
@@ -90,8 +98,12 @@ class Journal:
         if self.stream.read(len(_MAGIC)) == _MAGIC:
             for payload in _payloads(self.stream):
                 return dict(json.loads(payload))
-        raise InputError("it is no file of an unfinished run", file=str(self.path), field="out",
-                         remedy="remove it, or choose another name")
+        raise InputError(
+            "it is no file of an unfinished run",
+            file=str(self.path),
+            field="out",
+            remedy="remove it, or choose another name",
+        )
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write arrays by name; they survive whatever happens to this process afterwards.
@@ -132,8 +144,10 @@ def compare_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], path: 
         if found.get(key) != asked.get(key):
             raise InputError(
                 f"the file was begun with {found.get(key)!r} and not {asked.get(key)!r}",
-                file=str(path), field=key,
-                remedy="go on with the same settings, or choose another file")
+                file=str(path),
+                field=key,
+                remedy="go on with the same settings, or choose another file",
+            )
 
 
 def _packed(payload: bytes) -> bytes:

@@ -25,8 +25,9 @@ def _connect(path: str | os.PathLike) -> Any:
     try:
         from ase.db import connect
     except ImportError:
-        raise InputError("ASE databases need ASE", field="ase",
-                         remedy="pip install 'deepchem_dft[hamiltonian]'") from None
+        raise InputError(
+            "ASE databases need ASE", field="ase", remedy="pip install 'deepchem_dft[hamiltonian]'"
+        ) from None
     # append is the default and means: do not empty the file.
     return connect(os.fspath(path), type="db", use_lock_file=False)
 
@@ -56,9 +57,7 @@ class MD17File(SampleSource):
     reader of ORCA's output that made the files (``schnorb/data.py``).
     """
 
-    def __init__(
-        self, path: str | os.PathLike, basis: str = "def2-svp", xc: str | None = "pbe"
-    ) -> None:
+    def __init__(self, path: str | os.PathLike, basis: str = "def2-svp", xc: str | None = "pbe") -> None:
         super().__init__(path)
         self.basis, self.xc = basis, xc
         connection = open_sqlite(self.path)
@@ -75,8 +74,9 @@ class MD17File(SampleSource):
         try:
             self.offset = float(_connect(self.path).metadata.get("energy_offset", 0.0))
         except (TypeError, ValueError, KeyError) as error:
-            raise InputError(f"the metadata cannot be read ({error})", file=str(path),
-                             field="metadata") from None
+            raise InputError(
+                f"the metadata cannot be read ({error})", file=str(path), field="metadata"
+            ) from None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,23 +97,35 @@ class MD17File(SampleSource):
             raise
         except Exception as error:  # what is no encoding of ASE's fails in many ways
             reason = " ".join(str(error).split())[:120]
-            raise InputError(f"the row cannot be decoded ({type(error).__name__}: {reason})",
-                             field="data", remedy="download the file again") from None
+            raise InputError(
+                f"the row cannot be decoded ({type(error).__name__}: {reason})",
+                field="data",
+                remedy="download the file again",
+            ) from None
         for name in _FIELDS:
             if data.get(name) is None:
-                raise InputError(f"there is no {name!r} in the data of the row", field=name,
-                                 remedy="give a file of the SchNOrb release")
+                raise InputError(
+                    f"there is no {name!r} in the data of the row",
+                    field=name,
+                    remedy="give a file of the SchNOrb release",
+                )
         sample = HamiltonianSample(
-            numbers, np.asarray(positions) * ANGSTROM_TO_BOHR, self.basis,
-            hamiltonian=data["hamiltonian"], overlap=data["overlap"],
+            numbers,
+            np.asarray(positions) * ANGSTROM_TO_BOHR,
+            self.basis,
+            hamiltonian=data["hamiltonian"],
+            overlap=data["overlap"],
             energy=_one(data["energy"]) + self.offset,
             forces=np.asarray(data["forces"], dtype=np.float64) * BOHR_TO_ANGSTROM,
-            xc=self.xc, name=str(self.ids[index]))
+            xc=self.xc,
+            name=str(self.ids[index]),
+        )
         layout = orbital_layout(sample.numbers, self.basis)
         if layout.nao != sample.nao:
             return sample  # the caller says so
-        moved: dict[str, Any] = {name: layout.md17.to_pyscf(getattr(sample, name))
-                                 for name in ("hamiltonian", "overlap")}
+        moved: dict[str, Any] = {
+            name: layout.md17.to_pyscf(getattr(sample, name)) for name in ("hamiltonian", "overlap")
+        }
         return replace(sample, **moved)
 
 
@@ -145,12 +157,15 @@ def write_md17(path: str | os.PathLike, samples: Iterable[HamiltonianSample]) ->
         for number, sample in enumerate(samples, start=1):
             for name in _FIELDS:
                 if getattr(sample, name) is None:
-                    raise InputError("the sample has none", file=str(path), entry=f"row {number}",
-                                     field=name)
+                    raise InputError("the sample has none", file=str(path), entry=f"row {number}", field=name)
             layout = orbital_layout(sample.numbers, sample.basis)
             if sample.nao != layout.nao:
-                raise InputError(f"{sample.nao} orbitals are not those of {sample.basis}",
-                                 file=str(path), entry=f"row {number}", field="basis")
+                raise InputError(
+                    f"{sample.nao} orbitals are not those of {sample.basis}",
+                    file=str(path),
+                    entry=f"row {number}",
+                    field="basis",
+                )
             data = {name: np.asarray(getattr(sample, name)) for name in _FIELDS}
             data["energy"] = data["energy"].reshape(1)
             data["forces"] = (data["forces"] * ANGSTROM_TO_BOHR).astype(np.float32)

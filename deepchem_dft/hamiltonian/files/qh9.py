@@ -61,9 +61,7 @@ class QH9File(SampleSource):
     Yu, Liu, Luo, Strasser, Qian, Qian, Ji, NeurIPS 2023 Datasets and Benchmarks (QH9).
     """
 
-    def __init__(
-        self, path: str | os.PathLike, basis: str = BASIS, xc: str | None = XC
-    ) -> None:
+    def __init__(self, path: str | os.PathLike, basis: str = BASIS, xc: str | None = XC) -> None:
         super().__init__(path)
         self.basis, self.xc = basis, xc
         with closing(open_sqlite(self.path)) as connection:
@@ -84,22 +82,28 @@ class QH9File(SampleSource):
     def _require(self, found: Sequence[str]) -> None:
         for name in _DYNAMIC if self.dynamic else _STABLE:
             if name not in found:
-                raise InputError(f"the table 'data' has no column {name!r}", file=str(self.path),
-                                 field=name, remedy="give the file as it was released")
+                raise InputError(
+                    f"the table 'data' has no column {name!r}",
+                    file=str(self.path),
+                    field=name,
+                    remedy="give the file as it was released",
+                )
 
     def _id(self, value: Any, row: int) -> int:
         if isinstance(value, int):
             return value
         if isinstance(value, bytes) and len(value) == 8:  # a numpy integer, as apsw stores it
             return int(np.frombuffer(value, dtype="<i8")[0])
-        raise InputError("it is neither a number nor eight bytes", file=str(self.path),
-                         entry=f"row {row}", field="id")
+        raise InputError(
+            "it is neither a number nor eight bytes", file=str(self.path), entry=f"row {row}", field="id"
+        )
 
     def _count(self, value: Any, row: int) -> int:
         if isinstance(value, int) and value > 0:
             return value
-        raise InputError(f"{value!r} is not a number of atoms", file=str(self.path),
-                         entry=f"row {row}", field="N")
+        raise InputError(
+            f"{value!r} is not a number of atoms", file=str(self.path), entry=f"row {row}", field="N"
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -114,33 +118,51 @@ class QH9File(SampleSource):
     def read(self, index: int) -> HamiltonianSample:
         """Return one row, in this package's units."""
         names = ("Z", "pos", "Ham") + (("geo_id", "epot", "converged") if self.dynamic else ())
-        found = self.handle.execute(f"SELECT {', '.join(names)} FROM data WHERE rowid = ?",
-                                    (int(self.rows[index]),)).fetchone()
+        found = self.handle.execute(
+            f"SELECT {', '.join(names)} FROM data WHERE rowid = ?", (int(self.rows[index]),)
+        ).fetchone()
         row = dict(zip(names, found))
         count = int(self.atoms[index])
         numbers = _array(row["Z"], "<i4", count, "Z")
         positions = _array(row["pos"], "<f8", 3 * count, "pos").reshape(count, 3)
         nao = orbital_layout(numbers, self.basis).nao
-        hamiltonian = _array(row["Ham"], "<f8", nao * nao, "Ham",
-                             f" for {nao} orbitals in {self.basis}").reshape(nao, nao)
+        hamiltonian = _array(
+            row["Ham"], "<f8", nao * nao, "Ham", f" for {nao} orbitals in {self.basis}"
+        ).reshape(nao, nao)
         if not self.dynamic:
-            return HamiltonianSample(numbers, positions * ANGSTROM_TO_BOHR, self.basis,
-                                     hamiltonian, xc=self.xc, name=str(self.ids[index]))
+            return HamiltonianSample(
+                numbers,
+                positions * ANGSTROM_TO_BOHR,
+                self.basis,
+                hamiltonian,
+                xc=self.xc,
+                name=str(self.ids[index]),
+            )
         if row["converged"] != 1:
-            raise InputError("the calculation did not converge", field="converged",
-                             remedy="leave it out by on_bad='skip'")
-        return HamiltonianSample(numbers, positions, self.basis, hamiltonian, energy=row["epot"],
-                                 xc=self.xc, name=f"{self.ids[index]}-{row['geo_id']}")
+            raise InputError(
+                "the calculation did not converge", field="converged", remedy="leave it out by on_bad='skip'"
+            )
+        return HamiltonianSample(
+            numbers,
+            positions,
+            self.basis,
+            hamiltonian,
+            energy=row["epot"],
+            xc=self.xc,
+            name=f"{self.ids[index]}-{row['geo_id']}",
+        )
 
 
 def _array(value: Any, dtype: str, size: int, field: str, what: str = "") -> np.ndarray:
     if not isinstance(value, bytes):
-        raise InputError("there is no array" if value is None else f"{value!r:.40} is no array",
-                         field=field)
+        raise InputError("there is no array" if value is None else f"{value!r:.40} is no array", field=field)
     expected = size * np.dtype(dtype).itemsize
     if len(value) != expected:
-        raise InputError(f"it has {len(value)} bytes, not {expected}{what}", field=field,
-                         remedy="download the file again, or name the basis it was made with")
+        raise InputError(
+            f"it has {len(value)} bytes, not {expected}{what}",
+            field=field,
+            remedy="download the file again, or name the basis it was made with",
+        )
     return np.frombuffer(value, dtype=dtype).astype(np.int64 if dtype == "<i4" else np.float64)
 
 
@@ -155,15 +177,20 @@ def write_qh9(path: str | os.PathLike, samples: Iterable[HamiltonianSample]) -> 
         With a Hamiltonian.
     """
     kinds = ("INTEGER NOT NULL PRIMARY KEY", "INTEGER", "BLOB", "BLOB", "BLOB")
-    rows = ((number, len(sample.numbers), _blob(sample.numbers, "<i4"),
-             _blob(sample.positions * BOHR_TO_ANGSTROM, "<f8"), _blob(sample.hamiltonian, "<f8"))
-            for number, sample in enumerate(samples))
+    rows = (
+        (
+            number,
+            len(sample.numbers),
+            _blob(sample.numbers, "<i4"),
+            _blob(sample.positions * BOHR_TO_ANGSTROM, "<f8"),
+            _blob(sample.hamiltonian, "<f8"),
+        )
+        for number, sample in enumerate(samples)
+    )
     _write(path, _STABLE, kinds, rows)
 
 
-def write_qh9_dynamic(
-    path: str | os.PathLike, trajectories: Iterable[Sequence[HamiltonianSample]]
-) -> None:
+def write_qh9_dynamic(path: str | os.PathLike, trajectories: Iterable[Sequence[HamiltonianSample]]) -> None:
     """Write trajectories as ``QH9Dynamic_300k.db`` is, without kinetic energies (0).
 
     Parameters
@@ -173,13 +200,36 @@ def write_qh9_dynamic(
     trajectories : iterable of sequences of HamiltonianSample
         The geometries of one molecule in each, with Hamiltonian and energy.
     """
-    kinds = ("INTEGER NOT NULL", "INTEGER NOT NULL", "INTEGER", "BLOB", "BLOB", "FLOAT", "FLOAT",
-             "FLOAT", "FLOAT", "BLOB", "INT")
-    rows = ((_blob(np.array(number), "<i8"), frame, len(sample.numbers),
-             _blob(sample.numbers, "<i4"), _blob(sample.positions, "<f8"), 0.0, sample.energy,
-             sample.energy, frame * _TIME_STEP, _blob(sample.hamiltonian, "<f8"), 1)
-            for number, samples in enumerate(trajectories)
-            for frame, sample in enumerate(samples))
+    kinds = (
+        "INTEGER NOT NULL",
+        "INTEGER NOT NULL",
+        "INTEGER",
+        "BLOB",
+        "BLOB",
+        "FLOAT",
+        "FLOAT",
+        "FLOAT",
+        "FLOAT",
+        "BLOB",
+        "INT",
+    )
+    rows = (
+        (
+            _blob(np.array(number), "<i8"),
+            frame,
+            len(sample.numbers),
+            _blob(sample.numbers, "<i4"),
+            _blob(sample.positions, "<f8"),
+            0.0,
+            sample.energy,
+            sample.energy,
+            frame * _TIME_STEP,
+            _blob(sample.hamiltonian, "<f8"),
+            1,
+        )
+        for number, samples in enumerate(trajectories)
+        for frame, sample in enumerate(samples)
+    )
     _write(path, _DYNAMIC, kinds, rows)
 
 

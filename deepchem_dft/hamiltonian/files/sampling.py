@@ -98,18 +98,24 @@ def relax(molecule: HamiltonianSample, xc: str, grid_level: int = 3) -> Hamilton
         density[:] = [solution.density]
         return solution.energy, -moved.forces(solution).ravel()
 
-    found = minimize(energy_and_gradient, bare.positions.ravel(), jac=True, method="BFGS",
-                     options={"gtol": _FORCE, "maxiter": _STEPS})
+    found = minimize(
+        energy_and_gradient,
+        bare.positions.ravel(),
+        jac=True,
+        method="BFGS",
+        options={"gtol": _FORCE, "maxiter": _STEPS},
+    )
     if np.abs(found.jac).max() > _FORCE_LEFT:
-        raise InputError(f"not relaxed after {found.nit} steps: a force of "
-                         f"{np.abs(found.jac).max():.1e} Hartree/Bohr is left", field="geometry",
-                         remedy="give a geometry nearer to a minimum")
+        raise InputError(
+            f"not relaxed after {found.nit} steps: a force of "
+            f"{np.abs(found.jac).max():.1e} Hartree/Bohr is left",
+            field="geometry",
+            remedy="give a geometry nearer to a minimum",
+        )
     return replace(bare, positions=found.x.reshape(-1, 3))
 
 
-def normal_modes(
-    minimum: HamiltonianSample, xc: str, grid_level: int = 3
-) -> NormalModes:
+def normal_modes(minimum: HamiltonianSample, xc: str, grid_level: int = 3) -> NormalModes:
     """Return the harmonic vibrations about a minimum.
 
     Parameters
@@ -159,11 +165,15 @@ def modes_of(hessian: np.ndarray, numbers: np.ndarray, positions: np.ndarray) ->
     squares, vectors = np.linalg.eigh(inner.T @ weighted @ inner)
     worst = np.sqrt(max(0.0, -squares.min(initial=0.0))) * HARTREE_TO_WAVENUMBER
     if worst > _IMAGINARY:
-        raise InputError(f"the geometry is no minimum: a vibration has {worst:.0f}i cm-1",
-                         field="geometry", remedy="give another geometry")
+        raise InputError(
+            f"the geometry is no minimum: a vibration has {worst:.0f}i cm-1",
+            field="geometry",
+            remedy="give another geometry",
+        )
     displacements = ((inner @ vectors).T / root).reshape(len(squares), len(numbers), 3)
-    return NormalModes(np.array(positions, dtype=np.float64), np.sqrt(np.maximum(squares, 0.0)),
-                       displacements)
+    return NormalModes(
+        np.array(positions, dtype=np.float64), np.sqrt(np.maximum(squares, 0.0)), displacements
+    )
 
 
 def _vibrations(positions: np.ndarray, root: np.ndarray) -> np.ndarray:
@@ -173,4 +183,4 @@ def _vibrations(positions: np.ndarray, root: np.ndarray) -> np.ndarray:
     rigid = [np.tile(axis, len(positions)) for axis in np.eye(3)]
     rigid += [np.cross(axis, centred).ravel() for axis in np.eye(3)]
     left, sizes, _ = np.linalg.svd((np.array(rigid) * root).T, full_matrices=True)
-    return left[:, np.sum(sizes > 1e-6 * sizes.max()):]  # linear molecules turn in two ways only
+    return left[:, np.sum(sizes > 1e-6 * sizes.max()) :]  # linear molecules turn in two ways only

@@ -32,8 +32,7 @@ class SampleSource(ABC):
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
         if not os.path.isfile(self.path):
-            raise InputError("there is no such file", file=str(path), field="path",
-                             remedy="check the path")
+            raise InputError("there is no such file", file=str(path), field="path", remedy="check the path")
         self._opened: tuple[int, Any] | None = None
 
     @abstractmethod
@@ -68,15 +67,22 @@ class SampleSource(ABC):
         except InputError as error:
             raise error.located(file=str(self.path), entry=self.row(index)) from None
         except sqlite3.Error as error:
-            raise InputError(f"the row cannot be read ({error})", file=str(self.path),
-                             entry=self.row(index), field="data",
-                             remedy="download the file again") from None
+            raise InputError(
+                f"the row cannot be read ({error})",
+                file=str(self.path),
+                entry=self.row(index),
+                field="data",
+                remedy="download the file again",
+            ) from None
         if sample.nao != nao:
             name = next(name for name in MATRICES if getattr(sample, name) is not None)
             raise InputError(
                 f"the matrix has {sample.nao} orbitals, and the molecule {nao} in {sample.basis}",
-                file=str(self.path), entry=self.row(index), field=name,
-                remedy="name the basis set the file was made with")
+                file=str(self.path),
+                entry=self.row(index),
+                field=name,
+                remedy="name the basis set the file was made with",
+            )
         return sample
 
     def __iter__(self) -> Iterator[HamiltonianSample]:
@@ -109,8 +115,7 @@ def open_sqlite(path: Path) -> sqlite3.Connection:
     InputError
         If it is none, or damaged at its beginning.
     """
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True,
-                                 check_same_thread=False)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
     try:
         connection.execute("SELECT name FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
@@ -121,8 +126,12 @@ def open_sqlite(path: Path) -> sqlite3.Connection:
 
 def not_sqlite(path: Path, error: Exception) -> InputError:
     """Return the error for a database that cannot be read at all."""
-    return InputError(f"the database cannot be read ({error})", file=str(path), field="path",
-                      remedy="unpack or download it again")
+    return InputError(
+        f"the database cannot be read ({error})",
+        file=str(path),
+        field="path",
+        remedy="unpack or download it again",
+    )
 
 
 def columns(connection: sqlite3.Connection, path: Path, table: str) -> list[str]:
@@ -135,6 +144,10 @@ def columns(connection: sqlite3.Connection, path: Path, table: str) -> list[str]
     """
     found = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     if not found:
-        raise InputError(f"there is no table {table!r}", file=str(path), field=table,
-                         remedy="give the file as it was released")
+        raise InputError(
+            f"there is no table {table!r}",
+            file=str(path),
+            field=table,
+            remedy="give the file as it was released",
+        )
     return found

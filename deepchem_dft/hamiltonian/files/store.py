@@ -19,8 +19,15 @@ from deepchem_dft.hamiltonian.files.source import SampleSource
 from deepchem_dft.hamiltonian.sample import MATRICES, HamiltonianSample
 
 _FORMAT = "deepchem_dft hamiltonians 1"
-_UNITS = {"positions": "Bohr", "forces": "Hartree/Bohr", "energy": "Hartree",
-          "hamiltonian": "Hartree", "core": "Hartree", "guess": "Hartree", "overlap": "1"}
+_UNITS = {
+    "positions": "Bohr",
+    "forces": "Hartree/Bohr",
+    "energy": "Hartree",
+    "hamiltonian": "Hartree",
+    "core": "Hartree",
+    "guess": "Hartree",
+    "overlap": "1",
+}
 #: Samples that are written at a time.
 _BATCH = 64
 
@@ -58,9 +65,12 @@ class HamiltonianFile(SampleSource):
         file = self.handle
         try:
             if file.attrs.get("format") != _FORMAT:
-                raise InputError(f"the format is {file.attrs.get('format')!r}, not {_FORMAT!r}",
-                                 file=str(path), field="format",
-                                 remedy="give a file of 'deepchem-dft data hamiltonian'")
+                raise InputError(
+                    f"the format is {file.attrs.get('format')!r}, not {_FORMAT!r}",
+                    file=str(path),
+                    field="format",
+                    remedy="give a file of 'deepchem-dft data hamiltonian'",
+                )
             self.basis, self.xc = str(file.attrs["basis"]), str(file.attrs["xc"]) or None
             self.settings = json.loads(file.attrs["settings"])
             self.atom_end, self.matrix_end = file["atom_end"][:], file["matrix_end"][:]
@@ -69,13 +79,20 @@ class HamiltonianFile(SampleSource):
         except InputError:
             raise
         except (KeyError, ValueError, OSError, AttributeError) as error:
-            raise InputError(f"something is missing or damaged ({_short(error)})", file=str(path),
-                             field="path", remedy="make the file again") from None
-        lengths = {len(x) for x in (self.atom_end, self.matrix_end, self.names, self.charges,
-                                    self.energies)}
+            raise InputError(
+                f"something is missing or damaged ({_short(error)})",
+                file=str(path),
+                field="path",
+                remedy="make the file again",
+            ) from None
+        lengths = {len(x) for x in (self.atom_end, self.matrix_end, self.names, self.charges, self.energies)}
         if len(lengths) != 1:
-            raise InputError("the data sets have different lengths", file=str(path),
-                             field="atom_end", remedy="make the file again")
+            raise InputError(
+                "the data sets have different lengths",
+                file=str(path),
+                field="atom_end",
+                remedy="make the file again",
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -90,29 +107,41 @@ class HamiltonianFile(SampleSource):
         try:
             return h5py.File(self.path, "r")
         except OSError as error:
-            raise InputError(f"it is no HDF5 file, or cut off ({_short(error)})",
-                             file=str(self.path), field="path",
-                             remedy="make the file again") from None
+            raise InputError(
+                f"it is no HDF5 file, or cut off ({_short(error)})",
+                file=str(self.path),
+                field="path",
+                remedy="make the file again",
+            ) from None
 
     def read(self, index: int) -> HamiltonianSample:
         """Return one sample."""
         file, atoms = self.handle, self._range(self.atom_end, index)
         matrices = self._range(self.matrix_end, index)
         try:
-            fields = {name: _square(file[name][matrices], name)
-                      for name in MATRICES if name in file}
+            fields = {name: _square(file[name][matrices], name) for name in MATRICES if name in file}
             forces = file["forces"][atoms] if "forces" in file else None
             numbers, positions = file["numbers"][atoms], file["positions"][atoms]
         except InputError:
             raise
         except (KeyError, OSError, ValueError) as error:
-            raise InputError(f"something is missing or damaged ({_short(error)})", field="data",
-                             remedy="make the file again") from None
+            raise InputError(
+                f"something is missing or damaged ({_short(error)})",
+                field="data",
+                remedy="make the file again",
+            ) from None
         energy = float(self.energies[index])
         return HamiltonianSample(
-            numbers, positions, self.basis, **fields, energy=None if np.isnan(energy) else energy,
-            forces=forces, charge=int(self.charges[index]), xc=self.xc,
-            name=str(self.names[index]))
+            numbers,
+            positions,
+            self.basis,
+            **fields,
+            energy=None if np.isnan(energy) else energy,
+            forces=forces,
+            charge=int(self.charges[index]),
+            xc=self.xc,
+            name=str(self.names[index]),
+        )
 
     @staticmethod
     def _range(ends: np.ndarray, index: int) -> slice:
@@ -120,8 +149,7 @@ class HamiltonianFile(SampleSource):
 
 
 def write_samples(
-    path: str | os.PathLike, samples: Iterable[HamiltonianSample],
-    settings: Mapping[str, Any] | None = None,
+    path: str | os.PathLike, samples: Iterable[HamiltonianSample], settings: Mapping[str, Any] | None = None
 ) -> None:
     """Write samples to an HDF5 file.
 
@@ -159,8 +187,7 @@ def write_samples(
                 writer = writer or _Writer(file, batch[0], str(path))
                 writer.append(batch)
             if writer is None:
-                raise InputError("there is no sample to be written", file=str(path),
-                                 field="samples")
+                raise InputError("there is no sample to be written", file=str(path), field="samples")
             file.attrs["format"], file.attrs["program"] = _FORMAT, f"deepchem_dft {__version__}"
             file.attrs["settings"] = json.dumps(dict(settings or {}))
         if disk.refused is not None:
@@ -181,7 +208,7 @@ class _Disk(io.FileIO):
         left = memoryview(content)
         try:
             while left and self.refused is None:
-                left = left[super().write(left):]
+                left = left[super().write(left) :]
         except OSError as error:
             self.refused = error
         return len(content)
@@ -209,13 +236,25 @@ class _Writer:
         self.count = 0
         self.ends = {"atom_end": 0, "matrix_end": 0}
         file.attrs["basis"], file.attrs["xc"] = first.basis, first.xc or ""
-        kinds = {"atom_end": "i8", "matrix_end": "i8", "charge": "i4", "energy": "f8",
-                 "name": h5py.string_dtype(), "numbers": "i4", "positions": "f8"}
+        kinds = {
+            "atom_end": "i8",
+            "matrix_end": "i8",
+            "charge": "i4",
+            "energy": "f8",
+            "name": h5py.string_dtype(),
+            "numbers": "i4",
+            "positions": "f8",
+        }
         kinds |= dict.fromkeys(self.fields, "f8")
         for name, kind in kinds.items():
             width = (3,) if name in ("positions", "forces") else ()
-            made = file.create_dataset(name, (0, *width), dtype=kind, maxshape=(None, *width),
-                                       chunks=(1 << 12 if name in MATRICES else 1 << 10, *width))
+            made = file.create_dataset(
+                name,
+                (0, *width),
+                dtype=kind,
+                maxshape=(None, *width),
+                chunks=(1 << 12 if name in MATRICES else 1 << 10, *width),
+            )
             if name in _UNITS:
                 made.attrs["unit"] = _UNITS[name]
 
@@ -225,12 +264,18 @@ class _Writer:
 
     def append(self, batch: list[HamiltonianSample]) -> None:
         for number, sample in enumerate(batch, start=self.count):
-            for name, same in (("basis", sample.basis == self.first.basis),
-                               ("xc", sample.xc == self.first.xc),
-                               ("samples", self._filled(sample) == self.fields)):
+            for name, same in (
+                ("basis", sample.basis == self.first.basis),
+                ("xc", sample.xc == self.first.xc),
+                ("samples", self._filled(sample) == self.fields),
+            ):
                 if not same:
-                    raise InputError("the sample does not go with the first one", file=self.path,
-                                     entry=f"{number} ({sample.name})", field=name)
+                    raise InputError(
+                        "the sample does not go with the first one",
+                        file=self.path,
+                        entry=f"{number} ({sample.name})",
+                        field=name,
+                    )
         self.count += len(batch)
         self._extend("name", [sample.name for sample in batch])
         self._extend("charge", [sample.charge for sample in batch])
@@ -259,8 +304,9 @@ class _Writer:
 def _square(triangle: np.ndarray, name: str) -> np.ndarray:
     nao = int((np.sqrt(8 * len(triangle) + 1) - 1) / 2 + 0.5)
     if nao * (nao + 1) // 2 != len(triangle):
-        raise InputError(f"{len(triangle)} numbers are no triangle of a matrix", field=name,
-                         remedy="make the file again")
+        raise InputError(
+            f"{len(triangle)} numbers are no triangle of a matrix", field=name, remedy="make the file again"
+        )
     matrix = np.zeros((nao, nao))
     matrix[np.tril_indices(nao)] = triangle
     return matrix + np.tril(matrix, -1).T

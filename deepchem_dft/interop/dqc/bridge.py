@@ -98,7 +98,8 @@ class WrappedXC(BaseXC):
         if not torch.isfinite(energy.detach()).all():
             raise FunctionalError(
                 "the functional returned energies that are not numbers",
-                remedy="look for NaN in the network's weights, or for a division by zero density")
+                remedy="look for NaN in the network's weights, or for a division by zero density",
+            )
         return energy
 
     def get_edensityxc(self, densinfo) -> Tensor:
@@ -140,22 +141,24 @@ class BridgedMol(Mol):
     def __init__(self, molecule: Molecule) -> None:
         mole = molecule.pyscf_mol
         if mole.has_ecp() or mole.cart:
-            raise InputError("DQC knows neither effective core potentials nor Cartesian shells",
-                             field="basis", remedy="use an all-electron basis, or engine='native'")
+            raise InputError(
+                "DQC knows neither effective core potentials nor Cartesian shells",
+                field="basis",
+                remedy="use an all-electron basis, or engine='native'",
+            )
         self._fixed = FixedGrid(molecule.points, molecule.weights)
         filled = max(1, math.ceil(max(molecule.nelec)), *map(len, molecule.occupations or ()))
         weights = occupations_of(molecule, filled, restricted=False)
         if bool((weights.diff(dim=-1) > 0).any()):
             raise InputError(
-                f"DQC fills orbitals from below, and the occupations of {molecule.name} leave "
-                "holes", field="occupations",
-                remedy="list occupations that never rise, or use engine='native'")
+                f"DQC fills orbitals from below, and the occupations of {molecule.name} leave holes",
+                field="occupations",
+                remedy="list occupations that never rise, or use engine='native'",
+            )
         charges = torch.tensor(mole.atom_charges(), dtype=torch.int64)
         positions = torch.tensor(mole.atom_coords(), dtype=torch.float64)
-        super().__init__((charges, positions), basis=shells(mole),
-                         orb_weights=SpinParam(*weights))
-        self._hamilton._orthozer = OrbitalOrthogonalizer(
-            molecule.overlap, threshold=LINEAR_DEPENDENCE)
+        super().__init__((charges, positions), basis=shells(mole), orb_weights=SpinParam(*weights))
+        self._hamilton._orthozer = OrbitalOrthogonalizer(molecule.overlap, threshold=LINEAR_DEPENDENCE)
 
     def setup_grid(self) -> None:
         """Take the molecule's grid instead of making one."""
@@ -232,9 +235,14 @@ def shells(mole) -> list[list[CGTOBasis]]:
         for shell in mole.atom_shell_ids(atom):
             exponents = torch.tensor(mole.bas_exp(shell), dtype=torch.float64)
             for column in mole._libcint_ctr_coeff(shell).T:
-                mine.append(CGTOBasis(
-                    angmom=int(mole.bas_angular(shell)), alphas=exponents, normalized=True,
-                    coeffs=torch.tensor(column.copy(), dtype=torch.float64)))
+                mine.append(
+                    CGTOBasis(
+                        angmom=int(mole.bas_angular(shell)),
+                        alphas=exponents,
+                        normalized=True,
+                        coeffs=torch.tensor(column.copy(), dtype=torch.float64),
+                    )
+                )
         atoms.append(mine)
     return atoms
 
@@ -263,6 +271,7 @@ def solve(engine: BridgedEngine, start, *, method, tol: float, max_iter: int):
     calculation = SCF_QCCalc(engine)
     with warnings.catch_warnings():  # whether it converged is measured, not believed
         warnings.simplefilter("ignore")
-        calculation.run(dm0=start, fwd_options={
-            "method": method, "maxiter": max_iter, "f_tol": tol, "x_tol": math.inf})
+        calculation.run(
+            dm0=start, fwd_options={"method": method, "maxiter": max_iter, "f_tol": tol, "x_tol": math.inf}
+        )
         return calculation.aodm(), calculation.energy()

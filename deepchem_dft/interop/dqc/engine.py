@@ -77,9 +77,11 @@ def default_grid(system: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     available, why = dqc_available()
     if not available:
-        raise InputError(f"DQC's grid is not available: {why}", field="grid",
-                         remedy="run 'deepchem-dft install-dqc', or save points, weights and "
-                         "density in a .npz file")
+        raise InputError(
+            f"DQC's grid is not available: {why}",
+            field="grid",
+            remedy="run 'deepchem-dft install-dqc', or save points, weights and density in a .npz file",
+        )
     import dqc
 
     from deepchem_dft.interop.dqc.bridge import CGTOBasis
@@ -130,8 +132,10 @@ class DQCResult:
     state: SCFState
 
     def __repr__(self) -> str:
-        return (f"DQCResult({self.molecule.name}: {float(self.energy.detach()):.8f} Ha, "
-                f"{self.status.name.lower()} after {self.iterations} Fock builds)")
+        return (
+            f"DQCResult({self.molecule.name}: {float(self.energy.detach()):.8f} Ha, "
+            f"{self.status.name.lower()} after {self.iterations} Fock builds)"
+        )
 
     @property
     def converged(self) -> bool:
@@ -173,8 +177,7 @@ class DQCResult:
     @property
     def dipole(self) -> Tensor:
         """Dipole moment about the origin, shape (3,), e Bohr."""
-        electrons = torch.einsum("xij,ij->x", self.molecule.dipole_integrals,
-                                 self.total_density_matrix)
+        electrons = torch.einsum("xij,ij->x", self.molecule.dipole_integrals, self.total_density_matrix)
         return self.molecule.nuclear_dipole - electrons
 
     @property
@@ -239,16 +242,22 @@ def run_dqc(
         Unless ``on_unconverged="continue"``.
     """
     if on_unconverged not in ("raise", "continue"):
-        raise InputError(f"on_unconverged={on_unconverged!r} is not known",
-                         remedy="use 'raise' or 'continue'")
+        raise InputError(
+            f"on_unconverged={on_unconverged!r} is not known", remedy="use 'raise' or 'continue'"
+        )
     xc = get_xc(xc)
     available, why = dqc_available()
     if not available:
-        raise InputError(f"engine 'dqc' cannot be used: {why}", field="engine",
-                         remedy="install DQC, or use engine='native'")
+        raise InputError(
+            f"engine 'dqc' cannot be used: {why}",
+            field="engine",
+            remedy="install DQC, or use engine='native'",
+        )
     if any(isinstance(c, Tensor) or c != 0.0 for c, _ in xc.exchange_terms):
-        raise FunctionalError("DQC cannot add exact exchange to a Kohn-Sham calculation",
-                              remedy="use engine='native' for hybrid functionals")
+        raise FunctionalError(
+            "DQC cannot add exact exchange to a Kohn-Sham calculation",
+            remedy="use engine='native' for hybrid functionals",
+        )
     restricted = _treatment(molecule, xc, restricted)
     _check_memory(molecule)
     from deepchem_dft.interop.dqc.bridge import BridgedEngine, BridgedMol, WrappedXC, diis, solve
@@ -267,14 +276,23 @@ def run_dqc(
     if residual >= tol:  # implicit derivatives of a state that is none mean nothing
         energy, density = energy.detach(), density.detach()
     result = DQCResult(
-        molecule=molecule, xc=xc, energy=energy, density_matrix=density, orbital_energies=energies,
+        molecule=molecule,
+        xc=xc,
+        energy=energy,
+        density_matrix=density,
+        orbital_energies=energies,
         status=Status.CONVERGED if residual < tol else Status.MAX_ITERATIONS,
-        commutator=residual, iterations=engine.steps, state=state)
+        commutator=residual,
+        iterations=engine.steps,
+        state=state,
+    )
     if not result.converged and on_unconverged == "raise":
         raise SCFNotConverged(
             f"DQC did not converge for {molecule.name}: the Fock matrix still couples occupied "
             f"and empty orbitals by {residual:.1e} Ha (tolerance {tol:.0e}) after "
-            f"{engine.steps} steps. Try engine='native', which has more solvers", result)
+            f"{engine.steps} steps. Try engine='native', which has more solvers",
+            result,
+        )
     return result
 
 
@@ -284,12 +302,18 @@ def _treatment(molecule: Molecule, xc: XCFunctional, restricted: bool | None) ->
     if restricted is None:
         return closed and xc.spin_symmetric
     if restricted and not closed:
-        raise InputError(f"{molecule.name} has unpaired electrons, or other orbitals filled with "
-                         "alpha than with beta electrons", field="restricted",
-                         remedy="leave 'restricted' out, or set it to false")
+        raise InputError(
+            f"{molecule.name} has unpaired electrons, or other orbitals filled with "
+            "alpha than with beta electrons",
+            field="restricted",
+            remedy="leave 'restricted' out, or set it to false",
+        )
     if restricted and not xc.spin_symmetric:
-        raise InputError("a functional that is not spin-symmetric cannot be run restricted",
-                         field="restricted", remedy="leave 'restricted' out, or set it to false")
+        raise InputError(
+            "a functional that is not spin-symmetric cannot be run restricted",
+            field="restricted",
+            remedy="leave 'restricted' out, or set it to false",
+        )
     return restricted
 
 
@@ -300,7 +324,8 @@ def _check_memory(molecule: Molecule) -> None:
         raise InputError(
             f"DQC would need about {needed / 2**30:.0f} GiB for {molecule.name} "
             f"({molecule.nao} orbitals), {available / 2**30:.0f} GiB are free",
-            remedy="use a smaller basis, or engine='native'")
+            remedy="use a smaller basis, or engine='native'",
+        )
 
 
 def _guess(molecule: Molecule, guess: Any) -> Tensor:
@@ -311,9 +336,11 @@ def _guess(molecule: Molecule, guess: Any) -> Tensor:
         guess = guess.density_matrix() if callable(guess.density_matrix) else guess.density_matrix
     dms = torch.as_tensor(guess, dtype=torch.float64).detach()
     if dms.shape[-2:] != molecule.overlap.shape or dms.ndim not in (2, 3):
-        raise InputError(f"a guess of shape {tuple(dms.shape)} does not fit {molecule.nao} "
-                         "orbitals", field="guess",
-                         remedy="give a density matrix in the molecule's own basis")
+        raise InputError(
+            f"a guess of shape {tuple(dms.shape)} does not fit {molecule.nao} orbitals",
+            field="guess",
+            remedy="give a density matrix in the molecule's own basis",
+        )
     total = dms if dms.ndim == 2 else dms.sum(0)
     if dms.ndim == 3 and dms.shape[0] == 2:
         return dms

@@ -21,13 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepchem_dft.files import replacing
-from deepchem_dft.interop.dqc.site_packages import (
-    alive,
-    check_environment,
-    check_platform,
-    owner,
-    prune,
-)
+from deepchem_dft.interop.dqc.site_packages import alive, check_environment, check_platform, owner, prune
 from deepchem_dft.interop.dqc.wheels import (
     InstallError,
     Wheel,
@@ -61,9 +55,13 @@ WHEELS = (
 
 #: Import name and pip name of what DQC imports and these wheels do not have.
 REQUIREMENTS = {
-    "torch": "torch", "xitorch": "xitorch", "numpy": "numpy", "scipy": "scipy", "h5py": "h5py",
+    "torch": "torch",
+    "xitorch": "xitorch",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "h5py": "h5py",
     "basis_set_exchange": "basis-set-exchange",
-}  # fmt: skip
+}
 
 #: The list of what was installed, kept beside it in site-packages.
 MANIFEST = "deepchem_dft_dqc.json"
@@ -109,8 +107,7 @@ class DQCStatus:
                 "installed": f"installed in {self.target}: {what}",
                 "damaged": f"damaged in {self.target}: {what}; "
                 f"{len(self.missing_files)} files are missing: install again",
-                "interrupted": f"an installation into {self.target} was interrupted: "
-                "install again, or undo",
+                "interrupted": f"an installation into {self.target} was interrupted: install again, or undo",
                 "foreign": f"in {self.target}, not installed by this command",
             }[self.state]
         ]
@@ -172,15 +169,16 @@ def install(
         return before
     if before.conflicts:
         raise InstallError(
-            f"cannot install DQC into {folder}: " + "; ".join(before.conflicts)
-            + ". Nothing was changed"
+            f"cannot install DQC into {folder}: " + "; ".join(before.conflicts) + ". Nothing was changed"
         )
     if before.state == "installed":
         return _complete(folder, wanted, wheels, say, dry_run=dry_run)
     names = ", ".join(f"{w.name} {w.version}" for w in wheels)
     if dry_run:
-        say(f"would {'read' if source else 'download'} {names} (wheels for Python "
-            f"{wheels[0].python}, checked against pinned SHA-256 digests)")
+        say(
+            f"would {'read' if source else 'download'} {names} (wheels for Python "
+            f"{wheels[0].python}, checked against pinned SHA-256 digests)"
+        )
         say(f"would create in {folder}: {', '.join([*_tops(wheels), MANIFEST])}")
         if wanted:
             say(f"would install with pip: {', '.join(wanted)}")
@@ -245,8 +243,9 @@ def uninstall(
             pip_uninstall(manifest["pip"])
         (folder / MANIFEST).unlink()  # last, so that an interrupted removal can be finished
     except OSError as error:
-        raise InstallError(f"cannot remove DQC from {folder}: {error}. Run it again with the "
-                           "right to write there") from error
+        raise InstallError(
+            f"cannot remove DQC from {folder}: {error}. Run it again with the right to write there"
+        ) from error
     say(f"removed {len(present)} files from {folder}")
     if manifest["pip"]:
         say(f"removed with pip: {', '.join(manifest['pip'])}")
@@ -255,9 +254,7 @@ def uninstall(
     return True
 
 
-def status(
-    target: str | os.PathLike[str] | None = None, *, wheels: Sequence[Wheel] = WHEELS
-) -> DQCStatus:
+def status(target: str | os.PathLike[str] | None = None, *, wheels: Sequence[Wheel] = WHEELS) -> DQCStatus:
     """Look at what is installed without changing anything.
 
     Examples
@@ -304,18 +301,22 @@ def _complete(
 
 
 def _unpack_all(
-    wheels: Sequence[Wheel], paths: Sequence[Path], folder: Path, self_test: bool,
-    by_pip: Sequence[str],
+    wheels: Sequence[Wheel], paths: Sequence[Path], folder: Path, self_test: bool, by_pip: Sequence[str]
 ) -> None:
     """Unpack beside the final place, test, move; roll back whatever happens."""
     staging = folder / f".{MANIFEST}.{os.getpid()}"
     files = [n for w, p in zip(wheels, paths, strict=True) for n in members(w, p)]
     manifest = {
-        "format": 1, "state": "installing", "pid": os.getpid(), "staging": staging.name,
+        "format": 1,
+        "state": "installing",
+        "pid": os.getpid(),
+        "staging": staging.name,
         "versions": {w.name: w.version for w in wheels},
         "sha256": {w.name: w.sha256 for w in wheels},
-        "tops": list(_tops(wheels)), "files": sorted(files), "pip": list(by_pip),
-    }  # fmt: skip
+        "tops": list(_tops(wheels)),
+        "files": sorted(files),
+        "pip": list(by_pip),
+    }
     created = not folder.exists()
     moved: list[Path] = []
     written = False
@@ -361,9 +362,11 @@ def _self_test(site: Path) -> None:
     path = os.pathsep.join([str(site), *(entry for entry in sys.path if entry)])
     done = subprocess.run(
         [sys.executable, "-B", "-c", code],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+    )
     if done.returncode:
         words = (done.stdout + done.stderr).strip().splitlines() or ["no reason given"]
         raise InstallError(f"DQC cannot be used here: {words[-1]}. Nothing was changed")
@@ -386,8 +389,10 @@ def _read_manifest(folder: Path) -> dict | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InstallError(f"{folder / MANIFEST} cannot be read ({error}); delete it and the "
-                           f"folders {', '.join(_tops(WHEELS))} by hand") from error
+        raise InstallError(
+            f"{folder / MANIFEST} cannot be read ({error}); delete it and the "
+            f"folders {', '.join(_tops(WHEELS))} by hand"
+        ) from error
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
         raise InstallError(f"{folder / MANIFEST} names files outside {folder}; not touching them")
     return manifest

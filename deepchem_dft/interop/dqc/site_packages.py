@@ -30,8 +30,7 @@ def check_environment(folder: Path) -> None:
     marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
     if sys.prefix == sys.base_prefix and marker.exists():
         raise InstallError(
-            "this Python belongs to the operating system; use a virtual environment: "
-            "python3 -m venv .venv"
+            "this Python belongs to the operating system; use a virtual environment: python3 -m venv .venv"
         )
     if not os.access(folder, os.W_OK):
         raise InstallError(f"no permission to write to {folder}; use a virtual environment")

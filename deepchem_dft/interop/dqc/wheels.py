@@ -79,12 +79,29 @@ def download(wheels: Sequence[Wheel], folder: Path, python: str = sys.executable
     """
     for wheel in wheels:
         command = [
-            python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-            "--no-input", "--no-deps", "--only-binary=:all:", "--implementation", "cp",
-            "--python-version", wheel.python, "--abi", "cp" + wheel.python.replace(".", ""),
-            "--platform", "manylinux2014_x86_64", "--platform", "manylinux2010_x86_64",
-            "--dest", str(folder), f"{wheel.name}=={wheel.version}",
-        ]  # fmt: skip
+            python,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--implementation",
+            "cp",
+            "--python-version",
+            wheel.python,
+            "--abi",
+            "cp" + wheel.python.replace(".", ""),
+            "--platform",
+            "manylinux2014_x86_64",
+            "--platform",
+            "manylinux2010_x86_64",
+            "--dest",
+            str(folder),
+            f"{wheel.name}=={wheel.version}",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             words = (done.stderr or done.stdout).strip().splitlines()
@@ -141,14 +158,26 @@ def pip_uninstall(packages: Sequence[str]) -> None:
 
 def _pip(command: str, *words: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check",
-         "--no-input", *words],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            command,
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            *words,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise InstallError(f"pip could not {command} {' '.join(words)}: "
-                           f"{said[-1] if said else f'exit status {done.returncode}'}")
+        raise InstallError(
+            f"pip could not {command} {' '.join(words)}: "
+            f"{said[-1] if said else f'exit status {done.returncode}'}"
+        )
 
 
 def verified(wheels: Sequence[Wheel], folder: Path) -> list[Path]:

@@ -73,8 +73,12 @@ def exact(
     """
     grid = grid or Grid()
     if not 1 <= system.electrons <= MOST:
-        raise InputError(f"{system.electrons} electrons are too many for an exact solution",
-                         entry=system.name or None, field="electrons", remedy=f"use at most {MOST}")
+        raise InputError(
+            f"{system.electrons} electrons are too many for an exact solution",
+            entry=system.name or None,
+            field="electrons",
+            remedy=f"use at most {MOST}",
+        )
     state = load(system, grid, orbitals) if cached else None
     if state is None:
         # Matrices of this size gain little from threads, and lose a lot where cores are busy.
@@ -91,5 +95,6 @@ def exact(
         warnings.warn(
             f"{system.name or 'this system'}: the walls of the grid raise the energy by about "
             f"{state.wall_error:.1e} Ha. Remedy: a Grid with more points, or nuclei nearer to 0",
-            stacklevel=stacklevel(2))
+            stacklevel=stacklevel(2),
+        )
     return state

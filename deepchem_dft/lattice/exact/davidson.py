@@ -15,8 +15,13 @@ _CLOSEST = 1e-2
 
 
 def lowest(
-    apply: Callable[[np.ndarray], np.ndarray], diagonal: np.ndarray, start: np.ndarray, *,
-    tol: float, max_iter: int = 100, name: str = "",
+    apply: Callable[[np.ndarray], np.ndarray],
+    diagonal: np.ndarray,
+    start: np.ndarray,
+    *,
+    tol: float,
+    max_iter: int = 100,
+    name: str = "",
     project: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[float, np.ndarray]:
     """Return the lowest eigenvalue and its normalised eigenvector, by Davidson's method.
@@ -91,4 +96,5 @@ def lowest(
         known += 1
     raise ExactNotConverged(
         f"{name + ': ' if name else ''}the exact solution did not converge in {max_iter} "
-        f"iterations: residual {norm:.1e}, wanted {tol:.1e}")
+        f"iterations: residual {norm:.1e}, wanted {tol:.1e}"
+    )

@@ -25,6 +25,7 @@ def full_ci(
     solver.conv_tol, solver.max_cycle, solver.verbose = _TOL, _MAX_ITER, 0
     energy, vector = solver.kernel(core, repulsion, len(core), electrons)
     if not solver.converged:
-        raise ExactNotConverged(f"{name + ': ' if name else ''}PySCF's full CI did not converge "
-                                f"in {_MAX_ITER} iterations")
+        raise ExactNotConverged(
+            f"{name + ': ' if name else ''}PySCF's full CI did not converge in {_MAX_ITER} iterations"
+        )
     return float(energy), np.stack(solver.make_rdm1s(vector, len(core), electrons))

@@ -51,8 +51,10 @@ def hartree_fock(system: System, grid: Grid, body: OneBody) -> MeanField:
     u, w = body.orbitals, body.repulsion
     core = np.diag(body.energies)
     occupied = (system.up, system.down)
-    wells = sum((-1) ** i * np.exp(-(((grid.x.numpy() - place) / _WIDTH) ** 2))
-                for i, place in enumerate(sorted(system.positions)))
+    wells = sum(
+        (-1) ** i * np.exp(-(((grid.x.numpy() - place) / _WIDTH) ** 2))
+        for i, place in enumerate(sorted(system.positions))
+    )
     uneven = _STAGGER * (u.T @ (np.asarray(wells)[:, None] * u))
     fock = np.stack([core - uneven, core + uneven])
     focks: list[np.ndarray] = []
@@ -63,8 +65,7 @@ def hartree_fock(system: System, grid: Grid, body: OneBody) -> MeanField:
         density = np.stack([f @ f.T for f in filled])
         on_grid = [(u @ f) @ (u @ f).T for f in filled]
         coulomb = w @ sum(np.diag(p) for p in on_grid)
-        new = np.stack([core + u.T @ (coulomb[:, None] * u) - u.T @ ((w * p) @ u)
-                        for p in on_grid])
+        new = np.stack([core + u.T @ (coulomb[:, None] * u) - u.T @ ((w * p) @ u) for p in on_grid])
         energy = 0.5 * float((density * (core + new)).sum())
         error = new @ density - density @ new
         if np.abs(error).max() < _TOL:
@@ -74,15 +75,17 @@ def hartree_fock(system: System, grid: Grid, body: OneBody) -> MeanField:
         fock = _extrapolated(focks, errors)
     raise ExactNotConverged(
         f"{system.name + ': ' if system.name else ''}Hartree-Fock did not converge in "
-        f"{_MAX_ITER} iterations: [F, D] is {np.abs(error).max():.1e} Ha, wanted {_TOL:.0e}")
+        f"{_MAX_ITER} iterations: [F, D] is {np.abs(error).max():.1e} Ha, wanted {_TOL:.0e}"
+    )
 
 
 def _extrapolated(focks: list[np.ndarray], errors: list[np.ndarray]) -> np.ndarray:
     """Combine Fock matrices so that the error is least, the sum of weights being 1 (DIIS)."""
     n = len(focks)
     overlaps = np.array([[a @ b for b in errors] for a in errors])
-    system = np.block([[overlaps / overlaps.diagonal().max(), np.ones((n, 1))],
-                       [np.ones((1, n)), np.zeros((1, 1))]])
+    system = np.block(
+        [[overlaps / overlaps.diagonal().max(), np.ones((n, 1))], [np.ones((1, n)), np.zeros((1, 1))]]
+    )
     weights = np.linalg.lstsq(system, np.append(np.zeros(n), 1.0), rcond=1e-12)[0][:n]
     return np.tensordot(weights, np.stack(focks), 1)
 
@@ -124,10 +127,13 @@ def natural_orbitals(system: System, grid: Grid, body: OneBody) -> tuple[np.ndar
 def _second_order(field: MeanField, body: OneBody) -> list[np.ndarray]:
     """Density matrices of both spins to second order, in the Hartree-Fock orbitals."""
     on_grid = [body.orbitals @ c for c in field.coefficients]
-    pairs = [np.einsum("xi,xa->iax", o[:, :n], o[:, n:])
-             for o, n in zip(on_grid, field.occupied, strict=True)]
-    gammas = [np.diag((np.arange(len(levels)) < n).astype(float))
-              for levels, n in zip(field.levels, field.occupied, strict=True)]
+    pairs = [
+        np.einsum("xi,xa->iax", o[:, :n], o[:, n:]) for o, n in zip(on_grid, field.occupied, strict=True)
+    ]
+    gammas = [
+        np.diag((np.arange(len(levels)) < n).astype(float))
+        for levels, n in zip(field.levels, field.occupied, strict=True)
+    ]
     for s, t in ((0, 0), (1, 1), (0, 1), (1, 0)):
         n, m = field.occupied[s], field.occupied[t]
         if not n or not m:
@@ -136,8 +142,7 @@ def _second_order(field: MeanField, body: OneBody) -> list[np.ndarray]:
         integrals = np.einsum("iax,jbx->iajb", left, right @ body.repulsion, optimize=True)
         if s == t:  # each pair of electrons counts once
             integrals = (integrals - integrals.transpose(0, 3, 2, 1)) / np.sqrt(2)
-        gaps = (above[:n, None, None, None] - above[n:, None, None]
-                + below[:m, None] - below[m:])
+        gaps = above[:n, None, None, None] - above[n:, None, None] + below[:m, None] - below[m:]
         amplitudes = integrals / gaps
         flat = amplitudes.reshape(n, -1)
         gammas[s][:n, :n] -= flat @ flat.T

@@ -17,9 +17,7 @@ from deepchem_dft.lattice.systems import System
 SOLVERS = ("pairs", "pyscf")
 
 
-def several_electrons(
-    system: System, grid: Grid, orbitals: int, solver: str | None = None
-) -> ExactState:
+def several_electrons(system: System, grid: Grid, orbitals: int, solver: str | None = None) -> ExactState:
     """Return the ground state by full CI in the ``orbitals`` most occupied natural orbitals.
 
     The energy is an upper bound that falls towards the exact one with every orbital.
@@ -45,12 +43,20 @@ def several_electrons(
     pairs = min(electrons) >= 1 and max(electrons) <= 2
     solver = solver or SOLVERS[0 if pairs else 1]
     if solver not in SOLVERS or (solver == "pairs" and not pairs):
-        raise InputError(f"solver {solver!r} cannot do {electrons[0]} + {electrons[1]} electrons",
-                         entry=system.name or None, field="solver", remedy="use 'pyscf'")
+        raise InputError(
+            f"solver {solver!r} cannot do {electrons[0]} + {electrons[1]} electrons",
+            entry=system.name or None,
+            field="solver",
+            remedy="use 'pyscf'",
+        )
     number = smooth_number(grid)
     if not max(system.up, 2) <= orbitals <= number:
-        raise InputError(f"{orbitals} natural orbitals", entry=system.name or None,
-                         field="orbitals", remedy=f"use {max(system.up, 2)} to {number}")
+        raise InputError(
+            f"{orbitals} natural orbitals",
+            entry=system.name or None,
+            field="orbitals",
+            remedy=f"use {max(system.up, 2)} to {number}",
+        )
     body = OneBody.of(system, grid).lowest(number)
     chosen = natural_orbitals(system, grid, body)[1][:, :orbitals]
     core = (chosen.T * body.energies) @ chosen

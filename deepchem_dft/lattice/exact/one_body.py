@@ -43,8 +43,7 @@ class OneBody:
         InputError
             If a nucleus is outside the grid.
         """
-        hamiltonian = grid.kinetic_matrix().numpy() + np.diag(
-            system.external_potential(grid).numpy())
+        hamiltonian = grid.kinetic_matrix().numpy() + np.diag(system.external_potential(grid).numpy())
         energies, orbitals = scipy.linalg.eigh(hamiltonian, driver="evd")
         repulsion = interaction(grid.x[:, None] - grid.x).numpy()
         return cls(energies, orbitals, repulsion)
@@ -63,8 +62,12 @@ def one_electron(system: System, grid: Grid) -> ExactState:
     """Return the ground state of one electron, from the banded eigenvalue problem."""
     bands = grid.kinetic_bands().numpy()
     bands[0] += system.external_potential(grid).numpy()
-    energies, orbitals = scipy.linalg.eig_banded(
-        bands, lower=True, select="i", select_range=(0, 0))
+    energies, orbitals = scipy.linalg.eig_banded(bands, lower=True, select="i", select_range=(0, 0))
     density = orbitals[:, 0] ** 2 / grid.spacing
-    return ExactState(system, grid, float(energies[0]),
-                      np.stack([density, np.zeros_like(density)]), "banded eigenvalue problem")
+    return ExactState(
+        system,
+        grid,
+        float(energies[0]),
+        np.stack([density, np.zeros_like(density)]),
+        "banded eigenvalue problem",
+    )

@@ -52,8 +52,7 @@ def pair_ci(
     large = _Pairs(core, repulsion, electrons, len(core))
     vector = large.fold(_embedded(small.unfold(start), len(core)))
     even = (lambda c: (c + c.T) / 2) if electrons[0] == electrons[1] else None
-    energy, vector = lowest(
-        large.apply, large.diagonal, vector, tol=_TOL, name=name, project=even)
+    energy, vector = lowest(large.apply, large.diagonal, vector, tol=_TOL, name=name, project=even)
     return energy, large.density_matrices(vector)
 
 

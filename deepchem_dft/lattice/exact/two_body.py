@@ -49,13 +49,10 @@ def two_electrons(system: System, grid: Grid) -> ExactState:
     orbitals = everything.orbitals
     density = ((orbitals @ coefficients @ orbitals.T) ** 2).sum(1) / grid.spacing
     spin_density = [2 * density, 0 * density] if system.spin else [density, density]
-    return ExactState(system, grid, energy, np.stack(spin_density),
-                      "two electrons on all pairs of points")
+    return ExactState(system, grid, energy, np.stack(spin_density), "two electrons on all pairs of points")
 
 
-def _iterate(
-    body: OneBody, start: np.ndarray, sign: float, name: str
-) -> tuple[float, np.ndarray]:
+def _iterate(body: OneBody, start: np.ndarray, sign: float, name: str) -> tuple[float, np.ndarray]:
     u, w = body.orbitals, body.repulsion
     free = body.energies[:, None] + body.energies
 
@@ -63,8 +60,14 @@ def _iterate(
         return free * c + u.T @ (w * (u @ c @ u.T)) @ u
 
     clouds = u * u
-    return lowest(apply, free + clouds.T @ w @ clouds, start, tol=_TOL, name=name,
-                  project=lambda c: (c + sign * c.T) / 2)
+    return lowest(
+        apply,
+        free + clouds.T @ w @ clouds,
+        start,
+        tol=_TOL,
+        name=name,
+        project=lambda c: (c + sign * c.T) / 2,
+    )
 
 
 def _dense(body: OneBody, sign: float) -> np.ndarray:
@@ -76,8 +79,7 @@ def _dense(body: OneBody, sign: float) -> np.ndarray:
     m = len(body.energies)
     pairs = (body.orbitals[:, :, None] * body.orbitals[:, None, :]).reshape(-1, m * m)
     both = (pairs.T @ body.repulsion @ pairs).reshape(m, m, m, m).transpose(0, 2, 1, 3)
-    hamiltonian = both.reshape(m * m, m * m) + np.diag(
-        (body.energies[:, None] + body.energies).ravel())
+    hamiltonian = both.reshape(m * m, m * m) + np.diag((body.energies[:, None] + body.energies).ravel())
     swap = np.eye(m * m).reshape(m, m, m, m).transpose(0, 1, 3, 2).reshape(m * m, m * m)
     out_of_reach = 1e4 * (np.eye(m * m) - sign * swap)
     return np.linalg.eigh(hamiltonian + out_of_reach)[1][:, 0].reshape(m, m)

@@ -7,5 +7,12 @@ from deepchem_dft.lattice.functionals.named import KINDS, make_functional
 from deepchem_dft.lattice.functionals.neural import NetworkXC, NeuralXC
 from deepchem_dft.lattice.functionals.uniform import UniformGasLDA
 
-__all__ = ["KINDS", "GatedXC", "LatticeFunctional", "NetworkXC", "NeuralXC", "UniformGasLDA",
-           "make_functional"]  # fmt: skip
+__all__ = [
+    "KINDS",
+    "GatedXC",
+    "LatticeFunctional",
+    "NetworkXC",
+    "NeuralXC",
+    "UniformGasLDA",
+    "make_functional",
+]

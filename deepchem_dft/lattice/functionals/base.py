@@ -64,7 +64,8 @@ class LatticeFunctional(nn.Module):
             if not (keep and density.requires_grad):
                 density = density.detach().requires_grad_()
             (slope,) = torch.autograd.grad(
-                self.energy(density).sum(), density, create_graph=keep, allow_unused=True)
+                self.energy(density).sum(), density, create_graph=keep, allow_unused=True
+            )
         if slope is None:  # a functional that does not depend on the density
             slope = torch.zeros_like(density)
         return slope / self.grid.spacing
@@ -99,14 +100,19 @@ class GatedXC(LatticeFunctional):
     Li et al., Phys. Rev. Lett. 126, 036401 (2021).
     """
 
-    def __init__(self, grid: Grid, polarised: bool = False, gate: bool = True,
-                 gate_width: float = 1.0) -> None:  # fmt: skip
+    def __init__(
+        self, grid: Grid, polarised: bool = False, gate: bool = True, gate_width: float = 1.0
+    ) -> None:
         super().__init__(grid, polarised)
         if not gate_width > 0:
-            raise InputError(f"{gate_width!r} is not a width", field="gate_width",
-                             remedy="use a positive number of electrons, such as 1")  # fmt: skip
+            raise InputError(
+                f"{gate_width!r} is not a width",
+                field="gate_width",
+                remedy="use a positive number of electrons, such as 1",
+            )
         self.gate_width: nn.Parameter | None = (
-            nn.Parameter(torch.tensor(float(gate_width), dtype=torch.float64)) if gate else None)
+            nn.Parameter(torch.tensor(float(gate_width), dtype=torch.float64)) if gate else None
+        )
 
     @abstractmethod
     def per_electron(self, density: Tensor) -> Tensor:

@@ -57,5 +57,8 @@ def make_functional(
             return NeuralXC(grid, **{**KINDS[functional], **options})
     except TypeError as error:
         raise InputError(str(error).partition("() ")[2], field="functional") from None
-    raise InputError(f"unknown functional {functional!r}", field="functional",
-                     remedy=f"use one of {', '.join([*KINDS, 'uniform-gas'])}, or a torch module")
+    raise InputError(
+        f"unknown functional {functional!r}",
+        field="functional",
+        remedy=f"use one of {', '.join([*KINDS, 'uniform-gas'])}, or a torch module",
+    )

@@ -72,11 +72,17 @@ class NeuralXC(GatedXC):
         super().__init__(grid, polarised, gate, gate_width)
         sizes = [windows] * len(hidden) if isinstance(windows, int) else list(windows)
         if len(sizes) != len(hidden) or any(w < 1 or w % 2 == 0 for w in sizes):
-            raise InputError(f"windows of {windows!r} points for {len(hidden)} hidden layers",
-                             field="windows", remedy="use odd numbers, one for each hidden layer")
+            raise InputError(
+                f"windows of {windows!r} points for {len(hidden)} hidden layers",
+                field="windows",
+                remedy="use odd numbers, one for each hidden layer",
+            )
         if convolutions < 0 or any(width < 1 for width in hidden):
-            raise InputError(f"{convolutions} convolutions and {list(hidden)} channels",
-                             field="hidden", remedy="use positive numbers")
+            raise InputError(
+                f"{convolutions} convolutions and {list(hidden)} channels",
+                field="hidden",
+                remedy="use positive numbers",
+            )
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int) -> Tensor:
@@ -84,10 +90,12 @@ class NeuralXC(GatedXC):
 
         self.eta = nn.Parameter(0.01 * normal(convolutions)) if convolutions else None
         channels = [(1 + convolutions) * (2 if polarised else 1), *hidden, 1]
-        self.layers = nn.ParameterList([
-            nn.Parameter(normal(after, before, w) * math.sqrt(2 / (before * w)))
-            for before, after, w in zip(channels[:-1], channels[1:], [*sizes, 1], strict=True)
-        ])  # fmt: skip
+        self.layers = nn.ParameterList(
+            [
+                nn.Parameter(normal(after, before, w) * math.sqrt(2 / (before * w)))
+                for before, after, w in zip(channels[:-1], channels[1:], [*sizes, 1], strict=True)
+            ]
+        )
         self._spectra: Tensor | None = None
 
     @property
@@ -127,7 +135,8 @@ class NeuralXC(GatedXC):
             hartree = hartree_potential(self.grid, total)
             excess = self.grid.integrate(total)[:, None] - 1
             through_gate = (-2 * gate * excess / self.gate_width**2) * self.grid.integrate(
-                total * (-value - 0.5 * hartree))[:, None]  # fmt: skip
+                total * (-value - 0.5 * hartree)
+            )[:, None]
             value = (1 - gate) * value - gate * hartree + through_gate
             common = (1 - gate)[:, None] * common
         if self.polarised:
@@ -199,8 +208,14 @@ class NetworkXC(GatedXC):
     torch.Size([4, 1, 513])
     """
 
-    def __init__(self, grid: Grid, network: nn.Module, polarised: bool = False, gate: bool = True,
-                 gate_width: float = 1.0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        grid: Grid,
+        network: nn.Module,
+        polarised: bool = False,
+        gate: bool = True,
+        gate_width: float = 1.0,
+    ) -> None:
         super().__init__(grid, polarised, gate, gate_width)
         self.network = network
 
@@ -211,9 +226,10 @@ class NetworkXC(GatedXC):
         if value.shape not in (shape, (shape[0], 1, shape[1])):
             raise FunctionalError(
                 f"the network returns shape {tuple(value.shape)} for densities of shape "
-                f"{tuple(density.shape)}", field="network",
+                f"{tuple(density.shape)}",
+                field="network",
                 remedy=f"return energies per electron of shape {(shape[0], 1, shape[1])}",
-            )  # fmt: skip
+            )
         return value.reshape(shape)
 
 

@@ -41,8 +41,11 @@ class UniformGasLDA(LatticeFunctional):
 
     def __init__(self, grid: Grid, polarised: bool = False) -> None:
         if polarised:
-            raise InputError("the uniform-gas LDA is for unpolarised densities", field="polarised",
-                             remedy="use polarised=False")  # fmt: skip
+            raise InputError(
+                "the uniform-gas LDA is for unpolarised densities",
+                field="polarised",
+                remedy="use polarised=False",
+            )
         super().__init__(grid, polarised)
 
     def energy(self, density: Tensor) -> Tensor:

@@ -25,8 +25,18 @@ from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
 from deepchem_dft.property.inputs import KINDS, Kind
 from deepchem_dft.torchstate import unaffected
 
-_BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
-                 "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
+_BASE_OPTIONS = (
+    "batch_size",
+    "model_dir",
+    "learning_rate",
+    "optimizer",
+    "tensorboard",
+    "wandb",
+    "log_frequency",
+    "device",
+    "regularization_loss",
+    "wandb_logger",
+)
 
 
 @unaffected
@@ -154,19 +164,37 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         choice(dtype, ("float32", "float64"), "dtype")
         choice(on_unconverged, UNCONVERGED, "on_unconverged")
         if n_tasks < 1 or n_classes < 2:
-            raise InputError(f"{n_tasks} tasks and {n_classes} classes", field="n_tasks",
-                             remedy="at least 1 task, and 2 classes")  # fmt: skip
+            raise InputError(
+                f"{n_tasks} tasks and {n_classes} classes",
+                field="n_tasks",
+                remedy="at least 1 task, and 2 classes",
+            )
         self.on_unconverged = on_unconverged
         self.n_tasks, self.mode, self.n_classes, self.seed = n_tasks, mode, n_classes, seed
         config = {
-            "n_tasks": n_tasks, "mode": mode, "cell": cell, "n_features": n_features,
-            "n_edge_features": n_edge_features, "n_global_features": n_global_features,
-            "n_classes": n_classes, "width": width, "layers": layers, "bound": bound,
-            "pooling": list(pooling), "hidden": hidden, "dropout": dropout,
-            "jacobian_weight": jacobian_weight, "solver": solver, "adjoint": adjoint, "tol": tol,
-            "train_tol": train_tol, "max_iter": max_iter, "dtype": dtype,
-            "on_unconverged": on_unconverged, "seed": seed,
-        }  # fmt: skip
+            "n_tasks": n_tasks,
+            "mode": mode,
+            "cell": cell,
+            "n_features": n_features,
+            "n_edge_features": n_edge_features,
+            "n_global_features": n_global_features,
+            "n_classes": n_classes,
+            "width": width,
+            "layers": layers,
+            "bound": bound,
+            "pooling": list(pooling),
+            "hidden": hidden,
+            "dropout": dropout,
+            "jacobian_weight": jacobian_weight,
+            "solver": solver,
+            "adjoint": adjoint,
+            "tol": tol,
+            "train_tol": train_tol,
+            "max_iter": max_iter,
+            "dtype": dtype,
+            "on_unconverged": on_unconverged,
+            "seed": seed,
+        }
         #: Arguments that rebuild the model, those that are plain data.
         self.config = plain_copy({k: v for k, v in config.items() if plain(v)})
         self.dtype = getattr(torch, dtype)
@@ -180,14 +208,22 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             torch.manual_seed(seed)
             network = EquilibriumNetwork(
                 self.kind.cell(width=width, layers=layers, bound=bound, pooling=tuple(pooling)),
-                n_tasks * (n_classes if mode == "classification" else 1), settings,
-                hidden, dropout, jacobian_weight, seed,
-            ).to(self.dtype)  # fmt: skip
+                n_tasks * (n_classes if mode == "classification" else 1),
+                settings,
+                hidden,
+                dropout,
+                jacobian_weight,
+                seed,
+            ).to(self.dtype)
         self.progress = DEQProgress()
         self._losses: list[Tensor] = []
         outputs = ["prediction", "loss", "embedding"]
-        super().__init__(_Outputs(network, n_tasks, n_classes if mode == "classification" else 0),
-                         self._loss, output_types=outputs, **kwargs)  # fmt: skip
+        super().__init__(
+            _Outputs(network, n_tasks, n_classes if mode == "classification" else 0),
+            self._loss,
+            output_types=outputs,
+            **kwargs,
+        )
 
     # -- how fixed points are found ------------------------------------------------------------
 
@@ -221,9 +257,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
 
     # -- training ------------------------------------------------------------------------------
 
-    def _training(
-        self, dataset: Dataset, valid: Dataset | None, options: FitOptions
-    ) -> DEQTrainer:
+    def _training(self, dataset: Dataset, valid: Dataset | None, options: FitOptions) -> DEQTrainer:
         """The first data set also sets the scale of descriptors."""
         self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
         return DEQTrainer(self, options, dataset, valid)
@@ -261,19 +295,24 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
     def _check(self, y: np.ndarray, w: np.ndarray, ids: np.ndarray) -> None:
         labels = np.asarray(y, dtype=float).reshape(len(y), -1)
         if labels.shape[1] != self.n_tasks:
-            raise InputError(f"{labels.shape[1]} labels per sample for {self.n_tasks} tasks",
-                             field="y")  # fmt: skip
+            raise InputError(f"{labels.shape[1]} labels per sample for {self.n_tasks} tasks", field="y")
         bad = ~np.isfinite(labels)
         if self.mode == "classification":
             bad |= (labels < 0) | (labels >= self.n_classes) | (labels != np.round(labels))
         bad &= np.broadcast_to(np.asarray(w).reshape(len(y), -1), labels.shape) != 0
         if bad.any():
             row, task = np.argwhere(bad)[0]
-            what = "a finite number" if self.mode == "regression" else (
-                f"a class from 0 to {self.n_classes - 1}")  # fmt: skip
-            raise InputError(f"the label {labels[row, task]} of task {task} is not {what}",
-                             entry=str(ids[row]), field="y",
-                             remedy="give missing labels a weight of 0")  # fmt: skip
+            what = (
+                "a finite number"
+                if self.mode == "regression"
+                else (f"a class from 0 to {self.n_classes - 1}")
+            )
+            raise InputError(
+                f"the label {labels[row, task]} of task {task} is not {what}",
+                entry=str(ids[row]),
+                field="y",
+                remedy="give missing labels a weight of 0",
+            )
 
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list[Tensor], list[Tensor]]:
         inputs, labels, weights = batch
@@ -281,11 +320,16 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         self.network.draw = self._global_step
 
         def tensors(values: Any) -> list[Tensor]:
-            return [torch.as_tensor(np.asarray(v, dtype=float), dtype=self.dtype,
-                                    device=self.device) for v in values or []]  # fmt: skip
+            return [
+                torch.as_tensor(np.asarray(v, dtype=float), dtype=self.dtype, device=self.device)
+                for v in values or []
+            ]
 
-        return ([self.kind.move(x, self.device, self.dtype) for x in inputs], tensors(labels),
-                tensors(weights))  # fmt: skip
+        return (
+            [self.kind.move(x, self.device, self.dtype) for x in inputs],
+            tensors(labels),
+            tensors(weights),
+        )
 
     def _loss(self, outputs: list[Tensor], labels: list[Tensor], weights: list[Tensor]) -> Tensor:
         """Weighted mean over samples and tasks, DeepChem's normalisation."""
@@ -317,8 +361,9 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             self.on_unconverged,
             f"{count.unconverged} of {count.samples} samples have no converged fixed point and "
             "are predicted from their best iterate. Remedy: raise max_iter, choose another "
-            "solver, or bound the cell", 4,
-        ):  # fmt: skip
+            "solver, or bound the cell",
+            4,
+        ):
             lost = (torch.cat(count.codes) != code(Status.CONVERGED)).cpu().numpy()
             for part in result if isinstance(result, list) else [result]:
                 part[lost] = np.nan

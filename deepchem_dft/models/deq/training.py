@@ -73,8 +73,9 @@ class DEQTrainer(TrainingLoop):
 
     model: DEQModel
 
-    def __init__(self, model: DEQModel, options: FitOptions, dataset: Dataset,
-                 valid: Dataset | None = None) -> None:
+    def __init__(
+        self, model: DEQModel, options: FitOptions, dataset: Dataset, valid: Dataset | None = None
+    ) -> None:
         super().__init__(model, options, valid)
         self.dataset, self.count = dataset, SolveCount()
 
@@ -82,8 +83,7 @@ class DEQTrainer(TrainingLoop):
         """Yield the batches of an epoch."""
         model = self.model
         self.count, model._losses = SolveCount(), []
-        for batch in model.default_generator(self.dataset,
-                                             deterministic=self.options.deterministic):
+        for batch in model.default_generator(self.dataset, deterministic=self.options.deterministic):
             # Whoever validates in a callback leaves evaluation mode and a count of its own behind.
             model.model.train()
             model.network.count = self.count
@@ -95,12 +95,14 @@ class DEQTrainer(TrainingLoop):
         inputs, labels, weights = model._prepare_batch(batch)
         outputs = model.model(inputs[0])
         loss = (self.options.loss or model._loss_fn)(
-            [outputs[i] for i in model._loss_outputs], labels, weights)
+            [outputs[i] for i in model._loss_outputs], labels, weights
+        )
         if self.options.loss is not None:
             model._losses.append(loss.detach() * len(outputs[0]))
         if not bool(torch.isfinite(loss.detach())):
-            raise FunctionalError("the loss is not a number", field="loss",
-                                  remedy="lower the learning rate, or bound the cell")
+            raise FunctionalError(
+                "the loss is not a number", field="loss", remedy="lower the learning rate, or bound the cell"
+            )
         optimizer, schedule = model._pytorch_optimizer, model._lr_schedule
         optimizer.zero_grad()
         loss.backward()
@@ -117,10 +119,12 @@ class DEQTrainer(TrainingLoop):
         progress.epoch += 1
         samples, model.network.count = max(count.samples, 1), count
         return DEQEpoch(
-            progress.epoch, float(sum(model._losses)) / samples,
+            progress.epoch,
+            float(sum(model._losses)) / samples,
             unconverged=count.unconverged_fraction,
             evaluations=count.evaluations / max(count.batches, 1),
-            iterations=count.iterations / samples)
+            iterations=count.iterations / samples,
+        )
 
     def validate(self, report: DEQEpoch) -> None:
         """Judge by the loss on the validation set, or by the metric asked for."""
@@ -144,5 +148,9 @@ class DEQTrainer(TrainingLoop):
 
     def logged(self, report: DEQEpoch) -> dict[str, float | None]:
         """Return what of a report goes into logs."""
-        return {**super().logged(report), "unconverged": report.unconverged,
-                "evaluations": report.evaluations, "iterations": report.iterations}
+        return {
+            **super().logged(report),
+            "unconverged": report.unconverged,
+            "evaluations": report.evaluations,
+            "iterations": report.iterations,
+        }

@@ -1,9 +1,5 @@
 from .loss import HamiltonianLoss as HamiltonianLoss
 from .model import HamiltonianModel as HamiltonianModel
-from .prediction import (
-    HamiltonianPrediction as HamiltonianPrediction,
-)
-from .prediction import (
-    HamiltonianScore as HamiltonianScore,
-)
+from .prediction import HamiltonianPrediction as HamiltonianPrediction
+from .prediction import HamiltonianScore as HamiltonianScore
 from .progress import HamiltonianEpoch as HamiltonianEpoch

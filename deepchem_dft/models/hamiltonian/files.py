@@ -30,8 +30,7 @@ class HamiltonianFiles(Checkpointed):
         if self.training and self.progress.average is not None:
             progress["last"] = parameters_of(self.model)
             state = {**state, **self.progress.average}
-        return {"model_state_dict": state, "progress": progress,
-                "config": plain_copy(self.config)}
+        return {"model_state_dict": state, "progress": progress, "config": plain_copy(self.config)}
 
     def _take(self, content: dict[str, Any]) -> None:
         self.progress = HamiltonianProgress.from_dict(content["progress"])
@@ -44,7 +43,8 @@ class HamiltonianFiles(Checkpointed):
                 raise CheckpointError(
                     f"{source}: the checkpoint is of a model with {name}={theirs!r}, this one has "
                     f"{own!r}. Remedy: make the model with the same arguments, or use "
-                    f"{type(self).__name__}.load")
+                    f"{type(self).__name__}.load"
+                )
 
     def _resume(self) -> None:
         """Restore the newest checkpoint with the parameters as the optimiser left them."""
@@ -88,13 +88,16 @@ class HamiltonianFiles(Checkpointed):
         self._ensure_built()
         if assignment_map is not None or value_map is not None:
             super().load_from_pretrained(  # type: ignore[misc]
-                source_model, assignment_map, value_map, checkpoint, model_dir, include_top)
+                source_model, assignment_map, value_map, checkpoint, model_dir, include_top
+            )
         else:
             parameters, label = files.parameters_of(
-                source_model, self.device, checkpoint=checkpoint, model_dir=model_dir)
+                source_model, self.device, checkpoint=checkpoint, model_dir=model_dir
+            )
             if not include_top:
                 own = self.model.state_dict()
-                parameters = {k: own[k] if k.startswith("network.readouts.") else v
-                              for k, v in parameters.items()}
+                parameters = {
+                    k: own[k] if k.startswith("network.readouts.") else v for k, v in parameters.items()
+                }
             files.load_parameters(self.model, parameters, label)
         self.preparation.forget()

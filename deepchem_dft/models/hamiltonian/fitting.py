@@ -33,8 +33,12 @@ class HamiltonianFitting(Fitting):
     _keep_optimizer = False
 
     def fit(
-        self: HamiltonianModel, dataset: Dataset, nb_epoch: int | None = None, *args: Any,
-        keep_optimizer: bool = False, **options: Any,
+        self: HamiltonianModel,
+        dataset: Dataset,
+        nb_epoch: int | None = None,
+        *args: Any,
+        keep_optimizer: bool = False,
+        **options: Any,
     ) -> float:
         """Train; all options of :meth:`deepchem_dft.fitting.model.Fitting.fit`, and one more.
 
@@ -57,9 +61,11 @@ class HamiltonianFitting(Fitting):
         self: HamiltonianModel, dataset: Dataset, valid: Dataset | None, options: FitOptions
     ) -> HamiltonianTrainer:
         if options.loss is not None:
-            raise InputError("HamiltonianModel has a loss of its own", field="loss",
-                             remedy="set mae_weight, mse_weight, orbital_weight and "
-                             "commutator_weight")
+            raise InputError(
+                "HamiltonianModel has a loss of its own",
+                field="loss",
+                remedy="set mae_weight, mse_weight, orbital_weight and commutator_weight",
+            )
         if not len(dataset):
             raise InputError("the data set is empty", field="dataset")
         return HamiltonianTrainer(self, options, dataset, valid)
@@ -76,16 +82,27 @@ class HamiltonianFitting(Fitting):
         self._global_step = step
 
     def fit_on_batch(
-        self: HamiltonianModel, X: Sequence, y: Sequence, w: Sequence,
-        variables: Sequence[nn.Parameter] | None = None, loss: Callable | None = None,
-        callbacks: Callable | Sequence[Callable] = (), checkpoint: bool = True,
+        self: HamiltonianModel,
+        X: Sequence,
+        y: Sequence,
+        w: Sequence,
+        variables: Sequence[nn.Parameter] | None = None,
+        loss: Callable | None = None,
+        callbacks: Callable | Sequence[Callable] = (),
+        checkpoint: bool = True,
         max_checkpoints_to_keep: int = 5,
     ) -> float:
         """Take one step; the optimiser goes on from earlier ones."""
         return self.fit(
-            NumpyDataset(object_array(list(X)), y, w), 1, max_checkpoints_to_keep,
-            checkpoint_interval=int(checkpoint), variables=variables, loss=loss,
-            callbacks=callbacks, keep_optimizer=True)
+            NumpyDataset(object_array(list(X)), y, w),
+            1,
+            max_checkpoints_to_keep,
+            checkpoint_interval=int(checkpoint),
+            variables=variables,
+            loss=loss,
+            callbacks=callbacks,
+            keep_optimizer=True,
+        )
 
     def fit_generator(self, *args: Any, **kwargs: Any) -> float:
         """Not supported.
@@ -94,5 +111,7 @@ class HamiltonianFitting(Fitting):
         ------
         InputError
         """
-        raise InputError("HamiltonianModel trains on data sets, not on generators",
-                         remedy="use fit(dataset); a data set may read samples when needed")
+        raise InputError(
+            "HamiltonianModel trains on data sets, not on generators",
+            remedy="use fit(dataset); a data set may read samples when needed",
+        )

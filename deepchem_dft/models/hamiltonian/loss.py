@@ -55,11 +55,15 @@ class HamiltonianLoss:
     def __post_init__(self) -> None:
         weights = (self.mae_weight, self.mse_weight, self.orbital_weight, self.commutator_weight)
         if not min(weights) >= 0 or not 0 < sum(weights) < float("inf"):
-            raise InputError(f"the weights of the loss are {weights}", field="mae_weight",
-                             remedy="use numbers of at least 0, one of them positive")
+            raise InputError(
+                f"the weights of the loss are {weights}",
+                field="mae_weight",
+                remedy="use numbers of at least 0, one of them positive",
+            )
         if not self.unit > 0:
-            raise InputError(f"the unit is {self.unit}", field="unit",
-                             remedy="use a positive number, Hartree")
+            raise InputError(
+                f"the unit is {self.unit}", field="unit", remedy="use a positive number, Hartree"
+            )
 
     @property
     def needs_labels(self) -> bool:
@@ -96,8 +100,12 @@ class HamiltonianLoss:
             loss = loss + self.mse_weight / self.unit**2 * mean(size.square())
         loss = torch.where(labelled, loss, torch.zeros_like(loss))
         if self.orbital_weight or self.commutator_weight:
-            loss = loss + torch.stack([self._of_orbitals(sample, matrix) for sample, matrix
-                                       in zip(samples, batch.matrices(elements))])
+            loss = loss + torch.stack(
+                [
+                    self._of_orbitals(sample, matrix)
+                    for sample, matrix in zip(samples, batch.matrices(elements))
+                ]
+            )
         return loss, torch.where(labelled, mae.detach(), torch.nan)
 
     def _of_orbitals(self, sample: Prepared, matrix: Tensor) -> Tensor:

@@ -33,8 +33,16 @@ from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.libxc import Libxc
 
-_BASE_OPTIONS = ("model_dir", "optimizer", "tensorboard", "wandb", "log_frequency", "device",
-                 "regularization_loss", "wandb_logger")  # fmt: skip
+_BASE_OPTIONS = (
+    "model_dir",
+    "optimizer",
+    "tensorboard",
+    "wandb",
+    "log_frequency",
+    "device",
+    "regularization_loss",
+    "wandb_logger",
+)
 
 
 @unaffected
@@ -187,52 +195,91 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         for one in inputs:
             choice(one, INPUTS, "inputs")
         if not inputs or len(set(inputs)) != len(inputs):
-            raise InputError(f"the inputs are {list(inputs)}", field="inputs",
-                             remedy=f"name some of {', '.join(INPUTS)}, each once")
+            raise InputError(
+                f"the inputs are {list(inputs)}",
+                field="inputs",
+                remedy=f"name some of {', '.join(INPUTS)}, each once",
+            )
         for value, name in ((batch_size, "batch_size"), (width, "width"), (layers + 1, "layers")):
             if value < 1:
                 raise InputError(f"{name} is too small", field=name)
         if not (0 <= ema < 1 and decay >= 0 and cutoff > 0):
-            raise InputError(f"ema={ema}, decay={decay}, cutoff={cutoff} are not possible",
-                             field="ema", remedy="use 0 <= ema < 1, decay >= 0, cutoff > 0")
+            raise InputError(
+                f"ema={ema}, decay={decay}, cutoff={cutoff} are not possible",
+                field="ema",
+                remedy="use 0 <= ema < 1, decay >= 0, cutoff > 0",
+            )
         get_solver(solver)
         get_adjoint(adjoint)
         Libxc(xc)
         chosen, numbers = Form.of(form), sorted({_number(element) for element in elements})
-        self.hamiltonian_loss = HamiltonianLoss(mae_weight, mse_weight, orbital_weight,
-                                                commutator_weight, unit)
+        self.hamiltonian_loss = HamiltonianLoss(
+            mae_weight, mse_weight, orbital_weight, commutator_weight, unit
+        )
         single = dtype == "float32"
         self.tol = (1e-5 if single else 1e-10) if tol is None else tol
-        self.train_tol = max(self.tol, 1e-4 if single else 1e-10) if train_tol is None else (
-            train_tol)
+        self.train_tol = max(self.tol, 1e-4 if single else 1e-10) if train_tol is None else (train_tol)
         self.form, self.warmup, self.decay, self.ema = form, warmup, decay, ema
         self.max_grad_norm, self.on_unconverged, self.seed = max_grad_norm, on_unconverged, seed
         config = {
-            "elements": numbers, "basis": basis, "xc": xc, "form": form, "guess": guess,
-            "inputs": list(inputs), "width": width, "layers": layers, "hidden": hidden,
-            "cutoff": cutoff, "n_radial": n_radial, "feedback_width": feedback_width,
-            "bound": bound, "tol": tol, "train_tol": train_tol, "max_iter": max_iter,
-            "mae_weight": mae_weight, "mse_weight": mse_weight, "orbital_weight": orbital_weight,
-            "commutator_weight": commutator_weight, "unit": unit, "warmup": warmup, "decay": decay,
-            "ema": ema, "max_grad_norm": max_grad_norm, "dtype": dtype, "grid_level": grid_level,
-            "on_unconverged": on_unconverged, "seed": seed, "batch_size": batch_size,
-            "learning_rate": learning_rate, "solver": solver, "adjoint": adjoint,
+            "elements": numbers,
+            "basis": basis,
+            "xc": xc,
+            "form": form,
+            "guess": guess,
+            "inputs": list(inputs),
+            "width": width,
+            "layers": layers,
+            "hidden": hidden,
+            "cutoff": cutoff,
+            "n_radial": n_radial,
+            "feedback_width": feedback_width,
+            "bound": bound,
+            "tol": tol,
+            "train_tol": train_tol,
+            "max_iter": max_iter,
+            "mae_weight": mae_weight,
+            "mse_weight": mse_weight,
+            "orbital_weight": orbital_weight,
+            "commutator_weight": commutator_weight,
+            "unit": unit,
+            "warmup": warmup,
+            "decay": decay,
+            "ema": ema,
+            "max_grad_norm": max_grad_norm,
+            "dtype": dtype,
+            "grid_level": grid_level,
+            "on_unconverged": on_unconverged,
+            "seed": seed,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "solver": solver,
+            "adjoint": adjoint,
         }
         self.config = {name: value for name, value in config.items() if plain(value)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = HamiltonianNetwork(
-                Elements(tuple(numbers), basis), len(inputs), width=width, layers=layers,
-                hidden=hidden, cutoff=cutoff, n_radial=n_radial, dtype=getattr(torch, dtype))
-            module = HamiltonianModule(network, feedback_width if chosen.equilibrium else None,
-                                       bound, Search(solver, adjoint, self.tol, max_iter))
-        self.preparation = Preparation(network, xc, guess, inputs, chosen.delta, grid_level,
-                                       module.dtype)
+                Elements(tuple(numbers), basis),
+                len(inputs),
+                width=width,
+                layers=layers,
+                hidden=hidden,
+                cutoff=cutoff,
+                n_radial=n_radial,
+                dtype=getattr(torch, dtype),
+            )
+            module = HamiltonianModule(
+                network,
+                feedback_width if chosen.equilibrium else None,
+                bound,
+                Search(solver, adjoint, self.tol, max_iter),
+            )
+        self.preparation = Preparation(network, xc, guess, inputs, chosen.delta, grid_level, module.dtype)
         self.progress, self.training = HamiltonianProgress(), False
         if kwargs.get("optimizer") is None:
             kwargs["optimizer"] = FusedAdam(learning_rate)
-        super().__init__(module, _unused, batch_size=batch_size, learning_rate=learning_rate,
-                         **kwargs)
+        super().__init__(module, _unused, batch_size=batch_size, learning_rate=learning_rate, **kwargs)
 
     @classmethod
     def for_data(cls, dataset: Dataset | Iterable[HamiltonianSample], **options: Any) -> Any:

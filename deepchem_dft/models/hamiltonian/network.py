@@ -39,8 +39,7 @@ class HamiltonianModule(nn.Module):
         super().__init__()
         dtype = network.norm.dtype
         self.network = network
-        self.head = (None if width is None else
-                     EquilibriumHead(network, width, bound, search).to(dtype))
+        self.head = None if width is None else EquilibriumHead(network, width, bound, search).to(dtype)
         self.search, self.dtype = search, dtype
         self.assembly = Expansion(network.elements).double()
         self.network.target.double()

@@ -35,9 +35,7 @@ class HamiltonianPredicting:
     tol: float
     on_unconverged: str
 
-    def prepared(
-        self, data: Data, label: bool = False
-    ) -> list[Prepared]:
+    def prepared(self, data: Data, label: bool = False) -> list[Prepared]:
         """Return samples with their graphs, in order."""
         return [self.preparation(sample, name, label) for sample, name in named(data)]
 
@@ -46,7 +44,7 @@ class HamiltonianPredicting:
         self.model.eval()
         self.model.search.tol = self.tol
         for start in range(0, len(prepared), self.batch_size):
-            batch = Batch.of(list(prepared[start:start + self.batch_size]), self.device)
+            batch = Batch.of(list(prepared[start : start + self.batch_size]), self.device)
             with torch.no_grad():
                 elements, found = self.model(batch.graph)
                 matrices = [m.cpu().numpy() for m in batch.matrices(elements)]
@@ -55,12 +53,14 @@ class HamiltonianPredicting:
                     yield HamiltonianPrediction(sample, matrix)
                 else:
                     yield HamiltonianPrediction(
-                        sample, matrix, found.status[row], float(found.residual[row]),
-                        int(found.iterations[row]))
+                        sample,
+                        matrix,
+                        found.status[row],
+                        float(found.residual[row]),
+                        int(found.iterations[row]),
+                    )
 
-    def predict_properties(
-        self, data: Data
-    ) -> list[HamiltonianPrediction]:
+    def predict_properties(self, data: Data) -> list[HamiltonianPrediction]:
         """Predict Kohn-Sham matrices and what follows from them.
 
         Parameters
@@ -85,8 +85,11 @@ class HamiltonianPredicting:
 
     def _all(self, data: Data, label: bool) -> list[HamiltonianPrediction]:
         if not bool(self.model.fitted):
-            raise InputError("the model has not been trained", field="model",
-                             remedy="use fit, restore or load_from_pretrained first")
+            raise InputError(
+                "the model has not been trained",
+                field="model",
+                remedy="use fit, restore or load_from_pretrained first",
+            )
         found: list[HamiltonianPrediction] = []
         chunk: list[Prepared] = []
         for sample, name in named(data):
@@ -97,21 +100,23 @@ class HamiltonianPredicting:
         found += self.predicted(chunk)
         bad = [one for one in found if not one.converged]
         if bad:
-            text = (f"{len(bad)} of {len(found)} predictions are not self-consistent, such as "
-                    f"{bad[0].name}: {bad[0].status}")
+            text = (
+                f"{len(bad)} of {len(found)} predictions are not self-consistent, such as "
+                f"{bad[0].name}: {bad[0].status}"
+            )
             if tell_unconverged(self.on_unconverged, text, 3):
                 for one in bad:
                     one.hamiltonian = np.full_like(one.hamiltonian, np.nan)
         return found
 
     def predict(
-        self, dataset: Data, transformers: Sequence = (),
-        output_types: Any = None,
+        self, dataset: Data, transformers: Sequence = (), output_types: Any = None
     ) -> list[np.ndarray]:
         """Return the Kohn-Sham matrices, (nao, nao) in Hartree each, in the order of the data."""
         if transformers or output_types is not None:
-            raise InputError("matrices are predicted as they are, in Hartree",
-                             field="transformers", remedy="leave it out")
+            raise InputError(
+                "matrices are predicted as they are, in Hartree", field="transformers", remedy="leave it out"
+            )
         return [found.hamiltonian for found in self.predict_properties(dataset)]
 
     def predict_on_batch(self, X: Any, transformers: Sequence = ()) -> list[np.ndarray]:
@@ -125,12 +130,12 @@ class HamiltonianPredicting:
         ------
         InputError
         """
-        raise InputError("HamiltonianModel predicts data sets and lists of samples",
-                         remedy="use predict or predict_properties")
+        raise InputError(
+            "HamiltonianModel predicts data sets and lists of samples",
+            remedy="use predict or predict_properties",
+        )
 
-    def scores(
-        self, data: Data, energy: bool = False
-    ) -> list[HamiltonianScore]:
+    def scores(self, data: Data, energy: bool = False) -> list[HamiltonianScore]:
         """Compare predictions with the Hamiltonians of the data, molecule by molecule.
 
         Parameters
@@ -143,9 +148,13 @@ class HamiltonianPredicting:
 
     def guess_scores(self, data: Data, energy: bool = False) -> list[HamiltonianScore]:
         """Return errors of the guess itself: what to compare `scores` with."""
-        return [score(HamiltonianPrediction(
-            one, self.preparation.matrix("guess", one.sample, one.reference)), energy)
-            for one in self.prepared(data, label=True)]
+        return [
+            score(
+                HamiltonianPrediction(one, self.preparation.matrix("guess", one.sample, one.reference)),
+                energy,
+            )
+            for one in self.prepared(data, label=True)
+        ]
 
     def evaluate(
         self, dataset: Dataset, metrics: Any = None, transformers: Sequence = (), **kwargs: Any
@@ -171,14 +180,12 @@ class HamiltonianPredicting:
         """
         if transformers:
             raise InputError("matrices are compared as they are", field="transformers")
-        names = [metrics] if isinstance(metrics, str) or hasattr(metrics, "compute_metric") else (
-            metrics)
+        names = [metrics] if isinstance(metrics, str) or hasattr(metrics, "compute_metric") else (metrics)
         if names and any(hasattr(metric, "compute_metric") for metric in names):
             found = self._all(dataset, True)
             y = np.concatenate([one.true.ravel() for one in found])[:, None]
             y_pred = np.concatenate([one.hamiltonian.ravel() for one in found])[:, None]
-            return {metric.name: float(metric.compute_metric(y, y_pred, np.ones_like(y)))
-                    for metric in names}
+            return {metric.name: float(metric.compute_metric(y, y_pred, np.ones_like(y))) for metric in names}
         for name in names or ():
             choice(name, tuple(METRICS), "metrics")
         return mean_scores(self.scores(dataset, bool(names) and "energy_mae" in names), names)

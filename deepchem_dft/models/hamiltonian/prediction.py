@@ -97,7 +97,7 @@ class HamiltonianPrediction:
     @property
     def occupied(self) -> np.ndarray:
         """(nao, n) occupied orbitals in columns."""
-        return self.coefficients[:, :self.n_occupied]
+        return self.coefficients[:, : self.n_occupied]
 
     @property
     def density_matrix(self) -> np.ndarray:
@@ -126,7 +126,7 @@ class HamiltonianPrediction:
         from deepchem_dft.scf.state import SCFState
 
         occupations = torch.zeros(1, len(self.orbital_energies), dtype=torch.float64)
-        occupations[:, :self.n_occupied] = 2.0
+        occupations[:, : self.n_occupied] = 2.0
         return SCFState(torch.from_numpy(self.coefficients.copy())[None], occupations)
 
     def cycles(self, conv_tol: float = 1e-9) -> tuple[int, int]:
@@ -138,8 +138,7 @@ class HamiltonianPrediction:
             Of the energy, Hartree.
         """
         solve = self.prepared.reference.solve
-        return (solve(conv_tol=conv_tol).cycles,
-                solve(self.density_matrix, conv_tol=conv_tol).cycles)
+        return (solve(conv_tol=conv_tol).cycles, solve(self.density_matrix, conv_tol=conv_tol).cycles)
 
 
 @dataclass
@@ -184,26 +183,32 @@ def score(found: HamiltonianPrediction, energy: bool = False) -> HamiltonianScor
     cosines = np.abs((a * b).sum(0)) / (np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0))
     gaps = found.homo_lumo_gap, true.homo_lumo_gap
     return HamiltonianScore(
-        found.name, _MICRO * float(np.abs(found.hamiltonian - found.true).mean()),
-        _MICRO * float(errors.mean()), float(cosines.mean()),
+        found.name,
+        _MICRO * float(np.abs(found.hamiltonian - found.true).mean()),
+        _MICRO * float(errors.mean()),
+        float(cosines.mean()),
         _MICRO * abs(gaps[0] - gaps[1]) if np.isfinite(gaps[0]) else 0.0,
         _MICRO * abs(found.energy - true.energy) if energy else None,
-        found.converged, found.iterations,
-        [(float(e), float(f)) for e, f in
-         zip(true.orbital_energies[:n + 1], found.orbital_energies[:n + 1])])
+        found.converged,
+        found.iterations,
+        [
+            (float(e), float(f))
+            for e, f in zip(true.orbital_energies[: n + 1], found.orbital_energies[: n + 1])
+        ],
+    )
 
 
 #: Means of scores by name, with what `HamiltonianModel.evaluate` calls them.
 METRICS = {
-    "hamiltonian_mae": "hamiltonian_mae", "orbital_mae": "orbital_mae",
-    "coefficient_similarity": "coefficient_similarity", "gap_mae": "gap_error",
+    "hamiltonian_mae": "hamiltonian_mae",
+    "orbital_mae": "orbital_mae",
+    "coefficient_similarity": "coefficient_similarity",
+    "gap_mae": "gap_error",
     "energy_mae": "energy_error",
 }
 
 
-def mean_scores(
-    scores: Sequence[HamiltonianScore], names: Sequence[str] | None = None
-) -> dict[str, float]:
+def mean_scores(scores: Sequence[HamiltonianScore], names: Sequence[str] | None = None) -> dict[str, float]:
     """Return means over molecules, energies in microhartree; iterations; the unconverged share."""
     chosen = names or [name for name in METRICS if name != "energy_mae"]
     found = {name: float(np.mean([getattr(s, METRICS[name]) for s in scores])) for name in chosen}

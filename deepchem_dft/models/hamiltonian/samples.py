@@ -79,8 +79,7 @@ class Prepared:
         """(nao, nao) float64, symmetric: the overlap matrix to the power -1/2."""
         values, vectors = np.linalg.eigh(self.overlap)
         if values[0] <= 0:
-            raise InputError("the overlap matrix is not positive definite", entry=self.name,
-                             field="overlap")
+            raise InputError("the overlap matrix is not positive definite", entry=self.name, field="overlap")
         return torch.from_numpy((vectors * values**-0.5) @ vectors.T)
 
     @cached_property
@@ -96,16 +95,23 @@ class Prepared:
         try:
             return eigh(hamiltonian, self.overlap)
         except LinAlgError:
-            raise InputError("the overlap matrix is not positive definite", entry=self.name,
-                             field="overlap") from None
+            raise InputError(
+                "the overlap matrix is not positive definite", entry=self.name, field="overlap"
+            ) from None
 
     @property
     def size(self) -> int:
         """Bytes."""
-        tensors = [self.base, self.base, *(getattr(self.graph, f.name) for f in fields(Graph)),
-                   *self.graph.inputs.values()]
-        return (sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
-                + len(MATRICES) * self.base.numel() * 8)
+        tensors = [
+            self.base,
+            self.base,
+            *(getattr(self.graph, f.name) for f in fields(Graph)),
+            *self.graph.inputs.values(),
+        ]
+        return (
+            sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
+            + len(MATRICES) * self.base.numel() * 8
+        )
 
 
 class Preparation:
@@ -127,8 +133,14 @@ class Preparation:
     """
 
     def __init__(
-        self, network: HamiltonianNetwork, xc: str, guess: str, inputs: Sequence[str],
-        delta: bool, grid_level: int, dtype: torch.dtype,
+        self,
+        network: HamiltonianNetwork,
+        xc: str,
+        guess: str,
+        inputs: Sequence[str],
+        delta: bool,
+        grid_level: int,
+        dtype: torch.dtype,
     ) -> None:
         self.network, self.elements = network, network.elements
         self.xc, self.guess, self.inputs = xc, guess, tuple(inputs)
@@ -154,9 +166,11 @@ class Preparation:
             if len(graphs) == _MEASURED:
                 break
         if not graphs:
-            raise InputError("no sample has a Hamiltonian, and the network has never seen one",
-                             field="hamiltonian",
-                             remedy="begin with some samples that have, or a pretrained model")
+            raise InputError(
+                "no sample has a Hamiltonian, and the network has never seen one",
+                field="hamiltonian",
+                remedy="begin with some samples that have, or a pretrained model",
+            )
         self.network.fit(graphs, known, targets)
         self.forget()
 
@@ -175,8 +189,9 @@ class Preparation:
                 self._left -= found.size
                 self._kept[sample] = found
         if label and found.label is None:
-            raise InputError("there is no Hamiltonian to learn from or compare with", entry=name,
-                             field="hamiltonian")
+            raise InputError(
+                "there is no Hamiltonian to learn from or compare with", entry=name, field="hamiltonian"
+            )
         return found
 
     def _prepare(self, sample: HamiltonianSample, name: str) -> Prepared:
@@ -189,26 +204,39 @@ class Preparation:
 
     def _begin(self, sample: Any, name: str) -> tuple[Graph, Reference]:
         if not isinstance(sample, HamiltonianSample):
-            raise InputError(f"a {type(sample).__name__} is no HamiltonianSample", entry=name,
-                             field="X", remedy="use load_hamiltonian, load_md17_hamiltonian or "
-                             "load_qh9, or make HamiltonianSample objects")
+            raise InputError(
+                f"a {type(sample).__name__} is no HamiltonianSample",
+                entry=name,
+                field="X",
+                remedy="use load_hamiltonian, load_md17_hamiltonian or "
+                "load_qh9, or make HamiltonianSample objects",
+            )
         if sample.basis.lower() != self.elements.basis.lower():
-            raise InputError(f"the basis is {sample.basis}, that of the model is "
-                             f"{self.elements.basis}", entry=name, field="basis",
-                             remedy="make a model for this basis")
+            raise InputError(
+                f"the basis is {sample.basis}, that of the model is {self.elements.basis}",
+                entry=name,
+                field="basis",
+                remedy="make a model for this basis",
+            )
         if sample.xc is not None and not same_functional(sample.xc, self.xc):
-            raise InputError(f"the functional is {sample.xc}, that of the model is {self.xc}",
-                             entry=name, field="xc", remedy="make a model for this functional")
+            raise InputError(
+                f"the functional is {sample.xc}, that of the model is {self.xc}",
+                entry=name,
+                field="xc",
+                remedy="make a model for this functional",
+            )
         try:
-            graph = make_graph(sample.numbers, sample.positions, self.elements,
-                               self.network.cutoff)
+            graph = make_graph(sample.numbers, sample.positions, self.elements, self.network.cutoff)
             reference = Reference(sample, self.xc, self.grid_level)
         except InputError as error:
             raise error.located(entry=name) from None
         nao = orbital_layout(sample.numbers, sample.basis).nao
         if sample.nao not in (0, nao):
-            raise InputError(f"the matrices have {sample.nao} orbitals, {sample.basis} gives this "
-                             f"molecule {nao}", entry=name, field="basis")
+            raise InputError(
+                f"the matrices have {sample.nao} orbitals, {sample.basis} gives this molecule {nao}",
+                entry=name,
+                field="basis",
+            )
         return graph, reference
 
     def _base(self, sample: HamiltonianSample, reference: Reference) -> Tensor:
@@ -217,19 +245,18 @@ class Preparation:
             return torch.zeros(nao * nao, dtype=torch.float64)
         return torch.from_numpy(self.matrix("guess", sample, reference)).flatten()
 
-    def _known(
-        self, sample: HamiltonianSample, graph: Graph, reference: Reference
-    ) -> list[Tensor]:
-        return [torch.from_numpy(self.matrix(name, sample, reference)).flatten()[graph.place]
-                for name in self.inputs]
+    def _known(self, sample: HamiltonianSample, graph: Graph, reference: Reference) -> list[Tensor]:
+        return [
+            torch.from_numpy(self.matrix(name, sample, reference)).flatten()[graph.place]
+            for name in self.inputs
+        ]
 
     def matrix(self, name: str, sample: HamiltonianSample, reference: Reference) -> np.ndarray:
         """Return overlap, core Hamiltonian or guess of a sample, which keeps what it lacked."""
         if name == "guess" and self.guess != "minao":  # samples hold that of minao
             return reference.guess(self.guess)
         if getattr(sample, name) is None:
-            setattr(sample, name, reference.guess() if name == "guess"
-                    else getattr(reference, name))
+            setattr(sample, name, reference.guess() if name == "guess" else getattr(reference, name))
         return getattr(sample, name)
 
 
@@ -255,15 +282,15 @@ class Batch:
     def together(self, name: str) -> Tensor:
         """Return bases or labels (zeros where there are none), flat, one after the other."""
         values = [getattr(sample, name) for sample in self.samples]
-        filled = [torch.zeros_like(s.base) if v is None else v
-                  for s, v in zip(self.samples, values)]
+        filled = [torch.zeros_like(s.base) if v is None else v for s, v in zip(self.samples, values)]
         return torch.cat(filled).to(self.graph.place.device)
 
     def matrices(self, elements: Tensor) -> list[Tensor]:
         """Return (nao, nao) Kohn-Sham matrices, Hartree, from what a network says of blocks."""
         whole = self.together("base").index_add(0, self.graph.place, elements)
-        return [part.view(n, n) for n, part in
-                zip(self.graph.nao, whole.split([n * n for n in self.graph.nao]))]
+        return [
+            part.view(n, n) for n, part in zip(self.graph.nao, whole.split([n * n for n in self.graph.nao]))
+        ]
 
 
 @lru_cache(maxsize=64)
@@ -280,8 +307,9 @@ def same_functional(one: str, other: str) -> bool:
         return True
     if (first.family, first.exchange_terms) != (second.family, second.exchange_terms):
         return False
-    rho = torch.tensor([[0.3, 0.1, 0.2, 0.05, 0.4], [0.2, -0.1, 0.1, 0.0, 0.3]],
-                       dtype=torch.float64)[:, :{"lda": 1, "gga": 4, "mgga": 5}[first.family], None]
+    rho = torch.tensor([[0.3, 0.1, 0.2, 0.05, 0.4], [0.2, -0.1, 0.1, 0.0, 0.3]], dtype=torch.float64)[
+        :, : {"lda": 1, "gga": 4, "mgga": 5}[first.family], None
+    ]
     return torch.allclose(first.energy_density(rho), second.energy_density(rho), rtol=1e-9)
 
 

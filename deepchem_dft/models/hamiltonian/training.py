@@ -65,8 +65,9 @@ class HamiltonianTrainer(TrainingLoop):
     clock = staticmethod(time.process_time)
     model: HamiltonianModel
 
-    def __init__(self, model: HamiltonianModel, options: FitOptions, dataset: Dataset,
-                 valid: Dataset | None = None) -> None:
+    def __init__(
+        self, model: HamiltonianModel, options: FitOptions, dataset: Dataset, valid: Dataset | None = None
+    ) -> None:
         super().__init__(model, options)
         self.dataset, self._held_out = dataset, valid
         # DeepChem's data sets without y, which a sample holds here, have weights of 0.
@@ -111,16 +112,20 @@ class HamiltonianTrainer(TrainingLoop):
         self._sums = _Sums()
         model.model.train()
         model.model.search.tol = model.train_tol
-        batches = self.dataset.iterbatches(model.batch_size,
-                                           deterministic=self.options.deterministic)
+        batches = self.dataset.iterbatches(model.batch_size, deterministic=self.options.deterministic)
         for x, _, w, ids in seeded_batches(batches, (model.seed, self.progress.epoch)):
             weights = np.asarray(w, dtype=float).reshape(len(x), -1).mean(1)
             weights = weights if self.weighted else np.ones(len(x))
-            samples = [model.preparation(sample, str(name), model.hamiltonian_loss.needs_labels)
-                       for sample, name, weight in zip(x, ids, weights) if weight]
+            samples = [
+                model.preparation(sample, str(name), model.hamiltonian_loss.needs_labels)
+                for sample, name, weight in zip(x, ids, weights)
+                if weight
+            ]
             if samples:
-                yield (Batch.of(samples, model.device),
-                       torch.from_numpy(weights[weights != 0]).to(model.device))
+                yield (
+                    Batch.of(samples, model.device),
+                    torch.from_numpy(weights[weights != 0]).to(model.device),
+                )
 
     def report(self) -> HamiltonianEpoch:
         """Turn the sums of the epoch into its report."""
@@ -131,16 +136,24 @@ class HamiltonianTrainer(TrainingLoop):
         progress.epoch += 1
         count = max(sums.samples, 1)
         return HamiltonianEpoch(
-            progress.epoch, sums.loss / count, step=self.model.get_global_step(),
+            progress.epoch,
+            sums.loss / count,
+            step=self.model.get_global_step(),
             learning_rate=self._rate,
             train_mae=1e6 * sums.error / sums.labelled if sums.labelled else math.nan,
-            unconverged=sums.unconverged / count, iterations=sums.iterations / count)
+            unconverged=sums.unconverged / count,
+            iterations=sums.iterations / count,
+        )
 
     def logged(self, report: HamiltonianEpoch) -> dict[str, float | None]:
         """Return what of a report goes into logs."""
-        return {"loss": report.loss, "H_microhartree": report.train_mae,
-                "valid_H_microhartree": report.valid_mae, "valid_score": report.score,
-                "unconverged": report.unconverged}
+        return {
+            "loss": report.loss,
+            "H_microhartree": report.train_mae,
+            "valid_H_microhartree": report.valid_mae,
+            "valid_score": report.score,
+            "unconverged": report.unconverged,
+        }
 
     def step(self, batch: tuple[Batch, Tensor]) -> None:
         """Change the parameters by the gradient of one batch."""
@@ -155,11 +168,13 @@ class HamiltonianTrainer(TrainingLoop):
         valued = losses if found is None else torch.where(found.converged, losses, 0.0)
         loss = (weights * valued).sum() / count
         if not torch.isfinite(loss):
-            bad = [s.name for s, one in zip(batch.samples, losses.tolist())
-                   if not math.isfinite(one)]
-            raise FunctionalError("the loss is not finite", entry=", ".join(bad[:3]) or None,
-                                  field="loss", remedy="restore a checkpoint, and use a lower "
-                                  "learning rate or max_grad_norm")
+            bad = [s.name for s, one in zip(batch.samples, losses.tolist()) if not math.isfinite(one)]
+            raise FunctionalError(
+                "the loss is not finite",
+                entry=", ".join(bad[:3]) or None,
+                field="loss",
+                remedy="restore a checkpoint, and use a lower learning rate or max_grad_norm",
+            )
         if model.regularization_loss is not None:
             loss = loss + model.regularization_loss()
         optimizer.zero_grad()
@@ -212,9 +227,11 @@ class HamiltonianTrainer(TrainingLoop):
         trained = parameters_of(model.model)
         model.model.load_state_dict(progress.average, strict=False)
         try:
-            pairs = [(s.label.flatten(), p.change.flatten())
-                     for s, p in zip(self.valid, model.predicted(self.valid))
-                     if s.label is not None]
+            pairs = [
+                (s.label.flatten(), p.change.flatten())
+                for s, p in zip(self.valid, model.predicted(self.valid))
+                if s.label is not None
+            ]
         finally:
             model.model.load_state_dict(trained, strict=False)
             model.model.train()

@@ -32,9 +32,7 @@ class KSRFiles(Checkpointed):
             self.progress.last = None
 
     @classmethod
-    def load(
-        cls, source: str | Path, functional: nn.Module | None = None, **options: Any
-    ) -> Any:
+    def load(cls, source: str | Path, functional: nn.Module | None = None, **options: Any) -> Any:
         """Rebuild a model from its checkpoint alone.
 
         Parameters
@@ -58,7 +56,8 @@ class KSRFiles(Checkpointed):
         if origin == "functional" and functional is None:
             raise CheckpointError(
                 f"{path}: the model was made with a functional of your own, whose code is not in "
-                "the file. Remedy: pass functional=.")
+                "the file. Remedy: pass functional=."
+            )
         with files.understood(path):
             points, spacing, order = config.pop("grid")
         config.update(grid=Grid(points, spacing, order), **options)

@@ -50,18 +50,27 @@ class KSRLoss:
     def __post_init__(self) -> None:
         weights = (self.energy_weight, self.density_weight)
         if not (min(weights) >= 0 and max(weights) > 0):
-            raise InputError(f"weights {weights[0]} of energy and {weights[1]} of density",
-                             field="energy_weight", remedy="neither negative, not both zero")
+            raise InputError(
+                f"weights {weights[0]} of energy and {weights[1]} of density",
+                field="energy_weight",
+                remedy="neither negative, not both zero",
+            )
         if not 0 < self.discount <= 1 or self.skip < 0:
-            raise InputError(f"discount {self.discount} after {self.skip} iterations",
-                             field="discount", remedy="above 0 and at most 1; skip from 0")
+            raise InputError(
+                f"discount {self.discount} after {self.skip} iterations",
+                field="discount",
+                remedy="above 0 and at most 1; skip from 0",
+            )
 
     def discounts(self, iterations: int) -> Tensor:
         """Return d^(K - k) of the iterations that count."""
         kept = iterations - self.skip
         if kept < 1:
-            raise InputError(f"of {iterations} iterations all {self.skip} are skipped",
-                             field="skip", remedy=f"use at most {iterations - 1}")
+            raise InputError(
+                f"of {iterations} iterations all {self.skip} are skipped",
+                field="skip",
+                remedy=f"use at most {iterations - 1}",
+            )
         return self.discount ** torch.arange(kept - 1, -1, -1, dtype=torch.float64)
 
     def __call__(self, trajectory: Trajectory, energy: Tensor, density: Tensor | None) -> Tensor:

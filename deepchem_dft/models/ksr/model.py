@@ -27,8 +27,18 @@ from deepchem_dft.models.ksr.seeds import KSRSeeds
 from deepchem_dft.models.ksr.training import KSRTrainer
 from deepchem_dft.torchstate import unaffected
 
-_BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
-                 "log_frequency", "device", "regularization_loss", "wandb_logger")  # fmt: skip
+_BASE_OPTIONS = (
+    "batch_size",
+    "model_dir",
+    "learning_rate",
+    "optimizer",
+    "tensorboard",
+    "wandb",
+    "log_frequency",
+    "device",
+    "regularization_loss",
+    "wandb_logger",
+)
 
 
 @unaffected
@@ -152,34 +162,48 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         choice(method, ("lbfgs", "adam"), "method")
         choice(on_unconverged, UNCONVERGED, "on_unconverged")
         if torch.device(device or "cpu").type != "cpu":
-            raise InputError("banded equations are solved on the CPU", field="device",
-                             remedy="leave device out")
+            raise InputError(
+                "banded equations are solved on the CPU", field="device", remedy="leave device out"
+            )
         if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}", field="batch_size",
-                             remedy="use 1 or more")
-        self.ksr_loss = KSRLoss(energy_weight, density_weight, discount,
-                                max(iterations - 5, 0) if skip is None else skip)
+            raise InputError(f"batch_size is {batch_size}", field="batch_size", remedy="use 1 or more")
+        self.ksr_loss = KSRLoss(
+            energy_weight, density_weight, discount, max(iterations - 5, 0) if skip is None else skip
+        )
         self.ksr_loss.discounts(iterations)  # complains if nothing is left
         if not separability_weight >= 0:
-            raise InputError(f"separability_weight is {separability_weight}",
-                             field="separability_weight", remedy="use 0 or more")
+            raise InputError(
+                f"separability_weight is {separability_weight}",
+                field="separability_weight",
+                remedy="use 0 or more",
+            )
         self.separability_weight = separability_weight
         self.method, self.tol, self.on_unconverged, self.seed = method, tol, on_unconverged, seed
         self._options = {**(functional_options or {}), "polarised": polarised}
         self._recipe, grid = functional, grid or Grid()
         self._grid = grid
-        network = KSRNetwork(self._make(seed), iterations, mixing, decay, start, test_iterations,
-                             burn_in)
+        network = KSRNetwork(self._make(seed), iterations, mixing, decay, start, test_iterations, burn_in)
         config: dict[str, Any] = {
-            "grid": [grid.points, grid.spacing, grid.order], "iterations": iterations,
-            "test_iterations": test_iterations, "mixing": mixing, "decay": decay, "start": start,
+            "grid": [grid.points, grid.spacing, grid.order],
+            "iterations": iterations,
+            "test_iterations": test_iterations,
+            "mixing": mixing,
+            "decay": decay,
+            "start": start,
             "burn_in": burn_in,
-            "polarised": polarised, "functional_options": dict(functional_options or {}),
-            "energy_weight": energy_weight, "density_weight": density_weight,
-            "discount": discount, "skip": skip, "method": method, "tol": tol,
+            "polarised": polarised,
+            "functional_options": dict(functional_options or {}),
+            "energy_weight": energy_weight,
+            "density_weight": density_weight,
+            "discount": discount,
+            "skip": skip,
+            "method": method,
+            "tol": tol,
             "separability_weight": separability_weight,
-            "on_unconverged": on_unconverged, "seed": seed, "batch_size": batch_size,
-        }  # fmt: skip
+            "on_unconverged": on_unconverged,
+            "seed": seed,
+            "batch_size": batch_size,
+        }
         config |= {"xcstr": functional if isinstance(functional, str) else None, "origin": "built"}
         self.config = {name: value for name, value in config.items() if plain(value)}
         if not isinstance(functional, str):
@@ -188,8 +212,14 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         self._seeds: int | Sequence[int] | None = None
         self._stages: tuple[KSRStage, ...] = ()
         self.last_residuals = np.zeros(0)
-        super().__init__(network, _unused, output_types=["prediction", "density", "residual"],
-                         batch_size=batch_size, device=torch.device("cpu"), **kwargs)
+        super().__init__(
+            network,
+            _unused,
+            output_types=["prediction", "density", "residual"],
+            batch_size=batch_size,
+            device=torch.device("cpu"),
+            **kwargs,
+        )
 
     # -- what it is ----------------------------------------------------------------------------
 
@@ -240,17 +270,21 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
             Stretches of training, for each seed one after the other, instead of ``nb_epoch``.
         """
         if options.get("valid_dataset") is None and seeds not in (None, 1):
-            raise InputError("there is nothing to choose by", field="valid_dataset",
-                             remedy="give valid_dataset, or leave out seeds")
+            raise InputError(
+                "there is nothing to choose by",
+                field="valid_dataset",
+                remedy="give valid_dataset, or leave out seeds",
+            )
         self._seeds, self._stages = seeds, tuple(stages)
         return super().fit(dataset, nb_epoch, *args, **options)
 
-    def _training(
-        self, dataset: Dataset, valid: Dataset | None, options: FitOptions
-    ) -> KSRTrainer:
+    def _training(self, dataset: Dataset, valid: Dataset | None, options: FitOptions) -> KSRTrainer:
         if options.loss is not None:
-            raise InputError("KSRModel has a loss of its own", field="loss",
-                             remedy="set energy_weight, density_weight, discount and skip")
+            raise InputError(
+                "KSRModel has a loss of its own",
+                field="loss",
+                remedy="set energy_weight, density_weight, discount and skip",
+            )
         held = None if valid is None else KSRSamples.read(valid)
         stages = self._stages or (KSRStage(options.nb_epoch),)
         return KSRTrainer(self, options, KSRSamples.read(dataset), held, stages)
@@ -262,8 +296,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         ------
         InputError
         """
-        raise InputError("KSRModel trains on data sets, not on generators",
-                         remedy="use fit(dataset)")
+        raise InputError("KSRModel trains on data sets, not on generators", remedy="use fit(dataset)")
 
 
 def _unused(outputs: list, labels: list, weights: list) -> Tensor:

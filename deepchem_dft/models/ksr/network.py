@@ -33,17 +33,28 @@ class KSRNetwork(nn.Module):
         First density.
     """
 
-    def __init__(self, functional: LatticeFunctional, iterations: int, mixing: float,
-                 decay: float, start: str, test_iterations: int | None = None,
-                 burn_in: int = 0) -> None:
+    def __init__(
+        self,
+        functional: LatticeFunctional,
+        iterations: int,
+        mixing: float,
+        decay: float,
+        start: str,
+        test_iterations: int | None = None,
+        burn_in: int = 0,
+    ) -> None:
         super().__init__()
         if start not in _STARTS:
-            raise InputError(f"there is no start {start!r}", field="start",
-                             remedy=f"use one of {', '.join(_STARTS)}")
+            raise InputError(
+                f"there is no start {start!r}", field="start", remedy=f"use one of {', '.join(_STARTS)}"
+            )
         self.functional = functional
         if not 0 <= burn_in < iterations:
-            raise InputError(f"{burn_in} of {iterations} iterations are not differentiated",
-                             field="burn_in", remedy=f"use at most {iterations - 1}")
+            raise InputError(
+                f"{burn_in} of {iterations} iterations are not differentiated",
+                field="burn_in",
+                remedy=f"use at most {iterations - 1}",
+            )
         self.iterations, self.mixing, self.decay = iterations, mixing, decay
         self.burn_in = burn_in
         self.test_iterations = iterations if test_iterations is None else test_iterations
@@ -65,8 +76,9 @@ class KSRNetwork(nn.Module):
         """Return first densities of entries, None for those of electrons that do not interact."""
         kind = self.first if kind is None else kind
         if kind not in _STARTS:
-            raise InputError(f"there is no start {kind!r}", field="start",
-                             remedy=f"use one of {', '.join(_STARTS)}")
+            raise InputError(
+                f"there is no start {kind!r}", field="start", remedy=f"use one of {', '.join(_STARTS)}"
+            )
         if kind == "noninteracting":
             return None
         return (self.exact_densities if kind == "exact" else self._atoms)(entries)
@@ -85,9 +97,16 @@ class KSRNetwork(nn.Module):
     ) -> Trajectory:
         """Iterate prepared molecules, by default as often as training or a test (``test``) does."""
         usual = self.test_iterations if test else self.iterations
-        return run_trajectory(molecules, self.functional, iterations or usual, self.mixing,
-                              self.decay, start=start, last=last,
-                              burn_in=self.burn_in if burn_in is None else burn_in)
+        return run_trajectory(
+            molecules,
+            self.functional,
+            iterations or usual,
+            self.mixing,
+            self.decay,
+            start=start,
+            last=last,
+            burn_in=self.burn_in if burn_in is None else burn_in,
+        )
 
     def forward(self, entries: Sequence[Any]) -> list[Tensor]:
         """Return energies (B, 1), Hartree, densities (B, n) and residuals (B, 1)."""

@@ -33,8 +33,7 @@ class KSRPredicting:
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list, list]:
         inputs, labels, weights = batch
         labels, weights = (
-            [torch.as_tensor(np.asarray(v, dtype=float)) for v in part or []]
-            for part in (labels, weights)
+            [torch.as_tensor(np.asarray(v, dtype=float)) for v in part or []] for part in (labels, weights)
         )
         return [list(unwrap(inputs))], labels, weights
 
@@ -54,7 +53,8 @@ class KSRPredicting:
                 f"{bad} of {len(self.last_residuals)} calculations are not self-consistent after "
                 f"{self.test_iterations} iterations: the last one moved up to "
                 f"{self.last_residuals.max():.2g} electrons. Remedy: raise test_iterations, or "
-                "decay towards 1")  # fmt: skip
+                "decay towards 1"
+            )
             if tell_unconverged(self.on_unconverged, message, 4):
                 for part in result if isinstance(result, list) else [result]:
                     part[self.last_residuals >= self.tol] = np.nan
@@ -75,14 +75,19 @@ class KSRPredicting:
         """
         entries = list(entries)
         with torch.no_grad():
-            return self.network.run(self.network.molecules(entries), iterations,
-                                    self.network.start(entries), test=True)
+            return self.network.run(
+                self.network.molecules(entries), iterations, self.network.start(entries), test=True
+            )
 
     def _energies(self, entries: Sequence[Any]) -> np.ndarray:
         size = self.batch_size
         parts = [entries[i : i + size] for i in range(0, len(entries), size)]
         with torch.no_grad():
-            return np.concatenate([
-                self.network.run(self.network.molecules(part), None, self.network.start(part),
-                                 last=1, test=True).energies.numpy() for part in parts
-            ])  # fmt: skip
+            return np.concatenate(
+                [
+                    self.network.run(
+                        self.network.molecules(part), None, self.network.start(part), last=1, test=True
+                    ).energies.numpy()
+                    for part in parts
+                ]
+            )

@@ -135,5 +135,4 @@ class KSRProgress(fitting.Progress):
         """Undo :meth:`to_dict`."""
         data = fitting.with_best(data, "best_score")
         record = data["record"]
-        return super().from_dict(
-            {**data, "record": None if record is None else Record.from_dict(record)})
+        return super().from_dict({**data, "record": None if record is None else Record.from_dict(record)})

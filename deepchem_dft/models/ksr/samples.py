@@ -37,9 +37,10 @@ def systems_of(values: Iterable[Any]) -> list[System]:
         if not isinstance(system, System):
             raise InputError(
                 f"X holds a {type(value).__name__} where a System or an exact state is needed",
-                entry=str(number + 1), field="X",
+                entry=str(number + 1),
+                field="X",
                 remedy="make the data set with load_ksr, or X of deepchem_dft.lattice.exact()",
-            )  # fmt: skip
+            )
         found.append(system)
     return found
 
@@ -57,11 +58,19 @@ def densities_of(values: Sequence[Any], grid: Grid, spins: int) -> Tensor:
         name = getattr(getattr(value, "system", value), "name", "") or str(number + 1)
         density = getattr(value, "spin_density", None)
         if density is None:
-            raise InputError("the entry has no exact density", entry=name, field="X",
-                             remedy="use exact states, or density_weight=0 and the usual start")
+            raise InputError(
+                "the entry has no exact density",
+                entry=name,
+                field="X",
+                remedy="use exact states, or density_weight=0 and the usual start",
+            )
         if getattr(value, "grid", grid) != grid:
-            raise InputError(f"the entry's density is on {value.grid}, the model on {grid}",
-                             entry=name, field="grid", remedy="give the model the same grid")
+            raise InputError(
+                f"the entry's density is on {value.grid}, the model on {grid}",
+                entry=name,
+                field="grid",
+                remedy="give the model the same grid",
+            )
         density = torch.as_tensor(np.asarray(density), dtype=torch.float64)
         rows.append(density if spins == 2 else density.sum(0, keepdim=True))
     return torch.stack(rows)
@@ -106,8 +115,9 @@ class KSRSamples:
             if not abs(label - exact) <= 1e-6 * max(1.0, abs(exact)):
                 raise InputError(
                     f"the data set's label is {label:.8g} where the exact state says {exact:.8g}",
-                    entry=system.name or None, field="y",
+                    entry=system.name or None,
+                    field="y",
                     remedy="do not transform y: labels are energies in Hartree without the "
                     "repulsion of the nuclei",
-                )  # fmt: skip
+                )
         return cls(entries, systems, torch.as_tensor(energy[:, 0]), torch.as_tensor(weight[:, 0]))

@@ -30,9 +30,11 @@ class KSRSeeds:
             recipe = recipe(seed)
         if isinstance(recipe, LatticeFunctional):
             if recipe.grid != self._grid or recipe.polarised != options["polarised"]:
-                raise InputError("the functional is for another grid or treatment of spin",
-                                 field="functional",
-                                 remedy="give the model the functional's grid and polarised")
+                raise InputError(
+                    "the functional is for another grid or treatment of spin",
+                    field="functional",
+                    remedy="give the model the functional's grid and polarised",
+                )
             return recipe
         if recipe != "uniform-gas":
             options["seed"] = seed
@@ -48,8 +50,11 @@ class KSRSeeds:
         if not chosen:
             raise InputError("there are no seeds", field="seeds", remedy="use 1 or more")
         if isinstance(self._recipe, nn.Module) and len(chosen) > 1:
-            raise InputError("a network has one set of initial weights", field="seeds",
-                             remedy="give the model a function of the seed that returns a network")
+            raise InputError(
+                "a network has one set of initial weights",
+                field="seeds",
+                remedy="give the model a function of the seed that returns a network",
+            )
         self.progress = KSRProgress(seed=chosen[0], seeds_left=chosen[1:])
         self.start_seed(chosen[0])
 
@@ -60,8 +65,8 @@ class KSRSeeds:
         self.new_optimizer()
         old = self.progress
         self.progress = KSRProgress(
-            history=old.history, best=old.best, seed=seed, seeds_left=old.seeds_left,
-            failures=old.failures)
+            history=old.history, best=old.best, seed=seed, seeds_left=old.seeds_left, failures=old.failures
+        )
 
     def new_optimizer(self) -> None:
         """Forget what DeepChem's optimiser has learned of the gradients."""

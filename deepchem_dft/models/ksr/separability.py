@@ -45,8 +45,7 @@ class Separability:
     (3, True)
     """
 
-    def __init__(self, functional: LatticeFunctional, systems: Sequence[System],
-                 densities: Tensor) -> None:
+    def __init__(self, functional: LatticeFunctional, systems: Sequence[System], densities: Tensor) -> None:
         grid = functional.grid
         counts = [system.electrons for system in systems]
         most = max(*counts, 2 * min(counts), 0)
@@ -61,8 +60,7 @@ class Separability:
                     self.molecule.append(number)
         self.pairs = torch.stack(pairs) if pairs else densities[:0]
         self.densities = densities
-        self.electrons = torch.tensor(
-            [2.0 * counts[number] for number in self.molecule], dtype=torch.float64)
+        self.electrons = torch.tensor([2.0 * counts[number] for number in self.molecule], dtype=torch.float64)
 
     def __len__(self) -> int:
         return len(self.electrons)

@@ -54,14 +54,23 @@ class KSRTrainer(TrainingLoop):
 
     clock = staticmethod(time.process_time)
 
-    def __init__(self, model: Any, options: FitOptions, samples: KSRSamples,
-                 valid: KSRSamples | None, stages: Sequence[KSRStage]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        options: FitOptions,
+        samples: KSRSamples,
+        valid: KSRSamples | None,
+        stages: Sequence[KSRStage],
+    ) -> None:
         super().__init__(model, options, valid)
         self.samples, self.stages = samples, stages
         self.trained = [p for p in model.functional.parameters() if p.requires_grad]
         if not self.trained:
-            raise InputError("the functional has no parameters to train", field="functional",
-                             remedy="use 'global', 'gradient', 'local' or a network")
+            raise InputError(
+                "the functional has no parameters to train",
+                field="functional",
+                remedy="use 'global', 'gradient', 'local' or a network",
+            )
         self.stage, self.loss = stages[0], model.ksr_loss
         self._separability: Separability | None = None
         self._total = 0.0
@@ -69,9 +78,11 @@ class KSRTrainer(TrainingLoop):
     def train(self) -> None:
         """Train all seeds that are left, each through all stages."""
         if self.progress.stage >= len(self.stages):
-            raise InputError(f"the run is in stage {self.progress.stage + 1} of "
-                             f"{len(self.stages)}", field="stages",
-                             remedy="give the stages it was begun with")
+            raise InputError(
+                f"the run is in stage {self.progress.stage + 1} of {len(self.stages)}",
+                field="stages",
+                remedy="give the stages it was begun with",
+            )
         while True:
             progress = self.progress
             try:
@@ -119,17 +130,20 @@ class KSRTrainer(TrainingLoop):
         samples, network = self.samples, self.model.network
         entries = [samples.entries[i] for i in rows]
         return _Chunk(
-            network.molecules(entries), samples.energy[rows], samples.weight[rows] / len(samples),
+            network.molecules(entries),
+            samples.energy[rows],
+            samples.weight[rows] / len(samples),
             network.exact_densities(entries) if self.loss.density_weight > 0 else None,
             network.start(entries, self.stage.start),
-        )  # fmt: skip
+        )
 
     def _loss(self, chunk: _Chunk) -> Tensor:
         stage, network = self.stage, self.model.network
         iterations = stage.iterations or network.iterations
         burn_in = 0 if stage.iterations and stage.burn_in is None else stage.burn_in
-        trajectory = network.run(chunk.molecules, iterations, chunk.start,
-                                 last=iterations - self.loss.skip, burn_in=burn_in)
+        trajectory = network.run(
+            chunk.molecules, iterations, chunk.start, last=iterations - self.loss.skip, burn_in=burn_in
+        )
         return (chunk.weight * self.loss(trajectory, chunk.energy, chunk.density)).sum()
 
     def _backward(self, chunks: Sequence[_Chunk]) -> float:
@@ -138,8 +152,11 @@ class KSRTrainer(TrainingLoop):
         for chunk in chunks:
             loss = self._loss(chunk)
             if not torch.isfinite(loss):
-                raise FunctionalError("the loss is not finite", field="functional",
-                                      remedy="use other initial weights, or a lower learning rate")
+                raise FunctionalError(
+                    "the loss is not finite",
+                    field="functional",
+                    remedy="use other initial weights, or a lower learning rate",
+                )
             loss.backward()
             total += loss.item()
         extra = self._extra()
@@ -189,9 +206,16 @@ class KSRTrainer(TrainingLoop):
                 self._assign(x)
                 self._zero()
                 record.losses.append(self._backward(chunks))
-                record.gradients.append(torch.cat([
-                    torch.zeros(p.numel(), dtype=torch.float64) if p.grad is None
-                    else p.grad.flatten() for p in self.trained]))  # fmt: skip
+                record.gradients.append(
+                    torch.cat(
+                        [
+                            torch.zeros(p.numel(), dtype=torch.float64)
+                            if p.grad is None
+                            else p.grad.flatten()
+                            for p in self.trained
+                        ]
+                    )
+                )
             loss, gradient = record.losses[asked], record.gradients[asked].numpy()
             asked += 1
             losses[x.tobytes()] = loss
@@ -220,22 +244,31 @@ class KSRTrainer(TrainingLoop):
             return
         self.begin_epoch()
         result = minimize(
-            value, record.start.numpy(), jac=True, method="L-BFGS-B", callback=accepted,
-            options={"maxiter": self.stage.epochs, "maxfun": 10**9, "maxcor": _MEMORY,
-                     "ftol": 0.0, "gtol": 1e-14},
-        )  # fmt: skip
+            value,
+            record.start.numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=accepted,
+            options={
+                "maxiter": self.stage.epochs,
+                "maxfun": 10**9,
+                "maxcor": _MEMORY,
+                "ftol": 0.0,
+                "gtol": 1e-14,
+            },
+        )
         self._assign(result.x)
         if epoch < self.stage.epochs and not self.stopped:
-            LOGGER.info("seed %d: L-BFGS ended after %d iterations (%s)", progress.seed, epoch,
-                        result.message)  # fmt: skip
+            LOGGER.info(
+                "seed %d: L-BFGS ended after %d iterations (%s)", progress.seed, epoch, result.message
+            )
 
     # -- Adam ----------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[np.ndarray]:
         """Yield the rows of batches of the present epoch."""
         progress = self.progress
-        order = epoch_order(len(self.samples), progress.seed, progress.epoch,
-                            self.options.deterministic)
+        order = epoch_order(len(self.samples), progress.seed, progress.epoch, self.options.deterministic)
         self._total = 0.0
         yield from batches(order, self.model.batch_size)
 
@@ -260,15 +293,23 @@ class KSRTrainer(TrainingLoop):
         """Return what there is to say of the epoch just done."""
         progress = self.progress
         progress.epoch += 1
-        return KSREpoch(progress.epoch, self._total, seed=progress.seed, stage=progress.stage + 1,
-                        evaluations=progress.evaluations)
+        return KSREpoch(
+            progress.epoch,
+            self._total,
+            seed=progress.seed,
+            stage=progress.stage + 1,
+            evaluations=progress.evaluations,
+        )
 
     def validate(self, report: KSREpoch) -> None:
         """Judge by the error of the energies, or by the metric asked for."""
         valid, metric = self.valid, self.options.metric
         prediction, y = self.model._energies(valid.entries), valid.energy.numpy()[:, None]
-        report.score = (float(np.abs(prediction - y).mean()) if metric is None
-                        else self.options.score(y, prediction, np.ones_like(y)))
+        report.score = (
+            float(np.abs(prediction - y).mean())
+            if metric is None
+            else self.options.score(y, prediction, np.ones_like(y))
+        )
 
     def parameters(self) -> dict[str, Tensor]:
         """Return those of the functional."""

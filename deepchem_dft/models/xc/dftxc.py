@@ -93,14 +93,24 @@ class DFTXC(nn.Module):
         density_fit: bool | str | None = None,
     ) -> None:
         super().__init__()
-        _check(scf_trust=scf_trust, two_grid=two_grid, engine=engine, density_fit=density_fit,
-               tol=tol, grid_level=grid_level, restricted=restricted, scf_every=scf_every,
-               on_unconverged=on_unconverged, max_iter=max_iter)
+        _check(
+            scf_trust=scf_trust,
+            two_grid=two_grid,
+            engine=engine,
+            density_fit=density_fit,
+            tol=tol,
+            grid_level=grid_level,
+            restricted=restricted,
+            scf_every=scf_every,
+            on_unconverged=on_unconverged,
+            max_iter=max_iter,
+        )
         self.xc = xc if xc is not None else make_functional(xcstr, nnmodel)
         options: dict[str, Any] = {} if max_iter is None else {"max_iter": max_iter}
         # Held in a tuple: as a submodule its parameters would be listed a second time.
-        self._layer = (SCFLayer(self.xc, tol=tol, restricted=restricted, two_grid=two_grid,
-                                engine=engine, **options),)  # fmt: skip
+        self._layer = (
+            SCFLayer(self.xc, tol=tol, restricted=restricted, two_grid=two_grid, engine=engine, **options),
+        )
         self.solver = SystemSolver(self.layer, grid_level, warm_start, scf_trust, density_fit)
         self.spreader = Spreader(self.solver)
         self.scf_every, self.on_unconverged = scf_every, on_unconverged
@@ -117,9 +127,7 @@ class DFTXC(nn.Module):
         See :meth:`values`; the mode of the module (``train()`` or ``eval()``) chooses the options.
         """
         if self.training:
-            return self.values(
-                inputs, store=self.states, scf_every=self.scf_every, on_unconverged="nan"
-            )
+            return self.values(inputs, store=self.states, scf_every=self.scf_every, on_unconverged="nan")
         return self.values(inputs, on_unconverged=self.on_unconverged)
 
     def values(
@@ -178,13 +186,15 @@ class DFTXC(nn.Module):
         found = torch.stack([self._combine(entry, known) for entry in entries]).reshape(-1, 1)
         if on_unconverged == "warn" and bool((lost := torch.isnan(found.detach()).flatten()).any()):
             named = [entry_name(e) for e, gone in zip(entries, lost.tolist(), strict=True) if gone]
-            tell_unconverged("warn", f"{len(named)} of {len(entries)} entries did not converge and "
-                             f"have no value: {', '.join(named[:5])}", 2)
+            tell_unconverged(
+                "warn",
+                f"{len(named)} of {len(entries)} entries did not converge and "
+                f"have no value: {', '.join(named[:5])}",
+                2,
+            )
         return found
 
-    def _solve(
-        self, task: Task, store: StateStore | None, scf_every: int, strict: bool
-    ) -> Numbers:
+    def _solve(self, task: Task, store: StateStore | None, scf_every: int, strict: bool) -> Numbers:
         with _naming(task.entry):
             solved = self.solver.solve(task.system, task.whole, store, scf_every)
         if not solved.converged:
@@ -234,8 +244,10 @@ def _check(**options: Any) -> None:
         "max_iter": (lambda v: v is None or whole(v, 1), "1 or more"),
         "scf_trust": (lambda v: isinstance(v, (int, float)) and v >= 0, "an energy such as 1e-5"),
         "two_grid": (lambda v: v in (None, True, False), "None, True or False"),
-        "density_fit": (lambda v: v is None or isinstance(v, (bool, str)),
-                        "None, True, False or the name of a fitting basis"),
+        "density_fit": (
+            lambda v: v is None or isinstance(v, (bool, str)),
+            "None, True, False or the name of a fitting basis",
+        ),
         "engine": (lambda v: v in ("native", "dqc"), "'native' or 'dqc'"),
     }
     for name, value in options.items():

@@ -71,8 +71,7 @@ class Persistent:
         names = {id(p): name for name, p in self.model.named_parameters()}
         pairs = [(None, (self._pytorch_optimizer, self._lr_schedule))]
         pairs += [
-            ([names[id(p)] for p in variables], pair)
-            for variables, pair in self._optimizer_for_vars.items()
+            ([names[id(p)] for p in variables], pair) for variables, pair in self._optimizer_for_vars.items()
         ]
         return [
             {
@@ -93,23 +92,21 @@ class Persistent:
             if state["kind"] != type(optimizer).__name__:
                 LOGGER.info(
                     "%s was written with the optimiser %s; %s starts afresh",
-                    source, state["kind"], type(optimizer).__name__,
-                )  # fmt: skip
+                    source,
+                    state["kind"],
+                    type(optimizer).__name__,
+                )
                 continue
             try:
                 optimizer.load_state_dict(state["optimizer"])
                 if schedule is not None and state["schedule"] is not None:
                     schedule.load_state_dict(state["schedule"])
             except (ValueError, KeyError) as error:
-                raise CheckpointError(
-                    f"{source}: its optimiser state does not fit: {error}"
-                ) from error
+                raise CheckpointError(f"{source}: its optimiser state does not fit: {error}") from error
 
     # -- DeepChem's names -----------------------------------------------------------------------
 
-    def save_checkpoint(
-        self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None
-    ) -> None:
+    def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
         """Write everything a run needs to go on, as ``checkpoint1.pt``.
 
         That is parameters, optimiser, learning-rate schedule, random numbers, the orbitals of
@@ -137,9 +134,7 @@ class Persistent:
         must_be_finite(self.model.state_dict())
         orbitals = {name: self.model.spreader.collect(store) for name, store in self._stores()}
         content = {**self._content(), **orbitals}
-        parallel.on_main(
-            lambda: files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep)
-        )
+        parallel.on_main(lambda: files.push(model_dir or self.model_dir, content, max_checkpoints_to_keep))
 
     def _stores(self) -> list[tuple[str, StateStore]]:
         return [("states", self.model.states), ("valid_states", self.valid_states)]
@@ -238,14 +233,10 @@ class Persistent:
             )
         return content
 
-    def _load(
-        self, content: dict[str, Any], source: str, strict: bool, parameters: dict | None
-    ) -> None:
+    def _load(self, content: dict[str, Any], source: str, strict: bool, parameters: dict | None) -> None:
         self._ensure_built()
         with files.understood(source):
-            files.load_parameters(
-                self.model, parameters or content["model_state_dict"], source, strict
-            )
+            files.load_parameters(self.model, parameters or content["model_state_dict"], source, strict)
             self._load_optimizers(content["optimizers"], source)
             self._global_step = content["global_step"]
             self.progress = Progress.from_dict(content["progress"])

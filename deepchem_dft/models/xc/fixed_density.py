@@ -136,8 +136,14 @@ class FixedDensityTrainer(TrainingLoop):
     def _make_optimizer(self) -> torch.optim.Optimizer:
         if self.stage.optimizer == "lbfgs":
             return torch.optim.LBFGS(
-                self.trained, lr=1.0, max_iter=10, history_size=50, tolerance_grad=1e-9,
-                tolerance_change=1e-12, line_search_fn="strong_wolfe")
+                self.trained,
+                lr=1.0,
+                max_iter=10,
+                history_size=50,
+                tolerance_grad=1e-9,
+                tolerance_change=1e-12,
+                line_search_fn="strong_wolfe",
+            )
         return self.model.optimizer._create_pytorch_optimizer(self.trained)
 
     def batches(self) -> Iterator[FixedDensityEntries]:
@@ -232,8 +238,13 @@ class FixedDensityTrainer(TrainingLoop):
         self.optimizer.load_state_dict(state.pop("optimizer"))
         if "since" in (state["best"] or {}):  # as written by version 0.1
             best = state["best"]
-            state["best"] = {"epoch": best["epoch"], "score": best["score"], "unconverged": 0,
-                             "validations_since": best["since"], "parameters": best["parameters"]}
+            state["best"] = {
+                "epoch": best["epoch"],
+                "score": best["score"],
+                "unconverged": 0,
+                "validations_since": best["since"],
+                "parameters": best["parameters"],
+            }
         self._progress = _StageProgress.from_dict({"history": [], **state})
 
 

@@ -67,14 +67,14 @@ def make_functional(
         )
     if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
         options = {name: value for name, value in nnmodel.items() if name != "form"}
-        enhanced = EnhancedXC(xcstr, exchange=exchange or 0.0, train_exchange=train_exchange,
-                              seed=seed, **options)
+        enhanced = EnhancedXC(
+            xcstr, exchange=exchange or 0.0, train_exchange=train_exchange, seed=seed, **options
+        )
         return HybridXC(None, enhanced, aweight0=1.0, train_a=False)
     if family is None:
         family = "lda" if xcstr.strip().lower() in ("", "none") else get_xc(xcstr).family
     if family not in INPUTS:
-        raise InputError(f"unknown family {family!r}", field="family",
-                         remedy="use 'lda', 'gga' or 'mgga'")
+        raise InputError(f"unknown family {family!r}", field="family", remedy="use 'lda', 'gga' or 'mgga'")
     if not isinstance(nnmodel, nn.Module):
         # With a seed, the caller's random numbers do not move.
         with nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
@@ -105,8 +105,7 @@ def _input_size(input_size: int | None, family: str) -> int:
     needed = len(INPUTS[family])
     if input_size not in (None, needed):
         raise InputError(
-            f"a {family} network has {needed} inputs ({', '.join(INPUTS[family])}), "
-            f"not {input_size}",
+            f"a {family} network has {needed} inputs ({', '.join(INPUTS[family])}), not {input_size}",
             field="input_size",
             remedy="leave input_size out, or choose another family=",
         )

@@ -97,9 +97,7 @@ class EntryLoss:
         factors = [[float(self.type_weights.get(e.entry_type, 1.0))] for e in entries]
         return weight * weight.new_tensor(factors)
 
-    def __call__(
-        self, entries: Sequence[Any], prediction: Tensor, target: Tensor, weight: Tensor
-    ) -> Tensor:
+    def __call__(self, entries: Sequence[Any], prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the loss of a batch, a 0-dimensional tensor.
 
         Parameters
@@ -117,8 +115,7 @@ class EntryLoss:
             value = self._user(prediction, target, weight)
             if not isinstance(value, Tensor):
                 raise InputError(
-                    f"the loss function returned a {type(value).__name__}, not a tensor",
-                    field="loss",
+                    f"the loss function returned a {type(value).__name__}, not a tensor", field="loss"
                 )
             return value.mean()
         return (self._elementwise(prediction, target) * weight).mean()
@@ -131,8 +128,9 @@ def _named(name: str, delta: float) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda p, y: (p - y).abs()
     if name == "huber":
         if not delta > 0:
-            raise InputError(f"huber_delta is {delta!r}", field="huber_delta",
-                             remedy="use a positive number, in loss_unit")
+            raise InputError(
+                f"huber_delta is {delta!r}", field="huber_delta", remedy="use a positive number, in loss_unit"
+            )
         return lambda p, y: torch.nn.functional.huber_loss(p, y, reduction="none", delta=delta)
     raise InputError(f"unknown loss {name!r}", field="loss", remedy="use 'l2', 'l1' or 'huber'")
 

@@ -33,8 +33,16 @@ from deepchem_dft.scf.many import Solver
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 
-_BASE_OPTIONS = ("batch_size", "model_dir", "learning_rate", "optimizer", "tensorboard", "wandb",
-                 "regularization_loss", "wandb_logger")  # fmt: skip
+_BASE_OPTIONS = (
+    "batch_size",
+    "model_dir",
+    "learning_rate",
+    "optimizer",
+    "tensorboard",
+    "wandb",
+    "regularization_loss",
+    "wandb_logger",
+)
 
 
 @unaffected
@@ -172,21 +180,46 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
             if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
                 raise TypeError(f"XCModel got an unexpected keyword argument {name!r}")
         recipe: dict[str, Any] = {
-            "input_size": input_size, "hidden_size": hidden_size, "n_layers": n_layers,
-            "modeltype": modeltype, "aweight0": aweight0, "bweight0": bweight0, "train_a": train_a,
-            "train_b": train_b, "exchange": exchange, "train_exchange": train_exchange,
-            "family": family, "spin_symmetric": spin_symmetric, "seed": seed,
-        }  # fmt: skip
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "n_layers": n_layers,
+            "modeltype": modeltype,
+            "aweight0": aweight0,
+            "bweight0": bweight0,
+            "train_a": train_a,
+            "train_b": train_b,
+            "exchange": exchange,
+            "train_exchange": train_exchange,
+            "family": family,
+            "spin_symmetric": spin_symmetric,
+            "seed": seed,
+        }
         field: dict[str, Any] = {
-            "tol": tol, "grid_level": grid_level, "restricted": restricted, "max_iter": max_iter,
-            "scf_every": scf_every, "warm_start": warm_start, "on_unconverged": on_unconverged,
-            "scf_trust": scf_trust, "two_grid": two_grid, "engine": engine,
+            "tol": tol,
+            "grid_level": grid_level,
+            "restricted": restricted,
+            "max_iter": max_iter,
+            "scf_every": scf_every,
+            "warm_start": warm_start,
+            "on_unconverged": on_unconverged,
+            "scf_trust": scf_trust,
+            "two_grid": two_grid,
+            "engine": engine,
             "density_fit": density_fit,
-        }  # fmt: skip
+        }
         self.config = describe(
-            xcstr, nnmodel, xc, {**recipe, **field, "loss": loss, "loss_unit": loss_unit,
-                                 "type_weights": type_weights, "huber_delta": huber_delta}
-        )  # fmt: skip
+            xcstr,
+            nnmodel,
+            xc,
+            {
+                **recipe,
+                **field,
+                "loss": loss,
+                "loss_unit": loss_unit,
+                "type_weights": type_weights,
+                "huber_delta": huber_delta,
+            },
+        )
         functional = xc if xc is not None else make_functional(xcstr, nnmodel, **recipe)
         self.config["parts"] = conventional_parts(functional)
         self.entry_loss = EntryLoss(loss, loss_unit, type_weights, huber_delta)
@@ -201,8 +234,11 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         self._solver: Solver | None = None
         device = torch.device("cpu") if device is None else torch.device(device)
         if device.type == "mps":
-            raise InputError("Apple's GPU has no float64, which energies need", field="device",
-                             remedy="use the CPU or CUDA")
+            raise InputError(
+                "Apple's GPU has no float64, which energies need",
+                field="device",
+                remedy="use the CPU or CUDA",
+            )
         if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
             make_folder(kwargs["model_dir"])
         super().__init__(
@@ -214,8 +250,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
             **kwargs,
         )
         if self.batch_size < 1:
-            raise InputError(f"batch_size is {self.batch_size}", field="batch_size",
-                             remedy="use 1 or more")
+            raise InputError(f"batch_size is {self.batch_size}", field="batch_size", remedy="use 1 or more")
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -273,19 +308,25 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
                 self._solver.close()
             self._stages, self._solver = (), None
 
-    def _training(
-        self, dataset: Dataset, valid: Dataset | None, options: FitOptions
-    ) -> Any:
+    def _training(self, dataset: Dataset, valid: Dataset | None, options: FitOptions) -> Any:
         self._generator_report = None
         train = read_samples(dataset, self.device)
         held = None if valid is None else read_samples(valid, self.device)
         if not self._stages:
             return Trainer(self, options, train, held)
         folder = self._stage_folder
-        self._solver = Solver(self._processes, self.model.layer.tol, folder / "energies.jsonl",
-                              folder / "states")
-        return StagedTraining(self, self._stages, train.entries, held.entries if held else (),
-                              options, folder=folder, solver=self._solver)
+        self._solver = Solver(
+            self._processes, self.model.layer.tol, folder / "energies.jsonl", folder / "states"
+        )
+        return StagedTraining(
+            self,
+            self._stages,
+            train.entries,
+            held.entries if held else (),
+            options,
+            folder=folder,
+            solver=self._solver,
+        )
 
     @property
     def _stage_folder(self) -> Path:
@@ -332,11 +373,17 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         ``restore`` loads the newest checkpoint first; where in the generator it was written is
         not known, so that use :meth:`fit` for runs that must resume exactly.
         """
-        trainer = Trainer(self, FitOptions(
-            checkpoint_interval=checkpoint_interval, variables=variables, loss=loss,
-            max_checkpoints_to_keep=max_checkpoints_to_keep, callbacks=callbacks,
-            all_losses=all_losses,
-        ))  # fmt: skip
+        trainer = Trainer(
+            self,
+            FitOptions(
+                checkpoint_interval=checkpoint_interval,
+                variables=variables,
+                loss=loss,
+                max_checkpoints_to_keep=max_checkpoints_to_keep,
+                callbacks=callbacks,
+                all_losses=all_losses,
+            ),
+        )
         if restore:
             self._resume()
         else:

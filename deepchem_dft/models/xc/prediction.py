@@ -97,8 +97,11 @@ class Predicting:
     ) -> np.ndarray:
         refuse_transformers(transformers)
         if uncertainty or other:
-            raise InputError("XCModel has one output and no uncertainty", field="output_types",
-                             remedy="use predict(dataset)")
+            raise InputError(
+                "XCModel has one output and no uncertainty",
+                field="output_types",
+                remedy="use predict(dataset)",
+            )
         self._ensure_built()
         self.model.eval()
         entries = [e for inputs, _, _ in generator for e in check_entries(unwrap(inputs))]
@@ -134,9 +137,7 @@ class Predicting:
         with self._unconverged("raise"):
             return super().evaluate_generator(generator, metrics, [], *args, **kwargs)
 
-    def evaluate_by_type(
-        self, dataset: Dataset, *, on_unconverged: str | None = None
-    ) -> dict[str, float]:
+    def evaluate_by_type(self, dataset: Dataset, *, on_unconverged: str | None = None) -> dict[str, float]:
         """Return the mean absolute error per entry type.
 
         Parameters

@@ -159,10 +159,16 @@ class Progress(fitting.Progress):
 
 #: Columns of a history, beside the attributes that they show.
 _COLUMNS = {
-    "epoch": "epoch", "learning_rate": "learning_rate", "loss": "loss",
-    "train_mae_kcal": "mae_kcal", "valid_mae_kcal": "valid_mae_kcal", "valid_score": "score",
-    "scf_solutions": "scf_solutions", "seconds": "seconds", "stage": "stage",
-}  # fmt: skip
+    "epoch": "epoch",
+    "learning_rate": "learning_rate",
+    "loss": "loss",
+    "train_mae_kcal": "mae_kcal",
+    "valid_mae_kcal": "valid_mae_kcal",
+    "valid_score": "score",
+    "scf_solutions": "scf_solutions",
+    "seconds": "seconds",
+    "stage": "stage",
+}
 
 
 def row_of(report: EpochReport) -> dict[str, Any]:

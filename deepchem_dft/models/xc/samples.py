@@ -65,9 +65,7 @@ def read_samples(dataset: Dataset, device: torch.device | str = "cpu") -> Sample
                 remedy="do not transform y: predictions are in Hartree. To train on other "
                 "values, create the entries with them",
             )
-    return Samples(
-        entries, torch.as_tensor(target, device=device), torch.as_tensor(weight, device=device)
-    )
+    return Samples(entries, torch.as_tensor(target, device=device), torch.as_tensor(weight, device=device))
 
 
 def check_entries(values: Any) -> list[Any]:
@@ -87,8 +85,9 @@ def check_entries(values: Any) -> list[Any]:
 def check_same_entries(entries: Sequence[Any]) -> None:
     """Raise ``InputError`` if several processes were given different entries."""
     if parallel.world_size() > 1:
-        text = repr([(entry.entry_type, [s.key for s in entry.get_systems()], entry.label)
-                     for entry in entries])  # fmt: skip
+        text = repr(
+            [(entry.entry_type, [s.key for s in entry.get_systems()], entry.label) for entry in entries]
+        )
         parallel.check_same("entries", hashlib.sha256(text.encode()).hexdigest())
 
 

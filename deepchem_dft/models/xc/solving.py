@@ -78,16 +78,15 @@ class SystemSolver:
         key = str(system.key)
         if key not in self._molecules:
             self._molecules[key] = system.to_molecule(
-                grid_level=self.grid_level, density_fit=self.density_fit)
+                grid_level=self.grid_level, density_fit=self.density_fit
+            )
         return self._molecules[key]
 
     def forget(self, key: str) -> None:
         """Let go of a molecule, with its integrals and grid."""
         self._molecules.pop(key, None)
 
-    def solve(
-        self, system: Any, whole: bool, store: StateStore | None, scf_every: int
-    ) -> Solved:
+    def solve(self, system: Any, whole: bool, store: StateStore | None, scf_every: int) -> Solved:
         """Solve one system, or evaluate it at its stored orbitals.
 
         Parameters
@@ -106,8 +105,7 @@ class SystemSolver:
             return Solved(linearised(held.energy(self.layer.xc), self.layer), None, True)
         self.solutions += 1
         guess = self._guess(key, store)
-        result = self._ahead.pop(key, None) or self.layer(molecule, guess,
-                                                          on_unconverged="continue")
+        result = self._ahead.pop(key, None) or self.layer(molecule, guess, on_unconverged="continue")
         if not result.converged and guess is not None:
             result = self.layer(molecule, None, on_unconverged="continue")
         if not result.converged:
@@ -122,9 +120,7 @@ class SystemSolver:
             return Solved(None, result, True)
         return Solved(linearised(result.energy, self.layer), None, True)
 
-    def solve_ahead(
-        self, systems: Sequence[Any], store: StateStore | None, scf_every: int
-    ) -> None:
+    def solve_ahead(self, systems: Sequence[Any], store: StateStore | None, scf_every: int) -> None:
         """Solve those of some systems side by side that :meth:`solve` is going to solve.
 
         Does nothing unless ``side_by_side`` says so.
@@ -134,10 +130,8 @@ class SystemSolver:
         chosen = on_gpu if self.side_by_side is None else self.side_by_side
         if not chosen or self.layer.engine != "native":
             return
-        waiting = [s for s in systems if self._resting(s, store, scf_every) is None
-                   and not s.broken_symmetry]
-        fields = [KSHamiltonian(self.molecule(s), self.layer.xc, self.layer.restricted)
-                  for s in waiting]
+        waiting = [s for s in systems if self._resting(s, store, scf_every) is None and not s.broken_symmetry]
+        fields = [KSHamiltonian(self.molecule(s), self.layer.xc, self.layer.restricted) for s in waiting]
         guesses = [self._guess(str(s.key), store) for s in waiting]
         try:
             found = solve_batch(fields, guesses, tol=self.layer.tol, max_iter=self.layer.max_iter)
@@ -150,9 +144,7 @@ class SystemSolver:
         kept = store.get(key) if store is not None and self.warm_start else None
         return None if kept is None else kept[0]
 
-    def _resting(
-        self, system: Any, store: StateStore | None, scf_every: int
-    ) -> HeldDensity | None:
+    def _resting(self, system: Any, store: StateStore | None, scf_every: int) -> HeldDensity | None:
         """Return the density to evaluate instead of solving, if there is one to be trusted."""
         key = str(system.key)
         kept = store.get(key) if store is not None else None
@@ -185,9 +177,7 @@ def linearised(value: Tensor, module: nn.Module, keep_graph: bool = False) -> Te
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not value.requires_grad or not parameters:
         return value.detach()
-    gradients = torch.autograd.grad(
-        value, parameters, retain_graph=keep_graph, allow_unused=True
-    )
+    gradients = torch.autograd.grad(value, parameters, retain_graph=keep_graph, allow_unused=True)
     for gradient in gradients:
         if gradient is not None and not bool(torch.isfinite(gradient).all()):
             raise FunctionalError(
@@ -197,9 +187,7 @@ def linearised(value: Tensor, module: nn.Module, keep_graph: bool = False) -> Te
     return linear(value.detach(), parameters, gradients)
 
 
-def linear(
-    value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]
-) -> Tensor:
+def linear(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
     """Return ``value`` with a graph: the linear function with these gradients (None: no part)."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is not None:

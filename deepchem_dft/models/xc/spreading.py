@@ -111,9 +111,7 @@ class Spreader:
         self.assign(tasks)
         return [task for task in tasks if self.owners[task.key] == parallel.rank()]
 
-    def run(
-        self, tasks: Sequence[Task], solve: Callable[[Task], Numbers], xc: XCFunctional
-    ) -> list[Numbers]:
+    def run(self, tasks: Sequence[Task], solve: Callable[[Task], Numbers], xc: XCFunctional) -> list[Numbers]:
         """Solve all tasks.
 
         Parameters
@@ -238,11 +236,14 @@ def _write(row: Tensor, value: Tensor | None, parameters: Sequence[Tensor]) -> N
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
     # NaN says that a parameter has no part in the value, which to an optimiser is not the same as
     # a gradient of zero. Gradients that are not finite never come this far.
-    row[_GRADIENT:] = torch.cat([
-        torch.full((p.numel(),), torch.nan, dtype=row.dtype) if g is None
-        else g.detach().reshape(-1).to(row)
-        for p, g in zip(parameters, gradients, strict=True)
-    ])  # fmt: skip
+    row[_GRADIENT:] = torch.cat(
+        [
+            torch.full((p.numel(),), torch.nan, dtype=row.dtype)
+            if g is None
+            else g.detach().reshape(-1).to(row)
+            for p, g in zip(parameters, gradients, strict=True)
+        ]
+    )
 
 
 def _read(row: Tensor, parameters: Sequence[Tensor], device: torch.device) -> Tensor | None:

@@ -60,8 +60,15 @@ class StagedTraining:
     """
 
     def __init__(
-        self, model: XCModel, stages: Sequence[Stage], train: Sequence[DFTEntry],
-        valid: Sequence[DFTEntry], options: FitOptions, *, folder: Path, solver: Solver,
+        self,
+        model: XCModel,
+        stages: Sequence[Stage],
+        train: Sequence[DFTEntry],
+        valid: Sequence[DFTEntry],
+        options: FitOptions,
+        *,
+        folder: Path,
+        solver: Solver,
         reporter: Reporter | None = None,
     ) -> None:
         self.model, self.stages, self.options = model, list(stages), options
@@ -150,8 +157,9 @@ class StagedTraining:
 
     def _add(self, report: EpochReport, stage: int, within: int, *, first: int) -> None:
         """Add an epoch of a stage to the history."""
-        report = replace(report, stage=stage + 1, epoch=first + report.epoch,
-                         learning_rate=self.stages[stage].rate(within))
+        report = replace(
+            report, stage=stage + 1, epoch=first + report.epoch, learning_rate=self.stages[stage].rate(within)
+        )
         self.history.append(report)
         self.reporter.epoch(row_of(report))
         if self.options.all_losses is not None:
@@ -210,15 +218,17 @@ class StagedTraining:
         """
         start = self._start_functional(0)
         systems = unique_systems([e for e in entries if e.is_energy])
-        self.solver.solve([(self.molecule(s), [start]) for s in systems], keep_states=True,
-                          densities_for=Functional.trained(self.functional))  # fmt: skip
+        self.solver.solve(
+            [(self.molecule(s), [start]) for s in systems],
+            keep_states=True,
+            densities_for=Functional.trained(self.functional),
+        )
         densities = {}
         for system in systems:
             path = self.solver.path(self.molecule(system), start, "density")
             if path is not None and path.is_file():
                 densities[system.key] = CompressedDensity.load(path)
-        known = [e for e in entries
-                 if e.is_energy and all(s.key in densities for s in e.get_systems())]
+        known = [e for e in entries if e.is_energy and all(s.key in densities for s in e.get_systems())]
         frozen, out = FixedDensityEntries.make(known, densities), []
         for functional in functionals:
             with torch.no_grad():
@@ -272,18 +282,23 @@ class StagedTraining:
                 saved = time.perf_counter()
 
         trainer = FixedDensityTrainer(
-            self.model, self.stages[index], FixedDensityEntries.make(train, densities),
+            self.model,
+            self.stages[index],
+            FixedDensityEntries.make(train, densities),
             FixedDensityEntries.make(valid, densities) if valid else None,
-            FitOptions(early_stopping=self.options.early_stopping,
-                       restore_best=self.options.restore_best, epoch_callback=on_epoch))
+            FitOptions(
+                early_stopping=self.options.early_stopping,
+                restore_best=self.options.restore_best,
+                epoch_callback=on_epoch,
+            ),
+        )
         if state is not None:
             with files.understood(self.folder / _PROGRESS):
                 trainer.load_state_dict(state)
             first -= trainer.progress.epoch
         trainer.run()
         best = trainer.progress.best
-        LOGGER.info("stage %d: best epoch %s", index + 1,
-                    None if best is None else first + best.epoch)
+        LOGGER.info("stage %d: best epoch %s", index + 1, None if best is None else first + best.epoch)
         return self.functional.state_dict(), self.history
 
     def _stage_functional(self, index: int, resumed: bool) -> Functional:
@@ -320,8 +335,11 @@ class StagedTraining:
         model, options = self.model, self.options
         folder = self.folder / f"stage{index + 1}"
         first, restore = len(self.history), parallel.on_main(lambda: bool(files.existing(folder)))
-        by_epoch = [(number, epoch) for number, stage in enumerate(group, start=index)
-                    for epoch in range(1, stage.epochs + 1)]  # fmt: skip
+        by_epoch = [
+            (number, epoch)
+            for number, stage in enumerate(group, start=index)
+            for epoch in range(1, stage.epochs + 1)
+        ]
 
         def before_epoch(model: XCModel, epoch: int) -> None:
             number, within = by_epoch[epoch - 1]
@@ -371,8 +389,7 @@ class StagedTraining:
         """Solve all systems in parallel and hand the orbitals to the model."""
         functional = parallel.on_main(lambda: self._start_functional(index))
         self._solve(functional, densities=False)
-        for store, entries in ((self.model.model.states, self.train),
-                               (self.model.valid_states, self.valid)):  # fmt: skip
+        for store, entries in ((self.model.model.states, self.train), (self.model.valid_states, self.valid)):
             store.clear()
             for system in unique_systems(entries):
                 state = self.solver.load_state(self.molecule(system), functional)

@@ -64,15 +64,16 @@ class Stage:
         words = (("mode", MODES), ("schedule", SCHEDULES), ("optimizer", ("adam", "lbfgs")))
         for field, allowed in words:
             if getattr(self, field) not in allowed:
-                raise InputError(f"unknown {field} {getattr(self, field)!r}", field=field,
-                                 remedy=f"choose from {', '.join(allowed)}")
+                raise InputError(
+                    f"unknown {field} {getattr(self, field)!r}",
+                    field=field,
+                    remedy=f"choose from {', '.join(allowed)}",
+                )
         for field in ("epochs", "scf_every", "validate_every"):
             if getattr(self, field) < 1:
-                raise InputError(f"{field} is {getattr(self, field)}", field=field,
-                                 remedy="use 1 or more")
+                raise InputError(f"{field} is {getattr(self, field)}", field=field, remedy="use 1 or more")
         if self.optimizer == "lbfgs" and (self.mode == "scf" or self.batch_size is not None):
-            raise InputError("'lbfgs' is for stages of mode 'frozen' without batches",
-                             field="optimizer")
+            raise InputError("'lbfgs' is for stages of mode 'frozen' without batches", field="optimizer")
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch (from 1).

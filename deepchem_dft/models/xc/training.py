@@ -45,8 +45,13 @@ class Trainer(TrainingLoop):
 
     model: XCModel
 
-    def __init__(self, model: XCModel, options: FitOptions, samples: Samples | None = None,
-                 valid: Samples | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: XCModel,
+        options: FitOptions,
+        samples: Samples | None = None,
+        valid: Samples | None = None,
+    ) -> None:
         super().__init__(model, options, valid)
         self.samples = samples
         model._ensure_built()
@@ -75,8 +80,7 @@ class Trainer(TrainingLoop):
         """Yield the entries of the present epoch that have not been trained on."""
         assert self.samples is not None
         model, progress = self.model, self.progress
-        order = epoch_order(len(self.samples), model.seed, progress.epoch,
-                            self.options.deterministic)
+        order = epoch_order(len(self.samples), model.seed, progress.epoch, self.options.deterministic)
         for rows in batches(order[progress.done :], model.batch_size):
             yield self.samples.take(rows.tolist())
 
@@ -187,8 +191,11 @@ class Trainer(TrainingLoop):
             return
         model = self.model
         if self._epochs > 1:  # the first epoch made integrals, and says little
-            groups = [[task.key for task in tasks_of(samples.entries)]
-                      for samples in (self.samples, self.valid) if samples is not None]  # fmt: skip
+            groups = [
+                [task.key for task in tasks_of(samples.entries)]
+                for samples in (self.samples, self.valid)
+                if samples is not None
+            ]
             moved = model.model.spreader.rebalance(groups, [store for _, store in model._stores()])
             if moved:
                 LOGGER.info("%d systems moved to other processes", moved)
@@ -200,9 +207,7 @@ class Trainer(TrainingLoop):
         parallel.doing(f"validation (epoch {report.epoch})")
         network.eval()
         with torch.no_grad():
-            prediction = network.values(
-                valid.entries, store=model.valid_states, on_unconverged="nan"
-            )
+            prediction = network.values(valid.entries, store=model.valid_states, on_unconverged="nan")
             totals = Totals()
             totals.add(valid.entries, prediction, valid.target)
             kept = (~torch.isnan(prediction)).flatten().nonzero().flatten().tolist()

@@ -36,11 +36,11 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         left.set(xlabel="epoch", ylabel="loss", title="Loss")
         left.legend()
         for index, what in enumerate(("sample", "batch")):
-            right.plot(epochs, _column(history, f"evaluations_per_{what}"), color=_colour(index),
-                       label=f"per {what}")
+            right.plot(
+                epochs, _column(history, f"evaluations_per_{what}"), color=_colour(index), label=f"per {what}"
+            )
         top = 1.15 * np.nanmax(_column(history, "evaluations_per_batch"))
-        right.set(xlabel="epoch", ylabel="evaluations of the cell", title="Fixed points",
-                  ylim=(0, top))
+        right.set(xlabel="epoch", ylabel="evaluations of the cell", title="Fixed points", ylim=(0, top))
         right.legend(loc="lower left")
         figure.tight_layout()
         save(figure, path)
@@ -48,8 +48,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
 
 
 def parity(
-    y: np.ndarray, predicted: np.ndarray, tasks: Sequence[str], units: Sequence[str],
-    path: str | Path,
+    y: np.ndarray, predicted: np.ndarray, tasks: Sequence[str], units: Sequence[str], path: str | Path
 ) -> None:
     """Draw predictions against labels, a panel for each task.
 
@@ -69,8 +68,11 @@ def parity(
             axis.plot(ends, ends, color="0.6", lw=1)
             axis.scatter(label, value, s=10, alpha=0.6, color=_colour(0), linewidths=0)
             error = np.abs(value - label).mean()
-            axis.set(xlabel=f"label ({unit})", ylabel=f"predicted ({unit})",
-                     title=f"{task}: MAE {error:.3g} {unit}")
+            axis.set(
+                xlabel=f"label ({unit})",
+                ylabel=f"predicted ({unit})",
+                title=f"{task}: MAE {error:.3g} {unit}",
+            )
         figure.tight_layout()
         save(figure, path)
         plt.close(figure)

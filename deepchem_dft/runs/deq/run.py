@@ -25,14 +25,32 @@ if TYPE_CHECKING:
 
     from deepchem_dft.models import DEQEpoch, DEQModel
 
-HISTORY_COLUMNS = ["epoch", "loss", "valid_score", "best", "unconverged_share",
-                   "evaluations_per_batch", "evaluations_per_sample", "seconds"]
-COLUMNS = ["role", "set", "task", "method", "N", "MAE", "RMSE", "accuracy", "ROC-AUC", "unit",
-           "unconverged"]
-_UNITS = {"dipole": "Debye", "gap": "eV", "energy": "Hartree", "pld": "Angstrom", "lcd": "Angstrom",
-          "band_gap": "eV", "formation_energy": "eV/atom", "stability": "eV/atom"}
-_BASELINES = {"mean": "training mean", "forest-ecfp": "random forest, ECFP4",
-              "forest-descriptors": "random forest, descriptors"}
+HISTORY_COLUMNS = [
+    "epoch",
+    "loss",
+    "valid_score",
+    "best",
+    "unconverged_share",
+    "evaluations_per_batch",
+    "evaluations_per_sample",
+    "seconds",
+]
+COLUMNS = ["role", "set", "task", "method", "N", "MAE", "RMSE", "accuracy", "ROC-AUC", "unit", "unconverged"]
+_UNITS = {
+    "dipole": "Debye",
+    "gap": "eV",
+    "energy": "Hartree",
+    "pld": "Angstrom",
+    "lcd": "Angstrom",
+    "band_gap": "eV",
+    "formation_energy": "eV/atom",
+    "stability": "eV/atom",
+}
+_BASELINES = {
+    "mean": "training mean",
+    "forest-ecfp": "random forest, ECFP4",
+    "forest-descriptors": "random forest, descriptors",
+}
 _TREES = 500
 
 
@@ -116,12 +134,17 @@ class PropertyRun(Run):
 
         valid = self.labels.sets["valid"]
         model.fit(
-            self.labels.sets["train"], training.epochs, max_checkpoints_to_keep=2,
+            self.labels.sets["train"],
+            training.epochs,
+            max_checkpoints_to_keep=2,
             restore=bool(files.existing(directory.checkpoints)),
-            valid_dataset=valid if len(valid) else None, validate_every=training.validate_every,
+            valid_dataset=valid if len(valid) else None,
+            validate_every=training.validate_every,
             early_stopping=training.early_stopping if len(valid) else None,
             restore_best=training.select_best,
-            checkpoint_every=self.config.output.checkpoint_every, epoch_callback=after_epoch)
+            checkpoint_every=self.config.output.checkpoint_every,
+            epoch_callback=after_epoch,
+        )
         _write_history(self, model)
         model.save_checkpoint(1, model_dir=str(directory / MODEL_DIR))
         directory.set_status(state="trained", epochs=len(model.history))
@@ -149,11 +172,14 @@ class PropertyRun(Run):
         rows = _rows(self.found, self.labels, source)
         write(self.directory / "results.csv", csv_text([COLUMNS, *rows]))
         write_samples(self.directory / "molecules.csv", self.found, self.labels, source)
-        markdown = "\n".join([
-            f"# Results of {self.config.name}\n",
-            f"Data: {source}, split by {self.config.data.splitter}. The epoch is chosen on the "
-            "validation part. Unconverged: fixed points that were not found.\n",
-            results_markdown(rows) + "\n"])
+        markdown = "\n".join(
+            [
+                f"# Results of {self.config.name}\n",
+                f"Data: {source}, split by {self.config.data.splitter}. The epoch is chosen on the "
+                "validation part. Unconverged: fixed points that were not found.\n",
+                results_markdown(rows) + "\n",
+            ]
+        )
         write(self.directory / "results.md", markdown)
         return markdown
 
@@ -166,15 +192,21 @@ class PropertyRun(Run):
             deq_plots.learning_curve(history, self.directory.plots / "learning_curve.png")
         if not self.labels.classes and self.found:
             one = self.found[0]
-            deq_plots.parity(self.labels.sets[one.role].y, one.predicted, self.labels.tasks,
-                             [self.labels.unit(task) for task in self.labels.tasks],
-                             self.directory.plots / "parity.png")
+            deq_plots.parity(
+                self.labels.sets[one.role].y,
+                one.predicted,
+                self.labels.tasks,
+                [self.labels.unit(task) for task in self.labels.tasks],
+                self.directory.plots / "parity.png",
+            )
 
     def no_functional(self) -> InputError:
         """Return the error of whoever takes the model for a functional."""
-        return InputError("this run has trained no functional but a model of properties",
-                          file=str(self.directory.path),
-                          remedy="use 'deepchem-dft evaluate', or load_model(run) in Python")
+        return InputError(
+            "this run has trained no functional but a model of properties",
+            file=str(self.directory.path),
+            remedy="use 'deepchem-dft evaluate', or load_model(run) in Python",
+        )
 
     def card(self) -> dict[str, Any]:
         """Return errors of the test part beside the baselines."""
@@ -184,9 +216,16 @@ class PropertyRun(Run):
                 continue
             classes = bool(row["accuracy"])
             value = 1.0 - row.number("accuracy") if classes else row.number("MAE")
-            entry = table.setdefault((row["set"], row["task"]), {
-                "set": row["set"], "type": row["task"], "entries": row.count("N"),
-                "unit": "share of wrong classes" if classes else row["unit"], "mae": {}})
+            entry = table.setdefault(
+                (row["set"], row["task"]),
+                {
+                    "set": row["set"],
+                    "type": row["task"],
+                    "entries": row.count("N"),
+                    "unit": "share of wrong classes" if classes else row["unit"],
+                    "mae": {},
+                },
+            )
             entry["mae"]["this" if row["method"] == TRAINED else row["method"]] = value
         errors = [row for row in table.values() if "this" in row["mae"]]
         behind = [line for name in _BASELINES.values() for line in worse(errors, name)]
@@ -202,11 +241,11 @@ class PropertyRun(Run):
             parts.append(([one], labels, Path(name).stem if name else data.source))
         rows = [row for found, labels, label in parts for row in _rows(found, labels, label)]
         if out is not None:
-            lines = [line for found, labels, label in parts
-                     for line in _sample_rows(found, labels, label)]
+            lines = [line for found, labels, label in parts for line in _sample_rows(found, labels, label)]
             write(out, csv_text([_SAMPLE_COLUMNS, *lines]))
-        bad = [f"{found[0].unconverged} samples of {label}" for found, _, label in parts
-               if found[0].unconverged]
+        bad = [
+            f"{found[0].unconverged} samples of {label}" for found, _, label in parts if found[0].unconverged
+        ]
         return results_markdown(rows), bad
 
 
@@ -226,8 +265,11 @@ def load_labels(data: PropertyDataConfig, file: str | None = None) -> Labels:
     if threshold is not None and len(threshold) == 1:
         threshold = threshold[0]
     options: dict[str, Any] = {
-        "featurizer": data.featurizer, "task": task, "threshold": threshold,
-        "splitter": None if file else data.splitter}
+        "featurizer": data.featurizer,
+        "task": task,
+        "threshold": threshold,
+        "splitter": None if file else data.splitter,
+    }
     if file is not None or data.source == "labelled":
         tasks, parts, transformers = molnet.load_labelled(file or str(data.path), **options)
     elif data.source == "nci":
@@ -242,14 +284,15 @@ def load_labels(data: PropertyDataConfig, file: str | None = None) -> Labels:
         parts = tuple(part.select(range(min(data.limit, len(part)))) for part in parts)
     for role, part in zip(ROLES, parts):
         if not len(part) and role != "valid":
-            raise InputError(f"there is nothing in the part '{role}'", field="data",
-                             remedy="use more data, or another splitter")
+            raise InputError(
+                f"there is nothing in the part '{role}'",
+                field="data",
+                remedy="use more data, or another splitter",
+            )
     return Labels(tasks, kinds[0].classes if kinds else (), dict(zip(ROLES, parts)))
 
 
-def build_model(
-    config: PropertyRunConfig, labels: Labels, model_dir: str | Path | None = None
-) -> DEQModel:
+def build_model(config: PropertyRunConfig, labels: Labels, model_dir: str | Path | None = None) -> DEQModel:
     """Return the untrained model of a configuration, for the features of its data."""
     from deepchem_dft.models import DEQModel
 
@@ -257,30 +300,45 @@ def build_model(
     sizes: dict[str, Any] = {}
     graph = hasattr(first, "node_features")
     if graph != (config.network.cell == "graph"):
-        raise InputError(f"features of '{config.data.featurizer}' are no input of the cell "
-                         f"'{config.network.cell}'", field="network.cell",
-                         remedy=f"use {'graph' if graph else 'fingerprint'}")
+        raise InputError(
+            f"features of '{config.data.featurizer}' are no input of the cell '{config.network.cell}'",
+            field="network.cell",
+            remedy=f"use {'graph' if graph else 'fingerprint'}",
+        )
     if graph:
         edges = first.edge_features
-        sizes = {"n_features": first.node_features.shape[1],
-                 "n_edge_features": 0 if edges is None else edges.shape[1]}
+        sizes = {
+            "n_features": first.node_features.shape[1],
+            "n_edge_features": 0 if edges is None else edges.shape[1],
+        }
         overall = getattr(first, "global_features", None)
         sizes["n_global_features"] = 0 if overall is None else np.size(overall)
     else:
         sizes["n_features"] = int(np.size(first))
     training = config.training
     return DEQModel(
-        len(labels.tasks), labels.mode, n_classes=max(len(labels.classes), 2), **sizes,
-        **config.network.model_dump(), seed=training.seed, batch_size=training.batch_size,
+        len(labels.tasks),
+        labels.mode,
+        n_classes=max(len(labels.classes), 2),
+        **sizes,
+        **config.network.model_dump(),
+        seed=training.seed,
+        batch_size=training.batch_size,
         learning_rate=training.learning_rate,
-        model_dir=None if model_dir is None else str(model_dir))
+        model_dir=None if model_dir is None else str(model_dir),
+    )
 
 
 def _row(report: DEQEpoch) -> dict[str, Any]:
     row = asdict(report)
-    return {**row, "best": int(report.best), "valid_score": row["score"],
-            "unconverged_share": row["unconverged"], "evaluations_per_batch": row["evaluations"],
-            "evaluations_per_sample": row["iterations"]}
+    return {
+        **row,
+        "best": int(report.best),
+        "valid_score": row["score"],
+        "unconverged_share": row["unconverged"],
+        "evaluations_per_batch": row["evaluations"],
+        "evaluations_per_sample": row["iterations"],
+    }
 
 
 def _write_history(run: PropertyRun, model: DEQModel) -> None:
@@ -311,8 +369,11 @@ def _baseline(name: str, labels: Labels, seed: int) -> np.ndarray | None:
             return np.repeat(np.mean(train.y, 0, keepdims=True), len(test), 0)
         counts = np.bincount(train.y.astype(int).ravel(), minlength=len(labels.classes))
         return np.tile(counts / counts.sum(), (len(test), 1, 1))
-    featurizer = (dc.feat.CircularFingerprint(radius=2, size=2048) if name == "forest-ecfp"
-                  else dc.feat.RDKitDescriptors())
+    featurizer = (
+        dc.feat.CircularFingerprint(radius=2, size=2048)
+        if name == "forest-ecfp"
+        else dc.feat.RDKitDescriptors()
+    )
     inputs = []
     for part in (train, test):
         with rdBase.BlockLogs():  # RDKit deprecates what DeepChem calls, a line per molecule
@@ -340,8 +401,12 @@ def _rows(found: Sequence[Evaluated], labels: Labels, label: str) -> list[list[A
                 measures = ["", "", *_class_scores(y[:, number], one.predicted[:, number])]
             else:
                 errors = one.predicted[:, number] - y[:, number]
-                measures = [round(float(np.abs(errors).mean()), 6),
-                            round(float(np.sqrt((errors**2).mean())), 6), "", ""]
+                measures = [
+                    round(float(np.abs(errors).mean()), 6),
+                    round(float(np.sqrt((errors**2).mean())), 6),
+                    "",
+                    "",
+                ]
             rows.append([*head, *measures, labels.unit(task), one.unconverged])
     return rows
 
@@ -359,8 +424,7 @@ def _class_scores(y: np.ndarray, probabilities: np.ndarray) -> list[Any]:
 def results_markdown(rows: Sequence[Sequence[Any]]) -> str:
     """Return one table: a row per set, task and method; empty columns are left out."""
     shown = [n for n, name in enumerate(COLUMNS) if any(row[n] != "" for row in rows)]
-    cells = [[f"{row[n]:.4f}" if isinstance(row[n], float) else str(row[n]) for n in shown]
-             for row in rows]
+    cells = [[f"{row[n]:.4f}" if isinstance(row[n], float) else str(row[n]) for n in shown] for row in rows]
     return markdown_table([COLUMNS[n] for n in shown], cells)
 
 
@@ -376,13 +440,13 @@ def _sample_rows(found: Sequence[Evaluated], labels: Labels, label: str) -> list
             if labels.classes:
                 values = values.argmax(1)
             unit = labels.unit(task)
-            rows += [[one.role, label, one.method, str(ident), task, float(y), float(p), unit]
-                     for ident, y, p in zip(part.ids, part.y[:, number], values)]
+            rows += [
+                [one.role, label, one.method, str(ident), task, float(y), float(p), unit]
+                for ident, y, p in zip(part.ids, part.y[:, number], values)
+            ]
     return rows
 
 
-def write_samples(
-    path: str | Path, found: Sequence[Evaluated], labels: Labels, label: str
-) -> None:
+def write_samples(path: str | Path, found: Sequence[Evaluated], labels: Labels, label: str) -> None:
     """Write labels and predictions (the class, of classifications) of every sample as CSV."""
     write(path, csv_text([_SAMPLE_COLUMNS, *_sample_rows(found, labels, label)]))

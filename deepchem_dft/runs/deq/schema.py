@@ -30,12 +30,13 @@ class PropertyDataConfig(Section):
         None, description="labelled: the CSV file; qmugs, qmof, oqmd: folder of the download"
     )
     tasks: list[str] = Field(
-        ["dipole"], min_length=1, max_length=16,
-        description="quantities, or one classification: polar, pore, cavity, conduction"
+        ["dipole"],
+        min_length=1,
+        max_length=16,
+        description="quantities, or one classification: polar, pore, cavity, conduction",
     )
     threshold: list[Annotated[float, Field(ge=-1e9, le=1e9)]] | None = Field(
-        None, max_length=16,
-        description="of a classification (default: the median, or as published)"
+        None, max_length=16, description="of a classification (default: the median, or as published)"
     )
     featurizer: Literal["molgraphconv", "dmpnn", "ecfp", "rdkit", "crystal"] = Field(
         "molgraphconv", description="graphs or vectors of molecules, or graphs of crystals"
@@ -43,9 +44,7 @@ class PropertyDataConfig(Section):
     splitter: Literal["scaffold", "random", "index", "fingerprint"] = Field(
         "scaffold", description="8 : 1 : 1"
     )
-    limit: int | None = Field(
-        None, ge=1, le=MOST_SAMPLES, description="keep the first so many of each part"
-    )
+    limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="keep the first so many of each part")
 
     @model_validator(mode="after")
     def _found(self) -> PropertyDataConfig:
@@ -69,16 +68,12 @@ class PropertyNetworkConfig(Section):
     hidden: int = Field(64, ge=0, le=4096, description="between fixed point and prediction")
     dropout: float = Field(0.0, ge=0, lt=1, description="on the fixed point and that layer")
     jacobian_weight: Weight = Field(0.0, description="of the cell's Jacobian, without bound")
-    solver: Literal["anderson", "broyden", "damped"] = Field(
-        "anderson", description="of fixed points"
-    )
+    solver: Literal["anderson", "broyden", "damped"] = Field("anderson", description="of fixed points")
     adjoint: Literal["implicit", "truncated", "unrolled"] = Field(
         "implicit", description="gradients of fixed points"
     )
     tol: float | None = Field(None, ge=1e-15, le=1, description="relative residual (2e-6)")
-    train_tol: float | None = Field(
-        None, ge=1e-15, le=1, description="the same in training (1e-4)"
-    )
+    train_tol: float | None = Field(None, ge=1e-15, le=1, description="the same in training (1e-4)")
     max_iter: int = Field(200, ge=1, le=100_000, description="evaluations of the cell")
     dtype: Literal["float32", "float64"] = Field("float32", description="of the network")
 
@@ -89,16 +84,12 @@ class PropertyTrainingConfig(Section):
     epochs: int = Field(10, ge=1, le=MOST_EPOCHS, description="passes through the data, at most")
     batch_size: int = Field(100, ge=1, le=MOST_SAMPLES, description="samples per step")
     learning_rate: float = Field(1e-3, gt=0, le=1e3, description="Adam's")
-    validate_every: int = Field(
-        1, ge=1, le=MOST_EPOCHS, description="epochs between validations"
-    )
+    validate_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="epochs between validations")
     early_stopping: int | None = Field(
         None, ge=1, le=MOST_EPOCHS, description="validations without improvement"
     )
     select_best: bool = Field(True, description="keep the parameters of the best validation")
-    seed: int = Field(
-        0, ge=0, le=LARGEST_SEED, description="of initial weights, order of samples, dropout"
-    )
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initial weights, order of samples, dropout")
 
 
 class PropertyEvaluationConfig(Section):
@@ -119,9 +110,7 @@ class PropertyOutputConfig(Section):
 
     dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw learning curve and parity")
-    checkpoint_every: int = Field(
-        1, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints"
-    )
+    checkpoint_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints")
 
 
 class PropertyRunConfig(BaseRunConfig):
@@ -129,15 +118,9 @@ class PropertyRunConfig(BaseRunConfig):
 
     model: Literal["deq"] = Field("deq", description="says what the file is")
     data: PropertyDataConfig = Field(PropertyDataConfig(), description="the labels")
-    network: PropertyNetworkConfig = Field(
-        PropertyNetworkConfig(), description="what is trained"
-    )
-    training: PropertyTrainingConfig = Field(
-        PropertyTrainingConfig(), description="how it is trained"
-    )
-    evaluation: PropertyEvaluationConfig = Field(
-        PropertyEvaluationConfig(), description="what is evaluated"
-    )
+    network: PropertyNetworkConfig = Field(PropertyNetworkConfig(), description="what is trained")
+    training: PropertyTrainingConfig = Field(PropertyTrainingConfig(), description="how it is trained")
+    evaluation: PropertyEvaluationConfig = Field(PropertyEvaluationConfig(), description="what is evaluated")
     output: PropertyOutputConfig = Field(PropertyOutputConfig(), description="what is written")
 
     def locate(self, base: Path) -> None:

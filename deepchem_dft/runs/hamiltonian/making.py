@@ -67,10 +67,14 @@ class Recipe:
     def __post_init__(self) -> None:
         Libxc(self.xc)
         if self.sampling not in SAMPLING:
-            raise InputError(f"unknown sampling {self.sampling!r}", field="sampling",
-                             remedy=f"use one of {', '.join(SAMPLING)}")
+            raise InputError(
+                f"unknown sampling {self.sampling!r}",
+                field="sampling",
+                remedy=f"use one of {', '.join(SAMPLING)}",
+            )
         if self.sampling != "none" and not (
-                self.samples > 0 and self.temperatures and min(self.temperatures) > 0):
+            self.samples > 0 and self.temperatures and min(self.temperatures) > 0
+        ):
             raise InputError("samples and temperatures must be positive", field="temperature")
 
     @property
@@ -110,8 +114,13 @@ class _Geometry:
 
 
 def make_hamiltonians(
-    path: PathLike, out: PathLike, *, jobs: int = 1, resume: bool = False,
-    recipe: Recipe | None = None, progress: Callable[[Tally], None] | None = None,
+    path: PathLike,
+    out: PathLike,
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+    recipe: Recipe | None = None,
+    progress: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """Compute the Hamiltonians of the molecules of a file.
 
@@ -170,8 +179,7 @@ def make_hamiltonians(
         _work(partial(_labelled, recipe=recipe), rest, jobs, journal, tally, recipe, tell)
         if tally.failed == tally.total:
             name, problem = next(iter(tally.problems.items()))
-            raise InputError(f"no geometry could be done; the first: {problem}", file=str(path),
-                             entry=name)
+            raise InputError(f"no geometry could be done; the first: {problem}", file=str(path), entry=name)
         done = {**asked, "problems": tally.problems}
         write_samples(out, _samples(journal.records()), done)
         part.unlink()
@@ -194,8 +202,12 @@ def _check(path: PathLike, recipe: Recipe) -> int:
 
 def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> Tally:
     if not resume:
-        raise InputError("the file exists", file=str(out), field="out",
-                         remedy="choose another name, or go on with it by --resume")
+        raise InputError(
+            "the file exists",
+            file=str(out),
+            field="out",
+            remedy="choose another name, or go on with it by --resume",
+        )
     file = HamiltonianFile(out)
     made = dict(file.settings)
     problems = dict(made.pop("problems", {}))
@@ -207,8 +219,13 @@ def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> Tal
 
 
 def _work(
-    work: Callable[[Any], Record], items: Iterator[Any], jobs: int, journal: Journal,
-    tally: Tally, recipe: Recipe, tell: Callable[[Tally], None],
+    work: Callable[[Any], Record],
+    items: Iterator[Any],
+    jobs: int,
+    journal: Journal,
+    tally: Tally,
+    recipe: Recipe,
+    tell: Callable[[Tally], None],
 ) -> None:
     for record in in_order(work, items, max(1, jobs), _died):
         journal.append(record)
@@ -249,32 +266,44 @@ def _sampled(raw: RawMolecule, recipe: Recipe) -> Record:
         if recipe.sampling == "modes":
             minimum = relax(start, recipe.xc, recipe.grid_level)
             modes = normal_modes(minimum, recipe.xc, recipe.grid_level)
-            positions = [modes.draw(temperature, rng) for temperature in recipe.temperatures
-                         for _ in range(recipe.samples)]
+            positions = [
+                modes.draw(temperature, rng)
+                for temperature in recipe.temperatures
+                for _ in range(recipe.samples)
+            ]
         else:
             minimum = start
             calculator = xtb.ase_calculator(start.charge)
             relaxed = atoms.relax(start.numbers, start.positions * BOHR_TO_ANGSTROM, calculator)
-            positions = [frame * ANGSTROM_TO_BOHR for temperature in recipe.temperatures
-                         for frame in atoms.thermal_motion(start.numbers, relaxed, calculator,
-                                                           temperature, recipe.samples, rng)]
+            positions = [
+                frame * ANGSTROM_TO_BOHR
+                for temperature in recipe.temperatures
+                for frame in atoms.thermal_motion(
+                    start.numbers, relaxed, calculator, temperature, recipe.samples, rng
+                )
+            ]
     except Exception as error:  # a fault of RDKit, PySCF or ASE must not end a run of hours
         return _record(base, problem=_reason(error))
-    return _record(base, numbers=minimum.numbers, positions=np.array(positions),
-                   charge=minimum.charge)
+    return _record(base, numbers=minimum.numbers, positions=np.array(positions), charge=minimum.charge)
 
 
 def _labelled(item: _Geometry, recipe: Recipe) -> Record:
     """Return the matrices of one geometry; whatever goes wrong is the problem of the record."""
     base = {"kind": "sample", "name": item.name}
     try:
-        bare = HamiltonianSample(item.numbers, item.positions, recipe.basis, charge=item.charge,
-                                 xc=recipe.xc) if item.raw is None else _molecule(item.raw, recipe)
+        bare = (
+            HamiltonianSample(item.numbers, item.positions, recipe.basis, charge=item.charge, xc=recipe.xc)
+            if item.raw is None
+            else _molecule(item.raw, recipe)
+        )
         reference = Reference(bare, recipe.xc, recipe.grid_level)
         solution = reference.solve()
-        made = replace(reference.complete(), hamiltonian=solution.hamiltonian,
-                       energy=solution.energy,
-                       forces=reference.forces(solution) if recipe.forces else None)
+        made = replace(
+            reference.complete(),
+            hamiltonian=solution.hamiltonian,
+            energy=solution.energy,
+            forces=reference.forces(solution) if recipe.forces else None,
+        )
     except Exception as error:  # as above
         return _record(base, problem=_reason(error))
     fields = ("numbers", "positions", "basis", "energy", "forces", "charge", "xc", *MATRICES)
@@ -294,8 +323,11 @@ def _reason(error: Exception) -> str:
 
 
 def _died(item: RawMolecule | _Geometry) -> Record:
-    base = ({"kind": "geometries", "name": _name(item)} if isinstance(item, RawMolecule)
-            else {"kind": "sample", "name": item.name})
+    base = (
+        {"kind": "geometries", "name": _name(item)}
+        if isinstance(item, RawMolecule)
+        else {"kind": "sample", "name": item.name}
+    )
     return _record(base, problem="the process that computed it died")
 
 
@@ -328,10 +360,15 @@ def _samples(records: Iterator[Record]) -> Iterator[HamiltonianSample]:
     for record in records:
         if record["kind"] == "sample" and "problem" not in record:
             yield HamiltonianSample(
-                record["numbers"], record["positions"], str(record["basis"]),
+                record["numbers"],
+                record["positions"],
+                str(record["basis"]),
                 **{name: record[name] for name in (*MATRICES, "forces") if name in record},
-                energy=float(record["energy"]), charge=int(record["charge"]),
-                xc=str(record["xc"]), name=str(record["name"]))
+                energy=float(record["energy"]),
+                charge=int(record["charge"]),
+                xc=str(record["xc"]),
+                name=str(record["name"]),
+            )
 
 
 def settings(path: PathLike, count: int, recipe: Recipe) -> dict[str, Any]:
@@ -340,5 +377,10 @@ def settings(path: PathLike, count: int, recipe: Recipe) -> dict[str, Any]:
     versions = {"pyscf": version()}
     if recipe.sampling == "dynamics":
         versions |= {"tblite": xtb.version(), "ase": atoms.version()}
-    return {"input": Path(path).name, "sha256": digest, "molecules": count, **vars(recipe),
-            "versions": versions}
+    return {
+        "input": Path(path).name,
+        "sha256": digest,
+        "molecules": count,
+        **vars(recipe),
+        "versions": versions,
+    }

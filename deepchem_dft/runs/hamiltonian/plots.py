@@ -28,8 +28,12 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
     epochs = _column(history, "epoch")
     with plt.rc_context(_STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
-        for index, (key, label) in enumerate([("train_mae_uha", "training, running weights"),
-                                              ("valid_mae_uha", "validation, averaged weights")]):
+        for index, (key, label) in enumerate(
+            [
+                ("train_mae_uha", "training, running weights"),
+                ("valid_mae_uha", "validation, averaged weights"),
+            ]
+        ):
             values = _column(history, key)
             known = np.isfinite(values)
             if known.any():
@@ -38,8 +42,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         if left.lines:
             left.legend()
         right.semilogy(epochs, _column(history, "loss"), color=_colour(0), label="loss")
-        right.semilogy(epochs, _column(history, "learning_rate"), color=_colour(1),
-                       label="learning rate")
+        right.semilogy(epochs, _column(history, "learning_rate"), color=_colour(1), label="learning rate")
         right.set(xlabel="epoch", title="Loss and learning rate")
         right.legend()
         figure.tight_layout()
@@ -54,8 +57,7 @@ def iterations(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     with plt.rc_context(_STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
         left.plot(epochs, _column(history, "iterations"), color=_colour(0))
-        left.set(xlabel="epoch", ylabel="iterations per molecule", title="Fixed points",
-                 ylim=(0, None))
+        left.set(xlabel="epoch", ylabel="iterations per molecule", title="Fixed points", ylim=(0, None))
         right.plot(epochs, 100 * _column(history, "unconverged_share"), color=_colour(1))
         right.set(xlabel="epoch", ylabel="unconverged (%)", title="Not found", ylim=(-0.5, None))
         figure.tight_layout()
@@ -78,14 +80,18 @@ def orbital_parity(found: Evaluated, path: str | Path) -> None:
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.0))
         ends = [x[shown].min(initial=0.0) - 0.05, x[shown].max(initial=0.0) + 0.05]
         left.plot(ends, ends, color="grey", linewidth=1)
-        for index, (chosen, label) in enumerate([(shown & ~last, "occupied, valence"),
-                                                 (shown & last, "lowest empty")]):
+        for index, (chosen, label) in enumerate(
+            [(shown & ~last, "occupied, valence"), (shown & last, "lowest empty")]
+        ):
             look = {"s": 6, "color": _colour(index), "alpha": 0.5, "linewidths": 0}
             left.scatter(x[chosen], y[chosen], label=label, **look)
             right.scatter(x[chosen], 1e3 * (y - x)[chosen], **look)
         right.axhline(0.0, color="grey", linewidth=1)
-        left.set(xlabel="orbital energy (Ha)", ylabel="predicted (Ha)",
-                 title=f"{found.set.label}: orbital energies")
+        left.set(
+            xlabel="orbital energy (Ha)",
+            ylabel="predicted (Ha)",
+            title=f"{found.set.label}: orbital energies",
+        )
         right.set(xlabel="orbital energy (Ha)", ylabel="predicted - true (mHa)", title="Error")
         left.legend(markerscale=2)
         figure.tight_layout()

@@ -24,8 +24,18 @@ from deepchem_dft.runs.tables import csv_text, markdown_table
 if TYPE_CHECKING:
     from deepchem_dft.models import HamiltonianEpoch, HamiltonianModel, HamiltonianScore
 
-HISTORY_COLUMNS = ["epoch", "step", "learning_rate", "loss", "train_mae_uha", "valid_mae_uha",
-                   "best", "unconverged_share", "iterations", "seconds"]
+HISTORY_COLUMNS = [
+    "epoch",
+    "step",
+    "learning_rate",
+    "loss",
+    "train_mae_uha",
+    "valid_mae_uha",
+    "best",
+    "unconverged_share",
+    "iterations",
+    "seconds",
+]
 COLUMNS = ["set", "N", "H", "orbitals", "gap", "coefficients", "energy", "cycles", "unconverged"]
 
 
@@ -52,13 +62,18 @@ class Evaluated:
     def cells(self) -> list[str]:
         """Return a row of the table."""
         energies = [s.energy_error for s in self.scores if s.energy_error is not None]
-        mean = {name: float(np.mean([getattr(s, name) for s in self.scores])) for name in (
-            "hamiltonian_mae", "orbital_mae", "gap_error", "coefficient_similarity")}
+        mean = {
+            name: float(np.mean([getattr(s, name) for s in self.scores]))
+            for name in ("hamiltonian_mae", "orbital_mae", "gap_error", "coefficient_similarity")
+        }
         before, after = (float(np.mean(c)) for c in zip(*self.cycles)) if self.cycles else (0, 0)
         return [
-            f"{self.set.role}: {self.set.label}, {self.method}", str(len(self.scores)),
-            f"{mean['hamiltonian_mae']:.2f}", f"{mean['orbital_mae']:.2f}",
-            f"{mean['gap_error']:.1f}", f"{mean['coefficient_similarity']:.5f}",
+            f"{self.set.role}: {self.set.label}, {self.method}",
+            str(len(self.scores)),
+            f"{mean['hamiltonian_mae']:.2f}",
+            f"{mean['orbital_mae']:.2f}",
+            f"{mean['gap_error']:.1f}",
+            f"{mean['coefficient_similarity']:.5f}",
             f"{np.mean(energies):.2f}" if energies else "-",
             f"{after:.1f} of {before:.1f}" if self.cycles else "-",
             str(sum(not s.converged for s in self.scores)),
@@ -66,8 +81,7 @@ class Evaluated:
 
 
 def build_hamiltonian_model(
-    config: HamiltonianRunConfig, sets: Sequence[HamiltonianSet],
-    model_dir: str | Path | None = None,
+    config: HamiltonianRunConfig, sets: Sequence[HamiltonianSet], model_dir: str | Path | None = None
 ) -> HamiltonianModel:
     """Return the untrained model of a configuration, for all elements of the data."""
     from deepchem_dft.models import HamiltonianModel
@@ -78,9 +92,12 @@ def build_hamiltonian_model(
     first = next(iter(sets[0].dataset.itersamples()))[0]
     numbers = sorted({int(z) for sample in samples for z in sample.numbers})
     return HamiltonianModel(
-        numbers, first.basis, first.xc or "pbe",
+        numbers,
+        first.basis,
+        first.xc or "pbe",
         **{k: v for k, v in options.items() if k not in skipped},
-        model_dir=None if model_dir is None else str(model_dir))
+        model_dir=None if model_dir is None else str(model_dir),
+    )
 
 
 # -- a whole run -----------------------------------------------------------------------------------
@@ -112,10 +129,19 @@ class HamiltonianRun(Run):
     def evaluate(self) -> None:
         """Predict all sets, with the guess beside."""
         model, options = self.model(), self.config.evaluation
-        order = [s for role in ("test", "valid", "train") for s in self.sets
-                 if s.role == role and role in options.sets]
-        self.found = [result for one in order for result in evaluate_hamiltonian_set(
-            model, one, options.energies, options.cycles, options.baseline)]
+        order = [
+            s
+            for role in ("test", "valid", "train")
+            for s in self.sets
+            if s.role == role and role in options.sets
+        ]
+        self.found = [
+            result
+            for one in order
+            for result in evaluate_hamiltonian_set(
+                model, one, options.energies, options.cycles, options.baseline
+            )
+        ]
 
     def write_tables(self) -> str:
         """Write results by set and by molecule, and ``results.md``."""
@@ -127,18 +153,23 @@ class HamiltonianRun(Run):
 
     def no_functional(self) -> InputError:
         """Return the error of whoever takes the model for a functional."""
-        return InputError("this run has trained no functional but a model of Hamiltonians",
-                          file=str(self.directory.path),
-                          remedy="use 'deepchem-dft evaluate', 'scf --guess', or load_model(run) "
-                          "in Python")
+        return InputError(
+            "this run has trained no functional but a model of Hamiltonians",
+            file=str(self.directory.path),
+            remedy="use 'deepchem-dft evaluate', 'scf --guess', or load_model(run) in Python",
+        )
 
     def card(self) -> dict[str, Any]:
         """Return errors of the test sets beside the guess, and what the geometries say."""
         form, guess = self.config.network.form, f"{self.config.network.guess} guess"
         errors = _matrix_errors(self.directory / "results.csv", form)
         parent = guess if form.endswith("delta") else None
-        return {"errors": errors, "parent": parent, "worse_than_parent": worse(errors, guess),
-                **_matrix_data(self.config)}
+        return {
+            "errors": errors,
+            "parent": parent,
+            "worse_than_parent": worse(errors, guess),
+            **_matrix_data(self.config),
+        }
 
     def evaluate_on(self, names: Sequence[str], out: Path | None = None) -> tuple[str, list[str]]:
         """Evaluate on sets such as ``water.h5:*/500K/*``."""
@@ -146,8 +177,13 @@ class HamiltonianRun(Run):
         if not refs:
             raise self.no_test_set("FILE.h5")
         options, model = self.config.evaluation, self.model()
-        found = [one for ref in refs for one in evaluate_hamiltonian_set(
-            model, load_set(ref, "test"), options.energies, options.cycles, options.baseline)]
+        found = [
+            one
+            for ref in refs
+            for one in evaluate_hamiltonian_set(
+                model, load_set(ref, "test"), options.energies, options.cycles, options.baseline
+            )
+        ]
         if out is not None:
             write_molecules(out, found)
         bad = [s.name for one in found for s in one.scores if not s.converged]
@@ -158,8 +194,15 @@ def _note(sets: Sequence[HamiltonianSet]) -> DataNote:
     content, digest = [], hashlib.sha256()
     known = {path: _file_hash(path) for path in {one.file for one in sets}}
     for one in sets:
-        content.append({"role": one.role, "set": one.label, "file": Path(one.file).name,
-                        "sha256": known[one.file], "molecules": len(one.rows)})
+        content.append(
+            {
+                "role": one.role,
+                "set": one.label,
+                "file": Path(one.file).name,
+                "sha256": known[one.file],
+                "molecules": len(one.rows),
+            }
+        )
         if one.role != "test":
             digest.update(f"{one.role} {known[one.file]} {one.rows.tolist()}".encode())
     return DataNote(digest.hexdigest(), content, renew=True)
@@ -183,12 +226,16 @@ def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
     if len(chosen) < 2:
         return chosen[0] if chosen else None
     samples = [sample for dataset in chosen for sample in dataset.X]
-    return NumpyDataset(object_array(samples), np.zeros((len(samples), 1)),
-                        ids=np.concatenate([dataset.ids for dataset in chosen]))
+    return NumpyDataset(
+        object_array(samples),
+        np.zeros((len(samples), 1)),
+        ids=np.concatenate([dataset.ids for dataset in chosen]),
+    )
 
 
-def _train(config: HamiltonianRunConfig, directory: RunDirectory,
-           sets: Sequence[HamiltonianSet], reporter: Reporter) -> None:
+def _train(
+    config: HamiltonianRunConfig, directory: RunDirectory, sets: Sequence[HamiltonianSet], reporter: Reporter
+) -> None:
     from deepchem_dft import checkpoint as files
 
     training = config.training
@@ -196,17 +243,21 @@ def _train(config: HamiltonianRunConfig, directory: RunDirectory,
     reporter.phase("training", training.epochs)
 
     def after_epoch(report: HamiltonianEpoch) -> None:
-        reporter.epoch({**_row(report), "unconverged": round(
-            report.unconverged * len(train))})
+        reporter.epoch({**_row(report), "unconverged": round(report.unconverged * len(train))})
         if report.epoch % config.output.checkpoint_every == 0:
             _write_history(directory, model)
 
     train = _together(sets, "train")
     model.fit(
-        train, training.epochs, max_checkpoints_to_keep=2,
+        train,
+        training.epochs,
+        max_checkpoints_to_keep=2,
         restore=bool(files.existing(directory.checkpoints)),
-        valid_dataset=_together(sets, "valid"), validate_every=training.validate_every,
-        checkpoint_every=config.output.checkpoint_every, epoch_callback=after_epoch)
+        valid_dataset=_together(sets, "valid"),
+        validate_every=training.validate_every,
+        checkpoint_every=config.output.checkpoint_every,
+        epoch_callback=after_epoch,
+    )
     _write_history(directory, model)
     model.save_checkpoint(1, model_dir=str(directory / MODEL_DIR))
     directory.set_status(state="trained", epochs=len(model.history))
@@ -214,8 +265,13 @@ def _train(config: HamiltonianRunConfig, directory: RunDirectory,
 
 def _row(report: HamiltonianEpoch) -> dict[str, Any]:
     row = asdict(report)
-    return {**row, "best": int(report.best), "train_mae_uha": row["train_mae"],
-            "valid_mae_uha": row["valid_mae"], "unconverged_share": row["unconverged"]}
+    return {
+        **row,
+        "best": int(report.best),
+        "train_mae_uha": row["train_mae"],
+        "valid_mae_uha": row["valid_mae"],
+        "unconverged_share": row["unconverged"],
+    }
 
 
 def _write_history(directory: RunDirectory, model: HamiltonianModel) -> None:
@@ -226,8 +282,7 @@ def _write_history(directory: RunDirectory, model: HamiltonianModel) -> None:
 
 
 def evaluate_hamiltonian_set(
-    model: HamiltonianModel, one: HamiltonianSet, energies: int = 0, cycles: int = 0,
-    baseline: bool = True,
+    model: HamiltonianModel, one: HamiltonianSet, energies: int = 0, cycles: int = 0, baseline: bool = True
 ) -> list[Evaluated]:
     """Return errors of the guess (if asked for) and of the network.
 
@@ -241,8 +296,9 @@ def evaluate_hamiltonian_set(
     baseline : bool
     """
     first, rest = np.split(np.arange(len(one.rows)), [min(energies, len(one.rows))])
-    parts = [(one.dataset.select(rows), number == 0) for number, rows in enumerate((first, rest))
-             if len(rows)]
+    parts = [
+        (one.dataset.select(rows), number == 0) for number, rows in enumerate((first, rest)) if len(rows)
+    ]
     found = []
     if baseline:
         scores = [s for data, energy in parts for s in model.guess_scores(data, energy)]
@@ -263,31 +319,41 @@ def hamiltonian_markdown(found: Sequence[Evaluated]) -> str:
     return markdown_table(COLUMNS, [one.cells() for one in found])
 
 
-def _write_tables(
-    config: HamiltonianRunConfig, directory: RunDirectory, found: Sequence[Evaluated]
-) -> str:
+def _write_tables(config: HamiltonianRunConfig, directory: RunDirectory, found: Sequence[Evaluated]) -> str:
     rows = [one.cells() for one in found]
     write(directory / "results.csv", csv_text([COLUMNS, *rows]))
     write_molecules(directory / "molecules.csv", found)
-    markdown = "\n".join([
-        f"# Results of {config.name}\n",
-        "Mean absolute errors in microhartree: elements of the matrix (H), occupied orbital "
-        "energies, HOMO-LUMO gap, total energy of the predicted density. Coefficients: mean |cos| "
-        "with those of the true occupied orbitals. Cycles: PySCF's to 1e-9 Ha from the prediction, "
-        "of those from its default guess. Unconverged: fixed points that were not found.\n",
-        hamiltonian_markdown(found) + "\n"])
+    markdown = "\n".join(
+        [
+            f"# Results of {config.name}\n",
+            "Mean absolute errors in microhartree: elements of the matrix (H), occupied orbital "
+            "energies, HOMO-LUMO gap, total energy of the predicted density. Coefficients: mean |cos| "
+            "with those of the true occupied orbitals. Cycles: PySCF's to 1e-9 Ha from the prediction, "
+            "of those from its default guess. Unconverged: fixed points that were not found.\n",
+            hamiltonian_markdown(found) + "\n",
+        ]
+    )
     write(directory / "results.md", markdown)
     return markdown
 
 
 def write_molecules(path: str | Path, found: Sequence[Evaluated]) -> None:
     """Write the errors of every molecule as CSV, energies in microhartree."""
-    names = ["name", "hamiltonian_mae", "orbital_mae", "gap_error", "coefficient_similarity",
-             "energy_error", "converged", "iterations"]
+    names = [
+        "name",
+        "hamiltonian_mae",
+        "orbital_mae",
+        "gap_error",
+        "coefficient_similarity",
+        "energy_error",
+        "converged",
+        "iterations",
+    ]
     lines = [["role", "set", "method", *names]]
     for one in found:
-        lines += [[one.set.role, one.set.label, one.method, *(getattr(s, n) for n in names)]
-                  for s in one.scores]
+        lines += [
+            [one.set.role, one.set.label, one.method, *(getattr(s, n) for n in names)] for s in one.scores
+        ]
     write(Path(path), csv_text(lines))
 
 
@@ -318,16 +384,23 @@ def _matrix_data(config: HamiltonianRunConfig) -> dict[str, Any]:
         return {}
     names = [{str(name).rsplit("/", 2)[0] for name in one.dataset.ids} for one in sets]
     trained = set().union(*(found for one, found in zip(sets, names) if one.role == "train"))
-    overlap = [f"train and test {one.label} share no geometry; {len(found & trained)} of "
-               f"{len(found)} tested molecules were trained on in other geometries"
-               for one, found in zip(sets, names) if one.role == "test"]
+    overlap = [
+        f"train and test {one.label} share no geometry; {len(found & trained)} of "
+        f"{len(found)} tested molecules were trained on in other geometries"
+        for one, found in zip(sets, names)
+        if one.role == "test"
+    ]
     sample = sets[0].dataset.X[0]
     numbers = {int(z) for one in sets for x, *_ in one.dataset.itersamples() for z in x.numbers}
     elements = ", ".join(SYMBOLS[z] for z in sorted(numbers))
-    return {"overlap": overlap, "out_of_scope": [
-        f"elements other than {elements}",
-        f"other functionals than {sample.xc}, other basis sets than {sample.basis}",
-        "other charges than those of the training data, open shells"]}
+    return {
+        "overlap": overlap,
+        "out_of_scope": [
+            f"elements other than {elements}",
+            f"other functionals than {sample.xc}, other basis sets than {sample.basis}",
+            "other charges than those of the training data, open shells",
+        ],
+    }
 
 
 def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:
@@ -337,8 +410,15 @@ def _matrix_errors(path: Path, form: str) -> list[dict[str, Any]]:
         label, _, method = row["set"].rpartition(", ")
         for column, kind in (("H", "elements of H"), ("orbitals", "occupied orbital energies")):
             if label.startswith("test: "):
-                entry = table.setdefault((label, kind), {
-                    "set": label.removeprefix("test: "), "type": kind, "entries": row.count("N"),
-                    "unit": "microhartree", "mae": {}})  # fmt: skip
+                entry = table.setdefault(
+                    (label, kind),
+                    {
+                        "set": label.removeprefix("test: "),
+                        "type": kind,
+                        "entries": row.count("N"),
+                        "unit": "microhartree",
+                        "mae": {},
+                    },
+                )
                 entry["mae"]["this" if method == form else method] = row.number(column)
     return [row for row in table.values() if "this" in row["mae"]]

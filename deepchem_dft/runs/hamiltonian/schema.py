@@ -32,9 +32,7 @@ class HamiltonianSetRef(Section):
     )
     match: str | None = Field(None, description="keep names like this, such as */300K/*")
     skip: int = Field(0, ge=0, le=MOST_SAMPLES, description="then drop the first so many")
-    limit: int | None = Field(
-        None, ge=1, le=MOST_SAMPLES, description="then keep the first so many"
-    )
+    limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="then keep the first so many")
     label: str | None = Field(None, description="name in tables (default: file and match)")
 
     @model_validator(mode="before")
@@ -59,12 +57,9 @@ class HamiltonianRecipe(Section):
     temperatures: list[Annotated[float, Field(gt=0, le=1e5)]] = Field(
         [300.0], max_length=1000, description="Kelvin, of the sampling"
     )
-    samples: int = Field(
-        100, ge=1, le=MOST_SAMPLES, description="geometries per molecule and temperature"
-    )
+    samples: int = Field(100, ge=1, le=MOST_SAMPLES, description="geometries per molecule and temperature")
     charge: int | None = Field(
-        None, ge=-100, le=100,
-        description="of each molecule; default: of the xyz comment lines, or 0",
+        None, ge=-100, le=100, description="of each molecule; default: of the xyz comment lines, or 0"
     )
     grid_level: int = Field(3, ge=0, le=9, description="quadrature")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of the sampling")
@@ -89,9 +84,7 @@ class HamiltonianDataConfig(Section):
 
     recipes: list[HamiltonianRecipe] = Field([], description="how files are made")
     train: list[HamiltonianSetRef] = Field(min_length=1, description="what is learnt from")
-    valid: list[HamiltonianSetRef] = Field(
-        [], description="keys as in train; selects the parameters"
-    )
+    valid: list[HamiltonianSetRef] = Field([], description="keys as in train; selects the parameters")
     test: list[HamiltonianSetRef] = Field([], description="keys as in train; only evaluated")
 
 
@@ -101,9 +94,7 @@ class HamiltonianNetworkConfig(Section):
     form: Literal["direct", "delta", "equilibrium", "equilibrium-delta"] = Field(
         "delta", description="H or its difference to the guess; fed back or not"
     )
-    guess: Literal["minao", "sap"] = Field(
-        "minao", description="superposed atomic densities, or potentials"
-    )
+    guess: Literal["minao", "sap"] = Field("minao", description="superposed atomic densities, or potentials")
     inputs: list[Literal["overlap", "core", "guess"]] = Field(
         ["overlap", "core", "guess"], min_length=1, description="matrices that are seen"
     )
@@ -114,16 +105,12 @@ class HamiltonianNetworkConfig(Section):
     n_radial: int = Field(16, ge=1, le=1024, description="radial functions")
     feedback_width: int = Field(16, ge=1, le=1024, description="channels of what is fed back")
     bound: float | None = Field(0.9, gt=0, le=1e3, description="slope of the feedback at most")
-    solver: Literal["anderson", "broyden", "damped"] = Field(
-        "anderson", description="of fixed points"
-    )
+    solver: Literal["anderson", "broyden", "damped"] = Field("anderson", description="of fixed points")
     adjoint: Literal["implicit", "truncated", "unrolled"] = Field(
         "implicit", description="gradients of fixed points"
     )
     tol: float | None = Field(None, ge=1e-15, le=1, description="relative residual (1e-5)")
-    train_tol: float | None = Field(
-        None, ge=1e-15, le=1, description="the same in training (1e-4)"
-    )
+    train_tol: float | None = Field(None, ge=1e-15, le=1, description="the same in training (1e-4)")
     max_iter: int = Field(50, ge=1, le=100_000, description="evaluations of the feedback")
     dtype: Literal["float32", "float64"] = Field("float32", description="of the network")
 
@@ -137,20 +124,14 @@ class HamiltonianTrainingConfig(Section):
     warmup: int = Field(100, ge=0, le=MOST_EPOCHS, description="steps over which it rises")
     decay: float = Field(1.0, ge=0, le=100, description="it falls like (1 - t)^decay")
     ema: float = Field(0.99, ge=0, lt=1, description="share of the old in averaged parameters")
-    max_grad_norm: float | None = Field(
-        50.0, gt=0, le=1e9, description="longer gradients are cut"
-    )
+    max_grad_norm: float | None = Field(50.0, gt=0, le=1e9, description="longer gradients are cut")
     mae_weight: Weight = Field(1.0, description="of mean absolute errors of H")
     mse_weight: Weight = Field(1.0, description="of mean square errors of H")
     orbital_weight: Weight = Field(0.0, description="of orbital energies")
     commutator_weight: Weight = Field(0.0, description="of self-consistency, costly")
     unit: float = Field(1e-3, ge=1e-12, le=1e3, description="of errors in the loss, Hartree")
-    validate_every: int = Field(
-        5, ge=1, le=MOST_EPOCHS, description="epochs between validations"
-    )
-    seed: int = Field(
-        0, ge=0, le=LARGEST_SEED, description="of initial weights and order of molecules"
-    )
+    validate_every: int = Field(5, ge=1, le=MOST_EPOCHS, description="epochs between validations")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initial weights and order of molecules")
 
 
 class HamiltonianEvaluationConfig(Section):
@@ -164,8 +145,7 @@ class HamiltonianEvaluationConfig(Section):
         0, ge=0, le=MOST_SAMPLES, description="molecules per set whose total energies are compared"
     )
     cycles: int = Field(
-        0, ge=0, le=MOST_SAMPLES,
-        description="molecules per set whose PySCF cycles are counted (1e-9 Ha)"
+        0, ge=0, le=MOST_SAMPLES, description="molecules per set whose PySCF cycles are counted (1e-9 Ha)"
     )
 
 
@@ -174,9 +154,7 @@ class HamiltonianOutputConfig(Section):
 
     dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw learning curve, orbital energies, iterations")
-    checkpoint_every: int = Field(
-        10, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints"
-    )
+    checkpoint_every: int = Field(10, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints")
 
 
 class HamiltonianRunConfig(BaseRunConfig):
@@ -184,18 +162,12 @@ class HamiltonianRunConfig(BaseRunConfig):
 
     model: Literal["hamiltonian"] = Field("hamiltonian", description="says what the file is")
     data: HamiltonianDataConfig = Field(description="the molecules")
-    network: HamiltonianNetworkConfig = Field(
-        HamiltonianNetworkConfig(), description="what is trained"
-    )
-    training: HamiltonianTrainingConfig = Field(
-        HamiltonianTrainingConfig(), description="how it is trained"
-    )
+    network: HamiltonianNetworkConfig = Field(HamiltonianNetworkConfig(), description="what is trained")
+    training: HamiltonianTrainingConfig = Field(HamiltonianTrainingConfig(), description="how it is trained")
     evaluation: HamiltonianEvaluationConfig = Field(
         HamiltonianEvaluationConfig(), description="what is evaluated"
     )
-    output: HamiltonianOutputConfig = Field(
-        HamiltonianOutputConfig(), description="what is written"
-    )
+    output: HamiltonianOutputConfig = Field(HamiltonianOutputConfig(), description="what is written")
 
     def locate(self, base: Path) -> None:
         """Make the paths of data absolute, which are relative to the configuration's folder."""
@@ -211,5 +183,6 @@ class HamiltonianRunConfig(BaseRunConfig):
         content.pop("evaluation")
         content["data"] = {
             role: [{**ref, "file": Path(ref["file"]).name} for ref in content["data"][role]]
-            for role in ("train", "valid")}
+            for role in ("train", "valid")
+        }
         return content

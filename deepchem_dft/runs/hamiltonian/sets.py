@@ -54,8 +54,7 @@ def load_set(ref: HamiltonianSetRef, role: str, recipes: Sequence[Any] = ()) -> 
         remedy = "check the path" if recipe is None else f"make it: {recipe.command()}"
         if ref.format != "hdf5":
             remedy = "download it, and give the path"
-        raise InputError("the file does not exist", file=ref.file, field=f"data.{role}",
-                         remedy=remedy)
+        raise InputError("the file does not exist", file=ref.file, field=f"data.{role}", remedy=remedy)
     numbers = {"train": 0, "valid": 1, "test": 2}
     if ref.format == "hdf5":
         _, (whole,), _ = load_hamiltonian(ref.file, splitter=None)
@@ -68,11 +67,14 @@ def load_set(ref: HamiltonianSetRef, role: str, recipes: Sequence[Any] = ()) -> 
     rows = np.arange(len(whole))
     if ref.match is not None:
         rows = rows[[fnmatch.fnmatchcase(str(name), ref.match) for name in whole.ids]]
-    rows = rows[ref.skip:][:ref.limit]
+    rows = rows[ref.skip :][: ref.limit]
     if not len(rows):
-        raise InputError(f"no molecule is left (of {len(whole)}; the first is called "
-                         f"{whole.ids[0]})", file=ref.file, field=f"data.{role}",
-                         remedy="change match, skip or limit")
+        raise InputError(
+            f"no molecule is left (of {len(whole)}; the first is called {whole.ids[0]})",
+            file=ref.file,
+            field=f"data.{role}",
+            remedy="change match, skip or limit",
+        )
     label = ref.label or Path(ref.file).stem + (f" {ref.match}" if ref.match else "")
     return HamiltonianSet(role, label, ref.file, whole.rows[rows], whole.select(rows))
 
@@ -82,18 +84,19 @@ def _compare(dataset: Any, recipe: Any) -> None:
     if recipe is None:
         return
     made = dataset.source.settings
-    for name in ("xc", "basis", "sampling", "temperatures", "samples", "charge", "grid_level",
-                 "seed"):
+    for name in ("xc", "basis", "sampling", "temperatures", "samples", "charge", "grid_level", "seed"):
         if recipe.sampling == "none" and name in ("temperatures", "samples", "seed"):
             continue
         wanted = getattr(recipe, name)
         if name == "charge" and (wanted or 0) == (made.get(name) or 0):
             continue
         if name in made and made[name] != wanted:
-            raise InputError(f"the file was made with {name} = {made[name]}, the recipe says "
-                             f"{wanted}", file=recipe.file, field="data.recipes",
-                             remedy=f"change the recipe, or remove the file and make it again: "
-                             f"{recipe.command()}")
+            raise InputError(
+                f"the file was made with {name} = {made[name]}, the recipe says {wanted}",
+                file=recipe.file,
+                field="data.recipes",
+                remedy=f"change the recipe, or remove the file and make it again: {recipe.command()}",
+            )
 
 
 def load_hamiltonian_sets(config: HamiltonianRunConfig) -> list[HamiltonianSet]:
@@ -104,14 +107,17 @@ def load_hamiltonian_sets(config: HamiltonianRunConfig) -> list[HamiltonianSet]:
     InputError
         Also if a molecule is tested or validated on that was trained on.
     """
-    sets = [load_set(ref, role, config.data.recipes)
-            for role in ROLES for ref in getattr(config.data, role)]
+    sets = [load_set(ref, role, config.data.recipes) for role in ROLES for ref in getattr(config.data, role)]
     seen: dict[tuple[str, int], HamiltonianSet] = {}
     for one in sets:
         for row, name in zip(one.rows, one.dataset.ids):
             other = seen.setdefault((one.file, int(row)), one)
             if other.role != one.role:
-                raise InputError(f"it is in a set for {other.role} and in one for {one.role}",
-                                 file=one.file, entry=str(name), field=f"data.{one.role}",
-                                 remedy="part the sets with match, skip and limit")
+                raise InputError(
+                    f"it is in a set for {other.role} and in one for {one.role}",
+                    file=one.file,
+                    entry=str(name),
+                    field=f"data.{one.role}",
+                    remedy="part the sets with match, skip and limit",
+                )
     return sets

@@ -60,13 +60,17 @@ class Evaluated:
         """Return one record per molecule; unconverged ones have no value."""
         return [
             EntryRecord(
-                self.functional, self.curve.role, self.curve.label, state.system.name, "energy",
-                state.energy, float(energy) if moved < tol else float("nan"),
+                self.functional,
+                self.curve.role,
+                self.curve.label,
+                state.system.name,
+                "energy",
+                state.energy,
+                float(energy) if moved < tol else float("nan"),
                 [] if moved < tol else [f"{moved:.2g} electrons moved"],
             )
-            for state, energy, moved in zip(
-                self.curve.states, self.energies, self.residuals, strict=True)
-        ]  # fmt: skip
+            for state, energy, moved in zip(self.curve.states, self.energies, self.residuals, strict=True)
+        ]
 
 
 def make_dataset(states: Sequence[ExactState]) -> NumpyDataset:
@@ -100,12 +104,20 @@ def curves_markdown(found: Sequence[Evaluated], tol: float) -> str:
         errors = np.array([r.error for r in one.records(tol)]) / HARTREE_TO_KCAL * 1000
         known = errors[np.isfinite(errors)]
         within = int((np.abs(known) * HARTREE_TO_KCAL / 1000 <= 1.0).sum())
-        rows.append([
-            f"{one.curve.role}: {one.curve.label}, {one.functional}", str(len(errors)),
-            *([f"{np.abs(known).mean():.2f}", f"{np.abs(known).max():.2f}"] if len(known)
-              else ["-", "-"]), f"{within} of {len(errors)}", f"{one.density_error():.2e}",
-            str(len(errors) - len(known)),
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{one.curve.role}: {one.curve.label}, {one.functional}",
+                str(len(errors)),
+                *(
+                    [f"{np.abs(known).mean():.2f}", f"{np.abs(known).max():.2f}"]
+                    if len(known)
+                    else ["-", "-"]
+                ),
+                f"{within} of {len(errors)}",
+                f"{one.density_error():.2e}",
+                str(len(errors) - len(known)),
+            ]
+        )
     return markdown_table(
-        ["set, functional", "N", "MAE, mHa", "max, mHa", "within 1 kcal/mol", "density",
-         "unconverged"], rows)  # fmt: skip
+        ["set, functional", "N", "MAE, mHa", "max, mHa", "within 1 kcal/mol", "density", "unconverged"], rows
+    )

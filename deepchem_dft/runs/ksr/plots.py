@@ -39,8 +39,9 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
             look = {"color": _colour(index), "linewidth": 1, "label": f"seed {int(seed)}"}
             epochs = np.arange(1, len(rows) + 1)  # those of all stages
             left.semilogy(epochs, [r["loss"] for r in rows], **look)
-            scores = np.array([math.nan if _missing(r["valid_mae_kcal"]) else r["valid_mae_kcal"]
-                               for r in rows])  # fmt: skip
+            scores = np.array(
+                [math.nan if _missing(r["valid_mae_kcal"]) else r["valid_mae_kcal"] for r in rows]
+            )
             judged = np.isfinite(scores)
             if judged.any():
                 right.semilogy(epochs[judged], scores[judged], **look)
@@ -75,24 +76,21 @@ def curve(found: Sequence[Evaluated], marks: Sequence[CurveSet], path: str | Pat
     exact = np.array([state.energy for state in states])
     with plt.rc_context(_STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.8, 4.0))
-        left.plot(distances, exact + repulsion, color="black", linewidth=2.2, alpha=0.7,
-                  label="exact")
+        left.plot(distances, exact + repulsion, color="black", linewidth=2.2, alpha=0.7, label="exact")
         for index, one in enumerate(reversed(found)):
             look = {"color": _colour(index), "marker": "o", "markersize": 3, "linewidth": 1.2}
             left.plot(distances, one.energies + repulsion, label=one.functional, **look)
             right.plot(distances, 1000 * (one.energies - exact), label=one.functional, **look)
         for mark in marks:
             total = [state.total_energy for state in mark.states]
-            left.plot(mark.distances, total, "D", color="#D00000", markersize=6, zorder=9,
-                      label="trained on")
+            left.plot(mark.distances, total, "D", color="#D00000", markersize=6, zorder=9, label="trained on")
             for distance in mark.distances:
                 right.axvline(distance, color="#D00000", linestyle=":", linewidth=1)
         right.axhspan(-_ACCURATE, _ACCURATE, color="grey", alpha=0.25)
         error = 1000 * np.abs(found[-1].energies - exact).max()
         limit = max(3.0, min(1.3 * error, 60.0))
         left.set(xlabel="R (Bohr)", ylabel="total energy (Ha)", title=_title(found[0].curve))
-        right.set(xlabel="R (Bohr)", ylabel="calculated - exact (mHa)", title="Error",
-                  ylim=(-limit, limit))
+        right.set(xlabel="R (Bohr)", ylabel="calculated - exact (mHa)", title="Error", ylim=(-limit, limit))
         low, high = (exact + repulsion).min(), (exact + repulsion).max()
         left.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
         left.legend()
@@ -124,8 +122,7 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
     found = model.trajectory(states)
     x = model.functional.grid.x.numpy()
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(2, len(states), figsize=(4.8 * len(states), 6.2),
-                                    squeeze=False)
+        figure, axes = plt.subplots(2, len(states), figsize=(4.8 * len(states), 6.2), squeeze=False)
         for column, state in enumerate(states):
             top, bottom = axes[:, column]
             energies = 1000 * (found.energies[column].numpy() - state.energy)
@@ -135,8 +132,7 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
             top.set_yscale("symlog", linthresh=1)
             top.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1))
             top.yaxis.set_major_formatter(ScalarFormatter())
-            top.set(xlabel="iteration", ylabel="calculated - exact (mHa)",
-                    title=state.system.name)
+            top.set(xlabel="iteration", ylabel="calculated - exact (mHa)", title=state.system.name)
             shown = sorted({0, 1, 3, count - 1} & set(range(count)))
             shades = plt.get_cmap("viridis")(np.linspace(0.9, 0.1, len(shown)))
             for k, colour in zip(shown, shades, strict=True):

@@ -14,13 +14,7 @@ from deepchem_dft.files import write
 from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.runs.base import MODEL_DIR, ROLES, DataNote, Run
 from deepchem_dft.runs.card import TESTS, TRAINED, errors_of, unconverged_of
-from deepchem_dft.runs.ksr.evaluation import (
-    CurveSet,
-    Evaluated,
-    curves_markdown,
-    evaluate_sets,
-    make_dataset,
-)
+from deepchem_dft.runs.ksr.evaluation import CurveSet, Evaluated, curves_markdown, evaluate_sets, make_dataset
 from deepchem_dft.runs.ksr.schema import CurveRef, LatticeRunConfig
 from deepchem_dft.runs.rows import read_data
 from deepchem_dft.runs.rundir import RunDirectory
@@ -34,14 +28,12 @@ from deepchem_dft.runs.tables import (
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 if TYPE_CHECKING:
-
     from deepchem_dft.lattice.exact import ExactState
     from deepchem_dft.lattice.grid import Grid
     from deepchem_dft.models import KSREpoch, KSRModel
 
 BASELINE = "uniform-gas LDA"
-HISTORY_COLUMNS = ["seed", "stage", "epoch", "loss", "valid_mae_kcal", "best", "evaluations",
-                   "seconds"]  # fmt: skip
+HISTORY_COLUMNS = ["seed", "stage", "epoch", "loss", "valid_mae_kcal", "best", "evaluations", "seconds"]
 
 
 def distances_of(ref: CurveRef, field: str) -> list[float]:
@@ -55,14 +47,20 @@ def distances_of(ref: CurveRef, field: str) -> list[float]:
     from deepchem_dft.lattice import systems
 
     if ref.family not in systems.FAMILIES:
-        raise InputError(f"there is no family {ref.family!r}", field=f"{field}.family",
-                         remedy=f"use one of {', '.join(systems.FAMILIES)}")
+        raise InputError(
+            f"there is no family {ref.family!r}",
+            field=f"{field}.family",
+            remedy=f"use one of {', '.join(systems.FAMILIES)}",
+        )
     if not isinstance(ref.distances, str):
         return list(ref.distances)
     table = {"test": systems.TEST, "valid": systems.VALID, "curve": systems.CURVE}[ref.distances]
     if ref.family not in table:
-        raise InputError(f"{ref.family} has no set {ref.distances!r}", field=f"{field}.distances",
-                         remedy="give the distances as a list, Bohr")
+        raise InputError(
+            f"{ref.family} has no set {ref.distances!r}",
+            field=f"{field}.distances",
+            remedy="give the distances as a list, Bohr",
+        )
     return list(table[ref.family])
 
 
@@ -93,16 +91,24 @@ def build_model(config: LatticeRunConfig, model_dir: str | Path | None = None) -
 
     functional, training = config.functional, config.training
     options = functional.model_dump(exclude={"kind", "polarised"}, exclude_none=True)
-    loss = {k: getattr(training, k)
-            for k in ("energy_weight", "density_weight", "discount", "skip",
-                      "separability_weight")}  # fmt: skip
+    loss = {
+        k: getattr(training, k)
+        for k in ("energy_weight", "density_weight", "discount", "skip", "separability_weight")
+    }
     return KSRModel(
-        functional.kind, grid=_grid(config), polarised=functional.polarised,
-        functional_options=options, **config.trajectory.model_dump(), **loss,
-        method=training.method, learning_rate=training.learning_rate, seed=training.seed,
-        batch_size=training.batch_size, tol=config.evaluation.tol,
+        functional.kind,
+        grid=_grid(config),
+        polarised=functional.polarised,
+        functional_options=options,
+        **config.trajectory.model_dump(),
+        **loss,
+        method=training.method,
+        learning_rate=training.learning_rate,
+        seed=training.seed,
+        batch_size=training.batch_size,
+        tol=config.evaluation.tol,
         model_dir=None if model_dir is None else str(model_dir),
-    )  # fmt: skip
+    )
 
 
 def _grid(config: LatticeRunConfig) -> Grid:
@@ -159,14 +165,19 @@ class LatticeRun(Run):
 
     def no_functional(self) -> InputError:
         """Return the error of whoever takes its functional for one of real molecules."""
-        return InputError("the functional of this run is for one-dimensional molecules",
-                          file=str(self.directory.path),
-                          remedy="use 'deepchem-dft evaluate', or load_model(run) in Python")
+        return InputError(
+            "the functional of this run is for one-dimensional molecules",
+            file=str(self.directory.path),
+            remedy="use 'deepchem-dft evaluate', or load_model(run) in Python",
+        )
 
     def card(self) -> dict[str, Any]:
         """Return errors of the test sets, and what they share with what was trained on."""
-        sets = [s for s in read_data(self.directory / "data.json").get("sets", [])
-                if "family" in s and s.get("distances")]
+        sets = [
+            s
+            for s in read_data(self.directory / "data.json").get("sets", [])
+            if "family" in s and s.get("distances")
+        ]
         trained: dict[str, set[float]] = {}
         for one in (s for s in sets if s["role"] == "train"):
             trained.setdefault(one["family"], set()).update(one["distances"])
@@ -176,13 +187,20 @@ class LatticeRun(Run):
             many = len(one["distances"])
             what = (
                 f"share {shared} of {many} molecules; the family is trained on at other distances"
-                if one["family"] in trained else "share none; the family is not trained on")
+                if one["family"] in trained
+                else "share none; the family is not trained on"
+            )
             overlap.append(f"train and test {one['set']} {what}")
         families, results = ", ".join(sorted(trained)), self.directory / "results.csv"
-        return {"errors": errors_of(results, TESTS), "overlap": overlap,
-                "known_failures": unconverged_of(results),
-                "out_of_scope": ["molecules in three dimensions",
-                                 f"molecules unlike those trained on ({families}), unless tested"]}
+        return {
+            "errors": errors_of(results, TESTS),
+            "overlap": overlap,
+            "known_failures": unconverged_of(results),
+            "out_of_scope": [
+                "molecules in three dimensions",
+                f"molecules unlike those trained on ({families}), unless tested",
+            ],
+        }
 
     def evaluate_on(self, names: Sequence[str], out: Path | None = None) -> tuple[str, list[str]]:
         """Evaluate on families of molecules such as ``h4:test``."""
@@ -204,20 +222,34 @@ def _note(sets: Sequence[CurveSet]) -> DataNote:
     for one in sets:
         for state in one.states:
             system = state.system
-            digest.update(json.dumps([one.role, system.positions, system.charges,
-                                      system.electrons, system.spin]).encode())  # fmt: skip
+            digest.update(
+                json.dumps(
+                    [one.role, system.positions, system.charges, system.electrons, system.spin]
+                ).encode()
+            )
             digest.update(f"{state.energy:.7f}".encode())
-    return DataNote(digest.hexdigest(), [
-        {"role": s.role, "set": s.label, "family": s.family, "distances": s.distances,
-         "energies": [state.energy for state in s.states]} for s in sets])  # fmt: skip
+    return DataNote(
+        digest.hexdigest(),
+        [
+            {
+                "role": s.role,
+                "set": s.label,
+                "family": s.family,
+                "distances": s.distances,
+                "energies": [state.energy for state in s.states],
+            }
+            for s in sets
+        ],
+    )
 
 
 def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
     return [state for one in sets if one.role == role for state in one.states]
 
 
-def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet],
-           reporter: Reporter) -> None:  # fmt: skip
+def _train(
+    config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet], reporter: Reporter
+) -> None:
     from deepchem_dft import checkpoint as files
     from deepchem_dft.models import KSRStage
 
@@ -230,19 +262,30 @@ def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[Cur
 
     def after_epoch(report: KSREpoch) -> None:
         number = len(model.history)
-        reporter.epoch({"epoch": number, "loss": report.loss, "unconverged": 0,
-                        "valid_mae_kcal": _row(report)["valid_mae_kcal"]})  # fmt: skip
+        reporter.epoch(
+            {
+                "epoch": number,
+                "loss": report.loss,
+                "unconverged": 0,
+                "valid_mae_kcal": _row(report)["valid_mae_kcal"],
+            }
+        )
         if number % config.output.checkpoint_every == 0:
             _write_history(directory, model)
 
     model.fit(
-        make_dataset(_states(sets, "train")), nb_epoch=training.epochs, restore=restore,
+        make_dataset(_states(sets, "train")),
+        nb_epoch=training.epochs,
+        restore=restore,
         valid_dataset=make_dataset(valid) if valid else None,
-        validate_every=training.validate_every, early_stopping=training.early_stopping,
-        seeds=None if restore else training.seeds, stages=stages,
+        validate_every=training.validate_every,
+        early_stopping=training.early_stopping,
+        seeds=None if restore else training.seeds,
+        stages=stages,
         max_checkpoints_to_keep=2,
-        checkpoint_every=config.output.checkpoint_every, epoch_callback=after_epoch,
-    )  # fmt: skip
+        checkpoint_every=config.output.checkpoint_every,
+        epoch_callback=after_epoch,
+    )
     _write_history(directory, model)
     for seed, reason in model.progress.failures.items():
         reporter.note(f"seed {seed} failed: {reason}")
@@ -253,8 +296,11 @@ def _train(config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[Cur
 def _row(report: KSREpoch) -> dict[str, Any]:
     row = asdict(report)
     score = row.pop("score")
-    return {**row, "best": int(report.best),
-            "valid_mae_kcal": None if score is None else score * HARTREE_TO_KCAL}  # fmt: skip
+    return {
+        **row,
+        "best": int(report.best),
+        "valid_mae_kcal": None if score is None else score * HARTREE_TO_KCAL,
+    }
 
 
 def _write_history(directory: RunDirectory, model: KSRModel) -> None:
@@ -264,8 +310,7 @@ def _write_history(directory: RunDirectory, model: KSRModel) -> None:
 # -- evaluation ------------------------------------------------------------------------------------
 
 
-def _evaluate(config: LatticeRunConfig, sets: Sequence[CurveSet], model: KSRModel,
-              ) -> list[Evaluated]:  # fmt: skip
+def _evaluate(config: LatticeRunConfig, sets: Sequence[CurveSet], model: KSRModel) -> list[Evaluated]:
     from deepchem_dft.models import KSRModel
 
     order = [s for role in ("test", "valid", "train") for s in sets if s.role == role]
@@ -274,15 +319,25 @@ def _evaluate(config: LatticeRunConfig, sets: Sequence[CurveSet], model: KSRMode
         # As careful as the trained one, and self-consistent even where that one is not meant to be.
         path = config.trajectory
         iterations = max(path.test_iterations or path.iterations, 40)
-        lda = KSRModel("uniform-gas", grid=_grid(config), iterations=iterations,
-                       mixing=path.mixing, decay=path.decay, batch_size=32)
+        lda = KSRModel(
+            "uniform-gas",
+            grid=_grid(config),
+            iterations=iterations,
+            mixing=path.mixing,
+            decay=path.decay,
+            batch_size=32,
+        )
         found = evaluate_sets(lda, BASELINE, [s for s in order if s.role == "test"])
     chosen = [s for s in order if s.role in config.evaluation.sets]
     return found + evaluate_sets(model, TRAINED, chosen)
 
 
-def _write_tables(config: LatticeRunConfig, directory: RunDirectory, found: Sequence[Evaluated],
-                  records: Sequence[EntryRecord]) -> str:  # fmt: skip
+def _write_tables(
+    config: LatticeRunConfig,
+    directory: RunDirectory,
+    found: Sequence[Evaluated],
+    records: Sequence[EntryRecord],
+) -> str:
     summaries = summarise(records)
     write_summary_csv(directory / "results.csv", summaries)
     write_entries_csv(directory / "entries.csv", records)
@@ -298,8 +353,9 @@ def _write_tables(config: LatticeRunConfig, directory: RunDirectory, found: Sequ
     return markdown
 
 
-def _draw(directory: RunDirectory, sets: Sequence[CurveSet], found: Sequence[Evaluated],
-          model: KSRModel) -> None:  # fmt: skip
+def _draw(
+    directory: RunDirectory, sets: Sequence[CurveSet], found: Sequence[Evaluated], model: KSRModel
+) -> None:
     from deepchem_dft.runs.ksr import plots as ksr_plots
 
     folder = directory.plots
@@ -307,8 +363,7 @@ def _draw(directory: RunDirectory, sets: Sequence[CurveSet], found: Sequence[Eva
     if history:
         ksr_plots.learning_curve(history, folder / "learning_curve.png")
     for label in dict.fromkeys(one.curve.label for one in found if one.curve.role == "test"):
-        chosen = [one for one in found
-                  if (one.curve.role, one.curve.label) == ("test", label)]  # fmt: skip
+        chosen = [one for one in found if (one.curve.role, one.curve.label) == ("test", label)]
         marks = [s for s in sets if s.role == "train" and s.family == chosen[0].curve.family]
         ksr_plots.curve(chosen, marks, folder / f"curve_{label}.png")
         states = chosen[0].curve.states

@@ -57,18 +57,14 @@ class GridConfig(Section):
 
     points: int = Field(513, ge=6, le=65_536, description="number of points, centred on 0")
     spacing: float = Field(0.08, gt=0, le=10, description="distance between points, Bohr")
-    order: int = Field(
-        5, ge=3, le=15, description="points of the central difference for the kinetic energy"
-    )
+    order: int = Field(5, ge=3, le=15, description="points of the central difference for the kinetic energy")
 
 
 class LatticeDataConfig(Section):
     """Which molecules are trained on, selected on and tested on; exact values are made."""
 
     train: list[CurveRef] = Field(min_length=1, description="what the loss is made of")
-    valid: list[CurveRef] = Field(
-        [], description="keys as in train; selects the parameters and the seed"
-    )
+    valid: list[CurveRef] = Field([], description="keys as in train; selects the parameters and the seed")
     test: list[CurveRef] = Field([], description="keys as in train; only evaluated, at the end")
     grid: GridConfig = Field(GridConfig(), description="where everything lives")
 
@@ -79,21 +75,11 @@ class LatticeFunctionalConfig(Section):
     kind: Literal["global", "gradient", "local"] = Field(
         "global", description="network of the paper: all of the density, or 3 or 1 points of it"
     )
-    hidden: list[Channels] | None = Field(
-        None, max_length=32, description="channels of the hidden layers"
-    )
-    windows: Points | list[Points] | None = Field(
-        None, description="points each hidden layer sees"
-    )
-    convolutions: int | None = Field(
-        None, ge=0, le=1024, description="exponential convolutions (15)"
-    )
-    gate: bool | None = Field(
-        None, description="exact for one electron (default: the global kind is)"
-    )
-    gate_width: float | None = Field(
-        None, gt=0, le=1e3, description="of the gate at the start, electrons"
-    )
+    hidden: list[Channels] | None = Field(None, max_length=32, description="channels of the hidden layers")
+    windows: Points | list[Points] | None = Field(None, description="points each hidden layer sees")
+    convolutions: int | None = Field(None, ge=0, le=1024, description="exponential convolutions (15)")
+    gate: bool | None = Field(None, description="exact for one electron (default: the global kind is)")
+    gate_width: float | None = Field(None, gt=0, le=1e3, description="of the gate at the start, electrons")
     polarised: bool = Field(False, description="treat spins apart")
 
     @model_validator(mode="after")
@@ -115,12 +101,8 @@ class TrajectoryConfig(Section):
     )
     mixing: float = Field(0.5, gt=0, le=1, description="share of the new density at first")
     decay: float = Field(0.9, gt=0, le=1, description="of that share, from each to the next")
-    start: Literal["noninteracting", "atoms", "exact"] = Field(
-        "noninteracting", description="first density"
-    )
-    burn_in: int = Field(
-        0, ge=0, le=MOST_ITERATIONS, description="iterations of training without gradients"
-    )
+    start: Literal["noninteracting", "atoms", "exact"] = Field("noninteracting", description="first density")
+    burn_in: int = Field(0, ge=0, le=MOST_ITERATIONS, description="iterations of training without gradients")
 
 
 class LatticeStageConfig(Section):
@@ -131,18 +113,10 @@ class LatticeStageConfig(Section):
     """
 
     epochs: int = Field(ge=1, le=MOST_EPOCHS, description="iterations of L-BFGS, or epochs")
-    iterations: int | None = Field(
-        None, ge=1, le=MOST_ITERATIONS, description="of a trajectory"
-    )
-    start: Literal["noninteracting", "atoms", "exact"] | None = Field(
-        None, description="first density"
-    )
-    burn_in: int | None = Field(
-        None, ge=0, le=MOST_ITERATIONS, description="iterations without gradients"
-    )
-    skip: int | None = Field(
-        None, ge=0, le=MOST_ITERATIONS, description="iterations that do not count"
-    )
+    iterations: int | None = Field(None, ge=1, le=MOST_ITERATIONS, description="of a trajectory")
+    start: Literal["noninteracting", "atoms", "exact"] | None = Field(None, description="first density")
+    burn_in: int | None = Field(None, ge=0, le=MOST_ITERATIONS, description="iterations without gradients")
+    skip: int | None = Field(None, ge=0, le=MOST_ITERATIONS, description="iterations that do not count")
     energy_weight: Weight | None = Field(None, description="of squared errors")
     density_weight: Weight | None = Field(None, description="of int (n - n_exact)^2 dx")
     discount: float | None = Field(None, gt=0, le=1, description="of an energy")
@@ -159,20 +133,14 @@ class LatticeTrainingConfig(Section):
     stages: list[LatticeStageConfig] = Field(
         [], max_length=1000, description="stretches of training, in order, instead of epochs"
     )
-    seeds: int = Field(
-        1, ge=1, le=10_000, description="initial weights to try; validation decides"
-    )
+    seeds: int = Field(1, ge=1, le=10_000, description="initial weights to try; validation decides")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="the first of them")
-    validate_every: int = Field(
-        5, ge=1, le=MOST_EPOCHS, description="epochs between validations"
-    )
+    validate_every: int = Field(5, ge=1, le=MOST_EPOCHS, description="epochs between validations")
     early_stopping: int | None = Field(
         None, ge=1, le=MOST_EPOCHS, description="validations without improvement"
     )
     learning_rate: float = Field(1e-3, gt=0, le=1e3, description="Adam's")
-    batch_size: int = Field(
-        8, ge=1, le=MOST_SAMPLES, description="molecules side by side; Adam's batches"
-    )
+    batch_size: int = Field(8, ge=1, le=MOST_SAMPLES, description="molecules side by side; Adam's batches")
     energy_weight: Weight = Field(1.0, description="of squared errors, per square Hartree")
     density_weight: Weight = Field(1.0, description="of int (n - n_exact)^2 dx, Bohr")
     discount: float = Field(0.9, gt=0, le=1, description="of an energy, by iterations before K")
@@ -199,9 +167,7 @@ class LatticeOutputConfig(Section):
 
     dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw curves, their errors, and trajectories")
-    checkpoint_every: int = Field(
-        20, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints"
-    )
+    checkpoint_every: int = Field(20, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints")
 
 
 class LatticeRunConfig(BaseRunConfig):
@@ -209,18 +175,10 @@ class LatticeRunConfig(BaseRunConfig):
 
     model: Literal["ksr"] = Field("ksr", description="says that the file is one of these")
     data: LatticeDataConfig = Field(description="the molecules")
-    functional: LatticeFunctionalConfig = Field(
-        LatticeFunctionalConfig(), description="what is trained"
-    )
-    trajectory: TrajectoryConfig = Field(
-        TrajectoryConfig(), description="how it is iterated"
-    )
-    training: LatticeTrainingConfig = Field(
-        LatticeTrainingConfig(), description="how it is trained"
-    )
-    evaluation: LatticeEvaluationConfig = Field(
-        LatticeEvaluationConfig(), description="what is evaluated"
-    )
+    functional: LatticeFunctionalConfig = Field(LatticeFunctionalConfig(), description="what is trained")
+    trajectory: TrajectoryConfig = Field(TrajectoryConfig(), description="how it is iterated")
+    training: LatticeTrainingConfig = Field(LatticeTrainingConfig(), description="how it is trained")
+    evaluation: LatticeEvaluationConfig = Field(LatticeEvaluationConfig(), description="what is evaluated")
     output: LatticeOutputConfig = Field(LatticeOutputConfig(), description="what is written")
 
     def hashed(self) -> dict[str, Any]:

@@ -51,9 +51,14 @@ class Scale:
 
 
 def fitted(
-    values: Iterable[float], start: float, end: float, *, log: bool = False, zero: bool = False,
+    values: Iterable[float],
+    start: float,
+    end: float,
+    *,
+    log: bool = False,
+    zero: bool = False,
     margin: float = 0.04,
-) -> Scale:  # fmt: skip
+) -> Scale:
     """Return a scale that shows all finite values.
 
     Parameters
@@ -98,8 +103,7 @@ def _ticks(low: float, high: float, wanted: int) -> list[float]:
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
-        found = [f * 10.0**d for d in decades for f in factors
-                 if low * 0.999 <= f * 10.0**d <= high * 1.001]  # fmt: skip
+        found = [f * 10.0**d for d in decades for f in factors if low * 0.999 <= f * 10.0**d <= high * 1.001]
         if len(found) >= 4:
             return found[:: math.ceil(len(found) / 8)]
     return _ticks(low, high, 4)

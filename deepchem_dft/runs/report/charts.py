@@ -90,8 +90,13 @@ class Chart:
         # The first series is the most important one: drawn last, it lies on top.
         curves = [self._draw(i, s, x, y) for i, s in reversed(list(enumerate(self.series)))]
         drawn = [*self._frame(x, y), *curves]
-        image = tag("svg", *drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img",
-                    aria_label=f"{self.title}: {self.ylabel} against {self.xlabel}")  # fmt: skip
+        image = tag(
+            "svg",
+            *drawn,
+            viewBox=f"0 0 {WIDTH} {HEIGHT}",
+            role="img",
+            aria_label=f"{self.title}: {self.ylabel} against {self.xlabel}",
+        )
         title = tag("figcaption", _lowered(self.title, "<sub>", "</sub>"))
         return tag("figure", title, image, self._legend(), class_="chart")
 
@@ -112,42 +117,60 @@ class Chart:
         parts = []
         for value in x.ticks(6):
             at = x(value)
-            parts += [_line(at, y.start, at, y.end, "grid"),
-                      tag("text", label(value), x=f"{at:.1f}", y=HEIGHT - _BOTTOM + 17,
-                          class_="tick middle")]  # fmt: skip
+            parts += [
+                _line(at, y.start, at, y.end, "grid"),
+                tag("text", label(value), x=f"{at:.1f}", y=HEIGHT - _BOTTOM + 17, class_="tick middle"),
+            ]
         for value in y.ticks(6):
             at = y(value)
-            parts += [_line(x.start, at, x.end, at, "grid"),
-                      tag("text", label(value), x=f"{x.start - 7:.1f}", y=f"{at + 4:.1f}",
-                          class_="tick end")]  # fmt: skip
+            parts += [
+                _line(x.start, at, x.end, at, "grid"),
+                tag("text", label(value), x=f"{x.start - 7:.1f}", y=f"{at + 4:.1f}", class_="tick end"),
+            ]
         parts += [_line(x(m), y.start, x(m), y.end, "mark") for m in self.marks]
         for value, words in self.rules:
-            parts += [_line(x.start, y(value), x.end, y(value), "rule"),
-                      tag("text", words, x=WIDTH - _RIGHT - 3, y=f"{y(value) - 5:.1f}",
-                          class_="tick end")]  # fmt: skip
+            parts += [
+                _line(x.start, y(value), x.end, y(value), "rule"),
+                tag("text", words, x=WIDTH - _RIGHT - 3, y=f"{y(value) - 5:.1f}", class_="tick end"),
+            ]
         if self.diagonal:
             parts.append(_line(x.start, y.start, x.end, y.end, "rule"))
         turned = f"translate(14 {(_TOP + HEIGHT - _BOTTOM) / 2:.0f}) rotate(-90)"
-        return [*parts,
-                tag("text", _lowered(self.xlabel), x=f"{(x.start + x.end) / 2:.1f}", y=HEIGHT - 8,
-                    class_="middle"),
-                tag("text", _lowered(self.ylabel), transform=turned, class_="middle")]  # fmt: skip
+        return [
+            *parts,
+            tag(
+                "text", _lowered(self.xlabel), x=f"{(x.start + x.end) / 2:.1f}", y=HEIGHT - 8, class_="middle"
+            ),
+            tag("text", _lowered(self.ylabel), transform=turned, class_="middle"),
+        ]
 
     def _draw(self, index: int, series: Series, x: Scale, y: Scale) -> Html:
         places = [(x(a), y(b)) for a, b in zip(series.x, series.y)]
         parts: list[Html] = []
         if series.line:
             dashes = "6 4" if series.dashed else None
-            parts = [tag("polyline", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in piece),
-                         stroke_dasharray=dashes) for piece in _pieces(places)]  # fmt: skip
+            parts = [
+                tag(
+                    "polyline", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in piece), stroke_dasharray=dashes
+                )
+                for piece in _pieces(places)
+            ]
         shape = _SHAPES[max(series.colour, 0) % len(_SHAPES)]
         tips = series.tips or [""] * len(places)
         if series.points or series.tips:
             style = "point" if series.points else "point hidden"
-            parts += [tag("path", d=shape.format(x=a, y=b), class_=style, data_tip=tip or None,
-                          data_x=f"{a:.1f}", data_y=f"{b:.1f}")
-                      for (a, b), tip in zip(places, tips)
-                      if math.isfinite(a + b) and (tip or series.points)]  # fmt: skip
+            parts += [
+                tag(
+                    "path",
+                    d=shape.format(x=a, y=b),
+                    class_=style,
+                    data_tip=tip or None,
+                    data_x=f"{a:.1f}",
+                    data_y=f"{b:.1f}",
+                )
+                for (a, b), tip in zip(places, tips)
+                if math.isfinite(a + b) and (tip or series.points)
+            ]
         return tag("g", *parts, class_=f"series {_colour(series.colour)}", data_series=index)
 
     def _legend(self) -> Html | None:
@@ -155,22 +178,27 @@ class Chart:
             return None
         entries = []
         for index, series in enumerate(self.series):
-            drawn = [tag("path", d=_SHAPES[max(series.colour, 0) % len(_SHAPES)].format(x=12, y=7),
-                         class_="point") if series.points else None,
-                     tag("polyline", points="0,7 24,7",
-                         stroke_dasharray="6 4" if series.dashed else None)
-                     if series.line else None]  # fmt: skip
-            key = tag("svg", tag("g", *drawn, class_=f"series {_colour(series.colour)}"),
-                      viewBox="0 0 24 14", class_="key", aria_hidden="true")  # fmt: skip
+            drawn = [
+                tag("path", d=_SHAPES[max(series.colour, 0) % len(_SHAPES)].format(x=12, y=7), class_="point")
+                if series.points
+                else None,
+                tag("polyline", points="0,7 24,7", stroke_dasharray="6 4" if series.dashed else None)
+                if series.line
+                else None,
+            ]
+            key = tag(
+                "svg",
+                tag("g", *drawn, class_=f"series {_colour(series.colour)}"),
+                viewBox="0 0 24 14",
+                class_="key",
+                aria_hidden="true",
+            )
             words = tag("span", _lowered(series.label, "<sub>", "</sub>"))
-            entries.append(tag("button", key, words, type="button", aria_pressed="true",
-                               data_series=index))  # fmt: skip
+            entries.append(tag("button", key, words, type="button", aria_pressed="true", data_series=index))
         return tag("div", *entries, class_="legend")
 
 
-def _lowered(
-    words: str, opened: str = '<tspan dy="3" class="low">', closed: str = "</tspan>"
-) -> Html:
+def _lowered(words: str, opened: str = '<tspan dy="3" class="low">', closed: str = "</tspan>") -> Html:
     """Return words in which r_s, F_x and F_xc have their subscripts."""
     return Html(re.sub(r"\b([Fr])_(xc|x|s)\b", rf"\1{opened}\2{closed}", text(words)))
 
@@ -180,8 +208,7 @@ def _colour(number: int) -> str:
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> Html:
-    return tag("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}",
-               class_=style)  # fmt: skip
+    return tag("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}", class_=style)
 
 
 def _pieces(places: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:

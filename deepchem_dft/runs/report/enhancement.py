@@ -98,8 +98,9 @@ def factors(functional: Any, parent: str = "") -> Factors:
         grid = [(0.0, 0.0, (x, [0.0] * _POINTS, 0.0))]
     else:
         x = [float(s) for s in torch.linspace(0.0, _S_END, _POINTS)]
-        grid = [(r, a, ([r] * _POINTS, x, a)) for r in RADII
-                for a in (INDICATORS if family == "mgga" else (0.0,))]  # fmt: skip
+        grid = [
+            (r, a, ([r] * _POINTS, x, a)) for r in RADII for a in (INDICATORS if family == "mgga" else (0.0,))
+        ]
     for radius, alpha, (radii, gradients, indicator) in grid:
         shown = indicator if family == "mgga" else 1.0
         rho = closed_shell(radii, gradients, shown)
@@ -181,7 +182,8 @@ def _parent(functional: Any, name: str) -> tuple[Callable[[Tensor], Tensor] | No
     split = any(isinstance(getattr(part, "parent", None), Parent) for part in functional.modules())
     if split and name.strip().lower() in PARTS:
         parent = Parent.named(name)
-        return (lambda rho: parent.exchange.energy_density(rho)
-                + parent.correlation.energy_density(rho)), parent.family  # fmt: skip
+        return (
+            lambda rho: parent.exchange.energy_density(rho) + parent.correlation.energy_density(rho)
+        ), parent.family
     whole = get_xc(name)
     return whole.energy_density, whole.family

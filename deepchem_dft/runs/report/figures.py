@@ -17,18 +17,25 @@ from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: Columns of history.csv by kind of run: (columns, label of the axis, logarithmic).
 _CURVES: dict[str, list[tuple[list[str], str, bool]]] = {
-    "xc": [(["loss"], "training loss (weighted)", True),
-           (["train_mae_kcal", "valid_mae_kcal"], "mean absolute error (kcal/mol)", True)],
-    "ksr": [(["loss"], "training loss", True),
-            (["valid_mae_kcal"], "mean absolute error (kcal/mol)", True)],
-    "hamiltonian": [(["loss"], "training loss", True),
-                    (["train_mae_uha", "valid_mae_uha"], "mean absolute error of H (µHa)", True)],
+    "xc": [
+        (["loss"], "training loss (weighted)", True),
+        (["train_mae_kcal", "valid_mae_kcal"], "mean absolute error (kcal/mol)", True),
+    ],
+    "ksr": [(["loss"], "training loss", True), (["valid_mae_kcal"], "mean absolute error (kcal/mol)", True)],
+    "hamiltonian": [
+        (["loss"], "training loss", True),
+        (["train_mae_uha", "valid_mae_uha"], "mean absolute error of H (µHa)", True),
+    ],
     "deq": [(["loss", "valid_score"], "loss", True)],
-}  # fmt: skip
-_WORDS = {"loss": "loss", "valid_score": "validation",
-          "train_mae_kcal": "training", "valid_mae_kcal": "validation",
-          "train_mae_uha": "training, running weights",
-          "valid_mae_uha": "validation, averaged weights"}  # fmt: skip
+}
+_WORDS = {
+    "loss": "loss",
+    "valid_score": "validation",
+    "train_mae_kcal": "training",
+    "valid_mae_kcal": "validation",
+    "train_mae_uha": "training, running weights",
+    "valid_mae_uha": "validation, averaged weights",
+}
 #: A functional this many times worse than the best is not drawn among the errors.
 _FAR = 8.0
 _DISTANCE = re.compile(r" R=([0-9.]+)$")
@@ -64,18 +71,28 @@ def _history(run: RunData, columns: list[str], number: int, several: bool) -> li
             words += [_WORDS[column]] * (len(columns) > 1 or not words or column != "loss")
             values = [row[column] for _, row in shown]
             unit = " kcal/mol" if column.endswith("kcal") else " µHa" * column.endswith("uha")
-            tips = [f"{', '.join(words)}, epoch {i}: {v:.4g}{unit}"
-                    for (i, _), v in zip(shown, values)]  # fmt: skip
+            tips = [f"{', '.join(words)}, epoch {i}: {v:.4g}{unit}" for (i, _), v in zip(shown, values)]
             colour = number if several else which if len(seeds) > 1 else place
-            out.append(Series(", ".join(words), [float(i) for i, _ in shown], values, colour,
-                              dashed=several and place < len(columns) - 1, tips=tips))  # fmt: skip
+            out.append(
+                Series(
+                    ", ".join(words),
+                    [float(i) for i, _ in shown],
+                    values,
+                    colour,
+                    dashed=several and place < len(columns) - 1,
+                    tips=tips,
+                )
+            )
     return [series for series in out if series.x]
 
 
 def _stages(run: RunData) -> list[float]:
     rows = [row for row in run.history if row.get("seed", 0.0) == run.history[0].get("seed", 0.0)]
-    return [number + 0.5 for number, (a, b) in enumerate(pairwise(rows), 1)
-            if a.get("stage", 0.0) != b.get("stage", 0.0)]  # fmt: skip
+    return [
+        number + 0.5
+        for number, (a, b) in enumerate(pairwise(rows), 1)
+        if a.get("stage", 0.0) != b.get("stage", 0.0)
+    ]
 
 
 def parity(scores: Scores, colours: Mapping[str, int]) -> list[Chart]:
@@ -92,10 +109,10 @@ def parity(scores: Scores, colours: Mapping[str, int]) -> list[Chart]:
             continue
         title = TYPE_TITLES.get(kind, kind)
         keys = [key for key in scores.records if key.role in roles and key.type == kind]
-        values = Chart(f"Parity: {title}", "reference (kcal/mol)", "calculated (kcal/mol)",
-                       diagonal=True)  # fmt: skip
-        errors = Chart(f"Errors: {title}", "reference (kcal/mol)",
-                       "calculated − reference (kcal/mol)", rules=[(0.0, "")])  # fmt: skip
+        values = Chart(f"Parity: {title}", "reference (kcal/mol)", "calculated (kcal/mol)", diagonal=True)
+        errors = Chart(
+            f"Errors: {title}", "reference (kcal/mol)", "calculated − reference (kcal/mol)", rules=[(0.0, "")]
+        )
         maes: dict[str, float] = {}
         for name in scores.names:
             points = [_point(scores, key, name) for key in keys if name in scores.records[key]]
@@ -103,8 +120,15 @@ def parity(scores: Scores, colours: Mapping[str, int]) -> list[Chart]:
             if points:
                 maes[name] = sum(abs(p[1]) for p in points) / len(points)
                 x, error = [p[0] for p in points], [p[1] for p in points]
-                one = Series(f"{name} (MAE {maes[name]:.2f})", x, error, colours[name], line=False,
-                             points=True, tips=[p[2] for p in points])  # fmt: skip
+                one = Series(
+                    f"{name} (MAE {maes[name]:.2f})",
+                    x,
+                    error,
+                    colours[name],
+                    line=False,
+                    points=True,
+                    tips=[p[2] for p in points],
+                )
                 values.series.append(replace(one, y=[a + e for a, e in zip(x, error)]))
                 errors.series.append(one)
         if len(maes) > 2:
@@ -119,8 +143,10 @@ def parity(scores: Scores, colours: Mapping[str, int]) -> list[Chart]:
 def _point(scores: Scores, key: Key, name: str) -> tuple[float, float, str]:
     record = scores.records[key][name]
     at = record.reference * HARTREE_TO_KCAL
-    tip = (f"{key.entry}, {name}: {at + record.error:.2f}, reference {at:.2f}, "
-           f"error {record.error:+.2f} kcal/mol")  # fmt: skip
+    tip = (
+        f"{key.entry}, {name}: {at + record.error:.2f}, reference {at:.2f}, "
+        f"error {record.error:+.2f} kcal/mol"
+    )
     return at, record.error, tip
 
 
@@ -130,19 +156,25 @@ def dissociation(runs: Sequence[RunData]) -> list[Chart]:
 
 
 def _pair(title: str) -> tuple[Chart, Chart]:
-    return (Chart(title, "R (Bohr)", "total energy (Ha)"),
-            Chart(f"{title}: error", "R (Bohr)", "calculated − exact (kcal/mol)",
-                  rules=[(0.0, "")]))  # fmt: skip
+    return (
+        Chart(title, "R (Bohr)", "total energy (Ha)"),
+        Chart(f"{title}: error", "R (Bohr)", "calculated − exact (kcal/mol)", rules=[(0.0, "")]),
+    )
 
 
 def _add(
-    pair: tuple[Chart, Chart], name: str, colour: int, x: list[float], energies: list[float],
+    pair: tuple[Chart, Chart],
+    name: str,
+    colour: int,
+    x: list[float],
+    energies: list[float],
     exact: list[float],
-) -> None:  # fmt: skip
+) -> None:
     errors = [(e - b) * HARTREE_TO_KCAL for e, b in zip(energies, exact)]
-    tips = [f"{name}, R = {r:.3f} Bohr: {e:.6f} Ha"
-            + (f", error {d:+.2f} kcal/mol" if math.isfinite(d) else "")
-            for r, e, d in zip(x, energies, errors)]  # fmt: skip
+    tips = [
+        f"{name}, R = {r:.3f} Bohr: {e:.6f} Ha" + (f", error {d:+.2f} kcal/mol" if math.isfinite(d) else "")
+        for r, e, d in zip(x, energies, errors)
+    ]
     for chart, y in zip(pair, (energies, errors)):
         if any(map(math.isfinite, y)):
             chart.series.append(Series(name, x, y, colour, points=len(x) <= 20, tips=tips))
@@ -215,8 +247,9 @@ def enhancement(found: Factors) -> list[Chart]:
         return [_filled(chart, found, {"": (0.0, 0.0)})]
     indicators = INDICATORS if found.family == "mgga" else (0.0,)
     ends = {f", α = {a:g}" if found.family == "mgga" else "": a for a in indicators}
-    first = Chart("F_x (limit of high density)", "reduced gradient s", "F_x",
-                  rules=[(1.804, "1.804, Lieb and Oxford")])  # fmt: skip
+    first = Chart(
+        "F_x (limit of high density)", "reduced gradient s", "F_x", rules=[(1.804, "1.804, Lieb and Oxford")]
+    )
     charts = [_filled(first, found, {end: (RADII[0], a) for end, a in ends.items()})]
     if found.family == "gga":
         chart = Chart("F_xc by density", "reduced gradient s", "F_xc")
@@ -232,24 +265,22 @@ def _filled(chart: Chart, found: Factors, keys: Mapping[str, tuple[float, float]
     """Add the curves, named by what they are curves of; equal ones of the parent once."""
     where = "r_s" if found.family == "lda" else "s"
     own, before = ([found.curves[key][which] for key in keys.values()] for which in (0, 1))
-    same = all(math.isclose(a, b, abs_tol=1e-6) for other in before[1:]
-               for a, b in zip(before[0], other))  # fmt: skip
-    rows = [("trained" + end, values, colour, False)
-            for colour, (end, values) in enumerate(zip(keys, own))]  # fmt: skip
+    same = all(math.isclose(a, b, abs_tol=1e-6) for other in before[1:] for a, b in zip(before[0], other))
+    rows = [("trained" + end, values, colour, False) for colour, (end, values) in enumerate(zip(keys, own))]
     if found.parent and same:
         rows.append((found.parent + (", any α" if len(keys) > 1 else ""), before[0], -1, True))
     elif found.parent:
-        rows += [(found.parent + end, values, colour, True)
-                 for colour, (end, values) in enumerate(zip(keys, before))]  # fmt: skip
+        rows += [
+            (found.parent + end, values, colour, True)
+            for colour, (end, values) in enumerate(zip(keys, before))
+        ]
     for name, values, colour, dashed in rows:
         tips = [f"{name}: {v:.3f} at {where} = {x:.3g}" for x, v in zip(found.x, values)]
         chart.series.append(Series(name, found.x, values, colour, dashed=dashed, tips=tips))
     return chart
 
 
-def iterations(
-    counts: Mapping[str, list[int]], lost: Mapping[str, int], colours: Mapping[str, int]
-) -> Chart:
+def iterations(counts: Mapping[str, list[int]], lost: Mapping[str, int], colours: Mapping[str, int]) -> Chart:
     """Return the share of systems that are self-consistent after so many iterations.
 
     Parameters
@@ -261,8 +292,9 @@ def iterations(
     colours : mapping of str to int
         Their colours elsewhere.
     """
-    chart = Chart("Self-consistent after so many iterations", "iterations", "systems (%)",
-                  xlog=True, yzero=True)  # fmt: skip
+    chart = Chart(
+        "Self-consistent after so many iterations", "iterations", "systems (%)", xlog=True, yzero=True
+    )
     for number, (name, values) in enumerate(counts.items()):
         total = len(values) + lost.get(name, 0)
         x: list[float] = []

@@ -93,8 +93,14 @@ class Cell:
         if isinstance(key, float):
             key = "" if math.isnan(key) else f"{key:.10g}"
         classes = " ".join(filter(None, [self.style, "number" * number])) or None
-        return tag("th" if first else "td", self.shown, class_=classes, title=self.note or None,
-                   data_v=self.exact or key, scope="row" if first else None)  # fmt: skip
+        return tag(
+            "th" if first else "td",
+            self.shown,
+            class_=classes,
+            title=self.note or None,
+            data_v=self.exact or key,
+            scope="row" if first else None,
+        )
 
 
 def number(value: float, digits: int = 2, note: str = "", style: str = "") -> Cell:
@@ -110,9 +116,13 @@ def number(value: float, digits: int = 2, note: str = "", style: str = "") -> Ce
 
 
 def table(
-    header: Sequence[Any], rows: Iterable[Sequence[Any]], *, ident: str | None = None,
-    sortable: bool = True, style: str = "",
-) -> Html:  # fmt: skip
+    header: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    *,
+    ident: str | None = None,
+    sortable: bool = True,
+    style: str = "",
+) -> Html:
     """Return a table that scrolls sideways where it must.
 
     Parameters
@@ -129,17 +139,21 @@ def table(
         Classes of the table.
     """
     body = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
-    numeric = [any(isinstance(row[i].value, float) for row in body if i < len(row))
-               for i in range(len(header))]  # fmt: skip
+    numeric = [
+        any(isinstance(row[i].value, float) for row in body if i < len(row)) for i in range(len(header))
+    ]
     heads = [
-        tag("th", tag("button", name, type="button") if sortable else name,
-            scope="col", class_="number" if is_number else None)
+        tag(
+            "th",
+            tag("button", name, type="button") if sortable else name,
+            scope="col",
+            class_="number" if is_number else None,
+        )
         for name, is_number in zip(header, numeric)
-    ]  # fmt: skip
+    ]
     lines = [tag("tr", *(cell.element(i == 0) for i, cell in enumerate(row))) for row in body]
     classes = " ".join(filter(None, ["sortable" * sortable, style])) or None
-    inner = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines),
-                id=ident, class_=classes)  # fmt: skip
+    inner = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines), id=ident, class_=classes)
     return tag("div", inner, class_="scroll", tabindex="0")
 
 

@@ -80,9 +80,11 @@ def page(
     curves = figures.dissociation(runs)
     if curves:
         parts.append(("curves", "Dissociation", _charts(curves)))
-    matrices = {run.label: tables.matrices(run, f"molecules-{number}")
-                for number, run in enumerate(runs)
-                if run.kind in ("hamiltonian", "deq")}  # fmt: skip
+    matrices = {
+        run.label: tables.matrices(run, f"molecules-{number}")
+        for number, run in enumerate(runs)
+        if run.kind in ("hamiltonian", "deq")
+    }
     heading = "Matrices" if all(run.kind != "deq" for run in runs) else "Errors by set"
     parts += _each(runs, "matrices", heading, lambda run: matrices.get(run.label))
     learning = figures.learning_curves(runs)
@@ -90,25 +92,25 @@ def page(
         parts.append(("learning", "Learning curve", _charts(learning)))
     enhanced = {run.label: _enhancement(run, notes, tell) for run in runs if run.kind == "xc"}
     parts += _each(runs, "enhancement", "Enhancement", lambda run: enhanced.get(run.label))
-    parts += _each(runs, "convergence", "Convergence", lambda run: (
-        sections.convergence(run, _own(colours, names, run)) if run.solutions else None))
+    parts += _each(
+        runs,
+        "convergence",
+        "Convergence",
+        lambda run: sections.convergence(run, _own(colours, names, run)) if run.solutions else None,
+    )
     pictures = {run.label: sections.images(run) for run in runs}
     parts += _each(runs, "figures", "Figures", lambda run: pictures[run.label] or None)
     parts += _each(runs, "data", "Data", sections.data)
     parts.append(("configuration", "Configuration", sections.configuration(runs)))
     parts.append(("versions", "Versions and seed", sections.versions(runs)))
     notes += [f"{run.label}: {problem}" for run in runs for problem in run.problems]
-    notes += [f"{run.label}: the run has no results yet" for run in runs
-              if not (run.entries or run.results)]  # fmt: skip
+    notes += [f"{run.label}: the run has no results yet" for run in runs if not (run.entries or run.results)]
     return _document(title, parts, notes), notes
 
 
-def _own(
-    colours: dict[str, int], names: dict[tuple[str, str], str], run: RunData
-) -> dict[str, int]:
+def _own(colours: dict[str, int], names: dict[tuple[str, str], str], run: RunData) -> dict[str, int]:
     """Return the colours of a run's functionals under the names that the run itself uses."""
-    return {functional: colours[name] for (label, functional), name in names.items()
-            if label == run.label}  # fmt: skip
+    return {functional: colours[name] for (label, functional), name in names.items() if label == run.label}
 
 
 def _errors(scores: Scores, colours: dict[str, int]) -> list[tuple[str, str, Html]]:
@@ -118,8 +120,11 @@ def _errors(scores: Scores, colours: dict[str, int]) -> list[tuple[str, str, Htm
     first = join([tables.overview(scores), tables.error_tables(scores)])
     found = [("errors", "Errors", first)]
     if charts:
-        hint = tag("p", "Point at a mark, or touch it, to see the molecule; press a name in a "
-                        "legend to hide it.", class_="aside script")  # fmt: skip
+        hint = tag(
+            "p",
+            "Point at a mark, or touch it, to see the molecule; press a name in a legend to hide it.",
+            class_="aside script",
+        )
         found.append(("parity", "Parity", join([hint, _charts(charts)])))
     found.append(("molecules", "Molecules", tables.entry_table(scores)))
     return found
@@ -163,8 +168,10 @@ def _document(title: str, parts: Sequence[tuple[str, str, Html]], notes: Sequenc
 
     style, script = _static("report.css"), _static("report.js")
     # Nothing but this very style and script, and pictures inside the file, is ever loaded or run.
-    policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
-              f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'")  # fmt: skip
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
+        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
     now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     head = tag(
         "head",
@@ -174,18 +181,21 @@ def _document(title: str, parts: Sequence[tuple[str, str, Html]], notes: Sequenc
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
         tag("style", Html(style)),
-    )  # fmt: skip
+    )
     links = [tag("a", name, href=f"#{ident}") for ident, name, _ in parts]
     body = tag(
         "body",
-        tag("header", tag("h1", title),
+        tag(
+            "header",
+            tag("h1", title),
             tag("p", f"Report of deepchem_dft {__version__}, {now}", class_="aside"),
-            *(tag("p", note, class_="note") for note in notes)),
+            *(tag("p", note, class_="note") for note in notes),
+        ),
         tag("nav", *links, aria_label="Sections"),
         tag("main", *(section(ident, name, content) for ident, name, content in parts)),
         tag("div", id="tip", role="status", hidden=True),
         tag("script", Html(script)),
-    )  # fmt: skip
+    )
     return Html("<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n")
 
 

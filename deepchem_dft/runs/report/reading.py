@@ -31,12 +31,16 @@ class _Shape:
 
 
 _HISTORY = _Shape(numbers=("epoch", "loss"))
-_ENTRIES = _Shape(("functional", "role", "set", "entry", "type"), ("reference", "value"),
-                  ("error_kcal_per_mol", "uncertainty_kcal_per_mol"))  # fmt: skip
+_ENTRIES = _Shape(
+    ("functional", "role", "set", "entry", "type"),
+    ("reference", "value"),
+    ("error_kcal_per_mol", "uncertainty_kcal_per_mol"),
+)
 _RESULTS = _Shape(("functional", "role", "set", "type"), ("n", "mae"))
 _MATRICES = _Shape(("set",), ("N", "H"))
-_PROPERTIES = _Shape(("role", "set", "task", "method"), ("N",),
-                     ("MAE", "RMSE", "accuracy", "ROC-AUC", "unconverged"))
+_PROPERTIES = _Shape(
+    ("role", "set", "task", "method"), ("N",), ("MAE", "RMSE", "accuracy", "ROC-AUC", "unconverged")
+)
 _ANY = _Shape()
 
 
@@ -139,10 +143,12 @@ def read_run(path: str | Path) -> RunData:
     if not os.path.isfile(file):
         inside = sorted(p.parent.name for p in path.glob("*/config.yaml"))
         raise InputError(
-            "not a run directory: there is no config.yaml in it", file=str(path),
-            remedy=f"give the runs in it, such as {path / inside[0]}" if inside
+            "not a run directory: there is no config.yaml in it",
+            file=str(path),
+            remedy=f"give the runs in it, such as {path / inside[0]}"
+            if inside
             else "give the folder that 'deepchem-dft train' wrote",
-        )  # fmt: skip
+        )
     content = read_yaml_mapping(file)
     try:
         chosen = validate(content, file=str(file)).model_dump(mode="json", exclude_defaults=True)
@@ -160,8 +166,9 @@ def read_run(path: str | Path) -> RunData:
         status=_facts(path / "status.json", problems),
         versions=_facts(path / "versions.json", problems),
         data=_data(path / "data.json", problems),
-        history=[{k: _float(v) for k, v in row.items()}
-                 for row in _table(path / "history.csv", _HISTORY, problems)],
+        history=[
+            {k: _float(v) for k, v in row.items()} for row in _table(path / "history.csv", _HISTORY, problems)
+        ],
         entries=_table(path / "entries.csv", _ENTRIES, problems),
         results=_table(path / "results.csv", shape, problems),
         molecules=_table(path / "molecules.csv", _ANY, problems),
@@ -204,8 +211,12 @@ def _table(path: Path, shape: _Shape, problems: list[str]) -> list[dict[str, str
                 if column in (*shape.numbers, *shape.more):
                     row.number(column)
             if "type" in shape.texts and row["type"] not in TYPE_TITLES:
-                raise InputError(f"there is no type {row['type'][:60]!r}", file=str(path),
-                                 entry=f"line {row.line}", field="type")
+                raise InputError(
+                    f"there is no type {row['type'][:60]!r}",
+                    file=str(path),
+                    entry=f"line {row.line}",
+                    field="type",
+                )
     except InputError as error:
         problems.append(str(error))
         return []

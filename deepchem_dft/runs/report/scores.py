@@ -54,13 +54,17 @@ class Scores:
         found: dict[tuple[str, str, str], list[Key]] = {}
         for key in self.records:
             found.setdefault((key.role, key.set, key.type), []).append(key)
-        return dict(sorted(found.items(), key=lambda item: (
-            order.index(item[0][0]) if item[0][0] in order else len(order))))  # fmt: skip
+        return dict(
+            sorted(
+                found.items(), key=lambda item: order.index(item[0][0]) if item[0][0] in order else len(order)
+            )
+        )
 
     def summaries(self, keys: Sequence[Key]) -> list[Summary]:
         """Return the statistics of each functional that has one of these entries."""
-        return summarise(self.records[key][name] for name in self.names for key in keys
-                         if name in self.records[key])  # fmt: skip
+        return summarise(
+            self.records[key][name] for name in self.names for key in keys if name in self.records[key]
+        )
 
     def common(self, keys: Sequence[Key]) -> list[Key]:
         """Return the entries that every functional of a group was asked for."""
@@ -92,8 +96,7 @@ def names_of(runs: Sequence[RunData]) -> dict[tuple[str, str], str]:
     found = {}
     for functional, by_run in values.items():
         if functional == TRAINED:
-            found.update({(label, TRAINED): label if len(runs) > 1 else TRAINED
-                          for label in by_run})  # fmt: skip
+            found.update({(label, TRAINED): label if len(runs) > 1 else TRAINED for label in by_run})
             continue
         alike = _alike(by_run)
         for labels in alike:
@@ -103,9 +106,8 @@ def names_of(runs: Sequence[RunData]) -> dict[tuple[str, str], str]:
 
 
 def _number(
-    values: dict[str, dict[str, dict[object, float]]], functional: str, run: str, key: object,
-    text: str,
-) -> None:  # fmt: skip
+    values: dict[str, dict[str, dict[object, float]]], functional: str, run: str, key: object, text: str
+) -> None:
     try:
         value = float(text)
     except ValueError:
@@ -163,5 +165,13 @@ def _record(row: dict[str, str]) -> EntryRecord:
     kind = row["type"]
     bad = [part for part in row.get("unconverged", "").split("; ") if part]
     reference = float(row["reference"] or "nan") if kind not in DEVIATION_UNITS else 0.0
-    return EntryRecord(row["functional"], row["role"], row["set"], row["entry"], kind, reference,
-                       float(row["value"] or "nan"), bad)  # fmt: skip
+    return EntryRecord(
+        row["functional"],
+        row["role"],
+        row["set"],
+        row["entry"],
+        kind,
+        reference,
+        float(row["value"] or "nan"),
+        bad,
+    )

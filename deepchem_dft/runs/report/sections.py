@@ -64,12 +64,12 @@ def _network(run: RunData) -> str:
     if run.kind == "deq":
         return f"{run.get('network.cell')}, width {run.get('network.width')}"
     if run.kind == "hamiltonian":
-        return f"{run.get('network.form')}, width {run.get('network.width')}, " \
-               f"{run.get('network.layers')} layers"  # fmt: skip
+        return (
+            f"{run.get('network.form')}, width {run.get('network.width')}, {run.get('network.layers')} layers"
+        )
     if run.get("functional.enhancement"):
         degree = run.get("functional.enhancement.degree")
-        size = f"degree {degree}" if degree else _times_each(
-            run.get("functional.enhancement.hidden"))
+        size = f"degree {degree}" if degree else _times_each(run.get("functional.enhancement.hidden"))
         return f"factors on exchange and correlation, {size}"
     family, hidden = run.get("functional.network.family"), run.get("functional.network.hidden")
     return f"{family}, {_times_each(hidden)}" if family else "–"
@@ -113,10 +113,21 @@ def convergence(run: RunData, colours: Mapping[str, int]) -> Html:
     for one in run.solutions:
         groups.setdefault(names[one["functional"]], []).append(one)
     parent = _parent_label(run)
-    header = ["functional", "systems", "not converged", "iterations (mean)", "median", "most",
-              f"against {parent}", "seconds (sum)", "per system"]  # fmt: skip
-    steps = {name: {one["molecule"]: one["iterations"] for one in rows if one["converged"]}
-             for name, rows in groups.items()}  # fmt: skip
+    header = [
+        "functional",
+        "systems",
+        "not converged",
+        "iterations (mean)",
+        "median",
+        "most",
+        f"against {parent}",
+        "seconds (sum)",
+        "per system",
+    ]
+    steps = {
+        name: {one["molecule"]: one["iterations"] for one in rows if one["converged"]}
+        for name, rows in groups.items()
+    }
     body, bad = [], []
     for name, rows in groups.items():
         own, seconds = list(steps[name].values()), [float(one["seconds"]) for one in rows]
@@ -125,28 +136,42 @@ def convergence(run: RunData, colours: Mapping[str, int]) -> Html:
         shared = steps[name].keys() & steps.get(parent, {}).keys()
         ratio = math.nan
         if shared:
-            ratio = (sum(steps[name][m] for m in shared) / sum(steps[parent][m] for m in shared))
-        body.append([
-            Cell(name, style="own" if name == TRAINED else ""), number(len(rows), 0),
-            number(len(lost), 0, style="bad" if lost else ""),
-            number(mean(own) if own else math.nan, 1), number(median(own) if own else math.nan, 1),
-            number(max(own, default=math.nan), 0), _times(ratio, len(shared)),
-            number(sum(seconds), 1), number(mean(seconds), 2),
-        ])  # fmt: skip
-    shown = {name: list(found.values()) for name, found in steps.items()
-             if found and not name.startswith(_ON_THE_WAY)}  # fmt: skip
+            ratio = sum(steps[name][m] for m in shared) / sum(steps[parent][m] for m in shared)
+        body.append(
+            [
+                Cell(name, style="own" if name == TRAINED else ""),
+                number(len(rows), 0),
+                number(len(lost), 0, style="bad" if lost else ""),
+                number(mean(own) if own else math.nan, 1),
+                number(median(own) if own else math.nan, 1),
+                number(max(own, default=math.nan), 0),
+                _times(ratio, len(shared)),
+                number(sum(seconds), 1),
+                number(mean(seconds), 2),
+            ]
+        )
+    shown = {
+        name: list(found.values())
+        for name, found in steps.items()
+        if found and not name.startswith(_ON_THE_WAY)
+    }
     failed = {name: sum(not one["converged"] for one in rows) for name, rows in groups.items()}
     ordered = sorted(shown.items(), key=lambda item: item[0] != TRAINED)
     chart = iterations(dict(ordered), failed, colours)
-    return join([
-        table(header, body),
-        tag("p", "All self-consistent fields converged." if not bad else "Not converged:"),
-        bullets(bad) if bad else None,
-        tag("div", chart.figure(), class_="charts") if shown else None,
-        tag("p", "Molecules start from the orbitals of the functional before them where there is "
-                 "one, so that counts of iterations and seconds flatter the later ones.",
-            class_="aside"),
-    ])  # fmt: skip
+    return join(
+        [
+            table(header, body),
+            tag("p", "All self-consistent fields converged." if not bad else "Not converged:"),
+            bullets(bad) if bad else None,
+            tag("div", chart.figure(), class_="charts") if shown else None,
+            tag(
+                "p",
+                "Molecules start from the orbitals of the functional before them where there is "
+                "one, so that counts of iterations and seconds flatter the later ones.",
+                class_="aside",
+            ),
+        ]
+    )
 
 
 def _times(ratio: float, shared: int) -> Cell:
@@ -158,8 +183,10 @@ def _functional_names(run: RunData) -> dict[str, str]:
     """Return the names of functionals by the keys under which their solutions are kept."""
     keys = list(dict.fromkeys(one["functional"] for one in run.solutions))
     baselines = run.get("baselines")
-    labels = {str(xc).strip().lower(): label for label, xc in (
-        baselines.items() if isinstance(baselines, dict) else ())}
+    labels = {
+        str(xc).strip().lower(): label
+        for label, xc in (baselines.items() if isinstance(baselines, dict) else ())
+    }
     modules = [key for key in keys if key.startswith("module:")]
     names = {}
     for key in keys:
@@ -168,8 +195,10 @@ def _functional_names(run: RunData) -> dict[str, str]:
     for number_, key in enumerate(modules, 1):
         names[key] = f"{_ON_THE_WAY} ({number_})"
     if modules:
-        last = max(range(len(run.solutions)), key=lambda i: (
-            i if run.solutions[i]["functional"].startswith("module:") else -1))  # fmt: skip
+        last = max(
+            range(len(run.solutions)),
+            key=lambda i: i if run.solutions[i]["functional"].startswith("module:") else -1,
+        )
         names[run.solutions[last]["functional"]] = TRAINED
     return names
 
@@ -192,23 +221,30 @@ def data(run: RunData) -> Html:
         members = one.get("entries") or one.get("distances") or []
         count = one.get("molecules", len(members))
         label = str(one.get("set", ""))
-        rows.append([Cell(str(one.get("role", ""))), label, number(float(count), 0),
-                     str(one.get("file") or one.get("family") or "")])  # fmt: skip
-        words = [str(m.get("name", "")) if isinstance(m, dict) else f"R = {m:g} Bohr"
-                 for m in members]
+        rows.append(
+            [
+                Cell(str(one.get("role", ""))),
+                label,
+                number(float(count), 0),
+                str(one.get("file") or one.get("family") or ""),
+            ]
+        )
+        words = [str(m.get("name", "")) if isinstance(m, dict) else f"R = {m:g} Bohr" for m in members]
         if words:
             entries.append(folded(f"{one.get('role')}: {label}", tag("p", ", ".join(words))))
     if not any(row[3] for row in rows):
         rows = [row[:3] for row in rows]
     digest = run.data.get("sha256")
     header = ["role", "set", "entries", "source"][: len(rows[0]) if rows else 0]
-    return join([
-        table(header, rows) if rows else tag("p", "Nothing is known of the data."),
-        tag("h3", "Overlap") if run.overlap else None,
-        bullets(run.overlap) if run.overlap else None,
-        folded("All entries", *entries) if entries else None,
-        tag("p", "SHA-256 of the data: ", tag("code", digest)) if digest else None,
-    ])  # fmt: skip
+    return join(
+        [
+            table(header, rows) if rows else tag("p", "Nothing is known of the data."),
+            tag("h3", "Overlap") if run.overlap else None,
+            bullets(run.overlap) if run.overlap else None,
+            folded("All entries", *entries) if entries else None,
+            tag("p", "SHA-256 of the data: ", tag("code", digest)) if digest else None,
+        ]
+    )
 
 
 def configuration(runs: Sequence[RunData]) -> Html:
@@ -221,16 +257,21 @@ def configuration(runs: Sequence[RunData]) -> Html:
     for run in runs:
         chosen = yaml.safe_dump(run.chosen, sort_keys=False, width=80, allow_unicode=True)
         whole = yaml.safe_dump(run.config, sort_keys=False, width=80, allow_unicode=True)
-        parts += [tag("h3", run.label) if len(runs) > 1 else None,
-                  folded("What was set", tag("pre", chosen), opened=len(runs) == 1),
-                  folded("With all defaults", tag("pre", whole))]  # fmt: skip
+        parts += [
+            tag("h3", run.label) if len(runs) > 1 else None,
+            folded("What was set", tag("pre", chosen), opened=len(runs) == 1),
+            folded("With all defaults", tag("pre", whole)),
+        ]
     return join(parts)
 
 
 def _differences(runs: Sequence[RunData]) -> Html:
     flat = [_flat(run.config) for run in runs]
-    keys = [key for key in dict.fromkeys(key for one in flat for key in one)
-            if len({one.get(key, "–") for one in flat}) > 1 and key not in ("name", "description")]
+    keys = [
+        key
+        for key in dict.fromkeys(key for one in flat for key in one)
+        if len({one.get(key, "–") for one in flat}) > 1 and key not in ("name", "description")
+    ]
     if not keys:
         return tag("p", "Nowhere but in their names.")
     rows = [[key, *(Cell(one.get(key, "–"), style="words") for one in flat)] for key in keys]
@@ -261,9 +302,11 @@ def versions(runs: Sequence[RunData]) -> Html:
     rows: list[tuple[str, list[Any]]] = [
         ("seed", [str(run.get("training.seed", "–")) for run in runs]),
         *((key, [str(run.versions.get(key) or "–") for run in runs]) for key in keys),
-        ("hash of the configuration", [tag("code", str(run.status.get("config_hash", "–"))[:16])
-                                       for run in runs]),
-    ]  # fmt: skip
+        (
+            "hash of the configuration",
+            [tag("code", str(run.status.get("config_hash", "–"))[:16]) for run in runs],
+        ),
+    ]
     return transposed(runs, rows)
 
 

@@ -13,12 +13,20 @@ from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: Columns of molecules.csv and results.csv of runs on Hamiltonians: what they are called here.
 _COLUMNS = {
-    "hamiltonian_mae": "H (µHa)", "orbital_mae": "orbitals (µHa)", "gap_error": "gap (µHa)",
-    "coefficient_similarity": "coefficients, mean |cos|", "energy_error": "energy (µHa)",
-    "H": "H (µHa)", "orbitals": "orbitals (µHa)", "gap": "gap (µHa)",
-    "coefficients": "coefficients, mean |cos|", "energy": "energy (µHa)",
-    "cycles": "SCF cycles", "name": "molecule", "N": "molecules",
-}  # fmt: skip
+    "hamiltonian_mae": "H (µHa)",
+    "orbital_mae": "orbitals (µHa)",
+    "gap_error": "gap (µHa)",
+    "coefficient_similarity": "coefficients, mean |cos|",
+    "energy_error": "energy (µHa)",
+    "H": "H (µHa)",
+    "orbitals": "orbitals (µHa)",
+    "gap": "gap (µHa)",
+    "coefficients": "coefficients, mean |cos|",
+    "energy": "energy (µHa)",
+    "cycles": "SCF cycles",
+    "name": "molecule",
+    "N": "molecules",
+}
 #: Rows of a table that are shown at once; the others come by a click, and count in filters.
 _MOST = 3000
 
@@ -27,8 +35,11 @@ def overview(scores: Scores) -> Html | None:
     """Return mean absolute errors on the test sets, functionals against sets."""
     role = "test" if any(key.role == "test" for key in scores.records) else None
     # Different entries cannot be compared: then only those count that all were asked for.
-    groups = {(name, kind): scores.summaries(scores.common(keys) or keys) for (r, name, kind), keys
-              in scores.groups().items() if role in (None, r)}  # fmt: skip
+    groups = {
+        (name, kind): scores.summaries(scores.common(keys) or keys)
+        for (r, name, kind), keys in scores.groups().items()
+        if role in (None, r)
+    }
     groups = {key: rows for key, rows in groups.items() if rows[0].unit == "kcal/mol"}
     if not groups:
         return None
@@ -37,8 +48,10 @@ def overview(scores: Scores) -> Html | None:
     for name, kind in groups:
         counts = sorted({s.n for s in groups[name, kind]})
         header.append(f"{name}: {TYPE_TITLES.get(kind, kind)} (N\xa0=\xa0{_range(counts)})")
-    best = {key: min((s.mae for s in rows if s.mae == s.mae and not s.unconverged),
-                     default=math.nan) for key, rows in groups.items()}  # fmt: skip
+    best = {
+        key: min((s.mae for s in rows if s.mae == s.mae and not s.unconverged), default=math.nan)
+        for key, rows in groups.items()
+    }
     body = []
     for functional in scores.names:
         if not any((functional, key) in cells for key in groups):
@@ -46,8 +59,7 @@ def overview(scores: Scores) -> Html | None:
         row = [Cell(functional, style="own" if functional in scores.trained else "")]
         for key in groups:
             summary = cells.get((functional, key))
-            row.append(Cell("–", math.nan) if summary is None else
-                       _mae(summary, summary.mae == best[key]))  # fmt: skip
+            row.append(Cell("–", math.nan) if summary is None else _mae(summary, summary.mae == best[key]))
         body.append(row)
     return table(header, body, style="overview")
 
@@ -57,8 +69,9 @@ def _range(counts: list[int]) -> str:
 
 
 def _mae(summary: Summary, best: bool) -> Cell:
-    cell = number(summary.mae, note=f"{summary.n} entries, worst {summary.worst}",
-                  style="best" if best else "")  # fmt: skip
+    cell = number(
+        summary.mae, note=f"{summary.n} entries, worst {summary.worst}", style="best" if best else ""
+    )
     lost = f" ({summary.unconverged} not converged)" if summary.unconverged else ""
     return Cell(cell.shown + lost, cell.value, cell.note, cell.style)
 
@@ -77,9 +90,15 @@ def error_tables(scores: Scores) -> Html:
         body = []
         for s in rows:
             style = "own" if s.functional in scores.trained else ""
-            line = [Cell(s.functional, style=style), number(s.n, 0), number(s.mae, digits),
-                    number(s.me, digits), number(s.max, digits), Cell(s.worst),
-                    number(s.unconverged, 0)]  # fmt: skip
+            line = [
+                Cell(s.functional, style=style),
+                number(s.n, 0),
+                number(s.mae, digits),
+                number(s.me, digits),
+                number(s.max, digits),
+                Cell(s.worst),
+                number(s.unconverged, 0),
+            ]
             line += [number(shared[s.functional].mae, digits)] if differ else []
             body.append(line)
         title = f"{role}: {name}, {TYPE_TITLES.get(kind, kind)} ({unit})"
@@ -91,21 +110,27 @@ def entry_table(scores: Scores) -> Html:
     """Return all errors, a row for each entry and a column for each functional."""
     header = ["entry", *scores.names, "reference", "type", "set"]
     rows = []
-    for key in sorted(scores.records, key=lambda k: ("test", "valid", "train").index(k.role)
-                      if k.role in ("test", "valid", "train") else 3):  # fmt: skip
+    for key in sorted(
+        scores.records,
+        key=lambda k: ("test", "valid", "train").index(k.role) if k.role in ("test", "valid", "train") else 3,
+    ):
         found = scores.records[key]
         one = next(iter(found.values()))
         scale = HARTREE_TO_KCAL if one.is_energy else 1.0
         reference = number(one.reference * scale) if one.is_energy else Cell("0", 0.0)
         errors = [_error(scores, key, name) for name in scores.names]
-        rows.append([Cell(key.entry), *errors, reference, Cell(key.type),
-                     Cell(f"{key.role}: {key.set}")])  # fmt: skip
-    return join([
-        tag("p", "Calculated minus reference, in kcal/mol for energies. A click on a heading sorts "
-                 "by it. Dashes: not evaluated."),
-        filter_box("entries", "Filter: molecule, set, type …", len(rows)),
-        table(header, rows, ident="entries"),
-    ])  # fmt: skip
+        rows.append([Cell(key.entry), *errors, reference, Cell(key.type), Cell(f"{key.role}: {key.set}")])
+    return join(
+        [
+            tag(
+                "p",
+                "Calculated minus reference, in kcal/mol for energies. A click on a heading sorts "
+                "by it. Dashes: not evaluated.",
+            ),
+            filter_box("entries", "Filter: molecule, set, type …", len(rows)),
+            table(header, rows, ident="entries"),
+        ]
+    )
 
 
 def _error(scores: Scores, key: Key, name: str) -> Cell:
@@ -128,17 +153,23 @@ def _error(scores: Scores, key: Key, name: str) -> Cell:
 
 def filter_box(ident: str, hint: str, count: int) -> Html:
     """Return a box that filters the table of this name; without scripts it is not shown."""
-    return tag("p", tag("input", type="search", placeholder=hint, aria_label=hint,
-                        data_filter=ident), " ",
-               tag("output", f"{count} of {count}", data_count=ident), class_="filter")  # fmt: skip
+    return tag(
+        "p",
+        tag("input", type="search", placeholder=hint, aria_label=hint, data_filter=ident),
+        " ",
+        tag("output", f"{count} of {count}", data_count=ident),
+        class_="filter",
+    )
 
 
 def plain_rows(rows: Sequence[dict[str, str]], ident: str | None = None) -> Html:
     """Return rows of a CSV file as a table; numbers in columns that hold nothing else."""
     columns = list(rows[0])
     numeric = {c for c in columns if all(_is_number(row[c]) or row[c] in ("", "-") for row in rows)}
-    digits = {c: 5 if max((abs(float(row[c])) for row in rows if _is_number(row[c])), default=0.0)
-              <= 1.5 else 2 for c in numeric}  # fmt: skip
+    digits = {
+        c: 5 if max((abs(float(row[c])) for row in rows if _is_number(row[c])), default=0.0) <= 1.5 else 2
+        for c in numeric
+    }
     body = [[_plain(row[c], digits.get(c)) for c in columns] for row in rows]
     return table([_COLUMNS.get(c, c) for c in columns], body, ident=ident)
 
@@ -168,7 +199,11 @@ def matrices(run: RunData, ident: str) -> Html:
     if run.molecules:
         rows = run.molecules[:_MOST]
         cut = f", the first {_MOST}" if len(rows) < len(run.molecules) else ""
-        parts += [folded(f"Molecule by molecule ({len(run.molecules)}{cut})",
-                         filter_box(ident, "Filter: molecule, set, method …", len(rows)),
-                         plain_rows(rows, ident))]  # fmt: skip
+        parts += [
+            folded(
+                f"Molecule by molecule ({len(run.molecules)}{cut})",
+                filter_box(ident, "Filter: molecule, set, method …", len(rows)),
+                plain_rows(rows, ident),
+            )
+        ]
     return join(parts) if parts else bullets(["no results yet"])

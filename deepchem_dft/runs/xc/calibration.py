@@ -62,12 +62,13 @@ def fitted_factor(errors: Any, uncertainties: Any, level: float = LEVEL) -> floa
     ratios = np.sort(_ratios(errors, uncertainties))
     rank = math.ceil(level * (len(ratios) + 1))
     if rank > len(ratios):
-        raise InputError(f"{len(ratios)} errors are too few for a calibration",
-                         remedy="add validation data")
+        raise InputError(f"{len(ratios)} errors are too few for a calibration", remedy="add validation data")
     factor = float(ratios[rank - 1])
     if not 0.0 < factor < math.inf:
-        raise InputError("the members' spread says nothing of the errors: too many of the one or "
-                         "the other are zero", remedy="use other validation data, or members")
+        raise InputError(
+            "the members' spread says nothing of the errors: too many of the one or the other are zero",
+            remedy="use other validation data, or members",
+        )
     return factor
 
 
@@ -175,8 +176,9 @@ def rank_correlation(errors: Any, uncertainties: Any) -> float:
 def _ratios(errors: Any, uncertainties: Any) -> np.ndarray:
     absolute, uncertainties = np.abs(np.asarray(errors, float)), np.asarray(uncertainties, float)
     if absolute.shape != uncertainties.shape or not len(absolute):
-        raise InputError(f"{absolute.size} errors with {uncertainties.size} uncertainties",
-                         remedy="give one for each")
+        raise InputError(
+            f"{absolute.size} errors with {uncertainties.size} uncertainties", remedy="give one for each"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         # an error of zero lies within whatever uncertainty
         return np.where(absolute == 0.0, 0.0, absolute / uncertainties)
@@ -214,8 +216,10 @@ class Quality:
     def text(self) -> str:
         """Return a sentence."""
         rank = "" if math.isnan(self.rank) else f"; rank correlation with |error| {self.rank:.2f}"
-        return (f"{self.functional}, {self.role}: {self.set} ({TYPE_TITLES[self.type]}): "
-                f"68 % interval covers {100 * self.covered:.0f} % of {len(self.errors)}{rank}")
+        return (
+            f"{self.functional}, {self.role}: {self.set} ({TYPE_TITLES[self.type]}): "
+            f"68 % interval covers {100 * self.covered:.0f} % of {len(self.errors)}{rank}"
+        )
 
 
 def qualities(records: Iterable[EntryRecord]) -> list[Quality]:
@@ -270,12 +274,16 @@ def calibrated(ensemble: EnsembleXC, records: Iterable[EntryRecord]) -> Ensemble
     return EnsembleXC(list(ensemble), *fitted_calibration(errors, spreads))
 
 
-def recalibrated(
-    records: Iterable[EntryRecord], before: EnsembleXC, after: EnsembleXC
-) -> list[EntryRecord]:
+def recalibrated(records: Iterable[EntryRecord], before: EnsembleXC, after: EnsembleXC) -> list[EntryRecord]:
     """Return records of an ensemble with the uncertainties it has with another calibration."""
-    return [r if r.uncertainty is None else replace(r, uncertainty=math.hypot(
-            after.calibration * _spread(before, r.uncertainty), after.floor)) for r in records]
+    return [
+        r
+        if r.uncertainty is None
+        else replace(
+            r, uncertainty=math.hypot(after.calibration * _spread(before, r.uncertainty), after.floor)
+        )
+        for r in records
+    ]
 
 
 def _spread(ensemble: EnsembleXC, uncertainty: float) -> float:
@@ -283,10 +291,7 @@ def _spread(ensemble: EnsembleXC, uncertainty: float) -> float:
     return math.sqrt(max(uncertainty**2 - ensemble.floor**2, 0.0)) / ensemble.calibration
 
 
-def draw(
-    curves: Mapping[str, tuple[Any, Any]], path: str | Path,
-    title: str = "Calibration",
-) -> None:
+def draw(curves: Mapping[str, tuple[Any, Any]], path: str | Path, title: str = "Calibration") -> None:
     """Draw observed against nominal coverage.
 
     Parameters
@@ -307,17 +312,38 @@ def draw(
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(5.2, 5.0))
         low, high = (binom.ppf(q, count, levels) / count for q in (0.025, 0.975))
-        axis.fill_between(levels, low, high, color="grey", alpha=0.2, linewidth=0, step="mid",
-                          label=f"95 % range of {count} data")
+        axis.fill_between(
+            levels,
+            low,
+            high,
+            color="grey",
+            alpha=0.2,
+            linewidth=0,
+            step="mid",
+            label=f"95 % range of {count} data",
+        )
         axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
         for index, (name, (errors, uncertainties)) in enumerate(curves.items()):
             observed = coverage(errors, uncertainties, levels)
             label = f"{name} ({100 * coverage(errors, uncertainties):.0f} % at 68 %)"
-            axis.plot(levels, observed, color=_colour(index), label=label,
-                      marker=MARKERS[index % len(MARKERS)], markersize=3, markevery=4)
+            axis.plot(
+                levels,
+                observed,
+                color=_colour(index),
+                label=label,
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=3,
+                markevery=4,
+            )
         axis.axvline(LEVEL, color="grey", linestyle=":", linewidth=1)
-        axis.set(xlabel="nominal coverage", ylabel="observed coverage", title=title,
-                 xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axis.set(
+            xlabel="nominal coverage",
+            ylabel="observed coverage",
+            title=title,
+            xlim=(0, 1),
+            ylim=(0, 1),
+            aspect="equal",
+        )
         axis.legend(loc="lower right", fontsize=8)
         save(figure, path)
         plt.close(figure)

@@ -69,9 +69,7 @@ def unit_of(entry: DFTEntry) -> str:
     return "reaction|" + "|".join(sorted(str(s.key) for c, s in pairs if c > 0))
 
 
-def make_members(
-    entries: Sequence[DFTEntry], folds: int, repeats: int, seed: int
-) -> list[Member]:
+def make_members(entries: Sequence[DFTEntry], folds: int, repeats: int, seed: int) -> list[Member]:
     """Split entries into folds, ``repeats`` times; each type of entry is spread over all folds.
 
     Raises
@@ -85,8 +83,11 @@ def make_members(
         if (unit := unit_of(entry)) not in known:
             known.append(unit)
     if sum(map(len, units.values())) < folds:
-        raise InputError(f"{folds} folds of fewer training entries",
-                         field="cross_validation.folds", remedy="use fewer folds")
+        raise InputError(
+            f"{folds} folds of fewer training entries",
+            field="cross_validation.folds",
+            remedy="use fewer folds",
+        )
     members = []
     for repeat in range(repeats):
         generator = random.Random(f"{seed}-{repeat}")
@@ -118,14 +119,21 @@ class CrossValidation:
     """
 
     def __init__(
-        self, config: RunConfig, directory: RunDirectory, sets: Sequence[EntrySet],
-        solver: Solver, reporter: Reporter,
+        self,
+        config: RunConfig,
+        directory: RunDirectory,
+        sets: Sequence[EntrySet],
+        solver: Solver,
+        reporter: Reporter,
     ) -> None:
         options = config.cross_validation
         assert options is not None
         if any(s.role == "valid" for s in sets):
-            raise InputError("a run with cross_validation holds out training entries itself",
-                             field="data.valid", remedy="move its entries to data.train")
+            raise InputError(
+                "a run with cross_validation holds out training entries itself",
+                field="data.valid",
+                remedy="move its entries to data.train",
+            )
         self.config, self.directory, self.sets = config, directory, sets
         self.solver, self.reporter = solver, reporter
         self.entries = [e for s in sets if s.role == "train" for e in s.entries]
@@ -141,17 +149,19 @@ class CrossValidation:
             rows += [{**row, "stage": member.number + 1} for row in training.rows]
         # All members start from the same densities, so any of their trainings can find them.
         predictions = parallel.on_main(lambda: training.frozen_values(self.entries, functionals))
-        self.directory.write_history(
-            [{**row, "epoch": number} for number, row in enumerate(rows, start=1)])
+        self.directory.write_history([{**row, "epoch": number} for number, row in enumerate(rows, start=1)])
         parallel.on_main(lambda: self._write_note(predictions))
         self.directory.set_status(state="trained", epochs=len(rows))
 
     def _train(self, member: Member) -> Training:
-        config = self.config.model_copy(update={
-            "cross_validation": None,
-            "training": self.config.training.model_copy(
-                update={"seed": self.config.training.seed + member.number}),
-        })
+        config = self.config.model_copy(
+            update={
+                "cross_validation": None,
+                "training": self.config.training.model_copy(
+                    update={"seed": self.config.training.seed + member.number}
+                ),
+            }
+        )
         folder = RunDirectory(self.directory / MEMBERS / f"{member.number + 1}")
         folder.start(config, resume=True)
         seen, _ = member.split(self.sets)
@@ -183,17 +193,18 @@ class CrossValidation:
             "calibration": factor,
             "floor_hartree": floor,
             "members": len(self.members),
-            "held_out": {m.number + 1: sorted(e.name for e in self.entries
-                                              if unit_of(e) in m.held_out) for m in self.members},
-        }  # fmt: skip
+            "held_out": {
+                m.number + 1: sorted(e.name for e in self.entries if unit_of(e) in m.held_out)
+                for m in self.members
+            },
+        }
         write(self.directory / NOTE, json.dumps(note, indent=1))
 
     def _calibration(self, predictions: Sequence[Any]) -> tuple[float, float]:
         """Return factor and floor (Ha) of the energies all members know; 1, 0 for too few."""
         values = torch.stack([torch.as_tensor(p, dtype=torch.float64) for p in predictions])
         known = values.isfinite().all(0)
-        labels = torch.tensor([e.label if e.is_energy else 0.0 for e in self.entries],
-                              dtype=torch.float64)  # fmt: skip
+        labels = torch.tensor([e.label if e.is_energy else 0.0 for e in self.entries], dtype=torch.float64)
         try:
             if not known.any():
                 raise InputError("no energy is held out")
@@ -203,13 +214,10 @@ class CrossValidation:
             return 1.0, 0.0
 
     def _unseen(self) -> torch.Tensor:
-        return torch.tensor([[unit_of(e) in m.held_out for e in self.entries]
-                             for m in self.members])  # fmt: skip
+        return torch.tensor([[unit_of(e) in m.held_out for e in self.entries] for m in self.members])
 
 
-def calibration_of(
-    values: torch.Tensor, labels: torch.Tensor, unseen: torch.Tensor
-) -> tuple[float, float]:
+def calibration_of(values: torch.Tensor, labels: torch.Tensor, unseen: torch.Tensor) -> tuple[float, float]:
     r"""Fit the members' spread to the errors of entries they have not seen.
 
     With at least three members that have not seen an entry, mean and spread are those of these
@@ -265,9 +273,11 @@ def load_ensemble(directory: RunDirectory) -> EnsembleXC:
 
     note = directory / NOTE
     if not note.is_file():
-        raise InputError("the training of this run has not finished", file=str(directory.path),
-                         remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'")
+        raise InputError(
+            "the training of this run has not finished",
+            file=str(directory.path),
+            remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'",
+        )
     known = required_json(note, "members", "calibration")
-    members = [load_functional(directory / MEMBERS / str(number + 1))
-               for number in range(known["members"])]  # fmt: skip
+    members = [load_functional(directory / MEMBERS / str(number + 1)) for number in range(known["members"])]
     return EnsembleXC(members, known["calibration"], known.get("floor_hartree", 0.0))

@@ -83,8 +83,16 @@ def molecules(
             remedy="write for example 'H 0 0 0; H 0 0 {R}'",
         )
     return [
-        Molecule(geometry.replace("{R}", f"{r:.10f}"), basis, charge, spin, unit, grid_level,
-                 restricted=restricted, broken_symmetry=broken_symmetry)
+        Molecule(
+            geometry.replace("{R}", f"{r:.10f}"),
+            basis,
+            charge,
+            spin,
+            unit,
+            grid_level,
+            restricted=restricted,
+            broken_symmetry=broken_symmetry,
+        )
         for r in distances
     ]
 
@@ -104,10 +112,10 @@ def solve(
     found = solver.solve([(m, functionals) for m in points], on_solution=on_solution)
     rows = {f.label: (f, [found[m.key, f.key] for m in points]) for f in functionals}
     spread = {
-        label: [math.nan if p.members is None else uncertainty_of(p.members, *f.calibration)
-                for p in row]
-        for label, (f, row) in rows.items() if f.calibration is not None
-    }  # fmt: skip
+        label: [math.nan if p.members is None else uncertainty_of(p.members, *f.calibration) for p in row]
+        for label, (f, row) in rows.items()
+        if f.calibration is not None
+    }
     energies = {label: [p.energy for p in row] for label, (_, row) in rows.items()}
     return energies, spread, {k: [p.notes or [] for p in row] for k, (_, row) in rows.items()}
 
@@ -121,9 +129,7 @@ def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
         For another name.
     """
     if name.lower() != "h2":
-        raise InputError(
-            f"no exact curve is known for {name!r}", field="exact", remedy="use h2"
-        )
+        raise InputError(f"no exact curve is known for {name!r}", field="exact", remedy="use h2")
     from deepchem_dft.data import read_yaml
     from deepchem_dft.runs.xc.entries import dataset_path
 
@@ -140,14 +146,17 @@ def check_is_h2(points: Sequence[Molecule], distances: Sequence[float], unit: st
             raise InputError(
                 "the exact curve is that of the H2 singlet, not of "
                 f"{molecule.formula} with charge {molecule.charge:g} and spin {molecule.spin:g}",
-                field="exact", remedy=remedy,
-            )  # fmt: skip
+                field="exact",
+                remedy=remedy,
+            )
         bond = float(np.linalg.norm(molecule.positions[0] - molecule.positions[1]))
         if abs(bond - distance * LENGTH_UNITS[unit.lower()]) > 1e-6:
             raise InputError(
                 f"the exact curve needs {{R}} to be the bond length, but {{R}} = {distance:.4f} "
-                f"{unit} puts the atoms {bond:.4f} bohr apart", field="exact", remedy=remedy
-            )  # fmt: skip
+                f"{unit} puts the atoms {bond:.4f} bohr apart",
+                field="exact",
+                remedy=remedy,
+            )
 
 
 @dataclass
@@ -219,9 +228,12 @@ class Curve:
             cells += [f"{errors[n][i]:.3f}" for n in errors]
             cells += [f"{values[i]:.3f}" for values in spreads.values()]
             lines.append("  ".join(f"{c:>{max(14, len(h))}}" for c, h in zip(cells, header)))
-        lines += [f"NOTE: {name} at R = {self.distances[i]:.4f} {self.unit}: {note}"
-                  for name, points in self.notes.items()
-                  for i, notes in enumerate(points) for note in notes]
+        lines += [
+            f"NOTE: {name} at R = {self.distances[i]:.4f} {self.unit}: {note}"
+            for name, points in self.notes.items()
+            for i, notes in enumerate(points)
+            for note in notes
+        ]
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
@@ -231,10 +243,13 @@ class Curve:
             self._write_csv(path)
             return
         plots.dissociation_curve(
-            list(self.bohr), self.energies, path, exact=self.exact,
+            list(self.bohr),
+            self.energies,
+            path,
+            exact=self.exact,
             title=self.title or self.geometry.replace("{R}", "R"),
             uncertainties=self.uncertainties,
-        )  # fmt: skip
+        )
 
     def _write_csv(self, path: Path) -> None:
         errors, exact, spreads = self.errors(), self.exact_energies(), self._spreads()

@@ -163,10 +163,7 @@ def _passes(entry: DFTEntry, ref: DatasetRef) -> bool:
         and (ref.elements is None or elements <= set(ref.elements))
         and (ref.min_heavy is None or heavy >= ref.min_heavy)
         and (ref.max_heavy is None or heavy <= ref.max_heavy)
-        and (
-            ref.max_electrons is None
-            or all(sum(s.electrons) <= ref.max_electrons for s in systems)
-        )
+        and (ref.max_electrons is None or all(sum(s.electrons) <= ref.max_electrons for s in systems))
         and not any(entry.tags.get(tag) for tag in ref.without_tags)
     )
 
@@ -211,9 +208,16 @@ def _recreated(entry: DFTEntry, systems: Sequence[Any], weight: float) -> DFTEnt
         value = "ccsd"
         options["grid_level"] = entry.grid_level  # type: ignore[attr-defined]
     return DFTEntry.create(
-        entry.entry_type, value, systems, entry.get_weight() * weight, name=entry.name,
-        source=entry.source, split=entry.split, tags=entry.tags, **options,
-    )  # fmt: skip
+        entry.entry_type,
+        value,
+        systems,
+        entry.get_weight() * weight,
+        name=entry.name,
+        source=entry.source,
+        split=entry.split,
+        tags=entry.tags,
+        **options,
+    )
 
 
 def data_hash(sets: Sequence[EntrySet], grid_level: int) -> str:
@@ -222,8 +226,14 @@ def data_hash(sets: Sequence[EntrySet], grid_level: int) -> str:
     for group in sets:
         for entry in group.entries:
             value = np.ascontiguousarray(np.ravel(entry.get_true_val()), dtype=float)
-            content = [group.role, entry.entry_type, entry.name, entry.coefficients,
-                       entry.get_weight(), [repr(s.key) for s in entry.get_systems()]]  # fmt: skip
+            content = [
+                group.role,
+                entry.entry_type,
+                entry.name,
+                entry.coefficients,
+                entry.get_weight(),
+                [repr(s.key) for s in entry.get_systems()],
+            ]
             digest.update(json.dumps(content).encode() + value.tobytes())
     return digest.hexdigest()
 
@@ -302,14 +312,14 @@ def _bare(name: str) -> str:
 def _molecules(entries: Iterable[DFTEntry]) -> set[str]:
     entries = list(entries)
     states = _transition_states(entries)
-    return {_formula(s) for s in unique_systems(entries)
-            if len(s.symbols) > 1 and s.key not in states}  # fmt: skip
+    return {_formula(s) for s in unique_systems(entries) if len(s.symbols) > 1 and s.key not in states}
 
 
 def _transition_states(entries: Iterable[DFTEntry]) -> dict[Any, str]:
     """Return the names, by key, of the systems that the entries' tags call transition states."""
-    return {s.key: s.name for e in entries for s in e.get_systems()
-            if s.name == e.tags.get("transition_state")}  # fmt: skip
+    return {
+        s.key: s.name for e in entries for s in e.get_systems() if s.name == e.tags.get("transition_state")
+    }
 
 
 def _species(entries: Iterable[DFTEntry]) -> set[str]:

@@ -29,9 +29,7 @@ class Evaluation:
         As in ``Molecule``: None fits large molecules.
     """
 
-    def __init__(
-        self, solver: Solver, grid_level: int = 3, density_fit: bool | str | None = None
-    ) -> None:
+    def __init__(self, solver: Solver, grid_level: int = 3, density_fit: bool | str | None = None) -> None:
         self.solver, self.grid_level, self.density_fit = solver, grid_level, density_fit
         self._molecules: dict[Any, Molecule] = {}
 
@@ -56,17 +54,19 @@ class Evaluation:
             for system in unique_systems(e for e in group.entries if e.is_energy)
         ]
         solved = self.solver.solve(requests, on_solution=on_solution)
-        rows = [(group, functional, entry) for group, functionals in tasks
-                for functional in functionals for entry in group.entries]  # fmt: skip
+        rows = [
+            (group, functional, entry)
+            for group, functionals in tasks
+            for functional in functionals
+            for entry in group.entries
+        ]
         densities = [row for row in rows if not row[2].is_energy]
         deviations = iter(parallel.share_out(lambda row: self._deviation(*row), densities))
-        return [self._energy(*row, solved) if row[2].is_energy else next(deviations)
-                for row in rows]  # fmt: skip
+        return [self._energy(*row, solved) if row[2].is_energy else next(deviations) for row in rows]
 
     def _molecule(self, system: DFTSystem) -> Molecule:
         if system.key not in self._molecules:
-            self._molecules[system.key] = system.to_molecule(
-                self.grid_level, self.density_fit)
+            self._molecules[system.key] = system.to_molecule(self.grid_level, self.density_fit)
         return self._molecules[system.key]
 
     def _energy(
@@ -81,15 +81,19 @@ class Evaluation:
         # An energy that is not one is NaN, and so is everything made from it.
         value = sum(c * p.energy for c, p in zip(entry.coefficients, parts))
         return EntryRecord(
-            functional.label, group.role, group.label, entry.name, entry.entry_type,
-            entry.label, math.nan if bad else value, bad,
+            functional.label,
+            group.role,
+            group.label,
+            entry.name,
+            entry.entry_type,
+            entry.label,
+            math.nan if bad else value,
+            bad,
             _uncertainty(functional, entry.coefficients, parts),
             [f"{p.name}: {note}" for p in parts for note in p.notes or []],
-        )  # fmt: skip
+        )
 
-    def _deviation(
-        self, group: EntrySet, functional: Functional, entry: DFTEntry
-    ) -> EntryRecord:
+    def _deviation(self, group: EntrySet, functional: Functional, entry: DFTEntry) -> EntryRecord:
         """Deviation of a density or density matrix; few and small, so solved here."""
         import torch
 
@@ -102,8 +106,15 @@ class Evaluation:
             value = float(entry.deviation(result)) if result.converged else math.nan  # type: ignore[attr-defined]
         bad = [] if result.converged else [f"{molecule.name} ({result.status.name.lower()})"]
         return EntryRecord(
-            functional.label, group.role, group.label, entry.name, entry.entry_type, 0.0, value,
-            bad, notes=[f"{molecule.name}: {note}" for note in result.notes],
+            functional.label,
+            group.role,
+            group.label,
+            entry.name,
+            entry.entry_type,
+            0.0,
+            value,
+            bad,
+            notes=[f"{molecule.name}: {note}" for note in result.notes],
         )
 
 

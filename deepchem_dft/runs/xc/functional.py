@@ -11,6 +11,7 @@ from deepchem_dft.runs.xc.schema import RunConfig
 if TYPE_CHECKING:
     from deepchem_dft.models import XCModel
 
+
 def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:
     """Return the untrained model a configuration describes.
 

@@ -69,9 +69,7 @@ class FunctionalConfig(Section):
         None, description="learned factors on xc in place of an added network"
     )
     aweight0: float = Field(1.0, ge=-100, le=100, description="initial weight of the network")
-    bweight0: float = Field(
-        1.0, ge=-100, le=100, description="initial weight of the conventional part"
-    )
+    bweight0: float = Field(1.0, ge=-100, le=100, description="initial weight of the conventional part")
     train_a: bool = Field(False, description="train the weight of the network")
     train_b: bool = Field(False, description="train the weight of the conventional part")
     exchange: float | None = Field(

@@ -30,13 +30,7 @@ from deepchem_dft.runs.xc import curves
 from deepchem_dft.runs.xc.calibration import coverage_markdown, qualities
 from deepchem_dft.runs.xc.calibration import draw as draw_calibration
 from deepchem_dft.runs.xc.cross_validation import NOTE, CrossValidation, load_ensemble
-from deepchem_dft.runs.xc.entries import (
-    EntrySet,
-    data_hash,
-    describe_sets,
-    load_sets,
-    overlap_markdown,
-)
+from deepchem_dft.runs.xc.entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from deepchem_dft.runs.xc.evaluate import Evaluation
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.runs.xc.train import Training
@@ -55,8 +49,7 @@ class FunctionalRun(Run):
     is_functional: ClassVar[bool] = True
     config: RunConfig
 
-    def __init__(self, config: RunConfig, directory: RunDirectory,
-                 reporter: Reporter | None = None) -> None:
+    def __init__(self, config: RunConfig, directory: RunDirectory, reporter: Reporter | None = None) -> None:
         super().__init__(config, directory, reporter)
         self.baselines: list[Functional] = []
         self.sets: list[EntrySet] = []
@@ -85,8 +78,7 @@ class FunctionalRun(Run):
             states=directory.states,
         ) as self.solver:
             if config.cross_validation is not None:
-                self.folds = CrossValidation(config, directory, self.sets, self.solver,
-                                             self.reporter)
+                self.folds = CrossValidation(config, directory, self.sets, self.solver, self.reporter)
             yield
         if parallel.rank() == 0:
             shutil.rmtree(directory.states, ignore_errors=True)  # only needed to go on
@@ -94,8 +86,7 @@ class FunctionalRun(Run):
     def train(self) -> None:
         """Train the functional, or the members of its ensemble."""
         assert self.solver is not None
-        (self.folds or Training(self.config, self.directory, self.sets, self.solver,
-                                self.reporter)).run()
+        (self.folds or Training(self.config, self.directory, self.sets, self.solver, self.reporter)).run()
 
     @property
     def is_trained(self) -> bool:
@@ -125,11 +116,11 @@ class FunctionalRun(Run):
     def evaluate(self) -> None:
         """Solve the systems of all sets with the trained functional and the baselines."""
         assert self.solver is not None
-        trained = parallel.on_main(
-            lambda: Functional.trained(self.model().functional.eval(), TRAINED))
+        trained = parallel.on_main(lambda: Functional.trained(self.model().functional.eval(), TRAINED))
         self.functionals = [*self.baselines, trained]
-        self.records = _evaluate(self.config, self.sets, self.baselines, trained, self.solver,
-                                 self.reporter, self.folds)
+        self.records = _evaluate(
+            self.config, self.sets, self.baselines, trained, self.solver, self.reporter, self.folds
+        )
 
     def write_tables(self) -> str:
         """Write summaries, entries and ``results.md``."""
@@ -139,18 +130,24 @@ class FunctionalRun(Run):
         """Draw learning curve, errors and the H2 curve."""
         assert self.solver is not None
         curve = _h2_curve(self.config, self.functionals, self.solver, self.reporter)
-        parallel.on_main(
-            lambda: _draw(self.config, self.directory, self.records, self.functionals, curve))
+        parallel.on_main(lambda: _draw(self.config, self.directory, self.records, self.functionals, curve))
 
     def card(self) -> dict[str, Any]:
         """Return errors of all sets, where it is worse than its parent, and overlaps."""
         results, config = self.directory / "results.csv", self.config
         errors, parent = errors_of(results, ALL_ROLES), config.functional.xc
         errors += _curve_errors(self.directory / "h2_curve.csv")
-        row = next((label for label, xc in config.baselines.items()
-                    if xc.strip().lower() == parent.strip().lower()), parent)
-        return {"errors": errors, "known_failures": unconverged_of(results), "parent": parent,
-                "worse_than_parent": worse(errors, row), **_data(config)}
+        row = next(
+            (label for label, xc in config.baselines.items() if xc.strip().lower() == parent.strip().lower()),
+            parent,
+        )
+        return {
+            "errors": errors,
+            "known_failures": unconverged_of(results),
+            "parent": parent,
+            "worse_than_parent": worse(errors, row),
+            **_data(config),
+        }
 
 
 def _evaluate(
@@ -177,10 +174,7 @@ def _evaluate(
 
 
 def _write_tables(
-    config: RunConfig,
-    directory: RunDirectory,
-    sets: Sequence[EntrySet],
-    records: Sequence[EntryRecord],
+    config: RunConfig, directory: RunDirectory, sets: Sequence[EntrySet], records: Sequence[EntryRecord]
 ) -> str:
     summaries = summarise(records)
     write_summary_csv(directory / "results.csv", summaries)
@@ -217,8 +211,7 @@ def _unconverged_markdown(records: Sequence[EntryRecord]) -> str:
     bad = [r for r in records if r.unconverged]
     if not bad:
         return "All self-consistent fields converged.\n"
-    lines = ["- " + markdown_cell(f"{r.functional}, {r.entry}: {', '.join(r.unconverged)}")
-             for r in bad]
+    lines = ["- " + markdown_cell(f"{r.functional}, {r.entry}: {', '.join(r.unconverged)}") for r in bad]
     title = "## Not converged (left out of the averages)\n"
     return "\n".join([title, *dict.fromkeys(lines)]) + "\n"
 
@@ -245,8 +238,11 @@ def _draw(
         )
     known = [q for q in qualities(records) if q.role == "test"]
     if known:
-        draw_calibration({f"{q.set} ({q.type})": (q.errors, q.uncertainties) for q in known},
-                         folder / "calibration.png", f"Calibration of {config.name}")
+        draw_calibration(
+            {f"{q.set} ({q.type})": (q.errors, q.uncertainties) for q in known},
+            folder / "calibration.png",
+            f"Calibration of {config.name}",
+        )
     if curve is not None:
         curve.write(folder / "h2_curve.png")
         curve.write(directory / "h2_curve.csv")
@@ -265,11 +261,9 @@ def _h2_curve(
         options.basis or config.data.basis or "def2-tzvp",
         grid_level=config.data.grid_level,
     )
-    table, spread, notes = curves.solve(solver, molecules, functionals,
-                                        on_solution=reporter.solution)
+    table, spread, notes = curves.solve(solver, molecules, functionals, on_solution=reporter.solution)
     exact = curves.exact_curve("h2")
-    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread,
-                        notes)
+    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread, notes)
 
 
 def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:
@@ -291,8 +285,11 @@ def _curve_errors(path: Path) -> list[dict[str, Any]]:
             errors = [abs(row.number(column)) for row in rows if row[column]]
             name = column.removesuffix(ending)
             values["this" if name == TRAINED else name] = sum(errors) / max(1, len(errors))
-    return [{"set": "H2 curve", "type": "energy", "entries": len(rows), "unit": "kcal/mol",
-             "mae": values}] if "this" in values else []  # fmt: skip
+    return (
+        [{"set": "H2 curve", "type": "energy", "entries": len(rows), "unit": "kcal/mol", "mae": values}]
+        if "this" in values
+        else []
+    )
 
 
 def _data(config: RunConfig) -> dict[str, Any]:
@@ -305,10 +302,18 @@ def _data(config: RunConfig) -> dict[str, Any]:
         return {}
     lines = overlap_markdown(sets).splitlines()
     elements = ", ".join(sorted(_elements(sets)))
-    return {"overlap": [line.removeprefix("- ") for line in lines],
-            "out_of_scope": [f"elements other than those trained on: {elements}"]}  # fmt: skip
+    return {
+        "overlap": [line.removeprefix("- ") for line in lines],
+        "out_of_scope": [f"elements other than those trained on: {elements}"],
+    }
 
 
 def _elements(sets: Sequence[EntrySet]) -> set[str]:
-    return {symbol for group in sets if group.role == "train" for entry in group.entries
-            for system in entry.get_systems() for symbol in system.symbols}  # fmt: skip
+    return {
+        symbol
+        for group in sets
+        if group.role == "train"
+        for entry in group.entries
+        for system in entry.get_systems()
+        for symbol in system.symbols
+    }

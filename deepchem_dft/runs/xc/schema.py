@@ -21,8 +21,9 @@ from deepchem_dft.runs.section import (
 )
 from deepchem_dft.runs.xc.functional_schema import FunctionalConfig
 
-EntryType = Literal["energy", "ae", "ie", "ea", "reaction", "fractional_charge",
-                    "fractional_spin", "dm", "dens"]  # fmt: skip
+EntryType = Literal[
+    "energy", "ae", "ie", "ea", "reaction", "fractional_charge", "fractional_spin", "dm", "dens"
+]
 
 
 class DatasetRef(Section):
@@ -40,15 +41,9 @@ class DatasetRef(Section):
     names: list[str] | None = Field(None, description="keep these entries, in this order")
     exclude: list[str] | None = Field(None, description="drop these entries")
     elements: list[str] | None = Field(None, description="keep entries made of these elements only")
-    min_heavy: int | None = Field(
-        None, ge=0, le=1000, description="fewest heavy atoms of the largest"
-    )
-    max_heavy: int | None = Field(
-        None, ge=0, le=1000, description="most heavy atoms in any one system"
-    )
-    max_electrons: int | None = Field(
-        None, ge=1, le=100_000, description="most electrons in any one system"
-    )
+    min_heavy: int | None = Field(None, ge=0, le=1000, description="fewest heavy atoms of the largest")
+    max_heavy: int | None = Field(None, ge=0, le=1000, description="most heavy atoms in any one system")
+    max_electrons: int | None = Field(None, ge=1, le=100_000, description="most electrons in any one system")
     without_tags: list[str] = Field([], description="drop entries that carry one of these tags")
     limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="keep the first so many")
     weight: float = Field(1.0, gt=0, le=1e6, description="factor on the entries' weights")
@@ -109,18 +104,12 @@ class StageConfig(Section):
     schedule: Literal["constant", "cosine", "exponential"] | None = Field(
         None, description="of the learning rate within the stage"
     )
-    final_learning_rate: float | None = Field(
-        None, gt=0, le=1, description="end / start of the schedule"
-    )
+    final_learning_rate: float | None = Field(None, gt=0, le=1, description="end / start of the schedule")
     batch_size: int | None = Field(
         None, ge=1, le=MOST_SAMPLES, description="frozen: default all entries at once"
     )
-    scf_every: int | None = Field(
-        None, ge=1, le=MOST_EPOCHS, description="scf only: steps between solutions"
-    )
-    validate_every: int | None = Field(
-        None, ge=1, le=MOST_EPOCHS, description="frozen only, in epochs"
-    )
+    scf_every: int | None = Field(None, ge=1, le=MOST_EPOCHS, description="scf only: steps between solutions")
+    validate_every: int | None = Field(None, ge=1, le=MOST_EPOCHS, description="frozen only, in epochs")
     optimizer: Literal["adam", "lbfgs"] = Field(
         "adam", description="lbfgs: frozen only, all entries at once; ten iterations an epoch"
     )
@@ -139,21 +128,19 @@ class PenaltyConfig(Section):
     """What a learned factor is fined for, in the unit of the loss; see ``EnhancedXC.penalty``."""
 
     size: float = Field(0.0, ge=0, le=1e9, description="times the mean squares of both factors")
-    roughness: float = Field(
-        0.0, ge=0, le=1e9, description="times those of their second derivatives"
-    )
+    roughness: float = Field(0.0, ge=0, le=1e9, description="times those of their second derivatives")
 
 
 class TrainingConfig(Section):
     """How the network is fitted."""
 
     epochs: int | None = Field(
-        None, ge=1, le=MOST_EPOCHS,
-        description="number of epochs (100); with stages, stop after so many in all"
+        None,
+        ge=1,
+        le=MOST_EPOCHS,
+        description="number of epochs (100); with stages, stop after so many in all",
     )
-    stages: list[StageConfig] = Field(
-        [], max_length=1000, description="stretches of training, in order"
-    )
+    stages: list[StageConfig] = Field([], max_length=1000, description="stretches of training, in order")
     learning_rate: float = Field(1e-3, gt=0, le=1e3, description="Adam's, at the start")
     schedule: Literal["constant", "cosine", "exponential"] = Field(
         "constant", description="of the learning rate within a stage"
@@ -168,34 +155,27 @@ class TrainingConfig(Section):
     penalties: PenaltyConfig = Field(
         PenaltyConfig(), description="on an enhancement or an lda network, in frozen stages"
     )
-    gradient_clip: float | None = Field(
-        None, gt=0, le=1e9, description="largest norm of the gradient"
-    )
+    gradient_clip: float | None = Field(None, gt=0, le=1e9, description="largest norm of the gradient")
     scf_every: int = Field(
         1, ge=1, le=MOST_EPOCHS, description="optimiser steps between SCF solutions of a system"
     )
     scf_trust: float = Field(
-        1e-5, ge=0, le=1e3,
-        description="solve before scf_every says so if relaxing would lower an energy "
-        "by more than this, Ha"
+        1e-5,
+        ge=0,
+        le=1e3,
+        description="solve before scf_every says so if relaxing would lower an energy by more than this, Ha",
     )
     scf_tol: float = Field(1e-6, ge=1e-12, le=1e-2, description="largest orbital gradient, Ha")
     two_grid: bool | None = Field(
         None, description="iterate on a coarse grid, confirm on the fine one (default: warm starts)"
     )
-    validate_every: int = Field(
-        1, ge=1, le=MOST_EPOCHS, description="epochs between validations"
-    )
+    validate_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="epochs between validations")
     early_stopping: int | None = Field(
         None, ge=1, le=MOST_EPOCHS, description="validations without improvement"
     )
     select_best: bool = Field(True, description="keep the parameters of the best validation")
-    seed: int = Field(
-        0, ge=0, le=LARGEST_SEED, description="of initial weights and order of entries"
-    )
-    threads: int = Field(
-        1, ge=1, le=MOST_PROCESSES, description="threads of each training process"
-    )
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initial weights and order of entries")
+    threads: int = Field(1, ge=1, le=MOST_PROCESSES, description="threads of each training process")
 
     def resolved_stages(self) -> list[Stage]:
         """Return the stages with every value filled in, repeats unrolled, cut to ``epochs``.
@@ -225,8 +205,14 @@ class TrainingConfig(Section):
         if stage.mode == "frozen":
             values["batch_size"] = stage.batch_size
         fines = self.penalties
-        return Stage(epochs, stage.mode, optimizer=stage.optimizer, size_penalty=fines.size,
-                     roughness_penalty=fines.roughness, **values)
+        return Stage(
+            epochs,
+            stage.mode,
+            optimizer=stage.optimizer,
+            size_penalty=fines.size,
+            roughness_penalty=fines.roughness,
+            **values,
+        )
 
 
 class CrossValidationConfig(Section):
@@ -272,9 +258,7 @@ class OutputConfig(Section):
     h2_curve: CurveConfig | Literal[False] = Field(
         CurveConfig(), description="dissociation curve among the figures, or false"
     )
-    checkpoint_every: int = Field(
-        1, ge=1, le=MOST_EPOCHS, description="scf epochs between checkpoints"
-    )
+    checkpoint_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="scf epochs between checkpoints")
 
     @field_validator("h2_curve", mode="before")
     @classmethod
@@ -310,13 +294,18 @@ class RunConfig(BaseRunConfig):
         fines = self.training.penalties
         network = self.functional.network
         fined = self.functional.enhancement is not None or (
-            network.family == "lda" and network.inputs == "bounded")
+            network.family == "lda" and network.inputs == "bounded"
+        )
         if (fines.size or fines.roughness) and not fined:
-            raise ValueError("'training.penalties' has no meaning without 'functional.enhancement'"
-                             " or a bounded lda network")
+            raise ValueError(
+                "'training.penalties' has no meaning without 'functional.enhancement'"
+                " or a bounded lda network"
+            )
         if self.cross_validation is not None and self.data.valid:
-            raise ValueError("'cross_validation' holds out training entries itself: "
-                             "move what is in 'data.valid' to 'data.train'")
+            raise ValueError(
+                "'cross_validation' holds out training entries itself: "
+                "move what is in 'data.valid' to 'data.train'"
+            )
         return self
 
     def locate(self, base: Path) -> None:

@@ -45,16 +45,26 @@ class Training(StagedTraining):
         reporter: Reporter,
     ) -> None:
         training = config.training
-        entries = {role: [e for s in sets if s.role == role for e in s.entries]
-                   for role in ("train", "valid")}  # fmt: skip
+        entries = {
+            role: [e for s in sets if s.role == role for e in s.entries] for role in ("train", "valid")
+        }
         options = FitOptions(
-            validate_every=training.validate_every, early_stopping=training.early_stopping,
-            restore_best=training.select_best, checkpoint_interval=None,
-            checkpoint_every=config.output.checkpoint_every)
+            validate_every=training.validate_every,
+            early_stopping=training.early_stopping,
+            restore_best=training.select_best,
+            checkpoint_interval=None,
+            checkpoint_every=config.output.checkpoint_every,
+        )
         super().__init__(
-            build_model(config), training.resolved_stages(),
-            entries["train"], entries["valid"], options, folder=directory.checkpoints,
-            solver=solver, reporter=reporter)
+            build_model(config),
+            training.resolved_stages(),
+            entries["train"],
+            entries["valid"],
+            options,
+            folder=directory.checkpoints,
+            solver=solver,
+            reporter=reporter,
+        )
         assert isinstance(self.functional, HybridXC)
         self.config, self.directory = config, directory
         self.rows: list[dict[str, Any]] = []
