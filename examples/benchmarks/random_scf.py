@@ -1,6 +1,6 @@
 """Do random self-consistent fields end in the ground state that other starts and programs find?
 
-Usage: python examples/benchmarks/random_scf.py [--count 2000] [--seed 0] [--workers 1]
+Usage: python examples/benchmarks/random_scf.py [--count 2000] [--first 0] [--seed 0] [--workers 1]
            [--keep FILE.jsonl] [--only INDEX ...]
 Small molecules, ions, radicals and fragments up to 60 Bohr apart, with functionals from LDA to
 hybrid: plain ones, untrained networks with random weights, and those of the zoo. Each is compared
@@ -393,6 +393,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="begin with this case; --count counts from 0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="file of rows to add to, and to go on from")
@@ -404,7 +405,7 @@ def main() -> int:
         for line in options.keep.read_text().splitlines():
             row = json.loads(line)
             rows[row["index"]] = row
-    wanted = options.only or [i for i in range(options.count) if i not in rows]
+    wanted = options.only or [i for i in range(options.first, options.count) if i not in rows]
     pool = None
     if options.workers > 1:
         pool = ProcessPoolExecutor(options.workers, mp_context=get_context("spawn"))
