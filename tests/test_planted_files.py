@@ -104,9 +104,9 @@ def state(path: Path) -> Any:
 
 
 def density(path: Path) -> Any:
-    from deepchem_dft.scf.compressed import CompressedDensity
+    from deepchem_dft.scf.frozen.binned import BinnedDensity
 
-    return CompressedDensity.load(path)
+    return BinnedDensity.load(path)
 
 
 def target(kind: str, path: Path) -> Any:

@@ -23,7 +23,7 @@ from deepchem_dft.scf.ladder import (
     solve,
 )
 from deepchem_dft.scf.rotations import mixing
-from deepchem_dft.scf.search import ground_state
+from deepchem_dft.scf.search.ground_state import ground_state
 from deepchem_dft.scf.state import SCFState, Trend
 from deepchem_dft.torchstate import unaffected
 

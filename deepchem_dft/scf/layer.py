@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.frozen import FrozenDensity
-from deepchem_dft.scf.kohn_sham import KohnSham, KSResult
+from deepchem_dft.scf.frozen.density import FrozenDensity
+from deepchem_dft.scf.kohn_sham import KohnSham
+from deepchem_dft.scf.result import KSResult
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional

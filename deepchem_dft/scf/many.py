@@ -127,7 +127,7 @@ class Solver:
             Store converged orbitals in the folder for states.
         densities_for : Functional, optional
             Also store what this functional needs for its energy at the converged densities (a
-            :class:`~deepchem_dft.scf.compressed.CompressedDensity`).
+            :class:`~deepchem_dft.scf.frozen.binned.BinnedDensity`).
         on_solution : callable, optional
             Called with each new solution, how many are done, and how many there are.
 
@@ -320,13 +320,13 @@ def _keep(result: Any, paths: dict[str, Path | None], densities_for: Functional 
         files.write(path, {"state": result.state.to_dict()})
     if (path := paths.get("density")) is not None and densities_for is not None:
         from deepchem_dft.scf import SCFLayer
-        from deepchem_dft.scf.compressed import compress
+        from deepchem_dft.scf.frozen.binned import bin_density
 
         target = densities_for.load()
         frozen = result.frozen
         if not frozen.serves(target):
             frozen = SCFLayer(target).frozen_density(result.molecule, result.state)
-        compress(frozen, target).save(path)
+        bin_density(frozen, target).save(path)
 
 
 def _load_state(path: Path) -> Any:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.errors import ResponseNotConverged
-from deepchem_dft.scf.hamiltonian import KSHamiltonian, XCKernel
+from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Solution
+from deepchem_dft.scf.quadrature import XCKernel
 from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.torchstate import stacklevel
 

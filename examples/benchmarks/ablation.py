@@ -36,7 +36,7 @@ from deepchem_dft.runs.xc.entries import EntrySet, select  # noqa: E402
 from deepchem_dft.runs.xc.evaluate import Evaluation  # noqa: E402
 from deepchem_dft.runs.xc.functional import build_model  # noqa: E402
 from deepchem_dft.runs.xc.schema import RunConfig  # noqa: E402
-from deepchem_dft.scf.compressed import CompressedDensity  # noqa: E402
+from deepchem_dft.scf.frozen.binned import BinnedDensity  # noqa: E402
 from deepchem_dft.scf.many import Solver  # noqa: E402
 from deepchem_dft.scf.solutions import Functional  # noqa: E402
 from deepchem_dft.units import HARTREE_TO_KCAL  # noqa: E402
@@ -168,7 +168,7 @@ class Densities:
             for place, molecule in molecules.items():
                 path = solver.path(molecule, start, "density")
                 if path is not None and path.is_file():
-                    known[place] = CompressedDensity.load(path)
+                    known[place] = BinnedDensity.load(path)
         return known
 
 

@@ -12,7 +12,7 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.batch import _LockStep, solve_batch
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import Status, UnfitGuess, prepare, solve
-from deepchem_dft.scf.search import ground_state
+from deepchem_dft.scf.search.ground_state import ground_state
 from deepchem_dft.xc import NNLDA, build_network, get_xc
 
 

@@ -11,7 +11,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.signs import Findings
+from deepchem_dft.scf.search.signs import Findings
 from deepchem_dft.xc import get_xc
 from deepchem_dft.xc.base import XCFunctional
 

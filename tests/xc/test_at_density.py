@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepchem_dft.scf.frozen import FrozenDensity
+from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.xc import HybridXC, Libxc, XCFunctional, build_network, deepchem_network, get_xc
 
 

@@ -14,7 +14,7 @@ from deepchem_dft.data.targets import GRIDS
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.memory import available_bytes
-from deepchem_dft.scf.frozen import FrozenDensity
+from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.ladder import Status
 from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.xc.base import XCFunctional

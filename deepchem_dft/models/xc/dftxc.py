@@ -17,7 +17,7 @@ from deepchem_dft.models.xc.solving import Solved, SystemSolver, linearised
 from deepchem_dft.models.xc.spreading import Numbers, Spreader, Task, tasks_of
 from deepchem_dft.models.xc.states import StateStore
 from deepchem_dft.scf import KSResult, SCFLayer
-from deepchem_dft.scf.hamiltonian import device_of
+from deepchem_dft.scf.quadrature import device_of
 from deepchem_dft.xc.base import XCFunctional
 
 

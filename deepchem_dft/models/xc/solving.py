@@ -14,9 +14,10 @@ from deepchem_dft.models.xc.states import StateStore
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KSResult, SCFLayer, SCFState
 from deepchem_dft.scf.batch import solve_batch
-from deepchem_dft.scf.hamiltonian import KSHamiltonian, device_of
-from deepchem_dft.scf.held import HeldDensity
+from deepchem_dft.scf.frozen.solution import FrozenSolution
+from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import UnfitGuess
+from deepchem_dft.scf.quadrature import device_of
 
 
 @dataclass
@@ -115,7 +116,7 @@ class SystemSolver:
         if store is not None:
             store.put(key, result.state, self.step)
             if scf_every > 1:
-                store.hold(key, HeldDensity.of(result, self.layer.xc))
+                store.hold(key, FrozenSolution.of(result, self.layer.xc))
         if whole:
             return Solved(None, result, True)
         return Solved(linearised(result.energy, self.layer), None, True)
@@ -144,16 +145,16 @@ class SystemSolver:
         kept = store.get(key) if store is not None and self.warm_start else None
         return None if kept is None else kept[0]
 
-    def _resting(self, system: Any, store: StateStore | None, scf_every: int) -> HeldDensity | None:
+    def _resting(self, system: Any, store: StateStore | None, scf_every: int) -> FrozenSolution | None:
         """Return the density to evaluate instead of solving, if there is one to be trusted."""
         key = str(system.key)
         kept = store.get(key) if store is not None else None
         if store is None or kept is None or not self._is_young(kept[1], scf_every):
             return None
-        anchor, xc = store.anchor(key), self.layer.xc
-        if key not in store.held and anchor is not None:  # after a resume
+        reference, xc = store.reference(key), self.layer.xc
+        if key not in store.held and reference is not None:  # after a resume
             molecule = self.molecule(system)
-            store.hold(key, HeldDensity.restored(molecule, xc, kept[0], anchor))
+            store.hold(key, FrozenSolution.restored(molecule, xc, kept[0], reference))
         held = store.held.get(key)
         return held if held is not None and held.drift(xc) <= self.trust else None
 

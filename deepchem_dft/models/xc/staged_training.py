@@ -21,7 +21,7 @@ from deepchem_dft.models.xc.losses import WeightedMAE
 from deepchem_dft.models.xc.progress import EpochReport, Progress, report_of, row_of
 from deepchem_dft.models.xc.samples import make_dataset, unique_systems
 from deepchem_dft.models.xc.stages import Stage
-from deepchem_dft.scf.compressed import CompressedDensity
+from deepchem_dft.scf.frozen.binned import BinnedDensity
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import Functional, Solution
 from deepchem_dft.units import HARTREE_TO_KCAL
@@ -227,7 +227,7 @@ class StagedTraining:
         for system in systems:
             path = self.solver.path(self.molecule(system), start, "density")
             if path is not None and path.is_file():
-                densities[system.key] = CompressedDensity.load(path)
+                densities[system.key] = BinnedDensity.load(path)
         known = [e for e in entries if e.is_energy and all(s.key in densities for s in e.get_systems())]
         frozen, out = FixedDensityEntries.make(known, densities), []
         for functional in functionals:
@@ -263,7 +263,7 @@ class StagedTraining:
         for system in unique_systems(self.train + self.valid):
             path = self.solver.path(self.molecule(system), functional, "density")
             if solved[system.key].converged and path is not None:
-                densities[system.key] = CompressedDensity.load(path)
+                densities[system.key] = BinnedDensity.load(path)
         train, valid = self._usable(self.train, solved), self._usable(self.valid, solved)
         if not train:
             raise InputError("no training entry converged", field="data.train")

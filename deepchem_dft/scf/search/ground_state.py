@@ -3,7 +3,7 @@
 A vanishing commutator does not say which state was found. After a start from atomic densities the
 solution is looked at: an empty orbital below an occupied one, a tiny gap, fragments apart from each
 other. Most molecules show none of these, and cost nothing more. For the others, starts of other
-kinds (:mod:`deepchem_dft.scf.starts`) are taken downhill; one that cannot become lowest is given up
+kinds (:mod:`deepchem_dft.scf.search.starts`) are taken downhill; one that cannot become lowest is given up
 after a few steps.
 """
 
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.scf.filling import filled_from_below
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import (
     Problem,
@@ -28,8 +27,9 @@ from deepchem_dft.scf.ladder import (
     starting_density,
 )
 from deepchem_dft.scf.rotations import Minimum, minimise
-from deepchem_dft.scf.signs import HOLE, Findings, fragments, signs_of, spin_gaps, suspect, turns
-from deepchem_dft.scf.starts import AtomicStart, Shares, frontier, kicked, mixed, turned
+from deepchem_dft.scf.search.filling import filled_from_below
+from deepchem_dft.scf.search.signs import HOLE, Findings, fragments, signs_of, spin_gaps, suspect, turns
+from deepchem_dft.scf.search.starts import AtomicStart, Shares, frontier, kicked, mixed, turned
 from deepchem_dft.scf.state import occupations_of
 
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
