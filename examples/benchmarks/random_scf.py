@@ -289,9 +289,18 @@ def second_order(solver: Any, orbitals: Any, occupations: Any) -> Any:
         return None
     if not second.converged:
         return None
+    if not orthonormal(second):
+        return None
     for name in ("mo_coeff", "mo_occ", "mo_energy", "e_tot", "converged"):
         setattr(solver, name, getattr(second, name))
     return solver
+
+
+def orthonormal(solver: Any) -> bool:
+    """Whether the orbitals still are: products of many rotations may gain 1e-3 electrons."""
+    overlap, orbitals = solver.get_ovlp(), np.asarray(solver.mo_coeff)
+    metric = np.swapaxes(orbitals, -1, -2) @ overlap @ orbitals
+    return bool(np.abs(metric - np.eye(metric.shape[-1])).max() < 1e-7)
 
 
 def followed(solver: Any, energy: float) -> float:

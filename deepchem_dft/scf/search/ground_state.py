@@ -11,24 +11,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import (
-    Problem,
-    Solution,
-    Status,
-    extrapolate,
-    finish,
-    orthonormal_basis,
-    starting_density,
-)
-from deepchem_dft.scf.rotations import Minimum, minimise
+from deepchem_dft.scf.ladder import Solution, Status, finish, orthonormal_basis, starting_density
+from deepchem_dft.scf.rotations import minimise
+from deepchem_dft.scf.search.explorer import WORTHWHILE, Explorer, Start
 from deepchem_dft.scf.search.filling import filled_from_below
-from deepchem_dft.scf.search.signs import HOLE, Findings, fragments, signs_of, spin_gaps, suspect, turns
+from deepchem_dft.scf.search.orientation import Turning, turning_parts
+from deepchem_dft.scf.search.signs import (
+    HOLE,
+    Findings,
+    closest,
+    fragments,
+    signs_of,
+    spin_gaps,
+    suspect,
+    turns,
+)
 from deepchem_dft.scf.search.starts import AtomicStart, Shares, frontier, kicked, mixed, turned
 from deepchem_dft.scf.state import occupations_of
 
@@ -40,19 +42,14 @@ _HARD = 0.2
 _SHARES_REACH = 0.3
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
-#: What a lower state has to be lower by, Ha; an unrestricted one to be worth a word; and what is
-#: more than an open shell that has turned, so that everything is asked anew.
-_WORTHWHILE, _WORTH_SAYING, _ANOTHER = 3e-6, 1e-5, 1e-4
-#: Fock builds that one start may take without getting below what is known.
-_TRIAL = 60
-#: Those that finishing a lower one may take, and those after which no more starts are made.
-_FINISH, _BUDGET = 200, 600
-#: How many lower places may turn out not to converge: rough functionals have no end of them.
-_FAILURES = 2
-#: Lower ones are finished by extrapolation from this residual (Ha) on: it is quicker, and goes on
-#: where energies of spin-polarised tails are too rough to descend by.
-_ROUGH, _PATIENCE, _TRIES = 2e-3, 15, 2
+#: What an unrestricted solution has to be lower by to be worth a word, Ha; and what is more than an
+#: open shell that has turned, so that everything is asked anew.
+_WORTH_SAYING, _ANOTHER = 1e-5, 1e-4
 _ROUNDS = 3
+#: Ways that open shells of atoms point at first, where they feel each other (Bohr).
+_POINTING, _FELT = 3, 12.0
+#: How many directions of an open shell are followed, and how often, since relaxing changes it.
+_POINTED, _TURNS = 2, 2
 #: Gaps (Ha) of restricted solutions whose bonds are broken.
 _BROKEN = 0.05
 
@@ -98,7 +95,7 @@ def search(
     findings.signs = list(signs.values())
     start = solution.evaluation.energy
     if signs:
-        explorer = _Explorer(hamiltonian, solution, tol, max_iter, findings)
+        explorer = Explorer(hamiltonian, solution, tol, max_iter, findings)
         for number in range(_ROUNDS):
             kinds = signs if not number else signs_of(hamiltonian, explorer.best)
             if number:  # from a new solution, what starts from its orbitals is new
@@ -107,6 +104,7 @@ def search(
             explorer.visit(_starts(explorer, kinds))
             if explorer.best.evaluation.energy > before - _ANOTHER:
                 break
+        explorer.visit(_pointed(explorer), math.inf)
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
@@ -188,136 +186,7 @@ def with_local_spins(
     )
 
 
-@dataclass
-class Start:
-    """Orbitals to go downhill from, unless they lie too far above the best solution.
-
-    Attributes
-    ----------
-    kind : str
-    orbitals : Tensor, shape (nspin, nao, nmo)
-    reach : float
-        How far above is too far, Ha.
-    again : bool
-        Whether it has to begin close to the best solution, and may go back there.
-    """
-
-    kind: str
-    orbitals: Tensor
-    reach: float = math.inf
-    again: bool = False
-
-
-class _Explorer:
-    """Takes starts downhill and keeps the lowest solution."""
-
-    def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int, findings: Findings
-    ) -> None:
-        self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
-        self.max_iter, self.findings, self.builds = max_iter, findings, 0
-        self.unfinished: float | None = None
-        self.failures = 0
-        self.basis = orthonormal_basis(hamiltonian.overlap)
-
-    def visit(self, starts: Iterator[Start]) -> bool:
-        """Try starts; tell whether any led to a lower state."""
-        before = self.best
-        for start in starts:
-            builds = self.builds
-            lower = self.descend(start)
-            self.findings.note(start.kind, self.builds - builds, lower)
-            if self.failures >= _FAILURES or self.builds > _BUDGET:
-                break
-        return self.best is not before
-
-    def descend(self, start: Start) -> bool:
-        """Go downhill from somewhere; tell whether it led to a lower state."""
-        energy, occupations = self.best.evaluation.energy, self.best.state.occupations
-        goal, self.builds = energy - _WORTHWHILE, self.builds + 1
-        point = self.hamiltonian.evaluate(start.orbitals, occupations)
-        above = point.energy - energy
-        if above > start.reach:
-            return False
-        found = minimise(
-            self.hamiltonian,
-            start.orbitals,
-            occupations,
-            tol=self.tol,
-            start=point,
-            max_evaluations=min(_TRIAL, self.max_iter),
-            below=goal,
-            rough=_ROUGH,
-            known=None if start.again else self.best.state.density_matrix(),
-        )
-        self.builds += found.evaluations
-        if found.evaluation.energy > goal:
-            return False
-        solution = self._finished(found)
-        if solution is None:
-            self.failures += 1
-            self.unfinished = min(found.evaluation.energy, self.unfinished or math.inf)
-            return False
-        if solution.evaluation.energy > goal:
-            return False
-        self.best = solution
-        if self.unfinished is not None and solution.evaluation.energy < self.unfinished:
-            self.unfinished = None
-        return True
-
-    def _finished(self, found: Minimum) -> Solution | None:
-        """Converge from what is close: by extrapolation, or downhill where that leads away."""
-        occupations, limit = self.best.state.occupations, found.evaluation.energy + _WORTHWHILE
-        before, history = self.best.iterations, [*self.best.history, *found.history]
-        problem = Problem(self.basis, occupations, found.orbitals, 0)
-        run = extrapolate(
-            self.hamiltonian, problem, tol=self.tol, patience=_PATIENCE, max_iter=min(_FINISH, self.max_iter)
-        )
-        self.builds += run.iterations
-        if run.residual < self.tol and run.evaluation.energy < limit:
-            return finish(
-                self.hamiltonian,
-                run.orbitals,
-                occupations,
-                run.evaluation,
-                run.residual,
-                before,
-                Status.CONVERGED,
-                history + run.history,
-            )
-        last = found
-        for _ in range(_TRIES):  # what it has learnt of the curvature goes stale on rough energies
-            last = minimise(
-                self.hamiltonian,
-                last.orbitals,
-                occupations,
-                tol=self.tol,
-                max_evaluations=min(_FINISH, self.max_iter),
-                start=last.evaluation,
-            )
-            self.builds += last.evaluations
-            if last.converged:
-                break
-        if not last.converged:
-            return None
-        return finish(
-            self.hamiltonian,
-            last.orbitals,
-            occupations,
-            last.evaluation,
-            last.residual,
-            before,
-            Status.CONVERGED,
-            history + last.history,
-        )
-
-    def result(self) -> Solution:
-        """The lowest solution, with every Fock build counted."""
-        self.best.iterations += self.builds
-        return self.best
-
-
-def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
+def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
     """Yield where to start from, for certain signs of trouble."""
     hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, apart, hole, lost = solution.state, *(k in signs for k in ("apart", "hole", "lost"))
@@ -339,7 +208,7 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
         apart or hole or "free" in signs or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)
     ):
         yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
-    if "free" in signs or hamiltonian.molecule.grid_level == 0:
+    if "free" in signs:
         for seed in range(2):
             yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
             yield Start("mixed", mixed(state.orbitals, near, seed + 1))
@@ -349,10 +218,32 @@ def _starts(explorer: _Explorer, signs: dict[str, str]) -> Iterator[Start]:
         return
     eager = hole or not hamiltonian.restricted
     reach = _SHARES_REACH * (2.0 if hole else 1.0 if eager else 0.5)
+    near_each_other = apart and closest(hamiltonian.molecule) < _FELT
     if not lost:
-        yield from _shared_out(explorer, 8 if apart else 3, reach)
+        yield from _shared_out(explorer, 8 if apart else 3, reach, _POINTING if near_each_other else 1)
     for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
+
+
+def _pointed(explorer: Explorer) -> Iterator[Start]:
+    """Yield the best solution with its open shells pointing elsewhere, where the grid favours that."""
+    hamiltonian = explorer.hamiltonian
+    for part in turning_parts(hamiltonian.molecule):
+        for _ in range(_TURNS):
+            before = explorer.best
+            turning = Turning(hamiltonian, before.state, part)
+            if turning.is_round():
+                break
+            turning.prepare()
+            ways = turning.best(part.vectors().to(hamiltonian.device))
+            explorer.builds += math.ceil(turning.builds)
+            for way in ways[:_POINTED]:
+                try:
+                    yield Start("pointed", turning.orbitals(way), _REACH)
+                except ValueError:
+                    continue
+            if explorer.best is before:
+                break
 
 
 def _spins_mixed(
@@ -361,7 +252,7 @@ def _spins_mixed(
     """Yield frontier orbitals turned one way for alpha, the other for beta; many pairs first."""
     most = min(min(len(o), len(e)) for o, e in near)
     for count in range(min(most, 3) if strong else min(most, 1), 0, -1):
-        for angle, reach in ((math.pi / 8, -_WORTHWHILE), (math.pi / 4, 0.1 * _REACH)):
+        for angle, reach in ((math.pi / 8, -WORTHWHILE), (math.pi / 4, 0.1 * _REACH)):
             if strong and angle < math.pi / 4:
                 continue
             pairs = [
@@ -374,7 +265,7 @@ def _spins_mixed(
             )
 
 
-def _shared_out(explorer: _Explorer, limit: int, reach: float = math.inf) -> Iterator[Start]:
+def _shared_out(explorer: Explorer, limit: int, reach: float = math.inf, turns: int = 1) -> Iterator[Start]:
     """Yield determinants with electrons and spins shared out among the atoms."""
     hamiltonian = explorer.hamiltonian
     shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
@@ -383,11 +274,14 @@ def _shared_out(explorer: _Explorer, limit: int, reach: float = math.inf) -> Ite
     explorer.builds += 1
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
     make = AtomicStart(hamiltonian, fock, explorer.basis)
-    for rank, (charges, spins) in enumerate(shares):
-        try:
-            yield Start("shared out", kicked(make(charges, spins), fock, rank), reach)
-        except ValueError:
-            continue
+    for turn in range(turns):
+        for rank, (charges, spins) in enumerate(shares):
+            if turn and not make.points(charges, spins):
+                continue
+            try:
+                yield Start("shared out", kicked(make(charges, spins, turn), fock, rank), reach)
+            except ValueError:
+                continue
 
 
 def _unrestricted_below(
@@ -400,7 +294,7 @@ def _unrestricted_below(
     twice = Solution(
         state, solution.energies.repeat(2, 1), solution.evaluation, solution.residual, 0, Status.CONVERGED, []
     )
-    explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
+    explorer = Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)
     apart = fragments(hamiltonian.molecule) > 1
     # Where bonds are only half broken, the spins of whole atoms are not what to start from.

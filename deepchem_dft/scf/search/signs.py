@@ -71,8 +71,8 @@ def spin_gaps(solution: Solution) -> list[float]:
     return gaps
 
 
-def fragments(molecule: Molecule) -> int:
-    """Count the parts of a molecule that no bond of about ordinary length holds together."""
+def parts(molecule: Molecule) -> list[list[int]]:
+    """Atoms of each part that no bond of about ordinary length holds together with the others."""
     radii = np.array([COVALENT_RADII[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
     distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
     bonded = distances < _STRETCHED * (radii[:, None] + radii)
@@ -81,7 +81,21 @@ def fragments(molecule: Molecule) -> int:
         if part[i] != part[j]:
             old, new = part[j], part[i]
             part = [new if p == old else p for p in part]
-    return len(set(part))
+    return [[i for i, p in enumerate(part) if p == label] for label in dict.fromkeys(part)]
+
+
+def fragments(molecule: Molecule) -> int:
+    """Count the parts of a molecule."""
+    return len(parts(molecule))
+
+
+def closest(molecule: Molecule) -> float:
+    """Shortest distance between atoms of different parts, Bohr (infinite if there is one part)."""
+    distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
+    label = np.zeros(len(distances), dtype=int)
+    for number, atoms in enumerate(parts(molecule)):
+        label[atoms] = number
+    return float(distances[label[:, None] != label].min(initial=math.inf))
 
 
 def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:

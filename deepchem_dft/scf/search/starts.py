@@ -195,6 +195,15 @@ class AtomicStart:
             channels.append(completed(occupied, self.overlap, self.basis))
         return torch.stack(channels)
 
+    def points(self, charges: Sequence[int], spins: Sequence[int]) -> bool:
+        """Whether any atom has a level that is filled in part, which may point elsewhere."""
+        for levels, protons, charge, spin in zip(self.levels, self.protons, charges, spins, strict=True):
+            for sign in (1, -1)[: self.nspin]:
+                count = (protons - charge + sign * spin) // 2
+                if 0 < count < len(levels) and levels[count] - levels[count - 1] < _ONE_LEVEL:
+                    return True
+        return False
+
     def _pointing(self, atom: int, turn: int) -> Tensor:
         """Orbitals of an atom, those of one level turned among themselves at random."""
         orbitals, levels = self.orbitals[atom], self.levels[atom]
