@@ -72,7 +72,8 @@ def turning_parts(molecule: Molecule) -> list[Part]:
 
     Examples
     --------
-    >>> far = Molecule("O 0 0 0; H 0 0 1.8; C 0 0 20; O 0 20 0; H 0 21.4 1; H 0 18.6 1", "sto-3g", grid_level=0)
+    >>> geometry = "O 0 0 0; H 0 0 1.8; C 0 0 20; O 0 20 0; H 0 21.4 1; H 0 18.6 1"
+    >>> far = Molecule(geometry, "sto-3g", spin=1, grid_level=0)
     >>> [part.atoms for part in turning_parts(far)]
     [(0, 1), (2,)]
     """
