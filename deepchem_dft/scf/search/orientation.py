@@ -22,6 +22,7 @@ from torch import Tensor
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.quadrature import occupied_of
+from deepchem_dft.scf.search.explorer import WORTHWHILE
 from deepchem_dft.scf.search.signs import parts
 from deepchem_dft.scf.search.starts import completed
 from deepchem_dft.scf.state import SCFState
@@ -29,16 +30,16 @@ from deepchem_dft.scf.state import SCFState
 #: Squared electrons that a turn has to move, or the shell is closed.
 _ROUND = 1e-3
 #: Directions of a free atom, and of a linear molecule about its axis; those that tell whether it matters;
-#: how many are evaluated together.
-_DIRECTIONS, _TURNS, _PROBES, _TOGETHER = 96, 32, 6, 16
+#: and numbers that may be held at once.
+_DIRECTIONS, _TURNS, _PROBES, _HELD = 96, 32, 6, 20_000_000
 #: How many of them go downhill, for how many steps, and how long (radians) the first and any may be.
 _DESCENTS, _STEPS, _FIRST, _FURTHEST = 5, 8, 0.1, 0.3
 #: How different they have to be, relative to the most different ones.
 _APART = 0.04
 #: Fock builds that an energy and one with its slope are worth: measured for pairs of atoms.
 _ENERGY, _GRADIENT = 0.25, 0.5
-#: What a direction has to be worth, Ha; and how much of the differences relaxing may make up for.
-_WORTHWHILE, _RELAXED = 1e-6, 0.1
+#: How much of the differences between directions relaxing may make up for.
+_RELAXED = 0.1
 #: Random rotations from which directions far from each other are chosen.
 _DRAWN = 1500
 
@@ -133,7 +134,8 @@ class Turning:
     """
 
     def __init__(self, hamiltonian: KSHamiltonian, state: SCFState, part: Part) -> None:
-        self.hamiltonian, self.state, molecule = hamiltonian, state, hamiltonian.molecule
+        self.hamiltonian, self.state, self.part = hamiltonian, state, part
+        molecule = hamiltonian.molecule
         device = hamiltonian.device
         self.own = torch.from_numpy(functions(molecule, part.atoms)).to(device)
         self.generators = part.generators(molecule).to(device)
@@ -159,17 +161,14 @@ class Turning:
         h, own = self.hamiltonian, self.own
         molecule = h.molecule
         _, nearest = cKDTree(molecule.positions).query(h.grid.points.numpy())
-        owners = h.molecule.pyscf_mol.aoslice_by_atom()[:, 2:]
-        first = {int(start): atom for atom, (start, _) in enumerate(owners)}
-        atoms = [first[int(i)] for i in own.tolist() if int(i) in first]
-        near = torch.from_numpy(np.isin(nearest, atoms)).to(h.device)
+        near = torch.from_numpy(np.isin(nearest, self.part.atoms)).to(h.device)
         mine, others = [], []
         rest = self.coefficients.clone()
         rest[own] = 0.0
         place = torch.full((h.nao,), -1, device=h.device)
         place[own] = torch.arange(len(own), device=h.device)
         for rows, columns, ao in h._blocks():
-            chosen = ao[:, near[rows]] if ao.dim() == 3 else ao[None, near[rows]]
+            chosen = ao[:, near[rows]]
             index = torch.arange(h.nao, device=h.device) if columns is None else columns
             there = place[index] >= 0
             values = chosen.new_zeros(*chosen.shape[:2], len(own))
@@ -178,6 +177,7 @@ class Turning:
             others.append(chosen @ rest[index])
         self.functions, self.others = torch.cat(mine, 1), torch.cat(others, 1)
         self.weights = h.weights[near]
+        self.together = max(1, _HELD // max(self.others.numel(), 1))
         total = self.state.density_matrix().sum(0)
         alone = torch.zeros_like(total)
         alone[own[:, None], own] = total[own[:, None], own]
@@ -219,15 +219,15 @@ class Turning:
         """
         here = float(self.energies(torch.zeros_like(vectors[:1])))
         found = self.energies(vectors[:_PROBES])
-        if float((found - here).abs().max()) < _WORTHWHILE:
+        if float((found - here).abs().max()) < WORTHWHILE:
             return []
-        found = torch.cat([found, *(self.energies(v) for v in vectors[_PROBES:].split(_TOGETHER))])
+        found = torch.cat([found, *(self.energies(v) for v in vectors[_PROBES:].split(self.together))])
         spread = float(found.max() - found.min())
         energies, minima = self.descend(vectors[self.different(vectors, found.argsort())])
         chosen: list[tuple[float, Tensor]] = []
         for k in energies.argsort().tolist():
             energy = float(energies[k])
-            if energy < here + _RELAXED * spread and all(energy > e + _WORTHWHILE for e, _ in chosen):
+            if energy < here + _RELAXED * spread and all(energy > e + WORTHWHILE for e, _ in chosen):
                 chosen.append((energy, minima[k]))
         return [vector for _, vector in chosen]
 
@@ -287,11 +287,13 @@ class Turning:
         return energy, vectors
 
     def _differentiated(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = vectors.detach().clone().requires_grad_()
-            energies = self.energies(leaf)
-            (slopes,) = torch.autograd.grad(energies.sum(), leaf)
-        return energies.detach(), slopes
+        energies, slopes = [], []
+        for part in vectors.split(self.together):
+            with torch.enable_grad():
+                leaf = part.clone().requires_grad_()
+                energies.append(self.energies(leaf))
+                slopes += torch.autograd.grad(energies[-1].sum(), leaf)
+        return torch.cat(energies).detach(), torch.cat(slopes)
 
     def orbitals(self, vector: Tensor) -> Tensor:
         """The orbitals after a turn, orthonormal, shape (nspin, nao, nmo).
