@@ -11,9 +11,10 @@ from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.quadratures import Quadratures, components
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
-from deepchem_dft.xc.base import NCOMP, XCFunctional
+from deepchem_dft.xc.base import XCFunctional
 
 
 @dataclass
@@ -26,7 +27,8 @@ class FrozenDensity:
     Attributes
     ----------
     rho : Tensor, shape (nspin, ncomp, G)
-    weights : Tensor, shape (G,)
+    quadratures : Quadratures
+        What the points of ``rho`` are.
     fixed_energy : float
         Kinetic, nuclear, Coulomb energy, Ha.
     exchange : dict
@@ -34,11 +36,11 @@ class FrozenDensity:
     """
 
     rho: Tensor
-    weights: Tensor
+    quadratures: Quadratures
     fixed_energy: float
     exchange: dict[float | None, float]
-    # The functional that was asked for last, and its semilocal energy at this density.
-    _semilocal: tuple[XCFunctional, Callable[[], Tensor]] | None = field(
+    # The functional that was asked for last, and the energies of its parts at this density.
+    _semilocal: tuple[XCFunctional, list[Callable[[], Tensor]]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
@@ -48,7 +50,9 @@ class FrozenDensity:
     @classmethod
     def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
-        return cls(evaluation.rho, hamiltonian.weights, evaluation.fixed_energy, dict(evaluation.exchange))
+        return cls(
+            evaluation.rho, hamiltonian.quadratures, evaluation.fixed_energy, dict(evaluation.exchange)
+        )
 
     @classmethod
     def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> FrozenDensity:
@@ -59,17 +63,27 @@ class FrozenDensity:
         )
         return cls.from_evaluation(hamiltonian, evaluation)
 
+    @property
+    def weights(self) -> Tensor:
+        """Quadrature weights, shape (G,), Bohr^3."""
+        return self.quadratures.weights
+
+    def at_density(self, part: XCFunctional) -> Callable[[], Tensor]:
+        """Return the energy (Ha) of a part of a functional here, as a function of its parameters."""
+        span, quadrature = self.quadratures.of(part)
+        return part.at_density(self.rho[:, :, span], quadrature)
+
     def serves(self, xc: XCFunctional) -> bool:
-        """True if these components and exchange energies are all the functional needs."""
-        enough = self.rho.shape[1] >= NCOMP[xc.family]
+        """True if these components, quadratures and exchange energies are all the functional needs."""
+        enough = self.rho.shape[1] >= components(xc) and self.quadratures.serve(xc)
         return enough and all(omega in self.exchange for _, omega in _acting(xc))
 
     @unaffected
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
         if self._semilocal is None or self._semilocal[0] is not xc:
-            self._semilocal = xc, xc.at_density(self.rho, self.weights)
-        total = self._semilocal[1]() + self.fixed_energy
+            self._semilocal = xc, [self.at_density(part) for part in (xc, *xc.nonlocal_terms)]
+        total = torch.stack([energy() for energy in self._semilocal[1]]).sum() + self.fixed_energy
         for coefficient, omega in _acting(xc):
             # A number of Python's alone would become a tensor of single precision.
             share = torch.as_tensor(coefficient, dtype=torch.float64)

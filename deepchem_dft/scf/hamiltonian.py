@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +10,9 @@ from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.grid import Block, Grid, row_blocks
-from deepchem_dft.xc.base import NCOMP, XCFunctional
-
-# Grid points per call of the functional: few enough for a network's activations to stay close to
-# a core, enough for what a call costs at any length not to matter.
-_XC_ROWS = 16384
+from deepchem_dft.molecule.grid import Block, Grid
+from deepchem_dft.scf.quadratures import Quadratures, components, grids_of, shifted_blocks
+from deepchem_dft.xc.base import XCFunctional
 
 
 @dataclass
@@ -24,7 +21,7 @@ class Evaluation:
 
     energy: float
     fock: Tensor  # (nspin, nao, nao)
-    rho: Tensor  # (nspin, ncomp, G)
+    rho: Tensor  # (nspin, ncomp, G), on all quadratures of the functional
     fixed_energy: float  # everything but exchange-correlation, Ha
     #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
     exchange: dict[float | None, float]
@@ -49,7 +46,16 @@ class KSHamiltonian:
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
     grid : Grid, optional
-        Quadrature of the functional; default the molecule's own.
+        Quadrature of all parts of the functional; default the molecule's own, and for nonlocal
+        parts those they ask for.
+
+    Attributes
+    ----------
+    grids : list of Grid
+        All that the functional's parts are on. Where there are several, points of densities and
+        potentials run through all of them.
+    quadratures : Quadratures
+        Likewise, for the functional.
 
     Raises
     ------
@@ -96,11 +102,12 @@ class KSHamiltonian:
         self.device = torch.device(device or device_of(xc))
         #: Whether the energy will be differentiated: solvers then have slopes computed on the way.
         self.differentiate = torch.is_grad_enabled() and bool(self.parameters)
-        self.ncomp = NCOMP[xc.family]
+        self.ncomp = components(xc)
         self.overlap = molecule.overlap.to(self.device)
         self.core = molecule.core_hamiltonian.to(self.device)
-        self.grid = molecule.grid if grid is None else grid
-        self.weights = self.grid.weights.to(self.device)
+        self.chosen_grid = grid
+        self.grids, places = grids_of(molecule, xc, grid)
+        self.quadratures = Quadratures([g.quadrature.to(self.device) for g in self.grids], places)
         # E_x = -c * share * sum_s tr(D_s K[D_s]) and F = -2 c * share * K, share per channel.
         self.exchange_share = 0.25 if restricted else 0.5
 
@@ -111,18 +118,30 @@ class KSHamiltonian:
             self.xc,
             self.restricted,
             self.device,
+            self.chosen_grid is not None,
             self.grid.level,
             self.differentiate,
         )
+
+    @property
+    def grid(self) -> Grid:
+        """That of the functional itself, without its nonlocal terms."""
+        return self.grids[0]
+
+    @property
+    def weights(self) -> Tensor:
+        """Quadrature weights of all points, shape (G,), Bohr^3."""
+        return self.quadratures.weights
 
     # -- linear maps between matrices and grid ------------------------------------------------
 
     def _blocks(self) -> Iterable[Block]:
         """Atomic orbitals the functional needs, in blocks of points."""
-        return self.grid.blocks(0 if self.ncomp == 1 else 1, self.device)
+        return shifted_blocks(self.grids, 0 if self.ncomp == 1 else 1, self.device)
 
     def _empty_density(self) -> Tensor:
-        return torch.empty(self.nspin, self.ncomp, self.grid.size, dtype=torch.float64, device=self.device)
+        shape = self.nspin, self.ncomp, self.quadratures.size
+        return torch.empty(shape, dtype=torch.float64, device=self.device)
 
     def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
         """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
@@ -188,10 +207,10 @@ class KSHamiltonian:
     # -- exchange-correlation -----------------------------------------------------------------
 
     def xc_energy(self, rho: Tensor) -> Tensor:
-        """Semilocal exchange-correlation energy, Ha; differentiable in ``rho`` and parameters."""
+        """All but exact exchange of the functional, Ha; differentiable in ``rho`` and parameters."""
         total = rho.new_zeros(())
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
-            total = total + (self.xc.energy_density(rho[:, :, rows]) * self.weights[rows]).sum()
+        for rows, energy in self.quadratures.pieces(self.xc):
+            total = total + energy(rho[:, :, rows])
         return total
 
     def xc_potential(self, rho: Tensor, slopes: bool = False) -> tuple[float, Tensor, list[Tensor] | None]:
@@ -200,23 +219,20 @@ class KSHamiltonian:
         With ``slopes`` also the derivative with respect to every trainable parameter: one walk
         through the network gives both.
         """
-        energy, potential = 0.0, torch.empty_like(rho)
+        total, potential = 0.0, torch.zeros_like(rho)
         parameters = self.parameters if slopes else []
         totals = [torch.zeros_like(p) for p in parameters]
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
+        for rows, energy in self.quadratures.pieces(self.xc):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
-                part = (self.xc.energy_density(leaf) * self.weights[rows]).sum()
-                # A functional that ignores its input (a fixed zero, say) has no graph.
-                found: Sequence[Tensor | None] = [None] * (1 + len(parameters))
-                if part.requires_grad:
+                part = energy(leaf)
+                if part.requires_grad:  # one that ignores its input (a fixed zero, say) has no graph
                     found = torch.autograd.grad(part, [leaf, *parameters], allow_unused=True)
-            energy += float(part.detach())
-            potential[:, :, rows] = 0.0 if found[0] is None else found[0]
-            for total, slope in zip(totals, found[1:], strict=True):
-                if slope is not None:
-                    total += slope
-        return energy, potential, totals if slopes else None
+                    for whole, slope in zip([potential[:, :, rows], *totals], found, strict=True):
+                        if slope is not None:
+                            whole += slope
+            total += float(part.detach())
+        return total, potential, totals if slopes else None
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -375,10 +391,11 @@ def _rebuilt(
     xc: XCFunctional,
     restricted: bool,
     device: torch.device,
+    chosen: bool,
     level: int | None,
     differentiate: bool,
 ) -> KSHamiltonian:
-    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level))
+    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level) if chosen else None)
     made.differentiate = differentiate
     return made
 
@@ -396,14 +413,12 @@ class XCKernel:
 
     def __init__(self, hamiltonian: KSHamiltonian, rho: Tensor) -> None:
         self._parts = []
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
+        for rows, energy in hamiltonian.quadratures.pieces(hamiltonian.xc):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
-                density = hamiltonian.xc.energy_density(leaf)
-                energy = (density * hamiltonian.weights[rows]).sum()
-                slope = None
-                if energy.requires_grad:
-                    slope = torch.autograd.grad(energy, leaf, create_graph=True, allow_unused=True)[0]
+                part, slope = energy(leaf), None
+                if part.requires_grad:
+                    slope = torch.autograd.grad(part, leaf, create_graph=True, allow_unused=True)[0]
             self._parts.append((rows, leaf, slope))
 
     def __call__(self, change: Tensor) -> Tensor:
@@ -416,5 +431,5 @@ class XCKernel:
                 slope, leaf, grad_outputs=change[:, :, rows], retain_graph=True, allow_unused=True
             )[0]
             if product is not None:
-                out[:, :, rows] = product
+                out[:, :, rows] += product
         return out

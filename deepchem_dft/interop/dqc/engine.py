@@ -19,6 +19,7 @@ from deepchem_dft.scf.ladder import Status
 from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 __all__ = ["DQCResult", "default_grid", "dqc_available", "run_dqc"]
 
@@ -258,6 +259,7 @@ def run_dqc(
             "DQC cannot add exact exchange to a Kohn-Sham calculation",
             remedy="use engine='native' for hybrid functionals",
         )
+    refuse_nonlocal(xc, "DQC", "use engine='native'")
     restricted = _treatment(molecule, xc, restricted)
     _check_memory(molecule)
     from deepchem_dft.interop.dqc.bridge import BridgedEngine, BridgedMol, WrappedXC, diis, solve
