@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,18 +9,19 @@ from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.grid import Block, Grid
-from deepchem_dft.scf.quadratures import Quadratures, components, grids_of, shifted_blocks
+from deepchem_dft.molecule.grid import MolecularGrid
+from deepchem_dft.scf.parts import grids_of
+from deepchem_dft.scf.quadrature import XCKernel, XCQuadrature, device_of, occupied_of
 from deepchem_dft.xc.base import XCFunctional
 
 
 @dataclass
-class Evaluation:
+class FockBuild:
     """Energy (Ha) and Fock matrices at one set of orbitals."""
 
     energy: float
     fock: Tensor  # (nspin, nao, nao)
-    rho: Tensor  # (nspin, ncomp, G), on all quadratures of the functional
+    rho: Tensor  # (nspin, ncomp, G)
     fixed_energy: float  # everything but exchange-correlation, Ha
     #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
     exchange: dict[float | None, float]
@@ -29,7 +29,7 @@ class Evaluation:
     slopes: list[Tensor] | None = None
 
 
-class KSHamiltonian:
+class KSHamiltonian(XCQuadrature):
     """Everything between orbitals and Fock matrix for one molecule and one functional.
 
     With ``restricted`` there is one channel holding the spin-summed density; every formula is
@@ -45,17 +45,9 @@ class KSHamiltonian:
     device : torch.device or str, optional
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
-    grid : Grid, optional
+    grid : MolecularGrid, optional
         Quadrature of all parts of the functional; default the molecule's own, and for nonlocal
         parts those they ask for.
-
-    Attributes
-    ----------
-    grids : list of Grid
-        All that the functional's parts are on. Where there are several, points of densities and
-        potentials run through all of them.
-    quadratures : Quadratures
-        Likewise, for the functional.
 
     Raises
     ------
@@ -69,7 +61,7 @@ class KSHamiltonian:
         xc: XCFunctional,
         restricted: bool | None = None,
         device: torch.device | str | None = None,
-        grid: Grid | None = None,
+        grid: MolecularGrid | None = None,
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1]
@@ -97,17 +89,19 @@ class KSHamiltonian:
                 field="functional",
                 remedy="make its network outside of it",
             )
-        self.molecule, self.xc, self.restricted = molecule, xc, bool(restricted)
-        self.nspin = 1 if restricted else 2
-        self.device = torch.device(device or device_of(xc))
+        super().__init__(
+            xc,
+            *grids_of(molecule, xc, grid),
+            molecule.nao,
+            1 if restricted else 2,
+            torch.device(device or device_of(xc)),
+        )
+        self.chosen_grid = grid
+        self.molecule, self.restricted = molecule, bool(restricted)
         #: Whether the energy will be differentiated: solvers then have slopes computed on the way.
         self.differentiate = torch.is_grad_enabled() and bool(self.parameters)
-        self.ncomp = components(xc)
         self.overlap = molecule.overlap.to(self.device)
         self.core = molecule.core_hamiltonian.to(self.device)
-        self.chosen_grid = grid
-        self.grids, places = grids_of(molecule, xc, grid)
-        self.quadratures = Quadratures([g.quadrature.to(self.device) for g in self.grids], places)
         # E_x = -c * share * sum_s tr(D_s K[D_s]) and F = -2 c * share * K, share per channel.
         self.exchange_share = 0.25 if restricted else 0.5
 
@@ -123,122 +117,6 @@ class KSHamiltonian:
             self.differentiate,
         )
 
-    @property
-    def grid(self) -> Grid:
-        """That of the functional itself, without its nonlocal terms."""
-        return self.grids[0]
-
-    @property
-    def weights(self) -> Tensor:
-        """Quadrature weights of all points, shape (G,), Bohr^3."""
-        return self.quadratures.weights
-
-    # -- linear maps between matrices and grid ------------------------------------------------
-
-    def _blocks(self) -> Iterable[Block]:
-        """Atomic orbitals the functional needs, in blocks of points."""
-        return shifted_blocks(self.grids, 0 if self.ncomp == 1 else 1, self.device)
-
-    def _empty_density(self) -> Tensor:
-        shape = self.nspin, self.ncomp, self.quadratures.size
-        return torch.empty(shape, dtype=torch.float64, device=self.device)
-
-    def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
-        """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
-        occupied = _occupied(orbitals, occupations)
-        sizes = [c.shape[1] for c in occupied]
-        # Orbitals as rows, one after the other in memory: the product is a third cheaper.
-        both = torch.cat([c.mT for c in occupied])
-        rho = self._empty_density()
-        for rows, columns, ao in self._blocks():
-            phi = (both if columns is None else both[:, columns]) @ ao.flatten(0, 1).mT
-            for s, p in enumerate(phi.unflatten(1, ao.shape[:2]).split(sizes)):
-                rho[s, :4, rows] = (p[:, :1] * p).sum(0)
-                if self.ncomp > 4:
-                    rho[s, 4, rows] = 0.5 * p[:, 1:].square().sum((0, 1))
-        rho[:, 1:4] *= 2.0
-        return rho
-
-    def density_of_matrix(self, matrices: Tensor) -> Tensor:
-        """Density components of symmetric matrices (linear), shape (nspin, ncomp, G)."""
-        rho = self._empty_density()
-        for rows, columns, ao in self._blocks():
-            for s in range(self.nspin):
-                matrix = matrices[s]
-                if columns is not None:
-                    matrix = matrix[columns[:, None], columns]
-                x = ao[0] @ matrix
-                rho[s, 0, rows] = (x * ao[0]).sum(1)
-                if self.ncomp > 1:
-                    rho[s, 1:4, rows] = 2.0 * torch.einsum("gi,xgi->xg", x, ao[1:])
-                if self.ncomp > 4:
-                    rho[s, 4, rows] = 0.5 * ((ao[1:] @ matrix) * ao[1:]).sum((0, 2))
-        return rho
-
-    def matrix_of_potential(self, weighted: Tensor) -> Tensor:
-        """Adjoint of :meth:`density_of_matrix`: weighted potential to matrix.
-
-        Parameters
-        ----------
-        weighted : Tensor, shape (nspin, ncomp, G)
-            Potential of each density component times quadrature weight.
-
-        Returns
-        -------
-        Tensor, shape (nspin, nao, nao)
-        """
-        half = torch.zeros(self.nspin, *self.core.shape, dtype=torch.float64, device=self.device)
-        for rows, columns, ao in self._blocks():
-            for s in range(self.nspin):
-                w = weighted[s, :, rows, None]
-                # Half of the symmetric result: the other half is its transpose.
-                left = 0.5 * w[0] * ao[0]
-                for slope, component in zip(w[1:4], ao[1:]):
-                    left.addcmul_(slope, component)
-                part = half[s] if columns is None else ao.new_zeros(len(columns), len(columns))
-                part.addmm_(ao[0].mT, left)
-                if self.ncomp > 4:
-                    for component in ao[1:]:
-                        part.addmm_(component.mT, torch.mul(0.25 * w[4], component, out=left))
-                if columns is not None:
-                    half[s].index_put_((columns[:, None], columns), part, accumulate=True)
-        return half + half.mT
-
-    # -- exchange-correlation -----------------------------------------------------------------
-
-    def xc_energy(self, rho: Tensor) -> Tensor:
-        """All but exact exchange of the functional, Ha; differentiable in ``rho`` and parameters."""
-        total = rho.new_zeros(())
-        for rows, energy in self.quadratures.pieces(self.xc):
-            total = total + energy(rho[:, :, rows])
-        return total
-
-    def xc_potential(self, rho: Tensor, slopes: bool = False) -> tuple[float, Tensor, list[Tensor] | None]:
-        """Energy (Ha) and its derivative with respect to every density component (weighted).
-
-        With ``slopes`` also the derivative with respect to every trainable parameter: one walk
-        through the network gives both.
-        """
-        total, potential = 0.0, torch.zeros_like(rho)
-        parameters = self.parameters if slopes else []
-        totals = [torch.zeros_like(p) for p in parameters]
-        for rows, energy in self.quadratures.pieces(self.xc):
-            with torch.enable_grad():
-                leaf = rho[:, :, rows].detach().requires_grad_()
-                part = energy(leaf)
-                if part.requires_grad:  # one that ignores its input (a fixed zero, say) has no graph
-                    found = torch.autograd.grad(part, [leaf, *parameters], allow_unused=True)
-                    for whole, slope in zip([potential[:, :, rows], *totals], found, strict=True):
-                        if slope is not None:
-                            whole += slope
-            total += float(part.detach())
-        return total, potential, totals if slopes else None
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Parameters of the functional that want a gradient."""
-        return [p for p in self.xc.parameters() if p.requires_grad]
-
     def exchange_terms(self) -> list[tuple[float, float | None]]:
         """Exact-exchange coefficients as plain numbers."""
         with torch.no_grad():
@@ -247,7 +125,7 @@ class KSHamiltonian:
     # -- energy and Fock matrix ---------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> Evaluation:
+    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> FockBuild:
         """Energy and Fock matrices of a determinant.
 
         Parameters
@@ -265,22 +143,22 @@ class KSHamiltonian:
         """
         density = (orbitals * occupations[:, None, :]) @ orbitals.mT
         rho = self.density_of_orbitals(orbitals, occupations)
-        return self._assemble(density, rho, slopes, _occupied(orbitals, occupations))
+        return self._assemble(density, rho, slopes, occupied_of(orbitals, occupations))
 
     @torch.no_grad()
-    def evaluate_matrix(self, density: Tensor) -> Evaluation:
+    def evaluate_matrix(self, density: Tensor) -> FockBuild:
         """Energy and Fock matrices of any density matrices, shape (nspin, nao, nao)."""
         return self._assemble(density, self.density_of_matrix(density))
 
     def _assemble(
         self, density: Tensor, rho: Tensor, slopes: bool = False, occupied: list[Tensor] | None = None
-    ) -> Evaluation:
+    ) -> FockBuild:
         evaluation = self.mean_field(density, occupied)
         energy, potential, evaluation.slopes = self.xc_potential(rho, slopes)
         self.add_xc(evaluation, rho, energy, potential, self.matrix_of_potential(potential))
         return evaluation
 
-    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> Evaluation:
+    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> FockBuild:
         """Energy and Fock matrices without semilocal exchange-correlation, and without ``rho``.
 
         Parameters
@@ -315,10 +193,10 @@ class KSHamiltonian:
             exchange[omega] = bare
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self.exchange_share * k
-        return Evaluation(energy, fock, density.new_empty(0), fixed, exchange)
+        return FockBuild(energy, fock, density.new_empty(0), fixed, exchange)
 
     def add_xc(
-        self, evaluation: Evaluation, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
+        self, evaluation: FockBuild, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
     ) -> None:
         """Complete what :meth:`mean_field` returned.
 
@@ -381,11 +259,6 @@ class KSHamiltonian:
         return total
 
 
-def _occupied(orbitals: Tensor, occupations: Tensor) -> list[Tensor]:
-    """Orbitals of each channel that hold electrons, weighted so that D = C C^T."""
-    return [c[:, f > 0] * f[f > 0].sqrt() for c, f in zip(orbitals, occupations, strict=True)]
-
-
 def _rebuilt(
     molecule: Molecule,
     xc: XCFunctional,
@@ -398,38 +271,3 @@ def _rebuilt(
     made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level) if chosen else None)
     made.differentiate = differentiate
     return made
-
-
-def device_of(xc: XCFunctional) -> torch.device:
-    """Return the device of a functional's parameters (the CPU if it has none)."""
-    return next((p.device for p in xc.parameters()), torch.device("cpu"))
-
-
-class XCKernel:
-    """Second derivatives of the exchange-correlation energy, as products with vectors.
-
-    The graph of the potential is built once and walked once per product.
-    """
-
-    def __init__(self, hamiltonian: KSHamiltonian, rho: Tensor) -> None:
-        self._parts = []
-        for rows, energy in hamiltonian.quadratures.pieces(hamiltonian.xc):
-            with torch.enable_grad():
-                leaf = rho[:, :, rows].detach().requires_grad_()
-                part, slope = energy(leaf), None
-                if part.requires_grad:
-                    slope = torch.autograd.grad(part, leaf, create_graph=True, allow_unused=True)[0]
-            self._parts.append((rows, leaf, slope))
-
-    def __call__(self, change: Tensor) -> Tensor:
-        """Return d potential (weighted) for a change of the density components."""
-        out = torch.zeros_like(change)
-        for rows, leaf, slope in self._parts:
-            if slope is None or not slope.requires_grad:
-                continue
-            product = torch.autograd.grad(
-                slope, leaf, grad_outputs=change[:, :, rows], retain_graph=True, allow_unused=True
-            )[0]
-            if product is not None:
-                out[:, :, rows] += product
-        return out

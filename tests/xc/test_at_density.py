@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepchem_dft.scf.frozen import FrozenDensity
-from deepchem_dft.scf.quadratures import Quadratures
+from deepchem_dft.scf.frozen.density import FrozenDensity
+from deepchem_dft.scf.parts import Quadratures
 from deepchem_dft.xc import HybridXC, Libxc, XCFunctional, build_network, deepchem_network, get_xc
 from tests.xc.toy import weighted
 

@@ -1,4 +1,4 @@
-"""The quadratures of a functional's parts, side by side as one run of points."""
+"""The parts of a functional, each on its quadrature; all quadratures side by side as one run of points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.grid import Block, Grid, row_blocks
+from deepchem_dft.molecule.grid import Block, MolecularGrid, row_blocks
 from deepchem_dft.xc.base import NCOMP, XCFunctional, highest_family
 from deepchem_dft.xc.quadrature import Quadrature
 
@@ -99,15 +99,15 @@ def components(xc: XCFunctional) -> int:
 
 
 def grids_of(
-    molecule: Molecule, xc: XCFunctional, grid: Grid | None = None
-) -> tuple[list[Grid], dict[int | None, int]]:
+    molecule: Molecule, xc: XCFunctional, grid: MolecularGrid | None = None
+) -> tuple[list[MolecularGrid], dict[int | None, int]]:
     """Return the grids a functional needs, and which of them each level means that it asks for.
 
     Parameters
     ----------
     molecule : Molecule
     xc : XCFunctional
-    grid : Grid, optional
+    grid : MolecularGrid, optional
         One grid for all parts, whatever they ask for. Default: those they ask for.
     """
     asked = list(dict.fromkeys(_level(part) for part in (xc, *xc.nonlocal_terms)))
@@ -118,7 +118,7 @@ def grids_of(
     return distinct, {level: distinct.index(found) for level, found in zip(asked, grids, strict=True)}
 
 
-def shifted_blocks(grids: Iterable[Grid], deriv: int, device: torch.device) -> Iterator[Block]:
+def shifted_blocks(grids: Iterable[MolecularGrid], deriv: int, device: torch.device) -> Iterator[Block]:
     """Yield the atomic orbitals on several grids, their points counted through."""
     start = 0
     for grid in grids:

@@ -17,14 +17,14 @@ from deepchem_dft.xc.binning import Histogram
 from deepchem_dft.xc.terms import refuse_nonlocal
 
 if TYPE_CHECKING:
-    from deepchem_dft.scf.frozen import FrozenDensity
+    from deepchem_dft.scf.frozen.density import FrozenDensity
     from deepchem_dft.xc import HybridXC
 
 _FULL_RANGE = -1.0  # stands for omega=None in files
 
 
 @dataclass
-class CompressedDensity:
+class BinnedDensity:
     r"""One system's density as a weighted set of representative points.
 
     The energy of ``a * network + b * conventional + exact exchange`` at this density is
@@ -59,7 +59,7 @@ class CompressedDensity:
         write(path, content.getvalue())
 
     @classmethod
-    def load(cls, path: str | Path) -> CompressedDensity:
+    def load(cls, path: str | Path) -> BinnedDensity:
         """Read what :meth:`save` wrote.
 
         Raises
@@ -78,9 +78,9 @@ class CompressedDensity:
             ) from error
 
 
-def compress(
+def bin_density(
     frozen: FrozenDensity, functional: HybridXC, widths: Sequence[float] | None = None
-) -> CompressedDensity:
+) -> BinnedDensity:
     """Boil a density down to what ``functional``'s network sees.
 
     Parameters
@@ -101,7 +101,7 @@ def compress(
         histograms = functional.nnxc.histograms(frozen.rho, frozen.weights, widths)
     omegas = [omega for _, omega in functional.exchange_terms]
     exchange = [frozen.exchange[omega] for omega in omegas]
-    return CompressedDensity(histograms, frozen.fixed_energy, conventional, omegas, exchange)
+    return BinnedDensity(histograms, frozen.fixed_energy, conventional, omegas, exchange)
 
 
 class _Points:
@@ -120,15 +120,15 @@ class _Points:
         return values.new_zeros(systems).index_add(0, self.system, values)
 
 
-class DensityBatch:
+class BinnedDensities:
     """Several systems' densities side by side: all energies in one call of the network.
 
     Parameters
     ----------
-    densities : list of CompressedDensity
+    densities : list of BinnedDensity
     """
 
-    def __init__(self, densities: Sequence[CompressedDensity]) -> None:
+    def __init__(self, densities: Sequence[BinnedDensity]) -> None:
         self.densities = list(densities)
         names = self.densities[0].histograms if self.densities else {}
         self._points = {n: _Points([d.histograms[n] for d in densities]) for n in names}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
-from deepchem_dft.scf.quadratures import Quadratures, components
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
+from deepchem_dft.scf.parts import Quadratures, components
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
@@ -48,7 +48,7 @@ class FrozenDensity:
         return {**self.__dict__, "_semilocal": None}  # a copy may come with a copied functional
 
     @classmethod
-    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
+    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: FockBuild) -> FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
         return cls(
             evaluation.rho, hamiltonian.quadratures, evaluation.fixed_energy, dict(evaluation.exchange)
