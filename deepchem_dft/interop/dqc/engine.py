@@ -237,7 +237,7 @@ def run_dqc(
     InputError
         If DQC is not installed, or cannot do this molecule.
     FunctionalError
-        For functionals with exact exchange, or that return values that are not numbers.
+        For functionals with exact exchange or dispersion, or that return values that are not numbers.
     SCFNotConverged
         Unless ``on_unconverged="continue"``.
     """
@@ -257,6 +257,10 @@ def run_dqc(
         raise FunctionalError(
             "DQC cannot add exact exchange to a Kohn-Sham calculation",
             remedy="use engine='native' for hybrid functionals",
+        )
+    if xc.dispersion_terms:
+        raise FunctionalError(
+            "DQC has no dispersion", field="xc", remedy="use engine='native', or leave the dispersion out"
         )
     restricted = _treatment(molecule, xc, restricted)
     _check_memory(molecule)
