@@ -73,12 +73,13 @@ def test_slopes_by_parameters_are_those_of_the_librarys_energy(model):
     library = Reference(model, nuclei)
     slopes = torch.autograd.grad(term.energy(nuclei), [getattr(term, name) for name in PARAMETERS])
     for name, slope in zip(PARAMETERS, slopes, strict=True):
-        near, far = (
-            (library.energy({**OWN, name: OWN[name] + d}) - library.energy({**OWN, name: OWN[name] - d}))
-            / (2 * d)
-            for d in (1e-3, 2e-3)
-        )
-        assert slope.item() == pytest.approx((4 * near - far) / 3, abs=1e-11)
+
+        def difference(d, name=name):
+            ahead, behind = (library.energy({**OWN, name: OWN[name] + by}) for by in (d, -d))
+            return (ahead - behind) / (2 * d)
+
+        expected = (4 * difference(1e-3) - difference(2e-3)) / 3
+        assert slope.item() == pytest.approx(expected, abs=1e-11)
         assert abs(slope.item()) > 1e-7
 
 
