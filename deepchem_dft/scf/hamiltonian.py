@@ -12,14 +12,14 @@ from torch import Tensor
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
-from deepchem_dft.molecule.grid import Grid
+from deepchem_dft.molecule.grid import MolecularGrid
 from deepchem_dft.scf.quadrature import XCKernel, XCQuadrature, device_of, occupied_of
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Nuclei
 
 
 @dataclass
-class Evaluation:
+class FockBuild:
     """Energy (Ha) and Fock matrices at one set of orbitals."""
 
     energy: float
@@ -50,7 +50,7 @@ class KSHamiltonian(XCQuadrature):
     device : torch.device or str, optional
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
-    grid : Grid, optional
+    grid : MolecularGrid, optional
         Quadrature of the functional; default the molecule's own.
 
     Raises
@@ -65,7 +65,7 @@ class KSHamiltonian(XCQuadrature):
         xc: XCFunctional,
         restricted: bool | None = None,
         device: torch.device | str | None = None,
-        grid: Grid | None = None,
+        grid: MolecularGrid | None = None,
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1]
@@ -127,7 +127,7 @@ class KSHamiltonian(XCQuadrature):
     # -- energy and Fock matrix ---------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> Evaluation:
+    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> FockBuild:
         """Energy and Fock matrices of a determinant.
 
         Parameters
@@ -148,19 +148,19 @@ class KSHamiltonian(XCQuadrature):
         return self._assemble(density, rho, slopes, occupied_of(orbitals, occupations))
 
     @torch.no_grad()
-    def evaluate_matrix(self, density: Tensor) -> Evaluation:
+    def evaluate_matrix(self, density: Tensor) -> FockBuild:
         """Energy and Fock matrices of any density matrices, shape (nspin, nao, nao)."""
         return self._assemble(density, self.density_of_matrix(density))
 
     def _assemble(
         self, density: Tensor, rho: Tensor, slopes: bool = False, occupied: list[Tensor] | None = None
-    ) -> Evaluation:
+    ) -> FockBuild:
         evaluation = self.mean_field(density, occupied)
         energy, potential, evaluation.slopes = self.xc_potential(rho, slopes)
         self.add_xc(evaluation, rho, energy, potential, self.matrix_of_potential(potential))
         return evaluation
 
-    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> Evaluation:
+    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> FockBuild:
         """Energy and Fock matrices without semilocal exchange-correlation, and without ``rho``.
 
         Parameters
@@ -196,7 +196,7 @@ class KSHamiltonian(XCQuadrature):
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self.exchange_share * k
         dispersion = self.dispersion_energy()
-        return Evaluation(energy + dispersion, fock, density.new_empty(0), fixed, exchange, dispersion)
+        return FockBuild(energy + dispersion, fock, density.new_empty(0), fixed, exchange, dispersion)
 
     @cached_property
     def nuclei(self) -> Nuclei:
@@ -214,7 +214,7 @@ class KSHamiltonian(XCQuadrature):
         return self.xc.dispersion_at([self.nuclei])
 
     def add_xc(
-        self, evaluation: Evaluation, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
+        self, evaluation: FockBuild, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
     ) -> None:
         """Complete what :meth:`mean_field` returned.
 

@@ -12,7 +12,7 @@ from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
 from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus
 from deepchem_dft.scf.response import SOFT_MODE
 from deepchem_dft.scf.search.signs import Findings, remarks
 from deepchem_dft.scf.state import gap_of
@@ -29,7 +29,7 @@ class KSResult:
     Attributes
     ----------
     molecule : Molecule
-    status : Status
+    status : SCFStatus
         How it ended; prints as advice.
     iterations : int
         Fock builds.
@@ -47,7 +47,7 @@ class KSResult:
     """
 
     def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, findings: Findings | None = None
+        self, hamiltonian: KSHamiltonian, solution: SCFSolution, findings: Findings | None = None
     ) -> None:
         self._hamiltonian, self._solution = hamiltonian, solution
         self.findings = findings or Findings()
@@ -90,7 +90,7 @@ class KSResult:
     @property
     def converged(self) -> bool:
         """True if the field is self-consistent to the tolerance asked for."""
-        return self.status is Status.CONVERGED
+        return self.status is SCFStatus.CONVERGED
 
     @property
     def restricted(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
@@ -50,7 +50,7 @@ class FrozenDensity:
         return {**self.__dict__, "_prepared": None}  # a copy may come with a copied functional
 
     @classmethod
-    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
+    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: FockBuild) -> FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
         return cls(
             evaluation.rho,
