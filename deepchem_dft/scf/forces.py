@@ -56,6 +56,7 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: SCFSolution) -> Tensor:
         gradient[atom] += 2 * np.einsum("xij,ij->x", vj[:, rows], total[rows])
         gradient[atom] -= 2 * np.einsum("sxij,sij->x", exchange[:, :, rows], spin_densities[:, rows])
         gradient[atom] -= 2 * np.einsum("xij,ij->x", made["overlap"][:, rows], energy_weighted[rows])
+    gradient += hamiltonian.xc.dispersion_gradient(hamiltonian.nuclei).numpy()
     return -torch.from_numpy(gradient) - _xc_gradient(hamiltonian, solution, made["aoslices"])
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
 from deepchem_dft.molecule.grid import MolecularGrid
 from deepchem_dft.scf.parts import grids_of
 from deepchem_dft.scf.quadrature import XCKernel, XCQuadrature, device_of, occupied_of
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Nuclei
 
 
 @dataclass
@@ -22,9 +26,11 @@ class FockBuild:
     energy: float
     fock: Tensor  # (nspin, nao, nao)
     rho: Tensor  # (nspin, ncomp, G)
-    fixed_energy: float  # everything but exchange-correlation, Ha
+    fixed_energy: float  # everything but exchange-correlation and dispersion, Ha
     #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
     exchange: dict[float | None, float]
+    #: Dispersion energy, Ha: part of ``energy``.
+    dispersion: float = 0.0
     #: Derivative of the semilocal energy with respect to every trainable parameter, if asked for.
     slopes: list[Tensor] | None = None
 
@@ -193,7 +199,23 @@ class KSHamiltonian(XCQuadrature):
             exchange[omega] = bare
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self.exchange_share * k
-        return FockBuild(energy, fock, density.new_empty(0), fixed, exchange)
+        dispersion = self.dispersion_energy()
+        return FockBuild(energy + dispersion, fock, density.new_empty(0), fixed, exchange, dispersion)
+
+    @cached_property
+    def nuclei(self) -> Nuclei:
+        """What dispersion depends on."""
+        numbers = [NUCLEAR_CHARGE[symbol] for symbol in self.molecule.symbols]
+        return Nuclei.of(numbers, self.molecule.positions, self.molecule.charge)
+
+    def dispersion_energy(self) -> float:
+        """Return the functional's dispersion energy with its present parameters, Ha."""
+        with torch.no_grad():
+            return float(self._dispersion()[0])
+
+    @cached_property
+    def _dispersion(self) -> Callable[[], Tensor]:
+        return self.xc.dispersion_at([self.nuclei])
 
     def add_xc(
         self, evaluation: FockBuild, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor

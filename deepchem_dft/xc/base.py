@@ -13,6 +13,7 @@ from deepchem_dft.xc.quadrature import Quadrature
 
 if TYPE_CHECKING:
     from deepchem_dft.xc.binning import Histogram
+    from deepchem_dft.xc.dispersion import Dispersion, Nuclei
 
 #: Rows of the density tensor each family reads: density, its gradient (3), tau.
 NCOMP = {"lda": 1, "gga": 4, "mgga": 5}
@@ -55,6 +56,9 @@ class XCFunctional(nn.Module):
     grid_level : int or None
         With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own; None for the
         molecule's.
+    dispersion : Dispersion or None
+        Energy of pairs and triples of atoms that is part of the functional, its parameters among
+        the functional's. See :attr:`dispersion_terms`.
     """
 
     family: str = "lda"
@@ -62,6 +66,12 @@ class XCFunctional(nn.Module):
     constant: bool = False
     needs_quadrature: bool = False
     grid_level: int | None = None
+
+    dispersion: Dispersion | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dispersion = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -84,7 +94,8 @@ class XCFunctional(nn.Module):
 
         Their energies are added to :meth:`energy`, which leaves them out. Whoever adds functionals
         up hands on those of its parts, each with its coefficient. Their parameters are among those
-        of the functional itself. Asked anew for every evaluation, like ``exchange_terms``.
+        of the functional itself, and so are their exact exchange and dispersion, which is not asked of
+        them. Asked anew for every evaluation, like ``exchange_terms``.
         """
         return []
 
@@ -104,6 +115,54 @@ class XCFunctional(nn.Module):
             Ha; twice differentiable in ``rho``, differentiable in parameters and quadrature.
         """
         return (self.energy_density(rho) * quadrature.weights).sum()
+
+    @property
+    def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:
+        """Dispersion as ``(coefficient, term)`` pairs: energies that depend on the nuclei alone.
+
+        A coefficient may be a 0-dimensional tensor with a gradient. Whoever adds functionals up hands
+        on those of its parts.
+        """
+        return [] if self.dispersion is None else [(1.0, self.dispersion)]
+
+    def dispersion_at(self, systems: Sequence[Nuclei]) -> Callable[[], Tensor]:
+        """Return the dispersion energies of molecules as a function of the parameters alone.
+
+        Parameters
+        ----------
+        systems : sequence of Nuclei
+
+        Returns
+        -------
+        callable
+            Without arguments; returns Ha, shape (number of systems,), on the parameters' device.
+        """
+        prepared = [term.at(systems) for _, term in self.dispersion_terms]
+        nothing = torch.zeros(len(systems), dtype=torch.float64)
+
+        def energies() -> Tensor:
+            total = nothing
+            for (coefficient, _), energy in zip(self.dispersion_terms, prepared, strict=True):
+                found = energy()
+                total = total.to(found.device) + torch.as_tensor(coefficient, dtype=torch.float64) * found
+            return total
+
+        return energies
+
+    def dispersion_gradient(self, nuclei: Nuclei) -> Tensor:
+        """Return the derivative of the dispersion energy by positions, shape (natom, 3), Ha/Bohr."""
+        total = torch.zeros(len(nuclei.numbers), 3, dtype=torch.float64)
+        for coefficient, term in self.dispersion_terms:
+            total += float(torch.as_tensor(coefficient).detach()) * term.gradient(nuclei)
+        return total
+
+    def dispersion_hessian(self, nuclei: Nuclei) -> Tensor:
+        """Return its second derivatives, shape (natom, natom, 3, 3), Ha/Bohr^2."""
+        atoms = len(nuclei.numbers)
+        total = torch.zeros(atoms, atoms, 3, 3, dtype=torch.float64)
+        for coefficient, term in self.dispersion_terms:
+            total += float(torch.as_tensor(coefficient).detach()) * term.hessian(nuclei)
+        return total
 
     def energy_density(self, rho: Tensor) -> Tensor:
         r"""Semilocal exchange-correlation energy per volume.

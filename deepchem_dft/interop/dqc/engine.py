@@ -239,7 +239,7 @@ def run_dqc(
     InputError
         If DQC is not installed, or cannot do this molecule.
     FunctionalError
-        For functionals with exact exchange, or that return values that are not numbers.
+        For functionals with exact exchange or dispersion, or that return values that are not numbers.
     SCFNotConverged
         Unless ``on_unconverged="continue"``.
     """
@@ -258,6 +258,10 @@ def run_dqc(
             remedy="use engine='native' for hybrid functionals",
         )
     refuse_nonlocal(xc, "DQC", "use engine='native'")
+    if xc.dispersion_terms:
+        raise FunctionalError(
+            "DQC has no dispersion", field="xc", remedy="use engine='native', or leave the dispersion out"
+        )
     restricted = _treatment(molecule, xc, restricted)
     _check_memory(molecule)
     from deepchem_dft.interop.dqc.bridge import BridgedEngine, BridgedMol, WrappedXC, diis, solve

@@ -15,6 +15,7 @@ from deepchem_dft.scf.parts import Quadratures, components
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Nuclei
 
 
 @dataclass
@@ -33,25 +34,32 @@ class FrozenDensity:
         Kinetic, nuclear, Coulomb energy, Ha.
     exchange : dict
         Exact-exchange energy at unit coefficient, Ha, by range parameter omega (None: full range).
+    nuclei : Nuclei
+        For dispersion energies.
     """
 
     rho: Tensor
     quadratures: Quadratures
     fixed_energy: float
     exchange: dict[float | None, float]
-    # The functional that was asked for last, and the energies of its parts at this density.
-    _semilocal: tuple[XCFunctional, list[Callable[[], Tensor]]] | None = field(
+    nuclei: Nuclei
+    # The functional that was asked for last, the energies of its parts and of its dispersion here.
+    _prepared: tuple[XCFunctional, list[Callable[[], Tensor]], Callable[[], Tensor]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_semilocal": None}  # a copy may come with a copied functional
+        return {**self.__dict__, "_prepared": None}  # a copy may come with a copied functional
 
     @classmethod
     def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: FockBuild) -> FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
         return cls(
-            evaluation.rho, hamiltonian.quadratures, evaluation.fixed_energy, dict(evaluation.exchange)
+            evaluation.rho,
+            hamiltonian.quadratures,
+            evaluation.fixed_energy,
+            dict(evaluation.exchange),
+            hamiltonian.nuclei,
         )
 
     @classmethod
@@ -81,9 +89,12 @@ class FrozenDensity:
     @unaffected
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
-        if self._semilocal is None or self._semilocal[0] is not xc:
-            self._semilocal = xc, [self.at_density(part) for part in (xc, *xc.nonlocal_terms)]
-        total = torch.stack([energy() for energy in self._semilocal[1]]).sum() + self.fixed_energy
+        if self._prepared is None or self._prepared[0] is not xc:
+            parts = [self.at_density(part) for part in (xc, *xc.nonlocal_terms)]
+            self._prepared = xc, parts, xc.dispersion_at([self.nuclei])
+        _, parts, dispersion = self._prepared
+        total = torch.stack([energy() for energy in parts]).sum() + self.fixed_energy
+        total = total + dispersion()[0].to(total.device)
         for coefficient, omega in _acting(xc):
             # A number of Python's alone would become a tensor of single precision.
             share = torch.as_tensor(coefficient, dtype=torch.float64)
