@@ -17,24 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
-from deepchem_dft.xc import spelling
+from deepchem_dft.xc import libxc_names
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.features import check_rho
+from deepchem_dft.xc.libxc_names import VV10_FLAG, Component
 from deepchem_dft.xc.nonlocality.vv10 import GRID_LEVEL, VV10
-from deepchem_dft.xc.spelling import VV10_FLAG, Component
 
 _warned_device = False
 
 
 @dataclass(frozen=True)
 class _Spec:
-    """A checked functional: PySCF's spelling, its family and its exact exchange."""
+    """A checked functional: PySCF's spelling, its family, its exact exchange and its VV10."""
 
     code: str
     family: str
     has_density: bool
     exchange: tuple[tuple[float, float | None], ...]
-    nonlocal_correlation: tuple[spelling.NonlocalTerm, ...]
+    nonlocal_correlation: tuple[libxc_names.NonlocalTerm, ...]
 
 
 def _pyscf_libxc():
@@ -99,10 +99,10 @@ def _components(libxc, parts) -> list[Component]:
 def _resolve(name: str) -> _Spec:
     """Parse and check a functional name; raise ``FunctionalError`` if it cannot be run whole."""
     libxc = _pyscf_libxc()
-    semilocal, added = spelling.split_nonlocal(name)
-    code = spelling.normalise(semilocal, _rank)
+    semilocal, added = libxc_names.split_nonlocal(name)
+    code = libxc_names.normalise(semilocal, _rank)
     if "-D3" in code or "-D4" in code:  # PySCF would strip it and run the rest
-        raise spelling.dispersion(name)
+        raise libxc_names.dispersion(name)
     chatter = io.StringIO()  # the parser writes to stderr when a name is ambiguous
     try:
         with contextlib.redirect_stderr(chatter):
@@ -110,7 +110,7 @@ def _resolve(name: str) -> _Spec:
             kind, found = libxc.xc_type(code), _components(libxc, parts)
     except Exception as error:  # the parser raises whatever its string operations raise
         missing = re.search(r"name '(.*)' not found", str(error))
-        raise spelling.unknown(name, missing.group(1) if missing else name, _known_names()) from None
+        raise libxc_names.unknown(name, missing.group(1) if missing else name, _known_names()) from None
     if "Possible xc_code" in chatter.getvalue():
         options = re.search(r"\[(.*?)\]", chatter.getvalue())
         raise FunctionalError(
@@ -125,7 +125,7 @@ def _resolve(name: str) -> _Spec:
             remedy="write factors as in '0.25*hf+0.75*pbe,pbe'",
         )
     for part in found:
-        spelling.check_component(name, part)
+        libxc_names.check_component(name, part)
     if kind not in ("HF", "LDA", "GGA", "MGGA"):
         raise FunctionalError(
             f"functional '{name}' is neither LDA, GGA nor meta-GGA",
@@ -154,7 +154,7 @@ def _resolve(name: str) -> _Spec:
         )
     family = "lda" if kind == "HF" else kind.lower()
     own = [
-        spelling.NonlocalTerm("rvv10" if "rvv10" in part.name else "vv10", part.b, part.c, part.factor)
+        libxc_names.NonlocalTerm("rvv10" if "rvv10" in part.name else "vv10", part.b, part.c, part.factor)
         for part in found
         if part.flags & VV10_FLAG
     ]
@@ -317,8 +317,8 @@ class Libxc(XCFunctional):
     Notes
     -----
     Functionals with rVV10 have its formula; PySCF has VV10's, with the parameters of rVV10, for
-    ``"scan_rvv10"``. Derivatives up to the third come from libxc; a fourth is an error. Evaluation is on the CPU
-    and in float64 whatever the device of ``rho``.
+    ``"scan_rvv10"``. Derivatives up to the third come from libxc; a fourth is an error. Evaluation is
+    on the CPU and in float64 whatever the device of ``rho``.
 
     References
     ----------
@@ -337,9 +337,7 @@ class Libxc(XCFunctional):
     [VV10(b=6, c=0.01, form='vv10', grid_level=1)]
     """
 
-    def __init__(
-        self, name: str, *, vv10_level: int | None = GRID_LEVEL, train_vv10: bool = False
-    ) -> None:
+    def __init__(self, name: str, *, vv10_level: int | None = GRID_LEVEL, train_vv10: bool = False) -> None:
         super().__init__()
         if not isinstance(name, str) or not name.strip():
             raise FunctionalError(

@@ -62,7 +62,7 @@ class _Pairs(torch.autograd.Function):
         moving = ctx.needs_input_grad[3]
         sums = _first(charges, omega, kappa, points, moving)
         slopes = -1.5 * sums.f, 1.5 * charges * sums.w, 1.5 * charges * sums.u
-        ctx.moved = 3.0 * charges[:, None] * sums.motion if moving else None
+        ctx.moved = None if sums.motion is None else 3.0 * charges[:, None] * sums.motion
         ctx.save_for_backward(charges, omega, kappa, points, *slopes)
         return -0.75 * (charges * sums.f).sum()
 
@@ -155,7 +155,7 @@ def _tiles(points: Tensor) -> Iterator[_Tile]:
     """Go through tiles of ``points`` in compact order, so that every pair of points comes once."""
     tiles = points.split(_TILE)
     low, high = (torch.stack(ends) for ends in zip(*((t.amin(0), t.amax(0)) for t in tiles)))
-    spans = row_blocks(len(points), _TILE)
+    spans = _row_blocks(len(points), _TILE)
     for number, tile in enumerate(tiles):
         gap = torch.maximum(low[number:] - high[number], low[number] - high[number:]).clamp(min=0.0)
         near = (gap.square().sum(1) <= FAR**2).tolist()
@@ -201,9 +201,9 @@ class _Desk:
         self.there = torch.empty(11, count, dtype=dtype, device=device)
         self.sums_here = torch.empty(3, size, dtype=dtype, device=device)
         self.sums_there = torch.empty(3, count, dtype=dtype, device=device)
+        self.tile = -1  # whose data are in ``here``
         self._arrays = [torch.empty(size, count, dtype=dtype, device=device) for _ in range(5)]
         self._back = [array.T for array in self._arrays]
-        self.tile = -1  # whose data are in ``here``
         self._i = self.here[:5].T, self.here[5:10].T, self.here[10], *self.sums_here
         self._j = self.there[:5], self.there[5:10], self.there[10], *self.sums_there
 
@@ -344,5 +344,5 @@ def _second(
     return bent[0][home], bent[1][home], bent[2][home]
 
 
-def row_blocks(length: int, rows: int) -> list[slice]:
+def _row_blocks(length: int, rows: int) -> list[slice]:
     return [slice(start, min(start + rows, length)) for start in range(0, length, rows)]
