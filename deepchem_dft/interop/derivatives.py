@@ -11,7 +11,7 @@ from pyscf.dft import numint
 from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError
-from deepchem_dft.scf.hamiltonian import device_of
+from deepchem_dft.scf.quadrature import device_of
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.hybrid import HybridXC

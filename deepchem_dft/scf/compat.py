@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepchem_dft.scf.kohn_sham import KSResult
 from deepchem_dft.scf.layer import SCFLayer
+from deepchem_dft.scf.result import KSResult
 from deepchem_dft.xc.base import XCFunctional
 
 

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.grid import Block, Grid, row_blocks
-from deepchem_dft.xc.base import NCOMP, XCFunctional
-
-# Grid points per call of the functional: few enough for a network's activations to stay close to
-# a core, enough for what a call costs at any length not to matter.
-_XC_ROWS = 16384
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
+from deepchem_dft.molecule.grid import MolecularGrid
+from deepchem_dft.scf.quadrature import XCKernel, XCQuadrature, device_of, occupied_of
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Nuclei
 
 
 @dataclass
-class Evaluation:
+class FockBuild:
     """Energy (Ha) and Fock matrices at one set of orbitals."""
 
     energy: float
     fock: Tensor  # (nspin, nao, nao)
     rho: Tensor  # (nspin, ncomp, G)
-    fixed_energy: float  # everything but exchange-correlation, Ha
+    fixed_energy: float  # everything but exchange-correlation and dispersion, Ha
     #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
     exchange: dict[float | None, float]
+    #: Dispersion energy, Ha: part of ``energy``.
+    dispersion: float = 0.0
     #: Derivative of the semilocal energy with respect to every trainable parameter, if asked for.
     slopes: list[Tensor] | None = None
 
 
-class KSHamiltonian:
+class KSHamiltonian(XCQuadrature):
     """Everything between orbitals and Fock matrix for one molecule and one functional.
 
     With ``restricted`` there is one channel holding the spin-summed density; every formula is
@@ -48,7 +50,7 @@ class KSHamiltonian:
     device : torch.device or str, optional
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
-    grid : Grid, optional
+    grid : MolecularGrid, optional
         Quadrature of the functional; default the molecule's own.
 
     Raises
@@ -63,7 +65,7 @@ class KSHamiltonian:
         xc: XCFunctional,
         restricted: bool | None = None,
         device: torch.device | str | None = None,
-        grid: Grid | None = None,
+        grid: MolecularGrid | None = None,
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1]
@@ -91,16 +93,18 @@ class KSHamiltonian:
                 field="functional",
                 remedy="make its network outside of it",
             )
-        self.molecule, self.xc, self.restricted = molecule, xc, bool(restricted)
-        self.nspin = 1 if restricted else 2
-        self.device = torch.device(device or device_of(xc))
+        super().__init__(
+            xc,
+            molecule.grid if grid is None else grid,
+            molecule.nao,
+            1 if restricted else 2,
+            torch.device(device or device_of(xc)),
+        )
+        self.molecule, self.restricted = molecule, bool(restricted)
         #: Whether the energy will be differentiated: solvers then have slopes computed on the way.
         self.differentiate = torch.is_grad_enabled() and bool(self.parameters)
-        self.ncomp = NCOMP[xc.family]
         self.overlap = molecule.overlap.to(self.device)
         self.core = molecule.core_hamiltonian.to(self.device)
-        self.grid = molecule.grid if grid is None else grid
-        self.weights = self.grid.weights.to(self.device)
         # E_x = -c * share * sum_s tr(D_s K[D_s]) and F = -2 c * share * K, share per channel.
         self.exchange_share = 0.25 if restricted else 0.5
 
@@ -115,114 +119,6 @@ class KSHamiltonian:
             self.differentiate,
         )
 
-    # -- linear maps between matrices and grid ------------------------------------------------
-
-    def _blocks(self) -> Iterable[Block]:
-        """Atomic orbitals the functional needs, in blocks of points."""
-        return self.grid.blocks(0 if self.ncomp == 1 else 1, self.device)
-
-    def _empty_density(self) -> Tensor:
-        return torch.empty(self.nspin, self.ncomp, self.grid.size, dtype=torch.float64, device=self.device)
-
-    def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
-        """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
-        occupied = _occupied(orbitals, occupations)
-        sizes = [c.shape[1] for c in occupied]
-        # Orbitals as rows, one after the other in memory: the product is a third cheaper.
-        both = torch.cat([c.mT for c in occupied])
-        rho = self._empty_density()
-        for rows, columns, ao in self._blocks():
-            phi = (both if columns is None else both[:, columns]) @ ao.flatten(0, 1).mT
-            for s, p in enumerate(phi.unflatten(1, ao.shape[:2]).split(sizes)):
-                rho[s, :4, rows] = (p[:, :1] * p).sum(0)
-                if self.ncomp > 4:
-                    rho[s, 4, rows] = 0.5 * p[:, 1:].square().sum((0, 1))
-        rho[:, 1:4] *= 2.0
-        return rho
-
-    def density_of_matrix(self, matrices: Tensor) -> Tensor:
-        """Density components of symmetric matrices (linear), shape (nspin, ncomp, G)."""
-        rho = self._empty_density()
-        for rows, columns, ao in self._blocks():
-            for s in range(self.nspin):
-                matrix = matrices[s]
-                if columns is not None:
-                    matrix = matrix[columns[:, None], columns]
-                x = ao[0] @ matrix
-                rho[s, 0, rows] = (x * ao[0]).sum(1)
-                if self.ncomp > 1:
-                    rho[s, 1:4, rows] = 2.0 * torch.einsum("gi,xgi->xg", x, ao[1:])
-                if self.ncomp > 4:
-                    rho[s, 4, rows] = 0.5 * ((ao[1:] @ matrix) * ao[1:]).sum((0, 2))
-        return rho
-
-    def matrix_of_potential(self, weighted: Tensor) -> Tensor:
-        """Adjoint of :meth:`density_of_matrix`: weighted potential to matrix.
-
-        Parameters
-        ----------
-        weighted : Tensor, shape (nspin, ncomp, G)
-            Potential of each density component times quadrature weight.
-
-        Returns
-        -------
-        Tensor, shape (nspin, nao, nao)
-        """
-        half = torch.zeros(self.nspin, *self.core.shape, dtype=torch.float64, device=self.device)
-        for rows, columns, ao in self._blocks():
-            for s in range(self.nspin):
-                w = weighted[s, :, rows, None]
-                # Half of the symmetric result: the other half is its transpose.
-                left = 0.5 * w[0] * ao[0]
-                for slope, component in zip(w[1:4], ao[1:]):
-                    left.addcmul_(slope, component)
-                part = half[s] if columns is None else ao.new_zeros(len(columns), len(columns))
-                part.addmm_(ao[0].mT, left)
-                if self.ncomp > 4:
-                    for component in ao[1:]:
-                        part.addmm_(component.mT, torch.mul(0.25 * w[4], component, out=left))
-                if columns is not None:
-                    half[s].index_put_((columns[:, None], columns), part, accumulate=True)
-        return half + half.mT
-
-    # -- exchange-correlation -----------------------------------------------------------------
-
-    def xc_energy(self, rho: Tensor) -> Tensor:
-        """Semilocal exchange-correlation energy, Ha; differentiable in ``rho`` and parameters."""
-        total = rho.new_zeros(())
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
-            total = total + (self.xc.energy_density(rho[:, :, rows]) * self.weights[rows]).sum()
-        return total
-
-    def xc_potential(self, rho: Tensor, slopes: bool = False) -> tuple[float, Tensor, list[Tensor] | None]:
-        """Energy (Ha) and its derivative with respect to every density component (weighted).
-
-        With ``slopes`` also the derivative with respect to every trainable parameter: one walk
-        through the network gives both.
-        """
-        energy, potential = 0.0, torch.empty_like(rho)
-        parameters = self.parameters if slopes else []
-        totals = [torch.zeros_like(p) for p in parameters]
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
-            with torch.enable_grad():
-                leaf = rho[:, :, rows].detach().requires_grad_()
-                part = (self.xc.energy_density(leaf) * self.weights[rows]).sum()
-                # A functional that ignores its input (a fixed zero, say) has no graph.
-                found: Sequence[Tensor | None] = [None] * (1 + len(parameters))
-                if part.requires_grad:
-                    found = torch.autograd.grad(part, [leaf, *parameters], allow_unused=True)
-            energy += float(part.detach())
-            potential[:, :, rows] = 0.0 if found[0] is None else found[0]
-            for total, slope in zip(totals, found[1:], strict=True):
-                if slope is not None:
-                    total += slope
-        return energy, potential, totals if slopes else None
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Parameters of the functional that want a gradient."""
-        return [p for p in self.xc.parameters() if p.requires_grad]
-
     def exchange_terms(self) -> list[tuple[float, float | None]]:
         """Exact-exchange coefficients as plain numbers."""
         with torch.no_grad():
@@ -231,7 +127,7 @@ class KSHamiltonian:
     # -- energy and Fock matrix ---------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> Evaluation:
+    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> FockBuild:
         """Energy and Fock matrices of a determinant.
 
         Parameters
@@ -249,22 +145,22 @@ class KSHamiltonian:
         """
         density = (orbitals * occupations[:, None, :]) @ orbitals.mT
         rho = self.density_of_orbitals(orbitals, occupations)
-        return self._assemble(density, rho, slopes, _occupied(orbitals, occupations))
+        return self._assemble(density, rho, slopes, occupied_of(orbitals, occupations))
 
     @torch.no_grad()
-    def evaluate_matrix(self, density: Tensor) -> Evaluation:
+    def evaluate_matrix(self, density: Tensor) -> FockBuild:
         """Energy and Fock matrices of any density matrices, shape (nspin, nao, nao)."""
         return self._assemble(density, self.density_of_matrix(density))
 
     def _assemble(
         self, density: Tensor, rho: Tensor, slopes: bool = False, occupied: list[Tensor] | None = None
-    ) -> Evaluation:
+    ) -> FockBuild:
         evaluation = self.mean_field(density, occupied)
         energy, potential, evaluation.slopes = self.xc_potential(rho, slopes)
         self.add_xc(evaluation, rho, energy, potential, self.matrix_of_potential(potential))
         return evaluation
 
-    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> Evaluation:
+    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> FockBuild:
         """Energy and Fock matrices without semilocal exchange-correlation, and without ``rho``.
 
         Parameters
@@ -299,10 +195,26 @@ class KSHamiltonian:
             exchange[omega] = bare
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self.exchange_share * k
-        return Evaluation(energy, fock, density.new_empty(0), fixed, exchange)
+        dispersion = self.dispersion_energy()
+        return FockBuild(energy + dispersion, fock, density.new_empty(0), fixed, exchange, dispersion)
+
+    @cached_property
+    def nuclei(self) -> Nuclei:
+        """What dispersion depends on."""
+        numbers = [NUCLEAR_CHARGE[symbol] for symbol in self.molecule.symbols]
+        return Nuclei.of(numbers, self.molecule.positions, self.molecule.charge)
+
+    def dispersion_energy(self) -> float:
+        """Return the functional's dispersion energy with its present parameters, Ha."""
+        with torch.no_grad():
+            return float(self._dispersion()[0])
+
+    @cached_property
+    def _dispersion(self) -> Callable[[], Tensor]:
+        return self.xc.dispersion_at([self.nuclei])
 
     def add_xc(
-        self, evaluation: Evaluation, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
+        self, evaluation: FockBuild, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
     ) -> None:
         """Complete what :meth:`mean_field` returned.
 
@@ -365,11 +277,6 @@ class KSHamiltonian:
         return total
 
 
-def _occupied(orbitals: Tensor, occupations: Tensor) -> list[Tensor]:
-    """Orbitals of each channel that hold electrons, weighted so that D = C C^T."""
-    return [c[:, f > 0] * f[f > 0].sqrt() for c, f in zip(orbitals, occupations, strict=True)]
-
-
 def _rebuilt(
     molecule: Molecule,
     xc: XCFunctional,
@@ -381,40 +288,3 @@ def _rebuilt(
     made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level))
     made.differentiate = differentiate
     return made
-
-
-def device_of(xc: XCFunctional) -> torch.device:
-    """Return the device of a functional's parameters (the CPU if it has none)."""
-    return next((p.device for p in xc.parameters()), torch.device("cpu"))
-
-
-class XCKernel:
-    """Second derivatives of the exchange-correlation energy, as products with vectors.
-
-    The graph of the potential is built once and walked once per product.
-    """
-
-    def __init__(self, hamiltonian: KSHamiltonian, rho: Tensor) -> None:
-        self._parts = []
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
-            with torch.enable_grad():
-                leaf = rho[:, :, rows].detach().requires_grad_()
-                density = hamiltonian.xc.energy_density(leaf)
-                energy = (density * hamiltonian.weights[rows]).sum()
-                slope = None
-                if energy.requires_grad:
-                    slope = torch.autograd.grad(energy, leaf, create_graph=True, allow_unused=True)[0]
-            self._parts.append((rows, leaf, slope))
-
-    def __call__(self, change: Tensor) -> Tensor:
-        """Return d potential (weighted) for a change of the density components."""
-        out = torch.zeros_like(change)
-        for rows, leaf, slope in self._parts:
-            if slope is None or not slope.requires_grad:
-                continue
-            product = torch.autograd.grad(
-                slope, leaf, grad_outputs=change[:, :, rows], retain_graph=True, allow_unused=True
-            )[0]
-            if product is not None:
-                out[:, :, rows] = product
-        return out

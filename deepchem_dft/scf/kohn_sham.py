@@ -4,253 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from deepchem_dft import plugins
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.electrons import treatment
-from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
-from deepchem_dft.scf.forces import nuclear_forces
-from deepchem_dft.scf.frozen import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
-from deepchem_dft.scf.response import SOFT_MODE
-from deepchem_dft.scf.search import ground_state, with_local_spins
-from deepchem_dft.scf.signs import Findings, remarks
-from deepchem_dft.scf.stability import follow_instabilities
-from deepchem_dft.scf.state import SCFState, gap_of
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, UnfitGuess, solve
+from deepchem_dft.scf.options import SCFOptions
+from deepchem_dft.scf.result import KSResult
+from deepchem_dft.scf.search.ground_state import ground_state, with_local_spins
+from deepchem_dft.scf.search.signs import Findings
+from deepchem_dft.scf.search.stability import follow_instabilities
+from deepchem_dft.scf.state import SCFState
 from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
 from deepchem_dft.torchstate import stacklevel, unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
-
-
-class KSResult:
-    """A solved (or honestly unsolved) Kohn-Sham problem.
-
-    Tensors carry gradients to the functional's trainable parameters: the energy at fixed density
-    matrix (exact at self-consistency), everything else through the coupled-perturbed equations.
-    A result that did not converge carries no gradient.
-
-    Attributes
-    ----------
-    molecule : Molecule
-    status : Status
-        How it ended; prints as advice.
-    iterations : int
-        Fock builds.
-    commutator : float
-        Largest Fock element between orbitals of different occupation, Ha.
-    history : list of float
-        That element after every Fock build.
-    state : SCFState
-        Orbitals and occupations, for warm starts.
-    occupations : Tensor, shape (nspin, nmo)
-    frozen : FrozenDensity
-        For energies of other parameters at this density.
-    findings : Findings
-        What the search for lower states has looked at (``signs`` of trouble, ``tried``) and found.
-    """
-
-    def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, findings: Findings | None = None
-    ) -> None:
-        self._hamiltonian, self._solution = hamiltonian, solution
-        self.findings = findings or Findings()
-        self.molecule = hamiltonian.molecule
-        self.status = solution.status
-        self.iterations = solution.iterations
-        self.commutator = solution.residual
-        self.history = solution.history
-        self.state = solution.state
-        self.occupations = solution.state.occupations
-        self.frozen = FrozenDensity.from_evaluation(hamiltonian, solution.evaluation)
-        self._context = ResponseContext(hamiltonian, solution)
-        self._versions = self._parameter_versions()
-        self._energy: Tensor | None = None
-        self._outputs: tuple[Tensor, Tensor] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Without graphs, which belong to the parameters of this process.
-        return {
-            "hamiltonian": self._hamiltonian,
-            "solution": self._solution,
-            "findings": self.findings,
-            "current": self._versions == self._parameter_versions(),
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        KSResult.__init__(self, state["hamiltonian"], state["solution"], state["findings"])
-        if not state["current"]:  # the parameters had moved on from this solution
-            self._versions = [-1]
-
-    def __repr__(self) -> str:
-        energy = self._solution.evaluation.energy
-        return (
-            f"KSResult({self.molecule.name}: {energy:.8f} Ha, "
-            f"{self.status.name.lower()} after {self.iterations} Fock builds"
-            + "".join(f"; {note}" for note in self.notes)
-            + ")"
-        )
-
-    @property
-    def converged(self) -> bool:
-        """True if the field is self-consistent to the tolerance asked for."""
-        return self.status is Status.CONVERGED
-
-    @property
-    def restricted(self) -> bool:
-        """True if both spins share their orbitals."""
-        return self._hamiltonian.restricted
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What should be said wherever the energy is: a negative gap, a lower solution."""
-        return remarks(self.molecule, self._solution, self.findings)
-
-    @property
-    def stability(self) -> str | None:
-        """Whether the solution is a minimum, in words; None if ``stability`` was not asked for."""
-        mode = self.findings.mode
-        if mode is None:
-            return None
-        kind = "minimum" if mode > -SOFT_MODE else "saddle point"
-        return f"{kind} (lowest eigenvalue of the orbital Hessian {mode:.1e} Ha)"
-
-    @property
-    @unaffected
-    def spin_square(self) -> float:
-        """Expectation value of the total spin squared of the determinant: S (S + 1) if pure."""
-        return self.state.spin_square(self._hamiltonian.overlap)
-
-    @property
-    @unaffected
-    def energy(self) -> Tensor:
-        """Total energy, Ha, 0-dimensional float64.
-
-        Its gradient is exact to first order; a second derivative would lack the orbitals' response.
-        Once parameters have changed, the value stays what it was and carries no gradient any more.
-        """
-        if not self._differentiable:
-            return torch.tensor(
-                self._solution.evaluation.energy, dtype=torch.float64, device=self._hamiltonian.device
-            )
-        if self._energy is None:
-            slopes = self._solution.evaluation.slopes
-            self._energy = (
-                self.frozen.energy(self._hamiltonian.xc) if slopes is None else self._linear_energy(slopes)
-            )
-        return self._energy
-
-    def _linear_energy(self, slopes: list[Tensor]) -> Tensor:
-        """The energy with the slopes that the solver brought along as its gradient."""
-        evaluation = self._solution.evaluation
-        energy = torch.tensor(evaluation.energy, dtype=torch.float64, device=self._hamiltonian.device)
-        for parameter, slope in zip(self._context.parameters, slopes, strict=True):
-            energy = energy + (slope * (parameter - parameter.detach())).sum().to(energy)
-        for coefficient, omega in self._hamiltonian.xc.exchange_terms:
-            if isinstance(coefficient, Tensor) and coefficient.requires_grad:
-                bare = evaluation.exchange[omega]
-                energy = energy + (coefficient - coefficient.detach()) * bare
-        return energy
-
-    def _parameter_versions(self) -> list[int]:
-        return [p._version for p in self._context.parameters]
-
-    @property
-    def _differentiable(self) -> bool:
-        # A graph made now would belong to the parameters of now, not to this solution.
-        return (
-            self.converged
-            and torch.is_grad_enabled()
-            and bool(self._context.parameters)
-            and self._versions == self._parameter_versions()
-        )
-
-    @unaffected
-    def _output(self, index: int) -> Tensor:
-        if not self._differentiable:
-            with torch.no_grad():
-                return differentiable_outputs(self._context)[index]
-        if self._outputs is None:
-            self._outputs = differentiable_outputs(self._context)
-        return self._outputs[index]
-
-    @property
-    def density_matrix(self) -> Tensor:
-        """Alpha and beta density matrices in PySCF's orbital order, shape (2, nao, nao)."""
-        density = self._output(0)
-        return density.expand(2, -1, -1) / 2 if self.restricted else density
-
-    @property
-    def total_density_matrix(self) -> Tensor:
-        """Spin-summed density matrix, shape (nao, nao)."""
-        return self._output(0).sum(0)
-
-    @property
-    def orbital_energies(self) -> Tensor:
-        """Orbital energies, Ha, shape (1, nmo) if restricted, else (2, nmo).
-
-        Differentiable where levels are not degenerate.
-        """
-        return self._output(1)
-
-    @property
-    def gap(self) -> float:
-        """Gap between the highest occupied and the lowest empty orbital of any spin, Ha."""
-        return gap_of(self._solution.energies, self.occupations)
-
-    @property
-    def aufbau(self) -> bool:
-        """False if an empty orbital lies below an occupied one: perhaps an excited state."""
-        return self.gap >= 0
-
-    @property
-    @unaffected
-    def dipole(self) -> Tensor:
-        """Dipole moment about the origin, shape (3,), e Bohr (atomic units)."""
-        integrals = self.molecule.dipole_integrals.to(self._hamiltonian.device)
-        electrons = torch.einsum("xij,ij->x", integrals, self.total_density_matrix)
-        return self.molecule.nuclear_dipole.to(electrons.device) - electrons
-
-    @unaffected
-    def density(self, points: Any) -> Tensor:
-        """Electron density (both spins) at points.
-
-        Parameters
-        ----------
-        points : shape (G, 3), Bohr
-
-        Returns
-        -------
-        Tensor, shape (G,), 1/Bohr^3
-        """
-        ao = self.molecule.eval_ao(points)[0].to(self._hamiltonian.device)
-        return ((ao @ self.total_density_matrix) * ao).sum(1)
-
-    @unaffected
-    def forces(self) -> Tensor:
-        """Forces on the nuclei, shape (natom, 3), Ha/Bohr.
-
-        Raises
-        ------
-        SCFNotConverged
-            Forces of an unconverged field are meaningless.
-        """
-        if not self.converged:
-            raise SCFNotConverged(f"no forces for {self.molecule.name}: {self.status}", self)
-        return nuclear_forces(self._hamiltonian, self._solution)
-
-    @property
-    @unaffected
-    def soft_modes(self) -> Tensor:
-        """Eigenvalues (Ha) of near-zero rotation modes left out of density gradients."""
-        soft = self._context.soft
-        return torch.zeros(0, dtype=torch.float64) if soft is None else soft.eigenvalues
 
 
 class KohnSham:
@@ -261,28 +36,16 @@ class KohnSham:
     molecule : Molecule
     xc : str or XCFunctional
         A libxc name or any functional of this package.
-    restricted : bool, optional
-        None decides: as the molecule says, else restricted for closed shells with a spin-symmetric
-        functional. A restricted answer stays one; ``notes`` of the result tell if there are signs
-        that an unrestricted solution lies below, and one was found.
+    scf : SCFOptions, optional
+        How it is solved.
     broken_symmetry : bool or sequence of float, optional
         Look for antiparallel spins: True in every way; or local spins (2S_z) of the atoms to start
         from, such as [1, -1]. Implies ``restricted=False``. None: as the molecule says.
-    tol : float
-        Largest Fock element between orbitals of different occupation, Ha. Energies converge to
-        about ``tol**2``, energy gradients to first order: use 1e-8 to compare gradients.
-    max_iter : int
-        Bound on Fock builds.
-    stability : bool
-        Test whether the solution is a minimum, and follow the way down if not; then look for
-        lower states further away, too.
-    two_grid : bool, optional
-        Iterate on a coarse grid and confirm on the fine one, with the same result. None decides:
-        for warm starts of molecules.
-    engine : {"native", "dqc"}
-        ``dqc`` runs the same functional through DQC, as a second opinion.
     device : str, optional
         Where matrices live. Default: where the functional's parameters are.
+    **options
+        ``restricted``, ``tol``, ``max_iter``, ``stability``, ``two_grid``, ``engine``: see
+        :class:`~deepchem_dft.scf.SCFOptions`.
 
     Examples
     --------
@@ -297,37 +60,15 @@ class KohnSham:
         self,
         molecule: Molecule,
         xc: str | XCFunctional,
+        scf: SCFOptions | None = None,
         *,
-        restricted: bool | None = None,
         broken_symmetry: bool | Sequence[float] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 500,
-        stability: bool = False,
-        two_grid: bool | None = None,
-        engine: str = "native",
         device: str | torch.device | None = None,
+        **options: Any,
     ) -> None:
-        if engine not in ("native", "dqc"):
-            raise InputError(f"unknown engine {engine!r}", field="engine", remedy="use 'native' or 'dqc'")
-        if not (isinstance(tol, (int, float)) and 0 < tol < 1):
-            raise InputError(
-                f"a convergence threshold of {tol} Ha is not possible",
-                field="tol",
-                remedy="use a small positive number such as 1e-6",
-            )
-        if not (isinstance(max_iter, int) and max_iter >= 1):
-            raise InputError(
-                f"{max_iter!r} Fock builds are not possible",
-                field="max_iter",
-                remedy="use a whole number of at least 1",
-            )
-        if two_grid not in (None, True, False):
-            raise InputError(
-                f"{two_grid!r} is not a choice",
-                field="two_grid",
-                remedy="use True, False or None (decide for me)",
-            )
-        self.restricted, self.broken_symmetry = treatment(
+        asked = SCFOptions.of(scf, **options)
+        restricted = asked.restricted
+        restricted, self.broken_symmetry = treatment(
             molecule.restricted if restricted is None and not broken_symmetry else restricted,
             molecule.broken_symmetry
             if broken_symmetry is None and restricted is not True
@@ -335,16 +76,14 @@ class KohnSham:
             len(molecule.symbols),
             molecule.spin,
         )
-        if self.broken_symmetry and engine == "dqc":
+        if self.broken_symmetry and asked.engine == "dqc":
             raise InputError(
                 "DQC's solvers do not look for broken symmetries",
                 field="engine",
                 remedy="use the native engine",
             )
-        self.molecule, self.xc = molecule, get_xc(xc)
-        self.tol, self.max_iter = tol, max_iter
-        self.stability, self.two_grid = stability, two_grid
-        self.engine, self.device = engine, device
+        self.molecule, self.xc, self.device = molecule, get_xc(xc), device
+        self.scf = replace(asked, restricted=restricted)
 
     @unaffected
     def run(self, on_unconverged: str = "raise", guess: SCFState | KSResult | None = None) -> Any:
@@ -368,12 +107,7 @@ class KohnSham:
         FunctionalError
             If the functional returns values that are not finite.
         """
-        if on_unconverged not in ("raise", "continue"):
-            raise InputError(
-                f"unknown choice {on_unconverged!r}",
-                field="on_unconverged",
-                remedy="use 'raise' or 'continue'",
-            )
+        choice(on_unconverged, ("raise", "continue"), "on_unconverged")
         if isinstance(guess, KSResult):
             guess = guess.state
         if guess is not None and not isinstance(guess, SCFState):
@@ -382,43 +116,44 @@ class KohnSham:
                 field="guess",
                 remedy="pass the state of an earlier result, or None",
             )
-        if self.engine == "dqc":
+        scf = self.scf
+        if scf.engine == "dqc":
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
             return plugins.find("engines", "dqc")(
                 self.molecule,
                 self.xc,
-                restricted=self.restricted,
-                tol=self.tol,
-                max_iter=min(self.max_iter, 100),
+                restricted=scf.restricted,
+                tol=scf.tol,
+                max_iter=min(scf.max_iter, 100),
                 guess=guess,
                 on_unconverged=on_unconverged,
             )
-        hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
+        hamiltonian = KSHamiltonian(self.molecule, self.xc, scf.restricted, self.device)
         try:
             solution, findings = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=stacklevel(2))
             solution, findings = self._solve(hamiltonian, None)
-        if self.stability and solution.status is Status.CONVERGED:
+        if scf.stability and solution.status is SCFStatus.CONVERGED:
             solution, findings.mode = follow_instabilities(
-                hamiltonian, solution, tol=self.tol, max_iter=self.max_iter
+                hamiltonian, solution, tol=scf.tol, max_iter=scf.max_iter
             )
         result = KSResult(hamiltonian, solution, findings)
         if not result.converged and on_unconverged == "raise":
             raise SCFNotConverged(
                 f"{self.molecule.name} did not converge in {result.iterations} Fock builds "
                 f"(largest occupied-virtual Fock element {result.commutator:.1e} Ha, "
-                f"wanted {self.tol:.0e} Ha): {result.status}",
+                f"wanted {scf.tol:.0e} Ha): {result.status}",
                 result,
             )
         return result
 
-    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[Solution, Findings]:
-        options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
+    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[SCFSolution, Findings]:
+        options: dict[str, Any] = {"tol": self.scf.tol, "max_iter": self.scf.max_iter}
         if guess is None and isinstance(self.broken_symmetry, tuple):
             return with_local_spins(hamiltonian, self.broken_symmetry, **options), Findings()
-        two_grid = suits(hamiltonian, guess) if self.two_grid is None else self.two_grid
+        two_grid = suits(hamiltonian, guess) if self.scf.two_grid is None else self.scf.two_grid
         way = solve_on_two_grids if two_grid else solve
         solution = way(hamiltonian, guess=guess, **options)
-        thorough = self.stability or (self.broken_symmetry is True and guess is None)
+        thorough = self.scf.stability or (self.broken_symmetry is True and guess is None)
         return ground_state(hamiltonian, solution, cold=guess is None, thorough=thorough, **options)

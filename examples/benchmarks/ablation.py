@@ -36,7 +36,7 @@ from deepchem_dft.runs.xc.entries import EntrySet, select  # noqa: E402
 from deepchem_dft.runs.xc.evaluate import Evaluation  # noqa: E402
 from deepchem_dft.runs.xc.functional import build_model  # noqa: E402
 from deepchem_dft.runs.xc.schema import RunConfig  # noqa: E402
-from deepchem_dft.scf.compressed import CompressedDensity  # noqa: E402
+from deepchem_dft.scf.frozen.binned import BinnedDensity  # noqa: E402
 from deepchem_dft.scf.many import Solver  # noqa: E402
 from deepchem_dft.scf.solutions import Functional  # noqa: E402
 from deepchem_dft.units import HARTREE_TO_KCAL  # noqa: E402
@@ -156,7 +156,7 @@ class Densities:
         folder.mkdir(parents=True, exist_ok=True)
         start = Functional.named(parent)
         with (
-            Solver(self.options.jobs, 1e-5, folder / "energies.jsonl", folder) as solver,
+            Solver(self.options.jobs, tol=1e-5, cache=folder / "energies.jsonl", states=folder) as solver,
             solution_progress(f"densities of {parent}") as show,
         ):
             molecules = {s.key: s.to_molecule(self.options.grid_level) for s in missing}
@@ -168,7 +168,7 @@ class Densities:
             for place, molecule in molecules.items():
                 path = solver.path(molecule, start, "density")
                 if path is not None and path.is_file():
-                    known[place] = CompressedDensity.load(path)
+                    known[place] = BinnedDensity.load(path)
         return known
 
 
@@ -265,7 +265,7 @@ def checked(
     """Return rows of self-consistent errors (kcal/mol) on validation and test molecules."""
     groups = [EntrySet(role, role, list(data[role].X)) for role in ("valid", "test")]
     keep = options.folder / "checked.jsonl"
-    with Solver(options.jobs, 1e-5, keep) as solver, solution_progress("checking") as show:
+    with Solver(options.jobs, tol=1e-5, cache=keep) as solver, solution_progress("checking") as show:
         records = Evaluation(solver, options.grid_level).run([(group, chosen) for group in groups], show)
     rows = []
     for functional in chosen:

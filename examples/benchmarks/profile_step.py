@@ -40,7 +40,7 @@ PARTS = [
     (
         "diagonalisation, DIIS",
         ladder,
-        ["diagonalise", "_commutator", "_orthonormal_basis", "canonicalise", "off_block"],
+        ["diagonalise", "_commutator", "orthonormal_basis", "canonicalise", "off_block"],
     ),
 ]
 

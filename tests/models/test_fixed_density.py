@@ -14,7 +14,7 @@ from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.runs.xc.entries import select, unique_systems
 from deepchem_dft.runs.xc.schema import DatasetRef
 from deepchem_dft.scf import KohnSham, SCFLayer
-from deepchem_dft.scf.compressed import compress
+from deepchem_dft.scf.frozen.binned import bin_density
 from deepchem_dft.units import HARTREE_TO_KCAL as KCAL
 from deepchem_dft.xc import EnhancedXC, HybridXC, build_network
 
@@ -41,7 +41,7 @@ def parts_of(file, xc) -> tuple[FixedDensityEntries, FixedDensityEntries]:
             molecule = system.to_molecule(grid_level=1)
             state = KohnSham(molecule, "pbe").run().state
             density = SCFLayer(xc).frozen_density(molecule, state)
-            densities[system.key] = compress(density, xc)
+            densities[system.key] = bin_density(density, xc)
         parts.append(FixedDensityEntries.make(entries, densities))
     return parts[0], parts[1]
 

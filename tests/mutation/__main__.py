@@ -47,14 +47,14 @@ PLACES = {
         [
             "tests/xc",
             "tests/zoo/test_pins.py",
-            "tests/scf/test_compressed.py",
+            "tests/scf/test_binned_densities.py",
             "tests/scf/test_enhancement.py",
         ],
     ),
     "scf": ("deepchem_dft/scf", ["tests/scf"]),
     "zoo": (
         "deepchem_dft/zoo",
-        [f"tests/zoo/test_{name}.py" for name in ("cards", "forms", "models", "shelf", "shipped")],
+        [f"tests/zoo/test_{name}.py" for name in ("cards", "forms", "models", "registry", "shipped")],
     ),
     "calibration": ("deepchem_dft/runs/xc/calibration.py", ["tests/runs/test_calibration.py"]),
 }

@@ -21,8 +21,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFState
 from deepchem_dft.scf.batch import solve_batch
+from deepchem_dft.scf.frozen.solution import FrozenSolution
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.held import HeldDensity
 from deepchem_dft.xc import HybridXC, build_network, get_xc, libxc
 
 ELSEWHERE = torch.device("meta")  # a device every build of torch knows, and no tensor lives on
@@ -198,7 +198,7 @@ def test_two_grids_batches_and_held_densities_on_the_stand_in():
         with torch.no_grad():
             xc.aweight += 0.01
         second = KohnSham(molecule, xc, tol=1e-8, two_grid=True).run(guess=first)
-        held = HeldDensity.of(second, xc)
+        held = FrozenSolution.of(second, xc)
         with torch.no_grad():
             xc.bweight += 0.01
         hamiltonians = [KSHamiltonian(molecule, xc, restricted=False)] * 2

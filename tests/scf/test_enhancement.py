@@ -7,7 +7,7 @@ import torch
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFLayer
-from deepchem_dft.scf.compressed import CompressedDensity, DensityBatch, compress
+from deepchem_dft.scf.frozen.binned import BinnedDensities, BinnedDensity, bin_density
 from deepchem_dft.xc import EnhancedXC, HybridXC
 from deepchem_dft.xc.parents import hybrid_name
 
@@ -100,8 +100,8 @@ def test_few_points_give_the_energy_and_its_gradient(make, parent, system, tmp_p
     xc = whole(trained(parent, exchange=0.2, train_exchange=True))
     state = KohnSham(molecule, hybrid_name(parent, 0.2)).run().state
     frozen = SCFLayer(xc).frozen_density(molecule, state)
-    compress(frozen, xc).save(tmp_path / "density.pt")
-    batch = DensityBatch([CompressedDensity.load(tmp_path / "density.pt")])
+    bin_density(frozen, xc).save(tmp_path / "density.pt")
+    batch = BinnedDensities([BinnedDensity.load(tmp_path / "density.pt")])
     parameters = [p for p in xc.parameters() if p.requires_grad]
     full, few = frozen.energy(xc), batch.energies(xc)[0]
     parent_energy = KohnSham(molecule, hybrid_name(parent, 0.2)).run().energy
@@ -117,7 +117,7 @@ def test_few_points_without_factors_are_exact(make, parent):
     molecule = make("N", **BASIS)
     xc = whole(EnhancedXC(parent, exchange=0.25))
     result = KohnSham(molecule, xc, tol=1e-7).run()
-    energy = DensityBatch([compress(result.frozen, xc)]).energies(xc)[0]
+    energy = BinnedDensities([bin_density(result.frozen, xc)]).energies(xc)[0]
     assert energy.item() == pytest.approx(result.energy.item(), abs=1e-10)
 
 
@@ -125,10 +125,10 @@ def test_systems_side_by_side(make):
     """All systems have the same nodes; each its own weights."""
     xc = whole(trained("r2scan"))
     densities = [
-        compress(KohnSham(make(name, **BASIS), "r2scan").run().frozen, xc) for name in ("H", "He", "O")
+        bin_density(KohnSham(make(name, **BASIS), "r2scan").run().frozen, xc) for name in ("H", "He", "O")
     ]
-    batch = DensityBatch([*densities, densities[0]])
-    alone = torch.stack([DensityBatch([d]).energies(xc)[0] for d in batch.densities])
+    batch = BinnedDensities([*densities, densities[0]])
+    alone = torch.stack([BinnedDensities([d]).energies(xc)[0] for d in batch.densities])
     torch.testing.assert_close(batch.energies(xc), alone, rtol=0, atol=1e-11)
 
 

@@ -8,9 +8,9 @@ from pyscf import dft, gto
 
 from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.scf.batch import solve_batch
-from deepchem_dft.scf.filling import filled_from_below, has_hole
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import solve
+from deepchem_dft.scf.search.filling import filled_from_below, has_hole
 from deepchem_dft.xc import get_xc
 
 

@@ -14,8 +14,8 @@ from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import InputError
 from deepchem_dft.scf.batch import solve_batch
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.signs import fragments, spin_gaps
-from deepchem_dft.scf.starts import Shares, unpaired
+from deepchem_dft.scf.search.signs import fragments, spin_gaps
+from deepchem_dft.scf.search.starts import Shares, unpaired
 from deepchem_dft.xc import HybridXC, get_xc
 
 H2 = "H 0 0 0; H 0 0 {}"

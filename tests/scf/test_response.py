@@ -11,7 +11,7 @@ from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import solve
 from deepchem_dft.scf.response import OrbitalHessian, SoftModes, lowest_modes, soft_modes, solve_response
-from deepchem_dft.scf.stability import follow_instabilities
+from deepchem_dft.scf.search.stability import follow_instabilities
 from deepchem_dft.xc import get_xc
 
 

@@ -11,7 +11,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.signs import Findings
+from deepchem_dft.scf.search.signs import Findings
 from deepchem_dft.xc import get_xc
 from deepchem_dft.xc.base import XCFunctional
 
@@ -59,12 +59,6 @@ def test_as_many_of_both_spins_in_other_orbitals_are_no_closed_shell(occupations
     if not restricted:
         with pytest.raises(InputError, match="restricted"):
             KSHamiltonian(molecule, get_xc("lda,pw"), restricted=True)
-
-
-@pytest.mark.parametrize("tol", [1, 1.0, 1.5, 0.0])
-def test_thresholds_are_below_one(tol):
-    with pytest.raises(InputError, match="a convergence threshold of"):
-        KohnSham(Molecule("He 0 0 0", "sto-3g", grid_level=0), "pbe", tol=tol)
 
 
 class Ignorant(XCFunctional):

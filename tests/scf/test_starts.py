@@ -11,7 +11,16 @@ import torch
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import orthonormal_basis, starting_density
-from deepchem_dft.scf.starts import AtomicStart, Shares, completed, frontier, kicked, mixed, turned, unpaired
+from deepchem_dft.scf.search.starts import (
+    AtomicStart,
+    Shares,
+    completed,
+    frontier,
+    kicked,
+    mixed,
+    turned,
+    unpaired,
+)
 from deepchem_dft.xc import get_xc
 
 LEVELS = torch.tensor([[-1.0, -0.3, -0.2, 0.1, 0.3], [-0.9, -0.1, -0.2, 0.2, 0.04]], dtype=torch.float64)

@@ -16,7 +16,7 @@ from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.ordering import batches, epoch_order
 from deepchem_dft.models.xc.progress import EpochReport
 from deepchem_dft.models.xc.stages import Stage
-from deepchem_dft.scf.compressed import CompressedDensity, DensityBatch
+from deepchem_dft.scf.frozen.binned import BinnedDensities, BinnedDensity
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class FixedDensityEntries:
     Attributes
     ----------
     entries : list of DFTEntry
-    batch : DensityBatch
+    batch : BinnedDensities
         Each system once.
     coefficients : Tensor, shape (N, number of systems)
         Values are ``coefficients @ energies``.
@@ -41,15 +41,13 @@ class FixedDensityEntries:
     """
 
     entries: list[DFTEntry]
-    batch: DensityBatch
+    batch: BinnedDensities
     coefficients: Tensor
     target: Tensor
     weight: Tensor
 
     @classmethod
-    def make(
-        cls, entries: Sequence[DFTEntry], densities: dict[Any, CompressedDensity]
-    ) -> FixedDensityEntries:
+    def make(cls, entries: Sequence[DFTEntry], densities: dict[Any, BinnedDensity]) -> FixedDensityEntries:
         """Put entries and the densities of their systems (by system key) together."""
         keys = list(dict.fromkeys(s.key for e in entries for s in e.get_systems()))
         place = {key: index for index, key in enumerate(keys)}
@@ -59,7 +57,7 @@ class FixedDensityEntries:
                 coefficients[row, place[system.key]] += coefficient
         return cls(
             list(entries),
-            DensityBatch([densities[key] for key in keys]),
+            BinnedDensities([densities[key] for key in keys]),
             coefficients,
             torch.tensor([[e.label] for e in entries], dtype=torch.float64),
             torch.tensor([[e.get_weight()] for e in entries], dtype=torch.float64),
@@ -76,7 +74,7 @@ class FixedDensityEntries:
         needed = self.coefficients[index].abs().sum(0).nonzero().flatten().tolist()
         return FixedDensityEntries(
             [self.entries[i] for i in rows],
-            DensityBatch([self.batch.densities[i] for i in needed]),
+            BinnedDensities([self.batch.densities[i] for i in needed]),
             self.coefficients[index][:, needed],
             self.target[index],
             self.weight[index],
@@ -206,7 +204,7 @@ class FixedDensityTrainer(TrainingLoop):
         return EpochReport(self.progress.epoch, loss, mae_kcal=error)
 
     def validate(self, report: EpochReport) -> None:
-        """Judge by the weighted mean absolute error, kcal/mol."""
+        """GradientCheck by the weighted mean absolute error, kcal/mol."""
         with torch.no_grad():
             prediction = self.valid.predict(self.functional)
         report.score = self.valid.mae_kcal(prediction, weighted=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from deepchem_dft import parallel
 from deepchem_dft.models.xc.solving import SystemSolver, linear
 from deepchem_dft.models.xc.states import StateStore
-from deepchem_dft.scf.hamiltonian import device_of
+from deepchem_dft.scf.quadrature import device_of
 from deepchem_dft.xc.base import XCFunctional
 
 # Columns of what is exchanged, before the gradient; a row is one number wanted of one system.

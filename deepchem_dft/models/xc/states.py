@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deepchem_dft.scf import SCFState
-from deepchem_dft.scf.held import Anchor, HeldDensity
+from deepchem_dft.scf.frozen.solution import FrozenSolution, ReferencePotential
 
 
 class StateStore:
@@ -14,15 +14,15 @@ class StateStore:
 
     Attributes
     ----------
-    held : dict of HeldDensity
+    held : dict of FrozenSolution
         Densities of those orbitals, where they were needed. They follow from the orbitals and
-        their anchors, so that checkpoints and copies leave them out.
+        their references, so that checkpoints and copies leave them out.
     """
 
     def __init__(self) -> None:
         self._items: dict[str, tuple[SCFState, int]] = {}
-        self.held: dict[str, HeldDensity] = {}
-        self._anchors: dict[str, Anchor] = {}
+        self.held: dict[str, FrozenSolution] = {}
+        self._references: dict[str, ReferencePotential] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "held": {}}
@@ -41,22 +41,22 @@ class StateStore:
         self._let_go(key)
         self._items.pop(key, None)
 
-    def hold(self, key: str, held: HeldDensity) -> None:
+    def hold(self, key: str, held: FrozenSolution) -> None:
         """Keep the density of a state that was put in before."""
-        self.held[key], self._anchors[key] = held, held.anchor
+        self.held[key], self._references[key] = held, held.reference
 
-    def anchor(self, key: str) -> Anchor | None:
-        """Return the anchor of a density that is, or before a resume was, held."""
-        return self._anchors.get(key)
+    def reference(self, key: str) -> ReferencePotential | None:
+        """Return the reference of a density that is, or before a resume was, held."""
+        return self._references.get(key)
 
     def _let_go(self, key: str) -> None:
         self.held.pop(key, None)
-        self._anchors.pop(key, None)
+        self._references.pop(key, None)
 
     def clear(self) -> None:
         """Forget all systems."""
         self.held.clear()
-        self._anchors.clear()
+        self._references.clear()
         self._items.clear()
 
     def __iter__(self) -> Iterator[str]:
@@ -69,8 +69,8 @@ class StateStore:
         for key in chosen:
             state, step = self._items[key]
             data[key] = {"state": state.to_dict(), "step": step}
-            if key in self._anchors:
-                data[key]["anchor"] = self._anchors[key].to_dict()
+            if key in self._references:
+                data[key]["anchor"] = self._references[key].to_dict()
         return data
 
     def update(self, data: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ class StateStore:
         for key, item in data.items():
             self.put(key, SCFState.from_dict(item["state"]), item["step"])
             if "anchor" in item:
-                self._anchors[key] = Anchor(**item["anchor"])
+                self._references[key] = ReferencePotential(**item["anchor"])
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> StateStore:

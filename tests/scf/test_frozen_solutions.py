@@ -1,4 +1,4 @@
-"""Held densities: energies, gradients, and the estimate of what relaxing would bring."""
+"""Frozen solutions: energies, gradients, and the estimate of what relaxing would bring."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
-from deepchem_dft.scf.held import Anchor, HeldDensity
+from deepchem_dft.scf.frozen.solution import FrozenSolution, ReferencePotential
 from deepchem_dft.xc import HybridXC, build_network
 
 GEOMETRIES = {"H2O": ("O 0 0 0; H 0 1.43 1.1; H 0 -1.43 1.1", 0), "NO": ("N 0 0 0; O 0 0 2.18", 1)}
@@ -39,7 +39,7 @@ def moved(xc: HybridXC, size: float) -> HybridXC:
 def test_energy_and_gradient_are_those_at_fixed_orbitals(molecule, options):
     xc = functional(**options)
     result = KohnSham(molecule, xc).run()
-    held, other = HeldDensity.of(result, xc), moved(xc, 0.02)
+    held, other = FrozenSolution.of(result, xc), moved(xc, 0.02)
     parameters = [p for p in other.parameters() if p.requires_grad]
     energies = [held.energy(other), result.frozen.energy(other)]
     assert energies[0].item() == pytest.approx(energies[1].item(), abs=2e-6)
@@ -51,7 +51,7 @@ def test_energy_and_gradient_are_those_at_fixed_orbitals(molecule, options):
 def test_drift_estimates_the_relaxation_energy(molecule, options):
     xc = functional(**options)
     result = KohnSham(molecule, xc, tol=1e-8).run()
-    held = HeldDensity.of(result, xc)
+    held = FrozenSolution.of(result, xc)
     assert held.drift(xc) == 0.0
     for size in (0.01, 0.04):
         other = moved(xc, size)
@@ -68,16 +68,16 @@ def test_a_rough_network_keeps_all_points(molecule):
         rough[0].weight.mul_(3000.0)
     xc = HybridXC("pbe", rough.double(), aweight0=0.05)
     result = KohnSham(molecule, xc, max_iter=4).run(on_unconverged="continue")
-    held = HeldDensity.of(result, xc)
-    assert held.anchor.offset is None
+    held = FrozenSolution.of(result, xc)
+    assert held.reference.offset is None
     assert held.energy(xc).item() == pytest.approx(result.frozen.energy(xc).item(), abs=1e-12)
 
 
 def test_restored_is_the_same_to_the_last_bit(molecule):
     xc = functional()
     result = KohnSham(molecule, xc).run()
-    held, other = HeldDensity.of(result, xc), moved(xc, 0.02)
-    anchor = Anchor(**held.anchor.to_dict())
-    again = HeldDensity.restored(molecule, other, result.state, anchor)
+    held, other = FrozenSolution.of(result, xc), moved(xc, 0.02)
+    reference = ReferencePotential(**held.reference.to_dict())
+    again = FrozenSolution.restored(molecule, other, result.state, reference)
     assert again.energy(other).item() == pytest.approx(held.energy(other).item(), abs=1e-11)
     assert again.drift(other) == pytest.approx(held.drift(other), rel=1e-9)

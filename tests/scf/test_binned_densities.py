@@ -1,4 +1,4 @@
-"""Compressed densities give the energies of the full ones, and their gradients."""
+"""Binned densities give the energies of the full ones, and their gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFLayer
-from deepchem_dft.scf.compressed import CompressedDensity, DensityBatch, compress
+from deepchem_dft.scf.frozen.binned import BinnedDensities, BinnedDensity, bin_density
 from deepchem_dft.xc import HybridXC, build_network
 
 CASES = [("O 0 0 0; H 0 1.43 -0.98; H 0 -1.43 -0.98", 0), ("O 0 0 0", 2)]
@@ -32,7 +32,7 @@ def test_energy_and_gradient_match_full_grid(solved, xc, family):
     molecule, result = solved
     xc_of = functional(xc, family, exchange=0.1 if xc == "pbe" else None)
     frozen = SCFLayer(xc_of).frozen_density(molecule, result.state)
-    batch = DensityBatch([compress(frozen, xc_of)])
+    batch = BinnedDensities([bin_density(frozen, xc_of)])
     parameters = [p for p in xc_of.parameters() if p.requires_grad]
 
     full = frozen.energy(xc_of)
@@ -63,7 +63,7 @@ def test_all_but_the_network_is_exact(solved):
     molecule, result = solved
     plain = HybridXC("pbe", build_network(family="gga", seed=0), aweight0=1.0)
     frozen = SCFLayer(plain).frozen_density(molecule, result.state)
-    energy = DensityBatch([compress(frozen, plain)]).energies(plain)
+    energy = BinnedDensities([bin_density(frozen, plain)]).energies(plain)
     assert float(energy.detach()) == pytest.approx(float(result.energy.detach()), abs=1e-10)
 
 
@@ -71,11 +71,11 @@ def test_file_round_trip(solved, tmp_path):
     molecule, result = solved
     xc_of = functional("camb3lyp", "gga")
     frozen = SCFLayer(xc_of).frozen_density(molecule, result.state)
-    before = compress(frozen, xc_of)
+    before = bin_density(frozen, xc_of)
     before.save(tmp_path / "d.pt")
-    after = CompressedDensity.load(tmp_path / "d.pt")
+    after = BinnedDensity.load(tmp_path / "d.pt")
     assert after.omegas == before.omegas and None in after.omegas
-    energies = [DensityBatch([d]).energies(xc_of) for d in (before, after)]
+    energies = [BinnedDensities([d]).energies(xc_of) for d in (before, after)]
     assert torch.equal(*energies)
 
 
@@ -98,10 +98,10 @@ def test_finer_bins_are_closer(solved):
 def test_batch_of_several_systems(solved):
     molecule, result = solved
     xc_of = functional("pbe", "mgga")
-    one = compress(SCFLayer(xc_of).frozen_density(molecule, result.state), xc_of)
+    one = bin_density(SCFLayer(xc_of).frozen_density(molecule, result.state), xc_of)
     atom = Molecule("He 0 0 0", "sto-3g", grid_level=1)
     layer = SCFLayer(xc_of)
-    other = compress(layer.frozen_density(atom, KohnSham(atom, "pbe").run().state), xc_of)
-    together = DensityBatch([one, other, one]).energies(xc_of)
-    alone = [DensityBatch([d]).energies(xc_of)[0] for d in (one, other, one)]
+    other = bin_density(layer.frozen_density(atom, KohnSham(atom, "pbe").run().state), xc_of)
+    together = BinnedDensities([one, other, one]).energies(xc_of)
+    alone = [BinnedDensities([d]).energies(xc_of)[0] for d in (one, other, one)]
     assert torch.allclose(together, torch.stack(alone), rtol=0, atol=1e-12)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.compressed import DensityBatch, compress
-from deepchem_dft.scf.frozen import FrozenDensity
+from deepchem_dft.scf.frozen.binned import BinnedDensities, bin_density
+from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.kohn_sham import KSResult
+from deepchem_dft.scf.result import KSResult
 from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc import HybridXC
@@ -28,7 +28,7 @@ _GAP_FLOOR = 0.05
 
 
 @dataclass
-class Anchor:
+class ReferencePotential:
     """What is known of a functional at the moment a density was solved with it.
 
     Attributes
@@ -50,7 +50,7 @@ class Anchor:
         return dict(self.__dict__)
 
 
-class HeldDensity:
+class FrozenSolution:
     """Energies of a changing functional at one fixed density; make one with :meth:`of`.
 
     Where the functional's network sees nothing but (n, xi, s, alpha), grid points that agree in
@@ -58,7 +58,7 @@ class HeldDensity:
 
     Attributes
     ----------
-    anchor : Anchor
+    reference : ReferencePotential
         All that cannot be made again from the orbitals.
 
     Examples
@@ -66,7 +66,7 @@ class HeldDensity:
     >>> from deepchem_dft.scf import KohnSham
     >>> from deepchem_dft.xc import build_network
     >>> xc = HybridXC("lda,pw", build_network(family="lda", zero_last=False, seed=0), 0.1)
-    >>> held = HeldDensity.of(KohnSham(Molecule("He 0 0 0", "6-31g", grid_level=1), xc).run(), xc)
+    >>> held = FrozenSolution.of(KohnSham(Molecule("He 0 0 0", "6-31g", grid_level=1), xc).run(), xc)
     >>> held.drift(xc)
     0.0
     >>> with torch.no_grad(): _ = xc.aweight.add_(0.5)
@@ -80,7 +80,7 @@ class HeldDensity:
         xc: XCFunctional,
         state: SCFState,
         frozen: FrozenDensity,
-        anchor: Anchor | None,
+        reference: ReferencePotential | None,
     ) -> None:
         self._molecule, self._restricted = molecule, state.restricted
         coarse = self._coarse(xc)
@@ -89,14 +89,14 @@ class HeldDensity:
         self._rho = coarse.density_of_orbitals(self._orbitals, self._occupations)
         self._exchange = self._trainable_exchange(xc)
         self._whole: FrozenDensity | None = frozen
-        self._merged: DensityBatch | None = None
-        if _mergeable(xc) and (anchor is None or anchor.offset is not None):
-            self._merged = DensityBatch([compress(frozen, xc, _WIDTHS)])  # type: ignore[arg-type]
-        if anchor is not None:
-            self.anchor = anchor
+        self._merged: BinnedDensities | None = None
+        if _mergeable(xc) and (reference is None or reference.offset is not None):
+            self._merged = BinnedDensities([bin_density(frozen, xc, _WIDTHS)])  # type: ignore[arg-type]
+        if reference is not None:
+            self.reference = reference
 
     @classmethod
-    def of(cls, result: KSResult, xc: XCFunctional) -> HeldDensity:
+    def of(cls, result: KSResult, xc: XCFunctional) -> FrozenSolution:
         """Hold the density of a solution, whose functional's parameters have not changed since."""
         held = cls(result.molecule, xc, result.state, result.frozen, None)
         with torch.no_grad():
@@ -107,14 +107,16 @@ class HeldDensity:
                     offset = held._merged = None
             energies = result.orbital_energies
             gaps = energies[:, :, None] - energies[:, None, :]
-            held.anchor = Anchor(held._potential(xc), gaps, offset)
+            held.reference = ReferencePotential(held._potential(xc), gaps, offset)
         held._forget()
         return held
 
     @classmethod
-    def restored(cls, molecule: Molecule, xc: XCFunctional, state: SCFState, anchor: Anchor) -> HeldDensity:
-        """Hold again, after a resume, what ``anchor`` belongs to (one Fock build)."""
-        held = cls(molecule, xc, state, FrozenDensity.from_state(molecule, xc, state), anchor)
+    def restored(
+        cls, molecule: Molecule, xc: XCFunctional, state: SCFState, reference: ReferencePotential
+    ) -> FrozenSolution:
+        """Hold again, after a resume, what ``reference`` belongs to (one Fock build)."""
+        held = cls(molecule, xc, state, FrozenDensity.from_state(molecule, xc, state), reference)
         held._forget()
         return held
 
@@ -125,8 +127,8 @@ class HeldDensity:
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
         if self._merged is not None:
-            assert self.anchor.offset is not None
-            return self._merged.energies(xc)[0] + self.anchor.offset
+            assert self.reference.offset is not None
+            return self._merged.energies(xc)[0] + self.reference.offset
         assert self._whole is not None
         return self._whole.energy(xc)
 
@@ -138,9 +140,9 @@ class HeldDensity:
         against their gaps: second-order perturbation theory without the response of the density,
         on the coarse grid.
         """
-        change = self._potential(xc) - self.anchor.potential
+        change = self._potential(xc) - self.reference.potential
         moved = mixing(self._occupations).clamp_min(0.0)  # f_q - f_p, each pair once
-        gaps = self.anchor.gaps.to(change.device).abs().clamp_min(_GAP_FLOOR)
+        gaps = self.reference.gaps.to(change.device).abs().clamp_min(_GAP_FLOOR)
         return float((moved * change.square() / gaps).sum())
 
     def _coarse(self, xc: XCFunctional) -> KSHamiltonian:
