@@ -9,6 +9,7 @@ from torch import Tensor
 from deepchem_dft.molecule import integrals
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 # Second derivatives xx, xy, xz, yy, yz, zz of PySCF's eval_ao, as a symmetric 3 x 3 table.
 _SECOND = ((4, 5, 6), (5, 7, 8), (6, 8, 9))
@@ -55,11 +56,13 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: SCFSolution) -> Tensor:
         gradient[atom] += 2 * np.einsum("xij,ij->x", vj[:, rows], total[rows])
         gradient[atom] -= 2 * np.einsum("sxij,sij->x", exchange[:, :, rows], spin_densities[:, rows])
         gradient[atom] -= 2 * np.einsum("xij,ij->x", made["overlap"][:, rows], energy_weighted[rows])
+    gradient += hamiltonian.xc.dispersion_gradient(hamiltonian.nuclei).numpy()
     return -torch.from_numpy(gradient) - _xc_gradient(hamiltonian, solution, made["aoslices"])
 
 
 def _xc_gradient(hamiltonian: KSHamiltonian, solution: SCFSolution, aoslices) -> Tensor:
     molecule = hamiltonian.molecule
+    refuse_nonlocal(hamiltonian.xc, "a force", "leave it out")
     density = solution.state.density_matrix().cpu()
     gradient = torch.zeros(len(molecule.symbols), 3, dtype=torch.float64)
     per_atom = integrals.quadrature_response(molecule.pyscf_mol, molecule.grid_level)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
 from deepchem_dft.molecule.grid import MolecularGrid
+from deepchem_dft.scf.parts import grids_of
 from deepchem_dft.scf.quadrature import XCKernel, XCQuadrature, device_of, occupied_of
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Nuclei
 
 
 @dataclass
@@ -21,9 +26,11 @@ class FockBuild:
     energy: float
     fock: Tensor  # (nspin, nao, nao)
     rho: Tensor  # (nspin, ncomp, G)
-    fixed_energy: float  # everything but exchange-correlation, Ha
+    fixed_energy: float  # everything but exchange-correlation and dispersion, Ha
     #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
     exchange: dict[float | None, float]
+    #: Dispersion energy, Ha: part of ``energy``.
+    dispersion: float = 0.0
     #: Derivative of the semilocal energy with respect to every trainable parameter, if asked for.
     slopes: list[Tensor] | None = None
 
@@ -45,7 +52,8 @@ class KSHamiltonian(XCQuadrature):
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
     grid : MolecularGrid, optional
-        Quadrature of the functional; default the molecule's own.
+        Quadrature of all parts of the functional; default the molecule's own, and for nonlocal
+        parts those they ask for.
 
     Raises
     ------
@@ -89,11 +97,12 @@ class KSHamiltonian(XCQuadrature):
             )
         super().__init__(
             xc,
-            molecule.grid if grid is None else grid,
+            *grids_of(molecule, xc, grid),
             molecule.nao,
             1 if restricted else 2,
             torch.device(device or device_of(xc)),
         )
+        self.chosen_grid = grid
         self.molecule, self.restricted = molecule, bool(restricted)
         #: Whether the energy will be differentiated: solvers then have slopes computed on the way.
         self.differentiate = torch.is_grad_enabled() and bool(self.parameters)
@@ -109,6 +118,7 @@ class KSHamiltonian(XCQuadrature):
             self.xc,
             self.restricted,
             self.device,
+            self.chosen_grid is not None,
             self.grid.level,
             self.differentiate,
         )
@@ -189,7 +199,23 @@ class KSHamiltonian(XCQuadrature):
             exchange[omega] = bare
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self.exchange_share * k
-        return FockBuild(energy, fock, density.new_empty(0), fixed, exchange)
+        dispersion = self.dispersion_energy()
+        return FockBuild(energy + dispersion, fock, density.new_empty(0), fixed, exchange, dispersion)
+
+    @cached_property
+    def nuclei(self) -> Nuclei:
+        """What dispersion depends on."""
+        numbers = [NUCLEAR_CHARGE[symbol] for symbol in self.molecule.symbols]
+        return Nuclei.of(numbers, self.molecule.positions, self.molecule.charge)
+
+    def dispersion_energy(self) -> float:
+        """Return the functional's dispersion energy with its present parameters, Ha."""
+        with torch.no_grad():
+            return float(self._dispersion()[0])
+
+    @cached_property
+    def _dispersion(self) -> Callable[[], Tensor]:
+        return self.xc.dispersion_at([self.nuclei])
 
     def add_xc(
         self, evaluation: FockBuild, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
@@ -260,9 +286,10 @@ def _rebuilt(
     xc: XCFunctional,
     restricted: bool,
     device: torch.device,
+    chosen: bool,
     level: int | None,
     differentiate: bool,
 ) -> KSHamiltonian:
-    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level))
+    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level) if chosen else None)
     made.differentiate = differentiate
     return made

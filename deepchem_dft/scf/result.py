@@ -146,7 +146,26 @@ class KSResult:
             if isinstance(coefficient, Tensor) and coefficient.requires_grad:
                 bare = evaluation.exchange[omega]
                 energy = energy + (coefficient - coefficient.detach()) * bare
-        return energy
+        dispersion = self._hamiltonian.xc.dispersion_at([self._hamiltonian.nuclei])()[0].to(energy)
+        return energy + (dispersion - dispersion.detach())
+
+    @property
+    def energy_terms(self) -> dict[str, float]:
+        """What the energy is the sum of, Ha.
+
+        ``fixed``: kinetic energy, electrons and nuclei, and Coulomb energies, which no parameter of the
+        functional changes at this density; ``semilocal`` exchange and correlation; ``exact_exchange``,
+        its ranges with their shares; ``dispersion``.
+        """
+        evaluation = self._solution.evaluation
+        shares = self._hamiltonian.exchange_terms()
+        exact = sum(c * evaluation.exchange[omega] for c, omega in shares if omega in evaluation.exchange)
+        terms = {
+            "fixed": evaluation.fixed_energy,
+            "exact_exchange": exact,
+            "dispersion": evaluation.dispersion,
+        }
+        return {**terms, "semilocal": evaluation.energy - sum(terms.values())}
 
     def _parameter_versions(self) -> list[int]:
         return [p._version for p in self._context.parameters]
