@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,9 +16,6 @@ from deepchem_dft.xc.quadrature import Quadrature
 # Grid points per call of the functional: few enough for a network's activations to stay close to
 # a core, enough for what a call costs at any length not to matter.
 _XC_ROWS = 16384
-
-#: Energy (Ha) of a part of a functional at the densities (nspin, ncomp, g) of some of the points.
-PartEnergy = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,34 +59,32 @@ class Quadratures:
         """Return True if there is a quadrature for every part of a functional."""
         return all(_level(part) in self.places for part in (xc, *xc.nonlocal_terms))
 
-    def pieces(self, xc: XCFunctional) -> Iterator[tuple[slice, PartEnergy]]:
+    def blocks(self, xc: XCFunctional) -> Iterator[tuple[XCFunctional, slice, Quadrature]]:
         """Take a functional's energy apart.
 
         Yields
         ------
+        XCFunctional
+            The functional itself, or one of its nonlocal terms.
         slice
             Some of the points: a part's whole quadrature, or a block of it for a local functional.
-        callable
-            From the density there to an energy in Ha. The sum over all pieces is the energy.
+        Quadrature
+            Of these points. The energy is the sum of ``part.energy(rho[:, :, rows], quadrature)``.
         """
         with torch.enable_grad():  # or coefficients would be made without their gradients
             terms = xc.nonlocal_terms
         for part in (xc, *terms):
             span, quadrature = self.of(part)
             if part.needs_quadrature:
-                yield span, partial(part.energy, quadrature=quadrature)
+                yield part, span, quadrature
                 continue
             for rows in row_blocks(quadrature.size, _XC_ROWS):
                 there = slice(span.start + rows.start, span.start + rows.stop)
-                yield there, partial(_local, part, quadrature.weights[rows])
+                yield part, there, quadrature.at(rows)
 
 
 def _level(part: XCFunctional) -> int | None:
     return part.grid_level if part.needs_quadrature else None
-
-
-def _local(part: XCFunctional, weights: Tensor, rho: Tensor) -> Tensor:
-    return (part.energy_density(rho) * weights).sum()
 
 
 def components(xc: XCFunctional) -> int:
