@@ -92,6 +92,7 @@ class DFTEntry:
         grid: str | None = None,
         grid_level: int = 3,
         tolerance: float | None = None,
+        bare: Mapping[str, float] | None = None,
     ) -> DFTEntry:
         """Make an entry, checking everything that can be checked without a calculation.
 
@@ -118,6 +119,9 @@ class DFTEntry:
             Where relative paths start (then the working folder).
         ao_order, tolerance
             For dm: see `data.targets.load_density_matrix`.
+        bare : mapping, optional
+            For reactions: factors of electrons (``e-``) and bare nuclei (``H+``), whose energy is zero.
+            If given, even empty, atoms and charges have to balance.
         grid, grid_level
             For dens: see `data.targets.load_density`; the PySCF level of a ccsd reference's grid.
 
@@ -163,6 +167,12 @@ class DFTEntry:
             "split": split,
             "tags": tags,
         }
+        if bare is not None and e_type != "reaction":
+            raise InputError(
+                f"an entry of type {e_type} has no bare particles",
+                field="bare",
+                remedy="use type: reaction, or leave them out",
+            )
         if e_type in ENERGY_TYPES:
             if e_type in CONSTRAINT_TYPES and true_val is None:
                 true_val = 0.0
@@ -170,7 +180,8 @@ class DFTEntry:
                 e_type,
                 _energy(true_val, energy_unit),
                 members,
-                _coefficients(e_type, members, coefficients),
+                _coefficients(e_type, members, coefficients, bare),
+                bare=bare,
                 **common,
             )
         from deepchem_dft.data.target_entries import DensityEntry, DensityMatrixEntry
@@ -230,7 +241,13 @@ class DFTEntry:
 
 
 class EnergyEntry(DFTEntry):
-    """An entry whose value is a linear combination of total energies."""
+    """An entry whose value is a linear combination of total energies.
+
+    Attributes
+    ----------
+    bare : dict of str to float
+        Factors of electrons and bare nuclei of a reaction; they have no energy.
+    """
 
     is_energy = True
 
@@ -240,9 +257,11 @@ class EnergyEntry(DFTEntry):
         value: float,
         systems: Sequence[DFTSystem],
         coefficients: Sequence[float],
+        bare: Mapping[str, float] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(entry_type, systems, **common)
+        self.bare = {name: float(c) for name, c in (bare or {}).items()}
         self.coefficients = [float(c) for c in coefficients]
         self._value = value
 
@@ -278,7 +297,7 @@ class EnergyEntry(DFTEntry):
         return value.reshape(1) if hasattr(value, "reshape") else np.array([float(value)])
 
     def __repr__(self) -> str:
-        text = reaction_text(self._systems, self.coefficients)
+        text = reaction_text(self._systems, self.coefficients, self.bare)
         return f"DFTEntry({self.entry_type} {self.name!r}: {text} = {self._value:.6f} Ha)"
 
 
@@ -317,7 +336,12 @@ def _energy(value: Any, unit: str) -> float:
         raise InputError(problem, field="true_val", remedy=_VALUE_REMEDY) from None
 
 
-def _coefficients(e_type: str, systems: Sequence[DFTSystem], given: Sequence[float] | None) -> list[float]:
+def _coefficients(
+    e_type: str,
+    systems: Sequence[DFTSystem],
+    given: Sequence[float] | None,
+    bare: Mapping[str, float] | None,
+) -> list[float]:
     if given is not None:
         if len(given) != len(systems):
             raise InputError(
@@ -325,7 +349,10 @@ def _coefficients(e_type: str, systems: Sequence[DFTSystem], given: Sequence[flo
                 field="coefficients",
                 remedy="give one per system",
             )
-        return [number(c, "coefficients") for c in given]
+        factors = [number(c, "coefficients") for c in given]
+        if bare is not None:
+            check_balance(systems, factors, field="coefficients", bare=bare)
+        return factors
     if e_type == "reaction":
         raise InputError(
             "coefficients are missing", field="coefficients", remedy="give the factor of each system's energy"

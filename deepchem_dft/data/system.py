@@ -55,19 +55,15 @@ SYSTEM_KEYS = (
 
 
 @lru_cache(maxsize=4096)
-def _atom_sizes(symbols: tuple[str, ...], basis: str, ecp: str) -> dict[str, tuple[int, int]]:
-    """Return (core electrons, orbitals) per element; raises `InputError` for a bad basis."""
+def _atom_size(symbol: str, basis: str, ecp: str) -> tuple[int, int]:
+    """Return core electrons and orbitals of an element; raises `InputError` for a bad basis."""
     spec, core = json.loads(basis), json.loads(ecp)
-    functions = resolve_basis(symbols, spec)
-    cores = resolve_ecp(symbols, spec, core)
-    sizes = {}
-    for symbol, shells in functions.items():
-        orbitals = 0
-        for shell in shells:
-            rows = [row for row in shell[1:] if isinstance(row, (list, tuple))]
-            orbitals += (2 * shell[0] + 1) * (len(rows[0]) - 1 if rows else 0)
-        sizes[symbol] = (int(cores[symbol][0]) if symbol in cores else 0, orbitals)
-    return sizes
+    orbitals = 0
+    for shell in resolve_basis([symbol], spec)[symbol]:
+        rows = [row for row in shell[1:] if isinstance(row, (list, tuple))]
+        orbitals += (2 * shell[0] + 1) * (len(rows[0]) - 1 if rows else 0)
+    cores = resolve_ecp([symbol], spec, core)
+    return (int(cores[symbol][0]) if symbol in cores else 0), orbitals
 
 
 @lru_cache(maxsize=1024)
@@ -172,7 +168,9 @@ class DFTSystem:
         self._said = found.charge, found.spin
 
     def _read_electrons(self, fields: Fields) -> None:
-        sizes = _atom_sizes(tuple(sorted(set(self.symbols))), self._basis_key, self._ecp_key)
+        basis, ecp = self._basis_key, self._ecp_key
+        lightest_first = sorted(set(self.symbols), key=NUCLEAR_CHARGE.__getitem__)
+        sizes = {symbol: _atom_size(symbol, basis, ecp) for symbol in lightest_first}
         protons = sum(NUCLEAR_CHARGE[s] - sizes[s][0] for s in self.symbols)
         orbitals = sum(sizes[s][1] for s in self.symbols)
         self.nelec: tuple[float, float] | None = None
@@ -238,7 +236,7 @@ class DFTSystem:
             raise InputError(
                 "the system has no electrons",
                 field="n_alpha",
-                remedy="leave bare nuclei out; their energy is zero",
+                remedy="leave bare nuclei out; their energy is zero (a reaction may name them: H+)",
             )
         self.electrons = (alpha, beta)
         self._check_implied(fields, protons, "n_alpha and n_beta")
@@ -302,7 +300,7 @@ class DFTSystem:
             raise InputError(
                 f"{label} with charge {self.charge:+g} has no electrons",
                 field="charge",
-                remedy="leave bare nuclei out; their energy is zero",
+                remedy="leave bare nuclei out; their energy is zero (a reaction may name them: H+)",
             )
         if self.spin < 0:
             raise InputError(

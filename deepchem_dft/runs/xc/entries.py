@@ -203,6 +203,7 @@ def _recreated(entry: DFTEntry, systems: Sequence[Any], weight: float) -> DFTEnt
     options: dict[str, Any] = {}
     if entry.is_energy:
         options["coefficients"] = entry.coefficients
+        options["bare"] = getattr(entry, "bare", None) or None
         value: Any = float(np.ravel(entry.get_true_val())[0])
     else:
         value = "ccsd"
