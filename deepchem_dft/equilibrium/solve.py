@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from deepchem_dft.checks import reachable, tolerance, whole
 from deepchem_dft.equilibrium.adjoints import Adjoint, get_adjoint
 from deepchem_dft.equilibrium.adjoints.base import Problem
-from deepchem_dft.equilibrium.checks import reachable, tolerance, whole
 from deepchem_dft.equilibrium.packing import Packing
 from deepchem_dft.equilibrium.result import Equilibrium
 from deepchem_dft.equilibrium.solvers import Pulay, Solver, chain_of

@@ -18,6 +18,7 @@ from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
 from deepchem_dft.errors import CheckpointError, DeepChemDFTError, FunctionalError
 from deepchem_dft.parallel.pool import available_cpus, close_pool, worker_pool
+from deepchem_dft.scf.options import SCFOptions
 from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
 
 if TYPE_CHECKING:
@@ -34,9 +35,8 @@ class _Task:
     functionals: list[Functional]
     paths: list[dict[str, Path | None]]
     densities_for: Functional | None
-    tol: float
+    scf: SCFOptions
     guess: Path | None
-    stability: bool = False
 
 
 class Solver:
@@ -50,14 +50,14 @@ class Solver:
     processes : int, optional
         Workers, one thread each; default all cores this process may use. 1 solves right here.
         Of no account under torchrun.
-    tol : float
-        Convergence threshold of the self-consistent field.
+    scf : SCFOptions, optional
+        How fields are solved.
     cache : Path, optional
         File of solutions already known.
     states : Path, optional
         Folder for converged orbitals (see ``keep_states`` of :meth:`solve`).
-    stability : bool
-        As in :class:`~deepchem_dft.scf.KohnSham`.
+    **options
+        ``tol``, ``stability`` and so on by name; see :class:`~deepchem_dft.scf.SCFOptions`.
 
     Notes
     -----
@@ -69,14 +69,13 @@ class Solver:
     def __init__(
         self,
         processes: int | None = None,
-        tol: float = 1e-6,
+        scf: SCFOptions | None = None,
+        *,
         cache: Path | None = None,
         states: Path | None = None,
-        stability: bool = False,
+        **options: Any,
     ) -> None:
-        self.stability = stability
-        self.processes = processes or available_cpus()
-        self.tol = tol
+        self.processes, self.scf = processes or available_cpus(), SCFOptions.of(scf, **options)
         kept: list[EnergyCache] = []  # of several processes, number 0 alone keeps what is found
         parallel.on_main(lambda: kept.append(EnergyCache(cache)))
         self.cache = kept[0] if kept else EnergyCache(None)
@@ -189,15 +188,7 @@ class Solver:
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
                 tasks.append(
-                    _Task(
-                        molecule,
-                        missing,
-                        paths,
-                        densities_for,
-                        self.tol,
-                        self._nearest_state(molecule),
-                        self.stability,
-                    )
+                    _Task(molecule, missing, paths, densities_for, self.scf, self._nearest_state(molecule))
                 )
         return tasks
 
@@ -279,7 +270,7 @@ def _solve_all(task: _Task) -> list[Solution]:
     for functional, paths in zip(task.functionals, task.paths):
         start = time.perf_counter()
         module = functional.load()
-        problem = KohnSham(task.molecule, module, tol=task.tol, stability=task.stability)
+        problem = KohnSham(task.molecule, module, task.scf)
         try:
             with torch.no_grad():
                 result = problem.run(on_unconverged="continue", guess=guess)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepchem_dft.checks import reachable, tolerance, warn, whole
 from deepchem_dft.equilibrium.adjoints.base import Problem, broken_rows, refuse
 from deepchem_dft.equilibrium.adjoints.judge import Judge, relative_to_right
 from deepchem_dft.equilibrium.adjoints.leaves import Gate, captured_leaves, graph_freed
-from deepchem_dft.equilibrium.checks import reachable, tolerance, warn, whole
 from deepchem_dft.equilibrium.driver import Trace, drive
 from deepchem_dft.equilibrium.solvers import Solver, chain_of
 from deepchem_dft.errors import InputError

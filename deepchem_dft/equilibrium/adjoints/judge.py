@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.checks import warn
 from deepchem_dft.equilibrium.adjoints.base import name_samples
-from deepchem_dft.equilibrium.checks import warn
 from deepchem_dft.equilibrium.driver import Trace
 from deepchem_dft.equilibrium.result import CODES, Status, code
 from deepchem_dft.errors import GradientNotConverged

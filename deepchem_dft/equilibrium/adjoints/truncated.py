@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.checks import positive, whole
 from deepchem_dft.equilibrium.adjoints.base import Problem, attach, broken_rows
-from deepchem_dft.equilibrium.checks import positive, whole
 from deepchem_dft.equilibrium.driver import Trace
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data.targets import GRIDS
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
@@ -241,10 +242,7 @@ def run_dqc(
     SCFNotConverged
         Unless ``on_unconverged="continue"``.
     """
-    if on_unconverged not in ("raise", "continue"):
-        raise InputError(
-            f"on_unconverged={on_unconverged!r} is not known", remedy="use 'raise' or 'continue'"
-        )
+    choice(on_unconverged, ("raise", "continue"), "on_unconverged")
     xc = get_xc(xc)
     available, why = dqc_available()
     if not available:

@@ -172,8 +172,7 @@ class StagedTraining:
     def molecule(self, system: DFTSystem) -> Molecule:
         """Return the molecule of a system, the same object each time."""
         if system.key not in self._molecules:
-            usual = self.model.model.solver
-            self._molecules[system.key] = system.to_molecule(usual.grid_level, usual.density_fit)
+            self._molecules[system.key] = self.model.model.options.molecule(system)
         return self._molecules[system.key]
 
     def _start_functional(self, stage: int) -> Functional:

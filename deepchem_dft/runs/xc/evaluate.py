@@ -100,7 +100,7 @@ class Evaluation:
         from deepchem_dft.scf import KohnSham
 
         molecule = self._molecule(entry.get_systems()[0])
-        problem = KohnSham(molecule, functional.load(), tol=self.solver.tol)
+        problem = KohnSham(molecule, functional.load(), self.solver.scf)
         with torch.no_grad():
             result = problem.run(on_unconverged="continue")
             value = float(entry.deviation(result)) if result.converged else math.nan  # type: ignore[attr-defined]
