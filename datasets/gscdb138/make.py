@@ -2,10 +2,11 @@
 
     python datasets/gscdb138/make.py TABLES
 
-TABLES is a folder with ``systems.jsonl.gz`` (name, charge, spin = 2S, symbols, positions in Angstrom, basis),
-``reactions.csv`` (name, set, type, reference_hartree, coefficients as JSON by system) and ``functionals.csv.gz``
-(name, and a column of reaction energies in kcal/mol for each functional), all of it as the database publishes it.
-What is written, and how the split is chosen, is described in ``README.md`` beside this file.
+TABLES is a folder with three files, all of it as the database publishes it: ``systems.jsonl.gz`` (name,
+charge, spin = 2S, symbols, positions in Angstrom, basis), ``reactions.csv`` (name, set, type,
+reference_hartree, coefficients as JSON by system) and ``functionals.csv.gz`` (name, and a column of reaction
+energies in kcal/mol for each functional). What is written, and how the split is chosen, is described in
+``README.md`` beside this file.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ KINDS = {
     "PA": ("PA26",),
     "SIE": ("SIE4x4",),
 }
+#: The ionisation energy of hydrogen is 313.8 kcal/mol, not 314.9.
+SUSPECT = ("G21IP_1",)
 KIND_OF_SET = {name: kind for kind, sets in KINDS.items() for name in sets}
 #: Rows of these kinds are whole on one side of the split, or on none.
 BONDS = ("TAE", "BDE", "HAT", "BH")
@@ -42,11 +45,14 @@ SHARES = {"train": 0.70, "valid": 0.10, "test": 0.20}
 #: Every second hydrogen transfer joins four molecules: of these, fewer can be whole on the smaller sides.
 OWN_SHARES = {"HAT": {"valid": 0.04, "test": 0.10}}
 HEAD = """\
-# Gold-Standard Chemical Database 138: reference energies of {rows:,} reactions of {systems:,} systems (gscdb138.npz), as in README.md.
-# J. Liang, M. Head-Gordon, J. Chem. Theory Comput. 21, 12601 (2025), doi 10.1021/acs.jctc.5c01380, arXiv:2508.13468; CC BY 4.0.
-# reference: Hartree, = sum of coefficient x total energy over the members, which are written number:coefficient; e- and H+ have
-# energy 0. split: train, valid, test, or empty for rows that would tie two of them together. flags: multireference; w4-11-test for
-# bond-breaking rows and barriers that hold a molecule (by sum formula) of the test set of w4-11.yaml.
+# Gold-Standard Chemical Database 138: reference energies of {rows:,} reactions of {systems:,} systems.
+# J. Liang, M. Head-Gordon, J. Chem. Theory Comput. 21, 12601 (2025), doi 10.1021/acs.jctc.5c01380; CC BY 4.0.
+# reference  Hartree, = sum of coefficient x total energy over the members
+# members    number:coefficient, numbers of systems in gscdb138.npz; e- and H+ have energy 0
+# split      train, valid, test, or empty for rows that would tie two of them together
+# flags      multireference; suspect; w4-11-test: bond energies and barriers with a molecule (by sum formula)
+#            of the test set of w4-11.yaml
+# Everything else is in README.md.
 """
 
 
@@ -99,6 +105,8 @@ def tested_elsewhere() -> set[str]:
 def flags(row: dict, systems: dict, tested: set[str]) -> str:
     """Return what there is to say of a row."""
     found = ["multireference"] if row["set"].endswith("MR") and not row["set"].endswith("nonMR") else []
+    if row["name"] in SUSPECT:
+        found.append("suspect")
     known = {formula(systems[n]["symbols"]) for n in row["members"]}
     if row["kind"] in BONDS and known & tested:
         found.append("w4-11-test")
@@ -249,7 +257,9 @@ def main(tables: Path) -> None:
     )
     for kind, n in splitter.size.items():
         sides = Counter(splitter.of(row) for row in rows if row["kind"] == kind)
-        print(f"{kind:4} {n:5}", *(f"{side or 'none'} {sides[side]}" for side in ("train", "valid", "test", "")))
+        print(
+            f"{kind:4} {n:5}", *(f"{side or 'none'} {sides[side]}" for side in ("train", "valid", "test", ""))
+        )
 
 
 if __name__ == "__main__":

@@ -337,10 +337,7 @@ def _energy(value: Any, unit: str) -> float:
 
 
 def _coefficients(
-    e_type: str,
-    systems: Sequence[DFTSystem],
-    given: Sequence[float] | None,
-    bare: Mapping[str, float] | None,
+    e_type: str, systems: Sequence[DFTSystem], given: Sequence[float] | None, bare: Mapping[str, float] | None
 ) -> list[float]:
     if given is not None:
         if len(given) != len(systems):

@@ -94,7 +94,7 @@ def check_balance(
 ) -> None:
     """Raise `InputError` unless atoms (and charges) on both sides are equal.
 
-    ``bare`` are the factors of electrons (``e-``) and bare nuclei (``H+``, ``He2+``), which count like systems.
+    ``bare`` are factors of electrons (``e-``) and bare nuclei (``H+``, ``He2+``), which count like systems.
     """
     surplus: dict[str, float] = {}
     charge = 0.0
@@ -110,10 +110,10 @@ def check_balance(
                 field=field,
                 remedy="write e- for an electron, H+ for a proton, He2+ for an alpha particle",
             )
-        symbol, its_charge = particle
+        nucleus, its_charge = particle
         charge += coefficient * its_charge
-        if symbol is not None:
-            surplus[symbol] = surplus.get(symbol, 0.0) + coefficient
+        if nucleus is not None:
+            surplus[nucleus] = surplus.get(nucleus, 0.0) + coefficient
     text = reaction_text(systems, coefficients, bare)
     wrong = {symbol: n for symbol, n in surplus.items() if abs(n) > _TOLERANCE}
     if wrong:
@@ -130,8 +130,8 @@ def check_balance(
         raise InputError(
             f"the charges are not balanced: they add up to {charge:+g} ({text})",
             field=field,
-            remedy="correct a charge, or add the missing ion; in a reaction, 'e-: 1' is an electron set free, "
-            "and 'H+: 1' a proton",
+            remedy="correct a charge, or add the missing ion; in a reaction, 'e-: 1' is an electron set "
+            "free, and 'H+: 1' a proton",
         )
 
 

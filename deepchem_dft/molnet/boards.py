@@ -12,10 +12,7 @@ from deepchem_dft.data.boards import Board
 from deepchem_dft.data.boards.totals import diet as diet_rows
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.loader import DFTLoader, Loaded
-from deepchem_dft.molnet.location import datasets_dir
-
-#: Names of the boards that come with the package.
-BOARDS = ("gscdb138",)
+from deepchem_dft.molnet.location import BOARDS, datasets_dir
 
 
 @lru_cache(maxsize=4)

@@ -42,7 +42,7 @@ class Row:
     split : str or None
         train, valid, test, or None for rows that would tie them together.
     flags : tuple of str
-        ``multireference``; ``w4-11-test``.
+        ``multireference``; ``suspect``; ``w4-11-test``.
     members : tuple of (int, int)
         Number of a system, coefficient.
     bare : dict of str to int
@@ -81,11 +81,11 @@ class Board:
     --------
     >>> from deepchem_dft.molnet import datasets_dir
     >>> board = Board(datasets_dir() / "gscdb138")
-    >>> chosen = board.select(sets=["BH46"], split="test", max_heavy=2)
-    >>> board.entry(chosen[0])
-    DFTEntry(reaction 'BH76_13': E(F2H) - E(H) - E(F2) = 0.003824 Ha)
-    >>> round(board.published(chosen[0])["B3LYP"], 2)  # kcal/mol
-    -5.26
+    >>> (row,) = board.select(names=["BH76_3"], max_heavy=2)
+    >>> board.entry(row)
+    DFTEntry(reaction 'gscdb138:BH76_3': -E(H) - E(FH) + E(FH2) = 0.067091 Ha)
+    >>> round(board.published(row)["B3LYP"], 2)  # kcal/mol
+    31.14
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -111,10 +111,7 @@ class Board:
                     continue
                 if not header or len(cells) != len(_COLUMNS):
                     raise InputError(
-                        "the table is damaged",
-                        file=str(self._table),
-                        entry=f"line {line}",
-                        remedy=_DAMAGED,
+                        "the table is damaged", file=str(self._table), entry=f"line {line}", remedy=_DAMAGED
                     )
                 yield line, cells
 

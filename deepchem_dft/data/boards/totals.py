@@ -73,8 +73,9 @@ def weights(board: Board, diet_of: int | None = None) -> dict[str, float]:
 
     A row of a set with mean absolute reference energy m weighs 56.84 kcal/mol / m, as in WTMAD-2 of
     GMTKN55. For rows of subsets of GMTKN55, recognised by their names (``BH76_3``), and in a 'diet'
-    choice, m is the published mean of the subset; for others it is that of the set's rows in the board, but at least
-    0.58 kcal/mol, the smallest in GMTKN55. Total energies of atoms and rows of type F weigh nothing.
+    choice, m is the published mean of the subset; for others it is that of the set's rows in the board,
+    but at least 0.58 kcal/mol, the smallest in GMTKN55. Total energies of atoms and rows of type F weigh
+    nothing.
 
     Parameters
     ----------
