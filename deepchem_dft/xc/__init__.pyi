@@ -12,3 +12,5 @@ from .neural import NNLDA as NNLDA
 from .neural import NNMGGA as NNMGGA
 from .neural import NNPBE as NNPBE
 from .pbe import PBE as PBE
+from .quadrature import Quadrature as Quadrature
+from .terms import ScaledXC as ScaledXC
