@@ -15,7 +15,7 @@ from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.electrons import treatment
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, UnfitGuess, solve
 from deepchem_dft.scf.options import SCFOptions
 from deepchem_dft.scf.result import KSResult
 from deepchem_dft.scf.search.ground_state import ground_state, with_local_spins
@@ -134,7 +134,7 @@ class KohnSham:
         except UnfitGuess as error:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=stacklevel(2))
             solution, findings = self._solve(hamiltonian, None)
-        if scf.stability and solution.status is Status.CONVERGED:
+        if scf.stability and solution.status is SCFStatus.CONVERGED:
             solution, findings.mode = follow_instabilities(
                 hamiltonian, solution, tol=scf.tol, max_iter=scf.max_iter
             )
@@ -148,7 +148,7 @@ class KohnSham:
             )
         return result
 
-    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[Solution, Findings]:
+    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[SCFSolution, Findings]:
         options: dict[str, Any] = {"tol": self.scf.tol, "max_iter": self.scf.max_iter}
         if guess is None and isinstance(self.broken_symmetry, tuple):
             return with_local_spins(hamiltonian, self.broken_symmetry, **options), Findings()

@@ -19,7 +19,7 @@ from deepchem_dft import parallel
 from deepchem_dft.errors import CheckpointError, DeepChemDFTError, FunctionalError
 from deepchem_dft.parallel.pool import available_cpus, close_pool, worker_pool
 from deepchem_dft.scf.options import SCFOptions
-from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
+from deepchem_dft.scf.solutions import EnergyCache, EnergyRecord, Functional
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule import Molecule
@@ -113,8 +113,8 @@ class Solver:
         *,
         keep_states: bool = False,
         densities_for: Functional | None = None,
-        on_solution: Callable[[Solution, int, int], None] | None = None,
-    ) -> dict[tuple[str, str], Solution]:
+        on_solution: Callable[[EnergyRecord, int, int], None] | None = None,
+    ) -> dict[tuple[str, str], EnergyRecord]:
         """Solve every requested pair of molecule and functional, skipping what the cache knows.
 
         Parameters
@@ -133,7 +133,7 @@ class Solver:
         Returns
         -------
         dict
-            (molecule key, functional key) to Solution.
+            (molecule key, functional key) to EnergyRecord.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class Solver:
         tasks = parallel.on_main(lambda: self._tasks(wanted, keep_states, densities_for))
         done, total = 0, sum(len(task.functionals) for task in tasks)
 
-        def keep(solutions: list[Solution]) -> None:
+        def keep(solutions: list[EnergyRecord]) -> None:
             nonlocal done
             for solution in solutions:
                 done += 1
@@ -170,7 +170,9 @@ class Solver:
                 keep(solutions)
         return parallel.on_main(lambda: self._found(wanted))
 
-    def _found(self, wanted: Sequence[tuple[Molecule, list[Functional]]]) -> dict[tuple[str, str], Solution]:
+    def _found(
+        self, wanted: Sequence[tuple[Molecule, list[Functional]]]
+    ) -> dict[tuple[str, str], EnergyRecord]:
         found = {(m.key, f.key): self.cache.get(m.key, f.key) for m, fs in wanted for f in fs}
         return {key: solution for key, solution in found.items() if solution is not None}
 
@@ -208,7 +210,7 @@ class Solver:
         found = list(self.states.glob(f"{molecule.key[:24]}-*.state.pt"))
         return max(found, key=lambda path: path.stat().st_mtime) if found else None
 
-    def _run(self, tasks: Sequence[_Task]) -> Iterator[list[Solution]]:
+    def _run(self, tasks: Sequence[_Task]) -> Iterator[list[EnergyRecord]]:
         if self.processes == 1 or len(tasks) < 2:
             yield from map(_solve_task, tasks)
             return
@@ -250,7 +252,7 @@ def _is_atom(molecule: Molecule) -> bool:
     return len(molecule.symbols) == 1
 
 
-def _solve_task(task: _Task) -> list[Solution]:
+def _solve_task(task: _Task) -> list[EnergyRecord]:
     """Solve one molecule with several functionals, in a worker or in this process."""
     from deepchem_dft.molecule import cache
 
@@ -260,7 +262,7 @@ def _solve_task(task: _Task) -> list[Solution]:
         return _solve_all(task)
 
 
-def _solve_all(task: _Task) -> list[Solution]:
+def _solve_all(task: _Task) -> list[EnergyRecord]:
     import torch
 
     from deepchem_dft.scf import KohnSham
@@ -288,7 +290,7 @@ def _solve_all(task: _Task) -> list[Solution]:
         if result.converged and functional.calibration is not None:
             members = module.energies(result).tolist()
         out.append(
-            Solution(
+            EnergyRecord(
                 molecule=task.molecule.key,
                 functional=functional.key,
                 name=task.molecule.name,

@@ -7,7 +7,7 @@ import torch
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFState, two_grid
-from deepchem_dft.scf.state import Trend
+from deepchem_dft.scf.state import FockHistory
 from deepchem_dft.xc import HybridXC, build_network
 
 MOLECULES = {
@@ -134,7 +134,7 @@ def test_a_trend_foresees_steady_motion_and_ignores_noise():
         state = SCFState(torch.zeros(1), torch.zeros(1))
         for value in values:
             matrix = torch.full((1, 2, 2), value, dtype=torch.float64)
-            state.trend = Trend.after(state, matrix)
+            state.trend = FockHistory.after(state, matrix)
         return float(state.trend.foresee()[0, 0, 0, 0])
 
     assert trend([1.0, 2.0, 3.0]) == pytest.approx(4.0)

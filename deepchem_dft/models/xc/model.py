@@ -89,6 +89,10 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         Inputs of the network; default those of ``xcstr``.
     spin_symmetric : bool
         Average the network over both signs of the spin polarisation.
+    dispersion : str or mapping, optional
+        Energy of pairs of atoms that is part of the functional: ``"d3bj"``, ``"d4"``, or a mapping with
+        parameters and which of them to train, as in ``{"model": "d3bj", "train": ["s8", "a1", "a2"]}``;
+        see :class:`~deepchem_dft.xc.dispersion.Dispersion`. ``xcstr`` may name it, too: ``"pbe+d3bj"``.
     loss : {"l2", "l1", "huber"}, deepchem loss or callable(prediction, target, weight)
         See :class:`~deepchem_dft.models.xc.losses.EntryLoss`, also for ``loss_unit``,
         ``type_weights`` and ``huber_delta``. The loss of an epoch is the mean over its entries.
@@ -158,6 +162,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         train_exchange: bool = False,
         family: str | None = None,
         spin_symmetric: bool = True,
+        dispersion: str | Mapping[str, Any] | None = None,
         loss: Any = "l2",
         loss_unit: str = "hartree",
         type_weights: Mapping[str, float] | None = None,
@@ -185,6 +190,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
             "train_exchange": train_exchange,
             "family": family,
             "spin_symmetric": spin_symmetric,
+            "dispersion": dispersion,
             "seed": seed,
         }
         self.config = describe(

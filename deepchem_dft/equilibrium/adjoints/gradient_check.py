@@ -21,7 +21,7 @@ _ROUNDINGS = 100.0
 
 
 @dataclass(frozen=True)
-class Judge:
+class GradientCheck:
     """Refuses, or drops, samples whose gradient is not determined.
 
     Parameters
@@ -36,7 +36,7 @@ class Judge:
     drop: bool
 
     def __call__(self, found: Trace, right: Tensor, trace: Trace) -> None:
-        """Judge solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
+        """GradientCheck solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
 
         Raises
         ------
