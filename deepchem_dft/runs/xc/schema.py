@@ -329,4 +329,6 @@ class RunConfig(BaseRunConfig):
         for refs in (content["data"][role] for role in ("train", "valid", "test")):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
+        if content["functional"]["dispersion"] is None:  # as in runs from before there was one
+            del content["functional"]["dispersion"]
         return content
