@@ -173,26 +173,6 @@ def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(values[keep]) for name, values in whole.items()}
 
 
-def quadrature_response(mole: gto.Mole, level: int):
-    """Yield, atom by atom, points, weights and the derivative of the weights.
-
-    Yields
-    ------
-    points : ndarray, shape (g, 3)
-    weights : ndarray, shape (g,)
-    derivative : ndarray, shape (natom, 3, g)
-        d weight / d nuclear position, with the points moving along with their atom.
-    """
-    from pyscf.grad import rks as rks_grad
-
-    # PySCF sizes atoms by their nuclear charges here, but by those outside effective cores there.
-    whole = mole.copy()
-    whole._atm[:, gto.CHARGE_OF] = [gto.charge(mole.atom_pure_symbol(i)) for i in range(mole.natm)]
-    grids = dft.gen_grid.Grids(whole)
-    grids.level = level
-    yield from rks_grad.grids_response_cc(grids)
-
-
 def starting_density(mole: gto.Mole) -> np.ndarray:
     """Return the spin-summed minimal-basis atomic density matrix, shape (nao, nao)."""
     return np.asarray(scf.hf.init_guess_by_minao(mole))
