@@ -26,7 +26,7 @@ _LARGEST = 40.0  # exponent: nothing changes beyond, and its square still is a n
 _RS = 0.6203504908994  # r_s n^(1/3)
 
 
-class _Points(NamedTuple):
+class Points(NamedTuple):
     """What the factors see (rows of coordinates), and what they are factors of."""
 
     coordinates: Tensor  # (k, G), each in [0, 1]
@@ -34,7 +34,7 @@ class _Points(NamedTuple):
     limit: Tensor | None = None  # parent's enhancement of exchange
 
 
-Prepared: TypeAlias = tuple[list[_Points], _Points]
+Prepared: TypeAlias = tuple[list[Points], Points]
 
 
 class EnhancedXC(XCFunctional):
@@ -171,36 +171,20 @@ class EnhancedXC(XCFunctional):
 
     # -- densities ---------------------------------------------------------------------------
 
-    def _exchange_points(self, rho: Tensor) -> list[_Points]:
-        """Exchange of each spin channel, or of a closed shell as a whole."""
-        rho = rho[:, : NCOMP[self.family]]
-        if rho.shape[0] == 1:
-            return [self._channel(rho, 1.0)]
-        return [self._channel(2.0 * rho[spin : spin + 1], 0.5) for spin in (0, 1)]
+    def _exchange_points(self, rho: Tensor) -> list[Points]:
+        return exchange_points(self.parent, rho)
 
-    def _channel(self, rho: Tensor, share: float) -> _Points:
-        inputs, _ = network_inputs(rho, self.family)
-        energy = self.parent.exchange.energy_density(rho)
-        n = inputs[0]
-        enhancement = energy / (LDA_X * n * power(n, 1.0 / 3.0))
-        return _Points(_coordinates(inputs)[:-2], share * energy, enhancement)
+    def _correlation_points(self, rho: Tensor) -> Points:
+        return correlation_points(self.parent, rho)
 
-    def _correlation_points(self, rho: Tensor) -> _Points:
-        rho = rho[:, : NCOMP[self.family]]
-        inputs, _ = network_inputs(rho, self.family)
-        return _Points(_coordinates(inputs), self.parent.correlation.energy_density(rho))
-
-    def _exchange_energy(self, at: _Points) -> Tensor:
-        if not len(at.coordinates):  # a local parent: a factor would break the uniform gas
-            return (1.0 - self.share) * at.energy if self.hybrid else at.energy
-        assert at.limit is not None
-        grown = torch.expm1(self.x_factor(at.coordinates).clamp(-_LARGEST, _LARGEST))
-        limit = at.limit.clamp(max=self.bound)  # beyond its bound the form has a pole
-        energy = at.energy * (self.bound * (1.0 + grown) / (self.bound + limit * grown))
+    def _exchange_energy(self, at: Points) -> Tensor:
+        energy = at.energy
+        if len(at.coordinates):  # a local parent's: a factor would break the uniform gas
+            energy = enhanced_exchange(at, self.x_factor(at.coordinates), self.bound)
         return (1.0 - self.share.to(energy.dtype)) * energy if self.hybrid else energy
 
-    def _correlation_energy(self, at: _Points) -> Tensor:
-        return at.energy * (1.0 + torch.tanh(self.c_factor(at.coordinates)))
+    def _correlation_energy(self, at: Points) -> Tensor:
+        return enhanced_correlation(at, self.c_factor(at.coordinates))
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
@@ -253,9 +237,9 @@ class EnhancedXC(XCFunctional):
         """Return what the weights of a histogram are multiplied by, (B,); see the base class."""
         one = torch.ones_like(points[0])
         if name == "correlation":
-            return self._correlation_energy(_Points(points, one))
+            return self._correlation_energy(Points(points, one))
         coordinates = points[:-1] if self.family != "lda" else points[:0]
-        return self._exchange_energy(_Points(coordinates, one, points[-1]))
+        return self._exchange_energy(Points(coordinates, one, points[-1]))
 
     def penalty(self, size: float, roughness: float) -> Tensor:
         """Return the fine for large and for rough factors, differentiable in the parameters.
@@ -292,6 +276,54 @@ class EnhancedXC(XCFunctional):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
+
+def coordinates_of(rho: Tensor, family: str) -> Tensor:
+    """Return local features ([u, [beta,]] r, zeta^2) of a density, each in [0, 1], as rows (k, G)."""
+    return _coordinates(network_inputs(rho[:, : NCOMP[family]], family)[0])
+
+
+def exchange_points(parent: Parent, rho: Tensor) -> list[Points]:
+    """Return the exchange of each spin channel, or of a closed shell as a whole."""
+    rho = rho[:, : NCOMP[parent.family]]
+    if rho.shape[0] == 1:
+        return [_channel(parent, rho, 1.0)]
+    return [_channel(parent, 2.0 * rho[spin : spin + 1], 0.5) for spin in (0, 1)]
+
+
+def _channel(parent: Parent, rho: Tensor, share: float) -> Points:
+    inputs, _ = network_inputs(rho, parent.family)
+    energy = parent.exchange.energy_density(rho)
+    n = inputs[0]
+    enhancement = energy / (LDA_X * n * power(n, 1.0 / 3.0))
+    return Points(_coordinates(inputs)[:-2], share * energy, enhancement)
+
+
+def correlation_points(parent: Parent, rho: Tensor) -> Points:
+    """Return the correlation of a density."""
+    rho = rho[:, : NCOMP[parent.family]]
+    return Points(coordinates_of(rho, parent.family), parent.correlation.energy_density(rho))
+
+
+def enhanced_exchange(at: Points, value: Tensor, bound: float) -> Tensor:
+    """Return exchange times a factor, (G,), whose total enhancement stays below a bound.
+
+    Parameters
+    ----------
+    at : Points
+    value : Tensor, shape (G,)
+        Logarithm of the factor where it is far from the bound.
+    bound : float
+    """
+    assert at.limit is not None
+    grown = torch.expm1(value.clamp(-_LARGEST, _LARGEST))
+    limit = at.limit.clamp(max=bound)  # beyond its bound the form has a pole
+    return at.energy * (bound * (1.0 + grown) / (bound + limit * grown))
+
+
+def enhanced_correlation(at: Points, value: Tensor) -> Tensor:
+    """Return correlation times a factor between 0 and 2, (G,)."""
+    return at.energy * (1.0 + torch.tanh(value))
 
 
 def _coordinates(inputs: Tensor) -> Tensor:
