@@ -14,7 +14,7 @@ from deepchem_dft.data.constraints import CONSTRAINT_TYPES
 from deepchem_dft.data.fields import SPLITS, energy, number, one_of
 from deepchem_dft.data.stoichiometry import coefficients_of, reaction_text
 from deepchem_dft.data.system import DFTSystem, read_systems
-from deepchem_dft.data.targets import Grid, asked_target, deviation, load_density, load_density_matrix
+from deepchem_dft.data.targets import DensityGrid, asked_target, deviation, load_density, load_density_matrix
 from deepchem_dft.errors import InputError
 
 #: Entry types whose value is a combination of energies.
@@ -371,9 +371,9 @@ class DensityEntry(_TargetEntry):
         """Reference density, shape (G,), electrons per Bohr^3."""
         return self.arrays["density"]
 
-    def get_integration_grid(self) -> Grid:
+    def get_integration_grid(self) -> DensityGrid:
         """Return the grid the target is given on."""
-        return Grid(self.points, self.weights)
+        return DensityGrid(self.points, self.weights)
 
     def get_true_val(self) -> np.ndarray:
         """Return the density, shape (G,)."""

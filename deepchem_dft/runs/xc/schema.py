@@ -329,4 +329,13 @@ class RunConfig(BaseRunConfig):
         for refs in (content["data"][role] for role in ("train", "valid", "test")):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
+                _drop_unset(ref, "sets", "diet")
+        _drop_unset(content["functional"], "dispersion")
         return content
+
+
+def _drop_unset(section: dict[str, Any], *later: str) -> None:
+    """Take keys out that say nothing, so that runs from before there were any are found the same."""
+    for key in later:
+        if section[key] is None:
+            del section[key]
