@@ -295,13 +295,11 @@ class Surroundings(nn.Module):
         ]
         parts = _scaled(parts)
         for mixing, gates in zip(self.mixing, self.gates, strict=True):
-            mixed = [torch.einsum("oc,acm->aom", w, part) for w, part in zip(mixing, parts, strict=True)]
+            mixed = [torch.einsum("oc,acm->aom", *pair) for pair in zip(mixing, parts, strict=True)]  # type: ignore
             sizes = torch.stack([part.square().sum(2) for part in mixed], dim=1)  # (A, l, C)
             scales = torch.tanh(gates(sizes.flatten(1))).view_as(sizes)
             parts = [p + s[:, :, None] * m for p, s, m in zip(parts, scales.unbind(1), mixed, strict=True)]
-        sent = [
-            torch.einsum("dkc,acm->adkm", w, part) for w, part in zip(self.outward, parts, strict=True)
-        ]
+        sent = [torch.einsum("dkc,acm->adkm", w, part) for w, part in zip(self.outward, parts, strict=True)]
         values = scattered(self.around.join(sent), points, positions, self.around)
         return (0.5 + 0.5 * torch.tanh(values)).T.to(local.dtype)
 
