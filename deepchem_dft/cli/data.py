@@ -34,8 +34,8 @@ def check(files: list[str] = typer.Argument(..., help="YAML files, folders or pa
     - `deepchem-dft data check "datasets/*.yaml"`
     """
     with quiet_imports():
-        from deepchem_dft.data.reader import advice, find_files, read_yaml
-        from deepchem_dft.data.reader import check as find_problems
+        from deepchem_dft.data.reading.reader import advice, find_files, read_yaml
+        from deepchem_dft.data.reading.reader import check as find_problems
     import warnings
 
     out, error = console(), console(stderr=True)

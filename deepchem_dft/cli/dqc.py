@@ -15,9 +15,8 @@ def install_dqc(
     """Install DQC, the second opinion, into this Python environment.
 
     Its wheels are published for Python 3.9 only but hold nothing that depends on the Python
-    version. They are downloaded with pip, checked against fixed SHA-256 digests and unpacked into
-    site-packages. What DQC imports besides (xitorch, h5py) is installed with pip if it is
-    missing. Nothing else is touched.
+    version. Pip installs them, checked against fixed SHA-256 digests, and what DQC imports besides
+    (xitorch, h5py) if it is missing. Nothing else is touched.
 
     Examples:
 

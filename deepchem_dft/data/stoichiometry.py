@@ -4,49 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from deepchem_dft.data.constraints import CONSTRAINT_TYPES, constraint_coefficients
+from deepchem_dft.data.fields import number
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule.geometry import formula
+from deepchem_dft.molecule.geometry import SYMBOLS, formula
 
 #: Unpaired electrons (2S) of the neutral atoms H to Kr in their ground states (NIST).
-GROUND_STATE_SPIN: dict[str, int] = {
-    "H": 1,
-    "He": 0,
-    "Li": 1,
-    "Be": 0,
-    "B": 1,
-    "C": 2,
-    "N": 3,
-    "O": 2,
-    "F": 1,
-    "Ne": 0,
-    "Na": 1,
-    "Mg": 0,
-    "Al": 1,
-    "Si": 2,
-    "P": 3,
-    "S": 2,
-    "Cl": 1,
-    "Ar": 0,
-    "K": 1,
-    "Ca": 0,
-    "Sc": 1,
-    "Ti": 2,
-    "V": 3,
-    "Cr": 6,
-    "Mn": 5,
-    "Fe": 4,
-    "Co": 3,
-    "Ni": 2,
-    "Cu": 1,
-    "Zn": 0,
-    "Ga": 1,
-    "Ge": 2,
-    "As": 3,
-    "Se": 2,
-    "Br": 1,
-    "Kr": 0,
-}
+GROUND_STATE_SPIN = dict(zip(SYMBOLS[1:], map(int, "101012321010123210101236543210123210")))
 
 _TOLERANCE = 1e-6
 
@@ -235,3 +200,30 @@ def ground_state_atoms(molecule: DFTSystem) -> list[DFTSystem]:
         }
         atoms.append(DFTSystem(atom))
     return atoms
+
+
+def coefficients_of(
+    e_type: str, systems: Sequence[DFTSystem], given: Sequence[float] | None = None
+) -> list[float]:
+    """Return the factors of the energies of an entry: those given, or those of its type."""
+    if given is not None:
+        if len(given) != len(systems):
+            raise InputError(
+                f"{len(given)} coefficients for {len(systems)} systems",
+                field="coefficients",
+                remedy="give one per system",
+            )
+        return [number(c, "coefficients") for c in given]
+    if e_type == "reaction":
+        raise InputError(
+            "coefficients are missing", field="coefficients", remedy="give the factor of each system's energy"
+        )
+    if e_type in CONSTRAINT_TYPES:
+        return constraint_coefficients(e_type, systems)
+    if e_type in ("energy", "ea"):
+        return coefficients_by_role(e_type, systems)
+    coefficients = positional_coefficients(systems)
+    # A single-system ie is minus the energy of that system: nothing to balance.
+    if e_type == "ae" or len(systems) > 1:
+        check_balance(systems, coefficients, charges=e_type == "ae")
+    return coefficients

@@ -116,14 +116,6 @@ def tell_unconverged(chosen: str, message: str, depth: int) -> bool:
     return chosen == "nan"
 
 
-def choice(value: Any, allowed: Sequence[str], field: str) -> None:
-    """Raise InputError unless ``value`` is one of the words allowed."""
-    if value not in tuple(allowed):
-        raise InputError(
-            f"unknown {field} {value!r}", field=field, remedy=f"choose from {', '.join(allowed)}"
-        )
-
-
 @contextmanager
 def training_only(module: nn.Module, variables: Sequence[Tensor] | None) -> Iterator[None]:
     """Switch off the gradients of all parameters but ``variables`` for a while; None: of none."""

@@ -27,7 +27,7 @@ _SAP_BASIS = "sapgrasplarge"
 
 
 @dataclass(frozen=True)
-class Solution:
+class ReferenceSolution:
     """A self-consistent field.
 
     Attributes
@@ -209,7 +209,7 @@ class Reference:
 
     def solve(
         self, density: np.ndarray | None = None, conv_tol: float | None = None, max_cycle: int = 100
-    ) -> Solution:
+    ) -> ReferenceSolution:
         """Solve the Kohn-Sham equations.
 
         Parameters
@@ -223,7 +223,7 @@ class Reference:
 
         Returns
         -------
-        Solution
+        ReferenceSolution
 
         Raises
         ------
@@ -243,7 +243,7 @@ class Reference:
         if not field.converged:
             raise SCFNotConverged(f"PySCF does not converge in {max_cycle} cycles")
         density = np.array(field.make_rdm1())
-        return Solution(
+        return ReferenceSolution(
             self.fock(density),
             density,
             float(field.e_tot),
@@ -252,13 +252,13 @@ class Reference:
             cycles,
         )
 
-    def forces(self, solution: Solution) -> np.ndarray:
+    def forces(self, solution: ReferenceSolution) -> np.ndarray:
         """Return the (N, 3) forces on the nuclei, Hartree/Bohr."""
         gradient = self._solved(solution).nuc_grad_method()
         gradient.verbose = 0
         return -np.array(gradient.kernel())
 
-    def hessian(self, solution: Solution) -> np.ndarray:
+    def hessian(self, solution: ReferenceSolution) -> np.ndarray:
         """Return (3N, 3N) second derivatives of the energy, Hartree/Bohr^2."""
         try:
             hessian = np.array(self._solved(solution).Hessian().kernel())
@@ -267,7 +267,7 @@ class Reference:
         size = 3 * len(self.sample.numbers)
         return hessian.transpose(0, 2, 1, 3).reshape(size, size)
 
-    def _solved(self, solution: Solution) -> Any:
+    def _solved(self, solution: ReferenceSolution) -> Any:
         field = self._field.copy()
         field.mo_coeff, field.mo_energy = solution.coefficients, solution.orbital_energies
         field.mo_occ = field.get_occ(field.mo_energy, field.mo_coeff)

@@ -14,7 +14,7 @@ except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
 
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
-from deepchem_dft.molecule import Molecule, xyz
+from deepchem_dft.molecule import Molecule, comment
 from deepchem_dft.molecule.geometry import as_said
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.state import SCFState
@@ -246,7 +246,7 @@ def _said(atoms: Any) -> tuple[int | None, int | None, list[str]]:
     """Return charge and 2S of ``atoms.info``, and what there is not read."""
     remarks: list[str] = []
     pairs = [(key.lower(), str(value)) for key, value in atoms.info.items() if isinstance(key, str)]
-    return *xyz.electrons(pairs, remarks, "atoms.info"), remarks
+    return *comment.electrons(pairs, remarks, "atoms.info"), remarks
 
 
 def _chosen(field: str, asked: int | None, said: int | None, parts: np.ndarray, what: str) -> int:

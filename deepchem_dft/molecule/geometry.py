@@ -81,7 +81,7 @@ def names_a_file(text: Any) -> bool:
     )
 
 
-def _read_text(text: str) -> xyz.Geometry | None:
+def _read_text(text: str) -> xyz.XYZGeometry | None:
     """Return what the text of an xyz file says, None for atoms alone."""
     lines = text.lstrip("\ufeff").strip().splitlines()
     if len(lines) < 2 or not re.fullmatch(r"\s*[-+]?\d+\s*", lines[0]):
@@ -122,7 +122,7 @@ def _parse_pair(pair: Any) -> tuple[list[str], Any]:
     return symbols, rows
 
 
-def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
+def read_geometry(geometry: Any, unit: str | None = None) -> xyz.XYZGeometry:
     """Read a geometry with the charge and spin that come with it, and check that it makes sense.
 
     Parameters
@@ -161,7 +161,7 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
             f"unknown length unit {unit!r}", field="unit", remedy=f"use one of {', '.join(LENGTH_UNITS)}"
         )
     file: str | None = None
-    found: xyz.Geometry | None = None
+    found: xyz.XYZGeometry | None = None
     if isinstance(geometry, Path) or (isinstance(geometry, str) and xyz.is_file_name(geometry)):
         file = str(geometry).strip()
         found = xyz.read_one(file)
@@ -186,7 +186,7 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
         _check_positions(symbols, positions)
     except InputError as error:
         raise error.located(file=file) from None
-    return replace(found or xyz.Geometry(symbols, positions), positions=positions)
+    return replace(found or xyz.XYZGeometry(symbols, positions), positions=positions)
 
 
 def _atoms(geometry: Any) -> tuple[list[str], Any]:

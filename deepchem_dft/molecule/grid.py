@@ -12,7 +12,7 @@ from torch import Tensor
 from deepchem_dft.molecule import integrals
 from deepchem_dft.molecule.constants import Constants
 
-#: Grid points per block: large enough for BLAS, small enough for the cache of a core, and small
+#: MolecularGrid points per block: large enough for BLAS, small enough for the cache of a core, and small
 #: enough in space for most functions of a large molecule to vanish there.
 BLOCK_ROWS = 1024
 #: Functions (and gradients) that stay below this in a whole block are left out of it, 1/Bohr^(3/2).
@@ -52,7 +52,7 @@ class Block(NamedTuple):
         return Block(self.rows, columns, self.values.to(device))
 
 
-class Grid:
+class MolecularGrid:
     """Becke quadrature of one level, and the molecule's orbitals on it.
 
     Get one from :attr:`Molecule.grid` or :attr:`Molecule.coarse_grid`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,17 +16,16 @@ from deepchem_dft.molecule import cache, electrons, integrals
 from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.changes import changed, checked_level, tidy
 from deepchem_dft.molecule.constants import Constants
-from deepchem_dft.molecule.fitting import FittingBasis, contract, resolve_fitting
-from deepchem_dft.molecule.geometry import as_said, names_a_file, read_geometry
-from deepchem_dft.molecule.grid import GRID_ORDER, Grid
-from deepchem_dft.molecule.memory import packed_bytes
-from deepchem_dft.molecule.tensors import MatrixFile
-from deepchem_dft.torchstate import stacklevel, unaffected
+from deepchem_dft.molecule.fitting import resolve_fitting
+from deepchem_dft.molecule.geometry import as_said, formula, names_a_file, read_geometry
+from deepchem_dft.molecule.grid import GRID_ORDER, MolecularGrid
+from deepchem_dft.molecule.repulsion import ElectronRepulsion
+from deepchem_dft.torchstate import unaffected
 
 Geometry = str | Path | tuple[list[str], Any]
 
 
-class Molecule:
+class Molecule(ElectronRepulsion):
     """Constants of one molecule, made once by PySCF and cached in memory and on disk.
 
     Molecules that differ in their electrons alone (a cation and its parent) share them in memory.
@@ -155,18 +153,9 @@ class Molecule:
         return integrals.build_mole(self.symbols, self.positions, self._basis_data, self._ecp_data)
 
     @property
-    def nao(self) -> int:
-        """Number of atomic orbitals."""
-        return int(self.pyscf_mol.nao_nr())
-
-    @property
     def formula(self) -> str:
         """Hill formula, without charge."""
-        counts: dict[str, int] = {}
-        for symbol in self.symbols:
-            counts[symbol] = counts.get(symbol, 0) + 1
-        order = sorted(counts, key=lambda s: (s != "C", s != "H", s) if "C" in counts else s)
-        return "".join(s + (str(counts[s]) if counts[s] > 1 else "") for s in order)
+        return formula(self.symbols)
 
     @cached_property
     def constants_key(self) -> str:
@@ -230,7 +219,7 @@ class Molecule:
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 
     @cached_property
-    def _constants(self) -> Constants:
+    def _constants(self) -> Constants:  # type: ignore[override]
         return Constants.of(self.constants_key)
 
     def fitted(self) -> Molecule:
@@ -248,10 +237,10 @@ class Molecule:
     # -- quadrature ---------------------------------------------------------------------------
 
     @cached_property
-    def _grids(self) -> dict[int | None, Grid]:
+    def _grids(self) -> dict[int | None, MolecularGrid]:
         return {}
 
-    def grid_at(self, level: int | None) -> Grid:
+    def grid_at(self, level: int | None) -> MolecularGrid:
         """Return the quadrature grid of a level, 0 to 9; None for the coarse one."""
         if level not in self._grids:
             key = cache.content_key(
@@ -263,16 +252,16 @@ class Molecule:
             )
             constants = Constants.of(key, group=self.constants_key)
             # PySCF's molecule, not self: a grid must not keep its molecule alive
-            self._grids[level] = Grid(self.pyscf_mol, level, constants)
+            self._grids[level] = MolecularGrid(self.pyscf_mol, level, constants)
         return self._grids[level]
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> MolecularGrid:
         """The quadrature grid of the molecule's own level."""
         return self.grid_at(self.grid_level)
 
     @property
-    def coarse_grid(self) -> Grid:
+    def coarse_grid(self) -> MolecularGrid:
         """A grid of few points that gives potentials to some 1e-3 Ha."""
         return self.grid_at(None)
 
@@ -335,24 +324,6 @@ class Molecule:
         """
         self._constants.release_group()
 
-    def _eri(self, omega: float | None) -> np.ndarray:
-        return self._constants.integrals(
-            _part("eri", omega),
-            packed_bytes(self.nao),
-            self.name,
-            lambda: integrals.electron_repulsion(self.pyscf_mol, omega),
-        )
-
-    def _three_index(self, basis: FittingBasis, omega: float | None) -> np.ndarray | MatrixFile:
-        mole = self.pyscf_mol
-        return self._constants.matrix(
-            _part(f"fit-{basis.key}", omega),
-            4 * basis.size * self.nao * (self.nao + 1),
-            self.name,
-            lambda: integrals.three_index(mole, basis.data, omega),
-            lambda scratch: integrals.three_index_rows(mole, basis.data, omega, scratch),
-        )
-
     @unaffected
     def eval_ao(self, points: Tensor | np.ndarray, deriv: int = 0) -> Tensor:
         """Evaluate the atomic orbitals anywhere.
@@ -369,73 +340,3 @@ class Molecule:
         points = np.ascontiguousarray(torch.as_tensor(points).detach().cpu().numpy(), dtype=float)
         values = integrals.atomic_orbitals(self.pyscf_mol, points, deriv)
         return torch.from_numpy(np.ascontiguousarray(values))
-
-    @unaffected
-    def _contract(
-        self,
-        dms: Tensor,
-        coulomb: bool,
-        exchange: bool,
-        omega: float | None = None,
-        occupied: Sequence[Tensor] | None = None,
-    ) -> list[Tensor]:
-        stacked = dms.detach().cpu().reshape(-1, *dms.shape[-2:])
-        if self.fitting is None:
-            found = integrals.coulomb_exchange(self._eri(omega), stacked.numpy(), coulomb, exchange)
-            pair = [torch.from_numpy(matrix) for matrix in found if matrix is not None]
-        else:
-            if exchange and self.fitting.coulomb_only:
-                warnings.warn(
-                    f"the fitting basis {self.fitting.name} is for Coulomb energies only: exact "
-                    "exchange may be far off; density_fit=True chooses one for both",
-                    stacklevel=stacklevel(4),
-                )
-            if occupied is not None:
-                occupied = [c.detach().cpu() for c in occupied]
-            pair = contract(self._three_index(self.fitting, omega), stacked, coulomb, exchange, occupied)
-        return [matrix.reshape(dms.shape).to(dms.device) for matrix in pair]
-
-    def coulomb(self, dms: Tensor) -> Tensor:
-        """Coulomb matrices ``J_ij = sum_kl (ij|kl) D_kl``, Ha.
-
-        Parameters
-        ----------
-        dms : Tensor, shape (nao, nao) or (n, nao, nao)
-            Symmetric.
-
-        Returns
-        -------
-        Tensor, same shape. Not differentiable.
-        """
-        return self._contract(dms, True, False)[0]
-
-    def exchange(
-        self, dms: Tensor, omega: float | None = None, occupied: Sequence[Tensor] | None = None
-    ) -> Tensor:
-        """Exchange matrices ``K_ij = sum_kl (ik|jl) D_kl``, Ha.
-
-        Parameters
-        ----------
-        dms : Tensor, shape (nao, nao) or (n, nao, nao)
-            Symmetric.
-        omega : float, optional
-            Use the long-range operator erf(omega r)/r (omega in 1/Bohr).
-        occupied : sequence of n Tensors, shape (nao, nocc), optional
-            ``C`` with ``D = C C^T`` where they are known, which saves fitted exchange a step.
-
-        Returns
-        -------
-        Tensor, same shape. Not differentiable.
-        """
-        return self._contract(dms, False, True, omega, occupied)[0]
-
-    def coulomb_exchange(
-        self, dms: Tensor, occupied: Sequence[Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return :meth:`coulomb` and :meth:`exchange` from one pass over the integrals."""
-        coulomb, exchange = self._contract(dms, True, True, occupied=occupied)
-        return coulomb, exchange
-
-
-def _part(kind: str, omega: float | None) -> str:
-    return kind if omega is None else f"{kind}-{omega:.8g}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import PathLike, open_text
+from deepchem_dft.molecule.comment import NUMERIC, electrons, look_for_unread, pairs_of, with_column
 from deepchem_dft.molecule.elements import element, number
 
 #: Endings of the files that are read, each perhaps followed by ``.gz``.
@@ -18,31 +19,14 @@ ENDINGS = (".xyz", ".extxyz")
 
 _COUNT_REMEDY = "begin every geometry with its number of atoms, then a comment line, then the atoms"
 _ROW_REMEDY = "write each atom as 'O 0.0 0.0 0.1173', in Angstrom"
-_KEYWORDS = "write charge=1 mult=2 (mult = 2S+1; spin= is 2S)"
-
-# A pair of a comment line: key=value or key: value, the value perhaps in quotes or brackets.
-_PAIR = re.compile(
-    r"""(?<![\w.-])([A-Za-z]\w*)\s*[=:]\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]"""
-    r"""|[^\s,;|"']+)"""
-)
-_CHARGE = ("charge", "total_charge", "net_charge")
-_MULTIPLICITY = ("mult", "multiplicity", "spin_multiplicity")
-_SPIN = ("spin", "unpaired", "unpaired_electrons", "uhf")
-#: Words that speak of electrons; where they stand unread, it is said.
-_ELECTRONS = re.compile(
-    r"(?<![\w.-])(charge|mult|multiplicity|spin|unpaired|q|S)(?![\w.-])\s*[=:]?"
-    r"\s*[-+]?(?P<value>[\d.]*)"
-)
-_WHOLE = re.compile(r"([-+]?)(\d{1,4})(?:\.0*)?([-+]?)")
 _TRUE, _FALSE = ("t", "true", "1", "yes"), ("f", "false", "0", "no")
-_NUMERIC = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?nan", re.I)
 # Names of columns that hold elements, nuclear charges and positions (ASE's, and near ones).
 _SPECIES, _NUCLEI, _POSITIONS = ("species", "symbols"), ("z", "numbers"), ("pos", "positions")
 _LONGEST_SPEC = 200
 
 
 @dataclass(frozen=True)
-class Geometry:
+class XYZGeometry:
     """What an xyz file says of one molecule.
 
     Attributes
@@ -85,12 +69,12 @@ class Frame:
     rows: tuple[str, ...] = field(repr=False)
     file: str = ""
 
-    def read(self) -> Geometry:
+    def read(self) -> XYZGeometry:
         """Read the atoms, and charge and multiplicity of the comment line.
 
         Returns
         -------
-        Geometry
+        XYZGeometry
 
         Raises
         ------
@@ -103,8 +87,8 @@ class Frame:
         except InputError as error:
             raise error.located(file=self.file or None, entry=str(self.number)) from None
 
-    def _read(self) -> Geometry:
-        pairs = [(key.lower(), value.strip("\"'{}[]").strip()) for key, value in _PAIR.findall(self.comment)]
+    def _read(self) -> XYZGeometry:
+        pairs = pairs_of(self.comment)
         _refuse_periodic(dict(pairs))
         spec = dict(pairs).get("properties")
         remarks: list[str] = []
@@ -112,11 +96,11 @@ class Frame:
         rows = [row.split("#")[0].split() for row in self.rows]
         symbols, positions = _plain(rows, remarks) if spec is None else _extended(rows, columns)
         charge, spin = electrons(pairs, remarks)
-        charge = _with_column(charge, "charge", "initial_charges", rows, columns)
-        moment = _with_column(None, "spin", "initial_magmoms", rows, columns)
+        charge = with_column(charge, "charge", "initial_charges", rows, columns)
+        moment = with_column(None, "spin", "initial_magmoms", rows, columns)
         spin = abs(moment) if spin is None and moment is not None else spin
-        _look_for_unread(self.comment, remarks)
-        return Geometry(symbols, positions, charge, spin, tuple(remarks))
+        look_for_unread(self.comment, remarks)
+        return XYZGeometry(symbols, positions, charge, spin, tuple(remarks))
 
 
 def frames(lines: Iterable[str], file: str = "") -> Iterator[Frame]:
@@ -169,7 +153,7 @@ def frames(lines: Iterable[str], file: str = "") -> Iterator[Frame]:
         yield Frame(done, comment.strip(), rows, file)
 
 
-def read_one(path: PathLike) -> Geometry:
+def read_one(path: PathLike) -> XYZGeometry:
     """Read a file that holds one geometry.
 
     Parameters
@@ -180,7 +164,7 @@ def read_one(path: PathLike) -> Geometry:
 
     Returns
     -------
-    Geometry
+    XYZGeometry
 
     Raises
     ------
@@ -199,7 +183,7 @@ def read_one(path: PathLike) -> Geometry:
         return only(frames(stream, file), file)
 
 
-def only(found: Iterator[Frame], file: str = "") -> Geometry:
+def only(found: Iterator[Frame], file: str = "") -> XYZGeometry:
     """Return the geometry of the only frame there is.
 
     Raises
@@ -313,7 +297,7 @@ def _plain(rows: list[list[str]], remarks: list[str]) -> tuple[list[str], np.nda
     positions: list[list[float]] = []
     for i, row in enumerate(rows, start=1):
         extra = row[4:]
-        if len(row) < 4 or not all(_NUMERIC.fullmatch(x) for x in extra):
+        if len(row) < 4 or not all(NUMERIC.fullmatch(x) for x in extra):
             text = " ".join(row)[:60]
             raise InputError(
                 f"atom {i} ('{text}') is not an element and x, y, z", field="atoms", remedy=_ROW_REMEDY
@@ -329,98 +313,3 @@ def _plain(rows: list[list[str]], remarks: list[str]) -> tuple[list[str], np.nda
     if any(len(row) > 4 for row in rows):
         remarks.append("columns behind x, y, z are not read")
     return symbols, np.array(positions)
-
-
-def electrons(
-    pairs: Iterable[tuple[str, str]], remarks: list[str], where: str = "the comment line"
-) -> tuple[int | None, int | None]:
-    """Return charge and 2S that pairs of a key and a value give, None where they do not.
-
-    Parameters
-    ----------
-    pairs : iterable of (str, str)
-        ``charge``, ``total_charge``, ``net_charge``; ``mult``, ``multiplicity``,
-        ``spin_multiplicity`` (2S+1); ``spin``, ``unpaired``, ``unpaired_electrons``, ``uhf`` (2S).
-        Others are passed over. A multiplicity taken for a spin never goes unnoticed: 2S and the
-        number of electrons are both even or both odd.
-    remarks : list of str
-        Grows by what cannot be read.
-    where : str
-        For messages.
-
-    Raises
-    ------
-    InputError
-        For numbers that are not whole, and for what contradicts itself.
-
-    Examples
-    --------
-    >>> electrons([("charge", "-1"), ("mult", "3")], [])
-    (-1, 2)
-    """
-    charges: dict[int, str] = {}
-    spins: dict[int, str] = {}
-    for key, value in pairs:
-        if key not in (*_CHARGE, *_MULTIPLICITY, *_SPIN):
-            continue
-        found = _WHOLE.fullmatch(value)
-        if found is None or (found[1] and found[3]):
-            if _NUMERIC.fullmatch(value):
-                raise InputError(
-                    f"{key} {value} of {where} is not a whole number", field=key, remedy=_KEYWORDS
-                )
-            remarks.append(f"{key} {value[:20]!r} of {where} is not read: {_KEYWORDS}")
-            continue
-        whole = int(f"{found[1] or found[3]}{found[2]}")
-        if key in _CHARGE:
-            charges[whole] = f"{key}={value}"
-        elif key in _SPIN:
-            spins[abs(whole)] = f"{key}={value}"
-        elif whole < 1:
-            raise InputError(
-                f"a multiplicity of {whole} is not possible",
-                field=key,
-                remedy="mult is 2S+1: 1 for closed shells, 2 for a radical",
-            )
-        else:
-            spins[whole - 1] = f"{key}={value}"
-    for field_, said in (("charge", charges), ("multiplicity", spins)):
-        if len(said) > 1:
-            raise InputError(
-                f"{' and '.join(said.values())} of {where} contradict each other",
-                field=field_,
-                remedy=_KEYWORDS,
-            )
-    return next(iter(charges), None), next(iter(spins), None)
-
-
-def _with_column(
-    said: int | None, what: str, name: str, rows: list[list[str]], columns: dict[str, slice]
-) -> int | None:
-    """Return the sum of a column of ASE's, compared with what the comment line says."""
-    part = columns.get(name)
-    if part is None or part.stop - part.start != 1:
-        return said
-    total = sum(number(row[part][0], i) for i, row in enumerate(rows, start=1))
-    if said is None and abs(total - round(total)) > 0.05:
-        raise InputError(
-            f"the column {name} adds up to {total:g}, which is no whole {what}", field=name, remedy=_KEYWORDS
-        )
-    if said is not None and abs(total - said) > 0.05:
-        raise InputError(
-            f"{what}={said} of the comment line contradicts the column {name}, which adds up to {total:g}",
-            field=name,
-            remedy="remove one of them",
-        )
-    return round(total) if said is None else said
-
-
-def _look_for_unread(comment: str, remarks: list[str]) -> None:
-    known = (*_CHARGE, *_MULTIPLICITY, *_SPIN)
-    rest = _PAIR.sub(lambda m: " " if m[1].lower() in known or len(m[1]) > 1 else m[0], comment)
-    for found in _ELECTRONS.finditer(rest):
-        if found["value"].strip("0.") or found[1] not in ("q", "S"):
-            remarks.append(
-                f"{found[0].strip()!r} of the comment line is not read as charge or multiplicity: {_KEYWORDS}"
-            )
-            return

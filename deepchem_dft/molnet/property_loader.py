@@ -276,6 +276,20 @@ class PropertyLoader(_MolnetLoader):
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def load_properties(
+    kind: PropertySet,
+    read: Callable[[list[str], OnBad], Iterator[PropertyRecord]],
+    files: Sequence[Path],
+    arguments: Mapping[str, Any],
+    **options: Any,
+) -> Loaded:
+    """Load a data set for a function that was called with ``arguments``; see `PropertyLoader`."""
+    names = ("task", "threshold", "on_bad", "featurizer", "splitter", "transformers", "save_dir")
+    own = {name: arguments[name] for name in names}
+    loader = PropertyLoader(kind, read, files, options=options, **own)
+    return loader.load_dataset(reload=arguments["reload"])
+
+
 class _Part:
     """A data set that grows by shards."""
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from deepchem_dft.data.yaml_text import dump_yaml as dump_yaml_text
-from deepchem_dft.data.yaml_text import parse_yaml, read_text
+from deepchem_dft.data.reading.yaml_text import dump_yaml as dump_yaml_text
+from deepchem_dft.data.reading.yaml_text import parse_yaml, read_text
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import BaseRunConfig
@@ -30,7 +30,7 @@ def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
     ------
     InputError
         If the file is missing, is not YAML, is empty or holds something else; see
-        :func:`~deepchem_dft.data.yaml_text.parse_yaml`.
+        :func:`~deepchem_dft.data.reading.yaml_text.parse_yaml`.
     """
     content = parse_yaml(read_text(path, _LARGEST), str(path))
     if not isinstance(content, dict):

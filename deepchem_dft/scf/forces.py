@@ -8,20 +8,20 @@ from torch import Tensor
 
 from deepchem_dft.molecule import integrals
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution
+from deepchem_dft.scf.ladder import SCFSolution
 
 # Second derivatives xx, xy, xz, yy, yz, zz of PySCF's eval_ao, as a symmetric 3 x 3 table.
 _SECOND = ((4, 5, 6), (5, 7, 8), (6, 8, 9))
 _ROWS = 2048
 
 
-def nuclear_forces(hamiltonian: KSHamiltonian, solution: Solution) -> Tensor:
+def nuclear_forces(hamiltonian: KSHamiltonian, solution: SCFSolution) -> Tensor:
     """Forces on the nuclei at self-consistency.
 
     Parameters
     ----------
     hamiltonian : KSHamiltonian
-    solution : Solution
+    solution : SCFSolution
         Converged; the error of a force is first order in what is left of the residual.
 
     Returns
@@ -55,10 +55,11 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: Solution) -> Tensor:
         gradient[atom] += 2 * np.einsum("xij,ij->x", vj[:, rows], total[rows])
         gradient[atom] -= 2 * np.einsum("sxij,sij->x", exchange[:, :, rows], spin_densities[:, rows])
         gradient[atom] -= 2 * np.einsum("xij,ij->x", made["overlap"][:, rows], energy_weighted[rows])
+    gradient += hamiltonian.xc.dispersion_gradient(hamiltonian.nuclei).numpy()
     return -torch.from_numpy(gradient) - _xc_gradient(hamiltonian, solution, made["aoslices"])
 
 
-def _xc_gradient(hamiltonian: KSHamiltonian, solution: Solution, aoslices) -> Tensor:
+def _xc_gradient(hamiltonian: KSHamiltonian, solution: SCFSolution, aoslices) -> Tensor:
     molecule = hamiltonian.molecule
     density = solution.state.density_matrix().cpu()
     gradient = torch.zeros(len(molecule.symbols), 3, dtype=torch.float64)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from deepchem_dft.molecule.grid import Block, Grid, row_blocks
+from deepchem_dft.molecule.grid import Block, MolecularGrid, row_blocks
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 
-# Grid points per call of the functional: few enough for a network's activations to stay close to
+# MolecularGrid points per call of the functional: few enough for a network's activations to stay close to
 # a core, enough for what a call costs at any length not to matter.
 _XC_ROWS = 16384
 
@@ -21,7 +21,7 @@ class XCQuadrature:
     Parameters
     ----------
     xc : XCFunctional
-    grid : Grid
+    grid : MolecularGrid
         Points, weights and atomic orbitals at them.
     nao : int
         Atomic orbitals.
@@ -31,7 +31,9 @@ class XCQuadrature:
         Where matrices live.
     """
 
-    def __init__(self, xc: XCFunctional, grid: Grid, nao: int, nspin: int, device: torch.device) -> None:
+    def __init__(
+        self, xc: XCFunctional, grid: MolecularGrid, nao: int, nspin: int, device: torch.device
+    ) -> None:
         self.xc, self.grid, self.nao, self.nspin, self.device = xc, grid, nao, nspin, device
         self.ncomp = NCOMP[xc.family]
         self.weights = grid.weights.to(device)

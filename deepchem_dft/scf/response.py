@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deepchem_dft.errors import ResponseNotConverged
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution
+from deepchem_dft.scf.ladder import SCFSolution
 from deepchem_dft.scf.quadrature import XCKernel
 from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.torchstate import stacklevel
@@ -47,11 +47,11 @@ class OrbitalHessian:
     Parameters
     ----------
     hamiltonian : KSHamiltonian
-    solution : Solution
+    solution : SCFSolution
         Converged, with canonical orbitals.
     """
 
-    def __init__(self, hamiltonian: KSHamiltonian, solution: Solution) -> None:
+    def __init__(self, hamiltonian: KSHamiltonian, solution: SCFSolution) -> None:
         self.hamiltonian = hamiltonian
         self.orbitals = solution.state.orbitals
         self.kernel = XCKernel(hamiltonian, solution.evaluation.rho)

@@ -12,6 +12,7 @@ from deepchem_dft.torchstate import unaffected
 
 if TYPE_CHECKING:
     from deepchem_dft.xc.binning import Histogram
+    from deepchem_dft.xc.dispersion import Dispersion, Nuclei
 
 #: Rows of the density tensor each family reads: density, its gradient (3), tau.
 NCOMP = {"lda": 1, "gga": 4, "mgga": 5}
@@ -46,11 +47,20 @@ class XCFunctional(nn.Module):
     constant : bool
         True if nothing about the functional ever changes, so that its energy at a density may be
         kept.
+    dispersion : Dispersion or None
+        Energy of pairs and triples of atoms that is part of the functional, its parameters among
+        the functional's. See :attr:`dispersion_terms`.
     """
 
     family: str = "lda"
     spin_symmetric: bool = True
     constant: bool = False
+
+    dispersion: Dispersion | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dispersion = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -66,6 +76,54 @@ class XCFunctional(nn.Module):
         gradient. The energy added is ``-coefficient/2 * sum_s tr(D_s K[D_s])``.
         """
         return []
+
+    @property
+    def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:
+        """Dispersion as ``(coefficient, term)`` pairs: energies that depend on the nuclei alone.
+
+        A coefficient may be a 0-dimensional tensor with a gradient. Whoever adds functionals up hands
+        on those of its parts.
+        """
+        return [] if self.dispersion is None else [(1.0, self.dispersion)]
+
+    def dispersion_at(self, systems: Sequence[Nuclei]) -> Callable[[], Tensor]:
+        """Return the dispersion energies of molecules as a function of the parameters alone.
+
+        Parameters
+        ----------
+        systems : sequence of Nuclei
+
+        Returns
+        -------
+        callable
+            Without arguments; returns Ha, shape (number of systems,), on the parameters' device.
+        """
+        prepared = [term.at(systems) for _, term in self.dispersion_terms]
+        nothing = torch.zeros(len(systems), dtype=torch.float64)
+
+        def energies() -> Tensor:
+            total = nothing
+            for (coefficient, _), energy in zip(self.dispersion_terms, prepared, strict=True):
+                found = energy()
+                total = total.to(found.device) + torch.as_tensor(coefficient, dtype=torch.float64) * found
+            return total
+
+        return energies
+
+    def dispersion_gradient(self, nuclei: Nuclei) -> Tensor:
+        """Return the derivative of the dispersion energy by positions, shape (natom, 3), Ha/Bohr."""
+        total = torch.zeros(len(nuclei.numbers), 3, dtype=torch.float64)
+        for coefficient, term in self.dispersion_terms:
+            total += float(torch.as_tensor(coefficient).detach()) * term.gradient(nuclei)
+        return total
+
+    def dispersion_hessian(self, nuclei: Nuclei) -> Tensor:
+        """Return its second derivatives, shape (natom, natom, 3, 3), Ha/Bohr^2."""
+        atoms = len(nuclei.numbers)
+        total = torch.zeros(atoms, atoms, 3, 3, dtype=torch.float64)
+        for coefficient, term in self.dispersion_terms:
+            total += float(torch.as_tensor(coefficient).detach()) * term.hessian(nuclei)
+        return total
 
     def energy_density(self, rho: Tensor) -> Tensor:
         r"""Semilocal exchange-correlation energy per volume.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.base import XCFunctional, highest_family
+from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
@@ -83,6 +84,12 @@ class EnsembleXC(XCFunctional):
                 shares[omega] = shares.get(omega, 0.0) + coefficient / len(self)
         return [(share, omega) for omega, share in shares.items()]
 
+    @property
+    def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:
+        """Its own dispersion if it has one, and the mean of its members'."""
+        own = super().dispersion_terms
+        return own + [(c / len(self), term) for member in self for c, term in member.dispersion_terms]
+
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
         cores = self._cores()
@@ -135,7 +142,8 @@ class EnsembleXC(XCFunctional):
         True
         """
         with torch.no_grad():
-            return torch.stack([result.frozen.energy(member) for member in self])
+            common = 0.0 if self.dispersion is None else self.dispersion.energy(result.frozen.nuclei)
+            return torch.stack([result.frozen.energy(member) + common for member in self])
 
     def spread(self, result: Any) -> float:
         """Return the standard deviation (Ha, M - 1 in the denominator) of :meth:`energies`."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.base import XCFunctional, highest_family
+from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.names import get_xc
 from deepchem_dft.xc.neural import NEURAL, NeuralXC
 
@@ -131,6 +132,14 @@ class HybridXC(XCFunctional):
         for weight, part in ((self.bweight, self.xc), (self.aweight, self.nnxc)):
             terms += [(weight * c, w) for c, w in (part.exchange_terms if part is not None else [])]
         return terms
+
+    @property
+    def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:
+        """Its own dispersion if it has one, else that of both parts, each with its weight."""
+        if self.dispersion is not None:
+            return [(1.0, self.dispersion)]
+        parts = [(self.aweight, self.nnxc)] + ([] if self.xc is None else [(self.bweight, self.xc)])
+        return [(weight * c, term) for weight, part in parts for c, term in part.dispersion_terms]
 
     @property
     def exchange_terms(self) -> Terms:

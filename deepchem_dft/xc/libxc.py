@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError
-from deepchem_dft.xc import spelling
+from deepchem_dft.xc import libxc_names
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.features import check_rho
 
@@ -97,9 +97,9 @@ def _components(libxc, parts) -> list[tuple[str, int, int]]:
 def _resolve(name: str) -> _Spec:
     """Parse and check a functional name; raise ``FunctionalError`` if it cannot be run whole."""
     libxc = _pyscf_libxc()
-    code = spelling.normalise(name, _rank)
+    code = libxc_names.normalise(name, _rank)
     if "-D3" in code or "-D4" in code:  # PySCF would strip it and run the rest
-        raise spelling.dispersion(name)
+        raise libxc_names.dispersion(name)
     chatter = io.StringIO()  # the parser writes to stderr when a name is ambiguous
     try:
         with contextlib.redirect_stderr(chatter):
@@ -107,7 +107,7 @@ def _resolve(name: str) -> _Spec:
             kind, found = libxc.xc_type(code), _components(libxc, parts)
     except Exception as error:  # the parser raises whatever its string operations raise
         missing = re.search(r"name '(.*)' not found", str(error))
-        raise spelling.unknown(name, missing.group(1) if missing else name, _known_names()) from None
+        raise libxc_names.unknown(name, missing.group(1) if missing else name, _known_names()) from None
     if "Possible xc_code" in chatter.getvalue():
         options = re.search(r"\[(.*?)\]", chatter.getvalue())
         raise FunctionalError(
@@ -155,9 +155,9 @@ def _resolve(name: str) -> _Spec:
 
 def _check_component(name: str, part: str, kind: int, flags: int) -> None:
     if flags & _VV10:
-        raise spelling.nonlocal_correlation(name)
+        raise libxc_names.nonlocal_correlation(name)
     if _WITH_DISPERSION.search(part):
-        raise spelling.dispersion(name)
+        raise libxc_names.dispersion(name)
     reasons = {
         "is a kinetic-energy functional": kind == _KINETIC,
         "needs the Laplacian of the density, which is not provided": flags & _LAPLACIAN,

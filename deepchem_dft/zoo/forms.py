@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Dispersion, attached
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.hybrid import HybridXC
@@ -62,6 +64,12 @@ def form_of(module: nn.Module) -> Form:
     >>> form_of(nn.Linear(2, 1, dtype=torch.float64))
     {'type': 'linear', 'inputs': 2, 'outputs': 1, 'bias': True, 'dtype': 'float64'}
     """
+    if isinstance(module, XCFunctional) and module.dispersion is not None:
+        return {**_form_of(module), "dispersion": module.dispersion.config}
+    return _form_of(module)
+
+
+def _form_of(module: nn.Module) -> Form:
     for name, (known, _) in CONFIGURED.items():
         if type(module) is known:
             return {"type": name, **module.config}  # type: ignore[dict-item]
@@ -105,10 +113,12 @@ def build_form(form: Any, place: str = "form") -> Any:
             field=place,
             remedy="update deepchem_dft: the file may be from a later version",
         )
+    dispersion = options.pop("dispersion", None)
     _check_sizes(options, place)
     build = _BUILD.get(name) or (lambda place, **config: CONFIGURED[name][1](**config))
     try:
-        return build(place, **options)
+        module: Any = build(place, **options)
+        return module if dispersion is None else attached(module, Dispersion(**dispersion))
     except InputError as error:
         raise error.located(field=place) from None
     except Exception as error:  # the options are anybody's, of any type

@@ -156,7 +156,7 @@ class Densities:
         folder.mkdir(parents=True, exist_ok=True)
         start = Functional.named(parent)
         with (
-            Solver(self.options.jobs, 1e-5, folder / "energies.jsonl", folder) as solver,
+            Solver(self.options.jobs, tol=1e-5, cache=folder / "energies.jsonl", states=folder) as solver,
             solution_progress(f"densities of {parent}") as show,
         ):
             molecules = {s.key: s.to_molecule(self.options.grid_level) for s in missing}
@@ -265,7 +265,7 @@ def checked(
     """Return rows of self-consistent errors (kcal/mol) on validation and test molecules."""
     groups = [EntrySet(role, role, list(data[role].X)) for role in ("valid", "test")]
     keep = options.folder / "checked.jsonl"
-    with Solver(options.jobs, 1e-5, keep) as solver, solution_progress("checking") as show:
+    with Solver(options.jobs, tol=1e-5, cache=keep) as solver, solution_progress("checking") as show:
         records = Evaluation(solver, options.grid_level).run([(group, chosen) for group in groups], show)
     rows = []
     for functional in chosen:

@@ -92,7 +92,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     from rich.console import Console
 
     from deepchem_dft.cli import label
-    from deepchem_dft.data.properties.labelling import Tally
+    from deepchem_dft.parallel.pool import Tally
 
     screen = io.StringIO()
     monkeypatch.setattr(label, "console", lambda stderr: Console(file=screen, force_terminal=True, width=100))

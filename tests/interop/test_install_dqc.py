@@ -13,63 +13,70 @@ from pathlib import Path
 
 import pytest
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.interop.dqc import install as installer
-from deepchem_dft.interop.dqc import site_packages
-from deepchem_dft.interop.dqc import wheels as wheels_module
 from deepchem_dft.interop.dqc.engine import dqc_available
-from deepchem_dft.interop.dqc.install import MANIFEST, InstallError, install, status, uninstall
-from deepchem_dft.interop.dqc.wheels import Wheel, sha256
+from deepchem_dft.interop.dqc.install import NOTE, InstallError, install, status, uninstall
+from deepchem_dft.locks import Lock
 
-DQC_FILES = {
-    "dqc/__init__.py": "__version__ = '0.1.0'\n",
-    "dqc/api/__init__.py": "",
-    "dqc/lib/libcgto.so": "not really a library",
-    "dqc.libs/libgomp-a34b3233.so": "nor this",
-    "dqc-0.1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: dqc\nVersion: 0.1.0\n",
-    "dqc-0.1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: cp39-cp39-manylinux2014_x86_64\n",
-    "dqc-0.1.0.dist-info/RECORD": "dqc/__init__.py,,\ndqc-0.1.0.dist-info/RECORD,,",
-}
-XC_FILES = {
-    "pylibxc/__init__.py": "",
-    "pylibxc2-6.0.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: pylibxc2\nVersion: 6.0.0\n",
-    "pylibxc2-6.0.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: cp39-cp39-manylinux2010_x86_64\n",
-    "pylibxc2-6.0.0.dist-info/RECORD": "",
+FILES = {
+    "dqc": ["dqc/__init__.py", "dqc/api/__init__.py", "dqc/lib/libcgto.so", "dqc.libs/libgomp-a3.so"],
+    "pylibxc2": ["pylibxc/__init__.py"],
+    "left_to_pip": ["left_to_pip.py"],
 }
 
 
-def make_wheel(folder: Path, files: dict[str, str], name: str, version: str, tag: str) -> Wheel:
-    path = folder / f"{name}-{version}-cp39-cp39-{tag}.whl"
+def make_wheel(folder: Path, name: str, version: str, tag: str) -> str:
+    """Write a wheel and return its line of requirements."""
+    path, info = folder / f"{name}-{version}-{tag}.whl", f"{name}-{version}.dist-info"
+    content = {file: "not really a library" if file.endswith(".so") else "" for file in FILES[name]}
+    content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    content[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n"
+    content[f"{info}/RECORD"] = "\n".join(f"{file},," for file in [*content, f"{info}/RECORD"])
     with zipfile.ZipFile(path, "w") as archive:
-        for member, content in files.items():
-            archive.writestr(member, content)
-    tops = list(dict.fromkeys(member.split("/")[0] for member in files))
-    return Wheel(name, version, path.name, sha256(path), tuple(tops))
+        for member, text in content.items():
+            archive.writestr(member, text)
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path, monkeypatch):
+    """The only place where pip looks for packages: two wheels for Python 3.9 and one for every Python."""
     folder = tmp_path / "downloads"
     folder.mkdir()
+    for name in [n for n in os.environ if n.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    pins = {
+        "dqc": make_wheel(folder, "dqc", "0.1.0", "cp39-cp39-manylinux2014_x86_64"),
+        "pylibxc2": make_wheel(folder, "pylibxc2", "6.0.0", "cp39-cp39-manylinux2010_x86_64"),
+    }
+    make_wheel(folder, "left_to_pip", "1.0", "py3-none-any")
+    monkeypatch.setattr(installer, "WHEELS", pins)
+    monkeypatch.setattr(installer, "REQUIREMENTS", {"left_to_pip": "left_to_pip"})
     return folder
 
 
 @pytest.fixture
-def wheels(source):
-    return (
-        make_wheel(source, DQC_FILES, "dqc", "0.1.0", "manylinux2014_x86_64"),
-        make_wheel(source, XC_FILES, "pylibxc2", "6.0.0", "manylinux2010_x86_64"),
-    )
-
-
-@pytest.fixture
-def site(tmp_path):
-    """A site-packages folder in which another package lives already."""
-    folder = tmp_path / "site-packages"
-    (folder / "other").mkdir(parents=True)
+def site(tmp_path, monkeypatch, source):
+    """The site-packages of a new environment, in which another package lives already."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    folder = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
+    (folder / "in-use.pth").write_text("\n".join(filter(os.path.isdir, sys.path)))  # pip, among others
+    (folder / "other").mkdir()
     (folder / "other" / "__init__.py").write_text("x = 1\n")
-    (folder / "other-1.0.dist-info").mkdir()
-    (folder / "other-1.0.dist-info" / "METADATA").write_text("Name: other\nVersion: 1.0\n")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "venv/bin/python"))
+    monkeypatch.setattr(installer, "_site", lambda: folder)
+    monkeypatch.syspath_prepend(folder)
     return folder
+
+
+@pytest.fixture
+def works(monkeypatch):
+    """The wheels of these tests cannot do anything; take it that they can."""
+    monkeypatch.setattr(installer, "_self_test", lambda staging: None)
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -77,6 +84,7 @@ def snapshot(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): path.read_text("latin-1") if path.is_file() else "(folder)"
         for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts
     }
 
 
@@ -89,26 +97,194 @@ class Listener(list):
         return "\n".join(self)
 
 
-def put(site, source, wheels, **options):
-    said = Listener()
-    install(site, source=source, wheels=wheels, say=said, self_test=False, **options)
-    return said.text
-
-
-def test_installs_the_wheels_files_and_its_own_note(site, source, wheels):
-    before = snapshot(site)
-    text = put(site, source, wheels)
+def test_installed_twice_and_undone(site, works):
+    before, said = snapshot(site), Listener()
+    done = install(say=said)
+    assert (done.state, done.missing_requirements) == ("installed", ())
+    assert done.versions == {"dqc": "0.1.0", "pylibxc2": "6.0.0"}
     new = {k for k, v in snapshot(site).items() if k not in before and v != "(folder)"}
-    notes = {"dqc-0.1.0.dist-info/INSTALLER", "pylibxc2-6.0.0.dist-info/INSTALLER", MANIFEST}
-    assert new == {*DQC_FILES, *XC_FILES, *notes}
-    assert (site / "dqc/lib/libcgto.so").read_text() == DQC_FILES["dqc/lib/libcgto.so"]
-    assert "install-dqc --undo" in text
-    # pip can remove what RECORD lists, with the digest of the note in its own notation
-    record = (site / "dqc-0.1.0.dist-info" / "RECORD").read_text()
-    assert "dqc/__init__.py,," in record.splitlines()
-    assert "dqc-0.1.0.dist-info/INSTALLER,sha256=" in record
-    found = status(site, wheels=wheels)
-    assert found.state == "installed" and found.versions == {"dqc": "0.1.0", "pylibxc2": "6.0.0"}
+    assert {file for file in new if ".dist-info" not in file} == {NOTE, *sum(FILES.values(), [])}
+    assert "installing with pip: left_to_pip" in said and "install-dqc --undo" in said.text
+
+    first = {p: p.stat().st_mtime_ns for p in site.rglob("*")}
+    install(say=said)
+    assert said[-1] == "nothing to do"
+    assert {p: p.stat().st_mtime_ns for p in site.rglob("*")} == first
+
+    (site / "dqc/api/.database/3-21g").mkdir(parents=True)  # DQC keeps basis sets it looked up
+    (site / "dqc/api/.database/3-21g/01.gaussian94").write_text("H 0")
+    assert uninstall(dry_run=True, say=said) and "would remove" in said[-1]
+    assert status().state == "installed"
+    assert uninstall(say=said) and said[-1] == "removed with pip: dqc, pylibxc2, left_to_pip"
+    assert snapshot(site) == before
+    assert not uninstall(say=said) and "nothing to undo" in said[-1]
+
+
+@pytest.mark.slow
+def test_what_was_there_stays_when_dqc_goes(site, works):
+    (site / "left_to_pip.py").touch()  # by somebody else
+    install(say=Listener())
+    (site / "dqc" / "mine.py").write_text("precious")
+    said = Listener()
+    uninstall(say=said)
+    assert (site / "dqc" / "mine.py").read_text() == "precious" and "mine.py" in said.text
+    assert not (site / "dqc" / "lib").exists() and (site / "left_to_pip.py").exists()
+
+
+@pytest.mark.slow
+def test_missing_files_and_packages_are_noticed_and_brought_back(site, works):
+    install(say=Listener())
+    (site / "left_to_pip.py").unlink()
+    assert status().missing_requirements == ("left_to_pip",)
+    (site / "dqc/lib/libcgto.so").unlink()
+    assert status().state == "damaged" and "not whole" in status().lines()[0]
+    shutil.rmtree(site / "left_to_pip-1.0.dist-info")
+    assert install(say=Listener()).state == "installed"
+    assert (site / "dqc/lib/libcgto.so").is_file() and (site / "left_to_pip.py").is_file()
+
+
+def spoil(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        pytest.param(
+            spoil, r"pip could not install: Expected sha256 [0-9a-f]+; Got +[0-9a-f]+", marks=pytest.mark.slow
+        ),
+        (Path.unlink, "No matching distribution found for dqc==0.1.0"),
+        # the self-test is a real fresh process
+        pytest.param(Path.exists, "DQC cannot be used here: ", marks=pytest.mark.slow),
+    ],
+)
+def test_what_cannot_be_had_is_refused_and_leaves_nothing(site, source, do, said):
+    before = snapshot(site)
+    do(next(source.glob("dqc-*")))
+    with pytest.raises(InstallError, match=said) as raised:
+        install(say=Listener())
+    assert "\n" not in str(raised.value)
+    assert snapshot(site) == before
+
+
+@pytest.mark.parametrize(
+    ("failure", "at"),
+    [pytest.param(OSError("disk full"), 0, marks=pytest.mark.slow), (KeyboardInterrupt(), 3)],
+)
+def test_a_failure_half_way_leaves_nothing(site, works, monkeypatch, failure, at):
+    before, rename, count = snapshot(site), os.rename, iter(range(99))
+
+    def fail_at(*args):
+        if next(count) == at:
+            raise failure
+        rename(*args)
+
+    monkeypatch.setattr(installer.os, "rename", fail_at)
+    with pytest.raises(InstallError if at == 0 else KeyboardInterrupt):
+        install(say=Listener())
+    assert snapshot(site) == before
+
+
+@pytest.mark.slow
+def test_after_a_kill_installing_again_or_undoing_puts_it_right(site, works):
+    before = snapshot(site)
+    for put_right in (install, uninstall):
+        install(say=Listener())
+        (site / f".{NOTE}.abc" / "site-packages").mkdir(parents=True)
+        for top in ("dqc", "pylibxc"):  # killed between two renames
+            shutil.move(site / top, site / f".{NOTE}.abc" / "site-packages" / top)
+        assert status().state == "damaged"
+        put_right(say=Listener())
+        assert not (site / f".{NOTE}.abc").exists()
+        assert status().state == ("installed" if put_right is install else "absent")
+    assert snapshot(site) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+def test_two_installations_at_once_do_not_mix(site):
+    with (
+        Lock(site / f".{NOTE}.lock", "DQC's installation"),
+        pytest.raises(InputError, match="another process"),
+    ):
+        install(say=Listener())
+
+
+def placeholder(site):  # what `pip install pylibxc2` finds on Python 3.10 and newer
+    info = site / "pylibxc2-0.0.1.dist-info"
+    for path in (site / "pylibxc/__init__.py", info / "METADATA", info / "RECORD"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pylibxc2\nVersion: 0.0.1\n")
+    (info / "RECORD").write_text("pylibxc/__init__.py,,\n")
+
+
+def thesis(site):
+    (site / "dqc").mkdir()
+    (site / "dqc" / "thesis.py").write_text("years of work")
+
+
+def note_of_another_kind(site):
+    (site / NOTE).write_text(json.dumps(["?"]))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (placeholder, "pip uninstall pylibxc2.*placeholder.*Nothing was changed"),
+        (thesis, "belongs to no package"),
+        (note_of_another_kind, "cannot be read.*delete it"),
+    ],
+)
+def test_what_is_in_the_way_is_named_and_left_alone(site, make, said):
+    make(site)
+    before = snapshot(site)
+    with pytest.raises(InstallError, match=said):
+        install(say=Listener())
+    if make is not note_of_another_kind:
+        assert status().state == "foreign" and not uninstall(say=Listener())
+    assert snapshot(site) == before
+
+
+def test_a_note_cannot_have_other_packages_removed(site):
+    (site / NOTE).write_text(json.dumps({"pip": ["left_to_pip", "torch", "--requirement=/x"]}))
+    assert installer._packages(site) == ["left_to_pip"]
+
+
+def test_dry_run_says_everything_and_does_nothing(site, monkeypatch):
+    monkeypatch.setattr(installer, "_pip", lambda *a: pytest.fail("called pip"))
+    before, said = snapshot(site), Listener()
+    install(dry_run=True, say=said)
+    assert snapshot(site) == before
+    for word in ("would download", "dqc==0.1.0", "pylibxc2==6.0.0", str(site), "dqc.libs", "left_to_pip"):
+        assert word in said.text
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        ("sys.platform", "darwin", "64-bit Linux"),
+        ("platform.machine", lambda: "aarch64", "aarch64"),
+        ("platform.libc_ver", lambda: ("musl", "1.2"), "glibc"),
+        ("os.access", lambda *_: False, "no permission"),
+    ],
+)
+def test_other_machines_are_refused(site, monkeypatch, where, value, said):
+    before = snapshot(site)
+    monkeypatch.setattr(f"deepchem_dft.interop.dqc.install.{where}", value)
+    with pytest.raises(InstallError, match=said):
+        install(say=Listener())
+    monkeypatch.undo()
+    assert snapshot(site) == before
+
+
+def test_the_operating_systems_python_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    monkeypatch.setattr(installer.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    with pytest.raises(InstallError, match="virtual environment"):
+        install(dry_run=True, say=Listener())
 
 
 def test_the_check_at_the_end_gives_the_engines_own_answer(tmp_path):
@@ -120,288 +296,3 @@ def test_the_check_at_the_end_gives_the_engines_own_answer(tmp_path):
         with pytest.raises(InstallError) as raised:
             installer._self_test(tmp_path)
         assert why.splitlines()[-1] in str(raised.value)
-
-
-def test_twice_changes_nothing(site, source, wheels):
-    put(site, source, wheels)
-    first = {p: p.stat().st_mtime_ns for p in site.rglob("*")}
-    assert "nothing to do" in put(site, source, wheels)
-    assert {p: p.stat().st_mtime_ns for p in site.rglob("*")} == first
-
-
-def test_undo_leaves_the_folder_as_it_was(site, source, wheels):
-    before = snapshot(site)
-    put(site, source, wheels)
-    (site / "dqc/api/.database/3-21g").mkdir(parents=True)  # DQC keeps basis sets it looked up
-    (site / "dqc/api/.database/3-21g/01.gaussian94").write_text("H 0")
-    (site / "dqc/__pycache__").mkdir()
-    (site / "dqc/__pycache__/x.pyc").write_text("byte code")
-    said = Listener()
-    assert uninstall(site, dry_run=True, say=said) and "would remove" in said.text
-    assert status(site, wheels=wheels).state == "installed"
-    assert uninstall(site, say=said)
-    assert snapshot(site) == before
-    assert not uninstall(site, say=said) and "nothing to undo" in said[-1]
-
-
-def test_undo_keeps_files_it_did_not_install(site, source, wheels):
-    put(site, source, wheels)
-    (site / "dqc" / "mine.py").write_text("precious")
-    said = Listener()
-    uninstall(site, say=said)
-    assert (site / "dqc" / "mine.py").read_text() == "precious"
-    assert not (site / "dqc" / "lib").exists()
-    assert "mine.py" in said.text
-
-
-def test_a_file_that_differs_in_one_byte_is_refused(site, source, wheels):
-    path = source / wheels[1].filename
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    before = snapshot(site)
-    with pytest.raises(InstallError, match="SHA-256"):
-        put(site, source, wheels)
-    assert snapshot(site) == before
-
-
-def test_a_missing_file_is_named(site, source, wheels):
-    (source / wheels[0].filename).unlink()
-    with pytest.raises(InstallError, match=wheels[0].filename):
-        put(site, source, wheels)
-
-
-@pytest.mark.parametrize("member", ["../evil.py", "/evil.py", "other/__init__.py", "dqc/../x.py"])
-def test_a_wheel_cannot_write_outside_its_folders(site, source, wheels, member):
-    evil = make_wheel(source, {**DQC_FILES, member: "evil"}, "dqc", "0.1.0", "any")
-    evil = Wheel("dqc", "0.1.0", evil.filename, evil.sha256, wheels[0].tops)
-    before = snapshot(site.parent)
-    with pytest.raises(InstallError, match="does not belong"):
-        put(site, source, (evil, wheels[1]))
-    assert snapshot(site.parent) == before
-
-
-def test_the_placeholder_of_pylibxc2_is_named_and_left_alone(site, source, wheels):
-    # what `pip install pylibxc2` finds on Python 3.10 and newer
-    (site / "pylibxc").mkdir()
-    (site / "pylibxc/__init__.py").write_text("# empty\n")
-    info = site / "pylibxc2-0.0.1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pylibxc2\nVersion: 0.0.1\n")
-    (info / "RECORD").write_text("pylibxc/__init__.py,,\npylibxc2-0.0.1.dist-info/METADATA,,\n")
-    before = snapshot(site)
-    with pytest.raises(InstallError, match=r"pip uninstall pylibxc2.*placeholder"):
-        put(site, source, wheels)
-    assert snapshot(site) == before
-    assert status(site, wheels=wheels).state == "foreign"
-    assert not uninstall(site, say=Listener())
-    assert snapshot(site) == before
-
-
-def test_a_folder_that_belongs_to_nobody_is_left_alone(site, source, wheels):
-    (site / "dqc").mkdir()
-    (site / "dqc" / "thesis.py").write_text("years of work")
-    with pytest.raises(InstallError, match="belongs to no package"):
-        put(site, source, wheels)
-    assert snapshot(site / "dqc") == {"thesis.py": "years of work"}
-
-
-@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
-@pytest.mark.parametrize("at", range(5))
-def test_a_failure_half_way_leaves_nothing(site, source, wheels, monkeypatch, failure, at):
-    before, rename, count = snapshot(site), os.rename, iter(range(99))
-
-    def fail_at(*args):
-        if next(count) == at:
-            raise failure
-        rename(*args)
-
-    monkeypatch.setattr(installer.os, "rename", fail_at)
-    wanted = InstallError if isinstance(failure, OSError) else KeyboardInterrupt
-    with pytest.raises(wanted):
-        put(site, source, wheels)
-    assert snapshot(site) == before
-    monkeypatch.undo()
-    put(site, source, wheels)
-
-
-def killed(site, source, wheels, pid):
-    """Leave behind what a process that was killed between two renames leaves."""
-    put(site, source, wheels)
-    manifest = json.loads((site / MANIFEST).read_text())
-    staging = site / manifest["staging"]
-    staging.mkdir()
-    shutil.move(site / "pylibxc", staging / "pylibxc")
-    manifest.update(state="installing", pid=pid)
-    (site / MANIFEST).write_text(json.dumps(manifest))
-
-
-def test_after_a_kill_installing_again_or_undoing_puts_it_right(site, source, wheels):
-    before = snapshot(site)
-    gone = 2**22 + 1  # above the largest process number there can be
-    killed(site, source, wheels, gone)
-    assert status(site, wheels=wheels).state == "interrupted"
-    put(site, source, wheels)
-    assert status(site, wheels=wheels).state == "installed"
-    uninstall(site, say=Listener())
-    killed(site, source, wheels, gone)
-    uninstall(site, say=Listener())
-    assert snapshot(site) == before
-
-
-def test_two_installations_at_once_do_not_mix(site, source, wheels):
-    killed(site, source, wheels, os.getppid())  # a process that is alive
-    with pytest.raises(InstallError, match="another process"):
-        put(site, source, wheels)
-
-
-def test_missing_files_are_noticed_and_brought_back(site, source, wheels):
-    put(site, source, wheels)
-    (site / "dqc/lib/libcgto.so").unlink()
-    found = status(site, wheels=wheels)
-    assert found.state == "damaged" and found.missing_files == ("dqc/lib/libcgto.so",)
-    put(site, source, wheels)
-    assert (site / "dqc/lib/libcgto.so").is_file()
-
-
-def test_a_manifest_that_points_elsewhere_is_not_followed(site, source, wheels, tmp_path):
-    put(site, source, wheels)
-    victim = tmp_path / "victim.txt"
-    victim.write_text("here")
-    manifest = json.loads((site / MANIFEST).read_text())
-    manifest["files"].append("../victim.txt")
-    (site / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(InstallError, match="outside"):
-        uninstall(site, say=Listener())
-    assert victim.is_file()
-
-
-def test_dry_run_says_everything_and_does_nothing(site, wheels, monkeypatch):
-    monkeypatch.setattr(installer, "download", lambda *a: pytest.fail("downloaded"))
-    before, said = snapshot(site), Listener()
-    install(site, dry_run=True, wheels=wheels, say=said)
-    assert snapshot(site) == before
-    for word in ("would download", "dqc 0.1.0", "pylibxc2 6.0.0", str(site), "dqc.libs"):
-        assert word in said.text
-
-
-def test_packages_left_to_pip_are_named(site, source, wheels, monkeypatch):
-    monkeypatch.setattr(installer, "REQUIREMENTS", {"json": "json", "no_such_thing": "no-such"})
-    assert "pip install no-such" in put(site, source, wheels)
-
-
-_IN_A_VENV = """
-import sys
-from deepchem_dft.interop.dqc import install as installer
-from deepchem_dft.interop.dqc.wheels import Wheel
-
-installer.REQUIREMENTS = {"left_to_pip": "left-to-pip"}
-options = {"wheels": eval(sys.argv[1]), "source": sys.argv[2], "self_test": len(sys.argv) > 3}
-done = installer.install(**options)
-assert (done.state, done.missing_requirements) == ("installed", ()), done
-import left_to_pip
-installer.install(**options)
-assert installer.uninstall()
-"""
-
-
-@pytest.mark.parametrize("test", [False, True], ids=["undone", "self-test fails"])
-def test_pip_installs_what_dqc_imports_and_takes_it_back(tmp_path, wheels, source, offline_pip, test):
-    """A real environment, real pip, and a package that is on no index."""
-    info = "left_to_pip-1.0.dist-info"
-    made = make_wheel(
-        source,
-        {
-            "left_to_pip.py": "",
-            f"{info}/RECORD": "left_to_pip.py,,\n",
-            f"{info}/METADATA": "Metadata-Version: 2.1\nName: left-to-pip\nVersion: 1.0\n",
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        },
-        "left_to_pip",
-        "1.0",
-        "any",
-    )
-    (source / made.filename).rename(source / "left_to_pip-1.0-py3-none-any.whl")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    site = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
-    (site / "in-use.pth").write_text("\n".join(filter(os.path.isdir, sys.path)))
-    before = snapshot(site)
-    done = subprocess.run(
-        [tmp_path / "venv/bin/python", "-B", "-c", _IN_A_VENV, repr(wheels), source, *["test"] * test],
-        capture_output=True,
-        text=True,
-    )
-    assert "installing with pip: left-to-pip" in done.stdout
-    if test:
-        assert "DQC cannot be used here" in done.stderr
-    else:
-        assert done.returncode == 0, done.stderr
-        assert "nothing to do" in done.stdout and "removed with pip: left-to-pip" in done.stdout
-    assert snapshot(site) == before
-
-
-@pytest.mark.parametrize(
-    ("where", "value", "said"),
-    [
-        ("sys.platform", "darwin", "64-bit Linux"),
-        ("platform.machine", lambda: "aarch64", "aarch64"),
-        ("platform.libc_ver", lambda: ("musl", "1.2"), "glibc"),
-    ],
-)
-def test_other_machines_are_refused(site, source, wheels, monkeypatch, where, value, said):
-    module, name = where.split(".")
-    monkeypatch.setattr(getattr(site_packages, module), name, value)
-    before = snapshot(site)
-    with pytest.raises(InstallError, match=said):
-        put(site, source, wheels)
-    assert snapshot(site) == before
-
-
-def test_the_operating_systems_python_is_left_alone(tmp_path, monkeypatch):
-    (tmp_path / "EXTERNALLY-MANAGED").touch()
-    monkeypatch.setattr(site_packages.sysconfig, "get_path", lambda name: str(tmp_path))
-    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
-    with pytest.raises(InstallError, match="virtual environment"):
-        install(dry_run=True, say=Listener())
-
-
-@pytest.fixture
-def offline_pip(monkeypatch, source):
-    """Let pip see nothing but one folder."""
-    for name in [n for n in os.environ if n.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(source))
-
-
-def test_pip_fetches_wheels_of_another_python_version(site, wheels, offline_pip):
-    said = Listener()
-    install(site, wheels=wheels, say=said, self_test=False)
-    assert status(site, wheels=wheels).state == "installed"
-    assert said[0].startswith("downloading dqc 0.1.0, pylibxc2 6.0.0")
-
-
-def test_pips_reason_is_passed_on_when_it_finds_nothing(site, wheels, source, offline_pip):
-    (source / wheels[0].filename).unlink()
-    before = snapshot(site)
-    with pytest.raises(InstallError, match=r"No matching distribution.*source"):
-        install(site, wheels=wheels, say=Listener())
-    assert snapshot(site) == before
-
-
-def test_an_installation_that_does_not_work_is_taken_back(site, source, wheels, monkeypatch):
-    # these wheels install a "dqc" that cannot do anything; the self-test is a real fresh process
-    monkeypatch.setattr(installer, "REQUIREMENTS", {})
-    before = snapshot(site)
-    with pytest.raises(InstallError, match="DQC cannot be used here"):
-        install(site, source=source, wheels=wheels, say=Listener())
-    assert snapshot(site) == before
-
-
-def test_pinned_wheels_are_for_one_python_and_pinned_whole():
-    for wheel in installer.WHEELS:
-        assert wheel.filename.startswith(f"{wheel.name}-{wheel.version}-cp39-cp39-manylinux")
-        assert len(bytes.fromhex(wheel.sha256)) == len(hashlib.sha256().digest())
-        assert wheel.dist_info == f"{wheel.name}-{wheel.version}.dist-info"
-    assert wheels_module.INSTALLER == "deepchem-dft"

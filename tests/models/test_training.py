@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import deepchem as dc
 import numpy as np
@@ -204,12 +205,13 @@ def test_an_unconverged_entry_does_not_change_what_the_others_teach(
         usual = layer.forward
 
         def forward(self, molecule, guess=None, on_unconverged="raise", _b=broken, _u=usual):
+            options = self.scf
             if molecule.name == _b:
-                self.max_iter = 1
+                self.scf = replace(options, max_iter=1)
             try:
                 return _u(self, molecule, guess, on_unconverged)
             finally:
-                self.max_iter = 300
+                self.scf = options
 
         monkeypatch.setattr(layer, "forward", forward)
         with warnings.catch_warnings():

@@ -54,7 +54,7 @@ PLACES = {
     "scf": ("deepchem_dft/scf", ["tests/scf"]),
     "zoo": (
         "deepchem_dft/zoo",
-        [f"tests/zoo/test_{name}.py" for name in ("cards", "forms", "models", "shelf", "shipped")],
+        [f"tests/zoo/test_{name}.py" for name in ("cards", "forms", "models", "registry", "shipped")],
     ),
     "calibration": ("deepchem_dft/runs/xc/calibration.py", ["tests/runs/test_calibration.py"]),
 }

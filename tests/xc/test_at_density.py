@@ -10,6 +10,7 @@ from torch import nn
 
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.xc import HybridXC, Libxc, XCFunctional, build_network, deepchem_network, get_xc
+from deepchem_dft.xc.dispersion import Nuclei
 
 
 def hybrid(parent="pbe", family="gga", **options):
@@ -81,7 +82,9 @@ def test_a_functional_of_the_user_is_asked_every_time(density):
 
 
 def frozen(density):
-    return FrozenDensity(density(20), torch.ones(20, dtype=torch.float64), 1.0, {None: -0.5})
+    return FrozenDensity(
+        density(20), torch.ones(20, dtype=torch.float64), 1.0, {None: -0.5}, Nuclei.of([], [])
+    )
 
 
 def test_a_frozen_density_serves_one_functional_after_another(density):

@@ -15,7 +15,7 @@ from deepchem_dft.data.properties.label_file import LabelRow, LabelWriter
 from deepchem_dft.data.properties.molecule_files import RawMolecule, count_molecules, read_molecules
 from deepchem_dft.data.properties.streams import PathLike
 from deepchem_dft.errors import InputError
-from deepchem_dft.parallel.pool import in_order
+from deepchem_dft.parallel.pool import Tally, in_order
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,6 @@ class Recipe:
     seed: int = 0
     conformers: int = 10
     relax: bool = False
-
-
-@dataclass
-class Tally:
-    """How far a run is.
-
-    Attributes
-    ----------
-    total, done, failed : int
-        Molecules in all, molecules with a row, and how many of those have a problem.
-    resumed : int
-        Molecules that an earlier run had done.
-    last : LabelRow or None
-    """
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    resumed: int = 0
-    last: LabelRow | None = None
 
 
 def label_one(raw: RawMolecule, recipe: Recipe | None = None) -> LabelRow:
@@ -131,7 +111,6 @@ def label_file(
         for row in in_order(partial(label_one, recipe=recipe), waiting, max(1, jobs), _died):
             writer.append(row)
             tally.done, tally.failed = tally.done + 1, tally.failed + bool(row.problem)
-            tally.last = row
             if progress is not None:
                 progress(tally)
     return tally

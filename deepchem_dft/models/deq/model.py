@@ -11,6 +11,7 @@ from deepchem.data import Dataset
 from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor
 
+from deepchem_dft.checks import choice
 from deepchem_dft.equilibrium import Adjoint, Solver, Unrolled
 from deepchem_dft.equilibrium.adjoints import get_adjoint
 from deepchem_dft.equilibrium.result import Status, code
@@ -18,7 +19,7 @@ from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.checkpointed import Checkpointed, plain, plain_copy
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import UNCONVERGED, FitOptions, choice, tell_unconverged
+from deepchem_dft.fitting.options import UNCONVERGED, FitOptions, tell_unconverged
 from deepchem_dft.fitting.ordering import seeded_batches
 from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
 from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount

@@ -10,12 +10,13 @@ from deepchem.data import Dataset
 from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor
 
+from deepchem_dft.checks import choice
 from deepchem_dft.equilibrium import Adjoint, Solver
 from deepchem_dft.equilibrium.adjoints import get_adjoint
 from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.checkpointed import plain
-from deepchem_dft.fitting.options import UNCONVERGED, choice
+from deepchem_dft.fitting.options import UNCONVERGED
 from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.forms import Form, Search
 from deepchem_dft.hamiltonian.network import HamiltonianNetwork

@@ -11,10 +11,11 @@ from deepchem.data import Dataset
 from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor, nn
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.checkpointed import plain
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions, choice
+from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions
 from deepchem_dft.lattice.functionals import LatticeFunctional
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.models.ksr.files import KSRFiles

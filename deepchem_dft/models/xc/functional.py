@@ -12,6 +12,7 @@ from torch import nn
 from deepchem_dft.errors import InputError
 from deepchem_dft.xc import HybridXC, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.neural import INPUTS, NEURAL
 
@@ -33,6 +34,7 @@ def make_functional(
     family: str | None = None,
     spin_symmetric: bool = True,
     seed: int | None = None,
+    dispersion: str | Mapping[str, Any] | None = None,
 ) -> XCFunctional:
     """Build ``a * network + b * xcstr + exact exchange``.
 
@@ -65,12 +67,13 @@ def make_functional(
             field="xcstr",
             remedy="give xcstr (such as 'pbe', or 'none' for the network alone), or xc=",
         )
+    xcstr, term = _dispersion_of(xcstr, dispersion)
     if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
         options = {name: value for name, value in nnmodel.items() if name != "form"}
         enhanced = EnhancedXC(
             xcstr, exchange=exchange or 0.0, train_exchange=train_exchange, seed=seed, **options
         )
-        return HybridXC(None, enhanced, aweight0=1.0, train_a=False)
+        return _with(term, HybridXC(None, enhanced, aweight0=1.0, train_a=False))
     if family is None:
         family = "lda" if xcstr.strip().lower() in ("", "none") else get_xc(xcstr).family
     if family not in INPUTS:
@@ -89,7 +92,7 @@ def make_functional(
     network = NEURAL[family](nnmodel, spin_symmetric=spin_symmetric)
     if aweight0 is None:
         aweight0 = 0.0 if bool(network.probe().any()) else 1.0
-    return HybridXC(
+    functional = HybridXC(
         xcstr,
         network,
         aweight0=aweight0,
@@ -99,6 +102,22 @@ def make_functional(
         train_b=train_b,
         train_exchange=train_exchange,
     )
+    return _with(term, functional)
+
+
+def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:
+    """Return the name without its dispersion, and the dispersion of either argument."""
+    own, suffix = split(xcstr)
+    if given is not None and suffix is not None:
+        raise InputError(
+            f"'{xcstr}' names a dispersion already", field="dispersion", remedy="give one of the two"
+        )
+    term = given if suffix is None else suffix
+    return own, None if term is None else parse(term, own)
+
+
+def _with(term: Dispersion | None, functional: XCFunctional) -> XCFunctional:
+    return functional if term is None else attached(functional, term)
 
 
 def _input_size(input_size: int | None, family: str) -> int:
@@ -131,6 +150,10 @@ def conventional_parts(functional: XCFunctional) -> list[str]:
     for part in functional.modules():
         if isinstance(part, EnhancedXC):
             parts.append(f"enhanced({part.config['parent']!r}, bound={part.bound:g})")
-        elif isinstance(part, XCFunctional) and next(part.parameters(), None) is None:
-            parts.append(repr(part).lower())
+        elif isinstance(part, XCFunctional) and not any(
+            not name.startswith("dispersion.") for name, _ in part.named_parameters()
+        ):
+            parts.append(f"{type(part).__name__}({part.extra_repr()})".lower())
+        elif isinstance(part, Dispersion):
+            parts.append(part.model)
     return parts

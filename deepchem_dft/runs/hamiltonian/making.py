@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ from deepchem_dft.data.properties.conformers import geometry
 from deepchem_dft.data.properties.molecule_files import RawMolecule, count_molecules, read_molecules
 from deepchem_dft.data.properties.streams import PathLike
 from deepchem_dft.errors import DeepChemDFTError, InputError
-from deepchem_dft.hamiltonian.files.journal import Journal, Record, compare_settings
+from deepchem_dft.hamiltonian.files.journal import Journal, Record
 from deepchem_dft.hamiltonian.files.sampling import normal_modes, relax
 from deepchem_dft.hamiltonian.files.store import HamiltonianFile, write_samples
 from deepchem_dft.hamiltonian.orbitals import orbital_layout
 from deepchem_dft.hamiltonian.reference import Reference, version
 from deepchem_dft.hamiltonian.sample import MATRICES, HamiltonianSample
+from deepchem_dft.locks import compare_settings
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, as_said, formula, parse_geometry
 from deepchem_dft.molecule.xyz import Frame
-from deepchem_dft.parallel.pool import in_order
+from deepchem_dft.parallel.pool import Tally, in_order
 from deepchem_dft.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 from deepchem_dft.xc.libxc import Libxc
 
@@ -81,27 +82,6 @@ class Recipe:
     def per_molecule(self) -> int:
         """Geometries of each molecule."""
         return 1 if self.sampling == "none" else self.samples * len(self.temperatures)
-
-
-@dataclass
-class Tally:
-    """How far a run is.
-
-    Attributes
-    ----------
-    total, done, failed : int
-        Geometries in all, those that are finished, and how many of those have a problem.
-    resumed : int
-        Geometries that an earlier run had finished.
-    problems : dict
-        What is wrong with those that failed, by name.
-    """
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    resumed: int = 0
-    problems: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
             train_b=functional.train_b,
             exchange=functional.exchange,
             train_exchange=functional.train_exchange,
+            dispersion=None
+            if functional.dispersion is None
+            else functional.dispersion.model_dump(exclude_none=True),
             loss=training.loss,
             loss_unit=training.loss_unit,
             huber_delta=training.huber_delta,

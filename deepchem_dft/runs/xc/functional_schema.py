@@ -56,6 +56,21 @@ class EnhancementConfig(Section):
     zero_last: bool = Field(True, description="start exactly at the parent")
 
 
+class DispersionConfig(Section):
+    """Energy of pairs and triples of atoms; see ``deepchem_dft.xc.dispersion.Dispersion``."""
+
+    model: Literal["d3bj", "d3bjatm", "d4"] = Field(
+        "d3bj", description="D3(BJ), the same with triples, or D4"
+    )
+    method: str | None = Field(None, description="functional whose published parameters to use (default: xc)")
+    s6: float | None = Field(None, ge=-100, le=100, description="scale of C6/r^6")
+    s8: float | None = Field(None, ge=-100, le=100, description="scale of C8/r^8")
+    s9: float | None = Field(None, ge=-100, le=100, description="scale of triples")
+    a1: float | None = Field(None, ge=-100, le=100, description="of the damping radius")
+    a2: float | None = Field(None, ge=-100, le=100, description="of the damping radius, Bohr")
+    train: list[Literal["s6", "s8", "s9", "a1", "a2"]] = Field([], description="parameters to train")
+
+
 class FunctionalConfig(Section):
     """``xc = a * network + b * conventional + exact exchange``, or an enhanced parent.
 
@@ -76,6 +91,9 @@ class FunctionalConfig(Section):
         None, ge=0, le=1, description="share of exact exchange (default: b times that of xc)"
     )
     train_exchange: bool = Field(False, description="train the share of exact exchange")
+    dispersion: DispersionConfig | None = Field(
+        None, description="part of the functional; xc may name it, too: pbe+d3bj"
+    )
 
     @model_validator(mode="after")
     def _one_learned_part(self) -> FunctionalConfig:

@@ -73,7 +73,7 @@ class FunctionalRun(Run):
         config, directory = self.config, self.directory
         with Solver(
             config.evaluation.processes,
-            config.evaluation.scf_tol,
+            tol=config.evaluation.scf_tol,
             cache=directory / "energies.jsonl",
             states=directory.states,
         ) as self.solver:

@@ -15,6 +15,8 @@ from deepchem_dft.runs.section import (
     MOST_PROCESSES,
     MOST_SAMPLES,
     BaseRunConfig,
+    OutputSection,
+    Roles,
     Section,
     Weight,
     located,
@@ -229,12 +231,8 @@ class CrossValidationConfig(Section):
 class EvaluationConfig(Section):
     """What is evaluated after training, always self-consistently."""
 
-    sets: list[Literal["train", "valid", "test"]] = Field(
-        ["train", "valid", "test"], description="evaluated with the trained functional"
-    )
-    baseline_sets: list[Literal["train", "valid", "test"]] = Field(
-        ["test"], description="of these, evaluated with the baselines as well"
-    )
+    sets: Roles = Field(["train", "valid", "test"], description="evaluated with the trained functional")
+    baseline_sets: Roles = Field(["test"], description="of these, evaluated with the baselines as well")
     scf_tol: float = Field(1e-6, ge=1e-12, le=1e-2, description="largest orbital gradient, Ha")
     processes: int | None = Field(
         None, ge=1, le=MOST_PROCESSES, description="worker processes (default: all cores)"
@@ -250,11 +248,9 @@ class CurveConfig(Section):
     basis: str | None = Field(None, description="default: the basis of the data")
 
 
-class OutputConfig(Section):
+class OutputConfig(OutputSection):
     """Where the run directory is and what is drawn."""
 
-    dir: str | None = Field(None, description="run directory (default: runs/<name>)")
-    plots: bool = Field(True, description="draw figures")
     h2_curve: CurveConfig | Literal[False] = Field(
         CurveConfig(), description="dissociation curve among the figures, or false"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from deepchem_dft.errors import CheckpointError
 from deepchem_dft.files import write
 from deepchem_dft.xc.binning import Histogram
+from deepchem_dft.xc.dispersion import Nuclei
 
 if TYPE_CHECKING:
     from deepchem_dft.scf.frozen.density import FrozenDensity
@@ -41,6 +42,8 @@ class BinnedDensity:
         Ranges of the exact-exchange terms.
     exchange : list of float
         Exact-exchange energies at unit coefficient, Ha.
+    nuclei : Nuclei
+        For dispersion energies.
     """
 
     histograms: dict[str, Histogram]
@@ -48,13 +51,15 @@ class BinnedDensity:
     conventional: float
     omegas: list[float | None]
     exchange: list[float]
+    nuclei: Nuclei
 
     def save(self, path: str | Path) -> None:
         """Write to a file: all of it, or none (`StorageError`)."""
         omegas = [_FULL_RANGE if omega is None else omega for omega in self.omegas]
         histograms = {name: tuple(h) for name, h in self.histograms.items()}
         content = io.BytesIO()
-        torch.save({**self.__dict__, "omegas": omegas, "histograms": histograms}, content)
+        plain = {"omegas": omegas, "histograms": histograms, "nuclei": tuple(self.nuclei)}
+        torch.save({**self.__dict__, **plain}, content)
         write(path, content.getvalue())
 
     @classmethod
@@ -70,7 +75,8 @@ class BinnedDensity:
             content = torch.load(path, weights_only=True)
             omegas = [None if omega == _FULL_RANGE else omega for omega in content["omegas"]]
             histograms = {name: Histogram(*h) for name, h in content["histograms"].items()}
-            return cls(**{**content, "omegas": omegas, "histograms": histograms})
+            nuclei = Nuclei(*content["nuclei"])
+            return cls(**{**content, "omegas": omegas, "histograms": histograms, "nuclei": nuclei})
         except Exception as error:  # torch raises many kinds
             raise CheckpointError(
                 f"{path}: the stored density is missing or damaged. Remedy: remove it; it is made again."
@@ -99,7 +105,7 @@ def bin_density(
         histograms = functional.nnxc.histograms(frozen.rho, frozen.weights, widths)
     omegas = [omega for _, omega in functional.exchange_terms]
     exchange = [frozen.exchange[omega] for omega in omegas]
-    return BinnedDensity(histograms, frozen.fixed_energy, conventional, omegas, exchange)
+    return BinnedDensity(histograms, frozen.fixed_energy, conventional, omegas, exchange, frozen.nuclei)
 
 
 class _Points:
@@ -134,6 +140,7 @@ class BinnedDensities:
         self.fixed = torch.tensor([d.fixed for d in densities], dtype=torch.float64, device=device)
         self.conventional = self.fixed.new_tensor([d.conventional for d in densities])
         self.exchange = self.fixed.new_tensor([d.exchange for d in densities])
+        self._dispersion: tuple[Any, Callable[[], Tensor]] | None = None  # of the last functional
 
     def __len__(self) -> int:
         return len(self.densities)
@@ -153,4 +160,6 @@ class BinnedDensities:
             total = total + functional.bweight * self.conventional
         for index, (coefficient, _) in enumerate(functional.exchange_terms):
             total = total + coefficient * self.exchange[:, index]
-        return total
+        if self._dispersion is None or self._dispersion[0] is not functional:
+            self._dispersion = functional, functional.dispersion_at([d.nuclei for d in self.densities])
+        return total + self._dispersion[1]().to(total.device)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
+from deepchem_dft.xc.dispersion import Nuclei
 
 
 @dataclass
@@ -31,24 +32,33 @@ class FrozenDensity:
         Kinetic, nuclear, Coulomb energy, Ha.
     exchange : dict
         Exact-exchange energy at unit coefficient, Ha, by range parameter omega (None: full range).
+    nuclei : Nuclei
+        For dispersion energies.
     """
 
     rho: Tensor
     weights: Tensor
     fixed_energy: float
     exchange: dict[float | None, float]
-    # The functional that was asked for last, and its semilocal energy at this density.
-    _semilocal: tuple[XCFunctional, Callable[[], Tensor]] | None = field(
+    nuclei: Nuclei
+    # The functional that was asked for last, its semilocal and its dispersion energy here.
+    _prepared: tuple[XCFunctional, Callable[[], Tensor], Callable[[], Tensor]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_semilocal": None}  # a copy may come with a copied functional
+        return {**self.__dict__, "_prepared": None}  # a copy may come with a copied functional
 
     @classmethod
-    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: Evaluation) -> FrozenDensity:
+    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: FockBuild) -> FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
-        return cls(evaluation.rho, hamiltonian.weights, evaluation.fixed_energy, dict(evaluation.exchange))
+        return cls(
+            evaluation.rho,
+            hamiltonian.weights,
+            evaluation.fixed_energy,
+            dict(evaluation.exchange),
+            hamiltonian.nuclei,
+        )
 
     @classmethod
     def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> FrozenDensity:
@@ -67,9 +77,11 @@ class FrozenDensity:
     @unaffected
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
-        if self._semilocal is None or self._semilocal[0] is not xc:
-            self._semilocal = xc, xc.at_density(self.rho, self.weights)
-        total = self._semilocal[1]() + self.fixed_energy
+        if self._prepared is None or self._prepared[0] is not xc:
+            self._prepared = xc, xc.at_density(self.rho, self.weights), xc.dispersion_at([self.nuclei])
+        _, semilocal, dispersion = self._prepared
+        total = semilocal() + self.fixed_energy
+        total = total + dispersion()[0].to(total.device)
         for coefficient, omega in _acting(xc):
             # A number of Python's alone would become a tensor of single precision.
             share = torch.as_tensor(coefficient, dtype=torch.float64)

@@ -18,9 +18,9 @@ from torch import Tensor
 from deepchem_dft.errors import InputError
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import (
-    Problem,
-    Solution,
-    Status,
+    InitialGuess,
+    SCFSolution,
+    SCFStatus,
     extrapolate,
     finish,
     orthonormal_basis,
@@ -59,19 +59,19 @@ _BROKEN = 0.05
 
 def search(
     hamiltonian: KSHamiltonian,
-    solution: Solution,
+    solution: SCFSolution,
     *,
     tol: float,
     max_iter: int,
     thorough: bool = False,
     unrestricted: bool = True,
-) -> tuple[Solution, Findings]:
+) -> tuple[SCFSolution, Findings]:
     """Look for a state below a converged one, where there are signs of trouble.
 
     Parameters
     ----------
     hamiltonian : KSHamiltonian
-    solution : Solution
+    solution : SCFSolution
         Converged; others are returned as they are.
     tol : float
         Convergence threshold, Ha.
@@ -84,13 +84,13 @@ def search(
 
     Returns
     -------
-    solution : Solution
+    solution : SCFSolution
         The lowest one; its ``iterations`` count every Fock build of the search.
     findings : Findings
     """
     molecule, findings = hamiltonian.molecule, Findings()
     whole = all(float(n).is_integer() for n in molecule.nelec)
-    if solution.status is not Status.CONVERGED or molecule.occupations is not None or not whole:
+    if solution.status is not SCFStatus.CONVERGED or molecule.occupations is not None or not whole:
         return solution, findings
     signs = signs_of(hamiltonian, solution)
     if thorough:
@@ -119,24 +119,24 @@ def search(
 
 def ground_state(
     hamiltonian: KSHamiltonian,
-    solution: Solution,
+    solution: SCFSolution,
     *,
     cold: bool,
     tol: float,
     max_iter: int,
     thorough: bool = False,
     unrestricted: bool = True,
-) -> tuple[Solution, Findings]:
+) -> tuple[SCFSolution, Findings]:
     """Do what a solution calls for: all of it after a cold start, holes only after a warm one.
 
     Returns
     -------
-    solution : Solution
+    solution : SCFSolution
     findings : Findings
     """
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
-    elif not thorough and (solution.status is not Status.CONVERGED or min(spin_gaps(solution)) >= -HOLE):
+    elif not thorough and (solution.status is not SCFStatus.CONVERGED or min(spin_gaps(solution)) >= -HOLE):
         return solution, Findings()
     return search(
         hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough, unrestricted=unrestricted
@@ -145,7 +145,7 @@ def ground_state(
 
 def with_local_spins(
     hamiltonian: KSHamiltonian, spins: Sequence[float], *, tol: float, max_iter: int
-) -> Solution:
+) -> SCFSolution:
     """Go downhill from atoms with given local spins (2S_z), up or down.
 
     Raises
@@ -170,11 +170,11 @@ def with_local_spins(
     lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
     builds = lowest.evaluations + 1
     status = (
-        Status.CONVERGED
+        SCFStatus.CONVERGED
         if lowest.converged
-        else Status.MAX_ITERATIONS
+        else SCFStatus.MAX_ITERATIONS
         if builds >= max_iter
-        else Status.STALLED
+        else SCFStatus.STALLED
     )
     return finish(
         hamiltonian,
@@ -212,7 +212,7 @@ class _Explorer:
     """Takes starts downhill and keeps the lowest solution."""
 
     def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int, findings: Findings
+        self, hamiltonian: KSHamiltonian, solution: SCFSolution, tol: float, max_iter: int, findings: Findings
     ) -> None:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
@@ -265,11 +265,11 @@ class _Explorer:
             self.unfinished = None
         return True
 
-    def _finished(self, found: Minimum) -> Solution | None:
+    def _finished(self, found: Minimum) -> SCFSolution | None:
         """Converge from what is close: by extrapolation, or downhill where that leads away."""
         occupations, limit = self.best.state.occupations, found.evaluation.energy + _WORTHWHILE
         before, history = self.best.iterations, [*self.best.history, *found.history]
-        problem = Problem(self.basis, occupations, found.orbitals, 0)
+        problem = InitialGuess(self.basis, occupations, found.orbitals, 0)
         run = extrapolate(
             self.hamiltonian, problem, tol=self.tol, patience=_PATIENCE, max_iter=min(_FINISH, self.max_iter)
         )
@@ -282,7 +282,7 @@ class _Explorer:
                 run.evaluation,
                 run.residual,
                 before,
-                Status.CONVERGED,
+                SCFStatus.CONVERGED,
                 history + run.history,
             )
         last = found
@@ -307,11 +307,11 @@ class _Explorer:
             last.evaluation,
             last.residual,
             before,
-            Status.CONVERGED,
+            SCFStatus.CONVERGED,
             history + last.history,
         )
 
-    def result(self) -> Solution:
+    def result(self) -> SCFSolution:
         """The lowest solution, with every Fock build counted."""
         self.best.iterations += self.builds
         return self.best
@@ -391,14 +391,20 @@ def _shared_out(explorer: _Explorer, limit: int, reach: float = math.inf) -> Ite
 
 
 def _unrestricted_below(
-    hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int, findings: Findings
+    hamiltonian: KSHamiltonian, solution: SCFSolution, tol: float, max_iter: int, findings: Findings
 ) -> float:
     """Energy (Ha) of an unrestricted solution below a restricted one, or of the latter itself."""
     free = KSHamiltonian(hamiltonian.molecule, hamiltonian.xc, False, hamiltonian.device, hamiltonian.grid)
     free.differentiate = False
     state = solution.state.unrestricted()
-    twice = Solution(
-        state, solution.energies.repeat(2, 1), solution.evaluation, solution.residual, 0, Status.CONVERGED, []
+    twice = SCFSolution(
+        state,
+        solution.energies.repeat(2, 1),
+        solution.evaluation,
+        solution.residual,
+        0,
+        SCFStatus.CONVERGED,
+        [],
     )
     explorer = _Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepchem_dft.data.context import Context
 from deepchem_dft.data.entry import ENTRY_TYPES, DFTEntry
 from deepchem_dft.data.fields import Fields, show, suggest
+from deepchem_dft.data.reading.context import Context
 from deepchem_dft.errors import InputError
 
 TYPES = ("ae", "ie", "dm", "dens")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft.checks import warn
 from deepchem_dft.equilibrium.adjoints.base import name_samples
-from deepchem_dft.equilibrium.checks import warn
 from deepchem_dft.equilibrium.driver import Trace
 from deepchem_dft.equilibrium.result import CODES, Status, code
 from deepchem_dft.errors import GradientNotConverged
@@ -21,7 +21,7 @@ _ROUNDINGS = 100.0
 
 
 @dataclass(frozen=True)
-class Judge:
+class GradientCheck:
     """Refuses, or drops, samples whose gradient is not determined.
 
     Parameters
@@ -36,7 +36,7 @@ class Judge:
     drop: bool
 
     def __call__(self, found: Trace, right: Tensor, trace: Trace) -> None:
-        """Judge solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
+        """GradientCheck solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
 
         Raises
         ------

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.data import schema_deepchem, schema_native, schema_xcnn
-from deepchem_dft.data.context import Context
 from deepchem_dft.data.entry import DFTEntry
 from deepchem_dft.data.fields import show
-from deepchem_dft.data.native_header import FORMAT, Header
-from deepchem_dft.data.yaml_text import read_yaml_file
+from deepchem_dft.data.reading import schema_deepchem, schema_native, schema_xcnn
+from deepchem_dft.data.reading.context import Context
+from deepchem_dft.data.reading.native_header import FORMAT, Header
+from deepchem_dft.data.reading.yaml_text import read_yaml_file
 from deepchem_dft.errors import InputError
 
 _SCHEMAS = {"deepchem": schema_deepchem, "xcnn": schema_xcnn, "native": schema_native}

@@ -1,4 +1,4 @@
-"""Numbers, objects and errors from process to process; a lost process ends the talk of all."""
+"""Numbers, objects and errors from process to process; a lost process ends that of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepchem_dft.errors import DeepChemDFTError, InputError, ProcessLost
-from deepchem_dft.parallel.team import alone, current
+from deepchem_dft.parallel.process_group import alone, current
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,19 +45,19 @@ def talking() -> Iterator[None]:
 
 def total(numbers: Tensor) -> Tensor:
     """Return the sum over all processes of a CPU tensor, which is overwritten."""
-    team = current()
-    if team.size > 1:
+    group = current()
+    if group.size > 1:
         import torch.distributed as dist
 
         with talking():
-            dist.all_reduce(numbers, group=team.group)
+            dist.all_reduce(numbers, group=group.group)
     return numbers
 
 
 def copy_from_main(tensors: Sequence[Tensor]) -> None:
     """Overwrite tensors with those of process 0."""
-    team = current()
-    if team.size == 1 or not tensors:
+    group = current()
+    if group.size == 1 or not tensors:
         return
     import torch
     import torch.distributed as dist
@@ -65,8 +65,8 @@ def copy_from_main(tensors: Sequence[Tensor]) -> None:
     with torch.no_grad():
         flat = torch.cat([t.detach().reshape(-1).to("cpu", torch.float64) for t in tensors])
         with talking():
-            dist.broadcast(flat, 0, group=team.group)
-        if team.rank:
+            dist.broadcast(flat, 0, group=group.group)
+        if group.rank:
             sizes = [t.numel() for t in tensors]
             for tensor, values in zip(tensors, flat.split(sizes), strict=True):
                 tensor.copy_(values.reshape(tensor.shape))
@@ -74,27 +74,27 @@ def copy_from_main(tensors: Sequence[Tensor]) -> None:
 
 def gather(value: T) -> list[T]:
     """Return every process's value, by rank. Tensors arrive on the CPU."""
-    team = current()
-    if team.size == 1:
+    group = current()
+    if group.size == 1:
         return [value]
     import torch.distributed as dist
 
-    parts: list[Any] = [None] * team.size
+    parts: list[Any] = [None] * group.size
     with talking():
-        dist.all_gather_object(parts, pack(value), group=team.group)
-    return [value if r == team.rank else unpack(part) for r, part in enumerate(parts)]
+        dist.all_gather_object(parts, pack(value), group=group.group)
+    return [value if r == group.rank else unpack(part) for r, part in enumerate(parts)]
 
 
 def gather_on_main(value: T) -> list[T]:
     """Return every process's value on process 0, an empty list elsewhere."""
-    team = current()
-    if team.size == 1:
+    group = current()
+    if group.size == 1:
         return [value]
     import torch.distributed as dist
 
-    parts: list[Any] | None = [None] * team.size if team.rank == 0 else None
+    parts: list[Any] | None = [None] * group.size if group.rank == 0 else None
     with talking():
-        dist.gather_object(pack(value), parts, dst=0, group=team.group)
+        dist.gather_object(pack(value), parts, dst=0, group=group.group)
     return [value, *map(unpack, parts[1:])] if parts else []
 
 
@@ -109,15 +109,15 @@ def on_main(function: Callable[[], T]) -> T:
     >>> on_main(lambda: 1 + 1)
     2
     """
-    team = current()
-    if team.size == 1:
+    group = current()
+    if group.size == 1:
         return function()
     import torch.distributed as dist
 
     result: Any = None
     failure: Exception | None = None
     message: list[Any] = [None]
-    if team.rank == 0:
+    if group.rank == 0:
         try:
             with alone():
                 result = function()
@@ -125,8 +125,8 @@ def on_main(function: Callable[[], T]) -> T:
         except Exception as error:
             failure, message = error, [pack((None, _portable(error)))]
     with talking():
-        dist.broadcast_object_list(message, 0, group=team.group)
-    if team.rank:
+        dist.broadcast_object_list(message, 0, group=group.group)
+    if group.rank:
         result, failure = unpack(message[0])
     if failure is not None:
         raise failure
@@ -184,20 +184,20 @@ def _portable(error: Exception) -> Exception:
 
 def leave() -> None:
     """Wait for the other processes, at the end of a program."""
-    team = current()
-    if team.size > 1:
+    group = current()
+    if group.size > 1:
         import torch.distributed as dist
 
         with talking():
-            dist.barrier(group=team.group)
+            dist.barrier(group=group.group)
 
 
 def first_to_report() -> bool:
     """Whether no process has told the user of an error yet; true once in all processes."""
-    team = current()
-    if team.size == 1:
+    group = current()
+    if group.size == 1:
         return True
     try:
-        return team.store.add("deepchem_dft/reports", 1) == 1
+        return group.store.add("deepchem_dft/reports", 1) == 1
     except RuntimeError:  # the process that kept the store is the one that was lost
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -60,6 +61,35 @@ def tolerance(**settings: Any) -> None:
             field=field,
             remedy="a number between 0 and 1, such as 1e-6; 0 goes on until only rounding is left",
         )
+
+
+def choice(value: Any, allowed: Sequence[str], field: str) -> None:
+    """Refuse what is none of the words allowed.
+
+    Raises
+    ------
+    InputError
+        Naming the setting.
+    """
+    if value not in tuple(allowed):
+        raise InputError(
+            f"unknown {field} {value!r}", field=field, remedy=f"choose from {', '.join(allowed)}"
+        )
+
+
+def decision(**settings: Any) -> None:
+    """Refuse what is neither True, False nor None, which leaves it to us.
+
+    Raises
+    ------
+    InputError
+        Naming the setting.
+    """
+    for field, value in settings.items():
+        if value is not None and not isinstance(value, bool):
+            raise InputError(
+                f"{field} is {value!r}", field=field, remedy="use True, False or None (decide for me)"
+            )
 
 
 def reachable(tol: float, rounding: float) -> float:

@@ -16,10 +16,10 @@ from deepchem_dft.errors import InputError
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes of a run, numbered by rank; this one's rank is ``rank``.
 
-    All talk is over gloo on the CPU, also where the model is on a GPU: what is exchanged is small,
+    All messages go over gloo on the CPU, also where the model is on a GPU: what is exchanged is small,
     and gloo notices a lost process at once where NCCL would wait for minutes.
     """
 
@@ -29,8 +29,8 @@ class Team:
     store: Any = None
 
 
-_ALONE = Team()
-_team = _ALONE
+_ALONE = ProcessGroup()
+_group = _ALONE
 _withdrawn = 0
 
 
@@ -72,30 +72,30 @@ def alone() -> Iterator[None]:
         _withdrawn -= 1
 
 
-def current() -> Team:
+def current() -> ProcessGroup:
     """Return the processes we work with; the first call joins those torchrun started."""
-    global _team
+    global _group
     if _withdrawn or not (launched() or "torch.distributed" in sys.modules):
         return _ALONE
     import torch.distributed as dist
 
     if not dist.is_available():
         return _ALONE
-    if _team.size > 1 and dist.is_initialized():
-        return _team
+    if _group.size > 1 and dist.is_initialized():
+        return _group
     if not dist.is_initialized():
-        if _team.size > 1 or not launched():  # the group was destroyed, or there never was one
+        if _group.size > 1 or not launched():  # the group was destroyed, or there never was one
             return _ALONE
         _start()
     if dist.get_world_size() == 1:
         return _ALONE
-    _team = Team(
+    _group = ProcessGroup(
         dist.get_rank(),
         dist.get_world_size(),
         dist.new_group(backend="gloo", timeout=_timeout()),
         dist.distributed_c10d._get_default_store(),
     )
-    return _team
+    return _group
 
 
 def _start() -> None:

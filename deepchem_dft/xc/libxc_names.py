@@ -32,11 +32,11 @@ def double_hybrid(name: str) -> FunctionalError:
 
 
 def dispersion(name: str) -> FunctionalError:
-    """Return the error for a functional with a dispersion correction."""
+    """Return the error for a functional with a dispersion correction in its name."""
     return _refuse(
         name,
-        "includes a dispersion correction, which is not implemented",
-        "leave the suffix out if the functional exists without it, e.g. 'b3lyp'",
+        "includes a dispersion correction, which this spelling does not run",
+        "add D3(BJ) or D4 with a plus sign, as in 'b3lyp+d3bj' or 'r2scan+d4', or leave it out",
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepchem_dft.data.constraints import CONSTRAINT_TYPES, constraint_coefficients
-from deepchem_dft.data.context import Context
 from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
 from deepchem_dft.data.fields import Fields, number, show, suggest
-from deepchem_dft.data.native_header import FORMAT, Header
+from deepchem_dft.data.reading.context import Context
+from deepchem_dft.data.reading.native_header import FORMAT, Header
 from deepchem_dft.data.stoichiometry import check_balance, coefficients_by_role, ground_state_atoms
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError

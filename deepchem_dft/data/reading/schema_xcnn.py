@@ -6,10 +6,11 @@ import ast
 import math
 from typing import Any
 
-from deepchem_dft.data.context import Context
-from deepchem_dft.data.entry import DFTEntry, read_systems
+from deepchem_dft.data.entry import DFTEntry
 from deepchem_dft.data.fields import Fields, inside, show, suggest
+from deepchem_dft.data.reading.context import Context
 from deepchem_dft.data.stoichiometry import check_balance
+from deepchem_dft.data.system import read_systems
 from deepchem_dft.errors import InputError
 
 TYPES = ("ie", "ae", "dm", "dens")
