@@ -154,8 +154,9 @@ class FirstNetwork(nn.Module):
             *(linear(width + channels, width), nn.SiLU(), linear(width, width), nn.SiLU()),
             *(linear(width, width), nn.SiLU(), linear(width, 1)),
         )
-        deviations = torch.linspace(*(0.5 * r for r in _RADII), channels, dtype=torch.float64)
-        self.register_buffer("_widths", 2.0 * deviations**2, persistent=False)
+        # In single precision, as the weights were trained with.
+        deviations = torch.linspace(*(0.5 * r for r in _RADII), channels, dtype=torch.float32)
+        self.register_buffer("_widths", (2.0 * deviations**2).double(), persistent=False)
 
     def _weights(self, product: str, paths: str) -> Tensor:
         module = getattr(self.non_local_model, product)
