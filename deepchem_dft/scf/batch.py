@@ -26,6 +26,7 @@ from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.scf.search.ground_state import ground_state
 from deepchem_dft.scf.state import FockHistory, SCFState
 from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc.terms import has_nonlocal_part
 
 # MolecularGrid points per call of the functional: a core's cache likes few, a GPU many.
 _ROWS = {"cpu": 16384}
@@ -100,6 +101,8 @@ def solve_batch(
     options: dict[str, Any] = {"tol": tol, "max_iter": max_iter, "diis_iterations": diis_iterations}
     shapes: dict[tuple[int, ...], list[int]] = {}
     for i, h in enumerate(hamiltonians):
+        if has_nonlocal_part(h.xc):  # each is evaluated on its own quadrature in any case
+            break
         shapes.setdefault((h.nspin, h.ncomp, len(h.overlap)), []).append(i)
 
     solutions: dict[int, SCFSolution] = {}

@@ -1,4 +1,5 @@
 from .base import XCFunctional as XCFunctional
+from .dispersion import Dispersion as Dispersion
 from .enhancement import EnhancedXC as EnhancedXC
 from .ensemble import EnsembleXC as EnsembleXC
 from .hybrid import HybridXC as HybridXC
@@ -11,3 +12,5 @@ from .neural import NNLDA as NNLDA
 from .neural import NNMGGA as NNMGGA
 from .neural import NNPBE as NNPBE
 from .pbe import PBE as PBE
+from .quadrature import Quadrature as Quadrature
+from .terms import ScaledXC as ScaledXC

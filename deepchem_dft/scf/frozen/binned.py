@@ -15,6 +15,7 @@ from deepchem_dft.errors import CheckpointError
 from deepchem_dft.files import write
 from deepchem_dft.xc.binning import Histogram
 from deepchem_dft.xc.dispersion import Nuclei
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 if TYPE_CHECKING:
     from deepchem_dft.scf.frozen.density import FrozenDensity
@@ -97,6 +98,7 @@ def bin_density(
     widths : sequence of float
         Of bins, where points are merged in bins.
     """
+    refuse_nonlocal(functional, "a compressed density", "train it self-consistently")
     with torch.no_grad():
         conventional = 0.0
         if functional.xc is not None:

@@ -18,6 +18,7 @@ from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc import HybridXC
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.neural import NeuralXC
+from deepchem_dft.xc.terms import has_nonlocal_part
 
 # Finer than for thousands of epochs at one density: gradients are to be those of the solution.
 _WIDTHS = (0.02, 0.01, 0.01, 0.01)
@@ -170,4 +171,6 @@ class FrozenSolution:
 
 def _mergeable(xc: XCFunctional) -> bool:
     """True if the network sees only features that merging keeps, without the sign of xi."""
-    return isinstance(xc, HybridXC) and isinstance(xc.nnxc, NeuralXC) and xc.nnxc.spin_symmetric
+    if has_nonlocal_part(xc) or not isinstance(xc, HybridXC):
+        return False
+    return isinstance(xc.nnxc, NeuralXC) and xc.nnxc.spin_symmetric
