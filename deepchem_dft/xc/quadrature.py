@@ -62,7 +62,7 @@ class Quadrature:
         """Return it on a device (its tensors are shared where they are there already)."""
         return Quadrature(*(getattr(self, f.name).to(device) for f in fields(self)))
 
-    def at(self, rows: slice) -> Quadrature:
+    def at(self, rows: slice | Tensor) -> Quadrature:
         """Return some of the points, with all nuclei."""
         return replace(
             self,

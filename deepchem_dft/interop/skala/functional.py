@@ -209,6 +209,10 @@ class SkalaXC(XCFunctional):
         """
         return self.network.energy(rho, quadrature)
 
+    def pieces(self, quadrature: Quadrature) -> list[Tensor] | None:
+        """Points of each atom, where they talk to their own nucleus alone."""
+        return self.network.pieces(quadrature) if isinstance(self.network, AtomwiseNetwork) else None
+
     def extra_repr(self) -> str:
         """Name the dispersion that belongs to it."""
         return f"dispersion={self.dispersion!r}"
