@@ -66,8 +66,8 @@ def _xc_gradient(hamiltonian: KSHamiltonian, solution: SCFSolution, aoslices) ->
     gradient = torch.zeros(len(hamiltonian.molecule.symbols), 3, dtype=torch.float64)
     potential, by_weight, by_point, by_nucleus = _slopes(hamiltonian, solution.evaluation.rho.detach())
     density, quadratures = solution.state.density_matrix().cpu(), hamiltonian.quadratures
-    for start, quadrature in zip(quadratures.starts, quadratures.parts, strict=True):
-        span = slice(start, start + quadrature.size)
+    for place, quadrature in enumerate(quadratures.parts):
+        span = quadratures.span(place)
         moved_points, moved_nuclei = weight_gradient(quadrature, by_weight[span])
         here = by_point[span].add_(moved_points).cpu()
         by_nucleus += moved_nuclei

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,11 +50,28 @@ class Quadratures:
         """Where the points of each begin."""
         return [sum(part.size for part in self.parts[:i]) for i in range(len(self.parts))]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, for files."""
+        return {"parts": [part.to_dict() for part in self.parts], "places": list(self.places.items())}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Quadratures:
+        """Undo :meth:`to_dict`."""
+        return cls([Quadrature(**part) for part in data["parts"]], dict(data["places"]))
+
     def of(self, part: XCFunctional) -> tuple[slice, Quadrature]:
         """Return where among all points those of a functional's part are, and their quadrature."""
-        place = self.places[_level(part)]
-        start, quadrature = self.starts[place], self.parts[place]
-        return slice(start, start + quadrature.size), quadrature
+        place = self.place(part)
+        return self.span(place), self.parts[place]
+
+    def place(self, part: XCFunctional) -> int:
+        """Return which of the quadratures a functional's part is on."""
+        return self.places[_level(part)]
+
+    def span(self, place: int) -> slice:
+        """Return where the points of a quadrature are among all."""
+        start = self.starts[place]
+        return slice(start, start + self.parts[place].size)
 
     def serve(self, xc: XCFunctional) -> bool:
         """Return True if there is a quadrature for every part of a functional."""

@@ -62,6 +62,10 @@ class Quadrature:
         """Return it on a device (its tensors are shared where they are there already)."""
         return Quadrature(*(getattr(self, f.name).to(device) for f in fields(self)))
 
+    def to_dict(self) -> dict[str, Tensor]:
+        """Return its tensors by name, for files."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     def at(self, rows: slice | Tensor) -> Quadrature:
         """Return some of the points, with all nuclei."""
         return replace(

@@ -55,7 +55,7 @@ class SkalaXC(XCFunctional):
     Notes
     -----
     The dispersion that belongs to a published functional is not part of it here: add it by name,
-    see :attr:`dispersion`.
+    see :attr:`dispersion_name`.
 
     References
     ----------
@@ -68,9 +68,9 @@ class SkalaXC(XCFunctional):
     def __init__(self, functional: Any, *, dtype: str = "float64") -> None:
         super().__init__()
         #: Parameters of the D3(BJ) dispersion that belongs to it, as a functional's name, or None.
-        self.dispersion: str | None = None
+        self.dispersion_name: str | None = None
         if isinstance(functional, FirstNetwork):
-            self.network, self.dispersion = functional, "b3lyp"
+            self.network, self.dispersion_name = functional, "b3lyp"
             return
         package = _skala()
         if not isinstance(functional, package.ExcFunctionalBase):
@@ -86,7 +86,7 @@ class SkalaXC(XCFunctional):
                 field="functional",
                 remedy=f"known are {', '.join(FEATURES)}",
             )
-        self.dispersion = functional.get_d3_settings()
+        self.dispersion_name = functional.get_d3_settings()
         if isinstance(functional, package.TracedFunctional):
             functional = _rebuilt(functional)
         if isinstance(functional, package.SkalaFunctional):
@@ -215,7 +215,7 @@ class SkalaXC(XCFunctional):
 
     def extra_repr(self) -> str:
         """Name the dispersion that belongs to it."""
-        return f"dispersion={self.dispersion!r}"
+        return f"dispersion_name={self.dispersion_name!r}"
 
 
 def _shipped_arrays() -> Path:

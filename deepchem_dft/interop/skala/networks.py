@@ -104,7 +104,9 @@ class AtomwiseNetwork(nn.Module):
         for layer in network.non_local_layers:
             down, up = layer.tp_down._batched_W, layer.tp_up._batched_W
             harmonics = _harmonics(angular, len(down))
-            coarse = _collected(layer.pre_down_layer(hidden), down, radial * bare[:, None].to(dtype), harmonics)
+            coarse = _collected(
+                layer.pre_down_layer(hidden), down, radial * bare[:, None].to(dtype), harmonics
+            )
             if layer.coarse_linear_type is not None:
                 coarse = layer.coarse_linear(coarse)
             if layer.correlation > 1:
@@ -168,7 +170,12 @@ class FirstNetwork(nn.Module):
         """Exchange-correlation energy, Ha; see :meth:`SkalaXC.energy`."""
         near = torch.cdist(quadrature.points.detach(), quadrature.positions.detach()) <= self.cutoff
         kept = near.any(1) | _matters(rho, quadrature.weights)
-        rho, near, weights, points = rho[:, :, kept], near[kept], quadrature.weights[kept], quadrature.points[kept]
+        rho, near, weights, points = (
+            rho[:, :, kept],
+            near[kept],
+            quadrature.weights[kept],
+            quadrature.points[kept],
+        )
         hidden = _features(self, rho)
         sent = self.non_local_model.pre_down_layer(hidden)
         down, up = self._weights("tp_down", "0_{l}_{l}"), self._weights("tp_up", "{l}_{l}_0")
@@ -274,6 +281,11 @@ def packaged_features(rho: Tensor, quadrature: Quadrature) -> dict[str, Tensor]:
     sizes = torch.bincount(quadrature.atoms, minlength=len(quadrature.positions))
     values = (
         *(spins[:, 0], spins[:, 1:4], spins[:, 4], quadrature.points[order], quadrature.weights[order]),
-        *(quadrature.atomic_weights[order], sizes, sizes.new_zeros(int(sizes.max()), 0), quadrature.positions),
+        *(
+            quadrature.atomic_weights[order],
+            sizes,
+            sizes.new_zeros(int(sizes.max()), 0),
+            quadrature.positions,
+        ),
     )
     return dict(zip(FEATURES, values, strict=True))
