@@ -143,11 +143,7 @@ def three_index_rows(
 def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
     """Return PySCF's pruned Becke grid of a level (0-9), or with None that of :data:`COARSE`.
 
-    Returns
-    -------
-    dict
-        ``points`` (G, 3), Bohr; ``weights`` (G,), Bohr^3; ``atoms`` (G,), which atom a point
-        belongs to; ``atomic_weights`` (G,), before atoms share space among them. By atoms.
+    See :func:`quadrature_of` for what it consists of.
     """
     grids = dft.gen_grid.Grids(mole)
     if level is None:
@@ -158,6 +154,18 @@ def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
         }
     else:
         grids.level = level
+    return quadrature_of(mole, grids)
+
+
+def quadrature_of(mole: gto.Mole, grids: dft.gen_grid.Grids) -> dict[str, np.ndarray]:
+    """Return the points that PySCF's grids would have, whether they are built or not.
+
+    Returns
+    -------
+    dict
+        ``points`` (G, 3), Bohr; ``weights`` (G,), Bohr^3; ``atoms`` (G,), which atom a point
+        belongs to; ``atomic_weights`` (G,), before atoms share space among them. By atoms.
+    """
     atomic = grids.gen_atomic_grids(mole, grids.atom_grid, grids.radi_method, grids.level, grids.prune)
     points, weights = grids.get_partition(
         mole, atomic, grids.radii_adjust, grids.atomic_radii, grids.becke_scheme, concat=False
@@ -171,26 +179,6 @@ def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
     }
     keep = np.abs(whole["weights"]) > _NO_WEIGHT
     return {name: np.ascontiguousarray(values[keep]) for name, values in whole.items()}
-
-
-def quadrature_response(mole: gto.Mole, level: int):
-    """Yield, atom by atom, points, weights and the derivative of the weights.
-
-    Yields
-    ------
-    points : ndarray, shape (g, 3)
-    weights : ndarray, shape (g,)
-    derivative : ndarray, shape (natom, 3, g)
-        d weight / d nuclear position, with the points moving along with their atom.
-    """
-    from pyscf.grad import rks as rks_grad
-
-    # PySCF sizes atoms by their nuclear charges here, but by those outside effective cores there.
-    whole = mole.copy()
-    whole._atm[:, gto.CHARGE_OF] = [gto.charge(mole.atom_pure_symbol(i)) for i in range(mole.natm)]
-    grids = dft.gen_grid.Grids(whole)
-    grids.level = level
-    yield from rks_grad.grids_response_cc(grids)
 
 
 def starting_density(mole: gto.Mole) -> np.ndarray:

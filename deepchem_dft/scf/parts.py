@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from deepchem_dft.xc.quadrature import Quadrature
 # Grid points per call of the functional: few enough for a network's activations to stay close to
 # a core, enough for what a call costs at any length not to matter.
 _XC_ROWS = 16384
-
-#: Energy (Ha) of a part of a functional at the densities (nspin, ncomp, g) of some of the points.
-PartEnergy = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,44 +50,59 @@ class Quadratures:
         """Where the points of each begin."""
         return [sum(part.size for part in self.parts[:i]) for i in range(len(self.parts))]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, for files."""
+        return {"parts": [part.to_dict() for part in self.parts], "places": list(self.places.items())}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Quadratures:
+        """Undo :meth:`to_dict`."""
+        return cls([Quadrature(**part) for part in data["parts"]], dict(data["places"]))
+
     def of(self, part: XCFunctional) -> tuple[slice, Quadrature]:
         """Return where among all points those of a functional's part are, and their quadrature."""
-        place = self.places[_level(part)]
-        start, quadrature = self.starts[place], self.parts[place]
-        return slice(start, start + quadrature.size), quadrature
+        place = self.place(part)
+        return self.span(place), self.parts[place]
+
+    def place(self, part: XCFunctional) -> int:
+        """Return which of the quadratures a functional's part is on."""
+        return self.places[_level(part)]
+
+    def span(self, place: int) -> slice:
+        """Return where the points of a quadrature are among all."""
+        start = self.starts[place]
+        return slice(start, start + self.parts[place].size)
 
     def serve(self, xc: XCFunctional) -> bool:
         """Return True if there is a quadrature for every part of a functional."""
         return all(_level(part) in self.places for part in (xc, *xc.nonlocal_terms))
 
-    def pieces(self, xc: XCFunctional) -> Iterator[tuple[slice, PartEnergy]]:
+    def blocks(self, xc: XCFunctional) -> Iterator[tuple[XCFunctional, slice, Quadrature]]:
         """Take a functional's energy apart.
 
         Yields
         ------
+        XCFunctional
+            The functional itself, or one of its nonlocal terms.
         slice
             Some of the points: a part's whole quadrature, or a block of it for a local functional.
-        callable
-            From the density there to an energy in Ha. The sum over all pieces is the energy.
+        Quadrature
+            Of these points. The energy is the sum of ``part.energy(rho[:, :, rows], quadrature)``.
         """
         with torch.enable_grad():  # or coefficients would be made without their gradients
             terms = xc.nonlocal_terms
         for part in (xc, *terms):
             span, quadrature = self.of(part)
             if part.needs_quadrature:
-                yield span, partial(part.energy, quadrature=quadrature)
+                yield part, span, quadrature
                 continue
             for rows in row_blocks(quadrature.size, _XC_ROWS):
                 there = slice(span.start + rows.start, span.start + rows.stop)
-                yield there, partial(_local, part, quadrature.weights[rows])
+                yield part, there, quadrature.at(rows)
 
 
 def _level(part: XCFunctional) -> int | None:
     return part.grid_level if part.needs_quadrature else None
-
-
-def _local(part: XCFunctional, weights: Tensor, rho: Tensor) -> Tensor:
-    return (part.energy_density(rho) * weights).sum()
 
 
 def components(xc: XCFunctional) -> int:

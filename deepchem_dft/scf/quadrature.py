@@ -135,8 +135,8 @@ class XCQuadrature:
     def xc_energy(self, rho: Tensor) -> Tensor:
         """All but exact exchange, Ha; differentiable in ``rho`` and parameters."""
         total = rho.new_zeros(())
-        for rows, energy in self.quadratures.pieces(self.xc):
-            total = total + energy(rho[:, :, rows])
+        for part, rows, quadrature in self.quadratures.blocks(self.xc):
+            total = total + part.energy(rho[:, :, rows], quadrature)
         return total
 
     def xc_potential(self, rho: Tensor, slopes: bool = False) -> tuple[float, Tensor, list[Tensor] | None]:
@@ -148,16 +148,16 @@ class XCQuadrature:
         total, potential = 0.0, torch.zeros_like(rho)
         parameters = self.parameters if slopes else []
         totals = [torch.zeros_like(p) for p in parameters]
-        for rows, energy in self.quadratures.pieces(self.xc):
+        for part, rows, quadrature in self.quadratures.blocks(self.xc):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
-                part = energy(leaf)
-                if part.requires_grad:  # one that ignores its input (a fixed zero, say) has no graph
-                    found = torch.autograd.grad(part, [leaf, *parameters], allow_unused=True)
+                energy = part.energy(leaf, quadrature)
+                if energy.requires_grad:  # one that ignores its input (a fixed zero, say) has no graph
+                    found = torch.autograd.grad(energy, [leaf, *parameters], allow_unused=True)
                     for whole, slope in zip([potential[:, :, rows], *totals], found, strict=True):
                         if slope is not None:
                             whole += slope
-            total += float(part.detach())
+            total += float(energy.detach())
         return total, potential, totals if slopes else None
 
     @property
@@ -184,12 +184,12 @@ class XCKernel:
 
     def __init__(self, quadrature: XCQuadrature, rho: Tensor) -> None:
         self._parts = []
-        for rows, energy in quadrature.quadratures.pieces(quadrature.xc):
+        for part, rows, seen in quadrature.quadratures.blocks(quadrature.xc):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
-                part, slope = energy(leaf), None
-                if part.requires_grad:
-                    slope = torch.autograd.grad(part, leaf, create_graph=True, allow_unused=True)[0]
+                energy, slope = part.energy(leaf, seen), None
+                if energy.requires_grad:
+                    slope = torch.autograd.grad(energy, leaf, create_graph=True, allow_unused=True)[0]
             self._parts.append((rows, leaf, slope))
 
     def __call__(self, change: Tensor) -> Tensor:

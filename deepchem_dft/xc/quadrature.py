@@ -62,6 +62,20 @@ class Quadrature:
         """Return it on a device (its tensors are shared where they are there already)."""
         return Quadrature(*(getattr(self, f.name).to(device) for f in fields(self)))
 
+    def to_dict(self) -> dict[str, Tensor]:
+        """Return its tensors by name, for files."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def at(self, rows: slice) -> Quadrature:
+        """Return some of the points, with all nuclei."""
+        return replace(
+            self,
+            points=self.points[rows],
+            weights=self.weights[rows],
+            atoms=self.atoms[rows],
+            atomic_weights=self.atomic_weights[rows],
+        )
+
     def detached(self, requires_grad: bool = False) -> Quadrature:
         """Return it without graph; with ``requires_grad`` derivatives by its parts can be asked for."""
         return replace(

@@ -42,6 +42,7 @@ TOTALS = {
 def test_there_is_a_loader_for_every_file():
     assert {name for name in molnet.__all__ if name.startswith("load_")} == {
         *SIZES,
+        "load_gscdb138",
         "load_nci",
         "load_labelled",
         "load_qmugs",

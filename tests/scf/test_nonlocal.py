@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from pyscf import dft
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
+from deepchem_dft.scf.batch import solve_batch
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
+from deepchem_dft.scf.ladder import SCFStatus
 from deepchem_dft.scf.quadrature import XCKernel
 from deepchem_dft.xc import EnsembleXC, HybridXC
 from tests.xc.toy import GatherXC
@@ -127,3 +131,88 @@ def test_sums_hand_on_the_terms_of_their_parts(water):
     result = KohnSham(water, both).run()
     members = both.energies(result)
     assert members.mean().item() == pytest.approx(result.energy.item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("charge", "family"), [(0, "gga"), (1, "mgga")])
+def test_forces_are_minus_the_energy_derivative(level, charge, family):
+    """Through the density, points, weights and nuclei, by five-point differences."""
+    water = Molecule(WATER, "6-31g", charge=charge, spin=charge, grid_level=0)
+    xc = HybridXC("pbe" if family == "gga" else "r2scan", GatherXC(level=level), aweight0=1.0)
+    result = KohnSham(water, xc, tol=1e-9).run()
+    forces, step = result.forces(), 2e-3
+    assert forces.sum(0).abs().max() < 1e-9  # translation costs nothing
+    for atom, axis in ((0, 2), (1, 2), (2, 0)):
+        energies = []
+        for sign in (1, -1, 2, -2):
+            positions = water.positions.copy()
+            positions[atom, axis] += sign * step
+            with torch.no_grad():
+                energies.append(float(KohnSham(water.at(positions), xc, tol=1e-9).run(guess=result).energy))
+        slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * step)
+        assert forces[atom, axis].item() == pytest.approx(-slope, abs=1e-7)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_responses_against_finite_differences(level, water):
+    """Dipole and orbital energies through the coupled-perturbed equations."""
+    xc = HybridXC("pbe", GatherXC(level=level), aweight0=1.0)
+    problem = KohnSham(water, xc, tol=1e-10)
+    result = problem.run()
+    measures = [lambda r: r.dipole[2], lambda r: r.orbital_energies[0, 3]]
+    slopes = [torch.autograd.grad(m(result), xc.nnxc.strength, retain_graph=True)[0] for m in measures]
+    for slope, measure in zip(slopes, measures, strict=True):
+        expected = difference(xc.nnxc.strength, lambda: measure(problem.run(guess=result)).item())  # noqa: B023
+        assert abs(expected) > 1e-3
+        assert slope.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("charge", [0, 1])
+def test_two_grids_give_what_one_gives(level, charge):
+    water = Molecule(WATER, "6-31g", charge=charge, spin=charge, grid_level=2)
+    xc = HybridXC("pbe", GatherXC(level=level), aweight0=1.0)
+    plain = KohnSham(water, xc, tol=1e-8, two_grid=False).run()
+    start = KohnSham(water, "pbe").run()
+    both = KohnSham(water, xc, tol=1e-8, two_grid=True).run(guess=start)
+    assert both.converged and both.commutator < 1e-8
+    assert both.energy.item() == pytest.approx(plain.energy.item(), abs=1e-9)
+    slopes = [torch.autograd.grad(r.energy, list(xc.parameters())) for r in (plain, both)]
+    for one, other in zip(*slopes, strict=True):
+        assert one.item() == pytest.approx(other.item(), abs=1e-7)
+    # the second time the correction is known, and one evaluation on the fine grids is enough
+    with torch.no_grad():
+        xc.nnxc.strength *= 1.01
+    again = KohnSham(water, xc, tol=1e-8, two_grid=True).run(guess=both)
+    fresh = KohnSham(water, xc, tol=1e-8, two_grid=False).run()
+    assert again.energy.item() == pytest.approx(fresh.energy.item(), abs=1e-9)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_systems_side_by_side(level):
+    xc = HybridXC("pbe", GatherXC(level=level), aweight0=1.0)
+    curve = [Molecule(f"H 0 0 0; F 0 0 {r}", "sto-3g", grid_level=0) for r in (1.6, 1.8, 2.2)]
+    together = solve_batch([KSHamiltonian(m, xc) for m in curve], tol=1e-8)
+    for found, molecule in zip(together, curve, strict=True):
+        assert found.status is SCFStatus.CONVERGED
+        expected = KohnSham(molecule, xc, tol=1e-8).run().energy.item()
+        assert found.evaluation.energy == pytest.approx(expected, abs=1e-10)
+        assert found.evaluation.rho.shape[2] == KSHamiltonian(molecule, xc).quadratures.size
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_result_travels_with_its_grids(level, water):
+    xc = HybridXC("pbe", GatherXC(level=level), aweight0=1.0)
+    result = KohnSham(water, xc).run()
+    again = pickle.loads(pickle.dumps(result))
+    assert again.energy.item() == result.energy.item()
+    torch.testing.assert_close(again.forces(), result.forces(), rtol=0, atol=1e-12)
+    warm = KohnSham(water, xc).run(guess=again)
+    assert warm.iterations <= 2 and warm.energy.item() == pytest.approx(result.energy.item(), abs=1e-10)
+
+
+def test_a_functional_on_its_own_grid_alone_uses_no_other(water):
+    h = KSHamiltonian(water, GatherXC(level=1))
+    assert [grid.level for grid in h.grids] == [1]
+    h = KSHamiltonian(water, HybridXC("pbe", GatherXC(level=0), aweight0=1.0))
+    assert len(h.grids) == 1  # the molecule's own is of that level

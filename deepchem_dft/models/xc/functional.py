@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -10,11 +12,13 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.xc import HybridXC, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.neural import INPUTS, NEURAL
+from deepchem_dft.xc.parents import hybrid_name
 
 
 def make_functional(
@@ -105,6 +109,30 @@ def make_functional(
     return _with(term, functional)
 
 
+def starting_functional(
+    xcstr: str, config: Mapping[str, Any], dispersion: Dispersion | None = None
+) -> Functional:
+    """Return what a functional made of ``xcstr`` is before it is trained, where that has a name.
+
+    Parameters
+    ----------
+    xcstr : str
+    config : mapping
+        Arguments of the model.
+    dispersion : Dispersion, optional
+        Of the model's functional.
+    """
+    xc = split(xcstr.strip())[0]
+    network, share = config.get("nnmodel"), config.get("exchange") or 0.0
+    enhanced = isinstance(network, Mapping) and network.get("form") == "enhancement"
+    name = "lda" if xc.lower() in ("", "none") else xc
+    if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
+        name = hybrid_name(xc, share)
+    if dispersion is None:
+        return Functional.named(name)
+    return Functional.trained(attached(get_xc(name), copy.deepcopy(dispersion)), name)
+
+
 def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:
     """Return the name without its dispersion, and the dispersion of either argument."""
     own, suffix = split(xcstr)
@@ -118,6 +146,12 @@ def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[s
 
 def _with(term: Dispersion | None, functional: XCFunctional) -> XCFunctional:
     return functional if term is None else attached(functional, term)
+
+
+#: What describes a functional, by name.
+FUNCTIONAL_OPTIONS = tuple(
+    p.name for p in inspect.signature(make_functional).parameters.values() if p.kind is p.KEYWORD_ONLY
+)
 
 
 def _input_size(input_size: int | None, family: str) -> int:

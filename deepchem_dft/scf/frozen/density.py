@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 from deepchem_dft.scf.parts import Quadratures, components
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
-from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.dispersion import Nuclei
 
 
@@ -70,6 +70,16 @@ class FrozenDensity:
             state.orbitals.to(hamiltonian.device), state.occupations.to(hamiltonian.device)
         )
         return cls.from_evaluation(hamiltonian, evaluation)
+
+    def reduced(self, parts: Sequence[XCFunctional]) -> FrozenDensity:
+        """Return what some parts of functionals need, without the other quadratures and components."""
+        wanted = sorted({self.quadratures.place(part) for part in parts})
+        kept = [self.quadratures.parts[place] for place in wanted]
+        places = {part.grid_level: wanted.index(self.quadratures.place(part)) for part in parts}
+        rows = max(NCOMP[part.family] for part in parts)
+        spans = [self.quadratures.span(place) for place in wanted]
+        rho = torch.cat([self.rho[:, :rows, span] for span in spans], dim=2)
+        return replace(self, rho=rho, quadratures=Quadratures(kept, places))
 
     @property
     def weights(self) -> Tensor:

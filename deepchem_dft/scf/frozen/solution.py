@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.frozen.binned import BinnedDensities, bin_density
+from deepchem_dft.scf.frozen.binned import BinnedDensities, bin_density, kept_whole
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.result import KSResult
@@ -18,7 +18,6 @@ from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc import HybridXC
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.neural import NeuralXC
-from deepchem_dft.xc.terms import has_nonlocal_part
 
 # Finer than for thousands of epochs at one density: gradients are to be those of the solution.
 _WIDTHS = (0.02, 0.01, 0.01, 0.01)
@@ -171,6 +170,6 @@ class FrozenSolution:
 
 def _mergeable(xc: XCFunctional) -> bool:
     """True if the network sees only features that merging keeps, without the sign of xi."""
-    if has_nonlocal_part(xc) or not isinstance(xc, HybridXC):
+    if not isinstance(xc, HybridXC) or kept_whole(xc):
         return False
     return isinstance(xc.nnxc, NeuralXC) and xc.nnxc.spin_symmetric
