@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -145,6 +146,12 @@ def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[s
 
 def _with(term: Dispersion | None, functional: XCFunctional) -> XCFunctional:
     return functional if term is None else attached(functional, term)
+
+
+#: What describes a functional, by name.
+FUNCTIONAL_OPTIONS = tuple(
+    p.name for p in inspect.signature(make_functional).parameters.values() if p.kind is p.KEYWORD_ONLY
+)
 
 
 def _input_size(input_size: int | None, family: str) -> int:
