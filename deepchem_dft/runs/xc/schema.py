@@ -351,6 +351,8 @@ class RunConfig(BaseRunConfig):
                 ref["file"] = ref["file"] and Path(ref["file"]).name
                 _drop_unset(ref, "sets", "diet")
         _drop_unset(content["functional"], "dispersion")
+        if content["functional"]["enhancement"] is not None:
+            _drop_unset(content["functional"]["enhancement"], "range_separation")
         return content
 
 
