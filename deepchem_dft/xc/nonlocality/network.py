@@ -11,8 +11,13 @@ from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.base import NCOMP, XCFunctional
-from deepchem_dft.xc.enhancement import (
-    LIEB_OXFORD,
+from deepchem_dft.xc.enhancement import LIEB_OXFORD
+from deepchem_dft.xc.factors import make_factor
+from deepchem_dft.xc.features import DENSITY_FLOOR
+from deepchem_dft.xc.networks import DTYPES, perceptron
+from deepchem_dft.xc.nonlocality.around import Around, gathered, scattered
+from deepchem_dft.xc.parents import (
+    Parent,
     Points,
     coordinates_of,
     correlation_points,
@@ -20,11 +25,6 @@ from deepchem_dft.xc.enhancement import (
     enhanced_exchange,
     exchange_points,
 )
-from deepchem_dft.xc.factors import make_factor
-from deepchem_dft.xc.features import DENSITY_FLOOR
-from deepchem_dft.xc.networks import DTYPES, perceptron
-from deepchem_dft.xc.nonlocality.around import Around, gathered, scattered
-from deepchem_dft.xc.parents import Parent
 from deepchem_dft.xc.quadrature import Quadrature
 
 #: Weights of a network with the default options are fewer; more are refused.
