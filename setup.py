@@ -32,16 +32,22 @@ DEEPCHEM = [
 ]
 # Labels by GFN2-xTB, and graphs of crystals.
 PROPERTY = ["tblite>=0.4"]
+# Functionals of other people's, as functionals of this package.
+SKALA = ["skala>=2026.9"]
 # Networks for Hamiltonians, and their data. Always installed: models of the zoo and `optimize` use
 # them; the extra stays for those who ask for it.
 HAMILTONIAN = ["e3nn>=0.5.1", "h5py>=3.8", "ase>=3.22.1"]
+# D3(BJ) and D4 as parts of functionals: the reference programs and what reads their tables.
+DISPERSION = ["dftd3>=1.7", "dftd4>=4.3", "tomli"]
 # What DQC imports. DQC itself is published as wheels for CPython 3.9 and older only:
 # `deepchem-dft install-dqc` installs it, with these and on every Python supported.
 DQC = ["h5py>=3.8", 'xitorch>=0.5.1; python_version < "3.12"']
 # Everything that `make test`, `make test-slow` and `make bench` use.
 TEST = [
     *PROPERTY,
+    *SKALA,
     *DQC,
+    *DISPERSION,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
     "hypothesis>=6.80",
@@ -122,7 +128,9 @@ setup(
         "mutation": MUTATION,
         "dqc": DQC,
         "property": PROPERTY,
+        "skala": SKALA,
         "hamiltonian": HAMILTONIAN,
+        "dispersion": DISPERSION,
         "dev": sorted({*TEST, *LINT, *DOCS, *MUTATION}),
     },
     entry_points={"console_scripts": ["deepchem-dft = deepchem_dft.cli:main"]},

@@ -17,6 +17,7 @@ from .scf import KohnSham as KohnSham
 from .scf import KSCalc as KSCalc
 from .scf import KSResult as KSResult
 from .scf import SCFLayer as SCFLayer
+from .scf import SCFOptions as SCFOptions
 from .xc import NNLDA as NNLDA
 from .xc import NNMGGA as NNMGGA
 from .xc import NNPBE as NNPBE

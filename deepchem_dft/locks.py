@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import make_folder, storing, write_all
@@ -56,17 +58,23 @@ class Lock:
     def __init__(self, path: str | Path, what: str, remedy: str = "wait for it, or end it") -> None:
         self.path = Path(path)
         self._handle = _locked(self.path, what, remedy)
-        with suppress(OSError):  # a full disk: the lock holds all the same
-            os.ftruncate(self._handle, 0)
-            os.write(self._handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        try:
+            with suppress(OSError):  # a full disk: the lock holds all the same
+                os.ftruncate(self._handle, 0)
+                os.write(self._handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        except BaseException:  # Ctrl-C
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let others have it."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
-            with suppress(OSError):
-                self.path.unlink()
-            os.close(handle)
+            try:
+                with suppress(OSError):
+                    self.path.unlink()
+            finally:
+                os.close(handle)
 
     def __enter__(self) -> Lock:
         return self
@@ -226,3 +234,16 @@ class GrowingFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def compare_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    """Raise `InputError` unless a file was made with the same settings."""
+    asked = json.loads(json.dumps(dict(wanted)))  # as it comes back from a file
+    for key in sorted({*found, *asked} - {"input"}):
+        if found.get(key) != asked.get(key):
+            raise InputError(
+                f"the file was begun with {found.get(key)!r} and not {asked.get(key)!r}",
+                file=str(path),
+                field=key,
+                remedy="go on with the same settings, or choose another file",
+            )

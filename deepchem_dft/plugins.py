@@ -12,7 +12,7 @@ from typing import Any
 
 #: Those of this package, which must work without being installed.
 _OWN = {
-    ("functionals", "zoo"): "deepchem_dft.zoo.shelf:functional",
+    ("functionals", "zoo"): "deepchem_dft.zoo.registry:functional",
     ("engines", "dqc"): "deepchem_dft.interop.dqc.engine:run_dqc",
 }
 

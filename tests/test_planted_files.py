@@ -1,7 +1,7 @@
 """A pickle in place of every file that is read: refused, and never set off.
 
 Data sets have tests of their own in ``molnet/test_planted.py``, models of the zoo in
-``zoo/test_shelf.py``, the settings of PySCF in ``test_working_folder.py``.
+``zoo/test_registry.py``, the settings of PySCF in ``test_working_folder.py``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from deepchem_dft.sinks import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deepchem_dft.scf.solutions import Solution
+    from deepchem_dft.scf.solutions import EnergyRecord
 
 
 def epoch_text(row: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ class LineReporter(Reporter):
         self._total = total
         self._say(title if total is None else f"{title}: {total} epochs")
 
-    def solution(self, solution: Solution, done: int, total: int) -> None:
+    def solution(self, solution: EnergyRecord, done: int, total: int) -> None:
         if not solution.converged:
             self._say(f"not converged: {solution.name}")
         elif done == total or time.monotonic() - self._said > self.interval:
@@ -106,7 +106,7 @@ class BarReporter(Reporter):
         if total is not None:
             self._epochs = self._progress.add_task(title, total=total, text="")
 
-    def solution(self, solution: Solution, done: int, total: int) -> None:
+    def solution(self, solution: EnergyRecord, done: int, total: int) -> None:
         if self._systems is None or done == 1:
             self._systems = self._progress.add_task("solving", total=total, text="")
         name = one_line(solution.name)

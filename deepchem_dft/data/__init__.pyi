@@ -5,6 +5,6 @@ from .entry import DFTEntry as DFTEntry
 from .featurizer import DFTFeaturizer as DFTFeaturizer
 from .loader import DFTYamlLoader as DFTYamlLoader
 from .loader import arrays as arrays
-from .reader import check as check
-from .reader import read_yaml as read_yaml
+from .reading.reader import check as check
+from .reading.reader import read_yaml as read_yaml
 from .system import DFTSystem as DFTSystem

@@ -12,7 +12,7 @@ import numpy as np
 
 from deepchem_dft.data.densities import reference
 from deepchem_dft.data.entry import DFTEntry
-from deepchem_dft.data.reader import read_yaml
+from deepchem_dft.data.reading.reader import read_yaml
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import check_writable, make_folder, write

@@ -7,25 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from deepchem_dft.data.constraints import CONSTRAINT_TYPES, constraint_coefficients
-from deepchem_dft.data.fields import SPLITS, inside, number, show, suggest
-from deepchem_dft.data.stoichiometry import (
-    check_balance,
-    coefficients_by_role,
-    positional_coefficients,
-    reaction_text,
-)
-from deepchem_dft.data.system import DFTSystem
+from deepchem_dft.data.constraints import CONSTRAINT_TYPES
+from deepchem_dft.data.fields import SPLITS, energy, number, one_of
+from deepchem_dft.data.stoichiometry import coefficients_of, reaction_text
+from deepchem_dft.data.system import DFTSystem, read_systems
+from deepchem_dft.data.targets import DensityGrid, asked_target, deviation, load_density, load_density_matrix
 from deepchem_dft.errors import InputError
-from deepchem_dft.units import parse_energy
 
 #: Entry types whose value is a combination of energies.
 ENERGY_TYPES = ("energy", "ae", "ie", "ea", "reaction", *CONSTRAINT_TYPES)
 #: All entry types.
 ENTRY_TYPES = (*ENERGY_TYPES, "dm", "dens")
-
-_VALUE_REMEDY = "write a number in Hartree, or a number with a unit such as 232.6 kcal/mol"
 
 
 class DFTEntry:
@@ -92,6 +87,7 @@ class DFTEntry:
         grid: str | None = None,
         grid_level: int = 3,
         tolerance: float | None = None,
+        bare: Mapping[str, float] | None = None,
     ) -> DFTEntry:
         """Make an entry, checking everything that can be checked without a calculation.
 
@@ -118,6 +114,9 @@ class DFTEntry:
             Where relative paths start (then the working folder).
         ao_order, tolerance
             For dm: see `data.targets.load_density_matrix`.
+        bare : mapping, optional
+            For reactions: factors of electrons (``e-``) and bare nuclei (``H+``), whose energy is zero.
+            If given, even empty, atoms and charges have to balance.
         grid, grid_level
             For dens: see `data.targets.load_density`; the PySCF level of a ccsd reference's grid.
 
@@ -138,24 +137,14 @@ class DFTEntry:
         >>> entry.name, entry.coefficients, entry.get_true_val().round(4)
         ('ae-H2', [-1.0, 2.0], array([0.1745]))
         """
-        if not isinstance(e_type, str) or e_type not in ENTRY_TYPES:
-            raise InputError(
-                f"unknown entry type {show(e_type)}",
-                field="e_type",
-                remedy=suggest(e_type, ENTRY_TYPES) or f"use one of {', '.join(ENTRY_TYPES)}",
-            )
+        one_of(e_type, ENTRY_TYPES, "entry type", "e_type")
         members = read_systems(systems)
         share = number(weight, "weight")
         if share < 0:
-            raise InputError(
-                f"weight {share:g} is negative", field="weight", remedy="write a number that is at least 0"
-            )
-        if split is not None and split not in SPLITS:
-            raise InputError(
-                f"unknown split {show(split)}",
-                field="split",
-                remedy=suggest(split, SPLITS) or f"use one of {', '.join(SPLITS)}",
-            )
+            problem, remedy = f"weight {share:g} is negative", "write a number that is at least 0"
+            raise InputError(problem, field="weight", remedy=remedy)
+        if split is not None:
+            one_of(split, SPLITS, "split")
         common: dict[str, Any] = {
             "name": name or f"{e_type}-{members[0].name}",
             "weight": share,
@@ -163,37 +152,33 @@ class DFTEntry:
             "split": split,
             "tags": tags,
         }
+        if bare is not None and e_type != "reaction":
+            raise InputError(
+                f"an entry of type {e_type} has no bare particles",
+                field="bare",
+                remedy="use type: reaction, or leave them out",
+            )
         if e_type in ENERGY_TYPES:
             if e_type in CONSTRAINT_TYPES and true_val is None:
                 true_val = 0.0
             return EnergyEntry(
                 e_type,
-                _energy(true_val, energy_unit),
+                energy(true_val, energy_unit),
                 members,
-                _coefficients(e_type, members, coefficients),
+                coefficients_of(e_type, members, coefficients, bare),
+                bare=bare,
                 **common,
             )
-        from deepchem_dft.data.target_entries import DensityEntry, DensityMatrixEntry
-
         if len(members) != 1 or members[0].no != 1:
             raise InputError(
                 f"a {e_type} entry needs exactly one system",
                 field="systems",
                 remedy="write one entry per system",
             )
+        common |= {"folder": folder, "tolerance": tolerance}
         if e_type == "dm":
-            return DensityMatrixEntry(
-                true_val, members[0], folder=folder, ao_order=ao_order, tolerance=tolerance, **common
-            )
-        return DensityEntry(
-            true_val,
-            members[0],
-            folder=folder,
-            grid=grid,
-            tolerance=tolerance,
-            grid_level=grid_level,
-            **common,
-        )
+            return DensityMatrixEntry(true_val, members[0], ao_order=ao_order, **common)
+        return DensityEntry(true_val, members[0], grid=grid, grid_level=grid_level, **common)
 
     def get_systems(self) -> list[DFTSystem]:
         """Return the systems, in the order of the file."""
@@ -230,7 +215,13 @@ class DFTEntry:
 
 
 class EnergyEntry(DFTEntry):
-    """An entry whose value is a linear combination of total energies."""
+    """An entry whose value is a linear combination of total energies.
+
+    Attributes
+    ----------
+    bare : dict of str to float
+        Factors of electrons and bare nuclei of a reaction; they have no energy.
+    """
 
     is_energy = True
 
@@ -240,9 +231,11 @@ class EnergyEntry(DFTEntry):
         value: float,
         systems: Sequence[DFTSystem],
         coefficients: Sequence[float],
+        bare: Mapping[str, float] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(entry_type, systems, **common)
+        self.bare = {name: float(c) for name, c in (bare or {}).items()}
         self.coefficients = [float(c) for c in coefficients]
         self._value = value
 
@@ -278,67 +271,136 @@ class EnergyEntry(DFTEntry):
         return value.reshape(1) if hasattr(value, "reshape") else np.array([float(value)])
 
     def __repr__(self) -> str:
-        text = reaction_text(self._systems, self.coefficients)
+        text = reaction_text(self._systems, self.coefficients, self.bare)
         return f"DFTEntry({self.entry_type} {self.name!r}: {text} = {self._value:.6f} Ha)"
 
 
-def read_systems(systems: Any) -> list[DFTSystem]:
-    """Make a `DFTSystem` of every mapping; errors name the field as ``systems[0].spin``."""
-    if isinstance(systems, (str, Mapping)) or not isinstance(systems, Sequence):
-        raise InputError(
-            f"systems must be a list, not {show(systems)}",
-            field="systems",
-            remedy="write a list of systems, each with moldesc and basis",
-        )
-    if not systems:
-        raise InputError("systems is empty", field="systems", remedy="add at least one system")
-    out = []
-    for i, system in enumerate(systems):
-        try:
-            out.append(system if isinstance(system, DFTSystem) else DFTSystem(system))
-        except InputError as error:
-            raise inside(error, f"systems[{i}]") from None
-    return out
+class _TargetEntry(DFTEntry):
+    """What dm and dens share: arrays that are read at once, or made at CCSD level when needed."""
+
+    is_energy = False
+    _kind: str
+
+    def __init__(
+        self, value: Any, system: DFTSystem, *, tolerance: float | None, grid_level: int = 3, **common: Any
+    ) -> None:
+        name_source = {k: common.pop(k) for k in ("name", "weight", "source", "split", "tags")}
+        super().__init__(self._kind, [system], **name_source)
+        self.grid_level = grid_level
+        self.is_ccsd, tolerance = asked_target(value, system, tolerance)
+        self._arrays: dict[str, np.ndarray] | None = None
+        if not self.is_ccsd:
+            self._arrays = self._load(value, system, tolerance=tolerance, **common)
+
+    def _load(self, value: Any, system: DFTSystem, **options: Any) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The target's arrays; a CCSD reference is computed (or found in the cache) here."""
+        if self._arrays is None:
+            from deepchem_dft.data.densities import reference
+
+            self._arrays = reference(self._systems[0], self._kind, self.grid_level)
+        return self._arrays
+
+    # A reference that happens to be in memory is part of the pickle, not of the identity.
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _TargetEntry) and self.is_ccsd and other.is_ccsd:
+            mine, theirs = ({**vars(e), "_arrays": None} for e in (self, other))
+            return type(self) is type(other) and mine == theirs
+        return super().__eq__(other)
+
+    __hash__ = DFTEntry.__hash__
 
 
-def _energy(value: Any, unit: str) -> float:
-    if value is None:
-        raise InputError("true_val is missing", field="true_val", remedy=_VALUE_REMEDY)
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise InputError(f"{show(value)} is not an energy", field="true_val", remedy=_VALUE_REMEDY)
-    try:
-        return parse_energy(value, unit)
-    except (ValueError, OverflowError) as error:
-        problem = str(error) if len(str(error)) < 200 else f"{show(value)} is not an energy"
-        raise InputError(problem, field="true_val", remedy=_VALUE_REMEDY) from None
+class DensityMatrixEntry(_TargetEntry):
+    """An entry whose target is a spin-summed density matrix in PySCF's spherical order."""
+
+    _kind = "dm"
+
+    def _load(self, value: Any, system: DFTSystem, **options: Any) -> dict[str, np.ndarray]:
+        return {"density_matrix": load_density_matrix(value, system, **options)}
+
+    def get_true_val(self) -> np.ndarray:
+        """Return the matrix, shape (nao, nao)."""
+        return self.arrays["density_matrix"]
+
+    def get_val(self, qcs: Sequence[Any]) -> Any:
+        """Return ``qcs[0].aodmtot()``, shape (nao, nao)."""
+        return qcs[0].aodmtot()
+
+    def deviation(self, result: Any) -> Tensor:
+        """Return the root-mean-square deviation of the matrix elements.
+
+        Parameters
+        ----------
+        result : KSResult or Tensor
+            A result with ``total_density_matrix``, or the matrix, shape (nao, nao).
+
+        Returns
+        -------
+        Tensor
+            0-dim, differentiable, with a finite gradient at zero.
+        """
+        matrix = result if isinstance(result, Tensor) else result.total_density_matrix
+        target = torch.as_tensor(self.get_true_val(), dtype=matrix.dtype, device=matrix.device)
+        return torch.linalg.vector_norm(matrix - target) / target.shape[0]
 
 
-def _coefficients(e_type: str, systems: Sequence[DFTSystem], given: Sequence[float] | None) -> list[float]:
-    if given is not None:
-        if len(given) != len(systems):
-            raise InputError(
-                f"{len(given)} coefficients for {len(systems)} systems",
-                field="coefficients",
-                remedy="give one per system",
-            )
-        return [number(c, "coefficients") for c in given]
-    if e_type == "reaction":
-        raise InputError(
-            "coefficients are missing", field="coefficients", remedy="give the factor of each system's energy"
-        )
-    if e_type in CONSTRAINT_TYPES:
-        return constraint_coefficients(e_type, systems)
-    if e_type in ("energy", "ea"):
-        return coefficients_by_role(e_type, systems)
-    coefficients = positional_coefficients(systems)
-    # A single-system ie is minus the energy of that system: nothing to balance.
-    if e_type == "ae" or len(systems) > 1:
-        check_balance(systems, coefficients, charges=e_type == "ae")
-    return coefficients
+class DensityEntry(_TargetEntry):
+    """An entry whose target is a density on quadrature points."""
+
+    _kind = "dens"
+
+    def _load(self, value: Any, system: DFTSystem, **options: Any) -> dict[str, np.ndarray]:
+        return load_density(value, system, **options)
+
+    @property
+    def points(self) -> np.ndarray:
+        """Quadrature points, shape (G, 3), Bohr."""
+        return self.arrays["points"]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Quadrature weights, shape (G,), Bohr^3."""
+        return self.arrays["weights"]
+
+    @property
+    def density(self) -> np.ndarray:
+        """Reference density, shape (G,), electrons per Bohr^3."""
+        return self.arrays["density"]
+
+    def get_integration_grid(self) -> DensityGrid:
+        """Return the grid the target is given on."""
+        return DensityGrid(self.points, self.weights)
+
+    def get_true_val(self) -> np.ndarray:
+        """Return the density, shape (G,)."""
+        return self.density
+
+    def get_val(self, qcs: Sequence[Any]) -> Any:
+        """Return ``qcs[0].dens(points)``, shape (G,)."""
+        return qcs[0].dens(torch.as_tensor(self.points))
+
+    def deviation(self, result: Any) -> Tensor:
+        """Return sqrt(sum_g w_g (n_g - n_ref,g)^2), in electrons per Bohr^(3/2).
+
+        Parameters
+        ----------
+        result : KSResult or Tensor
+            A result with ``density(points)``, or the density at ``points``, shape (G,).
+
+        Returns
+        -------
+        Tensor
+            0-dim, differentiable, with a finite gradient at zero.
+        """
+        points = torch.as_tensor(self.points)
+        density = result if isinstance(result, Tensor) else result.density(points)
+        weights = torch.as_tensor(self.weights, dtype=density.dtype, device=density.device)
+        target = torch.as_tensor(self.density, dtype=density.dtype, device=density.device)
+        return deviation(density - target, weights)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -11,8 +11,8 @@ from deepchem.feat import Featurizer
 
 from deepchem_dft.data.entry import DFTEntry
 from deepchem_dft.data.fields import show
-from deepchem_dft.data.native_header import FORMAT, Header
-from deepchem_dft.data.reader import Context, RawEntry, schema_of
+from deepchem_dft.data.reading.native_header import FORMAT, Header
+from deepchem_dft.data.reading.reader import Context, RawEntry, schema_of
 from deepchem_dft.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,10 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from deepchem_dft.errors import InputError
+from deepchem_dft.units import parse_energy
 
 #: Names of the same thing in the three schemas, for users who mix them up.
 _SYNONYMS = {
@@ -28,6 +31,8 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 _short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 3
 _short.maxlevel = 2
+
+_ENERGY_REMEDY = "write a number in Hartree, or a number with a unit such as 232.6 kcal/mol"
 
 #: Roles an entry may have in training.
 SPLITS = ("train", "valid", "test")
@@ -78,6 +83,35 @@ def number(value: Any, field: str, *, remedy: str = "write a finite number") -> 
         kind = "not a finite number" if isinstance(value, float) else "not a number"
         raise InputError(f"{show(value)} is {kind}", field=field, remedy=remedy)
     return result
+
+
+def one_of(value: Any, options: Iterable[str], what: str, field: str | None = None) -> str:
+    """Return a word that is one of some; raise `InputError` with the nearest for any other."""
+    choices = list(options)
+    if isinstance(value, str) and value in choices:
+        return value
+    raise InputError(
+        f"unknown {what} {show(value)}",
+        field=field or what,
+        remedy=suggest(value, choices) or f"use one of {', '.join(choices)}",
+    )
+
+
+def energy(value: Any, unit: str) -> float:
+    """Read an energy with or without a unit, Hartree; a bare number has the unit given."""
+    if value is None:
+        raise InputError("true_val is missing", field="true_val", remedy=_ENERGY_REMEDY)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise InputError(f"{show(value)} is not an energy", field="true_val", remedy=_ENERGY_REMEDY)
+    try:
+        return parse_energy(value, unit)
+    except (ValueError, OverflowError) as error:
+        problem = str(error) if len(str(error)) < 200 else f"{show(value)} is not an energy"
+        raise InputError(problem, field="true_val", remedy=_ENERGY_REMEDY) from None
 
 
 def tidy(value: float) -> int | float:

@@ -14,7 +14,7 @@ from deepchem.data import DataLoader, DiskDataset
 
 from deepchem_dft.data.entry import DFTEntry
 from deepchem_dft.data.featurizer import DFTFeaturizer, object_array
-from deepchem_dft.data.reader import PathLike, advice, collect, find_files, read_document
+from deepchem_dft.data.reading.reader import PathLike, advice, collect, find_files, read_document
 from deepchem_dft.errors import InputError
 
 #: The single task of a data set of entries.

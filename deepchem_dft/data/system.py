@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepchem_dft.data.electron_numbers import formula_as_written, has_direction, read_electrons
 from deepchem_dft.data.fields import Fields, inside, number, show, tidy
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule.basis import has_diffuse, resolve_basis, resolve_ecp
+from deepchem_dft.molecule.basis import has_diffuse
 from deepchem_dft.molecule.electrons import treatment
 from deepchem_dft.molecule.geometry import (
-    NUCLEAR_CHARGE,
-    as_said,
     composition,
     format_geometry,
     names_a_file,
@@ -28,12 +26,6 @@ from deepchem_dft.molecule.geometry import (
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule.molecule import Molecule
-
-#: Electrons of one spin that fill shells of an atom completely: a round density.
-_ROUND = frozenset((0, 1, 2, 5, 6, 9, 10, 14, 15, 18, 19, 23, 24, 27, 28, 34, 35, 39, 40, 43, 44))
-#: Those of them that are (n-1)d5 or 4f7 without ns, as in Mn2+. As the majority spin of a neutral
-#: atom they are (n-1)d4 ns1 or 4f6 6s1 instead (Nb, Sm, W).
-_WITHOUT_S = frozenset((14, 23, 34, 39))
 
 #: Keys of a system mapping.
 SYSTEM_KEYS = (
@@ -52,22 +44,6 @@ SYSTEM_KEYS = (
     "ecp",
     "name",
 )
-
-
-@lru_cache(maxsize=4096)
-def _atom_sizes(symbols: tuple[str, ...], basis: str, ecp: str) -> dict[str, tuple[int, int]]:
-    """Return (core electrons, orbitals) per element; raises `InputError` for a bad basis."""
-    spec, core = json.loads(basis), json.loads(ecp)
-    functions = resolve_basis(symbols, spec)
-    cores = resolve_ecp(symbols, spec, core)
-    sizes = {}
-    for symbol, shells in functions.items():
-        orbitals = 0
-        for shell in shells:
-            rows = [row for row in shell[1:] if isinstance(row, (list, tuple))]
-            orbitals += (2 * shell[0] + 1) * (len(rows[0]) - 1 if rows else 0)
-        sizes[symbol] = (int(cores[symbol][0]) if symbol in cores else 0, orbitals)
-    return sizes
 
 
 @lru_cache(maxsize=1024)
@@ -172,37 +148,9 @@ class DFTSystem:
         self._said = found.charge, found.spin
 
     def _read_electrons(self, fields: Fields) -> None:
-        sizes = _atom_sizes(tuple(sorted(set(self.symbols))), self._basis_key, self._ecp_key)
-        protons = sum(NUCLEAR_CHARGE[s] - sizes[s][0] for s in self.symbols)
-        orbitals = sum(sizes[s][1] for s in self.symbols)
-        self.nelec: tuple[float, float] | None = None
-        self.occupations = self._occupations(fields)
-        if self.occupations is not None:
-            self.electrons = (sum(self.occupations[0]), sum(self.occupations[1]))
-            self._check_implied(fields, protons, "occupations")
-            self.charge = tidy(round(protons - sum(self.electrons), 12))
-            self.spin = tidy(round(self.electrons[0] - self.electrons[1], 12))
-            self.nelec = self.electrons
-            as_said("charge", self.charge, self._said[0])
-        elif "n_alpha" in fields or "n_beta" in fields:
-            self.electrons = self._counted(fields, protons)
-            self.charge = tidy(round(protons - sum(self.electrons), 12))
-            self.spin = tidy(round(self.electrons[0] - self.electrons[1], 12))
-            self.nelec = self.electrons
-            as_said("charge", self.charge, self._said[0])
-        else:
-            charge, spin = ((fields.number(key, 0) if key in fields else None) for key in ("charge", "spin"))
-            self.charge = tidy(as_said("charge", charge, self._said[0]))
-            self.spin = tidy(as_said("spin", spin, self._said[1]))
-            self.electrons = self._from_charge_and_spin(protons)
-            if not (isinstance(self.charge, int) and isinstance(self.spin, int)):
-                self.nelec = self.electrons
-        if max(self.electrons) > orbitals or max(map(len, self.occupations or ((),))) > orbitals:
-            raise InputError(
-                f"{max(self.electrons):g} electrons of one spin do not fit into {orbitals} orbitals",
-                field="basis",
-                remedy="use a larger basis, or correct the charge",
-            )
+        found = read_electrons(fields, self.symbols, self._basis_key, self._ecp_key, self._said)
+        self.charge, self.spin, self.electrons = found.charge, found.spin, found.electrons
+        self.nelec, self.occupations = found.nelec, found.occupations
 
     def _read_treatment(self, fields: Fields) -> None:
         spins = fields.get("broken_symmetry", False)
@@ -217,115 +165,6 @@ class DFTSystem:
                 field="restricted",
                 remedy="leave it out, or correct the spin",
             )
-
-    def _counted(self, fields: Fields, protons: int) -> tuple[float, float]:
-        if not ("n_alpha" in fields and "n_beta" in fields):
-            missing = "n_beta" if "n_alpha" in fields else "n_alpha"
-            raise InputError(
-                f"{missing} is missing",
-                field=missing,
-                remedy="give both n_alpha and n_beta, or charge and spin",
-            )
-        alpha, beta = fields.number("n_alpha", 0), fields.number("n_beta", 0)
-        for key, value in (("n_alpha", alpha), ("n_beta", beta)):
-            if value < 0:
-                raise InputError(
-                    f"{value:g} electrons are not possible",
-                    field=key,
-                    remedy="give a number that is not negative",
-                )
-        if alpha + beta == 0:
-            raise InputError(
-                "the system has no electrons",
-                field="n_alpha",
-                remedy="leave bare nuclei out; their energy is zero",
-            )
-        self.electrons = (alpha, beta)
-        self._check_implied(fields, protons, "n_alpha and n_beta")
-        return (alpha, beta)
-
-    def _check_implied(self, fields: Fields, protons: int, source: str) -> None:
-        """Charge and spin may be repeated beside what implies them, not contradicted."""
-        alpha, beta = self.electrons
-        for key, value in (("charge", protons - alpha - beta), ("spin", alpha - beta)):
-            if key in fields and abs(fields.number(key, 0) - value) > 1e-9:
-                raise InputError(
-                    f"{key} {fields.get(key)} contradicts {source}, which give {value:g}",
-                    field=key,
-                    remedy=f"remove {key}, or {source}",
-                )
-
-    @staticmethod
-    def _occupations(fields: Fields) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        if "occupations" not in fields:
-            return None
-        remedy = "write occupations: {alpha: [1, 1, 0.5], beta: [1]}, each from 0 to 1"
-        for key in ("n_alpha", "n_beta"):
-            if key in fields:
-                raise InputError(
-                    f"{key} and occupations are both given",
-                    field=key,
-                    remedy=f"remove {key}: the occupations imply it",
-                )
-        given = fields.get("occupations")
-        if not isinstance(given, Mapping) or set(given) != {"alpha", "beta"}:
-            raise InputError(
-                f"{show(given)} is not a pair of occupation lists", field="occupations", remedy=remedy
-            )
-        rows = []
-        for spin in ("alpha", "beta"):
-            row = given[spin]
-            numbers = (
-                [n for n in row if isinstance(n, (int, float)) and not isinstance(n, bool) and 0 <= n <= 1]
-                if isinstance(row, (list, tuple))
-                else None
-            )
-            if numbers is None or len(numbers) != len(row):
-                raise InputError(
-                    f"{show(row)} is not a list of occupations", field=f"occupations.{spin}", remedy=remedy
-                )
-            rows.append(tuple(float(n) for n in numbers))
-        if sum(map(sum, rows)) == 0:
-            raise InputError("the system has no electrons", field="occupations", remedy=remedy)
-        return rows[0], rows[1]
-
-    def _from_charge_and_spin(self, protons: int) -> tuple[float, float]:
-        label = formula_as_written(self.symbols, 0)
-        total = protons - self.charge
-        if self.charge > protons:
-            raise InputError(
-                f"charge {self.charge:+g} is larger than the nuclear charge {protons} of {label}",
-                field="charge",
-                remedy=f"use a charge below {protons:+d}",
-            )
-        if total == 0:
-            raise InputError(
-                f"{label} with charge {self.charge:+g} has no electrons",
-                field="charge",
-                remedy="leave bare nuclei out; their energy is zero",
-            )
-        if self.spin < 0:
-            raise InputError(
-                f"spin {self.spin:g} is negative",
-                field="spin",
-                remedy="spin is 2S = n_alpha - n_beta, the number of unpaired electrons",
-            )
-        if self.spin > total:
-            raise InputError(
-                f"spin {self.spin:g} needs more unpaired electrons than the "
-                f"{total:g} that {label} with charge {self.charge:+g} has",
-                field="spin",
-                remedy="spin is 2S, the number of unpaired electrons",
-            )
-        whole = isinstance(self.charge, int) and isinstance(self.spin, int)
-        if whole and (total + self.spin) % 2:
-            kind, examples = ("odd", "1, 3") if total % 2 else ("even", "0, 2")
-            raise InputError(
-                f"{total} electrons ({label}, charge {self.charge:+d}) cannot have spin {self.spin}",
-                field="spin",
-                remedy=f"spin is 2S, the number of unpaired electrons: {kind} here ({examples}, ...)",
-            )
-        return ((total + self.spin) / 2, (total - self.spin) / 2)
 
     # -- identity -----------------------------------------------------------------------------
 
@@ -396,12 +235,7 @@ class DFTSystem:
         """
         if len(self.symbols) != 1:
             return False
-        core = NUCLEAR_CHARGE[self.symbols[0]] - self.charge - sum(self.electrons)
-        counts = [n + core / 2 for n in self.electrons]
-        if self.charge <= 0 and counts[0] != counts[1] and max(counts) in _WITHOUT_S:
-            return True
-        # Between two closed shells that differ by one electron, an s shell is being filled.
-        return not all({math.floor(n + 1e-9), math.ceil(n - 1e-9)} <= _ROUND for n in counts)
+        return has_direction(self.symbols[0], self.charge, self.electrons)
 
     def with_number(self, number: float) -> DFTSystem:
         """Return a copy that occurs ``number`` times."""
@@ -473,16 +307,20 @@ def _spec(value: Any, field: str) -> str | dict[str, str]:
     )
 
 
-def formula_as_written(symbols: tuple[str, ...] | list[str], charge: float = 0) -> str:
-    """Write a formula with the elements in the order they first appear.
-
-    Examples
-    --------
-    >>> formula_as_written(["Li", "H"]), formula_as_written(("O", "H"), -1)
-    ('LiH', 'OH-')
-    """
-    text = "".join(s + (str(n) if n > 1 else "") for s, n in Counter(symbols).items())
-    if charge:
-        size = "" if abs(charge) == 1 else f"{abs(charge):g}"
-        text += f"{size}{'+' if charge > 0 else '-'}"
-    return text
+def read_systems(systems: Any) -> list[DFTSystem]:
+    """Make a `DFTSystem` of every mapping; errors name the field as ``systems[0].spin``."""
+    if isinstance(systems, (str, Mapping)) or not isinstance(systems, Sequence):
+        raise InputError(
+            f"systems must be a list, not {show(systems)}",
+            field="systems",
+            remedy="write a list of systems, each with moldesc and basis",
+        )
+    if not systems:
+        raise InputError("systems is empty", field="systems", remedy="add at least one system")
+    out = []
+    for i, system in enumerate(systems):
+        try:
+            out.append(system if isinstance(system, DFTSystem) else DFTSystem(system))
+        except InputError as error:
+            raise inside(error, f"systems[{i}]") from None
+    return out

@@ -8,17 +8,21 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from deepchem_dft.data.ao_order import dqc_transform
-from deepchem_dft.data.fields import show, suggest
+from deepchem_dft.data.fields import number, show, suggest
 from deepchem_dft.errors import InputError
 
 if TYPE_CHECKING:
     from deepchem_dft.data.system import DFTSystem
 
+#: What a file may say in place of a path to have the reference made by PySCF.
+CCSD = "ccsd"
 #: Largest accepted error of the number of electrons in a target.
 TOLERANCE = 1e-3
 
@@ -252,8 +256,11 @@ def load_density(
         what, content = "the density", dict(value)
     elif isinstance(value, np.ndarray):
         what, content = "the density", {"": value}
-    else:
+    elif isinstance(value, (str, Path)):
         what, content = str(value), _load(find_file(value, folder, field), field)
+    else:
+        problem = f"{type(value).__name__} is no density"
+        raise InputError(problem, field=field, remedy="name a .npz file, or write ccsd")
     if set(content) == {""}:
         content = _bare(content[""], what, system, grid, field)
     missing = [key for key in ("points", "weights", "density") if key not in content]
@@ -316,3 +323,54 @@ def _bare(
             remedy="save points, weights and density in a .npz file",
         )
     return {"points": points, "weights": weights, "density": density}
+
+
+def asked_target(value: Any, system: DFTSystem, tolerance: float | None) -> tuple[bool, float | None]:
+    """Check what an entry says of its target; return whether it is a CCSD reference, and the tolerance."""
+    if value is None:
+        raise InputError(
+            "true_val is missing",
+            field="true_val",
+            remedy="name a file, or write ccsd to have the reference made",
+        )
+    if tolerance is not None:
+        tolerance = number(tolerance, "tolerance")
+        if tolerance <= 0:
+            raise InputError(
+                f"tolerance {tolerance:g} is not positive",
+                field="tolerance",
+                remedy="write a number of electrons such as 1e-3",
+            )
+    ccsd = isinstance(value, str) and value.strip().lower() == CCSD
+    if ccsd and system.nelec is not None and any(n % 1 for n in system.nelec):
+        raise InputError(
+            "CCSD needs whole electron numbers",
+            field="true_val",
+            remedy="name a file, or use integer charge and spin",
+        )
+    return ccsd, tolerance
+
+
+class DensityGrid(NamedTuple):
+    """Points and weights under the names of DeepChem's and DQC's grids."""
+
+    points: np.ndarray
+    weights: np.ndarray
+
+    def get_rgrid(self) -> Tensor:
+        """Return the points, shape (G, 3), Bohr."""
+        return torch.as_tensor(self.points)
+
+    def get_dvolume(self) -> Tensor:
+        """Return the weights, shape (G,), Bohr^3."""
+        return torch.as_tensor(self.weights)
+
+
+def deviation(difference: Tensor, weights: Tensor) -> Tensor:
+    """Return sqrt(sum_g w_g d_g^2), with a finite gradient at zero."""
+    if bool((weights >= 0).all()):
+        return torch.linalg.vector_norm(weights.sqrt() * difference)
+    # Some Lebedev rules have negative weights; then the sum itself is the safer measure.
+    total = (weights * difference**2).sum()
+    safe = torch.where(total > 0, total, torch.ones_like(total))
+    return torch.where(total > 0, safe.sqrt(), total * 0.0)

@@ -85,7 +85,7 @@ def drive(
     linger : bool
         Whether samples that have converged go on, until they leave ``tol`` again.
     """
-    book = _Book(z, solvers, linger)
+    progress = _SampleProgress(z, solvers, linger)
     runs: list[Run | None] = [None] * len(solvers)
     iterates: list[Tensor] = []
     for evaluation in range(1, max_iter + 1):
@@ -93,22 +93,22 @@ def drive(
         residual = image - z
         if keep:
             iterates.append(z)
-        book.note(z, residual, size(image.detach()), tol)
-        if evaluation == max_iter or not bool(book.active.any()):
+        progress.note(z, residual, size(image.detach()), tol)
+        if evaluation == max_iter or not bool(progress.active.any()):
             break
-        z, residual, restart = book.put_back(z, residual)
-        if restart is not None and not bool(book.active.any()):
+        z, residual, restart = progress.put_back(z, residual)
+        if restart is not None and not bool(progress.active.any()):
             break
         wrong = residual if error is None else error(z, z + residual)
-        proposal = book.best
+        proposal = progress.best
         for number, solver in enumerate(solvers):
-            rows = book.in_stage(number)
+            rows = progress.in_stage(number)
             if not bool(rows.any()):
                 continue
             run = runs[number] = runs[number] or solver.start()
             proposal = _choose(rows, run(z, residual, wrong, restart), proposal)
         z = proposal
-    return book.close(iterates)
+    return progress.close(iterates)
 
 
 def _choose(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def _choose(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return new if bool(rows.all()) else torch.where(rows[:, None], new, old)
 
 
-class _Book:
+class _SampleProgress:
     """What is known of every sample; all tensors have a row per sample."""
 
     def __init__(self, z: Tensor, solvers: Sequence[Solver], linger: bool) -> None:

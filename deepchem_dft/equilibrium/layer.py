@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepchem_dft.checks import tolerance, whole
 from deepchem_dft.equilibrium.adjoints import Adjoint, get_adjoint
-from deepchem_dft.equilibrium.checks import tolerance, whole
 from deepchem_dft.equilibrium.regularisation import jacobian_norm, spectral_norm
 from deepchem_dft.equilibrium.result import Equilibrium
 from deepchem_dft.equilibrium.solve import fixed_point

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepchem_dft.equilibrium.checks import whole
+from deepchem_dft.checks import whole
 from deepchem_dft.equilibrium.packing import Packing
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from deepchem_dft.checks import reachable, tolerance, whole
 from deepchem_dft.equilibrium.adjoints import Adjoint, get_adjoint
-from deepchem_dft.equilibrium.adjoints.base import Problem
-from deepchem_dft.equilibrium.checks import reachable, tolerance, whole
+from deepchem_dft.equilibrium.adjoints.base import FixedPointProblem
 from deepchem_dft.equilibrium.packing import Packing
 from deepchem_dft.equilibrium.result import Equilibrium
 from deepchem_dft.equilibrium.solvers import Pulay, Solver, chain_of
@@ -116,7 +116,7 @@ def fixed_point(
             _lend("error", lambda z, fz: error(packing.unpack(z), packing.unpack(fz)), matrix, image)
         )
 
-    problem = Problem(
+    problem = FixedPointProblem(
         step,
         tuple(leaves[i] for i in places),
         packing.pack(z0),

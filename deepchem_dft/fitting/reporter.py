@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from deepchem_dft.scf.solutions import Solution
+from deepchem_dft.scf.solutions import EnergyRecord
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
@@ -17,7 +17,7 @@ class Reporter:
         """A new phase begins: training with ``total`` epochs, or solving systems."""
         LOGGER.info("%s", title)
 
-    def solution(self, solution: Solution, done: int, total: int) -> None:
+    def solution(self, solution: EnergyRecord, done: int, total: int) -> None:
         """A self-consistent field was solved, ``done`` of ``total`` in this phase."""
 
     def epoch(self, row: dict[str, Any]) -> None:

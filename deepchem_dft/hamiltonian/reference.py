@@ -14,6 +14,7 @@ from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.geometry import SYMBOLS, parse_geometry
 from deepchem_dft.molecule.integrals import build_mole
 from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 if TYPE_CHECKING:
     from deepchem_dft.hamiltonian.sample import HamiltonianSample
@@ -27,7 +28,7 @@ _SAP_BASIS = "sapgrasplarge"
 
 
 @dataclass(frozen=True)
-class Solution:
+class ReferenceSolution:
     """A self-consistent field.
 
     Attributes
@@ -124,8 +125,10 @@ class Reference:
 
         if self.xc is None:
             raise InputError("no functional is given", field="xc", remedy="name one, such as pbe")
-        # Our own reader of names refuses what PySCF would run in part (VV10, dispersion).
-        field = dft.RKS(self.mole, xc=Libxc(self.xc).code)
+        # Our own reader of names refuses what PySCF would run in part, such as dispersion.
+        functional = Libxc(self.xc)
+        refuse_nonlocal(functional, "a reference of Hamiltonians", "name one without VV10, such as pbe")
+        field = dft.RKS(self.mole, xc=functional.code)
         field.grids.level = self.grid_level
         field.verbose = 0
         field.chkfile = None
@@ -209,7 +212,7 @@ class Reference:
 
     def solve(
         self, density: np.ndarray | None = None, conv_tol: float | None = None, max_cycle: int = 100
-    ) -> Solution:
+    ) -> ReferenceSolution:
         """Solve the Kohn-Sham equations.
 
         Parameters
@@ -223,7 +226,7 @@ class Reference:
 
         Returns
         -------
-        Solution
+        ReferenceSolution
 
         Raises
         ------
@@ -243,7 +246,7 @@ class Reference:
         if not field.converged:
             raise SCFNotConverged(f"PySCF does not converge in {max_cycle} cycles")
         density = np.array(field.make_rdm1())
-        return Solution(
+        return ReferenceSolution(
             self.fock(density),
             density,
             float(field.e_tot),
@@ -252,13 +255,13 @@ class Reference:
             cycles,
         )
 
-    def forces(self, solution: Solution) -> np.ndarray:
+    def forces(self, solution: ReferenceSolution) -> np.ndarray:
         """Return the (N, 3) forces on the nuclei, Hartree/Bohr."""
         gradient = self._solved(solution).nuc_grad_method()
         gradient.verbose = 0
         return -np.array(gradient.kernel())
 
-    def hessian(self, solution: Solution) -> np.ndarray:
+    def hessian(self, solution: ReferenceSolution) -> np.ndarray:
         """Return (3N, 3N) second derivatives of the energy, Hartree/Bohr^2."""
         try:
             hessian = np.array(self._solved(solution).Hessian().kernel())
@@ -267,7 +270,7 @@ class Reference:
         size = 3 * len(self.sample.numbers)
         return hessian.transpose(0, 2, 1, 3).reshape(size, size)
 
-    def _solved(self, solution: Solution) -> Any:
+    def _solved(self, solution: ReferenceSolution) -> Any:
         field = self._field.copy()
         field.mo_coeff, field.mo_energy = solution.coefficients, solution.orbital_energies
         field.mo_occ = field.get_occ(field.mo_energy, field.mo_coeff)

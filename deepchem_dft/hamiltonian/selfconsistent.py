@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepchem_dft.checks import positive
 from deepchem_dft.equilibrium import Equilibrium
-from deepchem_dft.equilibrium.checks import positive
 from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.search import Search
 

@@ -15,6 +15,7 @@ from deepchem_dft.interop.numint import FunctionalLibrary, FunctionalNumInt, che
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Nuclei
 from deepchem_dft.xc.libxc import Libxc
 from deepchem_dft.xc.names import get_xc
 
@@ -32,7 +33,8 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     ``nuc_grad_method()`` (with the response of the grid, so that forces are exact derivatives of
     the energy), ``Hessian()`` (invariant to a motion of the whole molecule, which mends most of
     what leaving that response out does to it), ``TDA()`` and ``TDDFT()``, ``newton()``,
-    ``density_fit()``, ``PCM()``, dispersion through ``mf.disp`` and geometry optimisation.
+    ``density_fit()``, ``PCM()``, dispersion (the functional's own, or through ``mf.disp``) and geometry
+    optimisation.
 
     Parameters
     ----------
@@ -61,7 +63,9 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     Notes
     -----
     Derivatives up to the third order come from autograd, in the variables PySCF works with: the
-    spin densities, their gradients and tau. Parts from libxc bring their own.
+    spin densities, their gradients and tau. Parts from libxc bring their own. Functionals with parts
+    that see the whole quadrature have energies and forces; what needs second derivatives (Hessian,
+    excitations, ``newton()``, stability) refuses them by name.
 
     References
     ----------
@@ -143,8 +147,10 @@ def _from_molecule(molecule: Molecule, functional: XCFunctional) -> Any:
 class _Adapted:
     """Mixed in before a class of PySCF's; the functional itself is in ``_numint``."""
 
+    mol: Any
     xc: str
     disp: Any
+    scf_summary: dict[str, float]
     _numint: Any
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -161,6 +167,8 @@ class _Adapted:
         """Forces, with the response of the grid: exact derivatives of the energy."""
         gradients = super().nuc_grad_method()  # type: ignore[misc]
         gradients.grid_response = True
+        plain: Any = type(gradients)
+        gradients.__class__ = _mixed(_OfAdapted, plain)
         return gradients
 
     Gradients = nuc_grad_method
@@ -191,6 +199,8 @@ class _Adapted:
         plain.__dict__.update(self.__dict__, xc=xc)
         extended = getattr(plain if on_top else super(_Adapted, plain), method)(*args, **kwargs)
         extended.xc = plain.xc = label
+        if on_top:
+            _adapt(plain)  # a solver of second order asks this one for its energy
         return _adapt(extended) if on_top else extended
 
     def to_gpu(self) -> Any:
@@ -198,20 +208,34 @@ class _Adapted:
         return self._numint.to_gpu()
 
     def do_disp(self, disp: Any = None) -> bool:
-        """Tell whether a dispersion correction is wanted, and refuse one without parameters."""
+        """Tell whether there is a dispersion energy, and refuse one without parameters."""
         self._check_dispersion(disp)
-        return super().do_disp(disp)  # type: ignore[misc]
+        return self._has_dispersion or super().do_disp(disp)  # type: ignore[misc]
 
     def get_dispersion(self, disp: Any = None, *args: Any, **kwargs: Any) -> float:
-        """Return the dispersion energy, Ha."""
+        """Return the dispersion energy, Ha: of the functional, or that of ``disp``."""
         self._check_dispersion(disp)
+        if self._has_dispersion:
+            energy = self._numint.functional.dispersion_at([nuclei_of(self.mol)])()[0]
+            self.scf_summary["dispersion"] = float(energy.detach())
+            return self.scf_summary["dispersion"]
         return super().get_dispersion(disp, *args, **kwargs)  # type: ignore[misc]
+
+    @property
+    def _has_dispersion(self) -> bool:
+        return bool(self._numint.functional.dispersion_terms)
 
     def _check_dispersion(self, disp: Any) -> None:
         disp = self.disp if disp is None else disp
         named = isinstance(self._numint.functional, Libxc)
         if not disp:
             return
+        if self._has_dispersion:
+            raise InputError(
+                f"dispersion '{disp}' would be added to that of the functional",
+                field="disp",
+                remedy="leave mf.disp alone, or adapt the functional without its dispersion",
+            )
         if not named and ":" not in str(disp):
             raise InputError(
                 f"dispersion '{disp}' has no parameters for a functional of your own",
@@ -227,7 +251,53 @@ class _Adapted:
             )
 
 
-class _Invariant:
+class _OfAdapted:
+    """Mixed in before a class of derivatives of PySCF's: what is the functional's own.
+
+    That is its dispersion, and what the nonlocal parts of the functional add to forces.
+    """
+
+    base: Any
+    mol: Any
+    _nonlocal_gradient: np.ndarray | None = None
+
+    def get_veff(self, mol: Any = None, dm: Any = None) -> Any:
+        """Return the derivative of the potential matrix, without nonlocal parts of the functional."""
+        own, matrices = self.base._numint, self.base.make_rdm1() if dm is None else dm
+        if own.nonlocal_parts is not None:
+            mol = self.mol if mol is None else mol
+            both = np.asarray(matrices)
+            self._nonlocal_gradient = own.nonlocal_parts.gradient(
+                mol, self.base.grids, both[None] if both.ndim == 2 else both
+            )
+        with own.adding_nonlocal_parts():  # in extra_force
+            return super().get_veff(mol, dm)  # type: ignore[misc]
+
+    def extra_force(self, atom_id: int, envs: Any) -> Any:
+        """Return what is to be added to an atom's gradient, Ha/Bohr: that of nonlocal parts as well."""
+        found = super().extra_force(atom_id, envs)  # type: ignore[misc]
+        return found if self._nonlocal_gradient is None else found + self._nonlocal_gradient[atom_id]
+
+    def get_dispersion(self, disp: Any = None, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Return the derivative of the dispersion energy, Ha/Bohr, shape (natom, 3)."""
+        if not self.base._has_dispersion:
+            return super().get_dispersion(disp, *args, **kwargs)  # type: ignore[misc]
+        return self._over_atoms(self.base._numint.functional.dispersion_gradient)
+
+    def _over_atoms(self, derivative: Any) -> np.ndarray:
+        """Return a derivative by positions; ghost atoms, which have no dispersion, as zero."""
+        real = np.flatnonzero(_numbers_of(self.mol))
+        found = np.asarray(derivative(nuclei_of(self.mol)))
+        if len(found.shape) == 2:
+            whole = np.zeros((self.mol.natm, 3))
+            whole[real] = found
+        else:
+            whole = np.zeros((self.mol.natm, self.mol.natm, 3, 3))
+            whole[np.ix_(real, real)] = found
+        return whole
+
+
+class _Invariant(_OfAdapted):
     """Mixed in before a class of Hessians of PySCF's: mends what the grid's rest does to them.
 
     PySCF differentiates with the quadrature at rest. The force of an atom on itself then has an
@@ -239,6 +309,12 @@ class _Invariant:
     mol: Any
     atmlst: Any
     de: np.ndarray
+
+    def get_dispersion(self, disp: Any = None, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Return second derivatives of the dispersion energy, Ha/Bohr^2, shape (A, B, 3, 3)."""
+        if not self.base._has_dispersion:
+            return super(_OfAdapted, self).get_dispersion(disp, *args, **kwargs)  # type: ignore[misc]
+        return self._over_atoms(self.base._numint.functional.dispersion_hessian)
 
     def kernel(
         self,
@@ -262,6 +338,16 @@ class _Invariant:
         return self.de
 
     hess = kernel
+
+
+def _numbers_of(mol: Any) -> np.ndarray:
+    return np.array([gto.charge(mol.atom_symbol(atom)) for atom in range(mol.natm)])
+
+
+def nuclei_of(mol: Any) -> Nuclei:
+    """Return the nuclei of a molecule of PySCF's, without ghost atoms."""
+    numbers = _numbers_of(mol)
+    return Nuclei.of(numbers[numbers > 0].tolist(), mol.atom_coords()[numbers > 0], float(mol.charge))
 
 
 @cache

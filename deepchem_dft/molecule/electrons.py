@@ -7,6 +7,7 @@ import numbers
 from collections.abc import Mapping, Set
 from typing import Any
 
+from deepchem_dft.checks import decision
 from deepchem_dft.errors import InputError
 
 Occupations = tuple[tuple[float, ...], tuple[float, ...]]
@@ -147,16 +148,7 @@ def treatment(
     >>> treatment(None, [1, -1], 2, 0)
     (False, (1.0, -1.0))
     """
-    if (
-        restricted not in (None, True, False)
-        or isinstance(restricted, (int, float))
-        and not (isinstance(restricted, bool))
-    ):
-        raise InputError(
-            f"{_show(restricted)} is not a choice",
-            field="restricted",
-            remedy="use True, False or None (decide for me)",
-        )
+    decision(restricted=restricted)
     if broken_symmetry is None or broken_symmetry is False:
         return restricted, False
     if restricted:

@@ -34,6 +34,7 @@ __all__ = [
 
 #: Two nuclei closer than this are taken for a mistake (Bohr). No bond is shorter than 1.3.
 MIN_DISTANCE = 0.1
+_FEW = 100
 _MAX_COORDINATE = 1e5  # Bohr; beyond this, differences of positions lose digits that matter
 
 
@@ -81,7 +82,7 @@ def names_a_file(text: Any) -> bool:
     )
 
 
-def _read_text(text: str) -> xyz.Geometry | None:
+def _read_text(text: str) -> xyz.XYZGeometry | None:
     """Return what the text of an xyz file says, None for atoms alone."""
     lines = text.lstrip("\ufeff").strip().splitlines()
     if len(lines) < 2 or not re.fullmatch(r"\s*[-+]?\d+\s*", lines[0]):
@@ -122,7 +123,7 @@ def _parse_pair(pair: Any) -> tuple[list[str], Any]:
     return symbols, rows
 
 
-def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
+def read_geometry(geometry: Any, unit: str | None = None) -> xyz.XYZGeometry:
     """Read a geometry with the charge and spin that come with it, and check that it makes sense.
 
     Parameters
@@ -161,7 +162,7 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
             f"unknown length unit {unit!r}", field="unit", remedy=f"use one of {', '.join(LENGTH_UNITS)}"
         )
     file: str | None = None
-    found: xyz.Geometry | None = None
+    found: xyz.XYZGeometry | None = None
     if isinstance(geometry, Path) or (isinstance(geometry, str) and xyz.is_file_name(geometry)):
         file = str(geometry).strip()
         found = xyz.read_one(file)
@@ -186,7 +187,7 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.Geometry:
         _check_positions(symbols, positions)
     except InputError as error:
         raise error.located(file=file) from None
-    return replace(found or xyz.Geometry(symbols, positions), positions=positions)
+    return replace(found or xyz.XYZGeometry(symbols, positions), positions=positions)
 
 
 def _atoms(geometry: Any) -> tuple[list[str], Any]:
@@ -254,7 +255,12 @@ def _check_positions(symbols: Sequence[str], positions: np.ndarray) -> None:
             field="geometry",
             remedy=EXAMPLE,
         )
-    for i in range(1, len(symbols)):
+    n = len(symbols)
+    if n <= _FEW:  # all pairs at once, which is what almost every molecule needs
+        apart = np.linalg.norm(positions[:, None] - positions, axis=2)
+        if apart[np.triu_indices(n, 1)].min(initial=MIN_DISTANCE) >= MIN_DISTANCE:
+            return
+    for i in range(1, n):
         distances = np.linalg.norm(positions[:i] - positions[i], axis=1)
         j = int(np.argmin(distances))
         if distances[j] < MIN_DISTANCE:

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from deepchem_dft.molecule import integrals
 from deepchem_dft.molecule.constants import Constants
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
+from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc.quadrature import Quadrature
 
-#: Grid points per block: large enough for BLAS, small enough for the cache of a core, and small
+#: MolecularGrid points per block: large enough for BLAS, small enough for the cache of a core, and small
 #: enough in space for most functions of a large molecule to vanish there.
 BLOCK_ROWS = 1024
 #: Functions (and gradients) that stay below this in a whole block are left out of it, 1/Bohr^(3/2).
@@ -20,8 +23,8 @@ _NEGLIGIBLE = 1e-11
 #: Share of the memory budget for the orbitals on one grid; more are evaluated anew at every use.
 #: It leaves room for those on a coarser grid and for the integrals.
 BLOCK_SHARE = 0.4
-#: Part of the hash of a grid: the version of :func:`by_locality`.
-GRID_ORDER = 2
+#: Part of the hash of a grid: the version of what is kept, and of :func:`by_locality`.
+GRID_ORDER = 3
 # Bohr: size of the boxes of points, how far they reach beyond the nuclei, and the distance to a
 # nucleus from which points are tails. Measured on alkanes and benzene.
 _BOX, _MARGIN, _TAIL = 1.5, 4.0, 6.0
@@ -52,7 +55,7 @@ class Block(NamedTuple):
         return Block(self.rows, columns, self.values.to(device))
 
 
-class Grid:
+class MolecularGrid:
     """Becke quadrature of one level, and the molecule's orbitals on it.
 
     Get one from :attr:`Molecule.grid` or :attr:`Molecule.coarse_grid`.
@@ -81,9 +84,9 @@ class Grid:
     def _small(self, name: str) -> Tensor:
         def make() -> dict:
             mole = self._mole
-            points, weights = integrals.quadrature(mole, self.level)
-            order = by_locality(points, mole.atom_coords())
-            return {"points": points[order], "weights": weights[order]}
+            made = integrals.quadrature(mole, self.level)
+            order = by_locality(made["points"], mole.atom_coords())
+            return {name: values[order] for name, values in made.items()}
 
         return self._constants.small(name, make)
 
@@ -96,6 +99,21 @@ class Grid:
     def weights(self) -> Tensor:
         """Quadrature weights, shape (G,), Bohr^3."""
         return self._small("weights")
+
+    @property
+    @unaffected
+    def quadrature(self) -> Quadrature:
+        """All a functional may see of it: points, weights, whose they are, and the nuclei."""
+        mole = self._mole
+        numbers = [NUCLEAR_CHARGE[mole.atom_pure_symbol(i)] for i in range(mole.natm)]
+        return Quadrature(
+            self.points,
+            self.weights,
+            self._small("atoms"),
+            torch.from_numpy(np.array(mole.atom_coords())),
+            torch.tensor(numbers),
+            self._small("atomic_weights"),
+        )
 
     @property
     def size(self) -> int:
@@ -137,7 +155,7 @@ class Grid:
         mole, points = self._mole, self.points.numpy()
         for rows in row_blocks(len(points), BLOCK_ROWS):
             values = integrals.atomic_orbitals(mole, points[rows], deriv, 0.01 * _NEGLIGIBLE)
-            yield _screened(rows, torch.from_numpy(values)).to(device)
+            yield screened(rows, torch.from_numpy(values)).to(device)
 
     def _kept(self, deriv: int, device: torch.device, room: int) -> list[Block] | None:
         """Return all blocks, or None if they take more than ``room`` bytes."""
@@ -198,7 +216,8 @@ def _part(deriv: int, device: torch.device) -> str:
     return f"ao{deriv}" if device.type == "cpu" else f"ao{deriv}-{device}"
 
 
-def _screened(rows: slice, values: Tensor) -> Block:
+def screened(rows: slice, values: Tensor) -> Block:
+    """Return a block of orbitals (1 or 4, rows, nao) without those that vanish at its points."""
     present = torch.maximum(values.amax((0, 1)), -values.amin((0, 1))) > _NEGLIGIBLE
     columns = present.nonzero().flatten()
     if len(columns) > (1 - _WORTH_SKIPPING) * len(present):

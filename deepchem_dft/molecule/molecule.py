@@ -18,7 +18,7 @@ from deepchem_dft.molecule.changes import changed, checked_level, tidy
 from deepchem_dft.molecule.constants import Constants
 from deepchem_dft.molecule.fitting import resolve_fitting
 from deepchem_dft.molecule.geometry import as_said, formula, names_a_file, read_geometry
-from deepchem_dft.molecule.grid import GRID_ORDER, Grid
+from deepchem_dft.molecule.grid import GRID_ORDER, MolecularGrid
 from deepchem_dft.molecule.repulsion import ElectronRepulsion
 from deepchem_dft.torchstate import unaffected
 
@@ -237,10 +237,10 @@ class Molecule(ElectronRepulsion):
     # -- quadrature ---------------------------------------------------------------------------
 
     @cached_property
-    def _grids(self) -> dict[int | None, Grid]:
+    def _grids(self) -> dict[int | None, MolecularGrid]:
         return {}
 
-    def grid_at(self, level: int | None) -> Grid:
+    def grid_at(self, level: int | None) -> MolecularGrid:
         """Return the quadrature grid of a level, 0 to 9; None for the coarse one."""
         if level not in self._grids:
             key = cache.content_key(
@@ -252,16 +252,16 @@ class Molecule(ElectronRepulsion):
             )
             constants = Constants.of(key, group=self.constants_key)
             # PySCF's molecule, not self: a grid must not keep its molecule alive
-            self._grids[level] = Grid(self.pyscf_mol, level, constants)
+            self._grids[level] = MolecularGrid(self.pyscf_mol, level, constants)
         return self._grids[level]
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> MolecularGrid:
         """The quadrature grid of the molecule's own level."""
         return self.grid_at(self.grid_level)
 
     @property
-    def coarse_grid(self) -> Grid:
+    def coarse_grid(self) -> MolecularGrid:
         """A grid of few points that gives potentials to some 1e-3 Ha."""
         return self.grid_at(None)
 

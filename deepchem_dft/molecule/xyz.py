@@ -26,7 +26,7 @@ _LONGEST_SPEC = 200
 
 
 @dataclass(frozen=True)
-class Geometry:
+class XYZGeometry:
     """What an xyz file says of one molecule.
 
     Attributes
@@ -69,12 +69,12 @@ class Frame:
     rows: tuple[str, ...] = field(repr=False)
     file: str = ""
 
-    def read(self) -> Geometry:
+    def read(self) -> XYZGeometry:
         """Read the atoms, and charge and multiplicity of the comment line.
 
         Returns
         -------
-        Geometry
+        XYZGeometry
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Frame:
         except InputError as error:
             raise error.located(file=self.file or None, entry=str(self.number)) from None
 
-    def _read(self) -> Geometry:
+    def _read(self) -> XYZGeometry:
         pairs = pairs_of(self.comment)
         _refuse_periodic(dict(pairs))
         spec = dict(pairs).get("properties")
@@ -100,7 +100,7 @@ class Frame:
         moment = with_column(None, "spin", "initial_magmoms", rows, columns)
         spin = abs(moment) if spin is None and moment is not None else spin
         look_for_unread(self.comment, remarks)
-        return Geometry(symbols, positions, charge, spin, tuple(remarks))
+        return XYZGeometry(symbols, positions, charge, spin, tuple(remarks))
 
 
 def frames(lines: Iterable[str], file: str = "") -> Iterator[Frame]:
@@ -153,7 +153,7 @@ def frames(lines: Iterable[str], file: str = "") -> Iterator[Frame]:
         yield Frame(done, comment.strip(), rows, file)
 
 
-def read_one(path: PathLike) -> Geometry:
+def read_one(path: PathLike) -> XYZGeometry:
     """Read a file that holds one geometry.
 
     Parameters
@@ -164,7 +164,7 @@ def read_one(path: PathLike) -> Geometry:
 
     Returns
     -------
-    Geometry
+    XYZGeometry
 
     Raises
     ------
@@ -183,7 +183,7 @@ def read_one(path: PathLike) -> Geometry:
         return only(frames(stream, file), file)
 
 
-def only(found: Iterator[Frame], file: str = "") -> Geometry:
+def only(found: Iterator[Frame], file: str = "") -> XYZGeometry:
     """Return the geometry of the only frame there is.
 
     Raises

@@ -12,7 +12,7 @@ from deepchem_dft.data.properties.molecules import from_smiles, molecule_record
 from deepchem_dft.data.properties.records import OnBad, PropertyRecord, each
 from deepchem_dft.data.properties.streams import PathLike
 from deepchem_dft.molnet.location import find_file
-from deepchem_dft.molnet.property_loader import Loaded, PropertyLoader
+from deepchem_dft.molnet.property_loader import Loaded, load_properties
 from deepchem_dft.molnet.property_sets import LABELLED
 
 
@@ -52,6 +52,7 @@ def load_labelled(
     ----------
     Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019) (GFN2-xTB).
     """
+    arguments = locals()
     source, expected = Path(path), read_settings(path).get("molecules")
     if expected and (there := sum(1 for _ in read_labels(source))) < expected:
         warnings.warn(
@@ -70,19 +71,7 @@ def load_labelled(
 
         yield from each((row for row in read_labels(source) if not row[1].problem), make, bad)
 
-    return PropertyLoader(
-        LABELLED,
-        read,
-        [source],
-        task=task,
-        threshold=threshold,
-        on_bad=on_bad,
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        save_dir=save_dir,
-        options={},
-    ).load_dataset(reload=reload)
+    return load_properties(LABELLED, read, [source], arguments)
 
 
 def load_nci(

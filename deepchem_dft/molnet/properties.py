@@ -11,7 +11,7 @@ from deepchem_dft.data.properties import oqmd, qmof, qmugs
 from deepchem_dft.data.properties.records import OnBad, PropertyRecord
 from deepchem_dft.data.properties.streams import PathLike, find_one
 from deepchem_dft.errors import InputError
-from deepchem_dft.molnet.property_loader import Loaded, PropertyLoader
+from deepchem_dft.molnet.property_loader import Loaded, load_properties
 from deepchem_dft.molnet.property_sets import OQMD, QMOF, QMUGS
 
 
@@ -79,25 +79,13 @@ def load_qmugs(
     ----------
     Isert, Atz, Jimenez-Luna, Schneider, Sci. Data 9, 273 (2022).
     """
+    arguments = locals()
     source = qmugs.locate(_downloaded(data_dir, "QMugs", "10.3929/ethz-b-000482129"))
 
     def read(tasks: list[str], bad: OnBad) -> Iterator[PropertyRecord]:
         return qmugs.read_qmugs(source, tasks, level, conformers, bad)
 
-    options = {"level": level, "conformers": conformers}
-    return PropertyLoader(
-        QMUGS,
-        read,
-        [source],
-        task=task,
-        threshold=threshold,
-        on_bad=on_bad,
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        save_dir=save_dir,
-        options=options,
-    ).load_dataset(reload=reload)
+    return load_properties(QMUGS, read, [source], arguments, level=level, conformers=conformers)
 
 
 def load_qmof(
@@ -146,25 +134,14 @@ def load_qmof(
     ----------
     Rosen et al., Matter 4, 1578 (2021); npj Comput. Mater. 8, 112 (2022).
     """
+    arguments = locals()
     folder = Path(_downloaded(data_dir, "QMOF", "10.6084/m9.figshare.13147324"))
     files = [find_one(folder, qmof.LABELS), find_one(folder, qmof.STRUCTURES)]
 
     def read(tasks: list[str], bad: OnBad) -> Iterator[PropertyRecord]:
         return qmof.read_qmof(folder, tasks, bad)
 
-    return PropertyLoader(
-        QMOF,
-        read,
-        files,
-        task=task,
-        threshold=threshold,
-        on_bad=on_bad,
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        save_dir=save_dir,
-        options={},
-    ).load_dataset(reload=reload)
+    return load_properties(QMOF, read, files, arguments)
 
 
 def load_oqmd(
@@ -210,24 +187,13 @@ def load_oqmd(
     ----------
     Saal, Kirklin, Aykol, Meredig, Wolverton, JOM 65, 1501 (2013).
     """
+    arguments = locals()
     files = oqmd.pages(_downloaded(data_dir, "OQMD", "oqmd.org/oqmdapi/formationenergy"))
 
     def read(tasks: list[str], bad: OnBad) -> Iterator[PropertyRecord]:
         return oqmd.read_oqmd(str(data_dir), tasks, bad)
 
-    return PropertyLoader(
-        OQMD,
-        read,
-        files,
-        task=task,
-        threshold=threshold,
-        on_bad=on_bad,
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        save_dir=save_dir,
-        options={},
-    ).load_dataset(reload=reload)
+    return load_properties(OQMD, read, files, arguments)
 
 
 def _downloaded(data_dir: PathLike | None, name: str, where: str) -> str:

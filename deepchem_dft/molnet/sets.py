@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from deepchem_dft.data import DFTEntry
@@ -10,17 +11,22 @@ from deepchem_dft.molnet.entries import replaced, with_basis
 from deepchem_dft.molnet.loader import Choose, DFTLoader, Loaded
 from deepchem_dft.units import HARTREE_TO_KCAL
 
+#: Arguments of all loaders; what else a loader takes chooses or changes entries.
+_COMMON = ("featurizer", "splitter", "transformers", "data_dir", "save_dir")
 
-def _load(
-    name: str, files: list[str], keep: Choose, reload: bool, options: dict[str, Any], **arguments: Any
-) -> Loaded:
-    basis = options.get("basis")
+
+def _load(name: str, arguments: dict[str, Any], keep: Choose = list, files: Sequence[str] = ()) -> Loaded:
+    """Load a data set for a function that was called with ``arguments``."""
+    options = {key: value for key, value in arguments.items() if key not in (*_COMMON, "reload")}
+    basis = options["basis"]
 
     def choose(entries: list[DFTEntry]) -> list[DFTEntry]:
         kept = keep(entries)
         return kept if basis is None else [with_basis(entry, basis) for entry in kept]
 
-    return DFTLoader(name, files, choose, options=options, **arguments).load_dataset(reload=reload)
+    common = {key: arguments[key] for key in _COMMON}
+    loader = DFTLoader(name, files or [f"{name}.yaml"], choose, options=options, **common)
+    return loader.load_dataset(reload=arguments["reload"])
 
 
 def _without(tag: str, keep: bool) -> Choose:
@@ -81,18 +87,7 @@ def load_w411(
     >>> len(train), len(valid), len(test)
     (20, 8, 64)
     """
-    return _load(
-        "w4-11",
-        ["w4-11.yaml"],
-        _without("multireference", multireference),
-        reload,
-        {"multireference": multireference, "basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("w4-11", locals(), _without("multireference", multireference))
 
 
 def load_xcnn(
@@ -154,6 +149,7 @@ def load_xcnn(
     >>> sorted(train.ids)[:4], len(test)
     (['xcnn-train:ae-CO', 'xcnn-train:ae-H2', 'xcnn-train:ae-LiH', 'xcnn-train:ae-O2'], 121)
     """
+    arguments = locals()
     names = ("dataset1", "dataset2", "dataset3")
     if dataset not in names:
         raise InputError(
@@ -180,25 +176,7 @@ def load_xcnn(
             kept.append(entry)
         return kept
 
-    return _load(
-        "xcnn",
-        ["xcnn-train.yaml", "xcnn-test.yaml", "atomic-ip.yaml"],
-        keep,
-        reload,
-        {
-            "dataset": dataset,
-            "densities": densities,
-            "unseen_only": unseen_only,
-            "suspect": suspect,
-            "spin_orbit_free": spin_orbit_free,
-            "basis": basis,
-        },
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("xcnn", arguments, keep, files=["xcnn-train.yaml", "xcnn-test.yaml", "atomic-ip.yaml"])
 
 
 def load_atomic_ip(
@@ -225,18 +203,7 @@ def load_atomic_ip(
     >>> list(train.ids), list(valid.ids)
     (['atomic-ip:O', 'atomic-ip:Ne'], ['atomic-ip:N', 'atomic-ip:F'])
     """
-    return _load(
-        "atomic-ip",
-        ["atomic-ip.yaml"],
-        list,
-        reload,
-        {"basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("atomic-ip", locals())
 
 
 def load_atomic_ea(
@@ -258,18 +225,7 @@ def load_atomic_ea(
     ----------
     Andersen, Haugen, Hotop, J. Phys. Chem. Ref. Data 28, 1511 (1999).
     """
-    return _load(
-        "atomic-ea",
-        ["atomic-ea.yaml"],
-        list,
-        reload,
-        {"basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("atomic-ea", locals())
 
 
 def load_molecular_ip(
@@ -290,18 +246,7 @@ def load_molecular_ip(
     ----------
     Curtiss et al., J. Chem. Phys. 94, 7221 (1991), as revised in GMTKN55.
     """
-    return _load(
-        "molecular-ip",
-        ["molecular-ip.yaml"],
-        list,
-        reload,
-        {"basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("molecular-ip", locals())
 
 
 def load_molecular_vip(
@@ -330,18 +275,7 @@ def load_molecular_vip(
     ----------
     NIST Computational Chemistry Comparison and Benchmark Database.
     """
-    return _load(
-        "molecular-vip",
-        ["molecular-vip.yaml"],
-        _without("suspect", suspect),
-        reload,
-        {"suspect": suspect, "basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("molecular-vip", locals(), _without("suspect", suspect))
 
 
 def load_barriers(
@@ -364,18 +298,7 @@ def load_barriers(
     Zhao, Lynch, Truhlar, Phys. Chem. Chem. Phys. 7, 43 (2005); Zhao, Gonzalez-Garcia, Truhlar,
     J. Phys. Chem. A 109, 2012 (2005).
     """
-    return _load(
-        "barriers",
-        ["barriers.yaml"],
-        list,
-        reload,
-        {"basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("barriers", locals())
 
 
 def load_h2_curve(
@@ -415,6 +338,7 @@ def load_h2_curve(
     >>> float(curve.y.min().round(5))
     -1.17448
     """
+    arguments = locals()
     if target not in ("binding", "total"):
         raise InputError(f"unknown target {target!r}", field="target", remedy="use binding or total")
 
@@ -432,18 +356,7 @@ def load_h2_curve(
             for e in entries
         ]
 
-    return _load(
-        "h2-curve",
-        ["h2-curve.yaml"],
-        keep,
-        reload,
-        {"target": target, "basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("h2-curve", arguments, keep)
 
 
 def load_atomic_total_energy(
@@ -465,15 +378,4 @@ def load_atomic_total_energy(
     ----------
     Chakravorty et al., Phys. Rev. A 47, 3649 (1993).
     """
-    return _load(
-        "atomic-total-energy",
-        ["atomic-total-energy.yaml"],
-        list,
-        reload,
-        {"basis": basis},
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-    )
+    return _load("atomic-total-energy", locals())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from deepchem_dft.parallel.share import share_out
-from deepchem_dft.parallel.talk import (
+from deepchem_dft.parallel.collectives import (
     activity,
     check_same,
     copy_from_main,
@@ -16,7 +15,8 @@ from deepchem_dft.parallel.talk import (
     raise_first,
     total,
 )
-from deepchem_dft.parallel.team import alone, launched, rank, world_size
+from deepchem_dft.parallel.process_group import alone, launched, rank, world_size
+from deepchem_dft.parallel.share import share_out
 
 __all__ = [
     "activity",

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from multiprocessing import connection, parent_process
 from multiprocessing.context import SpawnContext
 from typing import Any
@@ -69,6 +70,27 @@ def _begin() -> None:
 def _end_with(sentinel: int) -> None:
     connection.wait([sentinel])
     os._exit(1)
+
+
+@dataclass
+class JobCount:
+    """How far the work on many items is.
+
+    Attributes
+    ----------
+    total, done, failed : int
+        Items in all, those that are finished, and how many of those have a problem.
+    resumed : int
+        Items that an earlier run had finished.
+    problems : dict
+        What is wrong with those that failed, by name, where that is kept.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    resumed: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 def in_order(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from deepchem_dft.parallel.talk import gather, pack, raise_first, talking, unpack
-from deepchem_dft.parallel.team import Team, current
+from deepchem_dft.parallel.collectives import gather, pack, raise_first, talking, unpack
+from deepchem_dft.parallel.process_group import ProcessGroup, current
 
 T = TypeVar("T")
 _jobs = count()
@@ -36,8 +36,8 @@ def share_out(
     >>> share_out(abs, [-2, 3])
     [2, 3]
     """
-    team = current()
-    tell = on_result if on_result is not None and team.rank == 0 else lambda result: None
+    group = current()
+    tell = on_result if on_result is not None and group.rank == 0 else lambda result: None
     done: dict[int, T] = {}
     waiting = set(range(len(items)))
 
@@ -46,25 +46,25 @@ def share_out(
             waiting.remove(number)
             tell(done[number])
 
-    if team.size == 1:
+    if group.size == 1:
         for number, item in enumerate(items):
             done[number] = function(item)
             tell_what_is_there()
         return [done[number] for number in range(len(items))]
     job, error = f"deepchem_dft/job{next(_jobs)}", None
-    while (number := _next(team, job)) < len(items):
+    while (number := _next(group, job)) < len(items):
         try:
             done[number] = function(items[number])
         except Exception as failure:
             error = (number, failure)
-            _next(team, job, len(items))  # nobody starts anything more
+            _next(group, job, len(items))  # nobody starts anything more
             break
         with talking():
-            team.store.set(f"{job}/{number}", pack(done[number]))
-            if team.rank == 0:
+            group.store.set(f"{job}/{number}", pack(done[number]))
+            if group.rank == 0:
                 for other in sorted(waiting - done.keys()):
-                    if team.store.check([f"{job}/{other}"]):
-                        done[other] = unpack(team.store.get(f"{job}/{other}"))
+                    if group.store.check([f"{job}/{other}"]):
+                        done[other] = unpack(group.store.get(f"{job}/{other}"))
         tell_what_is_there()
     raise_first(error)
     for part in gather(done):
@@ -73,6 +73,6 @@ def share_out(
     return [done[number] for number in range(len(items))]
 
 
-def _next(team: Team, job: str, step: int = 1) -> int:
+def _next(group: ProcessGroup, job: str, step: int = 1) -> int:
     with talking():
-        return team.store.add(job, step) - step
+        return group.store.add(job, step) - step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepchem_dft.needs import check_deepchem
-from deepchem_dft.property.cells import Cell, DenseCell, GraphCell, Problem
+from deepchem_dft.property.cells import Cell, CellProblem, DenseCell, GraphCell
 from deepchem_dft.property.graphs import GraphBatch, collate
 from deepchem_dft.property.image_cell import ImageCell
 from deepchem_dft.property.network import EquilibriumNetwork, Prediction, Settings, SolveCount
@@ -16,7 +16,7 @@ __all__ = [
     "GraphCell",
     "ImageCell",
     "Prediction",
-    "Problem",
+    "CellProblem",
     "Settings",
     "SolveCount",
     "collate",

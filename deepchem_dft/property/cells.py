@@ -17,7 +17,7 @@ from deepchem_dft.property.scaling import Standardize
 
 
 @dataclass
-class Problem:
+class CellProblem:
     """The fixed point that one batch asks for.
 
     Attributes
@@ -52,7 +52,7 @@ class Cell(nn.Module):
 
     n_summary: int
 
-    def problem(self, batch: Any) -> Problem:
+    def problem(self, batch: Any) -> CellProblem:
         """Return the map of a batch, its weights bounded and its input encoded once and for all."""
         raise NotImplementedError
 
@@ -135,7 +135,7 @@ class GraphCell(Cell):
         self.standardize = Standardize(n_global_features)
         self.n_summary = self.pool.width + n_global_features
 
-    def problem(self, batch: GraphBatch) -> Problem:
+    def problem(self, batch: GraphBatch) -> CellProblem:
         """Return the map on the nodes of all graphs, shape (N, width)."""
         source, target = batch.source, batch.target
         nodes = self.encode(batch.nodes)
@@ -163,7 +163,9 @@ class GraphCell(Cell):
                 z = torch.tanh(z @ own.T + messages @ others.T + inputs[k])
             return z
 
-        return Problem(step, torch.zeros_like(nodes), (*inputs, *gates, *matrices), batch.sample, len(batch))
+        return CellProblem(
+            step, torch.zeros_like(nodes), (*inputs, *gates, *matrices), batch.sample, len(batch)
+        )
 
     def summary(self, state: Tensor, batch: GraphBatch) -> Tensor:
         """Return pooled features of the nodes, and the graph's own features, standardised."""
@@ -195,7 +197,7 @@ class DenseCell(Cell):
         self.inject = nn.Linear(n_features, layers * width)
         self.n_summary = width
 
-    def problem(self, batch: Tensor) -> Problem:
+    def problem(self, batch: Tensor) -> CellProblem:
         """Return the map of a batch of features (B, n_features)."""
         inputs = self.inject(self.standardize(batch)).chunk(len(self.weights), dim=1)
         matrices = [shrink([weight], self.bound)[0] for weight in self.weights]
@@ -206,7 +208,7 @@ class DenseCell(Cell):
                 z = torch.tanh(z @ weight.T + x)
             return z
 
-        return Problem(step, torch.zeros_like(inputs[0]), (*inputs, *matrices), None, len(batch))
+        return CellProblem(step, torch.zeros_like(inputs[0]), (*inputs, *matrices), None, len(batch))
 
     def summary(self, state: Tensor, batch: Tensor) -> Tensor:
         """Return the fixed point itself."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from deepchem_dft.property.bounded import shrink, start
-from deepchem_dft.property.cells import Cell, Problem, layer_bound
+from deepchem_dft.property.cells import Cell, CellProblem, layer_bound
 
 #: Features are solved for on a grid of about so many pixels along an edge.
 _GRID = 16
@@ -52,7 +52,7 @@ class ImageCell(Cell):
         self.kernels = nn.ParameterList(start(self.bound, width, width, 3, 3, parts=3) for _ in range(layers))
         self.n_summary = 2 * width
 
-    def problem(self, batch: Tensor) -> Problem:
+    def problem(self, batch: Tensor) -> CellProblem:
         """Return the map on states (B, width, height, width of the grid)."""
         inputs = self.inject(batch).chunk(len(self.kernels), dim=1)
         kernels = [shrink([kernel], self.bound, patches=9)[0] for kernel in self.kernels]
@@ -63,7 +63,7 @@ class ImageCell(Cell):
                 z = torch.tanh(conv2d(z, kernel, padding=1) + x)
             return z
 
-        return Problem(step, torch.zeros_like(inputs[0]), (*inputs, *kernels), None, len(batch))
+        return CellProblem(step, torch.zeros_like(inputs[0]), (*inputs, *kernels), None, len(batch))
 
     def summary(self, state: Tensor, batch: Tensor) -> Tensor:
         """Return mean and maximum of every channel."""

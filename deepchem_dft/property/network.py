@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepchem_dft.checks import tolerance, whole
 from deepchem_dft.equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point, jacobian_norm
-from deepchem_dft.equilibrium.checks import tolerance, whole
 from deepchem_dft.equilibrium.result import Status, code
 from deepchem_dft.property.cells import Cell
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from deepchem_dft.data.yaml_text import dump_yaml as dump_yaml_text
-from deepchem_dft.data.yaml_text import parse_yaml, read_text
+from deepchem_dft.data.reading.yaml_text import dump_yaml as dump_yaml_text
+from deepchem_dft.data.reading.yaml_text import parse_yaml, read_text
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import BaseRunConfig
@@ -30,7 +30,7 @@ def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
     ------
     InputError
         If the file is missing, is not YAML, is empty or holds something else; see
-        :func:`~deepchem_dft.data.yaml_text.parse_yaml`.
+        :func:`~deepchem_dft.data.reading.yaml_text.parse_yaml`.
     """
     content = parse_yaml(read_text(path, _LARGEST), str(path))
     if not isinstance(content, dict):
@@ -140,10 +140,11 @@ def validate(content: dict[str, Any], file: str | None = None) -> AnyConfig:
     try:
         return KINDS[kind].schema.model_validate(content)
     except ValidationError as error:
-        raise _as_input_error(error, file) from None
+        raise as_input_error(error, file) from None
 
 
-def _as_input_error(error: ValidationError, file: str | None) -> InputError:
+def as_input_error(error: ValidationError, file: str | None = None) -> InputError:
+    """Return the first problem that pydantic found in our terms: field, what is wrong, remedy."""
     details = error.errors()
     first = next((d for d in details if d["type"] == "unknown_key"), details[0])
     context = first.get("ctx") or {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -51,6 +52,36 @@ def _trained_first(names: Sequence[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key=lambda name: name != "trained")
 
 
+@contextmanager
+def drawing(
+    path: str | Path, rows: int = 1, columns: int = 2, size: tuple[float, float] = (9.5, 3.8), **layout: Any
+) -> Iterator[np.ndarray]:
+    """Give the axes of a new figure, shape (rows, columns), which is written in the end."""
+    plt = _pyplot()
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **layout)
+        try:
+            yield axes
+            save(figure, path)
+        finally:
+            plt.close(figure)
+
+
+def by_epoch(
+    axis: Any, history: Sequence[Mapping[str, Any]], columns: Mapping[str, str], **labels: Any
+) -> None:
+    """Draw columns of a history, named in the legend, where their values are known."""
+    epochs = _column(history, "epoch")
+    for index, (key, label) in enumerate(columns.items()):
+        values = _column(history, key)
+        known = np.isfinite(values)
+        if known.any():
+            axis.plot(epochs[known], values[known], color=_colour(index), label=label)
+    axis.set(xlabel="epoch", **labels)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend()
+
+
 def save(figure: Any, path: str | Path) -> None:
     """Write a figure, of the kind that the name's ending says; all of it or nothing."""
     content = io.BytesIO()
@@ -69,33 +100,21 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
     path : str or Path
         The image file.
     """
-    plt = _pyplot()
-    epochs = np.array([float(row["epoch"]) for row in history])
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
+    with drawing(path, layout="tight") as ((left, right),):
         loss = _column(history, "loss")
-        left.plot(epochs, loss, color=_colour(0))
+        left.plot(_column(history, "epoch"), loss, color=_colour(0))
         if np.nanmin(loss, initial=np.inf) > 0:
             left.set_yscale("log")
         left.set(xlabel="epoch", ylabel="training loss (weighted)", title="Loss")
-        for index, (key, label) in enumerate(
-            [("train_mae_kcal", "training"), ("valid_mae_kcal", "validation")]
-        ):
-            values = _column(history, key)
-            known = np.isfinite(values)
-            if known.any():
-                right.plot(epochs[known], values[known], color=_colour(index), label=label)
-        right.set(xlabel="epoch", ylabel="mean absolute error (kcal/mol)", title="Error", ylim=(0, None))
+        names = {"train_mae_kcal": "training", "valid_mae_kcal": "validation"}
+        by_epoch(
+            right, history, names, ylabel="mean absolute error (kcal/mol)", title="Error", ylim=(0, None)
+        )
         for axis in (left, right):
             axis.xaxis.get_major_locator().set_params(integer=True)
             for before, after in pairwise(history):
                 if before.get("stage") != after.get("stage"):
                     axis.axvline(0.5 + before["epoch"], color="grey", linestyle=":", linewidth=1)
-        if right.get_legend_handles_labels()[0]:
-            right.legend()
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)
 
 
 def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
@@ -115,11 +134,9 @@ def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") ->
     title : str
         Heading.
     """
-    plt = _pyplot()
     chosen = [r for r in records if r.is_energy and math.isfinite(r.error)]
     names = _trained_first([r.functional for r in chosen])
-    with plt.rc_context(_STYLE):
-        figure, (top, bottom) = plt.subplots(2, 1, figsize=(6.2, 7.2), sharex=True, height_ratios=(2.2, 1))
+    with drawing(path, 2, 1, (6.2, 7.2), sharex=True, height_ratios=(2.2, 1)) as ((top,), (bottom,)):
         for index, name in enumerate(names):
             rows = [r for r in chosen if r.functional == name]
             reference = np.array([r.reference for r in rows]) * HARTREE_TO_KCAL
@@ -145,8 +162,6 @@ def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") ->
         if chosen:
             top.legend(title="MAE (kcal/mol)")
         bottom.legend(loc="best", fontsize=9)
-        save(figure, path)
-        plt.close(figure)
 
 
 def error_by_molecule(
@@ -166,7 +181,6 @@ def error_by_molecule(
     rank_by : str
         The functional whose errors give the order; default the last one.
     """
-    plt = _pyplot()
     energies = [replace(r, entry=_row_label(r)) for r in records if r.is_energy]
     names = _trained_first([r.functional for r in energies])
     if rank_by not in names:
@@ -175,8 +189,7 @@ def error_by_molecule(
     entries = list(dict.fromkeys(r.entry for r in energies))
     entries.sort(key=lambda e: rank.get(e, 0.0) if math.isfinite(rank.get(e, 0.0)) else 0.0)
     row_of = {entry: index for index, entry in enumerate(entries)}
-    with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(7.0, 1.4 + 0.2 * max(len(entries), 4)))
+    with drawing(path, 1, 1, (7.0, 1.4 + 0.2 * max(len(entries), 4))) as ((axis,),):
         for index, name in enumerate(names):
             rows = [r for r in energies if r.functional == name]
             good = [r for r in rows if math.isfinite(r.error)]
@@ -207,8 +220,6 @@ def error_by_molecule(
         axis.set(xlabel="calculated - reference (kcal/mol)", title=title or "Error by molecule")
         if names:
             axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
-        save(figure, path)
-        plt.close(figure)
 
 
 def _row_label(record: EntryRecord) -> str:
@@ -245,9 +256,8 @@ def dissociation_curve(
     """
     from scipy.interpolate import CubicSpline
 
-    plt = _pyplot()
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, 2 if exact else 1, figsize=(9.8 if exact else 5.6, 4.0), squeeze=False)
+    width = 9.8 if exact else 5.6
+    with drawing(path, 1, 2 if exact else 1, (width, 4.0), layout="tight") as axes:
         left = axes[0][0]
         if exact:
             spline = CubicSpline(*exact, extrapolate=False)
@@ -279,6 +289,3 @@ def dissociation_curve(
         if exact:
             axes[0][1].axhline(0.0, color="black", linewidth=2.2, alpha=0.7)
             axes[0][1].set(xlabel=xlabel, ylabel="calculated - exact (kcal/mol)", title="Error")
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)

@@ -6,7 +6,7 @@ import difflib
 import os
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, LiteralString, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, LiteralString, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,6 +21,15 @@ MOST_WEIGHTS = 10_000_000
 LARGEST_SEED = 2**32 - 1
 #: Of a term of a loss.
 Weight = Annotated[float, Field(ge=0, le=1e9)]
+#: Which solver finds the fixed points of a network, whose gradients are taken how, how exactly.
+SolverName = Annotated[Literal["anderson", "broyden", "damped"], Field(description="of fixed points")]
+AdjointName = Annotated[
+    Literal["implicit", "truncated", "unrolled"], Field(description="gradients of fixed points")
+]
+Tolerance = Annotated[float | None, Field(ge=1e-15, le=1)]
+Evaluations = Annotated[int, Field(ge=1, le=100_000)]
+#: Parts of the data, chosen for an evaluation.
+Roles = list[Literal["train", "valid", "test"]]
 #: Of a run: it becomes the name of a folder.
 RunName = Annotated[str, Field(pattern=SAFE_NAME)]
 #: Characters of a text; names, files and sentences are far below.
@@ -77,6 +86,13 @@ def _problem(text: Any, annotation: Any) -> LiteralString | None:
     ):
         return "the text holds control characters"
     return None
+
+
+class OutputSection(Section):
+    """Where the run directory is and what is drawn."""
+
+    dir: str | None = Field(None, description="run directory (default: runs/<name>)")
+    plots: bool = Field(True, description="draw figures")
 
 
 class CardConfig(Section):

@@ -2,9 +2,12 @@
 
 from deepchem_dft.scf.compat import XCNNSCF, KSCalc
 from deepchem_dft.scf.kohn_sham import KohnSham
-from deepchem_dft.scf.ladder import Status
+from deepchem_dft.scf.ladder import SCFStatus
 from deepchem_dft.scf.layer import SCFLayer
+from deepchem_dft.scf.options import SCFOptions
 from deepchem_dft.scf.result import KSResult
 from deepchem_dft.scf.state import SCFState
 
-__all__ = ["KSCalc", "KSResult", "KohnSham", "SCFLayer", "SCFState", "Status", "XCNNSCF"]
+Status = SCFStatus  # an older name
+
+__all__ = ["KSCalc", "KSResult", "KohnSham", "SCFLayer", "SCFOptions", "SCFState", "SCFStatus", "XCNNSCF"]

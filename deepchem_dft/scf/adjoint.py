@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution
+from deepchem_dft.scf.ladder import SCFSolution
 from deepchem_dft.scf.response import OrbitalHessian, SoftModes, soft_modes, solve_response
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _WIDE_GAP = 0.15
 class ResponseContext:
     """What a backward pass through a converged field needs; built when first used."""
 
-    def __init__(self, hamiltonian: KSHamiltonian, solution: Solution) -> None:
+    def __init__(self, hamiltonian: KSHamiltonian, solution: SCFSolution) -> None:
         self.hamiltonian, self.solution = hamiltonian, solution
         self._hessian: OrbitalHessian | None = None
         self._soft: SoftModes | None = None

@@ -11,11 +11,11 @@ from torch import Tensor
 from deepchem_dft.equilibrium import DIIS
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.grid import BLOCK_ROWS, row_blocks
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 from deepchem_dft.scf.ladder import (
-    Problem,
-    Solution,
-    Status,
+    InitialGuess,
+    SCFSolution,
+    SCFStatus,
     diagonalise,
     diis_goes_on,
     finish,
@@ -24,10 +24,11 @@ from deepchem_dft.scf.ladder import (
 )
 from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.scf.search.ground_state import ground_state
-from deepchem_dft.scf.state import SCFState, Trend
+from deepchem_dft.scf.state import FockHistory, SCFState
 from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc.terms import has_nonlocal_part
 
-# Grid points per call of the functional: a core's cache likes few, a GPU many.
+# MolecularGrid points per call of the functional: a core's cache likes few, a GPU many.
 _ROWS = {"cpu": 16384}
 _ROWS_ELSEWHERE = 2**18
 
@@ -40,11 +41,12 @@ def solve_batch(
     tol: float = 1e-6,
     max_iter: int = 500,
     diis_iterations: int = 12,
-) -> list[Solution]:
+) -> list[SCFSolution]:
     """Find self-consistent orbitals of several systems with one functional.
 
     Systems of one shape (points of a dissociation curve, conformers) take their DIIS steps
-    together: one evaluation of the functional and one batched diagonalisation for all of them.
+    together: one evaluation of the functional (unless it sees the whole quadrature of a system) and
+    one batched diagonalisation for all of them.
     Each has its own extrapolation and stops when it has converged, so that a solution does not
     depend on its company. Systems that DIIS does not converge, and shapes that occur once, go
     through :func:`~deepchem_dft.scf.ladder.solve`.
@@ -61,7 +63,7 @@ def solve_batch(
 
     Returns
     -------
-    list of Solution
+    list of SCFSolution
         In the order of the systems.
 
     Raises
@@ -102,7 +104,7 @@ def solve_batch(
     for i, h in enumerate(hamiltonians):
         shapes.setdefault((h.nspin, h.ncomp, len(h.overlap)), []).append(i)
 
-    solutions: dict[int, Solution] = {}
+    solutions: dict[int, SCFSolution] = {}
     for members in shapes.values():
         if len(members) > 1:
             starts = [prepare(hamiltonians[i], chosen[i]) for i in members]
@@ -118,7 +120,7 @@ def solve_batch(
         if solution is None:
             solution = solve(h, guess=guess, **options)
         else:
-            solution.state.trend = Trend.after(guess, solution.evaluation.fock)
+            solution.state.trend = FockHistory.after(guess, solution.evaluation.fock)
         if guess is None:
             solution, _ = ground_state(h, solution, cold=True, tol=tol, max_iter=max_iter, unrestricted=False)
         out.append(solution)
@@ -131,7 +133,7 @@ class _LockStep:
     def __init__(
         self,
         hamiltonians: list[KSHamiltonian],
-        problems: list[Problem],
+        problems: list[InitialGuess],
         *,
         tol: float,
         max_iter: int,
@@ -147,12 +149,12 @@ class _LockStep:
         self.basis = torch.stack([p.basis for p in problems])[:, None]
         self.occupations = torch.stack([p.occupations for p in problems])
         self.orbitals = torch.stack([p.orbitals for p in problems])
-        self.grids = _Grids(hamiltonians)
+        self.grids = None if has_nonlocal_part(hamiltonians[0].xc) else _Grids(hamiltonians)
 
     @torch.no_grad()
-    def __call__(self) -> dict[int, Solution]:
+    def __call__(self) -> dict[int, SCFSolution]:
         """Return the solutions of those systems that DIIS converges, by place."""
-        out: dict[int, Solution] = {}
+        out: dict[int, SCFSolution] = {}
         while True:
             evaluations = self._evaluate()
             focks = torch.stack([e.fock for e in evaluations])
@@ -169,7 +171,7 @@ class _LockStep:
                         evaluations[place],
                         residuals[place],
                         self.iterations[i],
-                        Status.CONVERGED,
+                        SCFStatus.CONVERGED,
                         self.histories[i],
                     )
                 elif self.iterations[i] < self.max_iter and diis_goes_on(self.histories[i], self.patience):
@@ -181,7 +183,10 @@ class _LockStep:
                 self._keep(going)
             self._step(focks)
 
-    def _evaluate(self) -> list[Evaluation]:
+    def _evaluate(self) -> list[FockBuild]:
+        if self.grids is None:
+            triples = zip(self.systems, self.orbitals, self.occupations, strict=True)
+            return [self.hamiltonians[i].evaluate(c, f) for i, c, f in triples]
         weighted = self.orbitals * self.occupations.sqrt()[:, :, None]
         held = (self.occupations != 0).any(0).any(0)  # somewhere, in either channel
         rho = self.grids.densities(weighted[..., held])
@@ -216,7 +221,8 @@ class _LockStep:
         self.systems = [self.systems[p] for p in places]
         self.overlap, self.basis = self.overlap[places], self.basis[places]
         self.occupations, self.orbitals = self.occupations[places], self.orbitals[places]
-        self.grids.keep(places)
+        if self.grids is not None:
+            self.grids.keep(places)
 
 
 class _Grids:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.grid import Grid
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
+from deepchem_dft.molecule.grid import MolecularGrid
+from deepchem_dft.scf.parts import grids_of
 from deepchem_dft.scf.quadrature import XCKernel, XCQuadrature, device_of, occupied_of
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Nuclei
 
 
 @dataclass
-class Evaluation:
+class FockBuild:
     """Energy (Ha) and Fock matrices at one set of orbitals."""
 
     energy: float
     fock: Tensor  # (nspin, nao, nao)
     rho: Tensor  # (nspin, ncomp, G)
-    fixed_energy: float  # everything but exchange-correlation, Ha
+    fixed_energy: float  # everything but exchange-correlation and dispersion, Ha
     #: -1/2 sum_s tr(D_s K[D_s]) in Ha by range omega, as far as it was needed.
     exchange: dict[float | None, float]
+    #: Dispersion energy, Ha: part of ``energy``.
+    dispersion: float = 0.0
     #: Derivative of the semilocal energy with respect to every trainable parameter, if asked for.
     slopes: list[Tensor] | None = None
 
@@ -44,8 +51,9 @@ class KSHamiltonian(XCQuadrature):
     device : torch.device or str, optional
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
-    grid : Grid, optional
-        Quadrature of the functional; default the molecule's own.
+    grid : MolecularGrid, optional
+        Quadrature of all parts of the functional; default the molecule's own, and for nonlocal
+        parts those they ask for.
 
     Raises
     ------
@@ -59,7 +67,7 @@ class KSHamiltonian(XCQuadrature):
         xc: XCFunctional,
         restricted: bool | None = None,
         device: torch.device | str | None = None,
-        grid: Grid | None = None,
+        grid: MolecularGrid | None = None,
     ) -> None:
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1]
@@ -89,11 +97,12 @@ class KSHamiltonian(XCQuadrature):
             )
         super().__init__(
             xc,
-            molecule.grid if grid is None else grid,
+            *grids_of(molecule, xc, grid),
             molecule.nao,
             1 if restricted else 2,
             torch.device(device or device_of(xc)),
         )
+        self.chosen_grid = grid
         self.molecule, self.restricted = molecule, bool(restricted)
         #: Whether the energy will be differentiated: solvers then have slopes computed on the way.
         self.differentiate = torch.is_grad_enabled() and bool(self.parameters)
@@ -109,6 +118,7 @@ class KSHamiltonian(XCQuadrature):
             self.xc,
             self.restricted,
             self.device,
+            self.chosen_grid is not None,
             self.grid.level,
             self.differentiate,
         )
@@ -121,7 +131,7 @@ class KSHamiltonian(XCQuadrature):
     # -- energy and Fock matrix ---------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> Evaluation:
+    def evaluate(self, orbitals: Tensor, occupations: Tensor, slopes: bool = False) -> FockBuild:
         """Energy and Fock matrices of a determinant.
 
         Parameters
@@ -142,19 +152,19 @@ class KSHamiltonian(XCQuadrature):
         return self._assemble(density, rho, slopes, occupied_of(orbitals, occupations))
 
     @torch.no_grad()
-    def evaluate_matrix(self, density: Tensor) -> Evaluation:
+    def evaluate_matrix(self, density: Tensor) -> FockBuild:
         """Energy and Fock matrices of any density matrices, shape (nspin, nao, nao)."""
         return self._assemble(density, self.density_of_matrix(density))
 
     def _assemble(
         self, density: Tensor, rho: Tensor, slopes: bool = False, occupied: list[Tensor] | None = None
-    ) -> Evaluation:
+    ) -> FockBuild:
         evaluation = self.mean_field(density, occupied)
         energy, potential, evaluation.slopes = self.xc_potential(rho, slopes)
         self.add_xc(evaluation, rho, energy, potential, self.matrix_of_potential(potential))
         return evaluation
 
-    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> Evaluation:
+    def mean_field(self, density: Tensor, occupied: list[Tensor] | None = None) -> FockBuild:
         """Energy and Fock matrices without semilocal exchange-correlation, and without ``rho``.
 
         Parameters
@@ -189,10 +199,26 @@ class KSHamiltonian(XCQuadrature):
             exchange[omega] = bare
             energy += coefficient * bare
             fock -= 2.0 * coefficient * self.exchange_share * k
-        return Evaluation(energy, fock, density.new_empty(0), fixed, exchange)
+        dispersion = self.dispersion_energy()
+        return FockBuild(energy + dispersion, fock, density.new_empty(0), fixed, exchange, dispersion)
+
+    @cached_property
+    def nuclei(self) -> Nuclei:
+        """What dispersion depends on."""
+        numbers = [NUCLEAR_CHARGE[symbol] for symbol in self.molecule.symbols]
+        return Nuclei.of(numbers, self.molecule.positions, self.molecule.charge)
+
+    def dispersion_energy(self) -> float:
+        """Return the functional's dispersion energy with its present parameters, Ha."""
+        with torch.no_grad():
+            return float(self._dispersion()[0])
+
+    @cached_property
+    def _dispersion(self) -> Callable[[], Tensor]:
+        return self.xc.dispersion_at([self.nuclei])
 
     def add_xc(
-        self, evaluation: Evaluation, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
+        self, evaluation: FockBuild, rho: Tensor, energy: float, potential: Tensor, matrix: Tensor
     ) -> None:
         """Complete what :meth:`mean_field` returned.
 
@@ -260,9 +286,10 @@ def _rebuilt(
     xc: XCFunctional,
     restricted: bool,
     device: torch.device,
+    chosen: bool,
     level: int | None,
     differentiate: bool,
 ) -> KSHamiltonian:
-    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level))
+    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level) if chosen else None)
     made.differentiate = differentiate
     return made

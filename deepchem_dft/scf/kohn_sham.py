@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from deepchem_dft import plugins
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.electrons import treatment
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, UnfitGuess, solve
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, UnfitGuess, solve
+from deepchem_dft.scf.options import SCFOptions
 from deepchem_dft.scf.result import KSResult
 from deepchem_dft.scf.search.ground_state import ground_state, with_local_spins
 from deepchem_dft.scf.search.signs import Findings
@@ -33,28 +36,16 @@ class KohnSham:
     molecule : Molecule
     xc : str or XCFunctional
         A libxc name or any functional of this package.
-    restricted : bool, optional
-        None decides: as the molecule says, else restricted for closed shells with a spin-symmetric
-        functional. A restricted answer stays one; ``notes`` of the result tell if there are signs
-        that an unrestricted solution lies below, and one was found.
+    scf : SCFOptions, optional
+        How it is solved.
     broken_symmetry : bool or sequence of float, optional
         Look for antiparallel spins: True in every way; or local spins (2S_z) of the atoms to start
         from, such as [1, -1]. Implies ``restricted=False``. None: as the molecule says.
-    tol : float
-        Largest Fock element between orbitals of different occupation, Ha. Energies converge to
-        about ``tol**2``, energy gradients to first order: use 1e-8 to compare gradients.
-    max_iter : int
-        Bound on Fock builds.
-    stability : bool
-        Test whether the solution is a minimum, and follow the way down if not; then look for
-        lower states further away, too.
-    two_grid : bool, optional
-        Iterate on a coarse grid and confirm on the fine one, with the same result. None decides:
-        for warm starts of molecules.
-    engine : {"native", "dqc"}
-        ``dqc`` runs the same functional through DQC, as a second opinion.
     device : str, optional
         Where matrices live. Default: where the functional's parameters are.
+    **options
+        ``restricted``, ``tol``, ``max_iter``, ``stability``, ``two_grid``, ``engine``: see
+        :class:`~deepchem_dft.scf.SCFOptions`.
 
     Examples
     --------
@@ -69,37 +60,15 @@ class KohnSham:
         self,
         molecule: Molecule,
         xc: str | XCFunctional,
+        scf: SCFOptions | None = None,
         *,
-        restricted: bool | None = None,
         broken_symmetry: bool | Sequence[float] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 500,
-        stability: bool = False,
-        two_grid: bool | None = None,
-        engine: str = "native",
         device: str | torch.device | None = None,
+        **options: Any,
     ) -> None:
-        if engine not in ("native", "dqc"):
-            raise InputError(f"unknown engine {engine!r}", field="engine", remedy="use 'native' or 'dqc'")
-        if not (isinstance(tol, (int, float)) and 0 < tol < 1):
-            raise InputError(
-                f"a convergence threshold of {tol} Ha is not possible",
-                field="tol",
-                remedy="use a small positive number such as 1e-6",
-            )
-        if not (isinstance(max_iter, int) and max_iter >= 1):
-            raise InputError(
-                f"{max_iter!r} Fock builds are not possible",
-                field="max_iter",
-                remedy="use a whole number of at least 1",
-            )
-        if two_grid not in (None, True, False):
-            raise InputError(
-                f"{two_grid!r} is not a choice",
-                field="two_grid",
-                remedy="use True, False or None (decide for me)",
-            )
-        self.restricted, self.broken_symmetry = treatment(
+        asked = SCFOptions.of(scf, **options)
+        restricted = asked.restricted
+        restricted, self.broken_symmetry = treatment(
             molecule.restricted if restricted is None and not broken_symmetry else restricted,
             molecule.broken_symmetry
             if broken_symmetry is None and restricted is not True
@@ -107,16 +76,14 @@ class KohnSham:
             len(molecule.symbols),
             molecule.spin,
         )
-        if self.broken_symmetry and engine == "dqc":
+        if self.broken_symmetry and asked.engine == "dqc":
             raise InputError(
                 "DQC's solvers do not look for broken symmetries",
                 field="engine",
                 remedy="use the native engine",
             )
-        self.molecule, self.xc = molecule, get_xc(xc)
-        self.tol, self.max_iter = tol, max_iter
-        self.stability, self.two_grid = stability, two_grid
-        self.engine, self.device = engine, device
+        self.molecule, self.xc, self.device = molecule, get_xc(xc), device
+        self.scf = replace(asked, restricted=restricted)
 
     @unaffected
     def run(self, on_unconverged: str = "raise", guess: SCFState | KSResult | None = None) -> Any:
@@ -140,12 +107,7 @@ class KohnSham:
         FunctionalError
             If the functional returns values that are not finite.
         """
-        if on_unconverged not in ("raise", "continue"):
-            raise InputError(
-                f"unknown choice {on_unconverged!r}",
-                field="on_unconverged",
-                remedy="use 'raise' or 'continue'",
-            )
+        choice(on_unconverged, ("raise", "continue"), "on_unconverged")
         if isinstance(guess, KSResult):
             guess = guess.state
         if guess is not None and not isinstance(guess, SCFState):
@@ -154,43 +116,44 @@ class KohnSham:
                 field="guess",
                 remedy="pass the state of an earlier result, or None",
             )
-        if self.engine == "dqc":
+        scf = self.scf
+        if scf.engine == "dqc":
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
             return plugins.find("engines", "dqc")(
                 self.molecule,
                 self.xc,
-                restricted=self.restricted,
-                tol=self.tol,
-                max_iter=min(self.max_iter, 100),
+                restricted=scf.restricted,
+                tol=scf.tol,
+                max_iter=min(scf.max_iter, 100),
                 guess=guess,
                 on_unconverged=on_unconverged,
             )
-        hamiltonian = KSHamiltonian(self.molecule, self.xc, self.restricted, self.device)
+        hamiltonian = KSHamiltonian(self.molecule, self.xc, scf.restricted, self.device)
         try:
             solution, findings = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=stacklevel(2))
             solution, findings = self._solve(hamiltonian, None)
-        if self.stability and solution.status is Status.CONVERGED:
+        if scf.stability and solution.status is SCFStatus.CONVERGED:
             solution, findings.mode = follow_instabilities(
-                hamiltonian, solution, tol=self.tol, max_iter=self.max_iter
+                hamiltonian, solution, tol=scf.tol, max_iter=scf.max_iter
             )
         result = KSResult(hamiltonian, solution, findings)
         if not result.converged and on_unconverged == "raise":
             raise SCFNotConverged(
                 f"{self.molecule.name} did not converge in {result.iterations} Fock builds "
                 f"(largest occupied-virtual Fock element {result.commutator:.1e} Ha, "
-                f"wanted {self.tol:.0e} Ha): {result.status}",
+                f"wanted {scf.tol:.0e} Ha): {result.status}",
                 result,
             )
         return result
 
-    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[Solution, Findings]:
-        options: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
+    def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[SCFSolution, Findings]:
+        options: dict[str, Any] = {"tol": self.scf.tol, "max_iter": self.scf.max_iter}
         if guess is None and isinstance(self.broken_symmetry, tuple):
             return with_local_spins(hamiltonian, self.broken_symmetry, **options), Findings()
-        two_grid = suits(hamiltonian, guess) if self.two_grid is None else self.two_grid
+        two_grid = suits(hamiltonian, guess) if self.scf.two_grid is None else self.scf.two_grid
         way = solve_on_two_grids if two_grid else solve
         solution = way(hamiltonian, guess=guess, **options)
-        thorough = self.stability or (self.broken_symmetry is True and guess is None)
+        thorough = self.scf.stability or (self.broken_symmetry is True and guess is None)
         return ground_state(hamiltonian, solution, cold=guess is None, thorough=thorough, **options)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from deepchem_dft.equilibrium import DIIS
 from deepchem_dft.errors import InputError
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 from deepchem_dft.scf.rotations import Minimum, canonicalise, minimise, off_block
-from deepchem_dft.scf.state import SCFState, Trend, occupations_of
+from deepchem_dft.scf.state import FockHistory, SCFState, occupations_of
 
 # Eigenvalues of the overlap below this are linear dependence, not basis functions.
 _LINEAR_DEPENDENCE = 1e-8
@@ -26,7 +26,7 @@ _FAR = 0.1
 _NEARLY = 10.0
 
 
-class Status(StrEnum):
+class SCFStatus(StrEnum):
     """How a self-consistent field ended; the value says what to try next."""
 
     CONVERGED = "converged"
@@ -42,15 +42,15 @@ class UnfitGuess(ValueError):
 
 
 @dataclass
-class Solution:
+class SCFSolution:
     """Orbitals with the energy and Fock matrices belonging to exactly them."""
 
     state: SCFState
     energies: Tensor  # (nspin, nmo), Ha
-    evaluation: Evaluation
+    evaluation: FockBuild
     residual: float  # Ha
     iterations: int
-    status: Status
+    status: SCFStatus
     history: list[float]
     lost: bool = False  # whether extrapolation did not even come close
 
@@ -62,7 +62,7 @@ def solve(
     tol: float = 1e-6,
     max_iter: int = 500,
     diis_iterations: int = 12,
-) -> Solution:
+) -> SCFSolution:
     """Find self-consistent orbitals.
 
     Parameters
@@ -79,7 +79,7 @@ def solve(
 
     Returns
     -------
-    Solution
+    SCFSolution
         Converged or not: see ``status``.
     """
     problem = prepare(hamiltonian, guess)
@@ -87,7 +87,7 @@ def solve(
     orbitals, evaluation, residual = run.orbitals, run.evaluation, run.residual
     iterations, history, occupations = run.iterations, run.history, problem.occupations
 
-    status, lost = Status.CONVERGED, min(history) > _FAR
+    status, lost = SCFStatus.CONVERGED, min(history) > _FAR
     if not residual < tol:
         _, orbitals, evaluation = run.best
         minimum = minimise(
@@ -113,15 +113,15 @@ def solve(
             if run.residual < tol and run.evaluation.energy < evaluation.energy + _WORTHWHILE:
                 orbitals, evaluation, residual = run.orbitals, run.evaluation, run.residual
         if not residual < tol:
-            status = Status.MAX_ITERATIONS if iterations >= max_iter else Status.STALLED
+            status = SCFStatus.MAX_ITERATIONS if iterations >= max_iter else SCFStatus.STALLED
 
     solution = finish(hamiltonian, orbitals, occupations, evaluation, residual, iterations, status, history)
-    solution.state.trend, solution.lost = Trend.after(guess, evaluation.fock), lost
+    solution.state.trend, solution.lost = FockHistory.after(guess, evaluation.fock), lost
     return solution
 
 
 @dataclass
-class Problem:
+class InitialGuess:
     """Where a solver starts: orbitals, how they are filled, and an orthonormal basis."""
 
     basis: Tensor  # (nao, nmo)
@@ -130,7 +130,7 @@ class Problem:
     iterations: int  # Fock builds spent on them
 
 
-def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> Problem:
+def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> InitialGuess:
     """Fit a guess to a molecule, or make orbitals from its atoms' densities.
 
     Raises
@@ -152,14 +152,14 @@ def prepare(hamiltonian: KSHamiltonian, guess: SCFState | None) -> Problem:
     occupations = occupations_of(molecule, basis.shape[1], hamiltonian.restricted).to(basis.device)
     if guess is None:
         start = hamiltonian.evaluate_matrix(starting_density(hamiltonian))
-        return Problem(basis, occupations, diagonalise(start.fock, basis), 1)
+        return InitialGuess(basis, occupations, diagonalise(start.fock, basis), 1)
     # Only orbitals are taken over: how many electrons go where is the molecule's business.
     orbitals = _fit_guess(guess, hamiltonian, basis)
     if guess.trend is not None and guess.trend.foresees:
         fock = guess.trend.foresee()[0].to(hamiltonian.device)
         if fock.shape == (hamiltonian.nspin, *hamiltonian.overlap.shape):
             orbitals = diagonalise(fock, basis)
-    return Problem(basis, occupations, orbitals, 0)
+    return InitialGuess(basis, occupations, orbitals, 0)
 
 
 @dataclass
@@ -167,22 +167,22 @@ class Extrapolation:
     """How far DIIS came."""
 
     orbitals: Tensor
-    evaluation: Evaluation
+    evaluation: FockBuild
     residual: float
     iterations: int
     history: list[float]
-    best: tuple[float, Tensor, Evaluation]  # lowest energy, Ha, and where it was
+    best: tuple[float, Tensor, FockBuild]  # lowest energy, Ha, and where it was
 
 
 def extrapolate(
-    hamiltonian: KSHamiltonian, problem: Problem, *, tol: float, max_iter: int, patience: int
+    hamiltonian: KSHamiltonian, problem: InitialGuess, *, tol: float, max_iter: int, patience: int
 ) -> Extrapolation:
     """Iterate with DIIS until converged, or while it makes progress.
 
     Parameters
     ----------
     hamiltonian : KSHamiltonian
-    problem : Problem
+    problem : InitialGuess
     tol : float
         On the largest occupied-virtual Fock element, Ha.
     max_iter : int
@@ -214,19 +214,21 @@ def finish(
     hamiltonian: KSHamiltonian,
     orbitals: Tensor,
     occupations: Tensor,
-    evaluation: Evaluation,
+    evaluation: FockBuild,
     residual: float,
     iterations: int,
-    status: Status,
+    status: SCFStatus,
     history: list[float],
-) -> Solution:
+) -> SCFSolution:
     """Make orbitals canonical, which changes neither density nor energy."""
     rotation, energies = canonicalise(orbitals.mT @ evaluation.fock @ orbitals, occupations)
     state = SCFState(orbitals @ rotation, occupations)
-    return Solution(state, energies, evaluation, residual, iterations, status, history)
+    return SCFSolution(state, energies, evaluation, residual, iterations, status, history)
 
 
-def descended(hamiltonian: KSHamiltonian, solution: Solution, minimum: Minimum, evaluations: int) -> Solution:
+def descended(
+    hamiltonian: KSHamiltonian, solution: SCFSolution, minimum: Minimum, evaluations: int
+) -> SCFSolution:
     """Return the converged solution at a lower minimum, which took so many more Fock builds."""
     lower = finish(
         hamiltonian,
@@ -235,7 +237,7 @@ def descended(hamiltonian: KSHamiltonian, solution: Solution, minimum: Minimum, 
         minimum.evaluation,
         minimum.residual,
         solution.iterations + evaluations,
-        Status.CONVERGED,
+        SCFStatus.CONVERGED,
         solution.history + minimum.history,
     )
     return replace(lower, lost=solution.lost)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.kohn_sham import KohnSham
+from deepchem_dft.scf.options import SCFOptions
 from deepchem_dft.scf.result import KSResult
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
@@ -21,8 +24,10 @@ class SCFLayer(nn.Module):
     ----------
     xc : str or XCFunctional
         Its trainable parameters are this layer's parameters.
-    tol, restricted, max_iter, stability, two_grid, engine
-        As in :class:`~deepchem_dft.scf.kohn_sham.KohnSham`.
+    scf : SCFOptions, optional
+        How fields are solved.
+    **options
+        The same by name; see :class:`~deepchem_dft.scf.SCFOptions`.
 
     Examples
     --------
@@ -37,38 +42,15 @@ class SCFLayer(nn.Module):
     True
     """
 
-    def __init__(
-        self,
-        xc: str | XCFunctional,
-        *,
-        tol: float = 1e-6,
-        restricted: bool | None = None,
-        max_iter: int = 500,
-        stability: bool = False,
-        two_grid: bool | None = None,
-        engine: str = "native",
-    ) -> None:
+    def __init__(self, xc: str | XCFunctional, scf: SCFOptions | None = None, **options: Any) -> None:
         super().__init__()
-        self.xc = get_xc(xc)
-        self.tol, self.restricted = tol, restricted
-        self.max_iter, self.stability = max_iter, stability
-        self.two_grid, self.engine = two_grid, engine
+        self.xc, self.scf = get_xc(xc), SCFOptions.of(scf, **options)
 
     def forward(
         self, molecule: Molecule, guess: SCFState | None = None, on_unconverged: str = "raise"
     ) -> KSResult:
         """Solve for a molecule; see :meth:`KohnSham.run`."""
-        problem = KohnSham(
-            molecule,
-            self.xc,
-            restricted=self.restricted,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            stability=self.stability,
-            two_grid=self.two_grid,
-            engine=self.engine,
-        )
-        return problem.run(on_unconverged=on_unconverged, guess=guess)
+        return KohnSham(molecule, self.xc, self.scf).run(on_unconverged=on_unconverged, guess=guess)
 
     @unaffected
     def frozen_density(self, molecule: Molecule, state: SCFState) -> FrozenDensity:

@@ -18,7 +18,8 @@ from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
 from deepchem_dft.errors import CheckpointError, DeepChemDFTError, FunctionalError
 from deepchem_dft.parallel.pool import available_cpus, close_pool, worker_pool
-from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
+from deepchem_dft.scf.options import SCFOptions
+from deepchem_dft.scf.solutions import EnergyCache, EnergyRecord, Functional
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule import Molecule
@@ -34,9 +35,8 @@ class _Task:
     functionals: list[Functional]
     paths: list[dict[str, Path | None]]
     densities_for: Functional | None
-    tol: float
+    scf: SCFOptions
     guess: Path | None
-    stability: bool = False
 
 
 class Solver:
@@ -50,14 +50,14 @@ class Solver:
     processes : int, optional
         Workers, one thread each; default all cores this process may use. 1 solves right here.
         Of no account under torchrun.
-    tol : float
-        Convergence threshold of the self-consistent field.
+    scf : SCFOptions, optional
+        How fields are solved.
     cache : Path, optional
         File of solutions already known.
     states : Path, optional
         Folder for converged orbitals (see ``keep_states`` of :meth:`solve`).
-    stability : bool
-        As in :class:`~deepchem_dft.scf.KohnSham`.
+    **options
+        ``tol``, ``stability`` and so on by name; see :class:`~deepchem_dft.scf.SCFOptions`.
 
     Notes
     -----
@@ -69,14 +69,13 @@ class Solver:
     def __init__(
         self,
         processes: int | None = None,
-        tol: float = 1e-6,
+        scf: SCFOptions | None = None,
+        *,
         cache: Path | None = None,
         states: Path | None = None,
-        stability: bool = False,
+        **options: Any,
     ) -> None:
-        self.stability = stability
-        self.processes = processes or available_cpus()
-        self.tol = tol
+        self.processes, self.scf = processes or available_cpus(), SCFOptions.of(scf, **options)
         kept: list[EnergyCache] = []  # of several processes, number 0 alone keeps what is found
         parallel.on_main(lambda: kept.append(EnergyCache(cache)))
         self.cache = kept[0] if kept else EnergyCache(None)
@@ -114,8 +113,8 @@ class Solver:
         *,
         keep_states: bool = False,
         densities_for: Functional | None = None,
-        on_solution: Callable[[Solution, int, int], None] | None = None,
-    ) -> dict[tuple[str, str], Solution]:
+        on_solution: Callable[[EnergyRecord, int, int], None] | None = None,
+    ) -> dict[tuple[str, str], EnergyRecord]:
         """Solve every requested pair of molecule and functional, skipping what the cache knows.
 
         Parameters
@@ -134,7 +133,7 @@ class Solver:
         Returns
         -------
         dict
-            (molecule key, functional key) to Solution.
+            (molecule key, functional key) to EnergyRecord.
 
         Raises
         ------
@@ -148,7 +147,7 @@ class Solver:
         tasks = parallel.on_main(lambda: self._tasks(wanted, keep_states, densities_for))
         done, total = 0, sum(len(task.functionals) for task in tasks)
 
-        def keep(solutions: list[Solution]) -> None:
+        def keep(solutions: list[EnergyRecord]) -> None:
             nonlocal done
             for solution in solutions:
                 done += 1
@@ -171,7 +170,9 @@ class Solver:
                 keep(solutions)
         return parallel.on_main(lambda: self._found(wanted))
 
-    def _found(self, wanted: Sequence[tuple[Molecule, list[Functional]]]) -> dict[tuple[str, str], Solution]:
+    def _found(
+        self, wanted: Sequence[tuple[Molecule, list[Functional]]]
+    ) -> dict[tuple[str, str], EnergyRecord]:
         found = {(m.key, f.key): self.cache.get(m.key, f.key) for m, fs in wanted for f in fs}
         return {key: solution for key, solution in found.items() if solution is not None}
 
@@ -189,15 +190,7 @@ class Solver:
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
                 tasks.append(
-                    _Task(
-                        molecule,
-                        missing,
-                        paths,
-                        densities_for,
-                        self.tol,
-                        self._nearest_state(molecule),
-                        self.stability,
-                    )
+                    _Task(molecule, missing, paths, densities_for, self.scf, self._nearest_state(molecule))
                 )
         return tasks
 
@@ -217,7 +210,7 @@ class Solver:
         found = list(self.states.glob(f"{molecule.key[:24]}-*.state.pt"))
         return max(found, key=lambda path: path.stat().st_mtime) if found else None
 
-    def _run(self, tasks: Sequence[_Task]) -> Iterator[list[Solution]]:
+    def _run(self, tasks: Sequence[_Task]) -> Iterator[list[EnergyRecord]]:
         if self.processes == 1 or len(tasks) < 2:
             yield from map(_solve_task, tasks)
             return
@@ -259,7 +252,7 @@ def _is_atom(molecule: Molecule) -> bool:
     return len(molecule.symbols) == 1
 
 
-def _solve_task(task: _Task) -> list[Solution]:
+def _solve_task(task: _Task) -> list[EnergyRecord]:
     """Solve one molecule with several functionals, in a worker or in this process."""
     from deepchem_dft.molecule import cache
 
@@ -269,7 +262,7 @@ def _solve_task(task: _Task) -> list[Solution]:
         return _solve_all(task)
 
 
-def _solve_all(task: _Task) -> list[Solution]:
+def _solve_all(task: _Task) -> list[EnergyRecord]:
     import torch
 
     from deepchem_dft.scf import KohnSham
@@ -279,7 +272,7 @@ def _solve_all(task: _Task) -> list[Solution]:
     for functional, paths in zip(task.functionals, task.paths):
         start = time.perf_counter()
         module = functional.load()
-        problem = KohnSham(task.molecule, module, tol=task.tol, stability=task.stability)
+        problem = KohnSham(task.molecule, module, task.scf)
         try:
             with torch.no_grad():
                 result = problem.run(on_unconverged="continue", guess=guess)
@@ -297,7 +290,7 @@ def _solve_all(task: _Task) -> list[Solution]:
         if result.converged and functional.calibration is not None:
             members = module.energies(result).tolist()
         out.append(
-            Solution(
+            EnergyRecord(
                 molecule=task.molecule.key,
                 functional=functional.key,
                 name=task.molecule.name,

@@ -12,7 +12,7 @@ from deepchem_dft.scf.adjoint import ResponseContext, differentiable_outputs
 from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus
 from deepchem_dft.scf.response import SOFT_MODE
 from deepchem_dft.scf.search.signs import Findings, remarks
 from deepchem_dft.scf.state import gap_of
@@ -29,7 +29,7 @@ class KSResult:
     Attributes
     ----------
     molecule : Molecule
-    status : Status
+    status : SCFStatus
         How it ended; prints as advice.
     iterations : int
         Fock builds.
@@ -47,7 +47,7 @@ class KSResult:
     """
 
     def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, findings: Findings | None = None
+        self, hamiltonian: KSHamiltonian, solution: SCFSolution, findings: Findings | None = None
     ) -> None:
         self._hamiltonian, self._solution = hamiltonian, solution
         self.findings = findings or Findings()
@@ -90,7 +90,7 @@ class KSResult:
     @property
     def converged(self) -> bool:
         """True if the field is self-consistent to the tolerance asked for."""
-        return self.status is Status.CONVERGED
+        return self.status is SCFStatus.CONVERGED
 
     @property
     def restricted(self) -> bool:
@@ -146,7 +146,26 @@ class KSResult:
             if isinstance(coefficient, Tensor) and coefficient.requires_grad:
                 bare = evaluation.exchange[omega]
                 energy = energy + (coefficient - coefficient.detach()) * bare
-        return energy
+        dispersion = self._hamiltonian.xc.dispersion_at([self._hamiltonian.nuclei])()[0].to(energy)
+        return energy + (dispersion - dispersion.detach())
+
+    @property
+    def energy_terms(self) -> dict[str, float]:
+        """What the energy is the sum of, Ha.
+
+        ``fixed``: kinetic energy, electrons and nuclei, and Coulomb energies, which no parameter of the
+        functional changes at this density; ``semilocal`` exchange and correlation; ``exact_exchange``,
+        its ranges with their shares; ``dispersion``.
+        """
+        evaluation = self._solution.evaluation
+        shares = self._hamiltonian.exchange_terms()
+        exact = sum(c * evaluation.exchange[omega] for c, omega in shares if omega in evaluation.exchange)
+        terms = {
+            "fixed": evaluation.fixed_energy,
+            "exact_exchange": exact,
+            "dispersion": evaluation.dispersion,
+        }
+        return {**terms, "semilocal": evaluation.energy - sum(terms.values())}
 
     def _parameter_versions(self) -> list[int]:
         return [p._version for p in self._context.parameters]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 
 _MEMORY = 12
 # Smallest gap (Ha) the preconditioner believes in: near-degenerate orbitals couple through the
@@ -66,7 +66,7 @@ class Minimum:
     """Where a minimisation ended."""
 
     orbitals: Tensor
-    evaluation: Evaluation
+    evaluation: FockBuild
     residual: float
     evaluations: int
     converged: bool
@@ -80,7 +80,7 @@ def minimise(
     *,
     tol: float,
     max_evaluations: int,
-    start: Evaluation | None = None,
+    start: FockBuild | None = None,
     below: float | None = None,
     rough: float = 0.0,
     known: Tensor | None = None,
@@ -97,7 +97,7 @@ def minimise(
         On the largest Fock element between blocks, Ha.
     max_evaluations : int
         Bound on Fock builds.
-    start : Evaluation, optional
+    start : FockBuild, optional
         At ``orbitals``, if known.
     below : float, optional
         Give up where an energy below this, Ha, is out of reach.
@@ -175,7 +175,7 @@ def _line_search(hamiltonian, orbitals, occupations, point, direction, slope, le
 
     Returns
     -------
-    (length, orbitals, Evaluation) or None, and the number of evaluations
+    (length, orbitals, FockBuild) or None, and the number of evaluations
     """
     change = mixing(occupations)
     double = all(p.dtype == torch.float64 for p in hamiltonian.xc.parameters())

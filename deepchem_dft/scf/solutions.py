@@ -80,7 +80,7 @@ class Functional:
 
 
 @dataclass
-class Solution:
+class EnergyRecord:
     """Outcome of one self-consistent field calculation.
 
     ``energy`` is in Hartree and NaN unless ``converged``; ``seconds`` include making integrals
@@ -123,7 +123,7 @@ class EnergyCache:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._known: dict[tuple[str, str], Solution] = {}
+        self._known: dict[tuple[str, str], EnergyRecord] = {}
         self._file: GrowingFile | None = None
         self._refused: StorageError | None = None  # a file of someone else's that is only read
         if path is None:
@@ -165,14 +165,14 @@ class EnergyCache:
     def __len__(self) -> int:
         return len(self._known)
 
-    def _remember(self, solution: Solution) -> None:
+    def _remember(self, solution: EnergyRecord) -> None:
         self._known[solution.molecule, solution.functional] = solution
 
-    def get(self, molecule: str, functional: str) -> Solution | None:
+    def get(self, molecule: str, functional: str) -> EnergyRecord | None:
         """Look up a solution by molecule key and functional key."""
         return self._known.get((molecule, functional))
 
-    def add(self, solution: Solution) -> None:
+    def add(self, solution: EnergyRecord) -> None:
         """Remember a solution and append it to the file.
 
         Raises
@@ -195,12 +195,12 @@ class EnergyCache:
             self._file.close()
 
 
-def solution_of(line: bytes) -> Solution | None:
+def solution_of(line: bytes) -> EnergyRecord | None:
     """Return what a line says; nothing if it is damaged."""
     try:
         raw = json.loads(line)
         raw["energy"] = math.nan if raw["energy"] is None else raw["energy"]
-        found = Solution(**raw)
+        found = EnergyRecord(**raw)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     texts = (found.molecule, found.functional, found.name, found.status)

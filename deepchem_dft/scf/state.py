@@ -12,7 +12,7 @@ from deepchem_dft.molecule import Molecule
 
 
 @dataclass
-class Trend:
+class FockHistory:
     """Matrices of successive solutions of one system, from which the next is foreseen.
 
     Attributes
@@ -27,7 +27,7 @@ class Trend:
     changes: Tensor
 
     @classmethod
-    def after(cls, guess: SCFState | None, *matrices: Tensor) -> Trend:
+    def after(cls, guess: SCFState | None, *matrices: Tensor) -> FockHistory:
         """Return the trend of a solution that was started from a guess (or from none)."""
         stacked = torch.stack(matrices)
         before = None if guess is None else guess.trend
@@ -65,13 +65,13 @@ class SCFState:
         Columns are orbitals, orthonormal in the overlap metric. ``nspin`` is 1 if restricted.
     occupations : Tensor, shape (nspin, nmo), float64
         Electrons per orbital: up to 2 if restricted, up to 1 otherwise.
-    trend : Trend or None
+    trend : FockHistory or None
         What successive solutions have shown about the next one.
     """
 
     orbitals: Tensor
     occupations: Tensor
-    trend: Trend | None = None
+    trend: FockHistory | None = None
 
     @property
     def restricted(self) -> bool:
@@ -108,7 +108,7 @@ class SCFState:
     @classmethod
     def from_dict(cls, content: dict[str, Tensor]) -> SCFState:
         """Rebuild from :meth:`to_dict`."""
-        trend = Trend(content["trend"], content["changes"]) if "trend" in content else None
+        trend = FockHistory(content["trend"], content["changes"]) if "trend" in content else None
         return cls(content["orbitals"], content["occupations"], trend)
 
 

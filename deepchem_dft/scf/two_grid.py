@@ -13,10 +13,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, extrapolate, finish, prepare, solve
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, extrapolate, finish, prepare, solve
 from deepchem_dft.scf.rotations import off_block
-from deepchem_dft.scf.state import SCFState, Trend
+from deepchem_dft.scf.state import FockHistory, SCFState
 
 # Beyond this many orbitals the coarse problem has its density fitted, which is much cheaper; the
 # difference makes up for the fitting error as well.
@@ -49,7 +49,7 @@ class CorrectedHamiltonian(KSHamiltonian):
 
     def _assemble(
         self, density: Tensor, rho: Tensor, slopes: bool = False, occupied: list[Tensor] | None = None
-    ) -> Evaluation:
+    ) -> FockBuild:
         evaluation = super()._assemble(density, rho, slopes, occupied)
         evaluation.fock += self.correction
         # So that energies and Fock matrices belong together; the constant is of no consequence.
@@ -72,7 +72,7 @@ def suits(hamiltonian: KSHamiltonian, guess: SCFState | None) -> bool:
 
 def solve_on_two_grids(
     fine: KSHamiltonian, *, guess: SCFState | None = None, tol: float = 1e-6, max_iter: int = 500
-) -> Solution:
+) -> SCFSolution:
     """Find self-consistent orbitals with few evaluations on the fine grid.
 
     Parameters
@@ -87,7 +87,7 @@ def solve_on_two_grids(
 
     Returns
     -------
-    Solution
+    SCFSolution
         As from :func:`~deepchem_dft.scf.ladder.solve`, which takes over where rounds do not help.
         Its state carries the trend for the next solve.
     """
@@ -129,11 +129,11 @@ def solve_on_two_grids(
                 evaluation,
                 residual,
                 iterations,
-                Status.CONVERGED,
+                SCFStatus.CONVERGED,
                 history,
             )
             known = [evaluation.fock] if matrix is None else [evaluation.fock, coarse.correction]
-            solution.state.trend = Trend.after(guess, *known)
+            solution.state.trend = FockHistory.after(guess, *known)
             return solution
         if residual > _PROGRESS * last or iterations >= max_iter:
             break

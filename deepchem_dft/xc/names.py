@@ -5,6 +5,7 @@ from __future__ import annotations
 from deepchem_dft import plugins
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc import dispersion
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.lda import SlaterPW92
 from deepchem_dft.xc.libxc import Libxc
@@ -22,7 +23,7 @@ def is_trained(xc: object) -> bool:
     >>> is_trained("zoo:mine"), is_trained("folder/mine.safetensors"), is_trained("pbe")
     (True, True, False)
     """
-    text = xc.strip().lower() if isinstance(xc, str) else ""
+    text = dispersion.split(xc)[0].strip().lower() if isinstance(xc, str) else ""
     return text.startswith("zoo:") or text.endswith(".safetensors")
 
 
@@ -35,7 +36,9 @@ def get_xc(xc: str | XCFunctional) -> XCFunctional:
     xc : str or XCFunctional
         A libxc name as in :class:`~deepchem_dft.xc.libxc.Libxc`, or ``"native:lda"`` (Slater and
         PW92) or ``"native:pbe"``, which run on the device of their input; or ``"zoo:NAME"`` or
-        the file of a trained one, see :mod:`deepchem_dft.zoo`.
+        the file of a trained one, see :mod:`deepchem_dft.zoo`. Any of them may end in a dispersion:
+        ``"pbe+d3bj"``, ``"r2scan+d4"``, ``"zoo:NAME+d3bj(pbe)"``; see
+        :func:`~deepchem_dft.xc.dispersion.naming.parse`.
 
     Raises
     ------
@@ -50,9 +53,15 @@ def get_xc(xc: str | XCFunctional) -> XCFunctional:
     Libxc('b3lyp', family=gga)
     >>> get_xc("native:pbe")
     PBE()
+    >>> get_xc("pbe+d3bj").dispersion
+    Dispersion(d3bj, s6=1, s8=0.7875, s9=0, a1=0.4289, a2=4.4407)
     """
     if isinstance(xc, XCFunctional):
         return xc
+    if isinstance(xc, str):
+        own, term = dispersion.split(xc)
+        if term is not None:
+            return dispersion.attached(get_xc(own), dispersion.parse(term, own))
     if isinstance(xc, str) and xc.strip().lower().startswith("native:"):
         name = xc.split(":", 1)[1].strip().lower()
         if name not in NATIVE:

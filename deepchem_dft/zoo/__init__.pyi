@@ -1,6 +1,6 @@
 from .cards import Card as Card
-from .shelf import card as card
-from .shelf import functional as functional
-from .shelf import load as load
-from .shelf import names as names
-from .shelf import save as save
+from .registry import card as card
+from .registry import functional as functional
+from .registry import load as load
+from .registry import names as names
+from .registry import save as save

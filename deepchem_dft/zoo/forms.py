@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import FunctionalError, InputError
+from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Dispersion, attached
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.hybrid import HybridXC
@@ -22,6 +24,8 @@ from deepchem_dft.xc.libxc import Libxc
 from deepchem_dft.xc.names import NATIVE
 from deepchem_dft.xc.networks import ACTIVATIONS, ExpM1Activation, XCNetwork, build_network
 from deepchem_dft.xc.neural import NEURAL, NNLDA, NNMGGA, NNPBE
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
+from deepchem_dft.xc.nonlocality.vv10 import VV10
 from deepchem_dft.xc.pbe import PBE
 
 Form = dict[str, Any]
@@ -30,6 +34,7 @@ Form = dict[str, Any]
 CONFIGURED: dict[str, tuple[type[nn.Module], Callable[..., nn.Module]]] = {
     "xc_network": (XCNetwork, build_network),
     "enhanced": (EnhancedXC, EnhancedXC),
+    "nonlocal": (NNNonlocal, NNNonlocal),
 }
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _ACTIVATIONS: dict[str, type[nn.Module]] = {**ACTIVATIONS, "expm1": ExpM1Activation}
@@ -62,6 +67,12 @@ def form_of(module: nn.Module) -> Form:
     >>> form_of(nn.Linear(2, 1, dtype=torch.float64))
     {'type': 'linear', 'inputs': 2, 'outputs': 1, 'bias': True, 'dtype': 'float64'}
     """
+    if isinstance(module, XCFunctional) and module.dispersion is not None:
+        return {**_form_of(module), "dispersion": module.dispersion.config}
+    return _form_of(module)
+
+
+def _form_of(module: nn.Module) -> Form:
     for name, (known, _) in CONFIGURED.items():
         if type(module) is known:
             return {"type": name, **module.config}  # type: ignore[dict-item]
@@ -105,10 +116,12 @@ def build_form(form: Any, place: str = "form") -> Any:
             field=place,
             remedy="update deepchem_dft: the file may be from a later version",
         )
+    dispersion = options.pop("dispersion", None)
     _check_sizes(options, place)
     build = _BUILD.get(name) or (lambda place, **config: CONFIGURED[name][1](**config))
     try:
-        return build(place, **options)
+        module: Any = build(place, **options)
+        return module if dispersion is None else attached(module, Dispersion(**dispersion))
     except InputError as error:
         raise error.located(field=place) from None
     except Exception as error:  # the options are anybody's, of any type
@@ -130,6 +143,14 @@ def _shown(value: Any) -> str:
 
 
 # -- functionals -----------------------------------------------------------------------------------
+
+
+def _write_libxc(module: Libxc) -> Form:
+    form: Form = {"type": "libxc", "name": module.name}
+    terms = [term for term in module.nonlocal_terms if isinstance(term, VV10)]
+    if terms:
+        form |= {"vv10_level": terms[0].grid_level, "train_vv10": not terms[0].constant}
+    return form
 
 
 def _write_hybrid(module: HybridXC) -> Form:
@@ -242,7 +263,7 @@ def _build_activation(place: str, *, name: str) -> nn.Module:
 
 
 _WRITE: dict[type, Callable[[Any], Form]] = {
-    Libxc: lambda module: {"type": "libxc", "name": module.name},
+    Libxc: _write_libxc,
     SlaterPW92: lambda module: {"type": "native", "name": "lda"},
     PBE: lambda module: {"type": "native", "name": "pbe"},
     HybridXC: _write_hybrid,
@@ -253,7 +274,7 @@ _WRITE: dict[type, Callable[[Any], Form]] = {
     **dict.fromkeys(_ACTIVATIONS.values(), _write_activation),
 }
 _BUILD: dict[str, Callable[..., Any]] = {
-    "libxc": lambda place, name: Libxc(name),
+    "libxc": lambda place, name, **options: Libxc(name, **options),
     "native": _build_native,
     "hybrid": _build_hybrid,
     "neural": _build_neural,

@@ -39,7 +39,7 @@ def write_cards(folder: Path) -> None:
     """Write a page per model that comes with the package, and a table of them to include."""
     from deepchem_dft import zoo
     from deepchem_dft.zoo.cards import list_text
-    from deepchem_dft.zoo.shelf import SHIPPED
+    from deepchem_dft.zoo.registry import SHIPPED
 
     cards = [zoo.card(name, SHIPPED) for name in zoo.names(SHIPPED)]
     pages = folder / "models"

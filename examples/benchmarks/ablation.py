@@ -34,7 +34,7 @@ from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensi
 from deepchem_dft.models.xc.samples import make_dataset, unique_systems  # noqa: E402
 from deepchem_dft.runs.xc.entries import EntrySet, select  # noqa: E402
 from deepchem_dft.runs.xc.evaluate import Evaluation  # noqa: E402
-from deepchem_dft.runs.xc.functional import build_model  # noqa: E402
+from deepchem_dft.runs.xc.functional import build_xc_model  # noqa: E402
 from deepchem_dft.runs.xc.schema import RunConfig  # noqa: E402
 from deepchem_dft.scf.frozen.binned import BinnedDensity  # noqa: E402
 from deepchem_dft.scf.many import Solver  # noqa: E402
@@ -144,7 +144,7 @@ class Densities:
 
     def of(self, config: RunConfig, entries: Sequence[Any]) -> dict:
         """Return densities by system key."""
-        functional = build_model(config).functional
+        functional = build_xc_model(config).functional
         parent, share = config.functional.xc, config.functional.exchange
         key = (parent, share)
         known = self._known.setdefault(key, {})
@@ -156,7 +156,7 @@ class Densities:
         folder.mkdir(parents=True, exist_ok=True)
         start = Functional.named(parent)
         with (
-            Solver(self.options.jobs, 1e-5, folder / "energies.jsonl", folder) as solver,
+            Solver(self.options.jobs, tol=1e-5, cache=folder / "energies.jsonl", states=folder) as solver,
             solution_progress(f"densities of {parent}") as show,
         ):
             molecules = {s.key: s.to_molecule(self.options.grid_level) for s in missing}
@@ -181,7 +181,7 @@ class FrozenModel(dc.models.Model):
         super().__init__(model=None, model_dir=model_dir)
         self.config = config_of(variant, epochs, densities.options.grid_level, seed)
         self.densities = densities
-        self.xc = build_model(self.config)
+        self.xc = build_xc_model(self.config)
 
     def _frozen(self, dataset: Any) -> FixedDensityEntries:
         entries = list(dataset.X)
@@ -265,7 +265,7 @@ def checked(
     """Return rows of self-consistent errors (kcal/mol) on validation and test molecules."""
     groups = [EntrySet(role, role, list(data[role].X)) for role in ("valid", "test")]
     keep = options.folder / "checked.jsonl"
-    with Solver(options.jobs, 1e-5, keep) as solver, solution_progress("checking") as show:
+    with Solver(options.jobs, tol=1e-5, cache=keep) as solver, solution_progress("checking") as show:
         records = Evaluation(solver, options.grid_level).run([(group, chosen) for group in groups], show)
     rows = []
     for functional in chosen:

@@ -19,7 +19,7 @@ from _zoo_studies import Verdicts, add_options, functionals, table
 from deepchem_dft.cli.common import dataset_ref, load_deepchem, solution_progress
 from deepchem_dft.runs.xc.entries import dataset_names, select, unique_systems
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.scf.solutions import Functional, Solution
+from deepchem_dft.scf.solutions import EnergyRecord, Functional
 
 #: Most iterations, relative to PBE's.
 RATIO = 1.35
@@ -38,7 +38,7 @@ def systems(basis: str, names: Sequence[str] | None, max_electrons: int | None, 
 
 def solve(molecules: Sequence, chosen: Sequence[Functional], options) -> dict:
     """Return solutions by (molecule key, functional key), each found from atomic densities."""
-    solved: dict[tuple[str, str], Solution] = {}
+    solved: dict[tuple[str, str], EnergyRecord] = {}
     with Solver(options.jobs, cache=options.keep) as solver:
         for functional in chosen:  # one at a time: two together would start from each other
             with solution_progress(functional.label) as show:
@@ -46,7 +46,7 @@ def solve(molecules: Sequence, chosen: Sequence[Functional], options) -> dict:
     return solved
 
 
-def row(label: str, solutions: Sequence[Solution], pbe: Sequence[Solution]) -> list[str]:
+def row(label: str, solutions: Sequence[EnergyRecord], pbe: Sequence[EnergyRecord]) -> list[str]:
     """Return one line of the table."""
     both = [(a, b) for a, b in zip(solutions, pbe, strict=True) if a.converged and b.converged]
     own, theirs = (np.array([s.iterations for s in side]) for side in zip(*both))

@@ -21,11 +21,11 @@ SMALL = ("--basis", "sto-3g", "--grid-level", "0")
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch) -> Path:
+def zoo_folder(tmp_path, monkeypatch) -> Path:
     """A zoo of one functional and one ensemble."""
     from deepchem_dft.xc.ensemble import EnsembleXC
 
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "zoo_folder"
     zoo.save(hybrid(1), folder / "small.safetensors", summary="a small hybrid", parent="pbe")
     zoo.save(EnsembleXC([hybrid(i) for i in (1, 2, 3)]), folder / "three.safetensors")
     monkeypatch.setenv("DEEPCHEM_DFT_ZOO", str(folder))
@@ -43,35 +43,35 @@ def solved(xc):
         return KohnSham(Molecule(H2, "sto-3g", grid_level=0), xc).run()
 
 
-def test_list(command, shelf):
+def test_list(command, zoo_folder):
     outcome = command("zoo", "list")
     assert outcome.status == 0 and outcome.err == ""
     assert "| small | functional | pbe | a small hybrid |" in outcome.out
     assert "| three | functional x 3 |" in outcome.out
-    (shelf / "small.json").write_text("{}")
-    outcome = command("zoo", "list", "--folder", shelf)
+    (zoo_folder / "small.json").write_text("{}")
+    outcome = command("zoo", "list", "--folder", zoo_folder)
     assert outcome.status == 1 and "three" in outcome.out
     assert outcome.err.count("error: ") == 1 and "small.json" in outcome.err
-    empty = command("zoo", "list", "--folder", shelf.parent)
+    empty = command("zoo", "list", "--folder", zoo_folder.parent)
     assert (empty.status, empty.out) == (0, "the zoo is empty\n")
 
 
-def test_show(command, shelf):
+def test_show(command, zoo_folder):
     outcome = command("zoo", "show", "small")
     assert outcome.status == 0 and "a small hybrid" in outcome.out
     assert zoo.card("small").weights["sha256"] in outcome.out
-    raw = command("zoo", "show", shelf / "small.safetensors", "--json")
-    assert json.loads(raw.out) == json.loads((shelf / "small.json").read_text())
+    raw = command("zoo", "show", zoo_folder / "small.safetensors", "--json")
+    assert json.loads(raw.out) == json.loads((zoo_folder / "small.json").read_text())
     outcome = command("zoo", "show", "smal")
     assert outcome.status == 1 and "did you mean 'small'" in outcome.err
 
 
-def test_scf(command, shelf):
+def test_scf(command, zoo_folder):
     outcome = command("scf", H2, *SMALL, "--xc", "zoo:small")
     assert outcome.status == 0, outcome.err
     assert "functional: zoo:small" in outcome.out and "uncertainty" not in outcome.out
     assert energy_in(outcome.out) == pytest.approx(solved(hybrid(1)).energy.item(), abs=1e-8)
-    by_file = command("scf", H2, *SMALL, "--xc", shelf / "small.safetensors")
+    by_file = command("scf", H2, *SMALL, "--xc", zoo_folder / "small.safetensors")
     assert energy_in(by_file.out) == energy_in(outcome.out)
 
 
@@ -79,7 +79,7 @@ def uncertainty_in(text: str) -> float:
     return float(re.search(r"uncertainty: +(\S+) kcal/mol", text).group(1))
 
 
-def test_scf_of_an_ensemble_tells_how_far_it_disagrees(command, shelf):
+def test_scf_of_an_ensemble_tells_how_far_it_disagrees(command, zoo_folder):
     outcome = command("scf", H2, *SMALL, "--xc", "zoo:three")
     spread = uncertainty_in(outcome.out)
     own = torch.tensor([solved(hybrid(i)).energy.item() for i in (1, 2, 3)])
@@ -87,14 +87,14 @@ def test_scf_of_an_ensemble_tells_how_far_it_disagrees(command, shelf):
 
     from deepchem_dft.xc.ensemble import EnsembleXC
 
-    zoo.save(EnsembleXC([hybrid(i) for i in (1, 2, 3)], 1.5), shelf / "wide.safetensors")
+    zoo.save(EnsembleXC([hybrid(i) for i in (1, 2, 3)], 1.5), zoo_folder / "wide.safetensors")
     wide = command("scf", H2, *SMALL, "--xc", "zoo:wide")
     assert uncertainty_in(wide.out) == pytest.approx(1.5 * spread, abs=2e-3)
     assert energy_in(wide.out) == energy_in(outcome.out) and "1.5 x standard" in wide.out
     assert "1.5 x standard deviation of the members" in command("zoo", "show", "wide").out
 
 
-def test_uncertainties_of_entries_are_those_of_differences(command, shelf, tmp_path):
+def test_uncertainties_of_entries_are_those_of_differences(command, zoo_folder, tmp_path):
     """An ionisation energy's: of the members' ionisation energies, each of its own two energies."""
     from deepchem_dft import KohnSham, Molecule
 
@@ -132,9 +132,9 @@ def test_uncertainties_of_entries_are_those_of_differences(command, shelf, tmp_p
     assert "pbe, test" not in outcome.out
 
 
-def test_predict_with_a_name(command, shelf, tmp_path):
+def test_predict_with_a_name(command, zoo_folder, tmp_path):
     (tmp_path / "data.yaml").write_text(DATA)
-    for name in ("zoo:three", shelf / "small.safetensors"):
+    for name in ("zoo:three", zoo_folder / "small.safetensors"):
         outcome = command(
             "predict",
             name,
@@ -155,7 +155,7 @@ def test_predict_with_a_name(command, shelf, tmp_path):
     assert outcome.status == 1 and "did you mean 'three'" in outcome.err
 
 
-def test_curve_of_an_ensemble_has_a_band(command, shelf, tmp_path):
+def test_curve_of_an_ensemble_has_a_band(command, zoo_folder, tmp_path):
     table, figure = tmp_path / "h2.csv", tmp_path / "h2.png"
     arguments = (
         "curve",
@@ -187,7 +187,7 @@ def test_curve_of_an_ensemble_has_a_band(command, shelf, tmp_path):
     assert "zoo:three uncertainty (kcal/mol)" in outcome.out
 
 
-def test_curve_and_evaluate(command, shelf, tmp_path):
+def test_curve_and_evaluate(command, zoo_folder, tmp_path):
     table = tmp_path / "h2.csv"
     outcome = command(
         "curve",
@@ -230,15 +230,15 @@ def test_curve_and_evaluate(command, shelf, tmp_path):
     assert "zoo:three" in outcome.out and "zoo:small" in outcome.out
 
 
-def test_refusals_are_one_line(command, shelf):
-    file = shelf / "small.safetensors"
+def test_refusals_are_one_line(command, zoo_folder):
+    file = zoo_folder / "small.safetensors"
     raw = bytearray(file.read_bytes())
     raw[-1] ^= 1
     file.write_bytes(raw)
     for name, message in (
         ("zoo:small", "the file is damaged or another one"),
         ("zoo:smoll", "did you mean 'small'"),
-        (str(shelf / "no.safetensors"), "the file does not exist"),
+        (str(zoo_folder / "no.safetensors"), "the file does not exist"),
     ):
         outcome = command("scf", H2, *SMALL, "--xc", name)
         assert outcome.status == 1 and outcome.out == ""
@@ -246,7 +246,7 @@ def test_refusals_are_one_line(command, shelf):
         assert message in outcome.err
 
 
-def test_export_of_a_run_and_of_a_name(command, shelf, tmp_path):
+def test_export_of_a_run_and_of_a_name(command, zoo_folder, tmp_path):
     from deepchem_dft.runs import load_config, load_functional, run
 
     folder = tmp_path / "made"

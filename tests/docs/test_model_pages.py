@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from deepchem_dft import zoo
-from deepchem_dft.zoo.shelf import SHIPPED
+from deepchem_dft.zoo.registry import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 

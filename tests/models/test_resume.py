@@ -187,7 +187,7 @@ def test_load_rebuilds_the_model_from_its_file_alone(make_model, dataset):
     model.fit(dataset, nb_epoch=1)
     again = XCModel.load(model.get_checkpoints()[0])
     assert again.xc == "pbe" and again.entry_loss.type_weights == {"ae": 2.0}
-    assert again.model.solver.grid_level == 0
+    assert again.model.options.grid_level == 0
     assert again.functional.nnxc.nnmodel.config["hidden"] == [5]
     np.testing.assert_allclose(again.predict(dataset), model.predict(dataset), rtol=0, atol=1e-10)
 

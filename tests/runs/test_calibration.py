@@ -28,7 +28,7 @@ from deepchem_dft.runs.xc.entries import EntrySet, select
 from deepchem_dft.runs.xc.evaluate import Evaluation
 from deepchem_dft.runs.xc.schema import DatasetRef
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
+from deepchem_dft.scf.solutions import EnergyCache, EnergyRecord, Functional
 from deepchem_dft.units import HARTREE_TO_KCAL
 from deepchem_dft.xc.ensemble import EnsembleXC
 
@@ -275,7 +275,7 @@ def test_an_evaluation_keeps_the_members(tmp_path):
 def test_solutions_from_before_members_were_kept_are_found_anew(tmp_path):
     known, functional = tmp_path / "e.jsonl", Functional.trained(EnsembleXC(["lda", "pbe"]))
     helium = Molecule("He 0 0 0", "sto-3g", grid_level=0)
-    EnergyCache(known).add(Solution(helium.key, functional.key, "He", -2.8, True, "converged", 5, 0.1))
+    EnergyCache(known).add(EnergyRecord(helium.key, functional.key, "He", -2.8, True, "converged", 5, 0.1))
     found = Solver(1, cache=known).solve([(helium, [functional])])[helium.key, functional.key]
     assert found.energy != -2.8 and found.members is not None and len(found.members) == 2
     assert sum(found.members) / 2 == pytest.approx(found.energy, abs=1e-9)

@@ -48,10 +48,10 @@ def test_lattice_run(tmp_path):
         tmp_path, LATTICE, card=CARD, training=training, output={"plots": False, "checkpoint_every": 2}
     )
     run(config, tmp_path / "run")
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
-    export(tmp_path / "run", shelf)
-    card = zoo.card("carded", shelf)
+    zoo_folder = tmp_path / "zoo_folder"
+    zoo_folder.mkdir()
+    export(tmp_path / "run", zoo_folder)
+    card = zoo.card("carded", zoo_folder)
     assert card.summary == "what it is" and card.known_failures[0] == "long bonds"
     assert card.worse_than_parent == ["always"] and card.out_of_scope[0] == "anything else"
     assert card.overlap == [
@@ -60,13 +60,13 @@ def test_lattice_run(tmp_path):
     ]
     assert {row["set"] for row in card.errors} == {"h2", "ion"}
     assert card.training["entries"] == {"train: h2": 2, "valid: h2": 1, "test: h2": 3, "test: ion": 2}
-    again = export(shelf / "carded.json", tmp_path / "copy.safetensors", "new")
+    again = export(zoo_folder / "carded.json", tmp_path / "copy.safetensors", "new")
     assert (again.summary, again.known_failures) == ("new", card.known_failures)
     # A text that is changed later is stored by --resume, and nothing is trained again.
     config.card.summary = "another text"
     run(config, tmp_path / "run", resume=True)
-    assert export(tmp_path / "run", shelf).summary == "another text"
-    assert zoo.card("carded", shelf).weights["sha256"] == card.weights["sha256"]
+    assert export(tmp_path / "run", zoo_folder).summary == "another text"
+    assert zoo.card("carded", zoo_folder).weights["sha256"] == card.weights["sha256"]
 
 
 def test_run_on_hamiltonians(data, tmp_path):  # noqa: F811

@@ -12,7 +12,7 @@ import pytest
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.scf.solutions import EnergyCache, Functional, Solution
+from deepchem_dft.scf.solutions import EnergyCache, EnergyRecord, Functional
 from deepchem_dft.xc import HybridXC, build_network
 
 
@@ -88,8 +88,8 @@ def test_nothing_is_solved_twice(tmp_path):
 
 def test_cache_survives_a_torn_line(tmp_path):
     path = tmp_path / "e.jsonl"
-    good = Solution("m", "pbe", "H2", -1.1, True, "converged", 5, 0.1)
-    lost = Solution("n", "pbe", "N2", math.nan, False, "stalled", 300, 0.1)
+    good = EnergyRecord("m", "pbe", "H2", -1.1, True, "converged", 5, 0.1)
+    lost = EnergyRecord("n", "pbe", "N2", math.nan, False, "stalled", 300, 0.1)
     cache = EnergyCache(path)
     cache.add(good)
     cache.add(lost)
@@ -127,7 +127,7 @@ def test_cache_survives_a_torn_line(tmp_path):
 )
 def test_a_line_that_says_nonsense_counts_as_absent(tmp_path, change):
     path = tmp_path / "e.jsonl"
-    good = Solution("m", "pbe", "H2", -1.1, True, "converged", 5, 0.1, [-1.1, -1.2])
+    good = EnergyRecord("m", "pbe", "H2", -1.1, True, "converged", 5, 0.1, [-1.1, -1.2])
     bad = {**vars(replace(good, molecule="n")), **change}
     lines = [vars(good), bad, vars(replace(good, molecule="o"))]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -11,7 +11,7 @@ from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.batch import _LockStep, solve_batch
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Status, UnfitGuess, prepare, solve
+from deepchem_dft.scf.ladder import SCFStatus, UnfitGuess, prepare, solve
 from deepchem_dft.scf.search.ground_state import ground_state
 from deepchem_dft.xc import NNLDA, build_network, get_xc
 
@@ -130,7 +130,7 @@ def test_what_diis_does_not_converge_goes_down_the_ladder(in_lock_step):
     ]
     together = solve_batch(points)
     assert in_lock_step == [(3, 2)]
-    assert [s.status for s in together] == [Status.CONVERGED] * 3
+    assert [s.status for s in together] == [SCFStatus.CONVERGED] * 3
     for found, h in zip(together, points, strict=True):
         alike(found, alone(h))
 
@@ -138,7 +138,7 @@ def test_what_diis_does_not_converge_goes_down_the_ladder(in_lock_step):
 def test_a_limit_of_iterations_is_kept(neural):
     points = [KSHamiltonian(m, neural("lda,pw", "lda")) for m in curve("N", (2.1,))] * 2
     for solution in solve_batch(points, max_iter=3):
-        assert solution.status is Status.MAX_ITERATIONS and solution.iterations <= 3
+        assert solution.status is SCFStatus.MAX_ITERATIONS and solution.iterations <= 3
 
 
 def test_evenly_filled_shells_and_fractions():

@@ -8,7 +8,7 @@ from pyscf import dft
 
 from deepchem_dft.errors import FunctionalError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf import KohnSham, SCFState, Status
+from deepchem_dft.scf import KohnSham, SCFState, SCFStatus
 from deepchem_dft.xc import HybridXC, XCFunctional
 from tests.scf.conftest import SYSTEMS
 
@@ -122,7 +122,7 @@ def test_unconverged_is_never_silent(make, neural):
     problem = KohnSham(make("NO"), neural("pbe"), max_iter=3)
     with pytest.raises(SCFNotConverged, match="NO did not converge in 3") as caught:
         problem.run()
-    assert caught.value.result.status is Status.MAX_ITERATIONS
+    assert caught.value.result.status is SCFStatus.MAX_ITERATIONS
     result = problem.run(on_unconverged="continue")
     assert not result.converged
     assert not result.energy.requires_grad

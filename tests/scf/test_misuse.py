@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+
 import pytest
 import torch
 
+from deepchem_dft.data import DFTEntry
 from deepchem_dft.errors import InputError, ResponseNotConverged
+from deepchem_dft.models import XCModel
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf import KohnSham
+from deepchem_dft.scf import KohnSham, SCFLayer, SCFOptions
+from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.response import OrbitalHessian, solve_response
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.scf.state import aufbau
 from deepchem_dft.xc import HybridXC, Libxc
 
@@ -63,17 +70,55 @@ def test_frozen_exchange_of_two_hybrids_is_not_mixed_up(make):
         ("tol", float("nan")),
         ("tol", 0),
         ("tol", -1),
+        ("tol", 1.0),
         ("tol", "small"),
         ("max_iter", 0),
         ("max_iter", 2.5),
         ("restricted", "no"),
+        ("two_grid", "yes"),
+        ("stability", 2),
         ("engine", "other"),
     ],
 )
-def test_impossible_options(make, option, value):
+def test_impossible_options_are_refused_alike_everywhere(make, option, value):
+    said = []
+    for solver in (partial(KohnSham, make("He")), SCFLayer, partial(XCModel, grid_level=0)):
+        with pytest.raises(InputError) as caught:
+            solver("pbe", **{option: value})
+        assert caught.value.field == option and caught.value.remedy
+        said.append(str(caught.value))
     with pytest.raises(InputError) as caught:
-        KohnSham(make("He"), "pbe", **{option: value})
-    assert caught.value.field == option
+        Solver(1, **{option: value})
+    assert {*said, str(caught.value)} == {said[0]}
+
+
+ODD = {"tol": 1e-5, "max_iter": 77, "stability": True, "two_grid": False, "restricted": False}
+
+
+@pytest.mark.parametrize("by_name", [{}, ODD, {"tol": 1e-5}])
+def test_options_arrive_where_fields_are_solved(make, monkeypatch, by_name):
+    """Whether given as one object, by name or both ways; what is given by name counts."""
+    asked = SCFOptions(**{**ODD, "tol": 1e-4 if by_name else 1e-5})
+    found, molecule = [], make("He")
+    monkeypatch.setattr(KohnSham, "run", lambda self, **_: found.append(self.scf) or None)
+    entry = DFTEntry.create("energy", "-2.9", [{"moldesc": "He 0 0 0", "basis": "sto-3g"}])
+    for solve in (
+        lambda: KohnSham(molecule, "pbe", asked, **by_name).run(),
+        lambda: SCFLayer("pbe", asked, **by_name)(molecule),
+        lambda: XCModel("pbe", scf=asked, grid_level=0, **by_name).model([entry]),
+        lambda: Solver(1, asked, **by_name).solve([(molecule, [Functional.named("pbe")])]),
+    ):
+        with suppress(AttributeError):  # what is returned is no result
+            solve()
+    assert found == [SCFOptions(**ODD)] * 4
+
+
+def test_unknown_options_are_type_errors(make):
+    for solver in (partial(KohnSham, make("He")), SCFLayer, XCModel):
+        with pytest.raises(TypeError, match="tolerance"):
+            solver("pbe", tolerance=1e-6)
+    with pytest.raises(InputError, match="SCFOptions"):
+        KohnSham(make("He"), "pbe", {"tol": 1e-6})
 
 
 @pytest.mark.parametrize("guess", ["minao", 3, [1.0]])

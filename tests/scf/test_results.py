@@ -61,12 +61,6 @@ def test_as_many_of_both_spins_in_other_orbitals_are_no_closed_shell(occupations
             KSHamiltonian(molecule, get_xc("lda,pw"), restricted=True)
 
 
-@pytest.mark.parametrize("tol", [1, 1.0, 1.5, 0.0])
-def test_thresholds_are_below_one(tol):
-    with pytest.raises(InputError, match="a convergence threshold of"):
-        KohnSham(Molecule("He 0 0 0", "sto-3g", grid_level=0), "pbe", tol=tol)
-
-
 class Ignorant(XCFunctional):
     """Zero, whatever the density; with parameters that nothing depends on."""
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFState, two_grid
-from deepchem_dft.scf.state import Trend
+from deepchem_dft.scf.state import FockHistory
 from deepchem_dft.xc import HybridXC, build_network
 
 MOLECULES = {
@@ -89,8 +88,6 @@ def test_it_is_chosen_for_warm_molecules_on_fine_grids_only():
     assert not chosen(Molecule("He 0 0 0", "6-31g", grid_level=3), True)
     off = KohnSham(fine, "lda,pw", two_grid=False)
     assert off.run(guess=KohnSham(fine, "lda,vwn").run()).state.trend.matrices.shape[0] == 1
-    with pytest.raises(InputError, match="two_grid"):
-        KohnSham(fine, "lda,pw", two_grid="yes")
 
 
 def test_a_useless_coarse_grid_is_noticed(monkeypatch):
@@ -137,7 +134,7 @@ def test_a_trend_foresees_steady_motion_and_ignores_noise():
         state = SCFState(torch.zeros(1), torch.zeros(1))
         for value in values:
             matrix = torch.full((1, 2, 2), value, dtype=torch.float64)
-            state.trend = Trend.after(state, matrix)
+            state.trend = FockHistory.after(state, matrix)
         return float(state.trend.foresee()[0, 0, 0, 0])
 
     assert trend([1.0, 2.0, 3.0]) == pytest.approx(4.0)

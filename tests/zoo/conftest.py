@@ -24,9 +24,9 @@ def hybrid(seed: int = 0, **options) -> HybridXC:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch) -> Path:
+def zoo_folder(tmp_path: Path, monkeypatch) -> Path:
     """A folder that is the whole zoo: ``small``, and ``three``, an ensemble."""
-    monkeypatch.setattr("deepchem_dft.zoo.shelf.SHIPPED", tmp_path / "none")
+    monkeypatch.setattr("deepchem_dft.zoo.registry.SHIPPED", tmp_path / "none")
     with torch.no_grad():
         zoo.save(hybrid(1), tmp_path / "small.safetensors", summary="a small hybrid", parent="pbe")
         zoo.save(EnsembleXC([hybrid(seed) for seed in (1, 2, 3)]), tmp_path / "three.safetensors")

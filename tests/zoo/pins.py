@@ -82,7 +82,7 @@ def main() -> None:
     import torch
 
     from deepchem_dft import zoo
-    from deepchem_dft.zoo.shelf import SHIPPED
+    from deepchem_dft.zoo.registry import SHIPPED
 
     torch.set_num_threads(1)
     found = {

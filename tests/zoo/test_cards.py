@@ -260,7 +260,7 @@ def test_lists_of_256_are_built_and_no_longer_ones():
 
 def test_three_near_names_are_told(tmp_path):
     from deepchem_dft.errors import FunctionalError
-    from deepchem_dft.zoo.shelf import find
+    from deepchem_dft.zoo.registry import find
 
     for name in ("mine-a", "mine-b", "mine-c", "mine-d"):
         (tmp_path / f"{name}.json").write_text("{}")

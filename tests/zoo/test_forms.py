@@ -11,6 +11,7 @@ from torch import nn
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.xc import NNLDA, NNMGGA, NNPBE, EnhancedXC, HybridXC, Libxc, build_network, deepchem_network
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Dispersion, Nuclei
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.names import get_xc
 from deepchem_dft.zoo.forms import CONFIGURED, build_form, form_of
@@ -36,6 +37,8 @@ FUNCTIONALS = {
         None, enhanced("pbe", train_exchange=True), aweight0=1.0, train_a=False
     ),
     "enhanced, linear": lambda: enhanced("r2scan", degree=2),
+    "with dispersion": lambda: dispersed(Libxc("pbe")),
+    "learned dispersion": lambda: dispersed(hybrid(), train=["s8", "a2"]),
     "ensemble of enhanced": lambda: EnsembleXC([enhanced("r2scan"), enhanced("pbe", degree=3)]),
 }
 
@@ -48,6 +51,12 @@ def enhanced(parent: str, **options) -> EnhancedXC:
             if p.requires_grad:
                 p += 0.3 * torch.rand_like(p)
     return xc
+
+
+def dispersed(functional: XCFunctional, **options) -> XCFunctional:
+    """Return the functional with a dispersion of parameters that nobody has published."""
+    functional.dispersion = Dispersion("d4", s6=0.9, s8=1.3, s9=0.7, a1=0.31, a2=3.9, **options)
+    return functional
 
 
 def density(points: int = 30) -> torch.Tensor:
@@ -72,6 +81,9 @@ def test_round_trip_through_json(name):
         own, other = ([(float(c), w) for c, w in xc.exchange_terms] for xc in (before, after))
     assert own == other
     assert (before.family, before.spin_symmetric) == (after.family, after.spin_symmetric)
+    argon = [Nuclei.of([18, 18], [[0, 0, 0], [0, 0, 7]])]
+    assert torch.equal(before.dispersion_at(argon)(), after.dispersion_at(argon)())
+    assert bool(before.dispersion_at(argon)().any()) == ("dispersion" in name)
 
 
 def test_ensembles_from_before_calibration_are_uncalibrated():

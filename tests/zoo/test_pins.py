@@ -11,7 +11,7 @@ from pyscf import dft, gto
 from safetensors.numpy import load_file
 
 from deepchem_dft import zoo
-from deepchem_dft.zoo.shelf import SHIPPED
+from deepchem_dft.zoo.registry import SHIPPED
 
 from . import formulae, pins
 

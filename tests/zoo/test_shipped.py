@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deepchem_dft import zoo
-from deepchem_dft.zoo.shelf import SHIPPED
+from deepchem_dft.zoo.registry import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = zoo.names(SHIPPED)

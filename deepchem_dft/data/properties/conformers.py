@@ -10,8 +10,7 @@ import numpy as np
 from deepchem_dft.data.properties.molecule_files import RawMolecule
 from deepchem_dft.data.properties.sdf import SDFRecord
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule.xyz import Frame
-from deepchem_dft.molecule.xyz import Geometry as Written
+from deepchem_dft.molecule.xyz import Frame, XYZGeometry
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def _lowest(molecule: Any, seed: int, conformers: int) -> np.ndarray:
     return molecule.GetConformer(found[int(np.argmin(energies))]).GetPositions()
 
 
-def _bonded(written: Written) -> Any:
+def _bonded(written: XYZGeometry) -> Any:
     """Find the bonds of a neutral molecule from its geometry."""
     from rdkit import Chem
     from rdkit.Chem import rdDetermineBonds

@@ -19,7 +19,7 @@ from typing import Any
 
 from deepchem_dft.data.properties.streams import PathLike, open_text
 from deepchem_dft.errors import InputError
-from deepchem_dft.locks import GrowingFile
+from deepchem_dft.locks import GrowingFile, compare_settings
 from deepchem_dft.sinks import csv_plain, csv_row
 
 COLUMNS = ("name", "smiles", "dipole", "gap", "energy", "problem")
@@ -117,20 +117,10 @@ class LabelWriter:
                 entry=f"line {line}",
                 remedy="remove it, or choose another",
             ) from None
-        self._compare(_settings(text.splitlines(), str(self.path)))
+        compare_settings(_settings(text.splitlines(), str(self.path)), self.settings, self.path)
         rows = list(_rows(text.splitlines(keepends=True), str(self.path)))
         self.done, self.failed = len(rows), sum(bool(row.problem) for _, row in rows)
         self._file.cut(len(whole))
-
-    def _compare(self, found: dict[str, Any]) -> None:
-        for key in sorted({*found, *self.settings} - {"input"}):
-            if found.get(key) != self.settings.get(key):
-                raise InputError(
-                    f"the file was begun with {found.get(key)!r} and not {self.settings.get(key)!r}",
-                    file=str(self.path),
-                    field=key,
-                    remedy="go on with the same settings, or choose another file",
-                )
 
     def append(self, row: LabelRow) -> None:
         """Write one row; it survives whatever happens to this process afterwards.

@@ -15,7 +15,7 @@ from deepchem_dft.errors import GradientNotConverged
 
 
 @dataclass
-class Problem:
+class FixedPointProblem:
     """A fixed-point problem on matrices with a row per sample, and how it is to be solved."""
 
     f: Callable[..., Tensor]  # (B, D), *inputs to (B, D)
@@ -48,7 +48,7 @@ class Problem:
 class Adjoint(Protocol):
     """A way to differentiate a fixed point."""
 
-    def solve(self, problem: Problem) -> tuple[Tensor, Trace]:
+    def solve(self, problem: FixedPointProblem) -> tuple[Tensor, Trace]:
         """Return the fixed points (B, D) with gradients attached, and how they were found."""
 
 

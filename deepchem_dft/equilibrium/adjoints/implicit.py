@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepchem_dft.equilibrium.adjoints.base import Problem, broken_rows, refuse
-from deepchem_dft.equilibrium.adjoints.judge import Judge, relative_to_right
-from deepchem_dft.equilibrium.adjoints.leaves import Gate, captured_leaves, graph_freed
-from deepchem_dft.equilibrium.checks import reachable, tolerance, warn, whole
+from deepchem_dft.checks import reachable, tolerance, warn, whole
+from deepchem_dft.equilibrium.adjoints.base import FixedPointProblem, broken_rows, refuse
+from deepchem_dft.equilibrium.adjoints.gradient_check import GradientCheck, relative_to_right
+from deepchem_dft.equilibrium.adjoints.leaves import GradientSwitch, captured_leaves, graph_freed
 from deepchem_dft.equilibrium.driver import Trace, drive
 from deepchem_dft.equilibrium.solvers import Solver, chain_of
 from deepchem_dft.errors import InputError
@@ -63,7 +63,7 @@ class Implicit:
                 f"on_failure is {self.on_failure!r}", field="on_failure", remedy="'raise' or 'drop'"
             )
 
-    def solve(self, problem: Problem) -> tuple[Tensor, Trace]:
+    def solve(self, problem: FixedPointProblem) -> tuple[Tensor, Trace]:
         """Return the fixed points (B, D) with gradients attached, and how they were found."""
         with torch.no_grad():
             trace = problem.drive()
@@ -75,7 +75,7 @@ class Implicit:
             tol=reachable(problem.tol if self.tol is None else self.tol, problem.rounding),
             max_iter=self.max_iter or problem.max_iter,
         )
-        state = differentiable(adjoint, trace, Judge(adjoint.eps, self.on_failure == "drop"))
+        state = differentiable(adjoint, trace, GradientCheck(adjoint.eps, self.on_failure == "drop"))
         if state.requires_grad and not bool(trace.converged.all()):
             warn(
                 f"{int((~trace.converged).sum())} of {len(trace.codes)} samples did not converge "
@@ -84,7 +84,7 @@ class Implicit:
         return state, trace
 
 
-def differentiable(problem: Problem, trace: Trace, judge: Judge) -> Tensor:
+def differentiable(problem: FixedPointProblem, trace: Trace, check: GradientCheck) -> Tensor:
     """Return fixed points (B, D) that pass gradients to all that the map depends on.
 
     That is its inputs, and trainable tensors it captured: those are found in the graph of one
@@ -96,7 +96,7 @@ def differentiable(problem: Problem, trace: Trace, judge: Judge) -> Tensor:
     if not image.requires_grad:
         return z
     captured = captured_leaves(image, copies)
-    pull = _Pull(problem, trace, judge, broken_rows(image))
+    pull = _Pull(problem, trace, check, broken_rows(image))
     return _FixedPoint.apply(pull, z, *problem.inputs, *captured)
 
 
@@ -124,9 +124,9 @@ class _FixedPoint(torch.autograd.Function):
 class _Pull:
     """From the gradient that arrives at fixed points to those of everything they depend on."""
 
-    problem: Problem
+    problem: FixedPointProblem
     trace: Trace
-    judge: Judge
+    check: GradientCheck
     broken: Tensor  # (B,), where the map is not finite
 
     def __call__(self, gradient: Tensor, z: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
@@ -135,11 +135,11 @@ class _Pull:
         again = torch.is_grad_enabled()  # somebody wants to differentiate the result
         # Where a sample has not converged nothing is known: not even how wrong it would be.
         gradient = torch.where(self.trace.converged[:, None], gradient, 0.0)
-        count, gate = len(self.problem.inputs), Gate()
+        count, switch = len(self.problem.inputs), GradientSwitch()
         inputs: list[Tensor] = tensors[:count]
         with torch.enable_grad():
             if again:  # nodes of their own: direct dependence is all that counts here
-                point, copies = gate(z), [t.view_as(t) for t in inputs]
+                point, copies = switch(z), [t.view_as(t) for t in inputs]
             else:
                 point = z.detach().requires_grad_()
                 copies = [t.detach().requires_grad_(t.requires_grad) for t in inputs]
@@ -149,7 +149,7 @@ class _Pull:
             solution = self._differentiable(solution, gradient, z, inputs)
         sources = [*copies, *tensors[count:]]
         wanted = [t for t in sources if t.requires_grad]
-        with gate.closed(), graph_freed():
+        with switch.closed(), graph_freed():
             found = iter(
                 torch.autograd.grad(
                     image, wanted, solution.z, retain_graph=True, create_graph=again, allow_unused=True
@@ -172,7 +172,7 @@ class _Pull:
                 max_iter=self.problem.max_iter,
                 size=relative_to_right(right, self.problem.tol, self.problem.eps),
             )
-            self.judge(found, right, self.trace)
+            self.check(found, right, self.trace)
             found.z = torch.where(found.converged[:, None], found.z * scale, 0.0)
         return found
 
@@ -187,7 +187,7 @@ class _Pull:
             return transposed(image, point, u) + gradient
 
         problem = replace(self.problem, f=adjoint, inputs=(gradient, z, *inputs))
-        return replace(found, z=differentiable(problem, found, self.judge))
+        return replace(found, z=differentiable(problem, found, self.check))
 
 
 def transposed(image: Tensor, point: Tensor, u: Tensor) -> Tensor:

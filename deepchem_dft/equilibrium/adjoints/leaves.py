@@ -31,7 +31,7 @@ def captured_leaves(image: Tensor, known: Sequence[Tensor]) -> list[Tensor]:
     return list(found.values())
 
 
-class Gate:
+class GradientSwitch:
     """Passes a tensor on, and its gradient back unless closed.
 
     A fixed point depends on the same weights as the map. Where only the map's direct dependence on
@@ -42,7 +42,7 @@ class Gate:
         self._open = True
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        return _Gated.apply(tensor, self)
+        return _Switched.apply(tensor, self)
 
     @property
     def is_open(self) -> bool:
@@ -59,16 +59,16 @@ class Gate:
             self._open = True
 
 
-class _Gated(torch.autograd.Function):
+class _Switched(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, gate: Gate) -> Tensor:
-        ctx.gate = gate
+    def forward(ctx: Any, tensor: Tensor, switch: GradientSwitch) -> Tensor:
+        ctx.switch = switch
         ctx.set_materialize_grads(False)
         return tensor.view_as(tensor)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None) -> Any:  # type: ignore[override]
-        return (gradient if ctx.gate.is_open else None), None
+        return (gradient if ctx.switch.is_open else None), None
 
 
 @contextmanager

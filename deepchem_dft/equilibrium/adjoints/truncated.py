@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepchem_dft.equilibrium.adjoints.base import Problem, attach, broken_rows
-from deepchem_dft.equilibrium.checks import positive, whole
+from deepchem_dft.checks import positive, whole
+from deepchem_dft.equilibrium.adjoints.base import FixedPointProblem, attach, broken_rows
 from deepchem_dft.equilibrium.driver import Trace
 
 
@@ -40,7 +40,7 @@ class Truncated:
         whole(1, steps=self.steps)
         positive(mixing=self.mixing)
 
-    def solve(self, problem: Problem) -> tuple[Tensor, Trace]:
+    def solve(self, problem: FixedPointProblem) -> tuple[Tensor, Trace]:
         """Return the fixed points (B, D) with gradients attached, and how they were found."""
         with torch.no_grad():
             trace = problem.drive()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from deepchem_dft.equilibrium.adjoints.base import Problem, attach
+from deepchem_dft.equilibrium.adjoints.base import FixedPointProblem, attach
 from deepchem_dft.equilibrium.driver import Trace
 
 
@@ -21,7 +21,7 @@ class Unrolled:
     have next to nothing to differentiate.
     """
 
-    def solve(self, problem: Problem) -> tuple[Tensor, Trace]:
+    def solve(self, problem: FixedPointProblem) -> tuple[Tensor, Trace]:
         """Return the last iterates (B, D) with gradients, and how they were found."""
         trace = problem.drive(keep=True)
         # A NaN on the way is in the graph for good; the backward pass will say so.

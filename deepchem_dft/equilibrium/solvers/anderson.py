@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepchem_dft.equilibrium.checks import positive, whole
+from deepchem_dft.checks import positive, whole
 from deepchem_dft.equilibrium.solvers.base import Ring, least_squares
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from deepchem_dft.equilibrium.checks import positive, whole
+from deepchem_dft.checks import positive, whole
 
 
 @dataclass(frozen=True)

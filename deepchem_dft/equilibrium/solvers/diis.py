@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepchem_dft.equilibrium.checks import whole
+from deepchem_dft.checks import whole
 from deepchem_dft.equilibrium.solvers.base import combine, least_squares
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.locks import GrowingFile
+from deepchem_dft.locks import GrowingFile, compare_settings
 
 LOGGER = logging.getLogger("deepchem_dft.hamiltonian")
 Record = dict[str, np.ndarray]
@@ -135,19 +135,6 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def compare_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
-    """Raise `InputError` unless a file was made with the same settings."""
-    asked = json.loads(json.dumps(dict(wanted)))  # as it comes back from a file
-    for key in sorted({*found, *asked} - {"input"}):
-        if found.get(key) != asked.get(key):
-            raise InputError(
-                f"the file was begun with {found.get(key)!r} and not {asked.get(key)!r}",
-                file=str(path),
-                field=key,
-                remedy="go on with the same settings, or choose another file",
-            )
 
 
 def _packed(payload: bytes) -> bytes:

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data.targets import GRIDS
 from deepchem_dft.errors import DeepChemDFTError, FunctionalError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.memory import available_bytes
 from deepchem_dft.scf.frozen.density import FrozenDensity
-from deepchem_dft.scf.ladder import Status
+from deepchem_dft.scf.ladder import SCFStatus
 from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 __all__ = ["DQCResult", "default_grid", "dqc_available", "run_dqc"]
 
@@ -111,7 +113,7 @@ class DQCResult:
         Alpha and beta in PySCF's orbital order; differentiable likewise.
     orbital_energies : Tensor, shape (nspin, nmo), Ha
         Of the final Fock matrix; not differentiable.
-    status : Status
+    status : SCFStatus
         How it ended, measured here: DQC itself does not tell.
     commutator : float
         Largest Fock element between orbitals of different occupation, Ha.
@@ -126,7 +128,7 @@ class DQCResult:
     energy: Tensor
     density_matrix: Tensor
     orbital_energies: Tensor
-    status: Status
+    status: SCFStatus
     commutator: float
     iterations: int
     state: SCFState
@@ -140,7 +142,7 @@ class DQCResult:
     @property
     def converged(self) -> bool:
         """True if the state is self-consistent to the tolerance asked for."""
-        return self.status is Status.CONVERGED
+        return self.status is SCFStatus.CONVERGED
 
     @property
     def restricted(self) -> bool:
@@ -237,14 +239,11 @@ def run_dqc(
     InputError
         If DQC is not installed, or cannot do this molecule.
     FunctionalError
-        For functionals with exact exchange, or that return values that are not numbers.
+        For functionals with exact exchange or dispersion, or that return values that are not numbers.
     SCFNotConverged
         Unless ``on_unconverged="continue"``.
     """
-    if on_unconverged not in ("raise", "continue"):
-        raise InputError(
-            f"on_unconverged={on_unconverged!r} is not known", remedy="use 'raise' or 'continue'"
-        )
+    choice(on_unconverged, ("raise", "continue"), "on_unconverged")
     xc = get_xc(xc)
     available, why = dqc_available()
     if not available:
@@ -257,6 +256,11 @@ def run_dqc(
         raise FunctionalError(
             "DQC cannot add exact exchange to a Kohn-Sham calculation",
             remedy="use engine='native' for hybrid functionals",
+        )
+    refuse_nonlocal(xc, "DQC", "use engine='native'")
+    if xc.dispersion_terms:
+        raise FunctionalError(
+            "DQC has no dispersion", field="xc", remedy="use engine='native', or leave the dispersion out"
         )
     restricted = _treatment(molecule, xc, restricted)
     _check_memory(molecule)
@@ -281,7 +285,7 @@ def run_dqc(
         energy=energy,
         density_matrix=density,
         orbital_energies=energies,
-        status=Status.CONVERGED if residual < tol else Status.MAX_ITERATIONS,
+        status=SCFStatus.CONVERGED if residual < tol else SCFStatus.MAX_ITERATIONS,
         commutator=residual,
         iterations=engine.steps,
         state=state,

@@ -127,7 +127,7 @@ class DEQTrainer(TrainingLoop):
         )
 
     def validate(self, report: DEQEpoch) -> None:
-        """Judge by the loss on the validation set, or by the metric asked for."""
+        """GradientCheck by the loss on the validation set, or by the metric asked for."""
         model, valid = self.model, self.valid
         count = model.network.count
         found = model.predict(valid)

@@ -29,7 +29,7 @@ class HamiltonianFitting(Fitting):
     progress: HamiltonianProgress
     _global_step: int
 
-    fit_defaults = FitDefaults(nb_epoch=100, validate_every=5, checkpoint_every=20)
+    fit_defaults = FitDefaults(nb_epoch=100, validate_every=5, checkpoint_every=10)
     _keep_optimizer = False
 
     def fit(

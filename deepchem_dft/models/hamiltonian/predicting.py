@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from deepchem.data import Dataset
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.options import choice, tell_unconverged
+from deepchem_dft.fitting.options import tell_unconverged
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.models.hamiltonian.network import HamiltonianModule
 from deepchem_dft.models.hamiltonian.prediction import (

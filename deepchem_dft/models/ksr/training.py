@@ -302,7 +302,7 @@ class KSRTrainer(TrainingLoop):
         )
 
     def validate(self, report: KSREpoch) -> None:
-        """Judge by the error of the energies, or by the metric asked for."""
+        """GradientCheck by the error of the energies, or by the metric asked for."""
         valid, metric = self.valid, self.options.metric
         prediction, y = self.model._energies(valid.entries), valid.energy.numpy()[:, None]
         report.score = (

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import InputError, ResponseNotConverged, SCFNotConverged
-from deepchem_dft.fitting.options import UNCONVERGED, tell_unconverged
+from deepchem_dft.fitting.options import tell_unconverged
 from deepchem_dft.models.xc.functional import make_functional
+from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.models.xc.samples import check_entries, entry_name
 from deepchem_dft.models.xc.solving import Solved, SystemSolver, linearised
 from deepchem_dft.models.xc.spreading import Numbers, Spreader, Task, tasks_of
 from deepchem_dft.models.xc.states import StateStore
-from deepchem_dft.scf import KSResult, SCFLayer
+from deepchem_dft.scf import KSResult, SCFLayer, SCFOptions
 from deepchem_dft.scf.quadrature import device_of
 from deepchem_dft.xc.base import XCFunctional
 
@@ -37,32 +38,11 @@ class DFTXC(nn.Module):
         Network added to it, with trainable weight starting at 0 as in DeepChem.
     xc : XCFunctional, optional
         A ready functional, instead of ``xcstr`` and ``nnmodel``.
-    tol : float
-        Convergence threshold on the occupied-virtual block of the Fock matrix, Ha.
-    grid_level : int
-        PySCF's quadrature level.
-    restricted : bool or None
-        Passed to the self-consistent field; None decides per system.
-    scf_every : int
-        k: an optimiser step solves a system anew if its stored orbitals are k or more steps old,
-        and else uses the energy at those orbitals, whose gradient is that of the self-consistent
-        energy up to the change of the orbitals since. ``dm`` and ``dens`` entries always solve.
-    scf_trust : float
-        With ``scf_every`` above 1: a system is solved earlier once relaxing its orbitals would
-        lower its energy by more than this (estimated, Ha).
-    warm_start : bool
-        Start from a system's last orbitals when training.
-    on_unconverged : {"raise", "warn", "nan"}
-        What evaluation mode does with an entry that did not converge.
-    max_iter : int, optional
-        Most iterations of the self-consistent field (default: the solver's).
-    two_grid : bool, optional
-        Iterate on a coarse grid, confirm on the fine one: see
-        :class:`~deepchem_dft.scf.KohnSham`. None: for warm starts of molecules.
-    engine : {"native", "dqc"}
-        ``dqc`` solves with DQC, for comparison.
-    density_fit : None, bool or str
-        Fit densities: for large molecules (None), always, never, or in a basis of this name.
+    scf : SCFOptions, optional
+        How systems are solved.
+    **options
+        The same by name, with what concerns training; see
+        :class:`~deepchem_dft.models.xc.options.SystemOptions`.
 
     Examples
     --------
@@ -80,40 +60,17 @@ class DFTXC(nn.Module):
         nnmodel: nn.Module | None = None,
         *,
         xc: XCFunctional | None = None,
-        tol: float = 1e-6,
-        grid_level: int = 3,
-        restricted: bool | None = None,
-        scf_every: int = 1,
-        warm_start: bool = True,
-        on_unconverged: str = "raise",
-        max_iter: int | None = None,
-        scf_trust: float = 1e-5,
-        two_grid: bool | None = None,
-        engine: str = "native",
-        density_fit: bool | str | None = None,
+        scf: SCFOptions | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        _check(
-            scf_trust=scf_trust,
-            two_grid=two_grid,
-            engine=engine,
-            density_fit=density_fit,
-            tol=tol,
-            grid_level=grid_level,
-            restricted=restricted,
-            scf_every=scf_every,
-            on_unconverged=on_unconverged,
-            max_iter=max_iter,
-        )
+        self.options = SystemOptions.of(scf, **options)
         self.xc = xc if xc is not None else make_functional(xcstr, nnmodel)
-        options: dict[str, Any] = {} if max_iter is None else {"max_iter": max_iter}
         # Held in a tuple: as a submodule its parameters would be listed a second time.
-        self._layer = (
-            SCFLayer(self.xc, tol=tol, restricted=restricted, two_grid=two_grid, engine=engine, **options),
-        )
-        self.solver = SystemSolver(self.layer, grid_level, warm_start, scf_trust, density_fit)
+        self._layer = (SCFLayer(self.xc, self.options),)
+        self.solver = SystemSolver(self.layer, self.options)
         self.spreader = Spreader(self.solver)
-        self.scf_every, self.on_unconverged = scf_every, on_unconverged
+        self.scf_every, self.on_unconverged = self.options.scf_every, self.options.on_unconverged
         self.states = StateStore()
 
     @property
@@ -227,33 +184,6 @@ class DFTXC(nn.Module):
             return found[0]
         terms = [c * e for c, e in zip(entry.coefficients, found, strict=True)]
         return torch.stack(terms).sum()
-
-
-def _check(**options: Any) -> None:
-    """Raise ``InputError`` for options that mean nothing."""
-
-    def whole(value: Any, low: int, high: float = math.inf) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    rules = {
-        "tol": (lambda v: isinstance(v, (int, float)) and 0 < v < 1, "a threshold such as 1e-6"),
-        "grid_level": (lambda v: whole(v, 0, 9), "0 to 9"),
-        "restricted": (lambda v: v in (None, True, False), "None, True or False"),
-        "scf_every": (lambda v: whole(v, 1), "1 or more"),
-        "on_unconverged": (lambda v: v in UNCONVERGED, "'raise', 'warn' or 'nan'"),
-        "max_iter": (lambda v: v is None or whole(v, 1), "1 or more"),
-        "scf_trust": (lambda v: isinstance(v, (int, float)) and v >= 0, "an energy such as 1e-5"),
-        "two_grid": (lambda v: v in (None, True, False), "None, True or False"),
-        "density_fit": (
-            lambda v: v is None or isinstance(v, (bool, str)),
-            "None, True, False or the name of a fitting basis",
-        ),
-        "engine": (lambda v: v in ("native", "dqc"), "'native' or 'dqc'"),
-    }
-    for name, value in options.items():
-        fits, remedy = rules[name]
-        if not fits(value):
-            raise InputError(f"{value!r} is not possible", field=name, remedy=f"use {remedy}")
 
 
 class _naming:

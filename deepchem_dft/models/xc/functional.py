@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,10 +12,17 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.xc import HybridXC, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.base import XCFunctional
+from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.neural import INPUTS, NEURAL
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
+from deepchem_dft.xc.parents import hybrid_name
+
+#: Factors on a parent, by what a mapping says they are.
+FORMS: dict[str, Callable[..., XCFunctional]] = {"enhancement": EnhancedXC, "nonlocal": NNNonlocal}
 
 
 def make_functional(
@@ -33,6 +42,7 @@ def make_functional(
     family: str | None = None,
     spin_symmetric: bool = True,
     seed: int | None = None,
+    dispersion: str | Mapping[str, Any] | None = None,
 ) -> XCFunctional:
     """Build ``a * network + b * xcstr + exact exchange``.
 
@@ -43,6 +53,7 @@ def make_functional(
     nnmodel : nn.Module, mapping or None
         A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or
         ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``;
+        or ``{"form": "nonlocal", ...}`` with keywords of ``NNNonlocal``, in the same way;
         or None for DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
     aweight0 : float, optional
         Initial weight of the network. Default: 1 for a network that returns zero, as those built
@@ -65,12 +76,13 @@ def make_functional(
             field="xcstr",
             remedy="give xcstr (such as 'pbe', or 'none' for the network alone), or xc=",
         )
-    if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
+    xcstr, term = _dispersion_of(xcstr, dispersion)
+    if isinstance(nnmodel, Mapping) and nnmodel.get("form") in FORMS:
         options = {name: value for name, value in nnmodel.items() if name != "form"}
-        enhanced = EnhancedXC(
+        enhanced = FORMS[nnmodel["form"]](
             xcstr, exchange=exchange or 0.0, train_exchange=train_exchange, seed=seed, **options
         )
-        return HybridXC(None, enhanced, aweight0=1.0, train_a=False)
+        return _with(term, HybridXC(None, enhanced, aweight0=1.0, train_a=False))
     if family is None:
         family = "lda" if xcstr.strip().lower() in ("", "none") else get_xc(xcstr).family
     if family not in INPUTS:
@@ -89,7 +101,7 @@ def make_functional(
     network = NEURAL[family](nnmodel, spin_symmetric=spin_symmetric)
     if aweight0 is None:
         aweight0 = 0.0 if bool(network.probe().any()) else 1.0
-    return HybridXC(
+    functional = HybridXC(
         xcstr,
         network,
         aweight0=aweight0,
@@ -99,6 +111,52 @@ def make_functional(
         train_b=train_b,
         train_exchange=train_exchange,
     )
+    return _with(term, functional)
+
+
+def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
+    """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
+
+    Parameters
+    ----------
+    xcstr : str
+    config : mapping
+        Arguments of the model.
+    functional : XCFunctional
+        That of the model, not trained yet.
+    """
+    xc = split(xcstr.strip())[0]
+    network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
+    enhanced = network.get("form") in FORMS
+    if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
+        return Functional.trained(functional)
+    name = "lda" if xc.lower() in ("", "none") else xc
+    if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
+        name = hybrid_name(xc, share)
+    if functional.dispersion is None:
+        return Functional.named(name)
+    return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
+
+
+def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:
+    """Return the name without its dispersion, and the dispersion of either argument."""
+    own, suffix = split(xcstr)
+    if given is not None and suffix is not None:
+        raise InputError(
+            f"'{xcstr}' names a dispersion already", field="dispersion", remedy="give one of the two"
+        )
+    term = given if suffix is None else suffix
+    return own, None if term is None else parse(term, own)
+
+
+def _with(term: Dispersion | None, functional: XCFunctional) -> XCFunctional:
+    return functional if term is None else attached(functional, term)
+
+
+#: What describes a functional, by name.
+FUNCTIONAL_OPTIONS = tuple(
+    p.name for p in inspect.signature(make_functional).parameters.values() if p.kind is p.KEYWORD_ONLY
+)
 
 
 def _input_size(input_size: int | None, family: str) -> int:
@@ -131,6 +189,12 @@ def conventional_parts(functional: XCFunctional) -> list[str]:
     for part in functional.modules():
         if isinstance(part, EnhancedXC):
             parts.append(f"enhanced({part.config['parent']!r}, bound={part.bound:g})")
-        elif isinstance(part, XCFunctional) and next(part.parameters(), None) is None:
-            parts.append(repr(part).lower())
+        elif isinstance(part, NNNonlocal):
+            parts.append(f"nonlocal({part.config['parent']!r}, bound={part.bound:g})")
+        elif isinstance(part, XCFunctional) and not any(
+            not name.startswith("dispersion.") for name, _ in part.named_parameters()
+        ):
+            parts.append(f"{type(part).__name__}({part.extra_repr()})".lower())
+        elif isinstance(part, Dispersion):
+            parts.append(part.model)
     return parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import make_folder
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import FitOptions, training_only
+from deepchem_dft.fitting.options import FitOptions, arguments_of, only_deepchems, training_only
 from deepchem_dft.models.xc.dftxc import DFTXC
 from deepchem_dft.models.xc.files import Persistent, describe
-from deepchem_dft.models.xc.functional import conventional_parts, make_functional
+from deepchem_dft.models.xc.functional import FUNCTIONAL_OPTIONS, conventional_parts, make_functional
 from deepchem_dft.models.xc.losses import EntryLoss
+from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.models.xc.prediction import Predicting
 from deepchem_dft.models.xc.progress import EpochReport, Progress
 from deepchem_dft.models.xc.samples import read_samples
@@ -29,20 +31,10 @@ from deepchem_dft.models.xc.staged_training import StagedTraining
 from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.models.xc.states import StateStore
 from deepchem_dft.models.xc.training import Trainer
+from deepchem_dft.scf import SCFOptions
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
-
-_BASE_OPTIONS = (
-    "batch_size",
-    "model_dir",
-    "learning_rate",
-    "optimizer",
-    "tensorboard",
-    "wandb",
-    "regularization_loss",
-    "wandb_logger",
-)
 
 
 @unaffected
@@ -86,17 +78,19 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         Inputs of the network; default those of ``xcstr``.
     spin_symmetric : bool
         Average the network over both signs of the spin polarisation.
+    dispersion : str or mapping, optional
+        Energy of pairs of atoms that is part of the functional: ``"d3bj"``, ``"d4"``, or a mapping with
+        parameters and which of them to train, as in ``{"model": "d3bj", "train": ["s8", "a1", "a2"]}``;
+        see :class:`~deepchem_dft.xc.dispersion.Dispersion`. ``xcstr`` may name it, too: ``"pbe+d3bj"``.
     loss : {"l2", "l1", "huber"}, deepchem loss or callable(prediction, target, weight)
         See :class:`~deepchem_dft.models.xc.losses.EntryLoss`, also for ``loss_unit``,
         ``type_weights`` and ``huber_delta``. The loss of an epoch is the mean over its entries.
-    scf_every : int
-        Optimiser steps between self-consistent solutions of a system: see
-        :class:`~deepchem_dft.models.xc.dftxc.DFTXC`, also for ``scf_trust``, ``warm_start``,
-        ``two_grid``, ``restricted``, ``tol``, ``grid_level``, ``density_fit``, ``max_iter``
-        and ``engine``.
-    on_unconverged : {"raise", "warn", "nan"}
-        What prediction does with an entry that does not converge. In training it is left out,
-        counted in ``last_epoch.unconverged``, and warned about once.
+    scf : SCFOptions, optional
+        How systems are solved. Or by name, with what concerns training: ``tol``, ``grid_level``,
+        ``density_fit``, ``restricted``, ``max_iter``, ``two_grid``, ``engine``, ``stability``, ``scf_every``,
+        ``scf_trust``, ``warm_start``, and ``on_unconverged``; see
+        :class:`~deepchem_dft.models.xc.options.SystemOptions`. In training an entry that does not converge is
+        left out, counted in ``last_epoch.unconverged``, and warned about once.
     max_grad_norm : float, optional
         Clip the gradient to this norm.
     seed : int, optional
@@ -157,72 +151,26 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         train_exchange: bool = False,
         family: str | None = None,
         spin_symmetric: bool = True,
+        dispersion: str | Mapping[str, Any] | None = None,
         loss: Any = "l2",
         loss_unit: str = "hartree",
         type_weights: Mapping[str, float] | None = None,
         huber_delta: float = 1.0,
-        scf_every: int = 1,
-        scf_trust: float = 1e-5,
-        warm_start: bool = True,
-        two_grid: bool | None = None,
-        tol: float = 1e-6,
-        grid_level: int = 3,
-        density_fit: bool | str | None = None,
-        restricted: bool | None = None,
-        max_iter: int | None = None,
-        on_unconverged: str = "raise",
-        engine: str = "native",
+        scf: SCFOptions | None = None,
         max_grad_norm: float | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
-                raise TypeError(f"XCModel got an unexpected keyword argument {name!r}")
-        recipe: dict[str, Any] = {
-            "input_size": input_size,
-            "hidden_size": hidden_size,
-            "n_layers": n_layers,
-            "modeltype": modeltype,
-            "aweight0": aweight0,
-            "bweight0": bweight0,
-            "train_a": train_a,
-            "train_b": train_b,
-            "exchange": exchange,
-            "train_exchange": train_exchange,
-            "family": family,
-            "spin_symmetric": spin_symmetric,
-            "seed": seed,
-        }
-        field: dict[str, Any] = {
-            "tol": tol,
-            "grid_level": grid_level,
-            "restricted": restricted,
-            "max_iter": max_iter,
-            "scf_every": scf_every,
-            "warm_start": warm_start,
-            "on_unconverged": on_unconverged,
-            "scf_trust": scf_trust,
-            "two_grid": two_grid,
-            "engine": engine,
-            "density_fit": density_fit,
-        }
-        self.config = describe(
-            xcstr,
-            nnmodel,
-            xc,
-            {
-                **recipe,
-                **field,
-                "loss": loss,
-                "loss_unit": loss_unit,
-                "type_weights": type_weights,
-                "huber_delta": huber_delta,
-            },
-        )
+        arguments = arguments_of(locals())
+        named = {f.name: kwargs.pop(f.name) for f in fields(SystemOptions) if f.name in kwargs}
+        options = SystemOptions.of(scf, **named)
+        only_deepchems(self, kwargs)
+        recipe = {name: arguments[name] for name in FUNCTIONAL_OPTIONS}
+        losses = {name: arguments[name] for name in ("loss", "loss_unit", "type_weights", "huber_delta")}
+        self.config = describe(xcstr, nnmodel, xc, {**recipe, **asdict(options), **losses})
         functional = xc if xc is not None else make_functional(xcstr, nnmodel, **recipe)
         self.config["parts"] = conventional_parts(functional)
-        self.entry_loss = EntryLoss(loss, loss_unit, type_weights, huber_delta)
+        self.entry_loss = EntryLoss(*losses.values())
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
         self.max_grad_norm = max_grad_norm
         self.seed = int(np.random.randint(2**31)) if seed is None else seed
@@ -242,7 +190,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
             make_folder(kwargs["model_dir"])
         super().__init__(
-            DFTXC(xc=functional, **field),
+            DFTXC(xc=functional, scf=options),
             loss=_mean_square,
             output_types=["prediction"],
             device=device,
@@ -316,7 +264,10 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
             return Trainer(self, options, train, held)
         folder = self._stage_folder
         self._solver = Solver(
-            self._processes, self.model.layer.tol, folder / "energies.jsonl", folder / "states"
+            self._processes,
+            tol=self.model.layer.scf.tol,
+            cache=folder / "energies.jsonl",
+            states=folder / "states",
         )
         return StagedTraining(
             self,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
+from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.models.xc.states import StateStore
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KSResult, SCFLayer, SCFState
@@ -35,14 +36,7 @@ class SystemSolver:
     Parameters
     ----------
     layer : SCFLayer
-    grid_level : int
-        PySCF's quadrature level.
-    warm_start : bool
-        Start from a system's last orbitals where a store has them.
-    trust : float
-        A density is held no longer once relaxing it would lower the energy by more than this, Ha.
-    density_fit : None, bool or str
-        As in ``Molecule``: None fits large molecules.
+    options : SystemOptions
 
     Attributes
     ----------
@@ -55,16 +49,8 @@ class SystemSolver:
         leave idle.
     """
 
-    def __init__(
-        self,
-        layer: SCFLayer,
-        grid_level: int,
-        warm_start: bool,
-        trust: float = 1e-5,
-        density_fit: bool | str | None = None,
-    ) -> None:
-        self.layer, self.grid_level, self.warm_start = layer, grid_level, warm_start
-        self.trust, self.density_fit = trust, density_fit
+    def __init__(self, layer: SCFLayer, options: SystemOptions) -> None:
+        self.layer, self.options = layer, options
         self.step = 0
         self.solutions = 0
         self.side_by_side: bool | None = None
@@ -78,9 +64,7 @@ class SystemSolver:
         """Return the (cached) molecule of a system, with its integrals and grid."""
         key = str(system.key)
         if key not in self._molecules:
-            self._molecules[key] = system.to_molecule(
-                grid_level=self.grid_level, density_fit=self.density_fit
-            )
+            self._molecules[key] = self.options.molecule(system)
         return self._molecules[key]
 
     def forget(self, key: str) -> None:
@@ -129,20 +113,20 @@ class SystemSolver:
         self._ahead.clear()
         on_gpu = device_of(self.layer.xc).type != "cpu"
         chosen = on_gpu if self.side_by_side is None else self.side_by_side
-        if not chosen or self.layer.engine != "native":
+        if not chosen or self.layer.scf.engine != "native":
             return
         waiting = [s for s in systems if self._resting(s, store, scf_every) is None and not s.broken_symmetry]
-        fields = [KSHamiltonian(self.molecule(s), self.layer.xc, self.layer.restricted) for s in waiting]
+        fields = [KSHamiltonian(self.molecule(s), self.layer.xc, self.layer.scf.restricted) for s in waiting]
         guesses = [self._guess(str(s.key), store) for s in waiting]
         try:
-            found = solve_batch(fields, guesses, tol=self.layer.tol, max_iter=self.layer.max_iter)
+            found = solve_batch(fields, guesses, tol=self.layer.scf.tol, max_iter=self.layer.scf.max_iter)
         except (FunctionalError, UnfitGuess):
             return  # one by one it will be clear which of them it was
         for system, field, solution in zip(waiting, fields, found, strict=True):
             self._ahead[str(system.key)] = KSResult(field, solution)
 
     def _guess(self, key: str, store: StateStore | None) -> SCFState | None:
-        kept = store.get(key) if store is not None and self.warm_start else None
+        kept = store.get(key) if store is not None and self.options.warm_start else None
         return None if kept is None else kept[0]
 
     def _resting(self, system: Any, store: StateStore | None, scf_every: int) -> FrozenSolution | None:
@@ -156,7 +140,7 @@ class SystemSolver:
             molecule = self.molecule(system)
             store.hold(key, FrozenSolution.restored(molecule, xc, kept[0], reference))
         held = store.held.get(key)
-        return held if held is not None and held.drift(xc) <= self.trust else None
+        return held if held is not None and held.drift(xc) <= self.options.scf_trust else None
 
     def _is_young(self, step: int, scf_every: int) -> bool:
         # With scf_every=1 even orbitals of the same step are solved again: whoever calls the

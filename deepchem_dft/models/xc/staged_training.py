@@ -17,15 +17,15 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.reporter import LOGGER, Reporter
 from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer
+from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.losses import WeightedMAE
 from deepchem_dft.models.xc.progress import EpochReport, Progress, report_of, row_of
 from deepchem_dft.models.xc.samples import make_dataset, unique_systems
 from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.scf.frozen.binned import BinnedDensity
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.scf.solutions import Functional, Solution
+from deepchem_dft.scf.solutions import EnergyRecord, Functional
 from deepchem_dft.units import HARTREE_TO_KCAL
-from deepchem_dft.xc.parents import hybrid_name
 
 if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry, DFTSystem
@@ -172,22 +172,16 @@ class StagedTraining:
     def molecule(self, system: DFTSystem) -> Molecule:
         """Return the molecule of a system, the same object each time."""
         if system.key not in self._molecules:
-            usual = self.model.model.solver
-            self._molecules[system.key] = system.to_molecule(usual.grid_level, usual.density_fit)
+            self._molecules[system.key] = self.model.model.options.molecule(system)
         return self._molecules[system.key]
 
     def _start_functional(self, stage: int) -> Functional:
         """Return whose densities a stage starts from: the conventional one's at the beginning."""
         if stage or self.model.xc is None:
             return Functional.trained(self.functional)
-        xc, config = self.model.xc.strip(), self.model.config
-        network, share = config.get("nnmodel"), config.get("exchange") or 0.0
-        enhanced = isinstance(network, dict) and network.get("form") == "enhancement"
-        if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
-            return Functional.named(hybrid_name(xc, share))
-        return Functional.named("lda" if xc.lower() in ("", "none") else xc)
+        return starting_functional(self.model.xc, self.model.config, self.functional)
 
-    def _solve(self, functional: Functional, densities: bool) -> dict[Any, Solution]:
+    def _solve(self, functional: Functional, densities: bool) -> dict[Any, EnergyRecord]:
         """Solve all training and validation systems; return solutions by system key."""
         systems = unique_systems(self.train + self.valid)
         found = self.solver.solve(
@@ -198,7 +192,7 @@ class StagedTraining:
         )
         return {s.key: found[self.molecule(s).key, functional.key] for s in systems}
 
-    def _usable(self, entries: Sequence[DFTEntry], solved: dict[Any, Solution]) -> list[DFTEntry]:
+    def _usable(self, entries: Sequence[DFTEntry], solved: dict[Any, EnergyRecord]) -> list[DFTEntry]:
         """Drop entries with a system that did not converge, and say so."""
         good = []
         for entry in entries:
@@ -255,7 +249,7 @@ class StagedTraining:
         index: int,
         state: dict[str, Any] | None,
         functional: Functional,
-        solved: dict[Any, Solution],
+        solved: dict[Any, EnergyRecord],
         solving: float,
     ) -> tuple[dict[str, Any], list[EpochReport]]:
         """Return the functional's parameters and the history at the end of a frozen stage."""
@@ -314,7 +308,7 @@ class StagedTraining:
         self.functional.load_state_dict(now)
         return functional
 
-    def _report_scf_errors(self, index: int, solved: dict[Any, Solution]) -> None:
+    def _report_scf_errors(self, index: int, solved: dict[Any, EnergyRecord]) -> None:
         """Say how good the present functional is self-consistently."""
         for role, entries in (("train", self.train), ("valid", self.valid)):
             errors = []

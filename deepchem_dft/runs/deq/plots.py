@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepchem_dft.runs.plots import _STYLE, _colour, _column, _pyplot, save
+from deepchem_dft.runs.plots import _colour, _column, by_epoch, drawing
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -21,30 +21,18 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
     path : str or Path
         The image file.
     """
-    plt = _pyplot()
-    epochs = _column(history, "epoch")
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
-        for index, (key, label) in enumerate([("loss", "training"), ("valid_score", "validation")]):
-            values = _column(history, key)
-            known = np.isfinite(values)
-            if known.any():
-                left.semilogy(epochs[known], values[known], color=_colour(index), label=label)
+    with drawing(path, layout="tight") as ((left, right),):
+        left.set_yscale("log")
+        names = {"loss": "training", "valid_score": "validation"}
+        by_epoch(left, history, names, ylabel="loss", title="Loss")
         best = [row["epoch"] for row in history if row.get("best") == 1]
         if best:
             left.axvline(best[-1], color="0.6", lw=1, ls=":", label=f"kept: epoch {best[-1]}")
-        left.set(xlabel="epoch", ylabel="loss", title="Loss")
-        left.legend()
-        for index, what in enumerate(("sample", "batch")):
-            right.plot(
-                epochs, _column(history, f"evaluations_per_{what}"), color=_colour(index), label=f"per {what}"
-            )
+            left.legend()
+        names = {f"evaluations_per_{what}": f"per {what}" for what in ("sample", "batch")}
         top = 1.15 * np.nanmax(_column(history, "evaluations_per_batch"))
-        right.set(xlabel="epoch", ylabel="evaluations of the cell", title="Fixed points", ylim=(0, top))
+        by_epoch(right, history, names, ylabel="evaluations of the cell", title="Fixed points", ylim=(0, top))
         right.legend(loc="lower left")
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)
 
 
 def parity(
@@ -59,9 +47,7 @@ def parity(
     path : str or Path
         The image file.
     """
-    plt = _pyplot()
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, len(tasks), figsize=(4.4 * len(tasks), 4.2), squeeze=False)
+    with drawing(path, 1, len(tasks), (4.4 * len(tasks), 4.2), layout="tight") as axes:
         for number, (task, unit, axis) in enumerate(zip(tasks, units, axes[0])):
             label, value = y[:, number], predicted[:, number]
             ends = [min(label.min(), value.min()), max(label.max(), value.max())]
@@ -73,6 +59,3 @@ def parity(
                 ylabel=f"predicted ({unit})",
                 title=f"{task}: MAE {error:.3g} {unit}",
             )
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)

@@ -11,8 +11,14 @@ from deepchem_dft.runs.section import (
     LARGEST_SEED,
     MOST_EPOCHS,
     MOST_SAMPLES,
+    AdjointName,
     BaseRunConfig,
+    Evaluations,
+    OutputSection,
+    Roles,
     Section,
+    SolverName,
+    Tolerance,
     Weight,
     located,
 )
@@ -68,13 +74,11 @@ class PropertyNetworkConfig(Section):
     hidden: int = Field(64, ge=0, le=4096, description="between fixed point and prediction")
     dropout: float = Field(0.0, ge=0, lt=1, description="on the fixed point and that layer")
     jacobian_weight: Weight = Field(0.0, description="of the cell's Jacobian, without bound")
-    solver: Literal["anderson", "broyden", "damped"] = Field("anderson", description="of fixed points")
-    adjoint: Literal["implicit", "truncated", "unrolled"] = Field(
-        "implicit", description="gradients of fixed points"
-    )
-    tol: float | None = Field(None, ge=1e-15, le=1, description="relative residual (2e-6)")
-    train_tol: float | None = Field(None, ge=1e-15, le=1, description="the same in training (1e-4)")
-    max_iter: int = Field(200, ge=1, le=100_000, description="evaluations of the cell")
+    solver: SolverName = "anderson"
+    adjoint: AdjointName = "implicit"
+    tol: Tolerance = Field(None, description="relative residual (2e-6)")
+    train_tol: Tolerance = Field(None, description="the same in training (1e-4)")
+    max_iter: Evaluations = Field(200, description="evaluations of the cell")
     dtype: Literal["float32", "float64"] = Field("float32", description="of the network")
 
 
@@ -95,9 +99,7 @@ class PropertyTrainingConfig(Section):
 class PropertyEvaluationConfig(Section):
     """What is evaluated after training."""
 
-    sets: list[Literal["train", "valid", "test"]] = Field(
-        ["test"], description="evaluated with the trained network"
-    )
+    sets: Roles = Field(["test"], description="evaluated with the trained network")
     baselines: list[Literal["mean", "forest-ecfp", "forest-descriptors"]] = Field(
         ["mean", "forest-ecfp"],
         description="beside it: the training mean (commonest class), random forests of 500 trees "
@@ -105,10 +107,9 @@ class PropertyEvaluationConfig(Section):
     )
 
 
-class PropertyOutputConfig(Section):
+class PropertyOutputConfig(OutputSection):
     """Where the run directory is and what is drawn."""
 
-    dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw learning curve and parity")
     checkpoint_every: int = Field(1, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints")
 

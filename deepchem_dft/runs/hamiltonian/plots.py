@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepchem_dft.runs.plots import _STYLE, _colour, _column, _pyplot, save
+from deepchem_dft.runs.plots import _colour, _column, by_epoch, drawing
 
 if TYPE_CHECKING:
     from deepchem_dft.runs.hamiltonian.run import Evaluated
@@ -24,50 +24,30 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
     path : str or Path
         The image file.
     """
-    plt = _pyplot()
-    epochs = _column(history, "epoch")
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
-        for index, (key, label) in enumerate(
-            [
-                ("train_mae_uha", "training, running weights"),
-                ("valid_mae_uha", "validation, averaged weights"),
-            ]
-        ):
-            values = _column(history, key)
-            known = np.isfinite(values)
-            if known.any():
-                left.semilogy(epochs[known], values[known], color=_colour(index), label=label)
-        left.set(xlabel="epoch", ylabel="mean absolute error of H (µHa)", title="Error")
-        if left.lines:
-            left.legend()
-        right.semilogy(epochs, _column(history, "loss"), color=_colour(0), label="loss")
-        right.semilogy(epochs, _column(history, "learning_rate"), color=_colour(1), label="learning rate")
-        right.set(xlabel="epoch", title="Loss and learning rate")
-        right.legend()
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)
+    with drawing(path, layout="tight") as ((left, right),):
+        names = {
+            "train_mae_uha": "training, running weights",
+            "valid_mae_uha": "validation, averaged weights",
+        }
+        by_epoch(left, history, names, ylabel="mean absolute error of H (µHa)", title="Error")
+        names = {"loss": "loss", "learning_rate": "learning rate"}
+        by_epoch(right, history, names, title="Loss and learning rate")
+        for axis in (left, right):
+            axis.set_yscale("log")
 
 
 def iterations(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Draw evaluations of the feedback per molecule and the unconverged share, by epoch."""
-    plt = _pyplot()
     epochs = _column(history, "epoch")
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
+    with drawing(path, layout="tight") as ((left, right),):
         left.plot(epochs, _column(history, "iterations"), color=_colour(0))
         left.set(xlabel="epoch", ylabel="iterations per molecule", title="Fixed points", ylim=(0, None))
         right.plot(epochs, 100 * _column(history, "unconverged_share"), color=_colour(1))
         right.set(xlabel="epoch", ylabel="unconverged (%)", title="Not found", ylim=(-0.5, None))
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)
 
 
 def orbital_parity(found: Evaluated, path: str | Path) -> None:
     """Draw predicted against true energies of occupied orbitals and the lowest empty one."""
-    plt = _pyplot()
     true, predicted, empty = [], [], []
     for one in found.scores:
         for number, (a, b) in enumerate(one.orbitals):
@@ -76,8 +56,7 @@ def orbital_parity(found: Evaluated, path: str | Path) -> None:
             empty.append(number == len(one.orbitals) - 1)
     x, y, last = np.array(true), np.array(predicted), np.array(empty)
     shown = x > -2.0  # cores lie far below and would squeeze the rest
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.0))
+    with drawing(path, size=(9.5, 4.0), layout="tight") as ((left, right),):
         ends = [x[shown].min(initial=0.0) - 0.05, x[shown].max(initial=0.0) + 0.05]
         left.plot(ends, ends, color="grey", linewidth=1)
         for index, (chosen, label) in enumerate(
@@ -94,6 +73,3 @@ def orbital_parity(found: Evaluated, path: str | Path) -> None:
         )
         right.set(xlabel="orbital energy (Ha)", ylabel="predicted - true (mHa)", title="Error")
         left.legend(markerscale=2)
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)

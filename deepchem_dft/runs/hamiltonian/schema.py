@@ -12,8 +12,14 @@ from deepchem_dft.runs.section import (
     LARGEST_SEED,
     MOST_EPOCHS,
     MOST_SAMPLES,
+    AdjointName,
     BaseRunConfig,
+    Evaluations,
+    OutputSection,
+    Roles,
     Section,
+    SolverName,
+    Tolerance,
     Weight,
     located,
 )
@@ -105,13 +111,11 @@ class HamiltonianNetworkConfig(Section):
     n_radial: int = Field(16, ge=1, le=1024, description="radial functions")
     feedback_width: int = Field(16, ge=1, le=1024, description="channels of what is fed back")
     bound: float | None = Field(0.9, gt=0, le=1e3, description="slope of the feedback at most")
-    solver: Literal["anderson", "broyden", "damped"] = Field("anderson", description="of fixed points")
-    adjoint: Literal["implicit", "truncated", "unrolled"] = Field(
-        "implicit", description="gradients of fixed points"
-    )
-    tol: float | None = Field(None, ge=1e-15, le=1, description="relative residual (1e-5)")
-    train_tol: float | None = Field(None, ge=1e-15, le=1, description="the same in training (1e-4)")
-    max_iter: int = Field(50, ge=1, le=100_000, description="evaluations of the feedback")
+    solver: SolverName = "anderson"
+    adjoint: AdjointName = "implicit"
+    tol: Tolerance = Field(None, description="relative residual (1e-5)")
+    train_tol: Tolerance = Field(None, description="the same in training (1e-4)")
+    max_iter: Evaluations = Field(50, description="evaluations of the feedback")
     dtype: Literal["float32", "float64"] = Field("float32", description="of the network")
 
 
@@ -137,9 +141,7 @@ class HamiltonianTrainingConfig(Section):
 class HamiltonianEvaluationConfig(Section):
     """What is evaluated after training."""
 
-    sets: list[Literal["train", "valid", "test"]] = Field(
-        ["test"], description="evaluated with the trained network"
-    )
+    sets: Roles = Field(["test"], description="evaluated with the trained network")
     baseline: bool = Field(True, description="errors of the guess as well")
     energies: int = Field(
         0, ge=0, le=MOST_SAMPLES, description="molecules per set whose total energies are compared"
@@ -149,10 +151,9 @@ class HamiltonianEvaluationConfig(Section):
     )
 
 
-class HamiltonianOutputConfig(Section):
+class HamiltonianOutputConfig(OutputSection):
     """Where the run directory is and what is drawn."""
 
-    dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw learning curve, orbital energies, iterations")
     checkpoint_every: int = Field(10, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints")
 

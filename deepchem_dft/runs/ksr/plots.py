@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepchem_dft.runs.plots import _STYLE, _colour, _pyplot, save
+from deepchem_dft.runs.plots import _colour, drawing
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
     path : str or Path
         The image file.
     """
-    plt = _pyplot()
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
+    with drawing(path, layout="tight") as ((left, right),):
         for index, seed in enumerate(dict.fromkeys(row["seed"] for row in history)):
             rows = [row for row in history if row["seed"] == seed]
             look = {"color": _colour(index), "linewidth": 1, "label": f"seed {int(seed)}"}
@@ -49,9 +47,6 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         left.set(xlabel="epoch", ylabel="training loss", title="Loss")
         right.set(xlabel="epoch", ylabel="mean absolute error (kcal/mol)", title="Validation")
         left.legend(fontsize=7)
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)
 
 
 def _missing(value: Any) -> bool:
@@ -70,12 +65,10 @@ def curve(found: Sequence[Evaluated], marks: Sequence[CurveSet], path: str | Pat
     path : str or Path
         The image file.
     """
-    plt = _pyplot()
     distances, states = found[0].curve.distances, found[0].curve.states
     repulsion = np.array([state.system.nuclear_repulsion() for state in states])
     exact = np.array([state.energy for state in states])
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.8, 4.0))
+    with drawing(path, size=(9.8, 4.0), layout="tight") as ((left, right),):
         left.plot(distances, exact + repulsion, color="black", linewidth=2.2, alpha=0.7, label="exact")
         for index, one in enumerate(reversed(found)):
             look = {"color": _colour(index), "marker": "o", "markersize": 3, "linewidth": 1.2}
@@ -94,9 +87,6 @@ def curve(found: Sequence[Evaluated], marks: Sequence[CurveSet], path: str | Pat
         low, high = (exact + repulsion).min(), (exact + repulsion).max()
         left.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
         left.legend()
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)
 
 
 def _title(curve: CurveSet) -> str:
@@ -116,13 +106,12 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
     path : str or Path
         The image file.
     """
-    plt = _pyplot()
+    from matplotlib import colormaps
     from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
     found = model.trajectory(states)
     x = model.functional.grid.x.numpy()
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(2, len(states), figsize=(4.8 * len(states), 6.2), squeeze=False)
+    with drawing(path, 2, len(states), (4.8 * len(states), 6.2), layout="tight") as axes:
         for column, state in enumerate(states):
             top, bottom = axes[:, column]
             energies = 1000 * (found.energies[column].numpy() - state.energy)
@@ -134,7 +123,7 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
             top.yaxis.set_major_formatter(ScalarFormatter())
             top.set(xlabel="iteration", ylabel="calculated - exact (mHa)", title=state.system.name)
             shown = sorted({0, 1, 3, count - 1} & set(range(count)))
-            shades = plt.get_cmap("viridis")(np.linspace(0.9, 0.1, len(shown)))
+            shades = colormaps["viridis"](np.linspace(0.9, 0.1, len(shown)))
             for k, colour in zip(shown, shades, strict=True):
                 density = found.densities[column, k].sum(0).numpy()
                 bottom.plot(x, density, color=colour, linewidth=1.2, label=f"iteration {k + 1}")
@@ -142,6 +131,3 @@ def trajectories(model: KSRModel, states: Sequence[ExactState], path: str | Path
             reach = max(abs(p) for p in state.system.positions) + 4
             bottom.set(xlabel="x (Bohr)", ylabel="density (1/Bohr)", xlim=(-reach, reach))
             bottom.legend(fontsize=8)
-        figure.tight_layout()
-        save(figure, path)
-        plt.close(figure)

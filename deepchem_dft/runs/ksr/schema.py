@@ -13,6 +13,8 @@ from deepchem_dft.runs.section import (
     MOST_SAMPLES,
     MOST_WEIGHTS,
     BaseRunConfig,
+    OutputSection,
+    Roles,
     Section,
     Weight,
 )
@@ -155,17 +157,14 @@ class LatticeTrainingConfig(Section):
 class LatticeEvaluationConfig(Section):
     """What is evaluated after training."""
 
-    sets: list[Literal["train", "valid", "test"]] = Field(
-        ["train", "valid", "test"], description="evaluated with the trained functional"
-    )
+    sets: Roles = Field(["train", "valid", "test"], description="evaluated with the trained functional")
     baseline: bool = Field(True, description="the uniform-gas LDA as well, on the test sets")
     tol: float = Field(1e-2, gt=0, le=100, description="electrons the last iteration may move")
 
 
-class LatticeOutputConfig(Section):
+class LatticeOutputConfig(OutputSection):
     """Where the run directory is and what is drawn."""
 
-    dir: str | None = Field(None, description="run directory (default: runs/<name>)")
     plots: bool = Field(True, description="draw curves, their errors, and trajectories")
     checkpoint_every: int = Field(20, ge=1, le=MOST_EPOCHS, description="epochs between checkpoints")
 

@@ -304,13 +304,11 @@ def draw(curves: Mapping[str, tuple[Any, Any]], path: str | Path, title: str = "
     """
     from scipy.stats import binom
 
-    from deepchem_dft.runs.plots import _STYLE, MARKERS, _colour, _pyplot, save
+    from deepchem_dft.runs.plots import MARKERS, _colour, drawing
 
-    plt = _pyplot()
     levels = np.linspace(0.02, 0.98, 49)
     count = len(next(iter(curves.values()))[0])
-    with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(5.2, 5.0))
+    with drawing(path, 1, 1, (5.2, 5.0)) as ((axis,),):
         low, high = (binom.ppf(q, count, levels) / count for q in (0.025, 0.975))
         axis.fill_between(
             levels,
@@ -345,5 +343,3 @@ def draw(curves: Mapping[str, tuple[Any, Any]], path: str | Path, title: str = "
             aspect="equal",
         )
         axis.legend(loc="lower right", fontsize=8)
-        save(figure, path)
-        plt.close(figure)

@@ -10,7 +10,7 @@ from deepchem_dft import parallel
 from deepchem_dft.runs.tables import EntryRecord
 from deepchem_dft.runs.xc.entries import EntrySet, unique_systems
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.scf.solutions import Functional, Solution
+from deepchem_dft.scf.solutions import EnergyRecord, Functional
 
 if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry, DFTSystem
@@ -32,11 +32,13 @@ class Evaluation:
     def __init__(self, solver: Solver, grid_level: int = 3, density_fit: bool | str | None = None) -> None:
         self.solver, self.grid_level, self.density_fit = solver, grid_level, density_fit
         self._molecules: dict[Any, Molecule] = {}
+        #: Solutions of the last :meth:`run` by (molecule, functional).
+        self.solved: dict[tuple[str, str], EnergyRecord] = {}
 
     def run(
         self,
         tasks: Sequence[tuple[EntrySet, Sequence[Functional]]],
-        on_solution: Callable[[Solution, int, int], None] | None = None,
+        on_solution: Callable[[EnergyRecord, int, int], None] | None = None,
     ) -> list[EntryRecord]:
         """Return one record per entry and functional, in the order given.
 
@@ -53,7 +55,7 @@ class Evaluation:
             for group, functionals in tasks
             for system in unique_systems(e for e in group.entries if e.is_energy)
         ]
-        solved = self.solver.solve(requests, on_solution=on_solution)
+        self.solved = solved = self.solver.solve(requests, on_solution=on_solution)
         rows = [
             (group, functional, entry)
             for group, functionals in tasks
@@ -74,7 +76,7 @@ class Evaluation:
         group: EntrySet,
         functional: Functional,
         entry: DFTEntry,
-        solved: dict[tuple[str, str], Solution],
+        solved: dict[tuple[str, str], EnergyRecord],
     ) -> EntryRecord:
         parts = [solved[self._molecule(s).key, functional.key] for s in entry.get_systems()]
         bad = [f"{p.name} ({p.status})" for p in parts if not p.converged]
@@ -100,7 +102,7 @@ class Evaluation:
         from deepchem_dft.scf import KohnSham
 
         molecule = self._molecule(entry.get_systems()[0])
-        problem = KohnSham(molecule, functional.load(), tol=self.solver.tol)
+        problem = KohnSham(molecule, functional.load(), self.solver.scf)
         with torch.no_grad():
             result = problem.run(on_unconverged="continue")
             value = float(entry.deviation(result)) if result.converged else math.nan  # type: ignore[attr-defined]
@@ -119,7 +121,7 @@ class Evaluation:
 
 
 def _uncertainty(
-    functional: Functional, coefficients: Sequence[float], parts: Sequence[Solution]
+    functional: Functional, coefficients: Sequence[float], parts: Sequence[EnergyRecord]
 ) -> float | None:
     """Return that of a sum of energies (Ha), which the members of an ensemble form one by one."""
     members = [part.members for part in parts]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from deepchem_dft.models import XCModel
 
 
-def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:
+def build_xc_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:
     """Return the untrained model a configuration describes.
 
     Parameters
@@ -34,6 +34,8 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
     network = functional.network.model_dump(exclude={"spin_symmetric"})
     if functional.enhancement is not None:
         network = {"form": "enhancement", **functional.enhancement.model_dump()}
+    if functional.neighbours is not None:
+        network = {"form": "nonlocal", **functional.neighbours.model_dump()}
     rate, decay = training.learning_rate, training.weight_decay
     optimizer = AdamW(learning_rate=rate, weight_decay=decay) if decay else Adam(learning_rate=rate)
     try:
@@ -48,6 +50,9 @@ def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCMod
             train_b=functional.train_b,
             exchange=functional.exchange,
             train_exchange=functional.train_exchange,
+            dispersion=None
+            if functional.dispersion is None
+            else functional.dispersion.model_dump(exclude_none=True),
             loss=training.loss,
             loss_unit=training.loss_unit,
             huber_delta=training.huber_delta,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.runs.section import (
     LARGEST_SEED,
@@ -15,29 +16,42 @@ from deepchem_dft.runs.section import (
     MOST_PROCESSES,
     MOST_SAMPLES,
     BaseRunConfig,
+    OutputSection,
+    Roles,
     Section,
     Weight,
     located,
 )
 from deepchem_dft.runs.xc.functional_schema import FunctionalConfig
+from deepchem_dft.runs.xc.selection import selection
 
 EntryType = Literal[
     "energy", "ae", "ie", "ea", "reaction", "fractional_charge", "fractional_spin", "dm", "dens"
+]
+#: Types of the rows of boards, and finer kinds.
+RowType = Literal[
+    "TC", "BH", "I", "NC", "F", "TM", "SC", "AE", "TAE", "BDE", "HAT", "IP", "EA", "PA", "SIE", "RE"
 ]
 
 
 class DatasetRef(Section):
     """A selection of entries of one data set.
 
-    The text form ``w4-11:train`` means ``{dataset: w4-11, split: train}``; a text that ends in
-    ``.yaml`` is a file.
+    The text form ``w4-11:train`` means ``{dataset: w4-11, split: train}``, and ``gscdb138:BH46,test``
+    ``{dataset: gscdb138, sets: [BH46], split: test}``; a text that ends in ``.yaml`` is a file.
     """
 
     dataset: str | None = Field(None, description="name of a data set of the package")
     file: str | None = Field(None, description="YAML file, relative to the configuration")
     label: str | None = Field(None, description="name of this set in tables (default: its source)")
     split: str | list[str] | None = Field(None, description="keep entries of these splits")
-    types: list[EntryType] | None = Field(None, description="keep entries of these types")
+    types: list[Literal[EntryType, RowType]] | None = Field(
+        None, description="keep entries of these types; of a board, also rows of these types or kinds"
+    )
+    sets: list[str] | None = Field(None, description="keep rows of these sets of a board")
+    diet: Literal[30, 100, 150] | None = Field(
+        None, description="keep rows of a board that are in this choice of GMTKN55"
+    )
     names: list[str] | None = Field(None, description="keep these entries, in this order")
     exclude: list[str] | None = Field(None, description="drop these entries")
     elements: list[str] | None = Field(None, description="keep entries made of these elements only")
@@ -54,10 +68,10 @@ class DatasetRef(Section):
     def _from_text(cls, values: Any) -> Any:
         if not isinstance(values, str):
             return values
-        if values.endswith((".yaml", ".yml")):
-            return {"file": values}
-        name, _, split = values.partition(":")
-        return {"dataset": name, "split": split or None}
+        try:
+            return selection(values)
+        except InputError as error:
+            raise ValueError(f"{error.problem}: {error.remedy}") from None
 
     @model_validator(mode="after")
     def _one_origin(self) -> DatasetRef:
@@ -147,6 +161,20 @@ class TrainingConfig(Section):
     )
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="end / start of the schedule")
     batch_size: int = Field(1, ge=1, le=MOST_SAMPLES, description="entries per step of scf stages")
+    target: Literal["total", "residual"] = Field(
+        "total",
+        description="residual: take the basis error of the conventional part out of the references, by its "
+        "published values; for rows of boards",
+    )
+    published: str | None = Field(
+        None, description="residual: the published functional that training starts from, such as r2SCAN0"
+    )
+    largest_shift: float = Field(
+        8.0,
+        gt=0,
+        le=1e4,
+        description="residual: rows are left out where the basis seems to make more, kcal/mol",
+    )
     loss: Literal["l1", "l2", "huber"] = Field("l2", description="of an entry's error")
     loss_unit: str = Field("kcal/mol", description="unit of energy errors in the loss")
     huber_delta: float = Field(5.0, gt=0, le=1e9, description="in loss_unit")
@@ -176,6 +204,12 @@ class TrainingConfig(Section):
     select_best: bool = Field(True, description="keep the parameters of the best validation")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initial weights and order of entries")
     threads: int = Field(1, ge=1, le=MOST_PROCESSES, description="threads of each training process")
+
+    @model_validator(mode="after")
+    def _published_for_residuals(self) -> TrainingConfig:
+        if (self.target == "residual") != (self.published is not None):
+            raise ValueError("'target: residual' and 'published' go together")
+        return self
 
     def resolved_stages(self) -> list[Stage]:
         """Return the stages with every value filled in, repeats unrolled, cut to ``epochs``.
@@ -229,12 +263,8 @@ class CrossValidationConfig(Section):
 class EvaluationConfig(Section):
     """What is evaluated after training, always self-consistently."""
 
-    sets: list[Literal["train", "valid", "test"]] = Field(
-        ["train", "valid", "test"], description="evaluated with the trained functional"
-    )
-    baseline_sets: list[Literal["train", "valid", "test"]] = Field(
-        ["test"], description="of these, evaluated with the baselines as well"
-    )
+    sets: Roles = Field(["train", "valid", "test"], description="evaluated with the trained functional")
+    baseline_sets: Roles = Field(["test"], description="of these, evaluated with the baselines as well")
     scf_tol: float = Field(1e-6, ge=1e-12, le=1e-2, description="largest orbital gradient, Ha")
     processes: int | None = Field(
         None, ge=1, le=MOST_PROCESSES, description="worker processes (default: all cores)"
@@ -250,11 +280,9 @@ class CurveConfig(Section):
     basis: str | None = Field(None, description="default: the basis of the data")
 
 
-class OutputConfig(Section):
+class OutputConfig(OutputSection):
     """Where the run directory is and what is drawn."""
 
-    dir: str | None = Field(None, description="run directory (default: runs/<name>)")
-    plots: bool = Field(True, description="draw figures")
     h2_curve: CurveConfig | Literal[False] = Field(
         CurveConfig(), description="dissociation curve among the figures, or false"
     )
@@ -321,4 +349,15 @@ class RunConfig(BaseRunConfig):
         for refs in (content["data"][role] for role in ("train", "valid", "test")):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
+                _drop_unset(ref, "sets", "diet")
+        _drop_unset(content["functional"], "dispersion")
+        if content["functional"]["enhancement"] is not None:
+            _drop_unset(content["functional"]["enhancement"], "range_separation")
         return content
+
+
+def _drop_unset(section: dict[str, Any], *later: str) -> None:
+    """Take keys out that say nothing, so that runs from before there were any are found the same."""
+    for key in later:
+        if section[key] is None:
+            del section[key]

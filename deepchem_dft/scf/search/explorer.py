@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
-from deepchem_dft.scf.ladder import Problem, Solution, Status, extrapolate, finish, orthonormal_basis
+from deepchem_dft.scf.ladder import (
+    InitialGuess,
+    SCFSolution,
+    SCFStatus,
+    extrapolate,
+    finish,
+    orthonormal_basis,
+)
 from deepchem_dft.scf.rotations import Minimum, minimise
 from deepchem_dft.scf.search.signs import Findings
 
@@ -53,7 +60,7 @@ class Explorer:
     """Takes starts downhill and keeps the lowest solution."""
 
     def __init__(
-        self, hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int, findings: Findings
+        self, hamiltonian: KSHamiltonian, solution: SCFSolution, tol: float, max_iter: int, findings: Findings
     ) -> None:
         self.hamiltonian, self.best, self.tol = hamiltonian, solution, tol
         self.max_iter, self.findings, self.builds = max_iter, findings, 0
@@ -112,11 +119,11 @@ class Explorer:
             self.unfinished = None
         return True
 
-    def _finished(self, found: Minimum) -> Solution | None:
+    def _finished(self, found: Minimum) -> SCFSolution | None:
         """Converge from what is close: by extrapolation, or downhill where that leads away."""
         occupations, limit = self.best.state.occupations, found.evaluation.energy + WORTHWHILE
         before, history = self.best.iterations, [*self.best.history, *found.history]
-        problem = Problem(self.basis, occupations, found.orbitals, 0)
+        problem = InitialGuess(self.basis, occupations, found.orbitals, 0)
         run = extrapolate(
             self.hamiltonian, problem, tol=self.tol, patience=_PATIENCE, max_iter=min(_FINISH, self.max_iter)
         )
@@ -129,7 +136,7 @@ class Explorer:
                 run.evaluation,
                 run.residual,
                 before,
-                Status.CONVERGED,
+                SCFStatus.CONVERGED,
                 history + run.history,
             )
         last = found
@@ -154,11 +161,11 @@ class Explorer:
             last.evaluation,
             last.residual,
             before,
-            Status.CONVERGED,
+            SCFStatus.CONVERGED,
             history + last.history,
         )
 
-    def result(self) -> Solution:
+    def result(self) -> SCFSolution:
         """The lowest solution, with every Fock build counted."""
         self.best.iterations += self.builds
         return self.best

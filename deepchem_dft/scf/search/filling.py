@@ -7,7 +7,7 @@ may end with its whole d shell empty, hundreds of electronvolts too high, and no
 from __future__ import annotations
 
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, descended, diagonalise, orthonormal_basis
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, descended, diagonalise, orthonormal_basis
 from deepchem_dft.scf.rotations import minimise
 
 #: How far below an occupied orbital an empty one of the same spin has to be, Ha. Ground states of
@@ -17,7 +17,7 @@ _ROUNDS = 3
 _WORTHWHILE = 1e-6  # Ha
 
 
-def has_hole(solution: Solution) -> bool:
+def has_hole(solution: SCFSolution) -> bool:
     """Tell whether an empty orbital lies clearly below an occupied one of the same spin."""
     occupied = solution.state.occupations > 1e-10
     return any(
@@ -27,14 +27,14 @@ def has_hole(solution: Solution) -> bool:
 
 
 def filled_from_below(
-    hamiltonian: KSHamiltonian, solution: Solution, *, tol: float, max_iter: int
-) -> Solution:
+    hamiltonian: KSHamiltonian, solution: SCFSolution, *, tol: float, max_iter: int
+) -> SCFSolution:
     """Return a solution without such a hole, if one of lower energy is found.
 
     Parameters
     ----------
     hamiltonian : KSHamiltonian
-    solution : Solution
+    solution : SCFSolution
     tol : float
         Convergence threshold, Ha.
     max_iter : int
@@ -42,14 +42,14 @@ def filled_from_below(
 
     Returns
     -------
-    Solution
+    SCFSolution
         The same one if there is nothing to fill, or the molecule has occupations of its own. Its
         energy is never higher.
     """
     if hamiltonian.molecule.occupations is not None:
         return solution
     for _ in range(_ROUNDS):
-        if solution.status is not Status.CONVERGED or not has_hole(solution):
+        if solution.status is not SCFStatus.CONVERGED or not has_hole(solution):
             break
         budget = max_iter - solution.iterations
         if budget <= 0:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, Status, finish, orthonormal_basis, starting_density
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, finish, orthonormal_basis, starting_density
 from deepchem_dft.scf.rotations import minimise
 from deepchem_dft.scf.search.explorer import WORTHWHILE, Explorer, Start
 from deepchem_dft.scf.search.filling import filled_from_below
@@ -56,19 +56,19 @@ _BROKEN = 0.05
 
 def search(
     hamiltonian: KSHamiltonian,
-    solution: Solution,
+    solution: SCFSolution,
     *,
     tol: float,
     max_iter: int,
     thorough: bool = False,
     unrestricted: bool = True,
-) -> tuple[Solution, Findings]:
+) -> tuple[SCFSolution, Findings]:
     """Look for a state below a converged one, where there are signs of trouble.
 
     Parameters
     ----------
     hamiltonian : KSHamiltonian
-    solution : Solution
+    solution : SCFSolution
         Converged; others are returned as they are.
     tol : float
         Convergence threshold, Ha.
@@ -81,13 +81,13 @@ def search(
 
     Returns
     -------
-    solution : Solution
+    solution : SCFSolution
         The lowest one; its ``iterations`` count every Fock build of the search.
     findings : Findings
     """
     molecule, findings = hamiltonian.molecule, Findings()
     whole = all(float(n).is_integer() for n in molecule.nelec)
-    if solution.status is not Status.CONVERGED or molecule.occupations is not None or not whole:
+    if solution.status is not SCFStatus.CONVERGED or molecule.occupations is not None or not whole:
         return solution, findings
     signs = signs_of(hamiltonian, solution)
     if thorough:
@@ -117,24 +117,24 @@ def search(
 
 def ground_state(
     hamiltonian: KSHamiltonian,
-    solution: Solution,
+    solution: SCFSolution,
     *,
     cold: bool,
     tol: float,
     max_iter: int,
     thorough: bool = False,
     unrestricted: bool = True,
-) -> tuple[Solution, Findings]:
+) -> tuple[SCFSolution, Findings]:
     """Do what a solution calls for: all of it after a cold start, holes only after a warm one.
 
     Returns
     -------
-    solution : Solution
+    solution : SCFSolution
     findings : Findings
     """
     if cold:
         solution = filled_from_below(hamiltonian, solution, tol=tol, max_iter=max_iter)
-    elif not thorough and (solution.status is not Status.CONVERGED or min(spin_gaps(solution)) >= -HOLE):
+    elif not thorough and (solution.status is not SCFStatus.CONVERGED or min(spin_gaps(solution)) >= -HOLE):
         return solution, Findings()
     return search(
         hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough, unrestricted=unrestricted
@@ -143,7 +143,7 @@ def ground_state(
 
 def with_local_spins(
     hamiltonian: KSHamiltonian, spins: Sequence[float], *, tol: float, max_iter: int
-) -> Solution:
+) -> SCFSolution:
     """Go downhill from atoms with given local spins (2S_z), up or down.
 
     Raises
@@ -168,11 +168,11 @@ def with_local_spins(
     lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
     builds = lowest.evaluations + 1
     status = (
-        Status.CONVERGED
+        SCFStatus.CONVERGED
         if lowest.converged
-        else Status.MAX_ITERATIONS
+        else SCFStatus.MAX_ITERATIONS
         if builds >= max_iter
-        else Status.STALLED
+        else SCFStatus.STALLED
     )
     return finish(
         hamiltonian,
@@ -228,7 +228,8 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
 def _pointed(explorer: Explorer) -> Iterator[Start]:
     """Yield the best solution with its open shells pointing elsewhere, where the grid favours that."""
     hamiltonian = explorer.hamiltonian
-    for part in turning_parts(hamiltonian.molecule):
+    # Where energies of points depend on each other, there is nothing to be had for less than a build.
+    for part in () if hamiltonian.xc.needs_quadrature else turning_parts(hamiltonian.molecule):
         for _ in range(_TURNS):
             before = explorer.best
             turning = Turning(hamiltonian, before.state, part)
@@ -285,14 +286,20 @@ def _shared_out(explorer: Explorer, limit: int, reach: float = math.inf, turns: 
 
 
 def _unrestricted_below(
-    hamiltonian: KSHamiltonian, solution: Solution, tol: float, max_iter: int, findings: Findings
+    hamiltonian: KSHamiltonian, solution: SCFSolution, tol: float, max_iter: int, findings: Findings
 ) -> float:
     """Energy (Ha) of an unrestricted solution below a restricted one, or of the latter itself."""
     free = KSHamiltonian(hamiltonian.molecule, hamiltonian.xc, False, hamiltonian.device, hamiltonian.grid)
     free.differentiate = False
     state = solution.state.unrestricted()
-    twice = Solution(
-        state, solution.energies.repeat(2, 1), solution.evaluation, solution.residual, 0, Status.CONVERGED, []
+    twice = SCFSolution(
+        state,
+        solution.energies.repeat(2, 1),
+        solution.evaluation,
+        solution.residual,
+        0,
+        SCFStatus.CONVERGED,
+        [],
     )
     explorer = Explorer(free, twice, max(tol, 1e-5), max_iter, findings)
     near = frontier(twice.energies, state.occupations, _WINDOW)

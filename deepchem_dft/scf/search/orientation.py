@@ -167,7 +167,7 @@ class Turning:
         rest[own] = 0.0
         place = torch.full((h.nao,), -1, device=h.device)
         place[own] = torch.arange(len(own), device=h.device)
-        for rows, columns, ao in h._blocks():
+        for rows, columns, ao in h.grid.blocks(0 if h.ncomp == 1 else 1, h.device):
             chosen = ao[:, near[rows]]
             index = torch.arange(h.nao, device=h.device) if columns is None else columns
             there = place[index] >= 0
@@ -176,7 +176,7 @@ class Turning:
             mine.append(values)
             others.append(chosen @ rest[index])
         self.functions, self.others = torch.cat(mine, 1), torch.cat(others, 1)
-        self.weights = h.weights[near]
+        self.weights = h.quadratures.parts[0].weights[near]
         self.together = max(1, _HELD // max(self.others.numel(), 1))
         total = self.state.density_matrix().sum(0)
         alone = torch.zeros_like(total)
@@ -190,7 +190,10 @@ class Turning:
         return torch.matrix_exp(torch.einsum("na,aij->nij", vectors, self.generators))
 
     def energies(self, vectors: Tensor) -> Tensor:
-        """What changes of the energy (Ha), shape (n,), after turns by rotation vectors, shape (n, 3 or 1)."""
+        """What changes of the energy (Ha), shape (n,), after turns by rotation vectors, shape (n, 3 or 1).
+
+        Without exact exchange with other parts, and without the functional's nonlocal terms.
+        """
         h, turns = self.hamiltonian, self.turns(vectors)
         self.builds += len(vectors) * (_GRADIENT if vectors.requires_grad else _ENERGY)
         psi = self.others + torch.einsum(

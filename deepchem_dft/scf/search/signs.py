@@ -11,7 +11,7 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.molecule.integrals import COVALENT_RADII
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution
+from deepchem_dft.scf.ladder import SCFSolution
 from deepchem_dft.scf.state import gap_of
 from deepchem_dft.units import HARTREE_TO_EV
 
@@ -62,7 +62,7 @@ class Findings:
         self.builds += builds
 
 
-def spin_gaps(solution: Solution) -> list[float]:
+def spin_gaps(solution: SCFSolution) -> list[float]:
     """Lowest empty minus highest occupied level of each spin, Ha (infinite if there is no one)."""
     gaps = []
     for e, f in zip(solution.energies, solution.state.occupations > 1e-10, strict=True):
@@ -98,7 +98,7 @@ def closest(molecule: Molecule) -> float:
     return float(distances[label[:, None] != label].min(initial=math.inf))
 
 
-def signs_of(hamiltonian: KSHamiltonian, solution: Solution) -> dict[str, str]:
+def signs_of(hamiltonian: KSHamiltonian, solution: SCFSolution) -> dict[str, str]:
     """Return signs of trouble in words, by kind (``hole``, ``tiny``, ``free``, ...)."""
     found: dict[str, str] = {}
     molecule, limit = hamiltonian.molecule, suspect(hamiltonian)
@@ -130,7 +130,7 @@ def suspect(hamiltonian: KSHamiltonian) -> float:
     return (1 + turns(hamiltonian)) * _TINY + _OPENED * min(max(exact, 0.0), 1.0)
 
 
-def remarks(molecule: Molecule, solution: Solution, findings: Findings) -> tuple[str, ...]:
+def remarks(molecule: Molecule, solution: SCFSolution, findings: Findings) -> tuple[str, ...]:
     """Return what should be said wherever the energy of a solution is."""
     found = []
     gaps = spin_gaps(solution)

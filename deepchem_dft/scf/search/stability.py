@@ -7,20 +7,20 @@ import math
 import torch
 
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import Solution, descended
+from deepchem_dft.scf.ladder import SCFSolution, descended
 from deepchem_dft.scf.response import SOFT_MODE, OrbitalHessian, lowest_modes
 from deepchem_dft.scf.rotations import minimise
 
 
 def follow_instabilities(
-    hamiltonian: KSHamiltonian, solution: Solution, *, tol: float, max_iter: int, rounds: int = 4
-) -> tuple[Solution, float]:
+    hamiltonian: KSHamiltonian, solution: SCFSolution, *, tol: float, max_iter: int, rounds: int = 4
+) -> tuple[SCFSolution, float]:
     """Return a solution whose orbital Hessian has no negative eigenvalue, if one is found.
 
     Parameters
     ----------
     hamiltonian : KSHamiltonian
-    solution : Solution
+    solution : SCFSolution
         Converged.
     tol : float
         Convergence threshold, Ha.
@@ -31,7 +31,7 @@ def follow_instabilities(
 
     Returns
     -------
-    solution : Solution
+    solution : SCFSolution
         The same one if it is stable. Its energy is never higher.
     lowest : float
         Lowest eigenvalue of its orbital Hessian, Ha; infinite if there is none.

@@ -1,0 +1,1 @@
+"""From YAML files to entries: one strict reader of text, three schemas."""
