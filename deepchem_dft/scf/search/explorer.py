@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from deepchem_dft.scf.hamiltonian import Evaluation, KSHamiltonian
+from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 from deepchem_dft.scf.ladder import (
     InitialGuess,
     SCFSolution,
@@ -45,7 +45,7 @@ class Start:
         How far above is too far, Ha.
     again : bool
         Whether it has to begin close to the best solution, and may go back there.
-    point : Evaluation or None
+    point : FockBuild or None
         At ``orbitals``, if known.
     """
 
@@ -53,7 +53,7 @@ class Start:
     orbitals: Tensor
     reach: float = math.inf
     again: bool = False
-    point: Evaluation | None = None
+    point: FockBuild | None = None
 
 
 class Explorer:
@@ -80,7 +80,7 @@ class Explorer:
         self.findings.builds += self.builds - counted  # spent on starts that were not made
         return self.best is not before
 
-    def evaluate(self, orbitals: Tensor) -> Evaluation:
+    def evaluate(self, orbitals: Tensor) -> FockBuild:
         """Evaluate orbitals filled as the best solution's are (one Fock build)."""
         self.builds += 1
         return self.hamiltonian.evaluate(orbitals, self.best.state.occupations)
