@@ -109,7 +109,9 @@ def make_functional(
     return _with(term, functional)
 
 
-def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
+def starting_functional(
+    xcstr: str, config: Mapping[str, Any], functional: XCFunctional | None = None
+) -> Functional:
     """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
 
     Parameters
@@ -117,18 +119,29 @@ def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFun
     xcstr : str
     config : mapping
         Arguments of the model.
-    functional : XCFunctional
-        That of the model, not trained yet.
+    functional : XCFunctional, optional
+        That of the model, not trained yet; without it, dispersion is left out.
+
+    Raises
+    ------
+    InputError
+        Without ``functional``, if it has no name.
     """
     xc = split(xcstr.strip())[0]
     network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
     enhanced = network.get("form") == "enhancement"
     if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
+        if functional is None:
+            raise InputError(
+                "a functional with two ranges starts at none that has a name",
+                field="functional.enhancement.range_separation",
+                remedy="leave it out",
+            )
         return Functional.trained(functional)
     name = "lda" if xc.lower() in ("", "none") else xc
     if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
         name = hybrid_name(xc, share)
-    if functional.dispersion is None:
+    if functional is None or functional.dispersion is None:
         return Functional.named(name)
     return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
 
