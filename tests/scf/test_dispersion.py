@@ -50,7 +50,9 @@ def test_energies_and_forces_are_those_of_pyscf(ours, theirs, disp):
     assert sum(terms.values()) == pytest.approx(result.energy.item(), abs=1e-12)
     assert (terms["exact_exchange"] != 0.0) == (theirs == "b3lyp")
     plain = KohnSham(molecule(), theirs, tol=1e-8).run()
-    assert terms["semilocal"] == pytest.approx(plain.energy_terms["semilocal"], abs=1e-10)
+    assert terms["exchange_correlation"] == pytest.approx(
+        plain.energy_terms["exchange_correlation"], abs=1e-10
+    )
 
 
 def test_parameters_of_ones_own_are_those_of_the_library_beside_pyscf():
