@@ -85,5 +85,5 @@ def test_it_starts_at_its_parent_with_vv10():
         KohnSham(helium, xc, tol=1e-8).run().energy.item() for xc in (model.functional, "r2scan-rvv10")
     ]
     assert energies[0] == pytest.approx(energies[1], abs=1e-10)
-    start = starting_functional("r2scan-rvv10", {"nnmodel": network, "exchange": 0.25})
+    start = starting_functional("r2scan-rvv10", {"nnmodel": network, "exchange": 0.25}, model.functional)
     assert [t.form for t in get_xc(start.load()).nonlocal_terms] == ["rvv10"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,7 +19,11 @@ from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.libxc_names import split_nonlocal
 from deepchem_dft.xc.neural import INPUTS, NEURAL
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from deepchem_dft.xc.parents import hybrid_name
+
+#: Factors on a parent, by what a mapping says they are.
+FORMS: dict[str, Callable[..., XCFunctional]] = {"enhancement": EnhancedXC, "nonlocal": NNNonlocal}
 
 
 def make_functional(
@@ -51,6 +55,7 @@ def make_functional(
         A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or
         ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``
         (VV10 added to its name is added to the functional);
+        or ``{"form": "nonlocal", ...}`` with keywords of ``NNNonlocal``, in the same way;
         or None for DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
     aweight0 : float, optional
         Initial weight of the network. Default: 1 for a network that returns zero, as those built
@@ -74,10 +79,10 @@ def make_functional(
             remedy="give xcstr (such as 'pbe', or 'none' for the network alone), or xc=",
         )
     xcstr, term = _dispersion_of(xcstr, dispersion)
-    if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
+    if isinstance(nnmodel, Mapping) and nnmodel.get("form") in FORMS:
         options = {name: value for name, value in nnmodel.items() if name != "form"}
         xcstr, added = split_added(xcstr)
-        enhanced = EnhancedXC(
+        enhanced = FORMS[nnmodel["form"]](
             xcstr, exchange=exchange or 0.0, train_exchange=train_exchange, seed=seed, **options
         )
         # no factor is learned for what is added; a name of libxc's has a semilocal part, here of nothing
@@ -114,9 +119,7 @@ def make_functional(
     return _with(term, functional)
 
 
-def starting_functional(
-    xcstr: str, config: Mapping[str, Any], functional: XCFunctional | None = None
-) -> Functional:
+def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
     """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
 
     Parameters
@@ -124,30 +127,19 @@ def starting_functional(
     xcstr : str
     config : mapping
         Arguments of the model.
-    functional : XCFunctional, optional
-        That of the model, not trained yet; without it, dispersion is left out.
-
-    Raises
-    ------
-    InputError
-        Without ``functional``, if it has no name.
+    functional : XCFunctional
+        That of the model, not trained yet.
     """
     xc = split(xcstr.strip())[0]
     network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
-    enhanced = network.get("form") == "enhancement"
+    enhanced = network.get("form") in FORMS
     if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
-        if functional is None:
-            raise InputError(
-                "a functional with two ranges starts at none that has a name",
-                field="functional.enhancement.range_separation",
-                remedy="leave it out",
-            )
         return Functional.trained(functional)
     name = "lda" if xc.lower() in ("", "none") else xc
     parent, added = split_added(xc) if enhanced else (xc, "")
     if enhanced and (share or parent.lower() == "lda"):  # libxc's has exchange only
         name = hybrid_name(parent, share) + added
-    if functional is None or functional.dispersion is None:
+    if functional.dispersion is None:
         return Functional.named(name)
     return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
 
@@ -215,6 +207,8 @@ def conventional_parts(functional: XCFunctional) -> list[str]:
     for part in functional.modules():
         if isinstance(part, EnhancedXC):
             parts.append(f"enhanced({part.config['parent']!r}, bound={part.bound:g})")
+        elif isinstance(part, NNNonlocal):
+            parts.append(f"nonlocal({part.config['parent']!r}, bound={part.bound:g})")
         elif isinstance(part, XCFunctional) and not any(
             not name.startswith("dispersion.") for name, _ in part.named_parameters()
         ):
