@@ -109,28 +109,28 @@ def make_functional(
     return _with(term, functional)
 
 
-def starting_functional(
-    xcstr: str, config: Mapping[str, Any], dispersion: Dispersion | None = None
-) -> Functional:
-    """Return what a functional made of ``xcstr`` is before it is trained, where that has a name.
+def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
+    """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
 
     Parameters
     ----------
     xcstr : str
     config : mapping
         Arguments of the model.
-    dispersion : Dispersion, optional
-        Of the model's functional.
+    functional : XCFunctional
+        That of the model, not trained yet.
     """
     xc = split(xcstr.strip())[0]
-    network, share = config.get("nnmodel"), config.get("exchange") or 0.0
-    enhanced = isinstance(network, Mapping) and network.get("form") == "enhancement"
+    network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
+    enhanced = network.get("form") == "enhancement"
+    if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
+        return Functional.trained(functional)
     name = "lda" if xc.lower() in ("", "none") else xc
     if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
         name = hybrid_name(xc, share)
-    if dispersion is None:
+    if functional.dispersion is None:
         return Functional.named(name)
-    return Functional.trained(attached(get_xc(name), copy.deepcopy(dispersion)), name)
+    return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
 
 
 def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:
