@@ -22,7 +22,7 @@ from deepchem_dft.runs.hamiltonian.run import evaluate_hamiltonian_set
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.xc import EnhancedXC, build_network
+from deepchem_dft.xc import EnhancedXC, NNNonlocal, build_network
 from deepchem_dft.xc.dispersion import Dispersion
 
 MODELS = {"xc": XCModel, "ksr": KSRModel, "hamiltonian": HamiltonianModel, "deq": DEQModel}
@@ -37,6 +37,7 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
         "functional.network": [XCModel, build_network],
         "functional.enhancement": [EnhancedXC],
         "functional.dispersion": [Dispersion],
+        "functional.neighbours": [NNNonlocal],
         "training": [FIT, Stage, SystemOptions, XCModel],
         "training.penalties": [Stage],
         "training.stages": [Stage],
