@@ -146,6 +146,11 @@ def plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
+def plain_part(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy those arguments that are plain data."""
+    return {name: plain_copy(value) for name, value in arguments.items() if plain(value)}
+
+
 def plain_copy(value: Any) -> Any:
     """Copy plain data; tuples become lists."""
     if isinstance(value, Mapping):

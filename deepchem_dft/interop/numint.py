@@ -64,7 +64,8 @@ class FunctionalLibrary:
                     f"PySCF has one range of exact exchange, this functional has {omega:g} and "
                     f"{range_:g} 1/Bohr",
                     field="functional",
-                    remedy="use KohnSham for it",
+                    remedy="use KohnSham for it; if it is one omega that is trained, hold_omega of "
+                    "deepchem_dft.xc.ranges holds it",
                 )
             omega, long = float(range_), long + share
         return omega, full + long, full

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.checkpointed import plain
+from deepchem_dft.fitting.checkpointed import plain_part
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions
+from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions, arguments_of, only_deepchems
 from deepchem_dft.lattice.functionals import LatticeFunctional
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.models.ksr.files import KSRFiles
@@ -27,19 +27,6 @@ from deepchem_dft.models.ksr.samples import KSRSamples
 from deepchem_dft.models.ksr.seeds import KSRSeeds
 from deepchem_dft.models.ksr.training import KSRTrainer
 from deepchem_dft.torchstate import unaffected
-
-_BASE_OPTIONS = (
-    "batch_size",
-    "model_dir",
-    "learning_rate",
-    "optimizer",
-    "tensorboard",
-    "wandb",
-    "log_frequency",
-    "device",
-    "regularization_loss",
-    "wandb_logger",
-)
 
 
 @unaffected
@@ -157,9 +144,8 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         device: torch.device | str | None = None,
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
-                raise TypeError(f"KSRModel got an unexpected keyword argument {name!r}")
+        arguments = arguments_of(locals())
+        only_deepchems(self, kwargs)
         choice(method, ("lbfgs", "adam"), "method")
         choice(on_unconverged, UNCONVERGED, "on_unconverged")
         if torch.device(device or "cpu").type != "cpu":
@@ -184,31 +170,15 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         self._recipe, grid = functional, grid or Grid()
         self._grid = grid
         network = KSRNetwork(self._make(seed), iterations, mixing, decay, start, test_iterations, burn_in)
-        config: dict[str, Any] = {
-            "grid": [grid.points, grid.spacing, grid.order],
-            "iterations": iterations,
-            "test_iterations": test_iterations,
-            "mixing": mixing,
-            "decay": decay,
-            "start": start,
-            "burn_in": burn_in,
-            "polarised": polarised,
-            "functional_options": dict(functional_options or {}),
-            "energy_weight": energy_weight,
-            "density_weight": density_weight,
-            "discount": discount,
-            "skip": skip,
-            "method": method,
-            "tol": tol,
-            "separability_weight": separability_weight,
-            "on_unconverged": on_unconverged,
-            "seed": seed,
-            "batch_size": batch_size,
-        }
-        config |= {"xcstr": functional if isinstance(functional, str) else None, "origin": "built"}
-        self.config = {name: value for name, value in config.items() if plain(value)}
-        if not isinstance(functional, str):
-            self.config["origin"] = "functional"
+        del arguments["functional"], arguments["device"]
+        self.config = plain_part(
+            {
+                **arguments,
+                "grid": [grid.points, grid.spacing, grid.order],
+                "xcstr": functional if isinstance(functional, str) else None,
+                "origin": "built" if isinstance(functional, str) else "functional",
+            }
+        )
         self.progress = KSRProgress(seed=seed)
         self._seeds: int | Sequence[int] | None = None
         self._stages: tuple[KSRStage, ...] = ()
