@@ -120,6 +120,13 @@ _QUESTIONS = [
         "two molecules far apart",
     ),
     _Question(
+        "groups of points",
+        lambda s: invariances.pieces(s.xc, s.opened),
+        _SAME,
+        "Ha",
+        "the sum over the functional's pieces",
+    ),
+    _Question(
         "vanishing density",
         lambda s: limits.vanishing_density(s.xc, s.opened),
         1e-7,

@@ -57,6 +57,22 @@ def spin_symmetry(xc: XCFunctional, closed: Sample, opened: Sample) -> float:
     return max(change(xc, opened, swapped), change(xc, closed, halves))
 
 
+def pieces(xc: XCFunctional, sample: Sample) -> float | None:
+    """Energy less that of the groups of points it is said to be the sum of, Ha; None without such."""
+    q, worst = sample.quadrature, None
+    for part in (xc, *xc.nonlocal_terms):
+        groups = part.pieces(q) if part.needs_quadrature else None
+        if groups is None:
+            continue
+        with torch.no_grad():
+            whole = float(part.energy(sample.rho, q))
+            total = sum(float(part.energy(sample.rho[:, :, rows], q.at(rows))) for rows in groups)
+        if not torch.equal(torch.cat(groups).sort().values, torch.arange(q.size, device=q.weights.device)):
+            return float("inf")
+        worst = max(worst or 0.0, abs(whole - total))
+    return worst
+
+
 def repetition(xc: XCFunctional, sample: Sample) -> float:
     """Change of the energy, Ha, when it is asked for again."""
     return change(xc, sample, sample, sample)

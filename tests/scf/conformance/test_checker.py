@@ -163,6 +163,13 @@ class Generous(SlaterPW92):
         return 1.001 * super().energy_density(rho)
 
 
+class Divided(GatherXC):
+    """Atoms do see each other here."""
+
+    def pieces(self, quadrature):
+        return [(quadrature.atoms == atom).nonzero()[:, 0] for atom in range(len(quadrature.numbers))]
+
+
 class Noisy(GatherXC):
     def energy(self, rho, quadrature):
         return super().energy(rho, quadrature) * (1.0 + 1e-6 * torch.rand(()).double())
@@ -194,6 +201,7 @@ FAULTS = {
     Stranger: {"parameters"},
     Nailed: {"geometry"},
     Generous: {"uniform gas"},
+    Divided: {"groups of points"},
     Noisy: {"repetition"},
     Broad: {"form"},
 }
