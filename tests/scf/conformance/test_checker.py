@@ -11,6 +11,7 @@ from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.scf.conformance import Check, Report
 from deepchem_dft.scf.conformance.checker import NAMES
 from deepchem_dft.xc import EnhancedXC, EnsembleXC, HybridXC, SlaterPW92, XCFunctional, check
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from tests.xc.toy import GatherXC
 
 LOCAL = [name for name in zoo.names() if zoo.card(name).kind == "functional"]
@@ -267,6 +268,25 @@ def test_functionals_of_the_zoo_pass_everything(name):
         parameter.requires_grad_(True)
     report = check(functional)
     assert report.passed, report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wb97m-v", "scan-rvv10", "network"])
+def test_nonlocal_functionals_pass_everything(name):
+    xc = name if name != "network" else HybridXC(None, disturbed(NNNonlocal("pbe", seed=1)), aweight0=1.0)
+    report = check(xc)
+    assert report.passed, report
+    assert report["geometry"].value is not None
+
+
+def disturbed(network):
+    """Move all weights, since a network that starts at its parent hides its mistakes."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in network.parameters():
+            if p.requires_grad:
+                p += 0.05 * torch.randn(p.shape, generator=generator, dtype=p.dtype)
+    return network
 
 
 def test_modes_and_parameters_are_left_as_they_were():
