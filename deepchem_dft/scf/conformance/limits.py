@@ -41,7 +41,7 @@ def uniform_gas(xc: XCFunctional, device: torch.device) -> float:
     radii = torch.tensor([0.3, 1.0, 2.0, 5.0], dtype=torch.float64, device=device)
     n = 3.0 / (4.0 * torch.pi * radii**3)
     worst, exact = 0.0, SlaterPW92()
-    share = sum(float(torch.as_tensor(c).detach()) for c, omega in xc.exchange_terms if omega is None)
+    share = sum(float(torch.as_tensor(c, dtype=torch.float64).detach()) for c, omega in xc.exchange_terms if omega is None)
     for zeta in (0.0, 0.5, 1.0):
         spins = torch.stack([0.5 * (1.0 + zeta) * n, 0.5 * (1.0 - zeta) * n])
         rho = spins.new_zeros(2, 5, len(n))
