@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +36,9 @@ def parent_of(config: RunConfig) -> Functional:
             field="training.target",
             remedy="use target: total, or name a functional.xc",
         )
-    return starting_functional(model.xc, model.config)
+    functional = copy.deepcopy(model.functional)
+    functional.dispersion = None
+    return starting_functional(model.xc, model.config, functional)
 
 
 def with_residual_targets(
