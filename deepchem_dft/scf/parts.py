@@ -98,8 +98,8 @@ class Quadratures:
                 pieces = part.pieces(quadrature)
                 if pieces is None:
                     yield part, span, quadrature
-                for rows in pieces or ():
-                    yield part, rows + span.start, quadrature.at(rows)
+                for group in pieces or ():
+                    yield part, group + span.start, quadrature.at(group)
                 continue
             for rows in row_blocks(quadrature.size, _XC_ROWS):
                 there = slice(span.start + rows.start, span.start + rows.stop)

@@ -22,7 +22,7 @@ from deepchem_dft.runs.hamiltonian.run import evaluate_hamiltonian_set
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.xc import EnhancedXC, build_network
+from deepchem_dft.xc import EnhancedXC, NNNonlocal, build_network
 
 MODELS = {"xc": XCModel, "ksr": KSRModel, "hamiltonian": HamiltonianModel, "deq": DEQModel}
 #: Stands for the ``fit`` that all models share, with the defaults of the model.
@@ -35,6 +35,7 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
         "functional": [XCModel],
         "functional.network": [XCModel, build_network],
         "functional.enhancement": [EnhancedXC],
+        "functional.neighbours": [NNNonlocal],
         "training": [FIT, Stage, SystemOptions, XCModel],
         "training.penalties": [Stage],
         "training.stages": [Stage],

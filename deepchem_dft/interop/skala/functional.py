@@ -67,6 +67,7 @@ class SkalaXC(XCFunctional):
 
     def __init__(self, functional: Any, *, dtype: str = "float64") -> None:
         super().__init__()
+        self.network: FirstNetwork | AtomwiseNetwork | PackagedNetwork
         #: Parameters of the D3(BJ) dispersion that belongs to it, as a functional's name, or None.
         self.dispersion_name: str | None = None
         if isinstance(functional, FirstNetwork):

@@ -134,6 +134,9 @@ class FirstNetwork(nn.Module):
     Luise et al., arXiv:2506.14665 (2025); names of the weights as in ``microsoft-skala`` 1.0.0 (MIT).
     """
 
+    non_local_model: Any
+    _widths: Tensor
+
     def __init__(self, width: int = 256, channels: int = 16, lmax: int = 3, cutoff: float = 5.0) -> None:
         super().__init__()
         self.lmax, self.channels, self.cutoff = lmax, channels, cutoff
@@ -158,7 +161,7 @@ class FirstNetwork(nn.Module):
             *(linear(width, width), nn.SiLU(), linear(width, 1)),
         )
         # In single precision, as the weights were trained with.
-        deviations = torch.linspace(*(0.5 * r for r in _RADII), channels, dtype=torch.float32)
+        deviations = torch.linspace(0.5 * _RADII[0], 0.5 * _RADII[1], channels, dtype=torch.float32)
         self.register_buffer("_widths", (2.0 * deviations**2).double(), persistent=False)
 
     def _weights(self, product: str, paths: str) -> Tensor:
@@ -244,7 +247,8 @@ def _collected(sent: Tensor, mixing: Tensor, radial: Tensor, harmonics: list[Ten
 
 def _handed_out(coarse: Tensor, mixing: Tensor, harmonics: list[Tensor]) -> Tensor:
     """What points hear from a nucleus, (G, channel)."""
-    channels, start, total = mixing.shape[1], 0, 0.0
+    channels, start = mixing.shape[1], 0
+    total = coarse.new_zeros(())
     for weight, harmonic in zip(mixing, harmonics, strict=True):
         size = harmonic.shape[1]
         tensor = coarse[start : start + channels * size].reshape(channels, size)
