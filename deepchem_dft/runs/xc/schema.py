@@ -356,12 +356,12 @@ class RunConfig(BaseRunConfig):
                 ref["file"] = ref["file"] and Path(ref["file"]).name
                 _drop_unset(ref, "sets", "diet")
         del content["data"]["prepared"]  # what was calculated before is what would be now
-        if content["training"]["target"] == "total":
-            for key in ("target", "published", "largest_shift"):
-                del content["training"][key]
-        _drop_unset(content["functional"], "dispersion")
+        _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
             _drop_unset(content["functional"]["enhancement"], "range_separation")
+        if self.training.target == "total":
+            for key in ("target", "published", "largest_shift"):
+                del content["training"][key]
         return content
 
 
