@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, solve
 from deepchem_dft.scf.search import ground_state
-from deepchem_dft.scf.search.signs import Findings, remarks, signs_of, suspect, turns
+from deepchem_dft.scf.search.signs import Findings, fragments, remarks, signs_of, suspect, turns
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc import get_xc
 
@@ -65,6 +66,19 @@ class TestSigns:
 
     def test_fragments(self):
         assert self.kinds(0.299, geometry=FAR) == {"apart"} and self.kinds(0.301, geometry=FAR) == set()
+
+    @pytest.mark.parametrize(
+        ("symbols", "length"), [("OH", 0.66 + 0.31), ("CN", 0.73 + 0.71), ("OF", 0.66 + 0.57)]
+    )
+    def test_three_quarters_longer_than_a_bond_is_none(self, symbols, length):
+        """Covalent radii of Cordero et al., Dalton Trans. 2008, 2832, in Angstrom."""
+        one, other = re.findall("[A-Z][a-z]?", symbols)
+        for stretch, parts in ((1.72, 1), (1.78, 2)):
+            side = stretch * length / 3**0.5
+            molecule = Molecule(
+                f"{one} 0 0 0; {other} {side} {side} {side}", "sto-3g", 1, unit="angstrom", grid_level=0
+            )
+            assert fragments(molecule) == parts
 
     def test_an_extrapolation_that_was_lost(self):
         assert self.kinds(0.099, lost=True) == {"tiny", "lost"} and self.kinds(0.101, lost=True) == set()
@@ -206,6 +220,13 @@ class TestStarts:
         for start in found:
             assert self.moved(start) == pytest.approx(0.5, abs=0.05)
             assert 0.01 < start.reach < 0.1 and not start.again
+
+    def test_on_the_coarsest_grid_the_state_itself_is_shaken(self):
+        """Its energies are rough enough to hold a field where no minimum is."""
+        found = self.starts(hamiltonian(level=0), 0.05, "tiny")
+        shaken = [start for start in found if start.kind == "kicked"]
+        assert len(shaken) == 2 == sum(start.kind == "mixed" for start in found)
+        assert all(start.again and 1e-3 < self.moved(start) < 1.0 for start in shaken)
 
     def test_a_pair_that_is_far_apart_is_left(self):
         assert self.starts(hamiltonian(), 0.11, "tiny") == []
