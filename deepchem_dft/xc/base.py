@@ -56,6 +56,8 @@ class XCFunctional(nn.Module):
     grid_level : int or None
         With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own; None for the
         molecule's.
+    uniform_gas : bool
+        True if it promises the energy of the uniform electron gas (Slater and PW92).
     dispersion : Dispersion or None
         Energy of pairs and triples of atoms that is part of the functional, its parameters among
         the functional's. See :attr:`dispersion_terms`.
@@ -66,6 +68,7 @@ class XCFunctional(nn.Module):
     constant: bool = False
     needs_quadrature: bool = False
     grid_level: int | None = None
+    uniform_gas: bool = False
 
     dispersion: Dispersion | None
 
@@ -115,6 +118,23 @@ class XCFunctional(nn.Module):
             Ha; twice differentiable in ``rho``, differentiable in parameters and quadrature.
         """
         return (self.energy_density(rho) * quadrature.weights).sum()
+
+    def pieces(self, quadrature: Quadrature) -> list[Tensor] | None:
+        """Return groups of points that do not see each other's, if the energy is a sum over such groups.
+
+        With ``needs_quadrature``: potentials, kernels and forces are then made group by group, in
+        less memory.
+
+        Parameters
+        ----------
+        quadrature : Quadrature
+
+        Returns
+        -------
+        list of Tensor of int64, or None
+            Indices of the points of each group, every point in one; None if all see all.
+        """
+        return None
 
     @property
     def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:

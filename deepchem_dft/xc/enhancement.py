@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
-from deepchem_dft.xc.base import NCOMP, XCFunctional
+from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.binning import Histogram, on_nodes
 from deepchem_dft.xc.factors import make_factor
-from deepchem_dft.xc.features import DENSITY_FLOOR, LDA_X, network_inputs, power
-from deepchem_dft.xc.parents import Parent
+from deepchem_dft.xc.features import DENSITY_FLOOR
+from deepchem_dft.xc.parents import (
+    Parent,
+    Points,
+    correlation_points,
+    enhanced_correlation,
+    enhanced_exchange,
+    exchange_points,
+)
 from deepchem_dft.xc.penalty import fine
 from deepchem_dft.xc.quadrature import Quadrature
+from deepchem_dft.xc.ranges import RangeSeparation, attenuation
 
 #: Largest exchange enhancement of an unpolarised density that keeps the Lieb-Oxford bound for all
 #: densities in the form of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996), eq. 11.
 LIEB_OXFORD = 1.804
 #: Nodes of the histograms: (u, beta) of exchange; (u, beta, r, zeta^2) of correlation.
 NODES = {"exchange": (61, 61), "correlation": (21, 21, 25, 9)}
-_LARGEST = 40.0  # exponent: nothing changes beyond, and its square still is a number
-_RS = 0.6203504908994  # r_s n^(1/3)
 
 
-class _Points(NamedTuple):
-    """What the factors see (rows of coordinates), and what they are factors of."""
-
-    coordinates: Tensor  # (k, G), each in [0, 1]
-    energy: Tensor  # (G,) of the parent, Ha/Bohr^3
-    limit: Tensor | None = None  # parent's enhancement of exchange
-
-
-Prepared: TypeAlias = tuple[list[_Points], _Points]
+Prepared: TypeAlias = tuple[list[Points], Points]
 
 
 class EnhancedXC(XCFunctional):
@@ -72,6 +70,10 @@ class EnhancedXC(XCFunctional):
     exchange : float
         Share a of exact exchange.
     train_exchange : bool
+    range_separation : mapping, optional
+        Keywords of :class:`~deepchem_dft.xc.ranges.RangeSeparation`. ``exchange`` is then the share at
+        short range, and the parent's exchange is that of short range, as far as exact exchange takes its
+        place at long range. F_x < b holds for the exchange that is left.
     ueg_exact : bool
         Subtract what the factors are at u = 0, beta = 1/2, so that the uniform gas is the parent's.
         Not for a local parent.
@@ -100,6 +102,9 @@ class EnhancedXC(XCFunctional):
     >>> semilocal = Libxc("0.75*gga_x_pbe+gga_c_pbe")(rho)
     >>> bool(torch.isclose(xc(rho), semilocal, rtol=1e-12)), xc.exchange_terms[0][0].item()
     (True, 0.25)
+    >>> far = EnhancedXC("r2scan", hidden=[8], exchange=0.15, range_separation={"omega": 0.3})
+    >>> [(round(float(share), 2), omega) for share, omega in far.exchange_terms]
+    [(0.15, None), (0.85, 0.3)]
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class EnhancedXC(XCFunctional):
         bound: float = LIEB_OXFORD,
         exchange: float = 0.0,
         train_exchange: bool = False,
+        range_separation: Mapping[str, Any] | None = None,
         ueg_exact: bool = True,
         dtype: str = "float64",
         zero_last: bool = True,
@@ -137,6 +143,7 @@ class EnhancedXC(XCFunctional):
             torch.tensor(float(exchange), dtype=torch.float64), requires_grad=bool(train_exchange)
         )
         self.hybrid = bool(exchange) or bool(train_exchange)
+        self.ranges = None if range_separation is None else _ranges(range_separation)
         factor: dict[str, Any] = {
             "hidden": hidden,
             "activation": activation,
@@ -150,7 +157,7 @@ class EnhancedXC(XCFunctional):
         second = None if seed is None else seed + 1
         self.x_factor = make_factor(gradient, uniform=uniform, seed=seed, **factor)
         self.c_factor = make_factor(gradient + 2, uniform=uniform, seed=second, **factor)
-        self.config: dict[str, Any] = {
+        self._config: dict[str, Any] = {
             "parent": self.parent.name,
             "hidden": list(hidden),
             "activation": activation,
@@ -163,44 +170,46 @@ class EnhancedXC(XCFunctional):
             "zero_last": bool(zero_last),
             "seed": seed,
         }
+        self.uniform_gas = keeps_gas and self.parent.uniform_gas
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments that make one of this kind again: plain data."""
+        if self.ranges is None:
+            return self._config
+        return {**self._config, "range_separation": self.ranges.config}
 
     @property
     def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
-        """Exact exchange as ``(coefficient, omega)``; the coefficient is the parameter itself."""
-        return [(self.share, None)] if self.hybrid else []
+        """Exact exchange as ``(coefficient, omega)``; the coefficients carry gradients."""
+        if self.ranges is None:
+            return [(self.share, None)] if self.hybrid else []
+        return [term for term in self.ranges.terms(self.share) if self.hybrid or term[1] is not None]
 
     # -- densities ---------------------------------------------------------------------------
 
-    def _exchange_points(self, rho: Tensor) -> list[_Points]:
-        """Exchange of each spin channel, or of a closed shell as a whole."""
-        rho = rho[:, : NCOMP[self.family]]
-        if rho.shape[0] == 1:
-            return [self._channel(rho, 1.0)]
-        return [self._channel(2.0 * rho[spin : spin + 1], 0.5) for spin in (0, 1)]
+    def _exchange_points(self, rho: Tensor) -> list[Points]:
+        return exchange_points(self.parent, rho, None if self.ranges is None else self.ranges.reduced)
 
-    def _channel(self, rho: Tensor, share: float) -> _Points:
-        inputs, _ = network_inputs(rho, self.family)
-        energy = self.parent.exchange.energy_density(rho)
-        n = inputs[0]
-        enhancement = energy / (LDA_X * n * power(n, 1.0 / 3.0))
-        return _Points(_coordinates(inputs)[:-2], share * energy, enhancement)
+    def _correlation_points(self, rho: Tensor) -> Points:
+        return correlation_points(self.parent, rho)
 
-    def _correlation_points(self, rho: Tensor) -> _Points:
-        rho = rho[:, : NCOMP[self.family]]
-        inputs, _ = network_inputs(rho, self.family)
-        return _Points(_coordinates(inputs), self.parent.correlation.energy_density(rho))
-
-    def _exchange_energy(self, at: _Points) -> Tensor:
-        if not len(at.coordinates):  # a local parent: a factor would break the uniform gas
-            return (1.0 - self.share) * at.energy if self.hybrid else at.energy
-        assert at.limit is not None
-        grown = torch.expm1(self.x_factor(at.coordinates).clamp(-_LARGEST, _LARGEST))
-        limit = at.limit.clamp(max=self.bound)  # beyond its bound the form has a pole
-        energy = at.energy * (self.bound * (1.0 + grown) / (self.bound + limit * grown))
+    def _exchange_energy(self, at: Points) -> Tensor:
+        energy = self._enhanced(at)
+        if self.ranges is not None:
+            assert at.reduced is not None
+            near = attenuation(at.reduced / self.ranges.present.to(energy.dtype))
+            return energy * self.ranges.semilocal(self.share, near)
         return (1.0 - self.share.to(energy.dtype)) * energy if self.hybrid else energy
 
-    def _correlation_energy(self, at: _Points) -> Tensor:
-        return at.energy * (1.0 + torch.tanh(self.c_factor(at.coordinates)))
+    def _enhanced(self, at: Points) -> Tensor:
+        """Return the exchange energy with its factor, as if there were no exact exchange."""
+        if not len(at.coordinates):  # a local parent: a factor would break the uniform gas
+            return at.energy
+        return enhanced_exchange(at, self.x_factor(at.coordinates), self.bound)
+
+    def _correlation_energy(self, at: Points) -> Tensor:
+        return enhanced_correlation(at, self.c_factor(at.coordinates))
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
@@ -239,23 +248,38 @@ class EnhancedXC(XCFunctional):
             whole = self._correlation_points(rho)
             coordinates = torch.cat([at.coordinates for at in channels], dim=1)
             energy = torch.cat([at.energy * weights for at in channels])
-            if len(coordinates):
-                exchange = on_nodes(coordinates, energy, NODES["exchange"][: len(coordinates)])
-            else:
-                exchange = Histogram(coordinates.new_zeros(1, 1), energy.sum()[None])
-            s2, alpha = _undo(exchange.points)
-            points = torch.cat([exchange.points, self.parent.enhancement(s2, alpha)[None]])
+            parts = {"exchange": self._on_nodes(coordinates, energy)}
+            if self.ranges is not None:
+                reduced = torch.cat([at.reduced for at in channels if at.reduced is not None])
+                for index, omega in enumerate(self.ranges.points):
+                    near = energy * attenuation(reduced / omega)
+                    parts[f"short {index}"] = self._on_nodes(coordinates, near)
             shape = (*NODES["correlation"][: len(whole.coordinates) - 2], *NODES["correlation"][2:])
             correlation = on_nodes(whole.coordinates, whole.energy * weights, shape)
-        return {"exchange": Histogram(points, exchange.weights), "correlation": correlation}
+        return {**parts, "correlation": correlation}
+
+    def _on_nodes(self, coordinates: Tensor, energy: Tensor) -> Histogram:
+        """Return the energies of exchange at nodes, with the parent's enhancement there."""
+        if len(coordinates):
+            exchange = on_nodes(coordinates, energy, NODES["exchange"][: len(coordinates)])
+        else:
+            exchange = Histogram(coordinates.new_zeros(1, 1), energy.sum()[None])
+        limit = self.parent.enhancement(*_undo(exchange.points))
+        return Histogram(torch.cat([exchange.points, limit[None]]), exchange.weights)
 
     def on_histogram(self, name: str, points: Tensor) -> Tensor:
         """Return what the weights of a histogram are multiplied by, (B,); see the base class."""
         one = torch.ones_like(points[0])
         if name == "correlation":
-            return self._correlation_energy(_Points(points, one))
+            return self._correlation_energy(Points(points, one))
         coordinates = points[:-1] if self.family != "lda" else points[:0]
-        return self._exchange_energy(_Points(coordinates, one, points[-1]))
+        energy = self._enhanced(Points(coordinates, one, points[-1]))
+        if self.ranges is not None:
+            if name == "exchange":
+                return (1.0 - self.ranges.long_exchange) * energy
+            share = self.ranges.shares()[int(name.removeprefix("short "))]
+            return (self.ranges.long_exchange - self.share) * share * energy
+        return (1.0 - self.share) * energy if self.hybrid else energy
 
     def penalty(self, size: float, roughness: float) -> Tensor:
         """Return the fine for large and for rough factors, differentiable in the parameters.
@@ -294,21 +318,15 @@ class EnhancedXC(XCFunctional):
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
 
 
-def _coordinates(inputs: Tensor) -> Tensor:
-    """Turn (n, xi[, s[, alpha]]) into ([u[, beta],] r, zeta^2), each within [0, 1]."""
-    n, xi, *more = inputs.unbind(0)
-    rows = []
-    if more:
-        s2 = more[0] * more[0]
-        rows.append(s2 / (1.0 + s2))
-        if len(more) > 1:
-            up, down = (1.0 + xi).clamp(min=1e-12), (1.0 - xi).clamp(min=1e-12)
-            spin = 0.5 * (power(up, 5.0 / 3.0) + power(down, 5.0 / 3.0))
-            # tau_W / tau_UEG = 5 s^2 / 3 d_s; rounding makes alpha slightly negative
-            alpha = more[1]
-            rows.append(alpha / (1.0 + alpha + (5.0 / 3.0) * s2 / spin))
-    root = power(n, 1.0 / 3.0)
-    return torch.stack([*rows, _RS / (_RS + root), xi * xi])
+def _ranges(options: Mapping[str, Any]) -> RangeSeparation:
+    try:
+        return RangeSeparation(**options)
+    except TypeError as error:  # a keyword that is none, or omega left out
+        raise FunctionalError(
+            str(error).replace("RangeSeparation.__init__()", "a separation of ranges"),
+            field="range_separation",
+            remedy="it has omega, long_exchange, attenuation, train, reach, nodes",
+        ) from None
 
 
 def _undo(coordinates: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.nonlocality.terms import local_at_density, local_density, nonlocal_parts
 from deepchem_dft.xc.quadrature import Quadrature
-from deepchem_dft.xc.terms import local_at_density, local_density, nonlocal_parts
 
 
 class EnsembleXC(XCFunctional):
@@ -87,6 +87,11 @@ class EnsembleXC(XCFunctional):
         return [(share, omega) for omega, share in shares.items()]
 
     @property
+    def uniform_gas(self) -> bool:  # type: ignore[override]
+        """True if all members promise it."""
+        return all(member.uniform_gas for member in self)
+
+    @property
     def nonlocal_terms(self) -> list[XCFunctional]:
         """Those of all members; a member that is nonlocal itself is one."""
         return [term for member in self for term in nonlocal_parts(1.0 / len(self), member)]
@@ -107,7 +112,10 @@ class EnsembleXC(XCFunctional):
         return sum(weight * core.energy_at(prepared) for weight, core in cores) / len(self)  # type: ignore
 
     def _cores(self) -> list[tuple[Tensor, EnhancedXC]] | None:
-        """Return weights and enhanced functionals if the members are such, all of one parent."""
+        """Return weights and enhanced functionals if the members are such, all of one parent.
+
+        Of one kind of range separation, too: what is prepared depends on it, not on omega.
+        """
         cores: list[tuple[Tensor, EnhancedXC]] = []
         for member in self:
             if not (
@@ -115,7 +123,8 @@ class EnsembleXC(XCFunctional):
             ):
                 return None
             cores.append((member.aweight, member.nnxc))
-        return cores if len({core.config["parent"] for _, core in cores}) == 1 else None
+        kinds = {(core.parent.name, core.ranges and core.ranges.attenuation) for _, core in cores}
+        return cores if len(kinds) == 1 else None
 
     def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""

@@ -22,7 +22,8 @@ from deepchem_dft.runs.hamiltonian.run import evaluate_hamiltonian_set
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.xc import EnhancedXC, build_network
+from deepchem_dft.xc import EnhancedXC, NNNonlocal, build_network
+from deepchem_dft.xc.dispersion import Dispersion
 
 MODELS = {"xc": XCModel, "ksr": KSRModel, "hamiltonian": HamiltonianModel, "deq": DEQModel}
 #: Stands for the ``fit`` that all models share, with the defaults of the model.
@@ -35,6 +36,8 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
         "functional": [XCModel],
         "functional.network": [XCModel, build_network],
         "functional.enhancement": [EnhancedXC],
+        "functional.dispersion": [Dispersion],
+        "functional.neighbours": [NNNonlocal],
         "training": [FIT, Stage, SystemOptions, XCModel],
         "training.penalties": [Stage],
         "training.stages": [Stage],
@@ -98,6 +101,7 @@ _DEEPCHEM = "DeepChem's XCModel has it so, and its tutorials must give what they
 #: Those that differ on purpose: the default in YAML, that in Python, and why.
 DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "functional.xc"): ("pbe", None, "in Python a functional may be given instead"),
+    ("xc", "functional.dispersion.model"): ("d3bj", inspect.Parameter.empty, "in Python it has to be named"),
     ("xc", "functional.network.family"): ("gga", None, "in Python that of the functional"),
     ("xc", "functional.network.output"): ("lda_exchange", "raw", _DEEPCHEM),
     ("xc", "functional.aweight0"): (1.0, None, "in Python 1 for networks that begin with 0, else 0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,8 +17,13 @@ from deepchem_dft.xc import HybridXC, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
+from deepchem_dft.xc.libxc_names import split_nonlocal
 from deepchem_dft.xc.neural import INPUTS, NEURAL
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from deepchem_dft.xc.parents import hybrid_name
+
+#: Factors on a parent, by what a mapping says they are.
+FORMS: dict[str, Callable[..., XCFunctional]] = {"enhancement": EnhancedXC, "nonlocal": NNNonlocal}
 
 
 def make_functional(
@@ -48,7 +53,9 @@ def make_functional(
         Conventional functional, any name libxc knows.
     nnmodel : nn.Module, mapping or None
         A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or
-        ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``;
+        ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``
+        (VV10 added to its name is added to the functional);
+        or ``{"form": "nonlocal", ...}`` with keywords of ``NNNonlocal``, in the same way;
         or None for DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
     aweight0 : float, optional
         Initial weight of the network. Default: 1 for a network that returns zero, as those built
@@ -72,12 +79,15 @@ def make_functional(
             remedy="give xcstr (such as 'pbe', or 'none' for the network alone), or xc=",
         )
     xcstr, term = _dispersion_of(xcstr, dispersion)
-    if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
+    if isinstance(nnmodel, Mapping) and nnmodel.get("form") in FORMS:
         options = {name: value for name, value in nnmodel.items() if name != "form"}
-        enhanced = EnhancedXC(
+        xcstr, added = split_added(xcstr)
+        enhanced = FORMS[nnmodel["form"]](
             xcstr, exchange=exchange or 0.0, train_exchange=train_exchange, seed=seed, **options
         )
-        return _with(term, HybridXC(None, enhanced, aweight0=1.0, train_a=False))
+        # no factor is learned for what is added; a name of libxc's has a semilocal part, here of nothing
+        beside = f"0*lda_x{added}" if added else None
+        return _with(term, HybridXC(beside, enhanced, aweight0=1.0, train_a=False, train_b=False))
     if family is None:
         family = "lda" if xcstr.strip().lower() in ("", "none") else get_xc(xcstr).family
     if family not in INPUTS:
@@ -109,28 +119,41 @@ def make_functional(
     return _with(term, functional)
 
 
-def starting_functional(
-    xcstr: str, config: Mapping[str, Any], dispersion: Dispersion | None = None
-) -> Functional:
-    """Return what a functional made of ``xcstr`` is before it is trained, where that has a name.
+def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
+    """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
 
     Parameters
     ----------
     xcstr : str
     config : mapping
         Arguments of the model.
-    dispersion : Dispersion, optional
-        Of the model's functional.
+    functional : XCFunctional
+        That of the model, not trained yet.
     """
     xc = split(xcstr.strip())[0]
-    network, share = config.get("nnmodel"), config.get("exchange") or 0.0
-    enhanced = isinstance(network, Mapping) and network.get("form") == "enhancement"
+    network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
+    enhanced = network.get("form") in FORMS
+    if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
+        return Functional.trained(functional)
     name = "lda" if xc.lower() in ("", "none") else xc
-    if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
-        name = hybrid_name(xc, share)
-    if dispersion is None:
+    parent, added = split_added(xc) if enhanced else (xc, "")
+    if enhanced and (share or parent.lower() == "lda"):  # libxc's has exchange only
+        name = hybrid_name(parent, share) + added
+    if functional.dispersion is None:
         return Functional.named(name)
-    return Functional.trained(attached(get_xc(name), copy.deepcopy(dispersion)), name)
+    return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
+
+
+def split_added(xcstr: str) -> tuple[str, str]:
+    """Split a name into that of the parent, and what is added to it of VV10 or rVV10.
+
+    Examples
+    --------
+    >>> split_added("r2scan+vv10(6.0,0.01)")
+    ('R2SCAN', '+vv10(6.0,0.01)')
+    """
+    parent, terms = split_nonlocal(xcstr)
+    return parent, "".join(f"+{term.form}({term.b!r},{term.c!r})" for term in terms)
 
 
 def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:
@@ -184,6 +207,8 @@ def conventional_parts(functional: XCFunctional) -> list[str]:
     for part in functional.modules():
         if isinstance(part, EnhancedXC):
             parts.append(f"enhanced({part.config['parent']!r}, bound={part.bound:g})")
+        elif isinstance(part, NNNonlocal):
+            parts.append(f"nonlocal({part.config['parent']!r}, bound={part.bound:g})")
         elif isinstance(part, XCFunctional) and not any(
             not name.startswith("dispersion.") for name, _ in part.named_parameters()
         ):

@@ -9,7 +9,7 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.progress import Best
 from deepchem_dft.models import XCModel
-from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer
+from deepchem_dft.models.xc.frozen import FrozenEntries, FrozenTrainer
 from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.runs.xc.entries import select, unique_systems
 from deepchem_dft.runs.xc.schema import DatasetRef
@@ -31,7 +31,7 @@ def enhanced(**options) -> HybridXC:
     return HybridXC(None, xc, aweight0=1.0, train_a=False)
 
 
-def parts_of(file, xc) -> tuple[FixedDensityEntries, FixedDensityEntries]:
+def parts_of(file, xc) -> tuple[FrozenEntries, FrozenEntries]:
     """Return training and validation entries of a file at their PBE densities."""
     parts = []
     for split in ("train", "valid"):
@@ -42,7 +42,7 @@ def parts_of(file, xc) -> tuple[FixedDensityEntries, FixedDensityEntries]:
             state = KohnSham(molecule, "pbe").run().state
             density = SCFLayer(xc).frozen_density(molecule, state)
             densities[system.key] = bin_density(density, xc)
-        parts.append(FixedDensityEntries.make(entries, densities))
+        parts.append(FrozenEntries.make(entries, densities))
     return parts[0], parts[1]
 
 
@@ -54,13 +54,13 @@ def data_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def frozen(data_file) -> tuple[FixedDensityEntries, FixedDensityEntries]:
+def frozen(data_file) -> tuple[FrozenEntries, FrozenEntries]:
     """Training and validation entries at their PBE densities."""
     return parts_of(data_file, functional())
 
 
 @pytest.fixture(scope="module")
-def nodes(data_file) -> tuple[FixedDensityEntries, FixedDensityEntries]:
+def nodes(data_file) -> tuple[FrozenEntries, FrozenEntries]:
     """The same, boiled down to what an enhanced PBE sees."""
     return parts_of(data_file, enhanced(exchange=0.1, train_exchange=True))
 
@@ -69,12 +69,12 @@ def model_of(xc, **options) -> XCModel:
     return XCModel(xc=xc, loss="l2", loss_unit="kcal/mol", seed=0, **options)
 
 
-def quick(nodes, xc, epochs=12, optimizer="lbfgs", **penalties) -> FixedDensityTrainer:
+def quick(nodes, xc, epochs=12, optimizer="lbfgs", **penalties) -> FrozenTrainer:
     stage = Stage(epochs, "frozen", optimizer=optimizer, learning_rate=0.01, **penalties)
-    return FixedDensityTrainer(model_of(xc), stage, nodes[0])
+    return FrozenTrainer(model_of(xc), stage, nodes[0])
 
 
-def trainer(frozen, *, valid=True, batch_size=None, **options) -> FixedDensityTrainer:
+def trainer(frozen, *, valid=True, batch_size=None, **options) -> FrozenTrainer:
     stage = Stage(
         12,
         "frozen",
@@ -84,12 +84,12 @@ def trainer(frozen, *, valid=True, batch_size=None, **options) -> FixedDensityTr
         validate_every=2,
         batch_size=batch_size,
     )
-    return FixedDensityTrainer(
+    return FrozenTrainer(
         model_of(functional()), stage, frozen[0], frozen[1] if valid else None, FitOptions(**options)
     )
 
 
-def rows_of(run: FixedDensityTrainer, watch=lambda report: None) -> list:
+def rows_of(run: FrozenTrainer, watch=lambda report: None) -> list:
     """Train; return the reports of all epochs."""
     reports = []
     run.options.epoch_callback = lambda report: (reports.append(report), watch(report))
