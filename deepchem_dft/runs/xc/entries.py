@@ -127,13 +127,17 @@ def _rows_of_board(ref: DatasetRef, basis: str | None, field: str) -> list[DFTEn
     from deepchem_dft.molnet.boards import board
 
     source = board(ref.dataset or "")
+    names = None if ref.names is None else [name.removeprefix(f"{source.name}:") for name in ref.names]
+    if ref.diet is not None:
+        chosen = diet(source, ref.diet)
+        names = list(chosen) if names is None else [name for name in names if name in chosen]
     by_row = ref.types is not None and set(ref.types).isdisjoint(get_args(EntryType))
     try:
         rows = source.select(
             sets=ref.sets,
             types=ref.types if by_row else None,
             split=ref.split,
-            names=None if ref.diet is None else list(diet(source, ref.diet)),
+            names=names,
             elements=ref.elements,
             min_heavy=ref.min_heavy,
             max_heavy=ref.max_heavy,

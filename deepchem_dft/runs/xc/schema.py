@@ -93,6 +93,9 @@ class DataConfig(Section):
         [], description="keys as in train; selects the parameters and stops early"
     )
     test: list[DatasetRef] = Field([], description="keys as in train; only evaluated, at the end")
+    prepared: str | None = Field(
+        None, description="file of 'deepchem-dft prepare': densities that need not be made again"
+    )
     basis: str | None = Field(None, description="basis of all systems (default: as in the data)")
     grid_level: int = Field(3, ge=0, le=9, description="PySCF's quadrature level")
     density_fit: bool | str | None = Field(
@@ -341,6 +344,8 @@ class RunConfig(BaseRunConfig):
         for ref in (*self.data.train, *self.data.valid, *self.data.test):
             if ref.file is not None:
                 ref.file = located(ref.file, base)
+        if self.data.prepared is not None:
+            self.data.prepared = located(self.data.prepared, base)
 
     def hashed(self) -> dict[str, Any]:
         """Return what can change a number: of files, the name alone; their content is hashed."""
@@ -350,6 +355,7 @@ class RunConfig(BaseRunConfig):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
                 _drop_unset(ref, "sets", "diet")
+        del content["data"]["prepared"]  # what was calculated before is what would be now
         _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
             _drop_unset(content["functional"]["enhancement"], "range_separation")
