@@ -16,8 +16,8 @@ from deepchem_dft.errors import FunctionalError
 REACH, NODES = (0.15, 0.5), 8
 ATTENUATIONS = ("uniform", "ityh")
 TRAINABLE = ("omega", "long_exchange")
-# k_F of an unpolarised density over n^(1/3)
-_FERMI = (3.0 * math.pi**2) ** (1.0 / 3.0)
+#: Fermi wave vector of an unpolarised density: FERMI n^(1/3), 1/Bohr.
+FERMI = (3.0 * math.pi**2) ** (1.0 / 3.0)
 # Below this k_F / omega the closed form loses digits, and the series has not begun to.
 _SWITCH = 1.5
 _TERMS = 26
@@ -233,7 +233,7 @@ class RangeSeparation(nn.Module):
 
     def reduced(self, density: Tensor, enhancement: Tensor) -> Tensor:
         """Return x omega, 1/Bohr: what the attenuation needs of unpolarised densities (1/Bohr^3)."""
-        wave = _FERMI * density ** (1.0 / 3.0)
+        wave = FERMI * density ** (1.0 / 3.0)
         if self.attenuation == "uniform":
             return wave
         return wave / enhancement.clamp(min=1e-3).sqrt()

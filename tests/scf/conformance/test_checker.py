@@ -236,6 +236,14 @@ def test_conventional_functionals_pass(name):
     assert report.passed, report
 
 
+@pytest.mark.parametrize("kind", ["uniform", "ityh"])
+def test_two_ranges_keep_the_gas_together(kind):
+    """What is left of semilocal exchange, and exact exchange of both ranges, which a uniform gas has too."""
+    options = {"omega": 0.3, "long_exchange": 0.9, "attenuation": kind}
+    xc = EnhancedXC("r2scan", hidden=[6], exchange=0.15, range_separation=options, zero_last=False, seed=1)
+    assert check(xc, only=["uniform gas"])["uniform gas"].passed
+
+
 @pytest.mark.parametrize("parent", ["pbe", "revpbe", "tpss", "r2scan"])
 def test_enhanced_functionals_keep_the_gas_they_promise(parent):
     for exchange in (0.0, 0.3):
