@@ -16,14 +16,16 @@ import yaml
 from typer.testing import CliRunner
 
 from deepchem_dft.cli import app
-from deepchem_dft.errors import InputError
+from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.runs.report import write_report
 from deepchem_dft.runs.report.enhancement import factors
 from deepchem_dft.runs.report.reading import read_runs
 from deepchem_dft.runs.report.scores import names_of
 from deepchem_dft.runs.report.sections import convergence
 from deepchem_dft.xc.enhancement import EnhancedXC
+from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
+from tests.xc.toy import GatherXC
 
 COLUMNS = [
     "functional",
@@ -456,3 +458,9 @@ def test_command_names_what_is_missing_and_what_is_wrong(tmp_path):
         done = CliRunner().invoke(app, ["report", *arguments])
         assert isinstance(done.exception, InputError) and words in str(done.exception)
         assert not (tmp_path / "x.html").exists()
+
+
+def test_no_enhancement_of_what_sees_more_than_points():
+    with pytest.raises(FunctionalError, match="GatherXC"):
+        factors(HybridXC("pbe", GatherXC(), aweight0=1.0))
+    assert factors(get_xc("wb97m-v")).family == "mgga"  # the local part, of which nothing is learned
