@@ -17,8 +17,8 @@ from deepchem_dft.models import DEQModel, HamiltonianModel, KSRModel, KSRStage, 
 from deepchem_dft.models.xc import Stage
 from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.molnet import load_atomic_ip, load_nci
+from deepchem_dft.runs.hamiltonian.evaluation import evaluate_hamiltonian_set
 from deepchem_dft.runs.hamiltonian.making import Recipe
-from deepchem_dft.runs.hamiltonian.run import evaluate_hamiltonian_set
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver

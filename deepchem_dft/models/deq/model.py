@@ -17,7 +17,7 @@ from deepchem_dft.equilibrium.adjoints import get_adjoint
 from deepchem_dft.equilibrium.result import Status, code
 from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.checkpointed import Checkpointed, plain, plain_copy
+from deepchem_dft.fitting.checkpointed import Checkpointed, arguments_of, plain, plain_copy
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.fitting.options import UNCONVERGED, FitOptions, tell_unconverged
 from deepchem_dft.fitting.ordering import seeded_batches
@@ -25,19 +25,6 @@ from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
 from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
 from deepchem_dft.property.inputs import KINDS, Kind
 from deepchem_dft.torchstate import unaffected
-
-_BASE_OPTIONS = (
-    "batch_size",
-    "model_dir",
-    "learning_rate",
-    "optimizer",
-    "tensorboard",
-    "wandb",
-    "log_frequency",
-    "device",
-    "regularization_loss",
-    "wandb_logger",
-)
 
 
 @unaffected
@@ -157,9 +144,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
-                raise TypeError(f"DEQModel got an unexpected keyword argument {name!r}")
+        arguments = arguments_of(self, locals())
         choice(mode, ("regression", "classification"), "mode")
         choice(cell, tuple(KINDS), "cell")
         choice(dtype, ("float32", "float64"), "dtype")
@@ -172,32 +157,8 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             )
         self.on_unconverged = on_unconverged
         self.n_tasks, self.mode, self.n_classes, self.seed = n_tasks, mode, n_classes, seed
-        config = {
-            "n_tasks": n_tasks,
-            "mode": mode,
-            "cell": cell,
-            "n_features": n_features,
-            "n_edge_features": n_edge_features,
-            "n_global_features": n_global_features,
-            "n_classes": n_classes,
-            "width": width,
-            "layers": layers,
-            "bound": bound,
-            "pooling": list(pooling),
-            "hidden": hidden,
-            "dropout": dropout,
-            "jacobian_weight": jacobian_weight,
-            "solver": solver,
-            "adjoint": adjoint,
-            "tol": tol,
-            "train_tol": train_tol,
-            "max_iter": max_iter,
-            "dtype": dtype,
-            "on_unconverged": on_unconverged,
-            "seed": seed,
-        }
         #: Arguments that rebuild the model, those that are plain data.
-        self.config = plain_copy({k: v for k, v in config.items() if plain(v)})
+        self.config = plain_copy({k: v for k, v in arguments.items() if plain(v)})
         self.dtype = getattr(torch, dtype)
         if tol is None:
             tol = 2e-6 if dtype == "float32" else 1e-11

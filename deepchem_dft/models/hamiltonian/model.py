@@ -15,7 +15,7 @@ from deepchem_dft.equilibrium import Adjoint, Solver
 from deepchem_dft.equilibrium.adjoints import get_adjoint
 from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.checkpointed import plain
+from deepchem_dft.fitting.checkpointed import arguments_of, plain
 from deepchem_dft.fitting.options import UNCONVERGED
 from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.forms import Form, Search
@@ -33,17 +33,6 @@ from deepchem_dft.models.hamiltonian.training import FusedAdam
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.libxc import Libxc
-
-_BASE_OPTIONS = (
-    "model_dir",
-    "optimizer",
-    "tensorboard",
-    "wandb",
-    "log_frequency",
-    "device",
-    "regularization_loss",
-    "wandb_logger",
-)
 
 
 @unaffected
@@ -186,9 +175,7 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         learning_rate: Any = 3e-3,
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
-                raise TypeError(f"HamiltonianModel got an unexpected keyword argument {name!r}")
+        arguments = arguments_of(self, locals())
         inputs = tuple(inputs)
         choice(guess, GUESSES, "guess")
         choice(dtype, ("float32", "float64"), "dtype")
@@ -222,41 +209,7 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         self.train_tol = max(self.tol, 1e-4 if single else 1e-10) if train_tol is None else (train_tol)
         self.form, self.warmup, self.decay, self.ema = form, warmup, decay, ema
         self.max_grad_norm, self.on_unconverged, self.seed = max_grad_norm, on_unconverged, seed
-        config = {
-            "elements": numbers,
-            "basis": basis,
-            "xc": xc,
-            "form": form,
-            "guess": guess,
-            "inputs": list(inputs),
-            "width": width,
-            "layers": layers,
-            "hidden": hidden,
-            "cutoff": cutoff,
-            "n_radial": n_radial,
-            "feedback_width": feedback_width,
-            "bound": bound,
-            "tol": tol,
-            "train_tol": train_tol,
-            "max_iter": max_iter,
-            "mae_weight": mae_weight,
-            "mse_weight": mse_weight,
-            "orbital_weight": orbital_weight,
-            "commutator_weight": commutator_weight,
-            "unit": unit,
-            "warmup": warmup,
-            "decay": decay,
-            "ema": ema,
-            "max_grad_norm": max_grad_norm,
-            "dtype": dtype,
-            "grid_level": grid_level,
-            "on_unconverged": on_unconverged,
-            "seed": seed,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "solver": solver,
-            "adjoint": adjoint,
-        }
+        config = arguments | {"elements": numbers, "inputs": list(inputs)}
         self.config = {name: value for name, value in config.items() if plain(value)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.checkpointed import plain
+from deepchem_dft.fitting.checkpointed import arguments_of, plain
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions
 from deepchem_dft.lattice.functionals import LatticeFunctional
@@ -27,19 +27,6 @@ from deepchem_dft.models.ksr.samples import KSRSamples
 from deepchem_dft.models.ksr.seeds import KSRSeeds
 from deepchem_dft.models.ksr.training import KSRTrainer
 from deepchem_dft.torchstate import unaffected
-
-_BASE_OPTIONS = (
-    "batch_size",
-    "model_dir",
-    "learning_rate",
-    "optimizer",
-    "tensorboard",
-    "wandb",
-    "log_frequency",
-    "device",
-    "regularization_loss",
-    "wandb_logger",
-)
 
 
 @unaffected
@@ -157,9 +144,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         device: torch.device | str | None = None,
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
-                raise TypeError(f"KSRModel got an unexpected keyword argument {name!r}")
+        arguments = arguments_of(self, locals())
         choice(method, ("lbfgs", "adam"), "method")
         choice(on_unconverged, UNCONVERGED, "on_unconverged")
         if torch.device(device or "cpu").type != "cpu":
@@ -184,27 +169,9 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         self._recipe, grid = functional, grid or Grid()
         self._grid = grid
         network = KSRNetwork(self._make(seed), iterations, mixing, decay, start, test_iterations, burn_in)
-        config: dict[str, Any] = {
-            "grid": [grid.points, grid.spacing, grid.order],
-            "iterations": iterations,
-            "test_iterations": test_iterations,
-            "mixing": mixing,
-            "decay": decay,
-            "start": start,
-            "burn_in": burn_in,
-            "polarised": polarised,
-            "functional_options": dict(functional_options or {}),
-            "energy_weight": energy_weight,
-            "density_weight": density_weight,
-            "discount": discount,
-            "skip": skip,
-            "method": method,
-            "tol": tol,
-            "separability_weight": separability_weight,
-            "on_unconverged": on_unconverged,
-            "seed": seed,
-            "batch_size": batch_size,
-        }
+        config = {k: v for k, v in arguments.items() if k not in ("functional", "device")}
+        config["grid"] = [grid.points, grid.spacing, grid.order]
+        config["functional_options"] = dict(functional_options or {})
         config |= {"xcstr": functional if isinstance(functional, str) else None, "origin": "built"}
         self.config = {name: value for name, value in config.items() if plain(value)}
         if not isinstance(functional, str):

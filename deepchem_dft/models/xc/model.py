@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import make_folder
+from deepchem_dft.fitting.checkpointed import arguments_of
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.fitting.options import FitOptions, training_only
 from deepchem_dft.models.xc.dftxc import DFTXC
@@ -35,17 +36,6 @@ from deepchem_dft.scf import SCFOptions
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
-
-_BASE_OPTIONS = (
-    "batch_size",
-    "model_dir",
-    "learning_rate",
-    "optimizer",
-    "tensorboard",
-    "wandb",
-    "regularization_loss",
-    "wandb_logger",
-)
 
 
 @unaffected
@@ -174,9 +164,7 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
     ) -> None:
         named = {f.name: kwargs.pop(f.name) for f in fields(SystemOptions) if f.name in kwargs}
         options = SystemOptions.of(scf, **named)
-        for name in kwargs:
-            if name not in _BASE_OPTIONS:  # DeepChem's base class would swallow it
-                raise TypeError(f"XCModel got an unexpected keyword argument {name!r}")
+        arguments_of(self, {"kwargs": kwargs})
         recipe: dict[str, Any] = {
             "input_size": input_size,
             "hidden_size": hidden_size,
