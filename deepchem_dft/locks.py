@@ -58,17 +58,23 @@ class Lock:
     def __init__(self, path: str | Path, what: str, remedy: str = "wait for it, or end it") -> None:
         self.path = Path(path)
         self._handle = _locked(self.path, what, remedy)
-        with suppress(OSError):  # a full disk: the lock holds all the same
-            os.ftruncate(self._handle, 0)
-            os.write(self._handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        try:
+            with suppress(OSError):  # a full disk: the lock holds all the same
+                os.ftruncate(self._handle, 0)
+                os.write(self._handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        except BaseException:  # Ctrl-C
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let others have it."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
-            with suppress(OSError):
-                self.path.unlink()
-            os.close(handle)
+            try:
+                with suppress(OSError):
+                    self.path.unlink()
+            finally:
+                os.close(handle)
 
     def __enter__(self) -> Lock:
         return self

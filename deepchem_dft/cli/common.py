@@ -191,14 +191,20 @@ def hamiltonian_model(source: Path) -> Any:
 
 def dataset_ref(text: str, **filters: Any) -> Any:
     """Return a checked reference to a data set: a name, or a file if it looks like one."""
-    from deepchem_dft.runs.xc.entries import dataset_path
+    from pydantic import ValidationError
+
+    from deepchem_dft.runs.config import as_input_error
     from deepchem_dft.runs.xc.schema import DatasetRef
+    from deepchem_dft.runs.xc.selection import dataset_path, selection
 
     kept = {key: value for key, value in filters.items() if value not in (None, [])}
     if text.endswith((".yaml", ".yml")) or "/" in text:
         if not os.path.isfile(text):
             raise InputError("the file does not exist", file=text, remedy="check the path")
         return DatasetRef(file=text, **kept)
-    name, _, split = text.partition(":")
-    dataset_path(name)  # an unknown name is reported with the closest known one
-    return DatasetRef(dataset=name, **({"split": split} if split else {}), **kept)
+    fields = selection(text)
+    dataset_path(fields["dataset"])  # an unknown name is reported with the closest known one
+    try:
+        return DatasetRef(**{**fields, **kept})
+    except ValidationError as error:
+        raise as_input_error(error) from None

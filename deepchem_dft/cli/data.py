@@ -108,11 +108,18 @@ def list_() -> None:
     import warnings
 
     from deepchem_dft.data import read_yaml
+    from deepchem_dft.molnet import board
     from deepchem_dft.runs.tables import markdown_table
-    from deepchem_dft.runs.xc.entries import dataset_names, dataset_path
+    from deepchem_dft.runs.xc.selection import board_names, dataset_names, dataset_path
 
     rows = []
     for name in dataset_names():
+        if name in board_names():
+            known = board(name).rows
+            parts = [sum(row.split == s for row in known) for s in ("train", "valid", "test")]
+            types = ", ".join(dict.fromkeys(row.type for row in known))
+            rows.append([name, str(len(known)), types, " / ".join(map(str, parts))])
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             entries = read_yaml(str(dataset_path(name)))

@@ -101,7 +101,7 @@ def evaluate(
         basis = basis or config.data.basis
         grid_level = config.data.grid_level if grid_level is None else grid_level
     if refs:
-        sets = [EntrySet("test", r.dataset or Path(r.file).stem, select(r, basis)) for r in refs]
+        sets = [EntrySet("test", r.label or r.dataset or Path(r.file).stem, select(r, basis)) for r in refs]
     else:
         sets = [s for s in load_sets(config.data) if s.role == "test"]
         if not sets:

@@ -50,10 +50,10 @@ def hamiltonian(
     - `deepchem-dft data hamiltonian small.smi --xc b3lyp --sampling dynamics --samples 20 --out mixed.h5 --jobs 4`
     """  # noqa: E501
     with quiet_imports():
-        from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians
+        from deepchem_dft.runs.hamiltonian.making import SamplingRecipe, make_hamiltonians
 
     check_out(out)
-    recipe = Recipe(
+    recipe = SamplingRecipe(
         xc=xc,
         basis=basis,
         grid_level=grid_level,
@@ -67,15 +67,15 @@ def hamiltonian(
     line = "computed {}/{} Hamiltonians, {} failed"
     try:
         with tally_progress(quiet, "Hamiltonians", line) as show:
-            tally = make_hamiltonians(file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show)
+            count = make_hamiltonians(file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show)
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; the same command with --resume goes on", markup=False)
         raise typer.Exit(130) from None
-    text = f"{out}: {tally.done - tally.failed} of {tally.total} Hamiltonians"
-    if tally.resumed:
-        text += f"; {tally.resumed} were there already"
+    text = f"{out}: {count.done - count.failed} of {count.total} Hamiltonians"
+    if count.resumed:
+        text += f"; {count.resumed} were there already"
     console().print(text, markup=False)
-    for name, problem in list(tally.problems.items())[:10]:
+    for name, problem in list(count.problems.items())[:10]:
         console(stderr=True).print(f"left out: {name}: {problem}", markup=False)
-    if len(tally.problems) > 10:
-        console(stderr=True).print(f"and {len(tally.problems) - 10} more", markup=False)
+    if len(count.problems) > 10:
+        console(stderr=True).print(f"and {len(count.problems) - 10} more", markup=False)

@@ -38,22 +38,22 @@ def label(
 
     - `deepchem-dft data label molecules.smi --out labels.csv --jobs 4 --resume`
     """
-    from deepchem_dft.data.properties.labelling import Recipe, label_file
+    from deepchem_dft.data.properties.labelling import GeometryRecipe, label_file
 
     check_out(out)
-    recipe = Recipe(seed=seed, conformers=conformers, relax=relax)
+    recipe = GeometryRecipe(seed=seed, conformers=conformers, relax=relax)
     try:
         with tally_progress(quiet) as show:
-            tally = label_file(file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show)
+            count = label_file(file, out, jobs=jobs, resume=resume, recipe=recipe, progress=show)
     except KeyboardInterrupt:
         console(stderr=True).print("stopped; the same command with --resume goes on", markup=False)
         raise typer.Exit(130) from None
-    labelled = tally.done - tally.failed
-    text = f"{out}: {labelled} of {tally.total} molecules labelled"
-    if tally.failed:
-        text += f", {tally.failed} could not be (see the column 'problem')"
-    if tally.resumed:
-        text += f"; {tally.resumed} were there already"
+    labelled = count.done - count.failed
+    text = f"{out}: {labelled} of {count.total} molecules labelled"
+    if count.failed:
+        text += f", {count.failed} could not be (see the column 'problem')"
+    if count.resumed:
+        text += f"; {count.resumed} were there already"
     console().print(text, markup=False)
 
 
@@ -86,9 +86,9 @@ def tally_progress(
         ) as bar:
             task = bar.add_task("", total=None, text="")
 
-            def move(tally: Any) -> None:
-                text = f"{tally.failed} failed" if tally.failed else ""
-                bar.update(task, completed=tally.done, total=tally.total, text=text)
+            def move(count: Any) -> None:
+                text = f"{count.failed} failed" if count.failed else ""
+                bar.update(task, completed=count.done, total=count.total, text=text)
 
             yield move
     else:
@@ -102,7 +102,7 @@ class _Lines:
         self.say, self.line, self.interval = say, line, interval
         self.next = 0.0
 
-    def __call__(self, tally: Any) -> None:
-        if tally.done == tally.total or time.monotonic() >= self.next:
+    def __call__(self, count: Any) -> None:
+        if count.done == count.total or time.monotonic() >= self.next:
             self.next = time.monotonic() + self.interval
-            self.say(self.line.format(tally.done, tally.total, tally.failed))
+            self.say(self.line.format(count.done, count.total, count.failed))

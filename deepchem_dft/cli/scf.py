@@ -170,6 +170,8 @@ def _print(out: Any, molecule: Any, label: str, result: Any, forces: bool, funct
         f"(orbital gradient {float(result.commutator):.1e} Ha)",
         "energy": f"{float(result.energy.detach()):.8f} Ha",
     }
+    if functional.dispersion_terms:
+        lines["dispersion"] = f"{result.energy_terms['dispersion']:.8f} Ha of the energy"
     uncertainty = uncertainty_text(functional, result)
     if uncertainty:
         lines["uncertainty"] = uncertainty

@@ -36,19 +36,15 @@ class ElectronNumbers:
 
 
 @lru_cache(maxsize=4096)
-def _atom_sizes(symbols: tuple[str, ...], basis: str, ecp: str) -> dict[str, tuple[int, int]]:
-    """Return (core electrons, orbitals) per element; raises `InputError` for a bad basis."""
+def _atom_size(symbol: str, basis: str, ecp: str) -> tuple[int, int]:
+    """Return core electrons and orbitals of an element; raises `InputError` for a bad basis."""
     spec, core = json.loads(basis), json.loads(ecp)
-    functions = resolve_basis(symbols, spec)
-    cores = resolve_ecp(symbols, spec, core)
-    sizes = {}
-    for symbol, shells in functions.items():
-        orbitals = 0
-        for shell in shells:
-            rows = [row for row in shell[1:] if isinstance(row, (list, tuple))]
-            orbitals += (2 * shell[0] + 1) * (len(rows[0]) - 1 if rows else 0)
-        sizes[symbol] = (int(cores[symbol][0]) if symbol in cores else 0, orbitals)
-    return sizes
+    orbitals = 0
+    for shell in resolve_basis([symbol], spec)[symbol]:
+        rows = [row for row in shell[1:] if isinstance(row, (list, tuple))]
+        orbitals += (2 * shell[0] + 1) * (len(rows[0]) - 1 if rows else 0)
+    cores = resolve_ecp([symbol], spec, core)
+    return (int(cores[symbol][0]) if symbol in cores else 0), orbitals
 
 
 def read_electrons(
@@ -70,7 +66,8 @@ def read_electrons(
     InputError
         Naming the field.
     """
-    sizes = _atom_sizes(tuple(sorted(set(symbols))), basis, ecp)
+    lightest_first = sorted(set(symbols), key=NUCLEAR_CHARGE.__getitem__)
+    sizes = {symbol: _atom_size(symbol, basis, ecp) for symbol in lightest_first}
     protons = sum(NUCLEAR_CHARGE[s] - sizes[s][0] for s in symbols)
     orbitals = sum(sizes[s][1] for s in symbols)
     occupations = _occupations(fields)
@@ -123,7 +120,7 @@ def _counted(fields: Fields) -> Pair:
         raise InputError(
             "the system has no electrons",
             field="n_alpha",
-            remedy="leave bare nuclei out; their energy is zero",
+            remedy="leave bare nuclei out; their energy is zero (a reaction may name them: H+)",
         )
     return alpha, beta
 
@@ -169,7 +166,7 @@ def _from_charge_and_spin(
         field, remedy = "charge", f"use a charge below {protons:+d}"
     elif total == 0:
         problem = f"{label} with charge {charge:+g} has no electrons"
-        field, remedy = "charge", "leave bare nuclei out; their energy is zero"
+        field, remedy = "charge", "leave bare nuclei out; their energy is zero (a reaction may name them: H+)"
     elif spin < 0:
         problem, field, remedy = f"spin {spin:g} is negative", "spin", unpaired
     elif spin > total:

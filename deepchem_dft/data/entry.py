@@ -14,7 +14,7 @@ from deepchem_dft.data.constraints import CONSTRAINT_TYPES
 from deepchem_dft.data.fields import SPLITS, energy, number, one_of
 from deepchem_dft.data.stoichiometry import coefficients_of, reaction_text
 from deepchem_dft.data.system import DFTSystem, read_systems
-from deepchem_dft.data.targets import Grid, asked_target, deviation, load_density, load_density_matrix
+from deepchem_dft.data.targets import DensityGrid, asked_target, deviation, load_density, load_density_matrix
 from deepchem_dft.errors import InputError
 
 #: Entry types whose value is a combination of energies.
@@ -87,6 +87,7 @@ class DFTEntry:
         grid: str | None = None,
         grid_level: int = 3,
         tolerance: float | None = None,
+        bare: Mapping[str, float] | None = None,
     ) -> DFTEntry:
         """Make an entry, checking everything that can be checked without a calculation.
 
@@ -113,6 +114,9 @@ class DFTEntry:
             Where relative paths start (then the working folder).
         ao_order, tolerance
             For dm: see `data.targets.load_density_matrix`.
+        bare : mapping, optional
+            For reactions: factors of electrons (``e-``) and bare nuclei (``H+``), whose energy is zero.
+            If given, even empty, atoms and charges have to balance.
         grid, grid_level
             For dens: see `data.targets.load_density`; the PySCF level of a ccsd reference's grid.
 
@@ -148,6 +152,12 @@ class DFTEntry:
             "split": split,
             "tags": tags,
         }
+        if bare is not None and e_type != "reaction":
+            raise InputError(
+                f"an entry of type {e_type} has no bare particles",
+                field="bare",
+                remedy="use type: reaction, or leave them out",
+            )
         if e_type in ENERGY_TYPES:
             if e_type in CONSTRAINT_TYPES and true_val is None:
                 true_val = 0.0
@@ -155,7 +165,8 @@ class DFTEntry:
                 e_type,
                 energy(true_val, energy_unit),
                 members,
-                coefficients_of(e_type, members, coefficients),
+                coefficients_of(e_type, members, coefficients, bare),
+                bare=bare,
                 **common,
             )
         if len(members) != 1 or members[0].no != 1:
@@ -204,7 +215,13 @@ class DFTEntry:
 
 
 class EnergyEntry(DFTEntry):
-    """An entry whose value is a linear combination of total energies."""
+    """An entry whose value is a linear combination of total energies.
+
+    Attributes
+    ----------
+    bare : dict of str to float
+        Factors of electrons and bare nuclei of a reaction; they have no energy.
+    """
 
     is_energy = True
 
@@ -214,9 +231,11 @@ class EnergyEntry(DFTEntry):
         value: float,
         systems: Sequence[DFTSystem],
         coefficients: Sequence[float],
+        bare: Mapping[str, float] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(entry_type, systems, **common)
+        self.bare = {name: float(c) for name, c in (bare or {}).items()}
         self.coefficients = [float(c) for c in coefficients]
         self._value = value
 
@@ -252,7 +271,7 @@ class EnergyEntry(DFTEntry):
         return value.reshape(1) if hasattr(value, "reshape") else np.array([float(value)])
 
     def __repr__(self) -> str:
-        text = reaction_text(self._systems, self.coefficients)
+        text = reaction_text(self._systems, self.coefficients, self.bare)
         return f"DFTEntry({self.entry_type} {self.name!r}: {text} = {self._value:.6f} Ha)"
 
 
@@ -352,9 +371,9 @@ class DensityEntry(_TargetEntry):
         """Reference density, shape (G,), electrons per Bohr^3."""
         return self.arrays["density"]
 
-    def get_integration_grid(self) -> Grid:
+    def get_integration_grid(self) -> DensityGrid:
         """Return the grid the target is given on."""
-        return Grid(self.points, self.weights)
+        return DensityGrid(self.points, self.weights)
 
     def get_true_val(self) -> np.ndarray:
         """Return the density, shape (G,)."""

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from deepchem_dft.data.constraints import CONSTRAINT_TYPES, constraint_coefficients
 from deepchem_dft.data.fields import number
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule.geometry import SYMBOLS, formula
+from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, SYMBOLS, formula
 
 #: Unpaired electrons (2S) of the neutral atoms H to Kr in their ground states (NIST).
 GROUND_STATE_SPIN = dict(zip(SYMBOLS[1:], map(int, "101012321010123210101236543210123210")))
 
 _TOLERANCE = 1e-6
+_NUCLEUS = re.compile(r"([A-Z][a-z]?)([1-9]\d?)?\+")
+_NOTHING: Mapping[str, float] = MappingProxyType({})
+
+
+def bare_particle(name: str) -> tuple[str | None, int] | None:
+    """Return element and charge of an electron or bare nucleus, whose energy is zero; None for all else.
+
+    Examples
+    --------
+    >>> bare_particle("e-"), bare_particle("H+"), bare_particle("He2+"), bare_particle("He+")
+    ((None, -1), ('H', 1), ('He', 2), None)
+    """
+    if name == "e-":
+        return None, -1
+    found = _NUCLEUS.fullmatch(name)
+    if found is None or NUCLEAR_CHARGE.get(found[1]) != int(found[2] or 1):
+        return None
+    return found[1], int(found[2] or 1)
 
 
 def positional_coefficients(systems: Sequence[DFTSystem]) -> list[float]:
@@ -35,14 +55,31 @@ def check_balance(
     *,
     charges: bool = True,
     field: str = "systems",
+    bare: Mapping[str, float] = _NOTHING,
 ) -> None:
-    """Raise `InputError` unless atoms (and charges) on both sides are equal."""
+    """Raise `InputError` unless atoms (and charges) on both sides are equal.
+
+    ``bare`` are factors of electrons (``e-``) and bare nuclei (``H+``, ``He2+``), which count like systems.
+    """
     surplus: dict[str, float] = {}
     charge = 0.0
     for system, coefficient in zip(systems, coefficients, strict=True):
         for symbol, count in system.composition.items():
             surplus[symbol] = surplus.get(symbol, 0.0) + coefficient * count
         charge += coefficient * system.charge
+    for name, coefficient in bare.items():
+        particle = bare_particle(name)
+        if particle is None:
+            raise InputError(
+                f"{name[:60]!r} is no bare particle",
+                field=field,
+                remedy="write e- for an electron, H+ for a proton, He2+ for an alpha particle",
+            )
+        nucleus, its_charge = particle
+        charge += coefficient * its_charge
+        if nucleus is not None:
+            surplus[nucleus] = surplus.get(nucleus, 0.0) + coefficient
+    text = reaction_text(systems, coefficients, bare)
     wrong = {symbol: n for symbol, n in surplus.items() if abs(n) > _TOLERANCE}
     if wrong:
         parts = [
@@ -50,26 +87,29 @@ def check_balance(
         ]
         raise InputError(
             f"the reaction is not balanced: {', '.join(parts)} among the systems that count "
-            f"positive ({reaction_text(systems, coefficients)})",
+            f"positive ({text})",
             field=field,
             remedy="correct the number or coefficient of a system, or add the missing one",
         )
     if charges and abs(charge) > _TOLERANCE:
         raise InputError(
-            f"the charges are not balanced: they add up to {charge:+g} "
-            f"({reaction_text(systems, coefficients)})",
+            f"the charges are not balanced: they add up to {charge:+g} ({text})",
             field=field,
-            remedy="correct a charge, or add the missing ion",
+            remedy="correct a charge, or add the missing ion; in a reaction, 'e-: 1' is an electron set "
+            "free, and 'H+: 1' a proton",
         )
 
 
-def reaction_text(systems: Sequence[DFTSystem], coefficients: Sequence[float]) -> str:
-    """Write the combination of energies, e.g. ``2 E(H) - E(H2)``."""
+def reaction_text(
+    systems: Sequence[DFTSystem], coefficients: Sequence[float], bare: Mapping[str, float] = _NOTHING
+) -> str:
+    """Write the combination of energies, e.g. ``2 E(H) - E(H2)``; bare particles without an E."""
+    parts = [(f"E({formula(s.symbols, s.charge)})", c) for s, c in zip(systems, coefficients, strict=True)]
     text = ""
-    for system, c in zip(systems, coefficients, strict=True):
+    for name, c in (*parts, *bare.items()):
         size = "" if abs(c) == 1 else f"{abs(c):g} "
         sign = (" - " if c < 0 else " + ") if text else ("-" if c < 0 else "")
-        text += f"{sign}{size}E({formula(system.symbols, system.charge)})"
+        text += f"{sign}{size}{name}"
     return text
 
 
@@ -203,9 +243,15 @@ def ground_state_atoms(molecule: DFTSystem) -> list[DFTSystem]:
 
 
 def coefficients_of(
-    e_type: str, systems: Sequence[DFTSystem], given: Sequence[float] | None = None
+    e_type: str,
+    systems: Sequence[DFTSystem],
+    given: Sequence[float] | None = None,
+    bare: Mapping[str, float] | None = None,
 ) -> list[float]:
-    """Return the factors of the energies of an entry: those given, or those of its type."""
+    """Return the factors of the energies of an entry: those given, or those of its type.
+
+    With ``bare``, even empty, those that are given have to balance.
+    """
     if given is not None:
         if len(given) != len(systems):
             raise InputError(
@@ -213,7 +259,10 @@ def coefficients_of(
                 field="coefficients",
                 remedy="give one per system",
             )
-        return [number(c, "coefficients") for c in given]
+        factors = [number(c, "coefficients") for c in given]
+        if bare is not None:
+            check_balance(systems, factors, field="coefficients", bare=bare)
+        return factors
     if e_type == "reaction":
         raise InputError(
             "coefficients are missing", field="coefficients", remedy="give the factor of each system's energy"

@@ -351,7 +351,7 @@ def asked_target(value: Any, system: DFTSystem, tolerance: float | None) -> tupl
     return ccsd, tolerance
 
 
-class Grid(NamedTuple):
+class DensityGrid(NamedTuple):
     """Points and weights under the names of DeepChem's and DQC's grids."""
 
     points: np.ndarray

@@ -14,6 +14,7 @@ from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.geometry import SYMBOLS, parse_geometry
 from deepchem_dft.molecule.integrals import build_mole
 from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 if TYPE_CHECKING:
     from deepchem_dft.hamiltonian.sample import HamiltonianSample
@@ -124,8 +125,10 @@ class Reference:
 
         if self.xc is None:
             raise InputError("no functional is given", field="xc", remedy="name one, such as pbe")
-        # Our own reader of names refuses what PySCF would run in part (VV10, dispersion).
-        field = dft.RKS(self.mole, xc=Libxc(self.xc).code)
+        # Our own reader of names refuses what PySCF would run in part, such as dispersion.
+        functional = Libxc(self.xc)
+        refuse_nonlocal(functional, "a reference of Hamiltonians", "name one without VV10, such as pbe")
+        field = dft.RKS(self.mole, xc=functional.code)
         field.grids.level = self.grid_level
         field.verbose = 0
         field.chkfile = None

@@ -13,6 +13,7 @@ from deepchem_dft.interop.derivatives import derivatives
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 #: Highest derivative PySCF asks for: the third, in forces of excited states.
 _MOST_DERIVATIVES = 3
@@ -33,6 +34,7 @@ class FunctionalLibrary:
             self.label = functional.code
         else:  # no libxc can read this: whatever passes the adapter by fails instead of erring
             self.label = f"deepchem_dft:{type(functional).__name__}"
+        refuse_nonlocal(functional, "PySCF", "use KohnSham for it")
         self.exchange()  # a wrong one is reported here, before any SCF
 
     def check(self, xc_code: Any) -> None:

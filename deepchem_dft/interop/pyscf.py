@@ -197,6 +197,8 @@ class _Adapted:
         plain.__dict__.update(self.__dict__, xc=xc)
         extended = getattr(plain if on_top else super(_Adapted, plain), method)(*args, **kwargs)
         extended.xc = plain.xc = label
+        if on_top:
+            _adapt(plain)  # a solver of second order asks this one for its energy
         return _adapt(extended) if on_top else extended
 
     def to_gpu(self) -> Any:

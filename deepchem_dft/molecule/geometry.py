@@ -34,6 +34,7 @@ __all__ = [
 
 #: Two nuclei closer than this are taken for a mistake (Bohr). No bond is shorter than 1.3.
 MIN_DISTANCE = 0.1
+_FEW = 100
 _MAX_COORDINATE = 1e5  # Bohr; beyond this, differences of positions lose digits that matter
 
 
@@ -254,7 +255,12 @@ def _check_positions(symbols: Sequence[str], positions: np.ndarray) -> None:
             field="geometry",
             remedy=EXAMPLE,
         )
-    for i in range(1, len(symbols)):
+    n = len(symbols)
+    if n <= _FEW:  # all pairs at once, which is what almost every molecule needs
+        apart = np.linalg.norm(positions[:, None] - positions, axis=2)
+        if apart[np.triu_indices(n, 1)].min(initial=MIN_DISTANCE) >= MIN_DISTANCE:
+            return
+    for i in range(1, n):
         distances = np.linalg.norm(positions[:i] - positions[i], axis=1)
         j = int(np.argmin(distances))
         if distances[j] < MIN_DISTANCE:

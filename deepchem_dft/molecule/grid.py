@@ -11,6 +11,9 @@ from torch import Tensor
 
 from deepchem_dft.molecule import integrals
 from deepchem_dft.molecule.constants import Constants
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
+from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc.quadrature import Quadrature
 
 #: MolecularGrid points per block: large enough for BLAS, small enough for the cache of a core, and small
 #: enough in space for most functions of a large molecule to vanish there.
@@ -20,8 +23,8 @@ _NEGLIGIBLE = 1e-11
 #: Share of the memory budget for the orbitals on one grid; more are evaluated anew at every use.
 #: It leaves room for those on a coarser grid and for the integrals.
 BLOCK_SHARE = 0.4
-#: Part of the hash of a grid: the version of :func:`by_locality`.
-GRID_ORDER = 2
+#: Part of the hash of a grid: the version of what is kept, and of :func:`by_locality`.
+GRID_ORDER = 3
 # Bohr: size of the boxes of points, how far they reach beyond the nuclei, and the distance to a
 # nucleus from which points are tails. Measured on alkanes and benzene.
 _BOX, _MARGIN, _TAIL = 1.5, 4.0, 6.0
@@ -81,9 +84,9 @@ class MolecularGrid:
     def _small(self, name: str) -> Tensor:
         def make() -> dict:
             mole = self._mole
-            points, weights = integrals.quadrature(mole, self.level)
-            order = by_locality(points, mole.atom_coords())
-            return {"points": points[order], "weights": weights[order]}
+            made = integrals.quadrature(mole, self.level)
+            order = by_locality(made["points"], mole.atom_coords())
+            return {name: values[order] for name, values in made.items()}
 
         return self._constants.small(name, make)
 
@@ -96,6 +99,21 @@ class MolecularGrid:
     def weights(self) -> Tensor:
         """Quadrature weights, shape (G,), Bohr^3."""
         return self._small("weights")
+
+    @property
+    @unaffected
+    def quadrature(self) -> Quadrature:
+        """All a functional may see of it: points, weights, whose they are, and the nuclei."""
+        mole = self._mole
+        numbers = [NUCLEAR_CHARGE[mole.atom_pure_symbol(i)] for i in range(mole.natm)]
+        return Quadrature(
+            self.points,
+            self.weights,
+            self._small("atoms"),
+            torch.from_numpy(np.array(mole.atom_coords())),
+            torch.tensor(numbers),
+            self._small("atomic_weights"),
+        )
 
     @property
     def size(self) -> int:

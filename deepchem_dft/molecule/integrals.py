@@ -16,8 +16,8 @@ from pyscf.data.radii import COVALENT
 #: PySCF's: electrons in s, p, d and f shells, by electron number; covalent radii, Bohr, by nuclear
 #: charge.
 SHELLS, COVALENT_RADII = CONFIGURATION, COVALENT
-# Quadrature points below this weight come from PySCF's padding and carry nothing.
-_PADDING_WEIGHT = 1e-20
+# Quadrature points below this weight, deep in another atom's part of space, carry nothing.
+_NO_WEIGHT = 1e-20
 # What PySCF may use for buffers beyond its results, MB.
 _SCRATCH_MB = 500
 # What is written to disk at a time.
@@ -140,10 +140,14 @@ def three_index_rows(
     return (total, width), blocks()
 
 
-def quadrature(mole: gto.Mole, level: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return PySCF's pruned Becke grid of a level (0-9): points (G, 3) Bohr and weights (G,).
+def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
+    """Return PySCF's pruned Becke grid of a level (0-9), or with None that of :data:`COARSE`.
 
-    With None, that of :data:`COARSE`.
+    Returns
+    -------
+    dict
+        ``points`` (G, 3), Bohr; ``weights`` (G,), Bohr^3; ``atoms`` (G,), which atom a point
+        belongs to; ``atomic_weights`` (G,), before atoms share space among them. By atoms.
     """
     grids = dft.gen_grid.Grids(mole)
     if level is None:
@@ -154,29 +158,19 @@ def quadrature(mole: gto.Mole, level: int | None) -> tuple[np.ndarray, np.ndarra
         }
     else:
         grids.level = level
-    grids.build(with_non0tab=False, sort_grids=False)
-    keep = np.abs(grids.weights) > _PADDING_WEIGHT
-    return np.ascontiguousarray(grids.coords[keep]), np.ascontiguousarray(grids.weights[keep])
-
-
-def quadrature_response(mole: gto.Mole, level: int):
-    """Yield, atom by atom, points, weights and the derivative of the weights.
-
-    Yields
-    ------
-    points : ndarray, shape (g, 3)
-    weights : ndarray, shape (g,)
-    derivative : ndarray, shape (natom, 3, g)
-        d weight / d nuclear position, with the points moving along with their atom.
-    """
-    from pyscf.grad import rks as rks_grad
-
-    # PySCF sizes atoms by their nuclear charges here, but by those outside effective cores there.
-    whole = mole.copy()
-    whole._atm[:, gto.CHARGE_OF] = [gto.charge(mole.atom_pure_symbol(i)) for i in range(mole.natm)]
-    grids = dft.gen_grid.Grids(whole)
-    grids.level = level
-    yield from rks_grad.grids_response_cc(grids)
+    atomic = grids.gen_atomic_grids(mole, grids.atom_grid, grids.radi_method, grids.level, grids.prune)
+    points, weights = grids.get_partition(
+        mole, atomic, grids.radii_adjust, grids.atomic_radii, grids.becke_scheme, concat=False
+    )
+    own = [atomic[mole.atom_symbol(i)][1] for i in range(mole.natm)]
+    whole = {
+        "points": np.concatenate(points),
+        "weights": np.concatenate(weights),
+        "atoms": np.repeat(np.arange(mole.natm), [len(w) for w in weights]),
+        "atomic_weights": np.concatenate(own),
+    }
+    keep = np.abs(whole["weights"]) > _NO_WEIGHT
+    return {name: np.ascontiguousarray(values[keep]) for name, values in whole.items()}
 
 
 def starting_density(mole: gto.Mole) -> np.ndarray:

@@ -18,6 +18,9 @@ function                        quantity                              N     trai
 `load_atomic_total_energy`      exact total energies H-Ar             18    no split
 ==============================  ====================================  ====  ==================
 
+`load_gscdb138` is the Gold-Standard Chemical Database 138: 5,478 reactions with published values of sixteen
+functionals, which `board` gives.
+
 `load_nci` (GFN2-xTB labels of 2,010 molecules), `load_labelled`, `load_qmugs`, `load_qmof` and
 `load_oqmd` are for properties of molecules and crystals: labels that you computed or downloaded, in
 classes or as numbers, with the features, splits and transformers of your choice.

@@ -1,3 +1,5 @@
+from .boards import board as board
+from .boards import load_gscdb138 as load_gscdb138
 from .hamiltonians import load_hamiltonian as load_hamiltonian
 from .hamiltonians import load_md17_hamiltonian as load_md17_hamiltonian
 from .hamiltonians import load_qh9 as load_qh9

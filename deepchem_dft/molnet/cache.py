@@ -7,13 +7,17 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from deepchem_dft.molecule.cache import cache_dir
 
 logger = logging.getLogger(__name__)
+
+_DRAFT, _STALE_SECONDS = ".draft-", 86_400.0
 
 
 def made_once(home: Path, key: str, make: Callable[[Path], None], opened: Callable[[Path], Any]) -> Any:
@@ -42,7 +46,8 @@ def made_once(home: Path, key: str, make: Callable[[Path], None], opened: Callab
             logger.warning("%s is damaged and made anew", final)
             shutil.rmtree(final, ignore_errors=True)
     home.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=home, prefix=".draft-"))
+    _sweep(home)
+    draft = Path(tempfile.mkdtemp(dir=home, prefix=_DRAFT))
     try:
         make(draft)
         os.replace(draft, final)  # atomic: another process sees all of it or nothing
@@ -52,6 +57,14 @@ def made_once(home: Path, key: str, make: Callable[[Path], None], opened: Callab
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return opened(final)
+
+
+def _sweep(home: Path) -> None:
+    """Remove what killed processes left of data sets they were making."""
+    for draft in home.glob(f"{_DRAFT}*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def code_digest() -> bytes:

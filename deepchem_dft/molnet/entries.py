@@ -45,6 +45,7 @@ def replaced(entry: DFTEntry, **changes: Any) -> DFTEntry:
         "source": entry.source,
         "split": entry.split,
         "tags": entry.tags,
+        "bare": getattr(entry, "bare", None) or None,
     }
     if not entry.is_energy:
         if not getattr(entry, "is_ccsd", False):

@@ -108,12 +108,16 @@ class DFTLoader(_MolnetLoader):
         loader = DFTYamlLoader(self.featurizer)
         entries = self.choose(loader.read([str(file) for file in self.files]))
         if not entries:
-            raise InputError(
-                f"no entry of {self.name} fits the options",
-                field="options",
-                remedy=f"leave some out of {_text(self.options)}",
-            )
+            raise self.nothing_left()
         return entries
+
+    def nothing_left(self) -> InputError:
+        """Return the error that no entry fits the options."""
+        return InputError(
+            f"no entry of {self.name} fits the options",
+            field="options",
+            remedy=f"leave some out of {_text(self.options)}",
+        )
 
 
 def _write(entries: list[DFTEntry], folder: Path) -> dc.data.DiskDataset:

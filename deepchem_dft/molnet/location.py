@@ -10,6 +10,8 @@ from deepchem_dft.errors import InputError
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: A file that tells our ``datasets`` folder from somebody else's next to ``site-packages``.
 _LANDMARK = "w4-11.yaml"
+#: Data sets that are tables in a folder, not YAML.
+BOARDS = ("gscdb138",)
 
 
 def datasets_dir() -> Path:

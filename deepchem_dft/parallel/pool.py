@@ -73,7 +73,7 @@ def _end_with(sentinel: int) -> None:
 
 
 @dataclass
-class Tally:
+class JobCount:
     """How far the work on many items is.
 
     Attributes

@@ -140,10 +140,11 @@ def validate(content: dict[str, Any], file: str | None = None) -> AnyConfig:
     try:
         return KINDS[kind].schema.model_validate(content)
     except ValidationError as error:
-        raise _as_input_error(error, file) from None
+        raise as_input_error(error, file) from None
 
 
-def _as_input_error(error: ValidationError, file: str | None) -> InputError:
+def as_input_error(error: ValidationError, file: str | None = None) -> InputError:
+    """Return the first problem that pydantic found in our terms: field, what is wrong, remedy."""
     details = error.errors()
     first = next((d for d in details if d["type"] == "unknown_key"), details[0])
     context = first.get("ctx") or {}

@@ -26,6 +26,7 @@ from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.scf.search.ground_state import ground_state
 from deepchem_dft.scf.state import FockHistory, SCFState
 from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc.terms import has_nonlocal_part
 
 # MolecularGrid points per call of the functional: a core's cache likes few, a GPU many.
 _ROWS = {"cpu": 16384}
@@ -44,7 +45,8 @@ def solve_batch(
     """Find self-consistent orbitals of several systems with one functional.
 
     Systems of one shape (points of a dissociation curve, conformers) take their DIIS steps
-    together: one evaluation of the functional and one batched diagonalisation for all of them.
+    together: one evaluation of the functional (unless it sees the whole quadrature of a system) and
+    one batched diagonalisation for all of them.
     Each has its own extrapolation and stops when it has converged, so that a solution does not
     depend on its company. Systems that DIIS does not converge, and shapes that occur once, go
     through :func:`~deepchem_dft.scf.ladder.solve`.
@@ -147,7 +149,7 @@ class _LockStep:
         self.basis = torch.stack([p.basis for p in problems])[:, None]
         self.occupations = torch.stack([p.occupations for p in problems])
         self.orbitals = torch.stack([p.orbitals for p in problems])
-        self.grids = _Grids(hamiltonians)
+        self.grids = None if has_nonlocal_part(hamiltonians[0].xc) else _Grids(hamiltonians)
 
     @torch.no_grad()
     def __call__(self) -> dict[int, SCFSolution]:
@@ -182,6 +184,9 @@ class _LockStep:
             self._step(focks)
 
     def _evaluate(self) -> list[FockBuild]:
+        if self.grids is None:
+            triples = zip(self.systems, self.orbitals, self.occupations, strict=True)
+            return [self.hamiltonians[i].evaluate(c, f) for i, c, f in triples]
         weighted = self.orbitals * self.occupations.sqrt()[:, :, None]
         held = (self.occupations != 0).any(0).any(0)  # somewhere, in either channel
         rho = self.grids.densities(weighted[..., held])
@@ -216,7 +221,8 @@ class _LockStep:
         self.systems = [self.systems[p] for p in places]
         self.overlap, self.basis = self.overlap[places], self.basis[places]
         self.occupations, self.orbitals = self.occupations[places], self.orbitals[places]
-        self.grids.keep(places)
+        if self.grids is not None:
+            self.grids.keep(places)
 
 
 class _Grids:

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepchem_dft.molecule import integrals
+from deepchem_dft.molecule import Molecule, integrals
+from deepchem_dft.molecule.becke import weight_gradient
+from deepchem_dft.molecule.grid import row_blocks
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution
 
@@ -60,57 +62,77 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: SCFSolution) -> Tensor:
 
 
 def _xc_gradient(hamiltonian: KSHamiltonian, solution: SCFSolution, aoslices) -> Tensor:
-    molecule = hamiltonian.molecule
-    density = solution.state.density_matrix().cpu()
-    gradient = torch.zeros(len(molecule.symbols), 3, dtype=torch.float64)
-    per_atom = integrals.quadrature_response(molecule.pyscf_mol, molecule.grid_level)
-    for owner, (points, weights, slopes) in enumerate(per_atom):
-        for start in range(0, len(weights), _ROWS):
-            rows = slice(start, start + _ROWS)
-            ao = molecule.eval_ao(points[rows], deriv=1 if hamiltonian.ncomp == 1 else 2)
-            rho, moved = _density_and_motion(ao, density, hamiltonian.ncomp)
-            with torch.enable_grad():
-                rho = rho.requires_grad_()
-                energy = hamiltonian.xc.energy_density(rho.to(hamiltonian.device)).cpu()
-                potential = torch.autograd.grad(energy.sum(), rho)[0]
-            energy = energy.detach()
-            gradient += torch.einsum("axg,g->ax", torch.from_numpy(slopes[:, :, rows]), energy)
-            w = torch.from_numpy(weights[rows])
-            # Per orbital: the energy change when that orbital's centre moves.
-            per_orbital = moved(potential * w)
-            by_atom = torch.stack([per_orbital[:, a:b].sum(1) for _, _, a, b in aoslices])  # (natom, 3)
-            gradient += by_atom
-            # The points ride on their atom, so only relative motion counts.
-            gradient[owner] -= by_atom.sum(0)
+    """Derivative of all but exact exchange at a fixed density matrix, with basis and grid in motion."""
+    gradient = torch.zeros(len(hamiltonian.molecule.symbols), 3, dtype=torch.float64)
+    potential, by_weight, by_point, by_nucleus = _slopes(hamiltonian, solution.evaluation.rho.detach())
+    density, quadratures = solution.state.density_matrix().cpu(), hamiltonian.quadratures
+    for place, quadrature in enumerate(quadratures.parts):
+        span = quadratures.span(place)
+        moved_points, moved_nuclei = weight_gradient(quadrature, by_weight[span])
+        here = by_point[span].add_(moved_points).cpu()
+        by_nucleus += moved_nuclei
+        gradient += _orbital_gradient(
+            hamiltonian.molecule,
+            quadrature.points.cpu(),
+            density,
+            potential[:, :, span].cpu(),
+            here,
+            aoslices,
+        )
+        # The points ride on their atoms.
+        gradient.index_add_(0, quadrature.atoms.cpu(), here)
+    return gradient + by_nucleus.cpu()
+
+
+def _slopes(hamiltonian: KSHamiltonian, rho: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Derivatives of the energy by density (weighted), weights, points and nuclei, each held alone."""
+    xc, quadratures = hamiltonian.xc, hamiltonian.quadratures
+    potential, by_weight = torch.zeros_like(rho), torch.zeros_like(hamiltonian.weights)
+    by_point = by_weight.new_zeros(len(by_weight), 3)
+    by_nucleus = by_weight.new_zeros(len(hamiltonian.molecule.symbols), 3)
+    with torch.enable_grad():
+        for part, rows, quadrature in quadratures.blocks(xc):
+            seen = quadrature.detached(requires_grad=True)
+            leaf = rho[:, :, rows].detach().requires_grad_()
+            energy = part.energy(leaf, seen)
+            if energy.requires_grad:
+                leaves = (leaf, seen.weights, seen.points, seen.positions)
+                found = torch.autograd.grad(energy, leaves, allow_unused=True)
+                targets = (potential[:, :, rows], by_weight[rows], by_point[rows], by_nucleus)
+                for target, slope in zip(targets, found, strict=True):
+                    if slope is not None:
+                        target += slope
+    return potential, by_weight, by_point, by_nucleus
+
+
+def _orbital_gradient(
+    molecule: Molecule, points: Tensor, density: Tensor, potential: Tensor, by_point: Tensor, aoslices
+) -> Tensor:
+    """Derivative through the density at the points as nuclei carry their orbitals along, (natom, 3).
+
+    What moving a point among orbitals at rest does is added to ``by_point``.
+    """
+    gradient = torch.zeros(len(aoslices), 3, dtype=torch.float64)
+    for rows in row_blocks(len(points), _ROWS):
+        ao = molecule.eval_ao(points[rows], deriv=1 if potential.shape[1] == 1 else 2)
+        motion = _motion(ao, density, potential[:, :, rows])
+        gradient -= torch.stack([motion[:, :, a:b].sum((1, 2)) for _, _, a, b in aoslices])
+        by_point[rows] += motion.sum(2).mT
     return gradient
 
 
-def _density_and_motion(ao: Tensor, density: Tensor, ncomp: int):
-    nspin, grid, nao = density.shape[0], ao.shape[1], ao.shape[2]
-    rho = torch.zeros(nspin, ncomp, grid, dtype=torch.float64)
-    mixed = []
-    for s in range(nspin):
-        x = ao[: 4 if ncomp > 1 else 1] @ density[s]
-        mixed.append(x)
-        rho[s, 0] = (x[0] * ao[0]).sum(1)
-        if ncomp > 1:
-            rho[s, 1:4] = 2 * torch.einsum("gi,xgi->xg", x[0], ao[1:4])
-        if ncomp > 4:
-            rho[s, 4] = 0.5 * (x[1:4] * ao[1:4]).sum((0, 2))
-
-    def moved(potential: Tensor) -> Tensor:
-        out = torch.zeros(3, nao, dtype=torch.float64)
-        for s in range(nspin):
-            x, w = mixed[s], potential[s, :, :, None]
-            for axis in range(3):
-                first = ao[1 + axis]
-                total = w[0] * first * x[0]
-                for k in range(3 if ncomp > 1 else 0):
-                    second = ao[_SECOND[axis][k]]
-                    total = total + w[1 + k] * (second * x[0] + first * x[1 + k])
-                    if ncomp > 4:
-                        total = total + 0.5 * w[4] * second * x[1 + k]
-                out[axis] -= 2 * total.sum(0)
-        return out
-
-    return rho, moved
+def _motion(ao: Tensor, density: Tensor, potential: Tensor) -> Tensor:
+    """Change of the energy when a point moves, as far as one orbital of each pair changes, (3, g, nao)."""
+    ncomp = potential.shape[1]
+    out = torch.zeros(3, *ao.shape[1:], dtype=torch.float64)
+    for matrix, v in zip(density, potential, strict=True):
+        x, w = ao[: 4 if ncomp > 1 else 1] @ matrix, 2.0 * v[:, :, None]
+        for axis, moved in enumerate(out):
+            first = ao[1 + axis]
+            moved += w[0] * first * x[0]
+            for k in range(3 if ncomp > 1 else 0):
+                second = ao[_SECOND[axis][k]]
+                moved += w[1 + k] * (second * x[0] + first * x[1 + k])
+                if ncomp > 4:
+                    moved += 0.5 * w[4] * second * x[1 + k]
+    return out

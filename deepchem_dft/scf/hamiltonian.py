@@ -13,6 +13,7 @@ from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
 from deepchem_dft.molecule.grid import MolecularGrid
+from deepchem_dft.scf.parts import grids_of
 from deepchem_dft.scf.quadrature import XCKernel, XCQuadrature, device_of, occupied_of
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Nuclei
@@ -51,7 +52,8 @@ class KSHamiltonian(XCQuadrature):
         Where matrices live (integrals come from the CPU). Default: where the functional's
         parameters are.
     grid : MolecularGrid, optional
-        Quadrature of the functional; default the molecule's own.
+        Quadrature of all parts of the functional; default the molecule's own, and for nonlocal
+        parts those they ask for.
 
     Raises
     ------
@@ -95,11 +97,12 @@ class KSHamiltonian(XCQuadrature):
             )
         super().__init__(
             xc,
-            molecule.grid if grid is None else grid,
+            *grids_of(molecule, xc, grid),
             molecule.nao,
             1 if restricted else 2,
             torch.device(device or device_of(xc)),
         )
+        self.chosen_grid = grid
         self.molecule, self.restricted = molecule, bool(restricted)
         #: Whether the energy will be differentiated: solvers then have slopes computed on the way.
         self.differentiate = torch.is_grad_enabled() and bool(self.parameters)
@@ -115,6 +118,7 @@ class KSHamiltonian(XCQuadrature):
             self.xc,
             self.restricted,
             self.device,
+            self.chosen_grid is not None,
             self.grid.level,
             self.differentiate,
         )
@@ -282,9 +286,10 @@ def _rebuilt(
     xc: XCFunctional,
     restricted: bool,
     device: torch.device,
+    chosen: bool,
     level: int | None,
     differentiate: bool,
 ) -> KSHamiltonian:
-    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level))
+    made = KSHamiltonian(molecule, xc, restricted, device, molecule.grid_at(level) if chosen else None)
     made.differentiate = differentiate
     return made

@@ -1,51 +1,73 @@
-"""A functional on a quadrature grid: from density matrices to potential matrices, and back."""
+"""A functional on its quadrature grids: from density matrices to potential matrices, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from deepchem_dft.molecule.grid import Block, MolecularGrid, row_blocks
-from deepchem_dft.xc.base import NCOMP, XCFunctional
-
-# MolecularGrid points per call of the functional: few enough for a network's activations to stay close to
-# a core, enough for what a call costs at any length not to matter.
-_XC_ROWS = 16384
+from deepchem_dft.molecule.grid import Block, MolecularGrid
+from deepchem_dft.scf.parts import Quadratures, components, shifted_blocks
+from deepchem_dft.xc.base import XCFunctional
 
 
 class XCQuadrature:
-    """Semilocal exchange-correlation of one functional on one grid, and its derivatives.
+    """Exchange-correlation of one functional but for exact exchange, and its derivatives.
 
     Parameters
     ----------
     xc : XCFunctional
-    grid : MolecularGrid
-        Points, weights and atomic orbitals at them.
+    grids : sequence of MolecularGrid
+        Points, weights and atomic orbitals at them. Where the parts of a functional are on several
+        grids, the points of densities and potentials run through all of them.
+    places : dict
+        Which of them a part is on, by its ``grid_level``; see :func:`~deepchem_dft.scf.parts.grids_of`.
     nao : int
         Atomic orbitals.
     nspin : int
         1 for spin-summed densities, 2 for a channel per spin.
     device : torch.device
         Where matrices live.
+
+    Attributes
+    ----------
+    quadratures : Quadratures
+        What the functional sees of the grids.
     """
 
     def __init__(
-        self, xc: XCFunctional, grid: MolecularGrid, nao: int, nspin: int, device: torch.device
+        self,
+        xc: XCFunctional,
+        grids: Sequence[MolecularGrid],
+        places: Mapping[int | None, int],
+        nao: int,
+        nspin: int,
+        device: torch.device,
     ) -> None:
-        self.xc, self.grid, self.nao, self.nspin, self.device = xc, grid, nao, nspin, device
-        self.ncomp = NCOMP[xc.family]
-        self.weights = grid.weights.to(device)
+        self.xc, self.grids, self.nao, self.nspin, self.device = xc, list(grids), nao, nspin, device
+        self.ncomp = components(xc)
+        self.quadratures = Quadratures([g.quadrature.to(device) for g in self.grids], dict(places))
+
+    @property
+    def grid(self) -> MolecularGrid:
+        """That of the functional itself, without its nonlocal terms."""
+        return self.grids[0]
+
+    @property
+    def weights(self) -> Tensor:
+        """Quadrature weights of all points, shape (G,), Bohr^3."""
+        return self.quadratures.weights
 
     # -- linear maps between matrices and grid ------------------------------------------------
 
     def _blocks(self) -> Iterable[Block]:
         """Atomic orbitals the functional needs, in blocks of points."""
-        return self.grid.blocks(0 if self.ncomp == 1 else 1, self.device)
+        return shifted_blocks(self.grids, 0 if self.ncomp == 1 else 1, self.device)
 
     def _empty_density(self) -> Tensor:
-        return torch.empty(self.nspin, self.ncomp, self.grid.size, dtype=torch.float64, device=self.device)
+        shape = self.nspin, self.ncomp, self.quadratures.size
+        return torch.empty(shape, dtype=torch.float64, device=self.device)
 
     def density_of_orbitals(self, orbitals: Tensor, occupations: Tensor) -> Tensor:
         """Density components from occupied orbitals, shape (nspin, ncomp, G)."""
@@ -111,10 +133,10 @@ class XCQuadrature:
     # -- exchange-correlation -----------------------------------------------------------------
 
     def xc_energy(self, rho: Tensor) -> Tensor:
-        """Semilocal exchange-correlation energy, Ha; differentiable in ``rho`` and parameters."""
+        """All but exact exchange, Ha; differentiable in ``rho`` and parameters."""
         total = rho.new_zeros(())
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
-            total = total + (self.xc.energy_density(rho[:, :, rows]) * self.weights[rows]).sum()
+        for part, rows, quadrature in self.quadratures.blocks(self.xc):
+            total = total + part.energy(rho[:, :, rows], quadrature)
         return total
 
     def xc_potential(self, rho: Tensor, slopes: bool = False) -> tuple[float, Tensor, list[Tensor] | None]:
@@ -123,23 +145,20 @@ class XCQuadrature:
         With ``slopes`` also the derivative with respect to every trainable parameter: one walk
         through the network gives both.
         """
-        energy, potential = 0.0, torch.empty_like(rho)
+        total, potential = 0.0, torch.zeros_like(rho)
         parameters = self.parameters if slopes else []
         totals = [torch.zeros_like(p) for p in parameters]
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
+        for part, rows, quadrature in self.quadratures.blocks(self.xc):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
-                part = (self.xc.energy_density(leaf) * self.weights[rows]).sum()
-                # A functional that ignores its input (a fixed zero, say) has no graph.
-                found: Sequence[Tensor | None] = [None] * (1 + len(parameters))
-                if part.requires_grad:
-                    found = torch.autograd.grad(part, [leaf, *parameters], allow_unused=True)
-            energy += float(part.detach())
-            potential[:, :, rows] = 0.0 if found[0] is None else found[0]
-            for total, slope in zip(totals, found[1:], strict=True):
-                if slope is not None:
-                    total += slope
-        return energy, potential, totals if slopes else None
+                energy = part.energy(leaf, quadrature)
+                if energy.requires_grad:  # one that ignores its input (a fixed zero, say) has no graph
+                    found = torch.autograd.grad(energy, [leaf, *parameters], allow_unused=True)
+                    for whole, slope in zip([potential[:, :, rows], *totals], found, strict=True):
+                        if slope is not None:
+                            whole += slope
+            total += float(energy.detach())
+        return total, potential, totals if slopes else None
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -165,12 +184,10 @@ class XCKernel:
 
     def __init__(self, quadrature: XCQuadrature, rho: Tensor) -> None:
         self._parts = []
-        for rows in row_blocks(rho.shape[2], _XC_ROWS):
+        for part, rows, seen in quadrature.quadratures.blocks(quadrature.xc):
             with torch.enable_grad():
                 leaf = rho[:, :, rows].detach().requires_grad_()
-                density = quadrature.xc.energy_density(leaf)
-                energy = (density * quadrature.weights[rows]).sum()
-                slope = None
+                energy, slope = part.energy(leaf, seen), None
                 if energy.requires_grad:
                     slope = torch.autograd.grad(energy, leaf, create_graph=True, allow_unused=True)[0]
             self._parts.append((rows, leaf, slope))
@@ -185,5 +202,5 @@ class XCKernel:
                 slope, leaf, grad_outputs=change[:, :, rows], retain_graph=True, allow_unused=True
             )[0]
             if product is not None:
-                out[:, :, rows] = product
+                out[:, :, rows] += product
         return out

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepchem_dft import davidson
 from deepchem_dft.errors import ResponseNotConverged
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution
@@ -23,7 +24,6 @@ from deepchem_dft.torchstate import stacklevel
 
 #: Modes softer than this (Ha) do not respond but drift: rotations of an open shell in space.
 SOFT_MODE = 1e-4
-_MAX_SUBSPACE = 60
 
 
 @dataclass
@@ -146,7 +146,7 @@ def solve_response(
 def lowest_modes(
     hessian: OrbitalHessian, count: int = 4, tol: float = 1e-7, max_products: int = 120
 ) -> tuple[Tensor, Tensor]:
-    """Lowest eigenpairs of the orbital Hessian by Davidson's method.
+    """Lowest eigenpairs of the orbital Hessian, as good as so many products make them.
 
     Returns
     -------
@@ -159,41 +159,14 @@ def lowest_modes(
     count = min(count, size)
     diagonal = hessian.diagonal
     generator = torch.Generator().manual_seed(0)
-    start = torch.zeros(size, min(2 * count, size), dtype=torch.float64)
-    start[diagonal.argsort()[: start.shape[1]].cpu(), torch.arange(start.shape[1])] = 1.0
+    start = torch.zeros(min(2 * count, size), size, dtype=torch.float64)
+    start[torch.arange(len(start)), diagonal.argsort()[: len(start)].cpu()] = 1.0
     # Unit vectors can share a symmetry that the softest mode lacks.
-    start += 0.01 * torch.randn(start.shape, generator=generator, dtype=torch.float64)
-    basis = torch.linalg.qr(start)[0].to(diagonal.device)
-    images = torch.stack([hessian(v) for v in basis.T], dim=1)
-    products = basis.shape[1]
-    while True:
-        values, small = torch.linalg.eigh(0.5 * (basis.T @ images + images.T @ basis))
-        values, small = values[:count], small[:, :count]
-        vectors, applied = basis @ small, images @ small
-        residuals = applied - vectors * values
-        open_ones = [i for i in range(count) if float(residuals[:, i].norm()) > tol]
-        if not open_ones or products >= max_products or basis.shape[1] >= size:
-            return values, vectors.T
-        if basis.shape[1] + len(open_ones) > _MAX_SUBSPACE:
-            basis, images = vectors, applied
-        new: list[Tensor] = []
-        for i in open_ones:
-            shift = diagonal - values[i]
-            direction = residuals[:, i] / torch.where(shift.abs() < 0.02, torch.full_like(shift, 0.02), shift)
-            for _ in range(2):  # twice is enough (Kahan)
-                stack = torch.cat([basis, *[n[:, None] for n in new]], dim=1)
-                direction = direction - stack @ (stack.T @ direction)
-                norm = float(direction.norm())
-                if norm < 1e-10:
-                    break
-                direction = direction / norm
-            if norm >= 1e-10:
-                new.append(direction)
-        if not new:
-            return values, vectors.T
-        basis = torch.cat([basis, torch.stack(new, dim=1)], dim=1)
-        images = torch.cat([images, torch.stack([hessian(v) for v in new], dim=1)], dim=1)
-        products += len(new)
+    start += 0.01 * torch.randn(size, len(start), generator=generator, dtype=torch.float64).T
+    values, vectors, _ = davidson.lowest(
+        hessian, diagonal, start.to(diagonal.device), count, tol=tol, max_products=max_products
+    )
+    return values, vectors
 
 
 def soft_modes(hessian: OrbitalHessian) -> SoftModes:

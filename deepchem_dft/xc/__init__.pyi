@@ -1,4 +1,5 @@
 from .base import XCFunctional as XCFunctional
+from .dispersion import Dispersion as Dispersion
 from .enhancement import EnhancedXC as EnhancedXC
 from .ensemble import EnsembleXC as EnsembleXC
 from .hybrid import HybridXC as HybridXC
@@ -10,4 +11,7 @@ from .networks import deepchem_network as deepchem_network
 from .neural import NNLDA as NNLDA
 from .neural import NNMGGA as NNMGGA
 from .neural import NNPBE as NNPBE
+from .nonlocality.vv10 import VV10 as VV10
 from .pbe import PBE as PBE
+from .quadrature import Quadrature as Quadrature
+from .terms import ScaledXC as ScaledXC

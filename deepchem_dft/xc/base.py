@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc.quadrature import Quadrature
 
 if TYPE_CHECKING:
     from deepchem_dft.xc.binning import Histogram
@@ -31,11 +32,13 @@ def highest_family(*families: str) -> str:
 
 
 class XCFunctional(nn.Module):
-    r"""Base class of all functionals: an energy density that autograd can differentiate twice.
+    r"""Base class of all functionals: an energy that autograd can differentiate twice.
 
     A functional declares the density components it reads (``family``) and the exact exchange it
-    wants (``exchange_terms``), and computes the semilocal energy per volume. Potentials and
-    kernels come from autograd alone, so nothing else has to be written.
+    wants (``exchange_terms``), and computes the semilocal energy per volume
+    (:meth:`energy_density`); or, if it looks beyond single points (``needs_quadrature``), the
+    energy of the density on the whole quadrature (:meth:`energy`). Potentials, kernels and forces
+    come from autograd alone, so nothing else has to be written.
 
     Attributes
     ----------
@@ -47,6 +50,12 @@ class XCFunctional(nn.Module):
     constant : bool
         True if nothing about the functional ever changes, so that its energy at a density may be
         kept.
+    needs_quadrature : bool
+        True if the energy is no sum over points of what each point's density gives: ``energy`` is
+        called then, and there need not be an ``energy_density``.
+    grid_level : int or None
+        With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own; None for the
+        molecule's.
     dispersion : Dispersion or None
         Energy of pairs and triples of atoms that is part of the functional, its parameters among
         the functional's. See :attr:`dispersion_terms`.
@@ -55,6 +64,8 @@ class XCFunctional(nn.Module):
     family: str = "lda"
     spin_symmetric: bool = True
     constant: bool = False
+    needs_quadrature: bool = False
+    grid_level: int | None = None
 
     dispersion: Dispersion | None
 
@@ -76,6 +87,34 @@ class XCFunctional(nn.Module):
         gradient. The energy added is ``-coefficient/2 * sum_s tr(D_s K[D_s])``.
         """
         return []
+
+    @property
+    def nonlocal_terms(self) -> list[XCFunctional]:
+        """Parts with ``needs_quadrature``, on grids of their own if they say so.
+
+        Their energies are added to :meth:`energy`, which leaves them out. Whoever adds functionals
+        up hands on those of its parts, each with its coefficient. Their parameters are among those
+        of the functional itself, and so are their exact exchange and dispersion, which is not asked of
+        them. Asked anew for every evaluation, like ``exchange_terms``.
+        """
+        return []
+
+    def energy(self, rho: Tensor, quadrature: Quadrature) -> Tensor:
+        """Exchange-correlation energy without exact exchange and without ``nonlocal_terms``.
+
+        Parameters
+        ----------
+        rho : Tensor, shape (2, ncomp, G) or (1, ncomp, G)
+            As in :meth:`energy_density`.
+        quadrature : Quadrature
+            On the device of ``rho``. For forces its points, weights and positions carry gradients.
+
+        Returns
+        -------
+        Tensor, 0-dimensional, float64
+            Ha; twice differentiable in ``rho``, differentiable in parameters and quadrature.
+        """
+        return (self.energy_density(rho) * quadrature.weights).sum()
 
     @property
     def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:
@@ -142,8 +181,8 @@ class XCFunctional(nn.Module):
         """
         raise NotImplementedError
 
-    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
-        """Return the semilocal energy of one density as a function of the parameters alone.
+    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
+        """Return :meth:`energy` of one density as a function of the parameters alone.
 
         For many evaluations while parameters change: what depends on the density only is computed
         here, once.
@@ -152,8 +191,7 @@ class XCFunctional(nn.Module):
         ----------
         rho : Tensor, shape (2, ncomp, G) or (1, ncomp, G)
             As in :meth:`energy_density`; no gradient reaches it.
-        weights : Tensor, shape (G,)
-            Quadrature weights, Bohr^3.
+        quadrature : Quadrature
 
         Returns
         -------
@@ -163,9 +201,9 @@ class XCFunctional(nn.Module):
         rho = rho.detach()
         if self.constant:
             with torch.no_grad():
-                energy = (self.energy_density(rho) * weights).sum()
+                energy = self.energy(rho, quadrature)
             return lambda: energy
-        return lambda: (self.energy_density(rho) * weights).sum()
+        return lambda: self.energy(rho, quadrature)
 
     def histograms(
         self, rho: Tensor, weights: Tensor, widths: Sequence[float] | None = None
@@ -177,8 +215,10 @@ class XCFunctional(nn.Module):
 
         Parameters
         ----------
-        rho, weights
+        rho : Tensor
             As in :meth:`at_density`.
+        weights : Tensor, shape (G,)
+            Quadrature weights, Bohr^3.
         widths : sequence of float, optional
             Coarseness, where points are merged in bins of equal width.
 

@@ -15,6 +15,7 @@ from deepchem_dft.xc.factors import make_factor
 from deepchem_dft.xc.features import DENSITY_FLOOR, LDA_X, network_inputs, power
 from deepchem_dft.xc.parents import Parent
 from deepchem_dft.xc.penalty import fine
+from deepchem_dft.xc.quadrature import Quadrature
 
 #: Largest exchange enhancement of an unpolarised density that keeps the Lieb-Oxford bound for all
 #: densities in the form of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996), eq. 11.
@@ -218,11 +219,11 @@ class EnhancedXC(XCFunctional):
         energy = sum(self._exchange_energy(at) for at in exchange)
         return energy + self._correlation_energy(correlation)
 
-    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""
         rho = rho.detach()
         total = rho[:, 0].sum(0)
-        rho, weights = rho[:, :, total > DENSITY_FLOOR], weights[total > DENSITY_FLOOR]
+        rho, weights = rho[:, :, total > DENSITY_FLOOR], quadrature.weights[total > DENSITY_FLOOR]
         with torch.no_grad():
             prepared = self.prepared(rho)
         return lambda: (self.energy_at(prepared) * weights).sum()

@@ -16,6 +16,8 @@ from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.quadrature import Quadrature
+from deepchem_dft.xc.terms import local_at_density, local_density, nonlocal_parts
 
 
 class EnsembleXC(XCFunctional):
@@ -85,6 +87,11 @@ class EnsembleXC(XCFunctional):
         return [(share, omega) for omega, share in shares.items()]
 
     @property
+    def nonlocal_terms(self) -> list[XCFunctional]:
+        """Those of all members; a member that is nonlocal itself is one."""
+        return [term for member in self for term in nonlocal_parts(1.0 / len(self), member)]
+
+    @property
     def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:
         """Its own dispersion if it has one, and the mean of its members'."""
         own = super().dispersion_terms
@@ -94,7 +101,7 @@ class EnsembleXC(XCFunctional):
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
         cores = self._cores()
         if cores is None:
-            return sum(member.energy_density(rho) for member in self) / len(self)  # type: ignore
+            return sum(local_density(member, rho) for member in self) / len(self)  # type: ignore
         # libxc and the features, most of the cost, once for all members
         prepared = cores[0][1].prepared(rho)
         return sum(weight * core.energy_at(prepared) for weight, core in cores) / len(self)  # type: ignore
@@ -110,9 +117,9 @@ class EnsembleXC(XCFunctional):
             cores.append((member.aweight, member.nnxc))
         return cores if len({core.config["parent"] for _, core in cores}) == 1 else None
 
-    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""
-        energies = [member.at_density(rho, weights) for member in self]
+        energies = [local_at_density(member, rho, quadrature) for member in self]
         return lambda: sum(energy() for energy in energies) / len(self)  # type: ignore
 
     def energies(self, result: Any) -> Tensor:

@@ -13,6 +13,8 @@ from deepchem_dft.xc.base import XCFunctional, highest_family
 from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.names import get_xc
 from deepchem_dft.xc.neural import NEURAL, NeuralXC
+from deepchem_dft.xc.quadrature import Quadrature
+from deepchem_dft.xc.terms import local_at_density, local_density, nonlocal_parts
 
 Terms = list[tuple[float | Tensor, float | None]]
 
@@ -148,17 +150,22 @@ class HybridXC(XCFunctional):
             return self._own_terms()
         return [(self.exchange, None)] + [(c, w) for c, w in self._own_terms() if w is not None]
 
+    @property
+    def nonlocal_terms(self) -> list[XCFunctional]:
+        """Those of both parts, with the weights; a part that is nonlocal itself is one."""
+        return nonlocal_parts(self.aweight, self.nnxc) + nonlocal_parts(self.bweight, self.xc)
+
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
-        energy = self.aweight.to(rho.dtype) * self.nnxc.energy_density(rho)
+        energy = self.aweight.to(rho.dtype) * local_density(self.nnxc, rho)
         if self.xc is not None:
-            energy = energy + self.bweight.to(rho.dtype) * self.xc.energy_density(rho)
+            energy = energy + self.bweight.to(rho.dtype) * local_density(self.xc, rho)
         return energy
 
-    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""
-        neural = self.nnxc.at_density(rho, weights)
-        conventional = None if self.xc is None else self.xc.at_density(rho, weights)
+        neural = local_at_density(self.nnxc, rho, quadrature)
+        conventional = None if self.xc is None else local_at_density(self.xc, rho, quadrature)
 
         def energy() -> Tensor:
             learned = self.aweight.to(rho.dtype) * neural()

@@ -14,30 +14,27 @@ from itertools import combinations_with_replacement, permutations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import libxc_names
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.features import check_rho
+from deepchem_dft.xc.libxc_names import VV10_FLAG, Component
+from deepchem_dft.xc.nonlocality.vv10 import GRID_LEVEL, VV10
 
-# Bits of libxc's xc_func_info_type.flags, see xc.h
-_HAVE_EXC, _HAVE_FXC, _3D, _YUKAWA, _VV10 = 1 << 0, 1 << 2, 1 << 7, (1 << 9) | (1 << 12), 1 << 10
-_LAPLACIAN = 1 << 15
-_KINETIC = 3  # xc_func_info_type.kind
-# Parametrised together with a dispersion term that libxc leaves to the caller.
-_WITH_DISPERSION = re.compile(r"_xc?_.*_(d|d2|d3|3c)$|_x_(rev)?ssb_d$|_xc_beefvdw$|_[xc]_cf22d$")
 _warned_device = False
 
 
 @dataclass(frozen=True)
 class _Spec:
-    """A checked functional: PySCF's spelling, its family and its exact exchange."""
+    """A checked functional: PySCF's spelling, its family, its exact exchange and its VV10."""
 
     code: str
     family: str
     has_density: bool
     exchange: tuple[tuple[float, float | None], ...]
+    nonlocal_correlation: tuple[libxc_names.NonlocalTerm, ...]
 
 
 def _pyscf_libxc():
@@ -64,8 +61,8 @@ def _rank(key: str) -> int:
     return int(any(prefix + key in _known_names() for prefix in prefixes))
 
 
-def _components(libxc, parts) -> list[tuple[str, int, int]]:
-    """Name, kind and flags of every libxc functional among PySCF's ``(number, factor)``.
+def _components(libxc, parts) -> list[Component]:
+    """Return what every libxc functional among PySCF's ``(number, factor)`` is.
 
     Through libxc's C interface, since PySCF's own access to it differs between versions.
     """
@@ -79,14 +76,19 @@ def _components(libxc, parts) -> list[tuple[str, int, int]]:
     kind_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_kind", handle))
     flags_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_flags", handle))
     name_of = ctypes.CFUNCTYPE(ctypes.c_char_p, integer)(("xc_functional_get_name", handle))
+    nonlocal_of = ctypes.CFUNCTYPE(None, pointer, pointer, pointer)(("xc_nlc_coef", handle))
     found = []
-    for number, _ in parts:
+    for number, factor in parts:
         functional = allocate()
         try:
             if start(functional, int(number), 1) != 0:  # of unpolarised densities: any will do
                 raise ValueError(f"libxc has no functional {number}")
             info = info_of(functional)
-            found.append(((name_of(int(number)) or b"").decode(), kind_of(info), flags_of(info)))
+            flags, b, c = flags_of(info), ctypes.c_double(), ctypes.c_double()
+            if flags & VV10_FLAG:
+                nonlocal_of(functional, ctypes.addressof(b), ctypes.addressof(c))
+            name = (name_of(int(number)) or b"").decode()
+            found.append(Component(name, float(factor), kind_of(info), flags, b.value, c.value))
             end(functional)
         finally:
             free(functional)
@@ -97,7 +99,8 @@ def _components(libxc, parts) -> list[tuple[str, int, int]]:
 def _resolve(name: str) -> _Spec:
     """Parse and check a functional name; raise ``FunctionalError`` if it cannot be run whole."""
     libxc = _pyscf_libxc()
-    code = libxc_names.normalise(name, _rank)
+    semilocal, added = libxc_names.split_nonlocal(name)
+    code = libxc_names.normalise(semilocal, _rank)
     if "-D3" in code or "-D4" in code:  # PySCF would strip it and run the rest
         raise libxc_names.dispersion(name)
     chatter = io.StringIO()  # the parser writes to stderr when a name is ambiguous
@@ -121,8 +124,8 @@ def _resolve(name: str) -> _Spec:
             field="xc",
             remedy="write factors as in '0.25*hf+0.75*pbe,pbe'",
         )
-    for part, use, flags in found:
-        _check_component(name, part, use, flags)
+    for part in found:
+        libxc_names.check_component(name, part)
     if kind not in ("HF", "LDA", "GGA", "MGGA"):
         raise FunctionalError(
             f"functional '{name}' is neither LDA, GGA nor meta-GGA",
@@ -150,29 +153,12 @@ def _resolve(name: str) -> _Spec:
             f"functional '{name}' is empty", field="xc", remedy="name a functional, e.g. 'pbe'"
         )
     family = "lda" if kind == "HF" else kind.lower()
-    return _Spec(code, family, bool(parts), exchange)
-
-
-def _check_component(name: str, part: str, kind: int, flags: int) -> None:
-    if flags & _VV10:
-        raise libxc_names.nonlocal_correlation(name)
-    if _WITH_DISPERSION.search(part):
-        raise libxc_names.dispersion(name)
-    reasons = {
-        "is a kinetic-energy functional": kind == _KINETIC,
-        "needs the Laplacian of the density, which is not provided": flags & _LAPLACIAN,
-        "defines a potential but no energy": not flags & _HAVE_EXC,
-        "has no second derivatives in libxc": not flags & _HAVE_FXC,
-        "is not for three dimensions": not flags & _3D,
-        "uses Yukawa-screened exact exchange, for which there are no integrals": flags & _YUKAWA,
-    }
-    for reason, applies in reasons.items():
-        if applies:
-            raise FunctionalError(
-                f"functional '{name}' cannot be run: '{part}' {reason}",
-                field="xc",
-                remedy="choose another, e.g. 'pbe' or 'r2scan'",
-            )
+    own = [
+        libxc_names.NonlocalTerm("rvv10" if "rvv10" in part.name else "vv10", part.b, part.c, part.factor)
+        for part in found
+        if part.flags & VV10_FLAG
+    ]
+    return _Spec(code, family, bool(parts), exchange, (*own, *added))
 
 
 def _evaluate(code: str, rho: Tensor, deriv: int) -> np.ndarray:
@@ -302,7 +288,7 @@ def _variables(rho: Tensor, family: str) -> Tensor:
 
 
 class Libxc(XCFunctional):
-    """A functional of libxc, whole: semilocal part, exact exchange, range separation.
+    """A functional of libxc, whole: semilocal part, exact exchange, nonlocal correlation.
 
     Parameters
     ----------
@@ -310,23 +296,29 @@ class Libxc(XCFunctional):
         Any spelling PySCF accepts: ``"pbe"``, ``"lda,pw"``, ``"b3lyp"``, ``"0.5*hf+0.5*b88,lyp"``,
         libxc's own names joined by ``+`` as in DeepChem (``"gga_x_pbe+gga_c_pbe"``), and names with
         a dash (``"lc-wpbe"``). As in PySCF ``"lda"`` is Slater exchange alone and ``"pbe"`` is
-        exchange and correlation.
+        exchange and correlation. VV10 is part of functionals such as ``"wb97m-v"``, and comes to
+        others with its b and C: ``"pbe+vv10(6.2,0.0093)"``, ``"scan+rvv10(15.7,0.0093)"``.
+    vv10_level : int or None
+        Level of VV10's quadrature (0 to 9); None for that of the molecule's own.
+    train_vv10 : bool
+        Whether b and C of VV10 are optimised.
 
     Attributes
     ----------
     name, code : str
-        The name as given and as PySCF reads it.
+        The name as given, and its semilocal and exact-exchange part as PySCF reads it.
 
     Raises
     ------
     FunctionalError
-        If the name is unknown, or if a part of the functional could not be run: VV10, perturbative
-        or dispersion parts, Laplacians, Yukawa screening, potentials without an energy.
+        If the name is unknown, or if a part of the functional could not be run: perturbative or
+        dispersion parts, Laplacians, Yukawa screening, potentials without an energy.
 
     Notes
     -----
-    Derivatives up to the third come from libxc; a fourth is an error. Evaluation is on the CPU
-    and in float64 whatever the device of ``rho``.
+    Functionals with rVV10 have its formula; PySCF has VV10's, with the parameters of rVV10, for
+    ``"scan_rvv10"``. Derivatives up to the third come from libxc; a fourth is an error. Evaluation is
+    on the CPU and in float64 whatever the device of ``rho``.
 
     References
     ----------
@@ -341,11 +333,11 @@ class Libxc(XCFunctional):
     >>> rho = torch.full((1, 1, 1), 0.1, dtype=torch.float64)
     >>> round(Libxc("lda,pw")(rho).item(), 6)
     -0.039606
+    >>> Libxc("wb97m-v").nonlocal_terms
+    [VV10(b=6, c=0.01, form='vv10', grid_level=1)]
     """
 
-    constant = True
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, vv10_level: int | None = GRID_LEVEL, train_vv10: bool = False) -> None:
         super().__init__()
         if not isinstance(name, str) or not name.strip():
             raise FunctionalError(
@@ -356,11 +348,21 @@ class Libxc(XCFunctional):
         self.name = name
         self._spec = _resolve(name.strip())
         self.code, self.family = self._spec.code, self._spec.family
+        self.vv10 = nn.ModuleList(
+            VV10(t.b, t.c, form=t.form, coefficient=t.factor, trainable=train_vv10, grid_level=vv10_level)
+            for t in self._spec.nonlocal_correlation
+        )
+        self.constant = all(term.constant for term in self.nonlocal_terms)
 
     @property
     def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
         """Exact exchange of the functional as ``(coefficient, omega)``; see the base class."""
         return list(self._spec.exchange)
+
+    @property
+    def nonlocal_terms(self) -> list[XCFunctional]:
+        """VV10, if the functional has it; see the base class."""
+        return list(self.vv10)  # type: ignore[arg-type]
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from deepchem_dft.errors import FunctionalError
 
@@ -15,7 +17,40 @@ _DOUBLE_HYBRID = re.compile(
 )
 _DISPERSION = re.compile(r"[-_]?(D[234]\w*(\(\w*\))?|3C|GCP|XDM|MBD|TS|NL|R?VV10)$|[-_]D$")
 _FACTOR = re.compile(r"^(-?[0-9.]+(?:E[-+]?[0-9]+)?\*)(.*)$")
+# '+vv10(b,C)' or '+rvv10(b,C)'.
+_ADDED = re.compile(r"\+(R?VV10)\(([^(),]*),([^(),]*)\)")
+# Bits of libxc's xc_func_info_type.flags, see xc.h
+_HAVE_EXC, _HAVE_FXC, _3D, _YUKAWA, VV10_FLAG = 1 << 0, 1 << 2, 1 << 7, (1 << 9) | (1 << 12), 1 << 10
+_LAPLACIAN = 1 << 15
+_KINETIC = 3  # xc_func_info_type.kind
+# Parametrised together with a dispersion term that libxc leaves to the caller.
+_WITH_DISPERSION = re.compile(r"_xc?_.*_(d|d2|d3|3c)$|_x_(rev)?ssb_d$|_xc_beefvdw$|_[xc]_cf22d$")
 _NO_TERM = "the exact parts alone would be a different functional"
+
+
+class NonlocalTerm(NamedTuple):
+    """VV10 as part of a functional: its form, b, C, and the factor before it."""
+
+    form: str
+    b: float
+    c: float
+    factor: float = 1.0
+
+
+class Component(NamedTuple):
+    """One functional of libxc and its factor; b and C of its nonlocal correlation, if any."""
+
+    name: str
+    factor: float
+    kind: int
+    flags: int
+    b: float
+    c: float
+
+
+#: Functionals that libxc does not have as such: their semilocal part and rVV10.
+#: r2SCAN+rVV10: Ning et al., Phys. Rev. B 106, 075422 (2022).
+_WITH_RVV10 = {"R2SCAN": ("R2SCAN", (NonlocalTerm("rvv10", 11.95, 0.0093),)), "SCAN": ("SCAN_RVV10", ())}
 
 
 def _refuse(name: str, kind: str, remedy: str) -> FunctionalError:
@@ -41,12 +76,71 @@ def dispersion(name: str) -> FunctionalError:
 
 
 def nonlocal_correlation(name: str) -> FunctionalError:
-    """Return the error for a functional with a nonlocal correlation part."""
+    """Return the error for VV10 without its parameters."""
     return _refuse(
         name,
-        "has a nonlocal (VV10) correlation part, which is not implemented",
-        "choose one without it, e.g. 'r2scan', 'wb97x' or 'camb3lyp'",
+        "names VV10 without its parameters",
+        "give b and C, as in 'pbe+vv10(6.2,0.0093)', or name a functional with VV10, e.g. 'wb97m-v'",
     )
+
+
+def split_nonlocal(name: str) -> tuple[str, tuple[NonlocalTerm, ...]]:
+    """Take what is added of VV10 and rVV10 off a functional's name.
+
+    Raises
+    ------
+    FunctionalError
+        For parameters that are no positive numbers.
+
+    Examples
+    --------
+    >>> split_nonlocal("r2SCAN-rVV10")
+    ('R2SCAN', (NonlocalTerm(form='rvv10', b=11.95, c=0.0093, factor=1.0),))
+    >>> split_nonlocal("pbe + vv10(6.2, 0.0093)")
+    ('PBE', (NonlocalTerm(form='vv10', b=6.2, c=0.0093, factor=1.0),))
+    >>> split_nonlocal("wb97m-v")                                # VV10 is libxc's matter here
+    ('wb97m-v', ())
+    """
+    text = re.sub(r"\s+", "", name).upper()
+    known = re.fullmatch(r"(R2SCAN|SCAN)[-_+]RVV10", text)
+    if known:
+        return _WITH_RVV10[known.group(1)]
+    terms = []
+    for form, *values in _ADDED.findall(text):
+        try:
+            b, c = map(float, values)
+        except ValueError:
+            b = c = math.nan
+        if not all(math.isfinite(x) and x > 0.0 for x in (b, c)):
+            raise FunctionalError(
+                f"'{name}' gives VV10 parameters that are no positive numbers",
+                field="xc",
+                remedy="give b and C, as in 'pbe+vv10(6.2,0.0093)'",
+            )
+        terms.append(NonlocalTerm(form.lower(), b, c))
+    return (_ADDED.sub("", text), tuple(terms)) if terms else (name, ())
+
+
+def check_component(name: str, part: Component) -> None:
+    """Raise ``FunctionalError`` if a part of the functional ``name`` cannot be run whole."""
+    if _WITH_DISPERSION.search(part.name):
+        raise dispersion(name)
+    kind, flags = part.kind, part.flags
+    reasons = {
+        "is a kinetic-energy functional": kind == _KINETIC,
+        "needs the Laplacian of the density, which is not provided": flags & _LAPLACIAN,
+        "defines a potential but no energy": not flags & _HAVE_EXC,
+        "has no second derivatives in libxc": not flags & _HAVE_FXC,
+        "is not for three dimensions": not flags & _3D,
+        "uses Yukawa-screened exact exchange, for which there are no integrals": flags & _YUKAWA,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise FunctionalError(
+                f"functional '{name}' cannot be run: '{part.name}' {reason}",
+                field="xc",
+                remedy="choose another, e.g. 'pbe' or 'r2scan'",
+            )
 
 
 def normalise(name: str, rank: Callable[[str], int]) -> str:
@@ -91,7 +185,9 @@ def normalise(name: str, rank: Callable[[str], int]) -> str:
 def _token(name: str, token: str, rank: Callable[[str], int]) -> str:
     match = _FACTOR.match(token)
     factor, body = match.groups() if match else ("", token)
-    if body in ("VV10", "RVV10"):
+    if body in ("VV10", "RVV10"):  # in a sum libxc's whole functional VV10 cannot be meant
+        if body == re.sub(r"\s+", "", name).upper() == "VV10":
+            return "GGA_XC_VV10"
         raise nonlocal_correlation(name)
     if not body or rank(body):
         return token

@@ -11,6 +11,7 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.binning import Histogram, merged
 from deepchem_dft.xc.features import network_inputs
+from deepchem_dft.xc.quadrature import Quadrature
 
 #: What the network of each family is fed, in order.
 INPUTS = {"lda": ("n", "xi"), "gga": ("n", "xi", "s"), "mgga": ("n", "xi", "s", "alpha")}
@@ -60,10 +61,10 @@ class NeuralXC(XCFunctional):
         inputs, density = network_inputs(rho, self.family)
         return self._per_electron(inputs, rho.shape[0] == 2) * density
 
-    def at_density(self, rho: Tensor, weights: Tensor) -> Callable[[], Tensor]:
+    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""
         inputs, density = network_inputs(rho.detach(), self.family)
-        electrons = density * weights
+        electrons = density * quadrature.weights
         present = electrons != 0.0
         inputs, electrons = inputs[:, present], electrons[present]
         polarised = rho.shape[0] == 2

@@ -79,7 +79,7 @@ def write_form(kind: str, thing: Any) -> dict[str, Any]:
     return config
 
 
-def build_model(kind: str, form: Any) -> Any:
+def model_of_form(kind: str, form: Any) -> Any:
     """Return a functional or model of a form, its weights not yet those of any file.
 
     Raises

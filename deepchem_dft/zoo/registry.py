@@ -177,7 +177,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     Libxc('pbe', family=gga)
     """
     from deepchem_dft.zoo.limits import BoundedTensors
-    from deepchem_dft.zoo.models import build_model, module_of
+    from deepchem_dft.zoo.models import model_of_form, module_of
     from deepchem_dft.zoo.weights import fill, read_weights
 
     file = find(name, folder)
@@ -186,7 +186,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     tensors = read_weights(weights, found.weights["sha256"])
     try:
         with BoundedTensors(sum(tensor.numel() for tensor in tensors.values())):
-            thing = build_model(found.kind, found.form)
+            thing = model_of_form(found.kind, found.form)
     except InputError as error:
         raise error.located(file=str(file)) from None
     module = module_of(thing)

@@ -34,7 +34,7 @@ from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensi
 from deepchem_dft.models.xc.samples import make_dataset, unique_systems  # noqa: E402
 from deepchem_dft.runs.xc.entries import EntrySet, select  # noqa: E402
 from deepchem_dft.runs.xc.evaluate import Evaluation  # noqa: E402
-from deepchem_dft.runs.xc.functional import build_model  # noqa: E402
+from deepchem_dft.runs.xc.functional import build_xc_model  # noqa: E402
 from deepchem_dft.runs.xc.schema import RunConfig  # noqa: E402
 from deepchem_dft.scf.frozen.binned import BinnedDensity  # noqa: E402
 from deepchem_dft.scf.many import Solver  # noqa: E402
@@ -144,7 +144,7 @@ class Densities:
 
     def of(self, config: RunConfig, entries: Sequence[Any]) -> dict:
         """Return densities by system key."""
-        functional = build_model(config).functional
+        functional = build_xc_model(config).functional
         parent, share = config.functional.xc, config.functional.exchange
         key = (parent, share)
         known = self._known.setdefault(key, {})
@@ -181,7 +181,7 @@ class FrozenModel(dc.models.Model):
         super().__init__(model=None, model_dir=model_dir)
         self.config = config_of(variant, epochs, densities.options.grid_level, seed)
         self.densities = densities
-        self.xc = build_model(self.config)
+        self.xc = build_xc_model(self.config)
 
     def _frozen(self, dataset: Any) -> FixedDensityEntries:
         entries = list(dataset.X)

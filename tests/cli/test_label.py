@@ -92,11 +92,11 @@ def test_a_bar_on_a_terminal(monkeypatch):
     from rich.console import Console
 
     from deepchem_dft.cli import label
-    from deepchem_dft.parallel.pool import Tally
+    from deepchem_dft.parallel.pool import JobCount
 
     screen = io.StringIO()
     monkeypatch.setattr(label, "console", lambda stderr: Console(file=screen, force_terminal=True, width=100))
     with label.tally_progress(quiet=False) as show:
-        show(Tally(total=7))
-        show(Tally(total=7, done=5, failed=2))
+        show(JobCount(total=7))
+        show(JobCount(total=7, done=5, failed=2))
     assert "5/7" in screen.getvalue() and "2 failed" in screen.getvalue()

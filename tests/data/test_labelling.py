@@ -13,12 +13,12 @@ import pytest
 from deepchem_dft.data.properties import labelling, xtb
 from deepchem_dft.data.properties.conformers import geometry
 from deepchem_dft.data.properties.label_file import LabelRow, LabelWriter, read_labels, read_settings
-from deepchem_dft.data.properties.labelling import Recipe, label_file, label_one
+from deepchem_dft.data.properties.labelling import GeometryRecipe, label_file, label_one
 from deepchem_dft.data.properties.molecule_files import RawMolecule, read_molecules
 from deepchem_dft.errors import InputError
 from deepchem_dft.units import HARTREE_TO_EV
 
-QUICK = Recipe(conformers=1)
+QUICK = GeometryRecipe(conformers=1)
 SMILES = ["O", "C", "CO", "N#N", "[Na+]", "C=O", "not-a-smiles", "CC", "C#N", "FC", "CCO", "C.C"]
 
 
@@ -46,7 +46,7 @@ class TestXTB:
 
     @pytest.mark.parametrize("smiles", ["C", "c1ccccc1", "O=C=O", "N#N", "FC(F)(F)F"])
     def test_symmetry_forbids_a_dipole(self, smiles):
-        row = label_one(raw(smiles), Recipe(conformers=1, relax=True))
+        row = label_one(raw(smiles), GeometryRecipe(conformers=1, relax=True))
         assert row.dipole == pytest.approx(0, abs=0.02), row
 
     def test_nothing_depends_on_where_the_molecule_is(self):
@@ -61,7 +61,7 @@ class TestXTB:
         assert gaps == sorted(gaps, reverse=True)
 
     def test_relaxing_lowers_the_energy(self):
-        fixed, relaxed = (label_one(raw("CCO"), Recipe(conformers=1, relax=r)) for r in (0, 1))
+        fixed, relaxed = (label_one(raw("CCO"), GeometryRecipe(conformers=1, relax=r)) for r in (0, 1))
         assert -0.05 < relaxed.energy - fixed.energy < -1e-4
 
     def test_more_conformers_find_no_higher_minimum(self):
@@ -255,7 +255,7 @@ class TestFile:
         import hashlib
         from importlib.metadata import version
 
-        label_file(molecules, tmp_path / "out.csv", recipe=Recipe(seed=5, conformers=1))
+        label_file(molecules, tmp_path / "out.csv", recipe=GeometryRecipe(seed=5, conformers=1))
         settings = read_settings(tmp_path / "out.csv")
         assert settings["sha256"] == hashlib.sha256(molecules.read_bytes()).hexdigest()
         assert (settings["molecules"], settings["seed"], settings["conformers"]) == (12, 5, 1)
@@ -283,9 +283,9 @@ class TestFile:
     @pytest.mark.parametrize(
         "recipe, field",
         [
-            (Recipe(seed=1, conformers=1), "seed"),
-            (Recipe(conformers=2), "conformers"),
-            (Recipe(conformers=1, relax=True), "relax"),
+            (GeometryRecipe(seed=1, conformers=1), "seed"),
+            (GeometryRecipe(conformers=2), "conformers"),
+            (GeometryRecipe(conformers=1, relax=True), "relax"),
         ],
     )
     def test_other_settings_do_not_go_on_with_a_file(self, molecules, tmp_path, recipe, field):
@@ -335,13 +335,13 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(molecules, tmp_path, 
     out, other = tmp_path / "out.csv", tmp_path / "other.csv"
     code = (
         "import os, signal, sys, multiprocessing as mp\n"
-        "from deepchem_dft.data.properties.labelling import Recipe, label_file\n"
+        "from deepchem_dft.data.properties.labelling import GeometryRecipe, label_file\n"
         "def show(tally):\n"
         "    if tally.done == 5:\n"
         "        print(*[p.pid for p in mp.active_children()], flush=True)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "if __name__ == '__main__':\n"
-        "    label_file(sys.argv[1], sys.argv[2], jobs=2, recipe=Recipe(conformers=1),\n"
+        "    label_file(sys.argv[1], sys.argv[2], jobs=2, recipe=GeometryRecipe(conformers=1),\n"
         "               progress=show)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, molecules, out], capture_output=True, text=True)

@@ -222,3 +222,42 @@ def test_values_may_carry_every_unit(write):
     head = "format: deepchem_dft/1\ndefaults: {basis: sto-3g}\nentries:\n"
     values = [e.get_true_val()[0] for e in read_yaml(write(head + lines))]
     np.testing.assert_allclose(values, -2.9, rtol=2e-4)
+
+
+def _reaction(coefficients, systems="{oh: {geometry: O 0 0 0; H 0 0 1.83, charge: -1}, water: W}"):
+    water = "O 0 0 0; H 0 1.43 1.11; H 0 -1.43 1.11"
+    return (
+        f"format: deepchem_dft/1\ndefaults: {{basis: aug-cc-pvdz}}\n"
+        f"systems: {systems.replace('W', repr(water))}\n"
+        f"entries: [{{name: r, type: reaction, value: 0.6, coefficients: {coefficients}}}]\n"
+    )
+
+
+def test_reactions_set_electrons_and_protons_free(tmp_path):
+    """Deprotonation, and detachment of an electron written as a reaction: both balance, and read as such."""
+    path = tmp_path / "free.yaml"
+    path.write_text(_reaction("{oh: 1, H+: 1, water: -1}"))
+    (entry,) = read_yaml(path)
+    assert entry.coefficients == [1.0, -1.0] and entry.bare == {"H+": 1.0}
+    assert "E(HO-) - E(H2O) + H+" in repr(entry)
+    path.write_text(_reaction("{H: 1, O: 1, e-: 1, oh: -1}"))
+    (entry,) = read_yaml(path)
+    assert entry.bare == {"e-": 1.0} and len(entry.get_systems()) == 3
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "problem"),
+    [
+        ("{oh: 1, water: -1}", "1 H missing"),
+        ("{oh: 1, H: 1, water: -1}", "charges are not balanced: they add up to -1"),
+        ("{oh: 1, H+: 2, water: -1}", "1 H too many"),
+        ("{oh: 1, H+: 1, e-: 1, water: -1}", "charges are not balanced: they add up to -1"),
+        ("{oh: 1, He+: 1, water: -1}", "no system 'He+'"),
+        ("{e-: 1, H+: 1}", "has no systems"),
+    ],
+)
+def test_free_particles_are_counted(tmp_path, coefficients, problem):
+    path = tmp_path / "free.yaml"
+    path.write_text(_reaction(coefficients))
+    with pytest.raises(InputError, match=problem.replace("+", r"\+")):
+        read_yaml(path)

@@ -93,7 +93,7 @@ def test_molecules_with_a_centre_of_symmetry_have_no_dipole(rows):
 
 @pytest.mark.parametrize("smiles", ["CS(C)=O", "N#CCC#N"])
 def test_the_command_gives_these_numbers_again(rows, smiles):
-    from deepchem_dft.data.properties.labelling import Recipe, label_one
+    from deepchem_dft.data.properties.labelling import GeometryRecipe, label_one
     from deepchem_dft.data.properties.molecule_files import RawMolecule
 
     with open(f"{RDConfig.RDDataDir}/NCI/first_5K.smi") as stream, rdBase.BlockLogs():
@@ -102,7 +102,7 @@ def test_the_command_gives_these_numbers_again(rows, smiles):
             for w in (line.split()[0] for line in stream)
             if (m := Chem.MolFromSmiles(w)) and Chem.MolToSmiles(m) == smiles
         )
-    row = label_one(RawMolecule(1, "x", written, "smi"), Recipe(conformers=20, relax=True))
+    row = label_one(RawMolecule(1, "x", written, "smi"), GeometryRecipe(conformers=20, relax=True))
     # Other versions of the libraries may stop a step earlier or later.
     assert row.dipole == pytest.approx(rows[smiles].dipole, abs=0.02)
     assert row.gap == pytest.approx(rows[smiles].gap, abs=0.02)

@@ -1,21 +1,26 @@
 """A file system that fails: every write, making, renaming and syncing below a folder is a step.
 
-At one step something happens: the disk is full from then on, the folder becomes read-only, the
-process is killed, or Ctrl-C is pressed.
+At one step something happens: the disk is full from then on or refuses once, the folder becomes
+read-only, permission is lost, the process is killed, or Ctrl-C is pressed before or after it.
 """
 
 from __future__ import annotations
 
 import builtins
 import errno
+import gc
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 #: Steps that need room on a disk.
 _ROOM = ("open", "write", "mkdir", "fsync")
+#: What the system answers to the steps that fail; it goes on doing so, but for the last.
+ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "denied": errno.EACCES, "once": errno.EDQUOT}
+LASTING = ("full", "read-only", "denied")
 
 
 class Shim:
@@ -26,7 +31,7 @@ class Shim:
     root : Path
     at : int
         The step, from 1; 0 for none.
-    what : {"full", "read-only", "kill", "interrupt"}
+    what : {"full", "read-only", "denied", "once", "kill", "copies", "interrupt", "interrupt after"}
     """
 
     def __init__(self, root: Path, at: int = 0, what: str = "full") -> None:
@@ -36,23 +41,34 @@ class Shim:
 
     def step(self, kind: str, path: str) -> None:
         """Count a step, and fail if it is its turn."""
-        if self.what == "full" and kind not in _ROOM:
+        if self.what in ("full", "once") and kind not in _ROOM:
             return
-        if self.what == "interrupt" and kind in ("unlink", "remove"):
-            return  # Ctrl-C in the very clearing up after Ctrl-C leaves an empty draft
         self.count += 1
-        due = self.count >= self.at if self.what in ("full", "read-only") else (self.count == self.at)
-        if not self.at or not due:
+        if self.what == "copies":
+            self.copy()
+            return
+        due = self.count >= self.at if self.what in LASTING else self.count == self.at
+        if not self.at or not due or self.what == "interrupt after":
             return
         self.failed = self.failed or f"{kind} {path}"
         if self.what == "kill":
             os._exit(99)
         if self.what == "interrupt":
             raise KeyboardInterrupt
-        number = errno.ENOSPC if self.what == "full" else errno.EROFS
+        number = ERRORS[self.what]
         if kind in ("write", "fsync"):  # the system knows no name
             raise OSError(number, os.strerror(number))
         raise OSError(number, os.strerror(number), path)
+
+    def copy(self) -> None:
+        """Keep what a kill at this step would leave: whoever runs to the end meets all of them."""
+        shutil.copytree(self.root, f"{self.root}-kills/{self.count}", symlinks=True)
+
+    def done(self, kind: str, path: str) -> None:
+        """Press Ctrl-C after a step, if it is its turn."""
+        if self.what == "interrupt after" and self.count == self.at and not self.failed:
+            self.failed = f"{kind} {path}"
+            raise KeyboardInterrupt
 
     def below(self, path: object) -> str:
         """Return the path if it is below the root, else nothing."""
@@ -62,7 +78,7 @@ class Shim:
             name = os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]
         except TypeError:
             return ""
-        return name if name.startswith(self.root) else ""
+        return name if f"{name}{os.sep}".startswith(self.root + os.sep) else ""
 
     @contextmanager
     def working(self) -> Iterator[Shim]:
@@ -94,7 +110,9 @@ class Shim:
                 except OSError:
                     super().write(memoryview(content)[: len(content) // 2])  # half of it was there
                     raise
-                return super().write(content)
+                written = super().write(content)
+                shim.done("write", name)
+                return written
 
         def fake_open(
             file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None
@@ -104,6 +122,7 @@ class Shim:
             if not isinstance(file, int):
                 shim.step("open", shim.below(file))
             raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+            shim.done("open", shim.below(file))
             if buffering == 0:
                 return raw
             stream = (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw)
@@ -116,6 +135,8 @@ class Shim:
             handle = real["open"](path, flags, *more, **options)
             if name:
                 shim.handles[handle] = name
+                if flags & (os.O_WRONLY | os.O_RDWR):
+                    shim.done("open", name)
             return handle
 
         def os_close(handle):
@@ -126,7 +147,10 @@ class Shim:
             def call(*arguments, **options):
                 if name := shim.below(arguments[place]):
                     shim.step(kind, name)
-                return real[kind](*arguments, **options)
+                result = real[kind](*arguments, **options)
+                if name:
+                    shim.done(kind, name)
+                return result
 
             return call
 
@@ -152,6 +176,7 @@ def killed(shim: Shim, perform: Callable[[], object]) -> bool:
     """Perform something in a child that the shim may kill; return whether it did."""
     child = os.fork()  # no second import of everything; the child shares nothing it could harm
     if not child:
+        gc.freeze()  # a model that is collected here would take its folder away
         status = 1
         try:
             null = os.open(os.devnull, os.O_WRONLY)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from .conftest import Case
+from .case import Case
+from .inputs import CONFIGS
 
 COMMANDS = {
     "report": lambda folder: ["report", folder / "run", "--out", folder / "r.html"],
@@ -42,22 +43,9 @@ FILES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def runs(inputs, tmp_path_factory):
-    """A folder with a finished run of each kind."""
-    from .conftest import train
-
-    made = tmp_path_factory.mktemp("runs")
-    for kind in ("xc", "ksr", "hamiltonian"):
-        (made / kind).mkdir()
-        status, err = train(inputs, kind, []).perform(made / kind)
-        assert status == 0, err
-    return made
-
-
-def damaged(runs, kind: str, file: str, damage: str, folder):
+def damaged(finished, kind: str, file: str, damage: str, folder):
     """Copy a run, and damage a file of it; return whether there was one."""
-    shutil.copytree(runs / kind, folder)
+    shutil.copytree(finished(kind), folder / "run")
     path = folder / "run" / file
     if not path.is_file():
         return False
@@ -94,15 +82,18 @@ SOME = [
     ("xc", "resume", "energies.jsonl", "nan", 0),
     ("xc", "resume", "energies.jsonl", "half a line", 0),
     ("hamiltonian", "export", "results.csv", "no numbers", 1),
+    ("deq", "resume", "history.csv", "half", 0),
+    ("deq", "export", "results.csv", "no column", 1),
+    ("deq", "evaluate", "model/checkpoint1.pt", "half", 1),
     ("xc", "evaluate", "model/checkpoint1.pt", "half", 1),
     ("xc", "export", "model/checkpoint1.pt", "no column", 1),  # torch looks at no checksums
 ]
 
 
 @pytest.mark.parametrize("kind, command, file, damage, status", SOME)
-def test_damage(cases, runs, kind, command, file, damage, status, tmp_path):
+def test_damage(cases, finished, kind, command, file, damage, status, tmp_path):
     folder = tmp_path / "copy"
-    assert damaged(runs, kind, file, damage, folder)
+    assert damaged(finished, kind, file, damage, folder)
     check(cases, kind, command, file, folder)
     outcome = (
         cases(kind).perform(folder, "--resume")
@@ -112,9 +103,9 @@ def test_damage(cases, runs, kind, command, file, damage, status, tmp_path):
     assert outcome[0] == status, outcome
 
 
-def test_lines_of_solutions_that_are_damaged_are_computed_again(cases, runs, tmp_path):
+def test_lines_of_solutions_that_are_damaged_are_computed_again(cases, finished, tmp_path):
     case, folder = cases("xc"), tmp_path / "copy"
-    shutil.copytree(runs / "xc", folder)
+    shutil.copytree(finished("xc"), folder / "run")
     path = folder / "run" / "energies.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], lines[1][:30] + b"\n", *lines[2:-1], lines[-1][:-9]]))
@@ -128,11 +119,11 @@ def test_lines_of_solutions_that_are_damaged_are_computed_again(cases, runs, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [*COMMANDS, "resume"])
-@pytest.mark.parametrize("kind", ["xc", "ksr", "hamiltonian"])
-def test_every_damage(cases, runs, kind, command, tmp_path):
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_damage(cases, finished, kind, command, tmp_path):
     for file in FILES:
         for damage in DAMAGES:
             folder = tmp_path / f"{file.replace('/', '-')}-{damage}"
-            if damaged(runs, kind, file, damage, folder):
+            if damaged(finished, kind, file, damage, folder):
                 check(cases, kind, command, file, folder)
             shutil.rmtree(folder)

@@ -12,7 +12,7 @@ import pytest
 from deepchem_dft.errors import StorageError
 from deepchem_dft.files import check_writable, replacing, write
 
-from .conftest import assert_whole
+from .case import assert_whole
 
 
 def _mount(*words: object) -> bool:

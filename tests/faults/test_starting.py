@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +16,9 @@ from deepchem_dft.locks import GrowingFile, Lock
 from deepchem_dft.runs import load_config
 from deepchem_dft.runs.config import dump_yaml
 from deepchem_dft.runs.rundir import RunDirectory
+
+from .inputs import CONFIGS
+from .shim import Shim
 
 
 def holding(start) -> tuple[int, int]:
@@ -33,7 +37,7 @@ def holding(start) -> tuple[int, int]:
     return child, told
 
 
-@pytest.mark.parametrize("name", ["xc", "ksr", "hamiltonian"])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_two_resumers(cases, inputs, name, tmp_path):
     case, config = cases(name), load_config(inputs / f"{name}.yaml")
     child, told = holding(lambda: RunDirectory(tmp_path / "run").opened(config))
@@ -78,6 +82,16 @@ def test_a_file_system_without_locks_draws_a_warning(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="no other process"):
         GrowingFile(tmp_path / "a").append(b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("what", ["interrupt", "interrupt after"])
+def test_ctrl_c_at_any_step_of_a_lock_lets_go_of_it(what, tmp_path):
+    """In a notebook, the process that was interrupted lives on."""
+    for at in range(1, 5):  # opened, emptied, written, removed
+        with Shim(tmp_path, at, what).working() as shim, suppress(KeyboardInterrupt):
+            Lock(tmp_path / ".lock", "the run").release()
+        assert shim.failed
+        Lock(tmp_path / ".lock", "the run").release()
 
 
 def test_a_lock_that_was_just_removed_is_none(tmp_path, monkeypatch):

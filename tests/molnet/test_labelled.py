@@ -7,7 +7,7 @@ import pytest
 from rdkit import Chem
 
 from deepchem_dft import molnet
-from deepchem_dft.data.properties.labelling import Recipe, label_file
+from deepchem_dft.data.properties.labelling import GeometryRecipe, label_file
 from deepchem_dft.errors import InputError
 
 ROWS = """\
@@ -42,7 +42,7 @@ def table(tmp_path):
 
 def test_what_the_command_writes_can_be_loaded(tmp_path):
     (tmp_path / "in.smi").write_text("O water\n[Na+] ion\nCO methanol\nCCO ethanol\nCC ethane\n")
-    label_file(tmp_path / "in.smi", tmp_path / "out.csv", recipe=Recipe(conformers=1))
+    label_file(tmp_path / "in.smi", tmp_path / "out.csv", recipe=GeometryRecipe(conformers=1))
     tasks, (everything,), _ = molnet.load_labelled(
         tmp_path / "out.csv", "ecfp", None, task=["dipole", "gap", "energy"]
     )
@@ -86,7 +86,7 @@ def test_a_random_split_is_repeatable(table):
 def test_an_unfinished_file_is_loaded_with_a_warning(tmp_path):
     (tmp_path / "in.smi").write_text("O\nCO\nCC\n")
     out = tmp_path / "out.csv"
-    label_file(tmp_path / "in.smi", out, recipe=Recipe(conformers=1))
+    label_file(tmp_path / "in.smi", out, recipe=GeometryRecipe(conformers=1))
     out.write_text("".join(out.read_text().splitlines(keepends=True)[:-1]))
     with pytest.warns(UserWarning, match="has 2 of 3 molecules; go on with .*--resume"):
         _, (everything,), _ = molnet.load_labelled(out, "ecfp", None, task="gap")

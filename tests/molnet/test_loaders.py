@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from deepchem_dft import molnet
 from deepchem_dft.data import DFTEntry, DFTFeaturizer
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet import datasets_dir, location
+from deepchem_dft.molnet.cache import made_once
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 #: (train, valid, test) of each function; None where the file has no split.
@@ -40,6 +42,7 @@ TOTALS = {
 def test_there_is_a_loader_for_every_file():
     assert {name for name in molnet.__all__ if name.startswith("load_")} == {
         *SIZES,
+        "load_gscdb138",
         "load_nci",
         "load_labelled",
         "load_qmugs",
@@ -290,6 +293,19 @@ def test_unknown_xcnn_data_set_and_h2_target():
 def test_featurizers_by_name_and_object():
     for featurizer in (None, "dft", "DFT", DFTFeaturizer()):
         assert len(molnet.load_atomic_ea(featurizer=featurizer)[1][2]) == 10
+
+
+def test_what_killed_makers_of_a_data_set_left_goes_after_a_day(tmp_path):
+    for name, age in ((".draft-old", 90_000), (".draft-new", 600), ("mine", 90_000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half.npz").write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+
+    def make(draft):
+        (draft / "whole").write_text("it")
+
+    assert made_once(tmp_path, "key", make, lambda f: (f / "whole").read_text()) == "it"
+    assert {p.name for p in tmp_path.iterdir()} == {"key", ".draft-new", "mine"}
 
 
 class TestLocation:

@@ -136,10 +136,11 @@ def operators() -> dict[str, Operator]:
     return found
 
 
-def mutants(tree: Path, place: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """Draw a place's mutants, in the order of their lines."""
+def mutants(tree: Path, place: str, count: int, seed: int, names: list[str] | None) -> list[dict[str, Any]]:
+    """Draw a place's mutants, in the order of their lines; of files of some names, if given."""
     source = tree / PLACES[place][0]
     files = [source] if source.is_file() else sorted(source.rglob("*.py"))
+    files = [file for file in files if names is None or file.name in names]
     found = []
     for file in files:
         code, state = file.read_text("utf-8"), digest(file)
@@ -391,6 +392,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES))
     parser.add_argument("--count", type=int, default=70, help="mutants of each place")
+    parser.add_argument("--files", nargs="+", help="names of files there; default all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--folder",
@@ -416,7 +418,7 @@ def main() -> None:
     gc.freeze()  # children would copy all pages only to count
     results = []
     for place in options.places:
-        chosen = mutants(tree, place, options.count, options.seed)
+        chosen = mutants(tree, place, options.count, options.seed, options.files)
         lines = mapped(tree, place, options.cases)
         for number, mutant in enumerate(chosen, 1):
             key = tuple(mutant[name] for name in _IDENTITY)

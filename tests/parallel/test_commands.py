@@ -117,26 +117,43 @@ def test_a_lost_process_ends_the_run_with_one_message_and_a_whole_checkpoint(con
 
 
 def test_what_one_process_does_is_refused_before_anything_is_written(torchrun, tmp_path):
-    """A run whose training is not shared, its evaluation, a command on data, one on a molecule."""
-    config = tmp_path / "ksr.yaml"
-    config.write_text("model: ksr\ndata: {train: [{family: h2, distances: [1.2]}]}\n")
-    run = tmp_path / "old"
-    run.mkdir()
-    (run / "config.yaml").write_text(config.read_text())
+    """Runs whose training is not shared, their evaluation, commands on data, on molecules, on runs."""
     (tmp_path / "h2.smi").write_text("[H][H]\n")
-    refused = {
-        "train": ["train", config, "--run-dir", tmp_path / "run"],
-        "evaluate": ["evaluate", run, "--out", tmp_path / "e.csv"],
-        "data": ["data", "label", tmp_path / "h2.smi", "--out", tmp_path / "l.csv"],
-        "optimize": ["optimize", "H 0 0 0; H 0 0 1.4", "--out", tmp_path / "o.xyz"],
-    }
+    run, inputs = tmp_path / "old", tmp_path / "h2.smi"
+    run.mkdir()
+    refused = []
+    for kind, data in (
+        ("ksr", "{train: [{family: h2, distances: [1.2]}]}"),
+        ("hamiltonian", "{train: [{file: h2.h5}], test: [{file: h2.h5}]}"),
+        ("deq", "{source: labelled, path: labels.csv}"),
+    ):
+        config = tmp_path / f"{kind}.yaml"
+        config.write_text(f"model: {kind}\ndata: {data}\n")
+        (run / kind).mkdir()
+        (run / kind / "config.yaml").write_text(config.read_text())
+        refused += [
+            ["train", config, "--run-dir", tmp_path / "run"],
+            ["train", config, "--run-dir", run / kind, "--resume"],
+            ["evaluate", run / kind, "--out", tmp_path / "e.csv"],
+        ]
+    refused += [
+        ["data", "label", inputs, "--out", tmp_path / "l.csv"],
+        ["data", "hamiltonian", inputs, "--out", tmp_path / "h.h5"],
+        ["data", "ksr", "h2", "--out", tmp_path / "k.csv"],
+        ["data", "densities", tmp_path / "none.yaml", "--out", tmp_path / "d"],
+        ["data", "check", tmp_path / "none.yaml"],
+        ["optimize", "H 0 0 0; H 0 0 1.4", "--out", tmp_path / "o.xyz"],
+        ["scf", "H 0 0 0; H 0 0 1.4"],
+        ["export", run / "ksr", "--to", tmp_path / "m.safetensors"],
+        ["report", run / "ksr", "--out", tmp_path / "r.html"],
+    ]
     before = sorted(tmp_path.rglob("*"))
-    commands = [word for words in refused.values() for word in (*words, "+")][:-1]
+    commands = [word for words in refused for word in (*words, "+")][:-1]
     done = torchrun("commands.py", "--refused", *commands)
     assert done.returncode == 0, done.stderr[-3000:]
     messages = done.stdout.splitlines()
     assert len(messages) == len(refused), done.stdout
-    assert all("one process" in m and "without torchrun" in m for m in messages)
+    assert all("one process" in m and "without torchrun" in m for m in messages), done.stdout
     assert sorted(tmp_path.rglob("*")) == before
 
 

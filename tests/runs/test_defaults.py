@@ -18,7 +18,7 @@ from deepchem_dft.models.xc import Stage
 from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.molnet import load_atomic_ip, load_nci
 from deepchem_dft.runs.hamiltonian.evaluation import evaluate_hamiltonian_set
-from deepchem_dft.runs.hamiltonian.making import Recipe
+from deepchem_dft.runs.hamiltonian.making import SamplingRecipe
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
@@ -51,7 +51,7 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
         "output": [FIT],
     },
     "hamiltonian": {
-        "data.recipes": [Recipe],
+        "data.recipes": [SamplingRecipe],
         "network": [HamiltonianModel],
         "training": [HamiltonianModel, FIT],
         "evaluation": [evaluate_hamiltonian_set],

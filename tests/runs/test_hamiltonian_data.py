@@ -15,9 +15,9 @@ from deepchem_dft.data.properties import xtb
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.hamiltonian.files.store import HamiltonianFile
 from deepchem_dft.runs.hamiltonian import making as hamiltonian_data
-from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians
+from deepchem_dft.runs.hamiltonian.making import SamplingRecipe, make_hamiltonians
 
-QUICK = Recipe(xc="lda,vwn", basis="sto-3g", grid_level=0)
+QUICK = SamplingRecipe(xc="lda,vwn", basis="sto-3g", grid_level=0)
 FRAMES = """2
 hydrogen
 H 0 0 0
@@ -212,7 +212,7 @@ class TestStopped:
 )
 def test_a_recipe_that_cannot_be(options, field):
     with pytest.raises(InputError) as caught:
-        Recipe(**options)
+        SamplingRecipe(**options)
     assert caught.value.field == field
     assert isinstance(caught.value, FunctionalError) == (field == "xc")
 
@@ -255,13 +255,13 @@ def test_a_killed_run_goes_on_with_nothing_lost_or_doubled(frames, tmp_path):
     out, other = tmp_path / "out.h5", tmp_path / "other.h5"
     code = (
         "import os, signal, sys\n"
-        "from deepchem_dft.runs.hamiltonian.making import Recipe, make_hamiltonians\n"
+        "from deepchem_dft.runs.hamiltonian.making import SamplingRecipe, make_hamiltonians\n"
         "def show(tally):\n"
         "    if tally.done == 3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "if __name__ == '__main__':\n"
         "    make_hamiltonians(sys.argv[1], sys.argv[2], jobs=2, progress=show,\n"
-        "                      recipe=Recipe(xc='lda,vwn', basis='sto-3g', grid_level=0))\n"
+        "                      recipe=SamplingRecipe(xc='lda,vwn', basis='sto-3g', grid_level=0))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, frames, out], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -8,7 +8,8 @@ import torch
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFLayer
 from deepchem_dft.scf.frozen.binned import BinnedDensities, BinnedDensity, bin_density
-from deepchem_dft.xc import HybridXC, build_network
+from deepchem_dft.xc import HybridXC, Libxc, build_network
+from tests.xc.toy import GatherXC
 
 CASES = [("O 0 0 0; H 0 1.43 -0.98; H 0 -1.43 -0.98", 0), ("O 0 0 0", 2)]
 
@@ -105,3 +106,63 @@ def test_batch_of_several_systems(solved):
     together = BinnedDensities([one, other, one]).energies(xc_of)
     alone = [BinnedDensities([d]).energies(xc_of)[0] for d in (one, other, one)]
     assert torch.allclose(together, torch.stack(alone), rtol=0, atol=1e-12)
+
+
+class Constant(GatherXC):
+    """A conventional nonlocal part: nothing about it changes."""
+
+    constant = True
+
+    def __init__(self, level):
+        super().__init__(level=level)
+        self.requires_grad_(False)
+
+
+class WithTerm(Libxc):
+    """A functional of libxc with a nonlocal term on a grid of its own, as VV10 is."""
+
+    def __init__(self, name, term):
+        super().__init__(name)
+        self.term = term
+
+    @property
+    def nonlocal_terms(self):
+        return [self.term]
+
+
+NONLOCAL = {
+    "learned": lambda: HybridXC("pbe", GatherXC(), aweight0=0.7, bweight0=0.9),
+    "learned, on its own grid": lambda: HybridXC("pbe", GatherXC(level=0), aweight0=0.7, bweight0=0.9),
+    "conventional": lambda: with_term(Constant(0)),
+    "conventional, to be fitted": lambda: with_term(GatherXC(level=0)),
+}
+
+
+def with_term(term):
+    xc = functional("pbe", "mgga")
+    return HybridXC(WithTerm("pbe", term), xc.nnxc, aweight0=0.7, bweight0=0.9)
+
+
+@pytest.mark.parametrize("kind", NONLOCAL)
+def test_nonlocal_parts_are_kept_whole(solved, kind, tmp_path):
+    molecule, result = solved
+    xc_of = NONLOCAL[kind]()
+    frozen = SCFLayer(xc_of).frozen_density(molecule, result.state)
+    one = bin_density(frozen, xc_of)
+    assert (one.whole is None) == (kind == "conventional")
+    one.save(tmp_path / "density.pt")
+    batch = BinnedDensities([one, BinnedDensity.load(tmp_path / "density.pt")])
+    parameters = [p for p in xc_of.parameters() if p.requires_grad]
+    for _ in range(2):  # what is prepared must follow the parameters
+        expected, found = frozen.energy(xc_of), batch.energies(xc_of)
+        merged = 0.0 if kind.startswith("learned") else 2e-4
+        assert found.tolist() == pytest.approx([expected.item()] * 2, abs=1e-10 + merged)
+        slopes = torch.autograd.grad(expected, parameters), torch.autograd.grad(found[1], parameters)
+        for a, b in zip(*slopes, strict=True):
+            scale = max(float(a.abs().max()), 1e-2)
+            assert float((a - b).abs().max()) < (1e-9 + 30 * merged) * scale
+        with torch.no_grad():
+            for p in parameters:
+                p *= 1.05
+    if kind == "learned, on its own grid":  # nothing of the molecule's grid is kept
+        assert one.whole.rho.shape == (len(frozen.rho), 4, molecule.grid_at(0).size)

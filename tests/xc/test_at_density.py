@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from deepchem_dft.scf.frozen.density import FrozenDensity
+from deepchem_dft.scf.parts import Quadratures
 from deepchem_dft.xc import HybridXC, Libxc, XCFunctional, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.dispersion import Nuclei
+from tests.xc.toy import weighted
 
 
 def hybrid(parent="pbe", family="gga", **options):
@@ -40,7 +42,7 @@ def test_energy_and_gradient_are_those_of_the_energy_density(name, spins, densit
     functional = FUNCTIONALS[name]()
     rho = torch.cat([density(40)[:spins], torch.zeros(spins, 5, 3, dtype=torch.float64)], -1)
     weights = torch.linspace(-0.1, 1.0, 43, dtype=torch.float64)
-    energy = functional.at_density(rho, weights)
+    energy = functional.at_density(rho, weighted(weights))
     parameters = [p for p in functional.parameters() if p.requires_grad]
     for _ in range(2):
         expected = (functional.energy_density(rho) * weights).sum()
@@ -59,7 +61,7 @@ def test_the_conventional_part_is_evaluated_once(density, monkeypatch):
     original = Libxc.energy_density
     monkeypatch.setattr(Libxc, "energy_density", lambda self, rho: calls.append(1) or original(self, rho))
     functional, weights = hybrid(), torch.ones(10, dtype=torch.float64)
-    energy = functional.at_density(density(10), weights)
+    energy = functional.at_density(density(10), weighted(weights))
     first, second = energy(), energy()
     assert len(calls) == 1
     slope = torch.autograd.grad(first + second, functional.bweight)[0]
@@ -75,16 +77,15 @@ def test_a_functional_of_the_user_is_asked_every_time(density):
             return self.factor * rho[:, 0].sum(0)
 
     functional = Scaled()
-    energy = functional.at_density(density(5), torch.ones(5, dtype=torch.float64))
+    energy = functional.at_density(density(5), weighted(torch.ones(5, dtype=torch.float64)))
     before = energy().item()
     functional.factor = 2.0
     assert energy().item() == pytest.approx(2 * before)
 
 
 def frozen(density):
-    return FrozenDensity(
-        density(20), torch.ones(20, dtype=torch.float64), 1.0, {None: -0.5}, Nuclei.of([], [])
-    )
+    quadratures = Quadratures([weighted(torch.ones(20, dtype=torch.float64))], {None: 0})
+    return FrozenDensity(density(20), quadratures, 1.0, {None: -0.5}, Nuclei.of([], []))
 
 
 def test_a_frozen_density_serves_one_functional_after_another(density):
@@ -109,7 +110,7 @@ def test_a_copy_follows_the_copied_functional(density):
 def test_training_mode_reaches_the_network(density):
     net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 1)).double()
     functional = HybridXC("lda,pw", net, 0.3)
-    energy = functional.at_density(density(30), torch.ones(30, dtype=torch.float64))
+    energy = functional.at_density(density(30), weighted(torch.ones(30, dtype=torch.float64)))
     assert energy().item() != energy().item()
     functional.eval()
     assert energy().item() == energy().item()

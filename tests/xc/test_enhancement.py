@@ -14,6 +14,7 @@ from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.factors import make_factor
 from deepchem_dft.xc.features import LDA_X, TAU_FACTOR
 from deepchem_dft.xc.parents import PARTS, Parent, hybrid_name
+from tests.xc.toy import weighted
 
 MAIN = ["lda", "pbe", "r2scan"]
 
@@ -189,7 +190,7 @@ def test_at_density_is_the_energy_density(parent, spins, density):
     xc = wild(parent, exchange=0.3, train_exchange=True)
     rho = torch.cat([density(40)[:spins], torch.zeros(spins, 5, 3, dtype=torch.float64)], -1)
     weights = torch.linspace(-0.1, 1.0, 43, dtype=torch.float64)
-    energy = xc.at_density(rho, weights)
+    energy = xc.at_density(rho, weighted(weights))
     for _ in range(2):
         expected = (xc(rho) * weights).sum()
         assert energy().item() == pytest.approx(expected.item(), rel=1e-13)
@@ -332,7 +333,7 @@ def test_an_ensemble_is_the_mean(parents, weight, spins, density):
     expected = sum(member(rho) for member in members) / 3
     torch.testing.assert_close(ensemble(rho), expected, rtol=1e-12, atol=1e-15)
     weights = torch.rand(30, dtype=torch.float64)
-    energy = ensemble.at_density(rho, weights)()
+    energy = ensemble.at_density(rho, weighted(weights))()
     assert energy.item() == pytest.approx((expected * weights).sum().item(), rel=1e-12)
     parameters = [p for p in ensemble.parameters() if p.requires_grad]
     slopes = [

@@ -9,6 +9,7 @@ from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import Libxc
 from deepchem_dft.xc.ensemble import EnsembleXC, uncertainty_of
+from tests.xc.toy import weighted
 
 
 @pytest.mark.parametrize("geometry", ["H 0 0 0; H 0 0 1.4", "Li 0 0 0"])
@@ -55,7 +56,7 @@ def test_gradient_of_the_mean_reaches_every_member():
     density = torch.rand(1, 1, 9, dtype=torch.float64)
     weights = torch.rand(9, dtype=torch.float64)
     direct = (ensemble(density) * weights).sum()
-    assert torch.allclose(ensemble.at_density(density, weights)(), direct)
+    assert torch.allclose(ensemble.at_density(density, weighted(weights))(), direct)
 
 
 @pytest.mark.parametrize("members", [[], ["pbe"], "pbe", Libxc("pbe")])

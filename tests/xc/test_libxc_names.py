@@ -8,18 +8,20 @@ import pytest
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import Libxc, get_xc
 
+WITHOUT_PARAMETERS = ["rvv10", "pbe+vv10", "pbe,pbe+vv10", "vv10+pbe", "0.5*vv10"]
 NONLOCAL = [
-    "wb97x_v",
-    "wb97x-v",
-    "wb97m-v",
-    "b97m-v",
-    "lc_vv10",
-    "vv10",
-    "scan_vv10",
-    "scan-vv10",
-    "scan-rvv10",
-    "pbe+vv10",
-    "pbe,pbe+vv10",
+    ("wB97M-V", "vv10", 6.0, 0.01),
+    ("wb97x_v", "vv10", 6.0, 0.01),
+    ("b97m-v", "vv10", 6.0, 0.01),
+    ("lc-vv10", "vv10", 6.3, 0.0089),
+    ("vv10", "vv10", 5.9, 0.0093),
+    ("scan_vv10", "vv10", 14.0, 0.0093),
+    ("scan-rvv10", "rvv10", 15.7, 0.0093),
+    ("SCAN+rVV10", "rvv10", 15.7, 0.0093),
+    ("r2scan-rvv10", "rvv10", 11.95, 0.0093),
+    ("r2SCAN + rVV10", "rvv10", 11.95, 0.0093),
+    ("pbe,pbe + vv10(6.2, 0.0093)", "vv10", 6.2, 0.0093),
+    ("pbe+rVV10(1e1,1E-2)", "rvv10", 10.0, 0.01),
 ]
 PERTURBATIVE = [
     "b2plyp",
@@ -74,9 +76,31 @@ OTHER = [
 ]
 
 
-@pytest.mark.parametrize("name", NONLOCAL)
-def test_nonlocal_correlation(name):
-    with pytest.raises(FunctionalError, match=r"VV10|dispersion"):
+@pytest.mark.parametrize("name, form, b, c", NONLOCAL)
+def test_nonlocal_correlation(name, form, b, c):
+    (term,) = Libxc(name).nonlocal_terms
+    assert (term.form, term.coefficient) == (form, 1.0)
+    assert (term.log_b.exp().item(), term.log_c.exp().item()) == (pytest.approx(b), pytest.approx(c))
+
+
+def test_factors_and_options_of_nonlocal_correlation():
+    xc = Libxc("0.25*wb97x_v", vv10_level=None, train_vv10=True)
+    (term,) = xc.nonlocal_terms
+    assert (term.coefficient, term.grid_level) == (0.25, None)
+    assert not xc.constant and len([p for p in xc.parameters() if p.requires_grad]) == 2
+    assert Libxc("wb97x-v").constant and Libxc("pbe").constant
+    assert Libxc("pbe").nonlocal_terms == [] and Libxc("r2scan-rvv10").code == "R2SCAN"
+
+
+@pytest.mark.parametrize("name", WITHOUT_PARAMETERS)
+def test_nonlocal_correlation_without_its_parameters(name):
+    with pytest.raises(FunctionalError, match="VV10"):
+        Libxc(name)
+
+
+@pytest.mark.parametrize("name", ["pbe+vv10(0,1)", "pbe+vv10(6,x)", "pbe+rvv10(nan,0.01)"])
+def test_nonlocal_correlation_with_impossible_parameters(name):
+    with pytest.raises(FunctionalError, match="positive numbers"):
         Libxc(name)
 
 

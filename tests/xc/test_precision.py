@@ -10,6 +10,7 @@ import torch
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.xc import NNLDA, NNMGGA, NNPBE, build_network
+from tests.xc.toy import weighted
 
 LAYERS = {"lda": NNLDA, "gga": NNPBE, "mgga": NNMGGA}
 
@@ -61,7 +62,7 @@ def test_potentials(family, water):
 def test_parameter_gradients_against_finite_differences(family, output, water):
     weights, rho = water
     functional, _ = pair(family, output)
-    energy = functional.at_density(rho, weights)
+    energy = functional.at_density(rho, weighted(weights))
     parameters = list(functional.parameters())
     slopes = torch.autograd.grad(energy(), parameters)
     generator = torch.Generator().manual_seed(0)

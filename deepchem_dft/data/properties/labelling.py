@@ -15,11 +15,11 @@ from deepchem_dft.data.properties.label_file import LabelRow, LabelWriter
 from deepchem_dft.data.properties.molecule_files import RawMolecule, count_molecules, read_molecules
 from deepchem_dft.data.properties.streams import PathLike
 from deepchem_dft.errors import InputError
-from deepchem_dft.parallel.pool import Tally, in_order
+from deepchem_dft.parallel.pool import JobCount, in_order
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GeometryRecipe:
     """How a geometry is made; see `deepchem_dft.data.properties.conformers.geometry`."""
 
     seed: int = 0
@@ -27,7 +27,7 @@ class Recipe:
     relax: bool = False
 
 
-def label_one(raw: RawMolecule, recipe: Recipe | None = None) -> LabelRow:
+def label_one(raw: RawMolecule, recipe: GeometryRecipe | None = None) -> LabelRow:
     """Label one molecule; whatever goes wrong is the problem of the row.
 
     Examples
@@ -38,7 +38,7 @@ def label_one(raw: RawMolecule, recipe: Recipe | None = None) -> LabelRow:
     >>> label_one(RawMolecule(1, "sodium ion", "[Na+]", "smi")).problem
     'charge +1: the dipole moment depends on the origin'
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or GeometryRecipe()
     try:
         found = geometry(raw, recipe.seed, recipe.conformers)
         positions = found.positions
@@ -67,9 +67,9 @@ def label_file(
     *,
     jobs: int = 1,
     resume: bool = False,
-    recipe: Recipe | None = None,
-    progress: Callable[[Tally], None] | None = None,
-) -> Tally:
+    recipe: GeometryRecipe | None = None,
+    progress: Callable[[JobCount], None] | None = None,
+) -> JobCount:
     """Label the molecules of a file.
 
     Parameters
@@ -82,13 +82,13 @@ def label_file(
         Worker processes, of one thread each.
     resume : bool
         Go on with ``out`` if it is there. The result is that of an undisturbed run, to the byte.
-    recipe : Recipe, optional
+    recipe : GeometryRecipe, optional
     progress : callable, optional
-        Called with the tally at the beginning and after each molecule.
+        Called with the count at the beginning and after each molecule.
 
     Returns
     -------
-    Tally
+    JobCount
 
     Raises
     ------
@@ -101,22 +101,22 @@ def label_file(
     Processes are spawned, so a script that calls this needs the usual
     ``if __name__ == "__main__":``.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or GeometryRecipe()
     total = count_molecules(path)
     with LabelWriter(out, settings(path, total, recipe), resume) as writer:
-        tally = Tally(total, writer.done, writer.failed, writer.done)
+        count = JobCount(total, writer.done, writer.failed, writer.done)
         if progress is not None:
-            progress(tally)
-        waiting = (raw for raw in read_molecules(path) if raw.number > tally.resumed)
+            progress(count)
+        waiting = (raw for raw in read_molecules(path) if raw.number > count.resumed)
         for row in in_order(partial(label_one, recipe=recipe), waiting, max(1, jobs), _died):
             writer.append(row)
-            tally.done, tally.failed = tally.done + 1, tally.failed + bool(row.problem)
+            count.done, count.failed = count.done + 1, count.failed + bool(row.problem)
             if progress is not None:
-                progress(tally)
-    return tally
+                progress(count)
+    return count
 
 
-def settings(path: PathLike, total: int, recipe: Recipe) -> dict[str, Any]:
+def settings(path: PathLike, total: int, recipe: GeometryRecipe) -> dict[str, Any]:
     """Return all that the labels depend on."""
     import rdkit
 

@@ -87,6 +87,10 @@ class Header:
         self.weight = fields.number("weight", 1)
         self.split = fields.choice("split", SPLITS, "") if "split" in fields else None
 
+    def defines(self, name: str) -> bool:
+        """Return whether the file has a system of this name."""
+        return name in self._specs
+
     def resolve(self, reference: Any, field: str) -> DFTSystem:
         """Return the system that an entry refers to.
 

@@ -10,7 +10,7 @@ from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
 from deepchem_dft.data.fields import Fields, number, show, suggest
 from deepchem_dft.data.reading.context import Context
 from deepchem_dft.data.reading.native_header import FORMAT, Header
-from deepchem_dft.data.stoichiometry import check_balance, coefficients_by_role, ground_state_atoms
+from deepchem_dft.data.stoichiometry import bare_particle, coefficients_by_role, ground_state_atoms
 from deepchem_dft.data.system import DFTSystem
 from deepchem_dft.errors import InputError
 
@@ -46,7 +46,8 @@ _FORMS = {
     "ae": "write 'systems: [...]' with the molecule and its atoms, or 'molecule: NAME' with 'atoms: auto'",
     "ie": "write 'systems: [...]', or 'neutral: NAME' and 'cation: NAME'",
     "ea": "write 'systems: [...]', or 'neutral: NAME' and 'anion: NAME'",
-    "reaction": "write 'coefficients: {product: 1, reactant: -1}'",
+    "reaction": "write 'coefficients: {product: 1, reactant: -1}', with 'e-: 1' for an electron set free and "
+    "'H+: 1' for a proton",
     "fractional_charge": "write 'systems: [...]' with the system of fractional charge and its "
     "neighbours of whole charge",
     "fractional_spin": "write 'systems: [...]' with the fractional system and the one that it is "
@@ -108,7 +109,7 @@ def build(data: Any, context: Context) -> DFTEntry:
     if "value" not in fields and e_type not in CONSTRAINT_TYPES:
         example = "232.6 kcal/mol" if e_type in ENERGY_TYPES else "ccsd, or the name of a file"
         raise InputError("value is missing", field="value", remedy=f"write a value: {example}")
-    systems, coefficients = _members(e_type, fields, header)
+    systems, coefficients, bare = _members(e_type, fields, header)
     try:
         return DFTEntry.create(
             e_type,
@@ -116,6 +117,7 @@ def build(data: Any, context: Context) -> DFTEntry:
             systems,
             weight,
             coefficients=coefficients,
+            bare=bare,
             energy_unit=header.energy_unit,
             **options,
         )
@@ -125,7 +127,9 @@ def build(data: Any, context: Context) -> DFTEntry:
         raise
 
 
-def _members(e_type: str, fields: Fields, header: Header) -> tuple[list[DFTSystem], list[float] | None]:
+def _members(
+    e_type: str, fields: Fields, header: Header
+) -> tuple[list[DFTSystem], list[float] | None, dict[str, float] | None]:
     if e_type == "reaction":
         return _reaction(fields, header)
     given = [key for key in ROLES[e_type] if key in fields]
@@ -146,11 +150,15 @@ def _members(e_type: str, fields: Fields, header: Header) -> tuple[list[DFTSyste
         if e_type in ("ie", "ea"):
             _check_roles(given, systems)
     if e_type in CONSTRAINT_TYPES:
-        return systems, constraint_coefficients(e_type, systems)
-    return systems, coefficients_by_role(e_type, systems) if e_type in ENERGY_TYPES else None
+        return systems, constraint_coefficients(e_type, systems), None
+    return systems, coefficients_by_role(e_type, systems) if e_type in ENERGY_TYPES else None, None
 
 
 def _list(items: Any, header: Header) -> list[DFTSystem]:
+    return [header.resolve(item, f"systems[{i}]") for i, item in enumerate(_listed(items))]
+
+
+def _listed(items: Any) -> list[Any]:
     if not isinstance(items, list):
         raise InputError(
             f"systems must be a list, not {show(items)}",
@@ -159,7 +167,7 @@ def _list(items: Any, header: Header) -> list[DFTSystem]:
         )
     if not items:
         raise InputError("systems is empty", field="systems", remedy="add at least one system")
-    return [header.resolve(item, f"systems[{i}]") for i, item in enumerate(items)]
+    return items
 
 
 def _molecule_and_atoms(fields: Fields, header: Header) -> list[DFTSystem]:
@@ -194,42 +202,57 @@ def _check_roles(given: list[str], systems: list[DFTSystem]) -> None:
         raise InputError("the neutral system is missing", field="neutral", remedy="write 'neutral: NAME'")
 
 
-def _reaction(fields: Fields, header: Header) -> tuple[list[DFTSystem], list[float]]:
+def _reaction(fields: Fields, header: Header) -> tuple[list[DFTSystem], list[float], dict[str, float]]:
+    """Return systems, their factors, and those of the electrons and bare nuclei among them."""
     given = fields.require("coefficients", _FORMS["reaction"])
     if isinstance(given, Mapping) and given and "systems" not in fields:
-        systems = [header.resolve(name, f"coefficients.{str(name)[:60]}") for name in given]
-        factors = list(given.values())
+        references, factors = list(given), list(given.values())
         places = [f"coefficients.{str(name)[:60]}" for name in given]
+        wheres = places
     elif isinstance(given, list) and "systems" in fields:
-        systems = _list(fields.get("systems"), header)
-        factors = given
+        references, factors = _listed(fields.get("systems")), given
         places = [f"coefficients[{i}]" for i in range(len(given))]
-        if len(factors) != len(systems):
+        wheres = [f"systems[{i}]" for i in range(len(references))]
+        if len(factors) != len(references):
             raise InputError(
-                f"{len(factors)} coefficients for {len(systems)} systems",
+                f"{len(factors)} coefficients for {len(references)} systems",
                 field="coefficients",
                 remedy="give one per system",
             )
-        for i, system in enumerate(systems):
-            if system.no != 1:
-                raise InputError(
-                    "number cannot be combined with coefficients",
-                    field=f"systems[{i}].number",
-                    remedy="put it into coefficients",
-                )
     else:
         raise InputError(
             f"{show(given)} does not give the coefficients of the reaction",
             field="coefficients",
             remedy=_FORMS["reaction"],
         )
-    coefficients = [number(c, place) for c, place in zip(factors, places, strict=True)]
-    for c, place in zip(coefficients, places, strict=True):
+    systems: list[DFTSystem] = []
+    coefficients: list[float] = []
+    bare: dict[str, float] = {}
+    for reference, factor, place, where in zip(references, factors, places, wheres, strict=True):
+        free = isinstance(reference, str) and bare_particle(reference) and not header.defines(reference)
+        system = None if free else header.resolve(reference, where)
+        if system is not None and system.no != 1:
+            raise InputError(
+                "number cannot be combined with coefficients",
+                field=f"{where}.number",
+                remedy="put it into coefficients",
+            )
+        c = number(factor, place)
         if c == 0 or abs(c) > 1e4:
             raise InputError(
                 f"coefficient {c:g} is not possible",
                 field=place,
                 remedy="give a factor such as 1 or -2, or leave the system out",
             )
-    check_balance(systems, coefficients, field="coefficients")
-    return systems, coefficients
+        if system is None:
+            bare[reference] = bare.get(reference, 0.0) + c
+        else:
+            systems.append(system)
+            coefficients.append(c)
+    if not systems:
+        raise InputError(
+            "the reaction has no systems",
+            field="coefficients",
+            remedy="name at least one system beside electrons and bare nuclei",
+        )
+    return systems, coefficients, bare

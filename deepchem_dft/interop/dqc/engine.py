@@ -20,6 +20,7 @@ from deepchem_dft.scf.ladder import SCFStatus
 from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.terms import refuse_nonlocal
 
 __all__ = ["DQCResult", "default_grid", "dqc_available", "run_dqc"]
 
@@ -256,6 +257,7 @@ def run_dqc(
             "DQC cannot add exact exchange to a Kohn-Sham calculation",
             remedy="use engine='native' for hybrid functionals",
         )
+    refuse_nonlocal(xc, "DQC", "use engine='native'")
     if xc.dispersion_terms:
         raise FunctionalError(
             "DQC has no dispersion", field="xc", remedy="use engine='native', or leave the dispersion out"

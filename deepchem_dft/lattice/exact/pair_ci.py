@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepchem_dft.lattice.exact.davidson import lowest
+from deepchem_dft.lattice.exact.state import lowest_state
 
 #: Norm of the residual, Hartree.
 _TOL = 1e-6
@@ -52,7 +52,7 @@ def pair_ci(
     large = _Pairs(core, repulsion, electrons, len(core))
     vector = large.fold(_embedded(small.unfold(start), len(core)))
     even = (lambda c: (c + c.T) / 2) if electrons[0] == electrons[1] else None
-    energy, vector = lowest(large.apply, large.diagonal, vector, tol=_TOL, name=name, project=even)
+    energy, vector = lowest_state(large.apply, large.diagonal, vector, tol=_TOL, name=name, project=even)
     return energy, large.density_matrices(vector)
 
 

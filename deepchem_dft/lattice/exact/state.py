@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
+from deepchem_dft import davidson
+from deepchem_dft.errors import ExactNotConverged
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import System
 
@@ -56,3 +60,56 @@ class ExactState:
         """
         ends = self.density[0] + self.density[-1]
         return float(ends / (4 * self.grid.spacing**2))
+
+
+#: Products of the Hamiltonian with a wave function, and wave functions kept in memory.
+_MOST, _KEPT = 100, 24
+
+
+def lowest_state(
+    apply: Callable[[np.ndarray], np.ndarray],
+    diagonal: np.ndarray,
+    start: np.ndarray,
+    *,
+    tol: float,
+    name: str,
+    project: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> tuple[float, np.ndarray]:
+    """Return the lowest energy (Hartree) and its normalised wave function.
+
+    Parameters
+    ----------
+    apply : callable
+        Hamiltonian times wave function; these are arrays of any one shape.
+    diagonal, start : ndarray
+        Of the Hamiltonian, or nearly; a first guess. Both of that shape.
+    tol : float
+        Norm of the residual, Hartree. The energy is good to its square.
+    name : str
+        Of the system, for the message.
+    project : callable, optional
+        See :func:`deepchem_dft.davidson.lowest`.
+
+    Raises
+    ------
+    ExactNotConverged
+    """
+
+    def flat(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda v: torch.from_numpy(function(v.numpy().reshape(start.shape))).flatten()
+
+    values, vectors, residuals = davidson.lowest(
+        flat(apply),
+        torch.from_numpy(diagonal).flatten(),
+        torch.from_numpy(start).reshape(1, -1),
+        tol=tol,
+        max_products=_MOST,
+        subspace=_KEPT,
+        project=None if project is None else flat(project),
+    )
+    if not float(residuals[0]) <= tol:
+        raise ExactNotConverged(
+            f"{name}: the exact solution did not converge in {_MOST} iterations: residual "
+            f"{float(residuals[0]):.1e}, wanted {tol:.1e}"
+        )
+    return float(values[0]), vectors[0].numpy().reshape(start.shape)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepchem_dft.lattice.exact.davidson import lowest
 from deepchem_dft.lattice.exact.one_body import OneBody, smooth_number
-from deepchem_dft.lattice.exact.state import ExactState
+from deepchem_dft.lattice.exact.state import ExactState, lowest_state
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import System
 
@@ -60,7 +59,7 @@ def _iterate(body: OneBody, start: np.ndarray, sign: float, name: str) -> tuple[
         return free * c + u.T @ (w * (u @ c @ u.T)) @ u
 
     clouds = u * u
-    return lowest(
+    return lowest_state(
         apply,
         free + clouds.T @ w @ clouds,
         start,

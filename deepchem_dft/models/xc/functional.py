@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -10,11 +11,13 @@ import torch
 from torch import nn
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.xc import HybridXC, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.neural import INPUTS, NEURAL
+from deepchem_dft.xc.parents import hybrid_name
 
 
 def make_functional(
@@ -103,6 +106,30 @@ def make_functional(
         train_exchange=train_exchange,
     )
     return _with(term, functional)
+
+
+def starting_functional(
+    xcstr: str, config: Mapping[str, Any], dispersion: Dispersion | None = None
+) -> Functional:
+    """Return what a functional made of ``xcstr`` is before it is trained, where that has a name.
+
+    Parameters
+    ----------
+    xcstr : str
+    config : mapping
+        Arguments of the model.
+    dispersion : Dispersion, optional
+        Of the model's functional.
+    """
+    xc = split(xcstr.strip())[0]
+    network, share = config.get("nnmodel"), config.get("exchange") or 0.0
+    enhanced = isinstance(network, Mapping) and network.get("form") == "enhancement"
+    name = "lda" if xc.lower() in ("", "none") else xc
+    if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
+        name = hybrid_name(xc, share)
+    if dispersion is None:
+        return Functional.named(name)
+    return Functional.trained(attached(get_xc(name), copy.deepcopy(dispersion)), name)
 
 
 def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:

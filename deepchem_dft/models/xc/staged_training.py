@@ -17,6 +17,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.reporter import LOGGER, Reporter
 from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer
+from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.losses import WeightedMAE
 from deepchem_dft.models.xc.progress import EpochReport, Progress, report_of, row_of
 from deepchem_dft.models.xc.samples import make_dataset, unique_systems
@@ -25,7 +26,6 @@ from deepchem_dft.scf.frozen.binned import BinnedDensity
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import EnergyRecord, Functional
 from deepchem_dft.units import HARTREE_TO_KCAL
-from deepchem_dft.xc.parents import hybrid_name
 
 if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry, DFTSystem
@@ -179,12 +179,7 @@ class StagedTraining:
         """Return whose densities a stage starts from: the conventional one's at the beginning."""
         if stage or self.model.xc is None:
             return Functional.trained(self.functional)
-        xc, config = self.model.xc.strip(), self.model.config
-        network, share = config.get("nnmodel"), config.get("exchange") or 0.0
-        enhanced = isinstance(network, dict) and network.get("form") == "enhancement"
-        if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
-            return Functional.named(hybrid_name(xc, share))
-        return Functional.named("lda" if xc.lower() in ("", "none") else xc)
+        return starting_functional(self.model.xc, self.model.config, self.functional.dispersion)
 
     def _solve(self, functional: Functional, densities: bool) -> dict[Any, EnergyRecord]:
         """Solve all training and validation systems; return solutions by system key."""

@@ -54,7 +54,7 @@ class PropertyRun(Run):
     def check(self) -> None:
         """Read the labels and build the model: what cannot be fails before anything is written."""
         self.labels = load_labels(self.config.data)
-        build_model(self.config, self.labels)
+        build_deq_model(self.config, self.labels)
 
     def read(self) -> DataNote:
         """Return what the labels are."""
@@ -69,7 +69,7 @@ class PropertyRun(Run):
     def train(self) -> None:
         """Train the network; the best epoch is chosen on the validation part."""
         training, sets = self.config.training, self.labels.sets
-        model = build_model(self.config, self.labels, self.directory.checkpoints)
+        model = build_deq_model(self.config, self.labels, self.directory.checkpoints)
         self.reporter.phase("training", training.epochs)
         judged = len(sets["valid"]) > 0
         self.fit(
@@ -227,7 +227,9 @@ def load_labels(data: PropertyDataConfig, file: str | None = None) -> Labels:
     return Labels(tasks, kinds[0].classes if kinds else (), dict(zip(ROLES, parts)))
 
 
-def build_model(config: PropertyRunConfig, labels: Labels, model_dir: str | Path | None = None) -> DEQModel:
+def build_deq_model(
+    config: PropertyRunConfig, labels: Labels, model_dir: str | Path | None = None
+) -> DEQModel:
     """Return the untrained model of a configuration, for the features of its data."""
     from deepchem_dft.models import DEQModel
 

@@ -25,7 +25,7 @@ from deepchem_dft.hamiltonian.sample import MATRICES, HamiltonianSample
 from deepchem_dft.locks import compare_settings
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, as_said, formula, parse_geometry
 from deepchem_dft.molecule.xyz import Frame
-from deepchem_dft.parallel.pool import Tally, in_order
+from deepchem_dft.parallel.pool import JobCount, in_order
 from deepchem_dft.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 from deepchem_dft.xc.libxc import Libxc
 
@@ -33,7 +33,7 @@ SAMPLING = ("none", "modes", "dynamics")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SamplingRecipe:
     """How Hamiltonians are made.
 
     Attributes
@@ -99,9 +99,9 @@ def make_hamiltonians(
     *,
     jobs: int = 1,
     resume: bool = False,
-    recipe: Recipe | None = None,
-    progress: Callable[[Tally], None] | None = None,
-) -> Tally:
+    recipe: SamplingRecipe | None = None,
+    progress: Callable[[JobCount], None] | None = None,
+) -> JobCount:
     """Compute the Hamiltonians of the molecules of a file.
 
     Parameters
@@ -116,57 +116,57 @@ def make_hamiltonians(
         Worker processes, of one thread each.
     resume : bool
         Go on where a run was stopped.
-    recipe : Recipe, optional
+    recipe : SamplingRecipe, optional
     progress : callable, optional
-        Called with the tally at the beginning and after each step.
+        Called with the count at the beginning and after each step.
 
     Returns
     -------
-    Tally
+    JobCount
 
     Raises
     ------
     InputError
         For input that is no list of molecules, an unknown functional or basis, an output that is
         there or was begun with other settings, and if no geometry could be done at all. A geometry
-        that fails is not an error but a problem of the tally (and of the file's settings).
+        that fails is not an error but a problem of the count (and of the file's settings).
 
     Notes
     -----
     Processes are spawned, so a script that calls this needs the usual
     ``if __name__ == "__main__":``.
     """
-    recipe, out = recipe or Recipe(), Path(out)
-    tell = progress or (lambda tally: None)
+    recipe, out = recipe or SamplingRecipe(), Path(out)
+    tell = progress or (lambda made: None)
     count = _check(path, recipe)
     asked = settings(path, count, recipe)
     part = out.with_name(out.name + ".part")
     if out.exists():
         return _finished(out, part, asked, resume)
     with Journal(part, asked, resume) as journal:
-        tally = Tally(count * recipe.per_molecule)
+        made = JobCount(count * recipe.per_molecule)
         found = {"geometries": 0, "sample": 0}
         for record in journal.records():
-            _count(tally, record, recipe)
+            _count(made, record, recipe)
             found[str(record["kind"])] += 1
-        tally.resumed = tally.done
-        tell(tally)
+        made.resumed = made.done
+        tell(made)
         if recipe.sampling != "none":
             waiting = (raw for raw in read_molecules(path) if raw.number > found["geometries"])
-            _work(partial(_sampled, recipe=recipe), waiting, jobs, journal, tally, recipe, tell)
+            _work(partial(_sampled, recipe=recipe), waiting, jobs, journal, made, recipe, tell)
         items = _geometries(path, recipe, journal)
         rest = (item for number, item in enumerate(items) if number >= found["sample"])
-        _work(partial(_labelled, recipe=recipe), rest, jobs, journal, tally, recipe, tell)
-        if tally.failed == tally.total:
-            name, problem = next(iter(tally.problems.items()))
+        _work(partial(_labelled, recipe=recipe), rest, jobs, journal, made, recipe, tell)
+        if made.failed == made.total:
+            name, problem = next(iter(made.problems.items()))
             raise InputError(f"no geometry could be done; the first: {problem}", file=str(path), entry=name)
-        done = {**asked, "problems": tally.problems}
+        done = {**asked, "problems": made.problems}
         write_samples(out, _samples(journal.records()), done)
         part.unlink()
-    return tally
+    return made
 
 
-def _check(path: PathLike, recipe: Recipe) -> int:
+def _check(path: PathLike, recipe: SamplingRecipe) -> int:
     """Return the number of molecules; refuse at once what would fail for all of them."""
     elements = {1}
     for raw in read_molecules(path):
@@ -180,7 +180,7 @@ def _check(path: PathLike, recipe: Recipe) -> int:
     return count
 
 
-def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> Tally:
+def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> JobCount:
     if not resume:
         raise InputError(
             "the file exists",
@@ -195,7 +195,7 @@ def _finished(out: Path, part: Path, asked: dict[str, Any], resume: bool) -> Tal
     part.unlink(missing_ok=True)  # a kill came between the last two steps
     number, failed = len(file), len(problems)
     file.close()
-    return Tally(number + failed, number + failed, failed, number + failed, problems)
+    return JobCount(number + failed, number + failed, failed, number + failed, problems)
 
 
 def _work(
@@ -203,28 +203,28 @@ def _work(
     items: Iterator[Any],
     jobs: int,
     journal: Journal,
-    tally: Tally,
-    recipe: Recipe,
-    tell: Callable[[Tally], None],
+    made: JobCount,
+    recipe: SamplingRecipe,
+    tell: Callable[[JobCount], None],
 ) -> None:
     for record in in_order(work, items, max(1, jobs), _died):
         journal.append(record)
-        _count(tally, record, recipe)
-        tell(tally)
+        _count(made, record, recipe)
+        tell(made)
 
 
-def _count(tally: Tally, record: Mapping[str, Any], recipe: Recipe) -> None:
+def _count(made: JobCount, record: Mapping[str, Any], recipe: SamplingRecipe) -> None:
     problem = str(record.get("problem", ""))
     if record["kind"] == "geometries" and not problem:
         return
     number = recipe.per_molecule if record["kind"] == "geometries" else 1
-    tally.done += number
+    made.done += number
     if problem:
-        tally.failed += number
-        tally.problems[str(record["name"])] = problem
+        made.failed += number
+        made.problems[str(record["name"])] = problem
 
 
-def _geometries(path: PathLike, recipe: Recipe, journal: Journal) -> Iterator[_Geometry]:
+def _geometries(path: PathLike, recipe: SamplingRecipe, journal: Journal) -> Iterator[_Geometry]:
     if recipe.sampling == "none":
         for raw in read_molecules(path):
             yield _Geometry(_name(raw), raw)
@@ -237,7 +237,7 @@ def _geometries(path: PathLike, recipe: Recipe, journal: Journal) -> Iterator[_G
             yield _Geometry(name, None, record["numbers"], positions, int(record["charge"]))
 
 
-def _sampled(raw: RawMolecule, recipe: Recipe) -> Record:
+def _sampled(raw: RawMolecule, recipe: SamplingRecipe) -> Record:
     """Return geometries of one molecule; whatever goes wrong is the problem of the record."""
     base = {"kind": "geometries", "name": _name(raw)}
     try:
@@ -267,7 +267,7 @@ def _sampled(raw: RawMolecule, recipe: Recipe) -> Record:
     return _record(base, numbers=minimum.numbers, positions=np.array(positions), charge=minimum.charge)
 
 
-def _labelled(item: _Geometry, recipe: Recipe) -> Record:
+def _labelled(item: _Geometry, recipe: SamplingRecipe) -> Record:
     """Return the matrices of one geometry; whatever goes wrong is the problem of the record."""
     base = {"kind": "sample", "name": item.name}
     try:
@@ -311,7 +311,7 @@ def _died(item: RawMolecule | _Geometry) -> Record:
     return _record(base, problem="the process that computed it died")
 
 
-def _molecule(raw: RawMolecule, recipe: Recipe) -> HamiltonianSample:
+def _molecule(raw: RawMolecule, recipe: SamplingRecipe) -> HamiltonianSample:
     charge = recipe.charge or 0
     if isinstance(raw.content, Frame):
         written = raw.content.read()
@@ -351,7 +351,7 @@ def _samples(records: Iterator[Record]) -> Iterator[HamiltonianSample]:
             )
 
 
-def settings(path: PathLike, count: int, recipe: Recipe) -> dict[str, Any]:
+def settings(path: PathLike, count: int, recipe: SamplingRecipe) -> dict[str, Any]:
     """Return all that the samples depend on."""
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     versions = {"pyscf": version()}

@@ -85,7 +85,7 @@ def exact_curve(ref: CurveRef, role: str, grid: Grid, field: str = "data") -> Cu
     return CurveSet(role, ref.label or ref.family, ref.family, distances, states)
 
 
-def build_model(config: LatticeRunConfig, model_dir: str | Path | None = None) -> KSRModel:
+def build_ksr_model(config: LatticeRunConfig, model_dir: str | Path | None = None) -> KSRModel:
     """Return the untrained model a configuration describes."""
     from deepchem_dft.models import KSRModel
 
@@ -127,7 +127,7 @@ class LatticeRun(Run):
 
     def check(self) -> None:
         """Build the model and look up the distances: what cannot be fails before anything."""
-        build_model(self.config)
+        build_ksr_model(self.config)
         for role in ROLES:
             for number, ref in enumerate(getattr(self.config.data, role)):
                 distances_of(ref, f"data.{role}.{number}")
@@ -143,7 +143,7 @@ class LatticeRun(Run):
         from deepchem_dft.models import KSRStage
 
         training, valid = self.config.training, _states(self.sets, "valid")
-        model = build_model(self.config, self.directory.checkpoints)
+        model = build_ksr_model(self.config, self.directory.checkpoints)
         stages = [KSRStage(**stage.model_dump()) for stage in training.stages]
         epochs = sum(stage.epochs for stage in stages) or training.epochs
         self.reporter.phase("training", epochs * training.seeds)
@@ -169,7 +169,7 @@ class LatticeRun(Run):
 
     def evaluate(self) -> None:
         """Predict all sets, with the uniform-gas functional beside."""
-        self.trained = build_model(self.config)
+        self.trained = build_ksr_model(self.config)
         self.trained.restore(model_dir=str(self.directory / MODEL_DIR))
         self.found = _evaluate(self.config, self.sets, self.trained)
         tol = self.config.evaluation.tol

@@ -8,17 +8,31 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.models.xc.samples import unique_systems
-from deepchem_dft.runs.xc.schema import DataConfig, DatasetRef
+from deepchem_dft.runs.xc.schema import DataConfig, DatasetRef, EntryType
+from deepchem_dft.runs.xc.selection import board_names, dataset_names, dataset_path
 from deepchem_dft.sinks import markdown_cell
 
 if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry, DFTSystem
+
+__all__ = [
+    "ROLES",
+    "EntrySet",
+    "data_hash",
+    "dataset_names",
+    "dataset_path",
+    "describe_sets",
+    "load_sets",
+    "overlap_markdown",
+    "select",
+    "unique_systems",
+]
 
 ROLES = ("train", "valid", "test")
 
@@ -39,40 +53,6 @@ class EntrySet:
     role: str
     label: str
     entries: list[DFTEntry]
-
-
-def dataset_names() -> list[str]:
-    """Return the names of the package's data sets.
-
-    Examples
-    --------
-    >>> "w4-11" in dataset_names()
-    True
-    """
-    from deepchem_dft.molnet.location import datasets_dir
-
-    return sorted(path.stem for path in datasets_dir().glob("*.yaml"))
-
-
-def dataset_path(name: str) -> Path:
-    """Return the file of a data set of the package.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, with the closest known one.
-    """
-    from deepchem_dft.molnet.location import datasets_dir
-
-    names = dataset_names()
-    if name.lower() in names:
-        return datasets_dir() / f"{name.lower()}.yaml"
-    close = difflib.get_close_matches(name.lower(), names, n=1)
-    raise InputError(
-        f"there is no data set {name!r}",
-        field="dataset",
-        remedy=f"use '{close[0]}'" if close else f"use one of {', '.join(names)}",
-    )
 
 
 def load_sets(config: DataConfig) -> list[EntrySet]:
@@ -115,7 +95,16 @@ def select(ref: DatasetRef, basis: str | None = None, field: str = "data") -> li
     from deepchem_dft.data import read_yaml
 
     path = dataset_path(ref.dataset) if ref.dataset is not None else Path(ref.file or "")
-    entries = read_yaml(str(path))
+    if ref.dataset is not None and ref.dataset.lower() in board_names():
+        entries = _rows_of_board(ref, basis, field)
+    elif ref.sets is not None or ref.diet is not None:
+        raise InputError(
+            f"{path.name} is no board",
+            field=f"{field}.{'diet' if ref.sets is None else 'sets'}",
+            remedy=f"leave it out, or use one of {', '.join(board_names())}",
+        )
+    else:
+        entries = read_yaml(str(path))
     if ref.names is not None:
         entries = _by_name(entries, ref.names, f"{field}.names")
     if ref.exclude is not None:
@@ -129,6 +118,29 @@ def select(ref: DatasetRef, basis: str | None = None, field: str = "data") -> li
             remedy="check split, types, max_heavy and the other filters",
         )
     return [_adapted(e, basis, ref.weight) for e in kept]
+
+
+def _rows_of_board(ref: DatasetRef, basis: str | None, field: str) -> list[DFTEntry]:
+    """Return rows of a board; what can be told from its table is chosen before any entry is made."""
+    from deepchem_dft.data.boards.totals import diet
+    from deepchem_dft.molnet.boards import board
+
+    source = board(ref.dataset or "")
+    by_row = ref.types is not None and set(ref.types).isdisjoint(get_args(EntryType))
+    try:
+        rows = source.select(
+            sets=ref.sets,
+            types=ref.types if by_row else None,
+            split=ref.split,
+            names=None if ref.diet is None else list(diet(source, ref.diet)),
+            elements=ref.elements,
+            min_heavy=ref.min_heavy,
+            max_heavy=ref.max_heavy,
+            without=ref.without_tags,
+        )
+    except InputError as error:
+        raise InputError(error.problem, field=f"{field}.{error.field}", remedy=error.remedy) from None
+    return source.entries(rows, basis)
 
 
 def _by_name(entries: Sequence[DFTEntry], names: Sequence[str], field: str) -> list[DFTEntry]:
@@ -157,9 +169,10 @@ def _passes(entry: DFTEntry, ref: DatasetRef) -> bool:
     heavy = max(sum(1 for s in system.symbols if s != "H") for system in systems)
     elements = {symbol for system in systems for symbol in system.symbols}
     splits = [ref.split] if isinstance(ref.split, str) else ref.split
+    kinds = {entry.entry_type, entry.tags.get("type"), entry.tags.get("kind")}
     return (
         (splits is None or entry.split in splits)
-        and (ref.types is None or entry.entry_type in ref.types)
+        and (ref.types is None or not kinds.isdisjoint(ref.types))
         and (ref.elements is None or elements <= set(ref.elements))
         and (ref.min_heavy is None or heavy >= ref.min_heavy)
         and (ref.max_heavy is None or heavy <= ref.max_heavy)
@@ -203,6 +216,7 @@ def _recreated(entry: DFTEntry, systems: Sequence[Any], weight: float) -> DFTEnt
     options: dict[str, Any] = {}
     if entry.is_energy:
         options["coefficients"] = entry.coefficients
+        options["bare"] = getattr(entry, "bare", None) or None
         value: Any = float(np.ravel(entry.get_true_val())[0])
     else:
         value = "ccsd"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from deepchem_dft.models import XCModel
 
 
-def build_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:
+def build_xc_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:
     """Return the untrained model a configuration describes.
 
     Parameters

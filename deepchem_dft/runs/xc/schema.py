@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.runs.section import (
     LARGEST_SEED,
@@ -22,24 +23,35 @@ from deepchem_dft.runs.section import (
     located,
 )
 from deepchem_dft.runs.xc.functional_schema import FunctionalConfig
+from deepchem_dft.runs.xc.selection import selection
 
 EntryType = Literal[
     "energy", "ae", "ie", "ea", "reaction", "fractional_charge", "fractional_spin", "dm", "dens"
+]
+#: Types of the rows of boards, and finer kinds.
+RowType = Literal[
+    "TC", "BH", "I", "NC", "F", "TM", "SC", "AE", "TAE", "BDE", "HAT", "IP", "EA", "PA", "SIE", "RE"
 ]
 
 
 class DatasetRef(Section):
     """A selection of entries of one data set.
 
-    The text form ``w4-11:train`` means ``{dataset: w4-11, split: train}``; a text that ends in
-    ``.yaml`` is a file.
+    The text form ``w4-11:train`` means ``{dataset: w4-11, split: train}``, and ``gscdb138:BH46,test``
+    ``{dataset: gscdb138, sets: [BH46], split: test}``; a text that ends in ``.yaml`` is a file.
     """
 
     dataset: str | None = Field(None, description="name of a data set of the package")
     file: str | None = Field(None, description="YAML file, relative to the configuration")
     label: str | None = Field(None, description="name of this set in tables (default: its source)")
     split: str | list[str] | None = Field(None, description="keep entries of these splits")
-    types: list[EntryType] | None = Field(None, description="keep entries of these types")
+    types: list[Literal[EntryType, RowType]] | None = Field(
+        None, description="keep entries of these types; of a board, also rows of these types or kinds"
+    )
+    sets: list[str] | None = Field(None, description="keep rows of these sets of a board")
+    diet: Literal[30, 100, 150] | None = Field(
+        None, description="keep rows of a board that are in this choice of GMTKN55"
+    )
     names: list[str] | None = Field(None, description="keep these entries, in this order")
     exclude: list[str] | None = Field(None, description="drop these entries")
     elements: list[str] | None = Field(None, description="keep entries made of these elements only")
@@ -56,10 +68,10 @@ class DatasetRef(Section):
     def _from_text(cls, values: Any) -> Any:
         if not isinstance(values, str):
             return values
-        if values.endswith((".yaml", ".yml")):
-            return {"file": values}
-        name, _, split = values.partition(":")
-        return {"dataset": name, "split": split or None}
+        try:
+            return selection(values)
+        except InputError as error:
+            raise ValueError(f"{error.problem}: {error.remedy}") from None
 
     @model_validator(mode="after")
     def _one_origin(self) -> DatasetRef:
@@ -317,4 +329,13 @@ class RunConfig(BaseRunConfig):
         for refs in (content["data"][role] for role in ("train", "valid", "test")):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
+                _drop_unset(ref, "sets", "diet")
+        _drop_unset(content["functional"], "dispersion")
         return content
+
+
+def _drop_unset(section: dict[str, Any], *later: str) -> None:
+    """Take keys out that say nothing, so that runs from before there were any are found the same."""
+    for key in later:
+        if section[key] is None:
+            del section[key]

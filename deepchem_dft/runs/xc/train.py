@@ -16,7 +16,7 @@ from deepchem_dft.parallel.pool import available_cpus
 from deepchem_dft.runs.base import MODEL_DIR
 from deepchem_dft.runs.rundir import RunDirectory
 from deepchem_dft.runs.xc.entries import EntrySet
-from deepchem_dft.runs.xc.functional import build_model
+from deepchem_dft.runs.xc.functional import build_xc_model
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.xc import HybridXC
@@ -56,7 +56,7 @@ class Training(StagedTraining):
             checkpoint_every=config.output.checkpoint_every,
         )
         super().__init__(
-            build_model(config),
+            build_xc_model(config),
             training.resolved_stages(),
             entries["train"],
             entries["valid"],

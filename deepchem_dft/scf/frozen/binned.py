@@ -13,11 +13,14 @@ from torch import Tensor
 
 from deepchem_dft.errors import CheckpointError
 from deepchem_dft.files import write
+from deepchem_dft.scf.frozen.density import FrozenDensity
+from deepchem_dft.scf.parts import Quadratures
+from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.binning import Histogram
 from deepchem_dft.xc.dispersion import Nuclei
+from deepchem_dft.xc.terms import ScaledXC, nonlocal_parts
 
 if TYPE_CHECKING:
-    from deepchem_dft.scf.frozen.density import FrozenDensity
     from deepchem_dft.xc import HybridXC
 
 _FULL_RANGE = -1.0  # stands for omega=None in files
@@ -30,7 +33,8 @@ class BinnedDensity:
     The energy of ``a * network + b * conventional + exact exchange`` at this density is
     ``fixed + b * conventional + sum(c * exchange) + a * sum(weights * learned(points))``. All but
     the learned part are exact; that one only sees a few features, so that points which agree in
-    them are merged (see :meth:`XCFunctional.histograms`).
+    them are merged (see :meth:`XCFunctional.histograms`). For what is learned and sees more than
+    points, the density is kept as it is.
 
     Attributes
     ----------
@@ -44,6 +48,8 @@ class BinnedDensity:
         Exact-exchange energies at unit coefficient, Ha.
     nuclei : Nuclei
         For dispersion energies.
+    whole : FrozenDensity or None
+        The density on the quadratures of nonlocal parts with parameters, if there are any.
     """
 
     histograms: dict[str, Histogram]
@@ -52,13 +58,16 @@ class BinnedDensity:
     omegas: list[float | None]
     exchange: list[float]
     nuclei: Nuclei
+    whole: FrozenDensity | None = None
 
     def save(self, path: str | Path) -> None:
         """Write to a file: all of it, or none (`StorageError`)."""
         omegas = [_FULL_RANGE if omega is None else omega for omega in self.omegas]
         histograms = {name: tuple(h) for name, h in self.histograms.items()}
         content = io.BytesIO()
-        plain = {"omegas": omegas, "histograms": histograms, "nuclei": tuple(self.nuclei)}
+        plain = {"omegas": omegas, "histograms": histograms, "nuclei": tuple(self.nuclei), "whole": None}
+        if self.whole is not None:
+            plain["whole"] = (self.whole.rho, self.whole.quadratures.to_dict())
         torch.save({**self.__dict__, **plain}, content)
         write(path, content.getvalue())
 
@@ -76,7 +85,11 @@ class BinnedDensity:
             omegas = [None if omega == _FULL_RANGE else omega for omega in content["omegas"]]
             histograms = {name: Histogram(*h) for name, h in content["histograms"].items()}
             nuclei = Nuclei(*content["nuclei"])
-            return cls(**{**content, "omegas": omegas, "histograms": histograms, "nuclei": nuclei})
+            found = cls(**{**content, "omegas": omegas, "histograms": histograms, "nuclei": nuclei})
+            if found.whole is not None:
+                rho, quadratures = content["whole"]
+                found.whole = FrozenDensity(rho, Quadratures.from_dict(quadratures), 0.0, {}, nuclei)
+            return found
         except Exception as error:  # torch raises many kinds
             raise CheckpointError(
                 f"{path}: the stored density is missing or damaged. Remedy: remove it; it is made again."
@@ -97,15 +110,43 @@ def bin_density(
     widths : sequence of float
         Of bins, where points are merged in bins.
     """
+    learned, unchanging = functional.nnxc, functional.xc
+    span, quadrature = frozen.quadratures.of(functional)
+    rho = frozen.rho[:, :, span]
     with torch.no_grad():
         conventional = 0.0
-        if functional.xc is not None:
-            density = functional.xc.energy_density(frozen.rho)
-            conventional = float((density * frozen.weights).sum())
-        histograms = functional.nnxc.histograms(frozen.rho, frozen.weights, widths)
+        if unchanging is not None:
+            parts = [unchanging, *unchanging.nonlocal_terms]
+            conventional = sum(float(frozen.at_density(part)()) for part in parts if _is_binned(part))
+        histograms = {}
+        if not learned.needs_quadrature:
+            histograms = learned.histograms(rho, quadrature.weights, widths)
+    whole = kept_whole(functional)
     omegas = [omega for _, omega in functional.exchange_terms]
     exchange = [frozen.exchange[omega] for omega in omegas]
-    return BinnedDensity(histograms, frozen.fixed_energy, conventional, omegas, exchange, frozen.nuclei)
+    return BinnedDensity(
+        histograms,
+        frozen.fixed_energy,
+        conventional,
+        omegas,
+        exchange,
+        frozen.nuclei,
+        frozen.reduced(whole) if whole else None,
+    )
+
+
+def kept_whole(functional: HybridXC) -> list[XCFunctional]:
+    """Return the nonlocal parts of a functional whose energy training may change, with coefficients."""
+    conventional = [] if functional.xc is None else [functional.xc, *functional.xc.nonlocal_terms]
+    changing = [part for part in conventional if not _is_binned(part)]
+    return nonlocal_parts(functional.aweight, functional.nnxc) + [
+        ScaledXC(functional.bweight, part) for part in changing
+    ]
+
+
+def _is_binned(part: XCFunctional) -> bool:
+    """True if the energy of a conventional part at a density is a number."""
+    return not part.needs_quadrature or part.constant
 
 
 class _Points:
@@ -136,11 +177,13 @@ class BinnedDensities:
         self.densities = list(densities)
         names = self.densities[0].histograms if self.densities else {}
         self._points = {n: _Points([d.histograms[n] for d in densities]) for n in names}
-        device = next((p.points.device for p in self._points.values()), None)
+        held = [p.points for p in self._points.values()] + [d.whole.rho for d in densities if d.whole]
+        device = held[0].device if held else None
         self.fixed = torch.tensor([d.fixed for d in densities], dtype=torch.float64, device=device)
         self.conventional = self.fixed.new_tensor([d.conventional for d in densities])
         self.exchange = self.fixed.new_tensor([d.exchange for d in densities])
-        self._dispersion: tuple[Any, Callable[[], Tensor]] | None = None  # of the last functional
+        # Of the last functional: its dispersion, and its nonlocal parts for every density.
+        self._prepared: tuple[Any, Callable[[], Tensor], list[list[Callable[[], Tensor]]]] | None = None
 
     def __len__(self) -> int:
         return len(self.densities)
@@ -148,7 +191,8 @@ class BinnedDensities:
     @property
     def size(self) -> int:
         """Number of points at which the learned part is evaluated."""
-        return sum(p.points.shape[-1] for p in self._points.values())
+        whole = sum(d.whole.rho.shape[-1] for d in self.densities if d.whole is not None)
+        return sum(p.points.shape[-1] for p in self._points.values()) + whole
 
     def energies(self, functional: Any) -> Tensor:
         """Return energies (Ha), shape (number of systems,), differentiable in the parameters."""
@@ -160,6 +204,16 @@ class BinnedDensities:
             total = total + functional.bweight * self.conventional
         for index, (coefficient, _) in enumerate(functional.exchange_terms):
             total = total + coefficient * self.exchange[:, index]
-        if self._dispersion is None or self._dispersion[0] is not functional:
-            self._dispersion = functional, functional.dispersion_at([d.nuclei for d in self.densities])
-        return total + self._dispersion[1]().to(total.device)
+        if self._prepared is None or self._prepared[0] is not functional:
+            self._prepared = functional, *self._unbinned(functional)
+        _, dispersion, nonlocal_parts = self._prepared
+        for parts in zip(*nonlocal_parts, strict=True):
+            total = total + torch.stack([energy() for energy in parts])
+        return total + dispersion().to(total.device)
+
+    def _unbinned(self, functional: Any) -> tuple[Callable[[], Tensor], list[list[Callable[[], Tensor]]]]:
+        nonlocal_parts = [
+            [] if d.whole is None else [d.whole.at_density(part) for part in kept_whole(functional)]
+            for d in self.densities
+        ]
+        return functional.dispersion_at([d.nuclei for d in self.densities]), nonlocal_parts

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
+from deepchem_dft.scf.parts import Quadratures, components
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
@@ -27,7 +28,8 @@ class FrozenDensity:
     Attributes
     ----------
     rho : Tensor, shape (nspin, ncomp, G)
-    weights : Tensor, shape (G,)
+    quadratures : Quadratures
+        What the points of ``rho`` are.
     fixed_energy : float
         Kinetic, nuclear, Coulomb energy, Ha.
     exchange : dict
@@ -37,12 +39,12 @@ class FrozenDensity:
     """
 
     rho: Tensor
-    weights: Tensor
+    quadratures: Quadratures
     fixed_energy: float
     exchange: dict[float | None, float]
     nuclei: Nuclei
-    # The functional that was asked for last, its semilocal and its dispersion energy here.
-    _prepared: tuple[XCFunctional, Callable[[], Tensor], Callable[[], Tensor]] | None = field(
+    # The functional that was asked for last, the energies of its parts and of its dispersion here.
+    _prepared: tuple[XCFunctional, list[Callable[[], Tensor]], Callable[[], Tensor]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
@@ -54,7 +56,7 @@ class FrozenDensity:
         """Keep what an energy evaluation has computed anyway."""
         return cls(
             evaluation.rho,
-            hamiltonian.weights,
+            hamiltonian.quadratures,
             evaluation.fixed_energy,
             dict(evaluation.exchange),
             hamiltonian.nuclei,
@@ -69,18 +71,39 @@ class FrozenDensity:
         )
         return cls.from_evaluation(hamiltonian, evaluation)
 
+    def reduced(self, parts: Sequence[XCFunctional]) -> FrozenDensity:
+        """Return what some parts of functionals need, without the other quadratures and components."""
+        wanted = sorted({self.quadratures.place(part) for part in parts})
+        kept = [self.quadratures.parts[place] for place in wanted]
+        places = {part.grid_level: wanted.index(self.quadratures.place(part)) for part in parts}
+        rows = max(NCOMP[part.family] for part in parts)
+        spans = [self.quadratures.span(place) for place in wanted]
+        rho = torch.cat([self.rho[:, :rows, span] for span in spans], dim=2)
+        return replace(self, rho=rho, quadratures=Quadratures(kept, places))
+
+    @property
+    def weights(self) -> Tensor:
+        """Quadrature weights, shape (G,), Bohr^3."""
+        return self.quadratures.weights
+
+    def at_density(self, part: XCFunctional) -> Callable[[], Tensor]:
+        """Return the energy (Ha) of a part of a functional here, as a function of its parameters."""
+        span, quadrature = self.quadratures.of(part)
+        return part.at_density(self.rho[:, :, span], quadrature)
+
     def serves(self, xc: XCFunctional) -> bool:
-        """True if these components and exchange energies are all the functional needs."""
-        enough = self.rho.shape[1] >= NCOMP[xc.family]
+        """True if these components, quadratures and exchange energies are all the functional needs."""
+        enough = self.rho.shape[1] >= components(xc) and self.quadratures.serve(xc)
         return enough and all(omega in self.exchange for _, omega in _acting(xc))
 
     @unaffected
     def energy(self, xc: XCFunctional) -> Tensor:
         """Total energy (Ha) at this density, differentiable in the functional's parameters."""
         if self._prepared is None or self._prepared[0] is not xc:
-            self._prepared = xc, xc.at_density(self.rho, self.weights), xc.dispersion_at([self.nuclei])
-        _, semilocal, dispersion = self._prepared
-        total = semilocal() + self.fixed_energy
+            parts = [self.at_density(part) for part in (xc, *xc.nonlocal_terms)]
+            self._prepared = xc, parts, xc.dispersion_at([self.nuclei])
+        _, parts, dispersion = self._prepared
+        total = torch.stack([energy() for energy in parts]).sum() + self.fixed_energy
         total = total + dispersion()[0].to(total.device)
         for coefficient, omega in _acting(xc):
             # A number of Python's alone would become a tensor of single precision.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.frozen.binned import BinnedDensities, bin_density
+from deepchem_dft.scf.frozen.binned import BinnedDensities, bin_density, kept_whole
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.result import KSResult
@@ -170,4 +170,6 @@ class FrozenSolution:
 
 def _mergeable(xc: XCFunctional) -> bool:
     """True if the network sees only features that merging keeps, without the sign of xi."""
-    return isinstance(xc, HybridXC) and isinstance(xc.nnxc, NeuralXC) and xc.nnxc.spin_symmetric
+    if not isinstance(xc, HybridXC) or kept_whole(xc):
+        return False
+    return isinstance(xc.nnxc, NeuralXC) and xc.nnxc.spin_symmetric

@@ -394,7 +394,9 @@ def _unrestricted_below(
     hamiltonian: KSHamiltonian, solution: SCFSolution, tol: float, max_iter: int, findings: Findings
 ) -> float:
     """Energy (Ha) of an unrestricted solution below a restricted one, or of the latter itself."""
-    free = KSHamiltonian(hamiltonian.molecule, hamiltonian.xc, False, hamiltonian.device, hamiltonian.grid)
+    free = KSHamiltonian(
+        hamiltonian.molecule, hamiltonian.xc, False, hamiltonian.device, hamiltonian.chosen_grid
+    )
     free.differentiate = False
     state = solution.state.unrestricted()
     twice = SCFSolution(

@@ -301,7 +301,6 @@ def test_differences_of_configurations_are_listed(tmp_path):
     assert [[text for _, text in row] for row in table] == [["key", "a", "b"], ["training.loss", "l1", "l2"]]
 
 
-
 def test_a_lattice_run_shows_its_curves(tmp_path):
     points = [
         (name, "test", f"H2 R={r}", -1.0 / r, f"{-1.0 / r + shift:.6f}")

@@ -1,0 +1,1 @@
+"""Functionals that look beyond single points of the density."""
