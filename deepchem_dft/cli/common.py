@@ -96,6 +96,13 @@ def solution_progress(title: str, quiet: bool = False) -> Iterator[Callable[...,
     yield tell
 
 
+def tell_of_kept(solver: Any, keep: Path | None) -> None:
+    """Say how many solutions a file of them holds already."""
+    if keep is not None and len(solver.cache):
+        what = "1 solution is" if len(solver.cache) == 1 else f"{len(solver.cache)} solutions are"
+        console(stderr=True).print(f"{keep}: {what} known", markup=False)
+
+
 def check_out(path: Path | None) -> None:
     """Raise unless a file can be written there, before anything is computed for it.
 

@@ -16,6 +16,7 @@ from deepchem_dft.cli.common import (
     load_deepchem,
     quiet_imports,
     solution_progress,
+    tell_of_kept,
 )
 
 
@@ -107,7 +108,7 @@ def evaluate(
         if not sets:
             raise InputError("the run has no test set", file=str(run), remedy="add --dataset NAME")
     with Solver(jobs, cache=keep) as solver, solution_progress("solving") as show:
-        _tell_of_kept(solver, keep)
+        tell_of_kept(solver, keep)
         level = 3 if grid_level is None else grid_level
         fit = None if run is None else config.data.density_fit
         records = Evaluation(solver, level, fit).run([(s, functionals) for s in sets], show)
@@ -173,7 +174,7 @@ def predict(
         level = config.data.grid_level if grid_level is None else grid_level
     group = EntrySet("test", file.stem, select(ref, basis))
     with Solver(jobs, cache=keep) as solver, solution_progress("solving") as show:
-        _tell_of_kept(solver, keep)
+        tell_of_kept(solver, keep)
         records = Evaluation(solver, level, fit).run([(group, [functional])], show)
     parallel.on_main(lambda: tables.write_entries_csv(out, records))
     screen = console()
@@ -182,12 +183,6 @@ def predict(
         screen.print(f"### states\n\n{notes}\n", markup=False)
     screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)
-
-
-def _tell_of_kept(solver: Any, keep: Path | None) -> None:
-    if keep is not None and len(solver.cache):
-        what = "1 solution is" if len(solver.cache) == 1 else f"{len(solver.cache)} solutions are"
-        console(stderr=True).print(f"{keep}: {what} known", markup=False)
 
 
 def _opened(run: Path) -> Any:

@@ -127,29 +127,6 @@ class Checkpointed:
         """Raise CheckpointError if a checkpoint is that of another model."""
 
 
-#: Options of DeepChem's ``TorchModel``.
-_BASE_OPTIONS = (
-    "batch_size model_dir learning_rate optimizer tensorboard wandb log_frequency device "
-    "regularization_loss wandb_logger"
-)
-
-
-def arguments_of(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a model's constructor, by name, from its ``locals()`` at the beginning.
-
-    Those of DeepChem's base class, which it takes as ``**kwargs``, are not among them.
-
-    Raises
-    ------
-    TypeError
-        For an argument that nobody takes; DeepChem's base class would swallow it.
-    """
-    for name in given["kwargs"]:
-        if name not in _BASE_OPTIONS.split():
-            raise TypeError(f"{type(model).__name__} got an unexpected keyword argument {name!r}")
-    return {name: value for name, value in given.items() if name not in ("self", "kwargs", "__class__")}
-
-
 def must_be_finite(state: Mapping[str, Tensor]) -> None:
     """Raise FunctionalError if a parameter is NaN or infinite."""
     bad = first_not_finite(dict(state))
@@ -167,6 +144,11 @@ def plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(plain(v) for v in value)
     return value is None or isinstance(value, (bool, int, float, str))
+
+
+def plain_part(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy those arguments that are plain data."""
+    return {name: plain_copy(value) for name, value in arguments.items() if plain(value)}
 
 
 def plain_copy(value: Any) -> Any:

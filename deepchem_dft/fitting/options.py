@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +114,27 @@ def tell_unconverged(chosen: str, message: str, depth: int) -> bool:
     if chosen == "warn":
         warnings.warn(message, stacklevel=stacklevel(depth + 1))
     return chosen == "nan"
+
+
+#: What DeepChem's base class takes, whatever the family.
+_DEEPCHEM = {"batch_size", "model_dir", "learning_rate", "optimizer", "log_frequency", "device"} | {
+    "regularization_loss",
+    "tensorboard",
+    "wandb",
+    "wandb_logger",
+}
+
+
+def only_deepchems(model: object, kwargs: Mapping[str, Any]) -> None:
+    """Raise TypeError for arguments that nobody takes: DeepChem's base class would swallow them."""
+    for name in kwargs:
+        if name not in _DEEPCHEM:
+            raise TypeError(f"{type(model).__name__} got an unexpected keyword argument {name!r}")
+
+
+def arguments_of(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a constructor's arguments: what it finds in its ``locals()`` before it does anything else."""
+    return {k: v for k, v in scope.items() if k not in ("self", "kwargs", "__class__")}
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def parts(functional: XCFunctional, weight: float = 1.0) -> Iterator[tuple[float
     elif type(functional) is EnsembleXC:
         for member in functional:
             yield from parts(member, weight / len(functional))
-    else:
+    elif not functional.needs_quadrature:  # what is nonlocal of the others is added elsewhere
         yield weight, functional
 
 

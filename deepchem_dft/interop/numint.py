@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ from pyscf.dft import numint
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.interop.derivatives import derivatives
+from deepchem_dft.interop.nonlocal_parts import NonlocalIntegration
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.libxc import Libxc
-from deepchem_dft.xc.terms import refuse_nonlocal
+from deepchem_dft.xc.terms import has_nonlocal_part, refuse_nonlocal
 
 #: Highest derivative PySCF asks for: the third, in forces of excited states.
 _MOST_DERIVATIVES = 3
@@ -34,7 +37,6 @@ class FunctionalLibrary:
             self.label = functional.code
         else:  # no libxc can read this: whatever passes the adapter by fails instead of erring
             self.label = f"deepchem_dft:{type(functional).__name__}"
-        refuse_nonlocal(functional, "PySCF", "use KohnSham for it")
         self.exchange()  # a wrong one is reported here, before any SCF
 
     def check(self, xc_code: Any) -> None:
@@ -62,7 +64,8 @@ class FunctionalLibrary:
                     f"PySCF has one range of exact exchange, this functional has {omega:g} and "
                     f"{range_:g} 1/Bohr",
                     field="functional",
-                    remedy="use KohnSham for it",
+                    remedy="use KohnSham for it; if it is one omega that is trained, hold_omega of "
+                    "deepchem_dft.xc.ranges holds it",
                 )
             omega, long = float(range_), long + share
         return omega, full + long, full
@@ -138,6 +141,48 @@ class FunctionalNumInt(numint.NumInt):
     def __init__(self, functional: XCFunctional, library: FunctionalLibrary) -> None:
         super().__init__()
         self.functional, self.libxc = functional, library
+        self.nonlocal_parts = NonlocalIntegration(functional) if has_nonlocal_part(functional) else None
+        self._added = self.nonlocal_parts is None  # whether the nonlocal parts are being seen to
+
+    @contextmanager
+    def adding_nonlocal_parts(self) -> Iterator[None]:
+        """Let PySCF integrate what is local: the caller adds the rest."""
+        before, self._added = self._added, True
+        try:
+            yield
+        finally:
+            self._added = before
+
+    def nr_rks(self, mol: Any, grids: Any, xc_code: Any, dms: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return electrons, energy and potential matrix of spin-summed density matrices."""
+        with self.adding_nonlocal_parts():
+            count, energy, matrix = super().nr_rks(mol, grids, xc_code, dms, *args, **kwargs)
+        if self.nonlocal_parts is None:
+            return count, energy, matrix
+        return count, *self._completed(mol, grids, np.asarray(dms)[None], energy, matrix[None], 0)
+
+    def nr_uks(self, mol: Any, grids: Any, xc_code: Any, dms: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return electrons, energy and potential matrices of density matrices of both spins."""
+        with self.adding_nonlocal_parts():
+            count, energy, matrix = super().nr_uks(mol, grids, xc_code, dms, *args, **kwargs)
+        if self.nonlocal_parts is None:
+            return count, energy, matrix
+        both = np.asarray(dms)
+        if both.ndim == 2:  # of a closed shell, as PySCF's own takes it
+            both = np.stack([0.5 * both, 0.5 * both])
+        return count, *self._completed(mol, grids, both, energy, matrix, slice(None))
+
+    @unaffected
+    def _completed(
+        self, mol: Any, grids: Any, dms: np.ndarray, energy: Any, matrix: np.ndarray, spins: Any
+    ) -> tuple[Any, np.ndarray]:
+        """Add the nonlocal parts for each of a set of density matrices, (nspin, [n,] nao, nao)."""
+        assert self.nonlocal_parts is not None
+        sets = dms[:, None] if dms.ndim == 3 else dms
+        found = [self.nonlocal_parts.potential(mol, grids, sets[:, k]) for k in range(sets.shape[1])]
+        energies = np.array([e for e, _ in found])
+        matrices = np.stack([v for _, v in found], axis=1).reshape(matrix.shape)
+        return energy + (energies[0] if dms.ndim == 3 else energies), (matrix + matrices)[spins]
 
     @unaffected
     def eval_xc_eff(
@@ -167,6 +212,12 @@ class FunctionalNumInt(numint.NumInt):
         """
         self.libxc.test_deriv_order(xc_code, deriv, raise_error=True)
         self._no_omega(omega)
+        if deriv > 1 or not self._added:
+            refuse_nonlocal(
+                self.functional,
+                "this part of PySCF (responses, excitations, Hessians)",
+                "use energies and forces, which have it, or KohnSham for responses",
+            )
         rho = np.asarray(rho, dtype=float)
         polarised = bool(spin) if spin is not None else rho.ndim >= 2 and rho.shape[0] == 2
         if not polarised:

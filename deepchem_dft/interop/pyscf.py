@@ -63,7 +63,9 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     Notes
     -----
     Derivatives up to the third order come from autograd, in the variables PySCF works with: the
-    spin densities, their gradients and tau. Parts from libxc bring their own.
+    spin densities, their gradients and tau. Parts from libxc bring their own. Functionals with parts
+    that see the whole quadrature have energies and forces; what needs second derivatives (Hessian,
+    excitations, ``newton()``, stability) refuses them by name.
 
     References
     ----------
@@ -250,10 +252,31 @@ class _Adapted:
 
 
 class _OfAdapted:
-    """Mixed in before a class of derivatives of PySCF's: dispersion that is the functional's own."""
+    """Mixed in before a class of derivatives of PySCF's: what is the functional's own.
+
+    That is its dispersion, and what the nonlocal parts of the functional add to forces.
+    """
 
     base: Any
     mol: Any
+    _nonlocal_gradient: np.ndarray | None = None
+
+    def get_veff(self, mol: Any = None, dm: Any = None) -> Any:
+        """Return the derivative of the potential matrix, without nonlocal parts of the functional."""
+        own, matrices = self.base._numint, self.base.make_rdm1() if dm is None else dm
+        if own.nonlocal_parts is not None:
+            mol = self.mol if mol is None else mol
+            both = np.asarray(matrices)
+            self._nonlocal_gradient = own.nonlocal_parts.gradient(
+                mol, self.base.grids, both[None] if both.ndim == 2 else both
+            )
+        with own.adding_nonlocal_parts():  # in extra_force
+            return super().get_veff(mol, dm)  # type: ignore[misc]
+
+    def extra_force(self, atom_id: int, envs: Any) -> Any:
+        """Return what is to be added to an atom's gradient, Ha/Bohr: that of nonlocal parts as well."""
+        found = super().extra_force(atom_id, envs)  # type: ignore[misc]
+        return found if self._nonlocal_gradient is None else found + self._nonlocal_gradient[atom_id]
 
     def get_dispersion(self, disp: Any = None, *args: Any, **kwargs: Any) -> np.ndarray:
         """Return the derivative of the dispersion energy, Ha/Bohr, shape (natom, 3)."""

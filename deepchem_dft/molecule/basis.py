@@ -113,14 +113,19 @@ def _load_ecp(name: str, symbol: str) -> Any:
         except Exception:  # as above
             data = None
         if not data:  # sets made of several files (aug-cc-pvtz-pp) are found by their parent
-            try:
-                from pyscf.gto.basis import bse
-
-                full = bse.basis_set_exchange.api.get_basis(bare, elements=symbol)
-                data = bse._ecp_basis(full).get(symbol)
-            except Exception:  # as above
-                data = None
+            data = _exchange_ecps(bare).get(symbol)
     return data or []
+
+
+@lru_cache(maxsize=64)
+def _exchange_ecps(name: str) -> dict[str, Any]:
+    """Return the ECPs of a set of the Basis Set Exchange; all elements at once cost no more than two."""
+    from pyscf.gto.basis import bse
+
+    try:
+        return dict(bse._ecp_basis(bse.basis_set_exchange.api.get_basis(name)))
+    except Exception:  # as above
+        return {}
 
 
 def per_element(symbols: Sequence[str], spec: Any, field: str) -> dict[str, Any]:

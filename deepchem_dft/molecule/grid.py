@@ -155,7 +155,7 @@ class MolecularGrid:
         mole, points = self._mole, self.points.numpy()
         for rows in row_blocks(len(points), BLOCK_ROWS):
             values = integrals.atomic_orbitals(mole, points[rows], deriv, 0.01 * _NEGLIGIBLE)
-            yield _screened(rows, torch.from_numpy(values)).to(device)
+            yield screened(rows, torch.from_numpy(values)).to(device)
 
     def _kept(self, deriv: int, device: torch.device, room: int) -> list[Block] | None:
         """Return all blocks, or None if they take more than ``room`` bytes."""
@@ -216,7 +216,8 @@ def _part(deriv: int, device: torch.device) -> str:
     return f"ao{deriv}" if device.type == "cpu" else f"ao{deriv}-{device}"
 
 
-def _screened(rows: slice, values: Tensor) -> Block:
+def screened(rows: slice, values: Tensor) -> Block:
+    """Return a block of orbitals (1 or 4, rows, nao) without those that vanish at its points."""
     present = torch.maximum(values.amax((0, 1)), -values.amin((0, 1))) > _NEGLIGIBLE
     columns = present.nonzero().flatten()
     if len(columns) > (1 - _WORTH_SKIPPING) * len(present):

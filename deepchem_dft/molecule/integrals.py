@@ -143,11 +143,7 @@ def three_index_rows(
 def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
     """Return PySCF's pruned Becke grid of a level (0-9), or with None that of :data:`COARSE`.
 
-    Returns
-    -------
-    dict
-        ``points`` (G, 3), Bohr; ``weights`` (G,), Bohr^3; ``atoms`` (G,), which atom a point
-        belongs to; ``atomic_weights`` (G,), before atoms share space among them. By atoms.
+    See :func:`quadrature_of` for what it consists of.
     """
     grids = dft.gen_grid.Grids(mole)
     if level is None:
@@ -158,6 +154,18 @@ def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
         }
     else:
         grids.level = level
+    return quadrature_of(mole, grids)
+
+
+def quadrature_of(mole: gto.Mole, grids: dft.gen_grid.Grids) -> dict[str, np.ndarray]:
+    """Return the points that PySCF's grids would have, whether they are built or not.
+
+    Returns
+    -------
+    dict
+        ``points`` (G, 3), Bohr; ``weights`` (G,), Bohr^3; ``atoms`` (G,), which atom a point
+        belongs to; ``atomic_weights`` (G,), before atoms share space among them. By atoms.
+    """
     atomic = grids.gen_atomic_grids(mole, grids.atom_grid, grids.radi_method, grids.level, grids.prune)
     points, weights = grids.get_partition(
         mole, atomic, grids.radii_adjust, grids.atomic_radii, grids.becke_scheme, concat=False

@@ -23,6 +23,7 @@ from deepchem_dft.hamiltonian.files.qh9 import XC as QH9_XC
 from deepchem_dft.hamiltonian.files.qh9 import QH9File
 from deepchem_dft.hamiltonian.files.source import SampleSource
 from deepchem_dft.hamiltonian.files.store import HamiltonianFile
+from deepchem_dft.molecule.cache import reason
 from deepchem_dft.molnet import hamiltonian_splits as splits
 from deepchem_dft.molnet.cache import default_save_dir, made_once
 from deepchem_dft.molnet.hamiltonian_dataset import HamiltonianDataset
@@ -331,7 +332,7 @@ def _checked(
         try:
             return made_once(home, _key(source), make, opened)
         except OSError as error:
-            warnings.warn(f"the check of {source.path} is not kept: {error}", stacklevel=4)
+            warnings.warn(f"the check of {source.path} is not kept: {reason(error)}", stacklevel=4)
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
         return opened(Path(folder))

@@ -20,6 +20,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.lattice.exact import ORBITALS, ExactState, exact
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import CURVE, FAMILIES, TEST, TRAIN, VALID, System
+from deepchem_dft.molecule.cache import reason
 from deepchem_dft.molnet.cache import default_save_dir, made_once
 from deepchem_dft.molnet.stored import Shard, disk_dataset, private_folder, read_shards, write_shard
 
@@ -183,7 +184,7 @@ def load_ksr(
         try:
             return made_once(home, key, make, opened)
         except OSError as error:  # a folder that cannot be written, a full disk
-            logger.warning("ksr is not cached in %s: %s", home, error)
+            logger.warning("ksr is not cached in %s: %s", home, reason(error))
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
         return opened(Path(folder))

@@ -22,6 +22,7 @@ from deepchem_dft import __version__
 from deepchem_dft.data.featurizer import object_array
 from deepchem_dft.data.properties.records import OnBad, PropertyRecord
 from deepchem_dft.errors import InputError
+from deepchem_dft.molecule.cache import reason
 from deepchem_dft.molnet.cache import code_digest, default_save_dir, made_once
 from deepchem_dft.molnet.classes import ClassTransformer
 from deepchem_dft.molnet.property_sets import PropertySet, names
@@ -131,7 +132,7 @@ class PropertyLoader(_MolnetLoader):
             except Unstorable:  # RDKit molecules and crystals as they are
                 logger.info("%s is not cached: its features are objects", self.kind.name)
             except OSError as error:  # a folder that cannot be written, a full disk
-                logger.warning("%s is not cached in %s: %s", self.kind.name, self.home, error)
+                logger.warning("%s is not cached in %s: %s", self.kind.name, self.home, reason(error))
         folder = private_folder()
         try:
             drafts, bounds = self._fill(lambda name: _DiskPart(folder / name, self.tasks))

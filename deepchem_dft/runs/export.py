@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deepchem_dft.runs.base import open_run
 from deepchem_dft.runs.card import cost_of, training_of
 from deepchem_dft.runs.rows import read_json
+from deepchem_dft.xc.ranges import hold_omega
 
 if TYPE_CHECKING:
     from deepchem_dft.zoo import Card
@@ -66,6 +67,8 @@ def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> C
     }
     for name in ("worse_than_parent", "known_failures", "out_of_scope"):
         known[name] = [*getattr(said, name), *found.get(name, [])]
+    if done.is_functional:
+        hold_omega(model.functional)  # whoever gets the file wants one range, not those of training
     return zoo.save(
         model.functional if done.is_functional else model, _file(to, said.name or config.name), **known
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from deepchem_dft.molecule import Molecule, integrals
+from deepchem_dft.molecule import integrals
 from deepchem_dft.molecule.becke import weight_gradient
 from deepchem_dft.molecule.grid import row_blocks
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution
+from deepchem_dft.scf.quadrature import XCQuadrature
 
 # Second derivatives xx, xy, xz, yy, yz, zz of PySCF's eval_ao, as a symmetric 3 x 3 table.
 _SECOND = ((4, 5, 6), (5, 7, 8), (6, 8, 9))
@@ -58,40 +61,49 @@ def nuclear_forces(hamiltonian: KSHamiltonian, solution: SCFSolution) -> Tensor:
         gradient[atom] -= 2 * np.einsum("sxij,sij->x", exchange[:, :, rows], spin_densities[:, rows])
         gradient[atom] -= 2 * np.einsum("xij,ij->x", made["overlap"][:, rows], energy_weighted[rows])
     gradient += hamiltonian.xc.dispersion_gradient(hamiltonian.nuclei).numpy()
-    return -torch.from_numpy(gradient) - _xc_gradient(hamiltonian, solution, made["aoslices"])
+    rho = solution.evaluation.rho
+    return -torch.from_numpy(gradient) - xc_gradient(hamiltonian, mole, rho, state.density_matrix().cpu())
 
 
-def _xc_gradient(hamiltonian: KSHamiltonian, solution: SCFSolution, aoslices) -> Tensor:
-    """Derivative of all but exact exchange at a fixed density matrix, with basis and grid in motion."""
-    gradient = torch.zeros(len(hamiltonian.molecule.symbols), 3, dtype=torch.float64)
-    potential, by_weight, by_point, by_nucleus = _slopes(hamiltonian, solution.evaluation.rho.detach())
-    density, quadratures = solution.state.density_matrix().cpu(), hamiltonian.quadratures
-    for place, quadrature in enumerate(quadratures.parts):
-        span = quadratures.span(place)
+def xc_gradient(field: XCQuadrature, mole: Any, rho: Tensor, density: Tensor) -> Tensor:
+    """Derivative of all but exact exchange at a fixed density matrix, with basis and grid in motion.
+
+    Parameters
+    ----------
+    field : XCQuadrature
+    mole : pyscf.gto.Mole
+    rho : Tensor, shape (nspin, ncomp, G)
+        The density on the quadratures of ``field``.
+    density : Tensor, shape (nspin, nao, nao), on the CPU
+        Its matrices.
+
+    Returns
+    -------
+    Tensor, shape (natom, 3), Ha/Bohr
+    """
+    aoslices = mole.aoslice_by_atom()
+    gradient = torch.zeros(len(aoslices), 3, dtype=torch.float64)
+    potential, by_weight, by_point, by_nucleus = _slopes(field, rho.detach())
+    for place, quadrature in enumerate(field.quadratures.parts):
+        span = field.quadratures.span(place)
         moved_points, moved_nuclei = weight_gradient(quadrature, by_weight[span])
         here = by_point[span].add_(moved_points).cpu()
         by_nucleus += moved_nuclei
-        gradient += _orbital_gradient(
-            hamiltonian.molecule,
-            quadrature.points.cpu(),
-            density,
-            potential[:, :, span].cpu(),
-            here,
-            aoslices,
-        )
+        v, points = potential[:, :, span].cpu(), quadrature.points.cpu().numpy()
+        gradient += _orbital_gradient(mole, points, density, v, here, aoslices)
         # The points ride on their atoms.
         gradient.index_add_(0, quadrature.atoms.cpu(), here)
     return gradient + by_nucleus.cpu()
 
 
-def _slopes(hamiltonian: KSHamiltonian, rho: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _slopes(field: XCQuadrature, rho: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Derivatives of the energy by density (weighted), weights, points and nuclei, each held alone."""
-    xc, quadratures = hamiltonian.xc, hamiltonian.quadratures
-    potential, by_weight = torch.zeros_like(rho), torch.zeros_like(hamiltonian.weights)
+    quadratures = field.quadratures
+    potential, by_weight = torch.zeros_like(rho), torch.zeros_like(field.weights)
     by_point = by_weight.new_zeros(len(by_weight), 3)
-    by_nucleus = by_weight.new_zeros(len(hamiltonian.molecule.symbols), 3)
+    by_nucleus = torch.zeros_like(quadratures.parts[0].positions)
     with torch.enable_grad():
-        for part, rows, quadrature in quadratures.blocks(xc):
+        for part, rows, quadrature in quadratures.blocks(field.xc):
             seen = quadrature.detached(requires_grad=True)
             leaf = rho[:, :, rows].detach().requires_grad_()
             energy = part.energy(leaf, seen)
@@ -106,7 +118,7 @@ def _slopes(hamiltonian: KSHamiltonian, rho: Tensor) -> tuple[Tensor, Tensor, Te
 
 
 def _orbital_gradient(
-    molecule: Molecule, points: Tensor, density: Tensor, potential: Tensor, by_point: Tensor, aoslices
+    mole: Any, points: np.ndarray, density: Tensor, potential: Tensor, by_point: Tensor, aoslices
 ) -> Tensor:
     """Derivative through the density at the points as nuclei carry their orbitals along, (natom, 3).
 
@@ -114,7 +126,8 @@ def _orbital_gradient(
     """
     gradient = torch.zeros(len(aoslices), 3, dtype=torch.float64)
     for rows in row_blocks(len(points), _ROWS):
-        ao = molecule.eval_ao(points[rows], deriv=1 if potential.shape[1] == 1 else 2)
+        values = integrals.atomic_orbitals(mole, points[rows], 1 if potential.shape[1] == 1 else 2)
+        ao = torch.from_numpy(np.ascontiguousarray(values))
         motion = _motion(ao, density, potential[:, :, rows])
         gradient -= torch.stack([motion[:, :, a:b].sum((1, 2)) for _, _, a, b in aoslices])
         by_point[rows] += motion.sum(2).mT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -16,6 +16,7 @@ from deepchem_dft.xc.features import DENSITY_FLOOR, LDA_X, network_inputs, power
 from deepchem_dft.xc.parents import Parent
 from deepchem_dft.xc.penalty import fine
 from deepchem_dft.xc.quadrature import Quadrature
+from deepchem_dft.xc.ranges import RangeSeparation, attenuation
 
 #: Largest exchange enhancement of an unpolarised density that keeps the Lieb-Oxford bound for all
 #: densities in the form of Perdew, Burke and Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996), eq. 11.
@@ -32,6 +33,7 @@ class _Points(NamedTuple):
     coordinates: Tensor  # (k, G), each in [0, 1]
     energy: Tensor  # (G,) of the parent, Ha/Bohr^3
     limit: Tensor | None = None  # parent's enhancement of exchange
+    reduced: Tensor | None = None  # what omega is compared with, 1/Bohr
 
 
 Prepared: TypeAlias = tuple[list[_Points], _Points]
@@ -72,6 +74,10 @@ class EnhancedXC(XCFunctional):
     exchange : float
         Share a of exact exchange.
     train_exchange : bool
+    range_separation : mapping, optional
+        Keywords of :class:`~deepchem_dft.xc.ranges.RangeSeparation`. ``exchange`` is then the share at
+        short range, and the parent's exchange is that of short range, as far as exact exchange takes its
+        place at long range. F_x < b holds for the exchange that is left.
     ueg_exact : bool
         Subtract what the factors are at u = 0, beta = 1/2, so that the uniform gas is the parent's.
         Not for a local parent.
@@ -100,6 +106,9 @@ class EnhancedXC(XCFunctional):
     >>> semilocal = Libxc("0.75*gga_x_pbe+gga_c_pbe")(rho)
     >>> bool(torch.isclose(xc(rho), semilocal, rtol=1e-12)), xc.exchange_terms[0][0].item()
     (True, 0.25)
+    >>> far = EnhancedXC("r2scan", hidden=[8], exchange=0.15, range_separation={"omega": 0.3})
+    >>> [(round(float(share), 2), omega) for share, omega in far.exchange_terms]
+    [(0.15, None), (0.85, 0.3)]
     """
 
     def __init__(
@@ -112,6 +121,7 @@ class EnhancedXC(XCFunctional):
         bound: float = LIEB_OXFORD,
         exchange: float = 0.0,
         train_exchange: bool = False,
+        range_separation: Mapping[str, Any] | None = None,
         ueg_exact: bool = True,
         dtype: str = "float64",
         zero_last: bool = True,
@@ -137,6 +147,7 @@ class EnhancedXC(XCFunctional):
             torch.tensor(float(exchange), dtype=torch.float64), requires_grad=bool(train_exchange)
         )
         self.hybrid = bool(exchange) or bool(train_exchange)
+        self.ranges = None if range_separation is None else _ranges(range_separation)
         factor: dict[str, Any] = {
             "hidden": hidden,
             "activation": activation,
@@ -150,7 +161,7 @@ class EnhancedXC(XCFunctional):
         second = None if seed is None else seed + 1
         self.x_factor = make_factor(gradient, uniform=uniform, seed=seed, **factor)
         self.c_factor = make_factor(gradient + 2, uniform=uniform, seed=second, **factor)
-        self.config: dict[str, Any] = {
+        self._config: dict[str, Any] = {
             "parent": self.parent.name,
             "hidden": list(hidden),
             "activation": activation,
@@ -165,9 +176,18 @@ class EnhancedXC(XCFunctional):
         }
 
     @property
+    def config(self) -> dict[str, Any]:
+        """Arguments that make one of this kind again: plain data."""
+        if self.ranges is None:
+            return self._config
+        return {**self._config, "range_separation": self.ranges.config}
+
+    @property
     def exchange_terms(self) -> list[tuple[float | Tensor, float | None]]:
-        """Exact exchange as ``(coefficient, omega)``; the coefficient is the parameter itself."""
-        return [(self.share, None)] if self.hybrid else []
+        """Exact exchange as ``(coefficient, omega)``; the coefficients carry gradients."""
+        if self.ranges is None:
+            return [(self.share, None)] if self.hybrid else []
+        return [term for term in self.ranges.terms(self.share) if self.hybrid or term[1] is not None]
 
     # -- densities ---------------------------------------------------------------------------
 
@@ -183,7 +203,8 @@ class EnhancedXC(XCFunctional):
         energy = self.parent.exchange.energy_density(rho)
         n = inputs[0]
         enhancement = energy / (LDA_X * n * power(n, 1.0 / 3.0))
-        return _Points(_coordinates(inputs)[:-2], share * energy, enhancement)
+        reduced = None if self.ranges is None else self.ranges.reduced(n, enhancement)
+        return _Points(_coordinates(inputs)[:-2], share * energy, enhancement, reduced)
 
     def _correlation_points(self, rho: Tensor) -> _Points:
         rho = rho[:, : NCOMP[self.family]]
@@ -191,13 +212,21 @@ class EnhancedXC(XCFunctional):
         return _Points(_coordinates(inputs), self.parent.correlation.energy_density(rho))
 
     def _exchange_energy(self, at: _Points) -> Tensor:
+        energy = self._enhanced(at)
+        if self.ranges is not None:
+            assert at.reduced is not None
+            near = attenuation(at.reduced / self.ranges.present.to(energy.dtype))
+            return energy * self.ranges.semilocal(self.share, near)
+        return (1.0 - self.share.to(energy.dtype)) * energy if self.hybrid else energy
+
+    def _enhanced(self, at: _Points) -> Tensor:
+        """Return the exchange energy with its factor, as if there were no exact exchange."""
         if not len(at.coordinates):  # a local parent: a factor would break the uniform gas
-            return (1.0 - self.share) * at.energy if self.hybrid else at.energy
+            return at.energy
         assert at.limit is not None
         grown = torch.expm1(self.x_factor(at.coordinates).clamp(-_LARGEST, _LARGEST))
         limit = at.limit.clamp(max=self.bound)  # beyond its bound the form has a pole
-        energy = at.energy * (self.bound * (1.0 + grown) / (self.bound + limit * grown))
-        return (1.0 - self.share.to(energy.dtype)) * energy if self.hybrid else energy
+        return at.energy * (self.bound * (1.0 + grown) / (self.bound + limit * grown))
 
     def _correlation_energy(self, at: _Points) -> Tensor:
         return at.energy * (1.0 + torch.tanh(self.c_factor(at.coordinates)))
@@ -239,15 +268,24 @@ class EnhancedXC(XCFunctional):
             whole = self._correlation_points(rho)
             coordinates = torch.cat([at.coordinates for at in channels], dim=1)
             energy = torch.cat([at.energy * weights for at in channels])
-            if len(coordinates):
-                exchange = on_nodes(coordinates, energy, NODES["exchange"][: len(coordinates)])
-            else:
-                exchange = Histogram(coordinates.new_zeros(1, 1), energy.sum()[None])
-            s2, alpha = _undo(exchange.points)
-            points = torch.cat([exchange.points, self.parent.enhancement(s2, alpha)[None]])
+            parts = {"exchange": self._on_nodes(coordinates, energy)}
+            if self.ranges is not None:
+                reduced = torch.cat([at.reduced for at in channels if at.reduced is not None])
+                for index, omega in enumerate(self.ranges.points):
+                    near = energy * attenuation(reduced / omega)
+                    parts[f"short {index}"] = self._on_nodes(coordinates, near)
             shape = (*NODES["correlation"][: len(whole.coordinates) - 2], *NODES["correlation"][2:])
             correlation = on_nodes(whole.coordinates, whole.energy * weights, shape)
-        return {"exchange": Histogram(points, exchange.weights), "correlation": correlation}
+        return {**parts, "correlation": correlation}
+
+    def _on_nodes(self, coordinates: Tensor, energy: Tensor) -> Histogram:
+        """Return the energies of exchange at nodes, with the parent's enhancement there."""
+        if len(coordinates):
+            exchange = on_nodes(coordinates, energy, NODES["exchange"][: len(coordinates)])
+        else:
+            exchange = Histogram(coordinates.new_zeros(1, 1), energy.sum()[None])
+        limit = self.parent.enhancement(*_undo(exchange.points))
+        return Histogram(torch.cat([exchange.points, limit[None]]), exchange.weights)
 
     def on_histogram(self, name: str, points: Tensor) -> Tensor:
         """Return what the weights of a histogram are multiplied by, (B,); see the base class."""
@@ -255,7 +293,13 @@ class EnhancedXC(XCFunctional):
         if name == "correlation":
             return self._correlation_energy(_Points(points, one))
         coordinates = points[:-1] if self.family != "lda" else points[:0]
-        return self._exchange_energy(_Points(coordinates, one, points[-1]))
+        energy = self._enhanced(_Points(coordinates, one, points[-1]))
+        if self.ranges is not None:
+            if name == "exchange":
+                return (1.0 - self.ranges.long_exchange) * energy
+            share = self.ranges.shares()[int(name.removeprefix("short "))]
+            return (self.ranges.long_exchange - self.share) * share * energy
+        return (1.0 - self.share) * energy if self.hybrid else energy
 
     def penalty(self, size: float, roughness: float) -> Tensor:
         """Return the fine for large and for rough factors, differentiable in the parameters.
@@ -292,6 +336,17 @@ class EnhancedXC(XCFunctional):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
+
+def _ranges(options: Mapping[str, Any]) -> RangeSeparation:
+    try:
+        return RangeSeparation(**options)
+    except TypeError as error:  # a keyword that is none, or omega left out
+        raise FunctionalError(
+            str(error).replace("RangeSeparation.__init__()", "a separation of ranges"),
+            field="range_separation",
+            remedy="it has omega, long_exchange, attenuation, train, reach, nodes",
+        ) from None
 
 
 def _coordinates(inputs: Tensor) -> Tensor:

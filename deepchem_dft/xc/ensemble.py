@@ -107,7 +107,10 @@ class EnsembleXC(XCFunctional):
         return sum(weight * core.energy_at(prepared) for weight, core in cores) / len(self)  # type: ignore
 
     def _cores(self) -> list[tuple[Tensor, EnhancedXC]] | None:
-        """Return weights and enhanced functionals if the members are such, all of one parent."""
+        """Return weights and enhanced functionals if the members are such, all of one parent.
+
+        Of one kind of range separation, too: what is prepared depends on it, not on omega.
+        """
         cores: list[tuple[Tensor, EnhancedXC]] = []
         for member in self:
             if not (
@@ -115,7 +118,8 @@ class EnsembleXC(XCFunctional):
             ):
                 return None
             cores.append((member.aweight, member.nnxc))
-        return cores if len({core.config["parent"] for _, core in cores}) == 1 else None
+        kinds = {(core.parent.name, core.ranges and core.ranges.attenuation) for _, core in cores}
+        return cores if len(kinds) == 1 else None
 
     def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""

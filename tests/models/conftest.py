@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from deepchem_dft.data import DFTEntry
+from deepchem_dft.lattice.systems import h2
 from deepchem_dft.models import XCModel
+
+from .lattice import dataset_of
 
 H2 = {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}
 H = {"moldesc": "H 0 0 0", "basis": "6-31g", "spin": 1}
@@ -114,3 +117,49 @@ def hamiltonians(solved):
     waters = [solved([8, 1, 1], water + 0.1 * rng.normal(size=(3, 3)), f"water/{i}") for i in range(5)]
     fluorides = [solved([9, 1], fluoride + 0.1 * rng.normal(size=(2, 3)), f"HF/{i}") for i in range(3)]
     return [*waters[:2], *fluorides, *waters[2:]]
+
+
+@pytest.fixture
+def make_network(tmp_path):
+    """Return a factory of quick Hamiltonian networks; each gets a folder of its own unless told."""
+
+    from deepchem_dft.models import HamiltonianModel
+
+    def factory(form="delta", **options):
+        folder = tmp_path / f"model{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        small = {
+            "width": 8,
+            "hidden": 16,
+            "layers": 1,
+            "n_radial": 8,
+            "feedback_width": 4,
+            "warmup": 10,
+            "learning_rate": 1e-2,
+            "batch_size": 3,
+            "grid_level": 0,
+            "seed": 1,
+            "model_dir": str(folder),
+        }
+        elements = options.pop("elements", ["H", "O", "F"])
+        return HamiltonianModel(elements, "sto-3g", "pbe", form, **{**small, **options})
+
+    return factory
+
+
+@pytest.fixture
+def samples(hamiltonians):
+    """The eight molecules as a DeepChem data set."""
+    return dc.data.NumpyDataset(hamiltonians, ids=[s.name for s in hamiltonians])
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two hydrogen molecules on a line."""
+    return dataset_of(h2(1.28), h2(3.84))
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Two more, for validation."""
+    return dataset_of(h2(2.4), h2(4.8))

@@ -47,7 +47,7 @@ PLACES = {
         [
             "tests/xc",
             "tests/zoo/test_pins.py",
-            "tests/scf/test_binned_densities.py",
+            "tests/scf/frozen/test_binned_densities.py",
             "tests/scf/test_enhancement.py",
         ],
     ),

@@ -136,6 +136,14 @@ def densities(folder):
     return state_of(model, prediction=model.predict(data).ravel().tolist())
 
 
+def nonlocal_parts(folder):
+    """A functional with VV10, whose parts are on grids of their own."""
+    model = XCModel("wb97x-v", grid_level=0, seed=3, hidden_size=3, batch_size=3, loss="l1")
+    data = make_dataset(entries()[:3])
+    model.fit(data, nb_epoch=2)
+    return state_of(model, prediction=model.predict(data).ravel().tolist())
+
+
 @contextmanager
 def trouble_with(symbols, charge, trouble):
     """Call ``trouble(options)`` before a molecule is solved."""
@@ -298,7 +306,7 @@ def others(folder):
     return found
 
 
-SCENARIOS = [training, going_on, moving, densities, unconverged, errors, talk, others]
+SCENARIOS = [training, going_on, moving, densities, nonlocal_parts, unconverged, errors, talk, others]
 
 
 def main() -> None:

@@ -95,6 +95,13 @@ def test_systems_that_move_take_their_orbitals_along(alone, both):
         assert_equal(state, expected)
 
 
+def test_functionals_with_nonlocal_parts(alone, both):
+    expected = alone("nonlocal_parts")
+    for seen in both:
+        assert_equal(seen["nonlocal_parts"], expected, late=1e-7)
+        assert seen["nonlocal_parts"]["prediction"] == pytest.approx(expected["prediction"], abs=1e-8)
+
+
 def test_density_entries_are_valued_where_their_system_is(alone, both):
     expected = alone("densities")
     for seen in both:

@@ -206,7 +206,10 @@ def test_schedule_of_defaults_is_what_the_reference_says():
     """Defaults printed are those used."""
     from deepchem_dft.runs.reference import keys
 
-    filled = {"functional": {"enhancement": {}, "dispersion": {}}, "cross_validation": {}}
+    filled = {
+        "functional": {"enhancement": {"range_separation": {}}, "dispersion": {}},
+        "cross_validation": {},
+    }
     used = validate({"data": {"train": ["w4-11"]}, **filled}).model_dump()
     for key, _, default, _ in keys():
         if default and ".0." not in key and not key.startswith("output.h2_curve."):

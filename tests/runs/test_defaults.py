@@ -23,6 +23,8 @@ from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.xc import EnhancedXC, build_network
+from deepchem_dft.xc.dispersion import Dispersion
+from deepchem_dft.xc.ranges import RangeSeparation
 
 MODELS = {"xc": XCModel, "ksr": KSRModel, "hamiltonian": HamiltonianModel, "deq": DEQModel}
 #: Stands for the ``fit`` that all models share, with the defaults of the model.
@@ -35,6 +37,8 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
         "functional": [XCModel],
         "functional.network": [XCModel, build_network],
         "functional.enhancement": [EnhancedXC],
+        "functional.enhancement.range_separation": [RangeSeparation],
+        "functional.dispersion": [Dispersion],
         "training": [FIT, Stage, SystemOptions, XCModel],
         "training.penalties": [Stage],
         "training.stages": [Stage],
@@ -74,9 +78,9 @@ NAMES = {
 }
 
 #: Keys of what only a run has: names, files and folders, choices of data, tables and figures,
-#: processes; and weight_decay, which in Python is an optimiser.
+#: processes; shifted targets; and weight_decay, which in Python is an optimiser.
 OF_RUNS = {
-    "xc": "data.train data.valid data.test training.weight_decay training.stages.repeat training.threads "
+    "xc": "data.train data.valid data.test training.weight_decay training.target training.published training.largest_shift training.stages.repeat training.threads "
     "baselines cross_validation evaluation.sets evaluation.baseline_sets output.h2_curve",
     "ksr": "data.train data.valid data.test evaluation.sets evaluation.baseline",
     "hamiltonian": "data.recipes.file data.recipes.input data.train data.valid data.test evaluation.sets",
@@ -94,12 +98,14 @@ AS_ELSEWHERE = {
     "deq": "",
 }
 
+_NONE = inspect.Parameter.empty
 _DEEPCHEM = "DeepChem's XCModel has it so, and its tutorials must give what they gave"
 #: Those that differ on purpose: the default in YAML, that in Python, and why.
 DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "functional.xc"): ("pbe", None, "in Python a functional may be given instead"),
     ("xc", "functional.network.family"): ("gga", None, "in Python that of the functional"),
     ("xc", "functional.network.output"): ("lda_exchange", "raw", _DEEPCHEM),
+    ("xc", "functional.dispersion.model"): ("d3bj", _NONE, "in Python it has to be given"),
     ("xc", "functional.aweight0"): (1.0, None, "in Python 1 for networks that begin with 0, else 0"),
     ("xc", "functional.train_a"): (False, True, _DEEPCHEM),
     ("xc", "functional.train_b"): (False, True, _DEEPCHEM),

@@ -74,3 +74,59 @@ def test_energy_equals_pyscf(name, system, made, monkeypatch):
 @pytest.mark.parametrize("name", FUNCTIONALS)
 def test_energy_equals_pyscf_everywhere(name, system, made, monkeypatch):
     check(made(system), name, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "name, system", [("wb97x-v", "LiH"), pytest.param("r2scan-rvv10", "H2O+", marks=pytest.mark.slow)]
+)
+def test_forces_are_minus_the_energy_derivative(name, system, make):
+    molecule = make(system, basis="6-31g", grid_level=0)
+    xc = Libxc(name, vv10_level=0)
+    result = KohnSham(molecule, xc, tol=1e-8).run()
+    forces, step = result.forces(), 3e-3
+    assert forces.sum(0).abs().max() < 1e-8
+    for atom, axis in ((0, 2), (1, 2)):
+        energies = []
+        for sign in (1, -1, 2, -2):
+            positions = molecule.positions.copy()
+            positions[atom, axis] += sign * step
+            moved = KohnSham(molecule.at(positions), xc, tol=1e-8)
+            energies.append(moved.run(guess=result).energy.item())
+        slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * step)
+        assert forces[atom, axis].item() == pytest.approx(-slope, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, system", [("r2scan-rvv10", "LiH"), pytest.param("wb97m-v", "H2O+", marks=pytest.mark.slow)]
+)
+def test_responses_and_slopes_by_b_and_c(name, system, make):
+    """Of the energy at fixed orbitals; of dipole and orbital energies through their response."""
+    molecule = make(system, basis="6-31g", grid_level=0)
+    xc = Libxc(name, vv10_level=0, train_vv10=True)
+    problem, parameters = KohnSham(molecule, xc, tol=1e-10), list(xc.parameters())
+    result = problem.run()
+    measures = [lambda r: r.energy, lambda r: r.dipole[2], lambda r: r.orbital_energies[0, 1]]
+    found = [torch.autograd.grad(m(result), parameters, retain_graph=True) for m in measures]
+    for number, parameter in enumerate(parameters):
+        ends = []
+        for step in (0.02, -0.02, 0.04, -0.04):
+            with torch.no_grad():
+                parameter += step
+                moved = problem.run(guess=result)
+                ends.append([m(moved).item() for m in measures])
+                parameter -= step
+        for slopes, up, down, up2, down2 in zip(found, *ends, strict=True):
+            expected = (8 * (up - down) - (up2 - down2)) / 0.24
+            assert slopes[number].item() == pytest.approx(expected, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("system", ["LiH", pytest.param("H2O+", marks=pytest.mark.slow)])
+def test_two_grids_and_fitting_change_what_they_do_for_pbe(system, make):
+    molecule = make(system, basis="6-31g", grid_level=2)
+    xc = Libxc("b97m-v", vv10_level=0)
+    plain = KohnSham(molecule, xc, tol=1e-8, two_grid=False).run()
+    both = KohnSham(molecule, xc, tol=1e-8, two_grid=True).run(guess=KohnSham(molecule, "pbe").run())
+    assert both.energy.item() == pytest.approx(plain.energy.item(), abs=1e-9)
+    fitted = make(system, basis="6-31g", grid_level=2, density_fit=True)
+    error = {f: KohnSham(fitted, f).run().energy - KohnSham(molecule, f).run().energy for f in (xc, "pbe")}
+    assert error[xc].item() == pytest.approx(error["pbe"].item(), rel=0.1)

@@ -17,9 +17,15 @@ from deepchem_dft.equilibrium.adjoints import get_adjoint
 from deepchem_dft.equilibrium.result import Status, code
 from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.checkpointed import Checkpointed, arguments_of, plain, plain_copy
+from deepchem_dft.fitting.checkpointed import Checkpointed, plain_copy, plain_part
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import UNCONVERGED, FitOptions, tell_unconverged
+from deepchem_dft.fitting.options import (
+    UNCONVERGED,
+    FitOptions,
+    arguments_of,
+    only_deepchems,
+    tell_unconverged,
+)
 from deepchem_dft.fitting.ordering import seeded_batches
 from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
 from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
@@ -144,7 +150,8 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        arguments = arguments_of(self, locals())
+        arguments = arguments_of(locals())
+        only_deepchems(self, kwargs)
         choice(mode, ("regression", "classification"), "mode")
         choice(cell, tuple(KINDS), "cell")
         choice(dtype, ("float32", "float64"), "dtype")
@@ -158,7 +165,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         self.on_unconverged = on_unconverged
         self.n_tasks, self.mode, self.n_classes, self.seed = n_tasks, mode, n_classes, seed
         #: Arguments that rebuild the model, those that are plain data.
-        self.config = plain_copy({k: v for k, v in arguments.items() if plain(v)})
+        self.config = plain_part(arguments)
         self.dtype = getattr(torch, dtype)
         if tol is None:
             tol = 2e-6 if dtype == "float32" else 1e-11

@@ -15,8 +15,8 @@ from deepchem_dft.equilibrium import Adjoint, Solver
 from deepchem_dft.equilibrium.adjoints import get_adjoint
 from deepchem_dft.equilibrium.solvers import get_solver
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.checkpointed import arguments_of, plain
-from deepchem_dft.fitting.options import UNCONVERGED
+from deepchem_dft.fitting.checkpointed import plain_part
+from deepchem_dft.fitting.options import UNCONVERGED, arguments_of, only_deepchems
 from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.forms import Form, Search
 from deepchem_dft.hamiltonian.network import HamiltonianNetwork
@@ -175,7 +175,8 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         learning_rate: Any = 3e-3,
         **kwargs: Any,
     ) -> None:
-        arguments = arguments_of(self, locals())
+        arguments = arguments_of(locals())
+        only_deepchems(self, kwargs)
         inputs = tuple(inputs)
         choice(guess, GUESSES, "guess")
         choice(dtype, ("float32", "float64"), "dtype")
@@ -209,8 +210,7 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         self.train_tol = max(self.tol, 1e-4 if single else 1e-10) if train_tol is None else (train_tol)
         self.form, self.warmup, self.decay, self.ema = form, warmup, decay, ema
         self.max_grad_norm, self.on_unconverged, self.seed = max_grad_norm, on_unconverged, seed
-        config = arguments | {"elements": numbers, "inputs": list(inputs)}
-        self.config = {name: value for name, value in config.items() if plain(value)}
+        self.config = plain_part({**arguments, "elements": numbers, "inputs": inputs})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = HamiltonianNetwork(

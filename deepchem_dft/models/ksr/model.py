@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.checkpointed import arguments_of, plain
+from deepchem_dft.fitting.checkpointed import plain_part
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions
+from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions, arguments_of, only_deepchems
 from deepchem_dft.lattice.functionals import LatticeFunctional
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.models.ksr.files import KSRFiles
@@ -144,7 +144,8 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         device: torch.device | str | None = None,
         **kwargs: Any,
     ) -> None:
-        arguments = arguments_of(self, locals())
+        arguments = arguments_of(locals())
+        only_deepchems(self, kwargs)
         choice(method, ("lbfgs", "adam"), "method")
         choice(on_unconverged, UNCONVERGED, "on_unconverged")
         if torch.device(device or "cpu").type != "cpu":
@@ -169,13 +170,15 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         self._recipe, grid = functional, grid or Grid()
         self._grid = grid
         network = KSRNetwork(self._make(seed), iterations, mixing, decay, start, test_iterations, burn_in)
-        config = {k: v for k, v in arguments.items() if k not in ("functional", "device")}
-        config["grid"] = [grid.points, grid.spacing, grid.order]
-        config["functional_options"] = dict(functional_options or {})
-        config |= {"xcstr": functional if isinstance(functional, str) else None, "origin": "built"}
-        self.config = {name: value for name, value in config.items() if plain(value)}
-        if not isinstance(functional, str):
-            self.config["origin"] = "functional"
+        del arguments["functional"], arguments["device"]
+        self.config = plain_part(
+            {
+                **arguments,
+                "grid": [grid.points, grid.spacing, grid.order],
+                "xcstr": functional if isinstance(functional, str) else None,
+                "origin": "built" if isinstance(functional, str) else "functional",
+            }
+        )
         self.progress = KSRProgress(seed=seed)
         self._seeds: int | Sequence[int] | None = None
         self._stages: tuple[KSRStage, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -108,28 +109,28 @@ def make_functional(
     return _with(term, functional)
 
 
-def starting_functional(
-    xcstr: str, config: Mapping[str, Any], dispersion: Dispersion | None = None
-) -> Functional:
-    """Return what a functional made of ``xcstr`` is before it is trained, where that has a name.
+def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
+    """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
 
     Parameters
     ----------
     xcstr : str
     config : mapping
         Arguments of the model.
-    dispersion : Dispersion, optional
-        Of the model's functional.
+    functional : XCFunctional
+        That of the model, not trained yet.
     """
     xc = split(xcstr.strip())[0]
-    network, share = config.get("nnmodel"), config.get("exchange") or 0.0
-    enhanced = isinstance(network, Mapping) and network.get("form") == "enhancement"
+    network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
+    enhanced = network.get("form") == "enhancement"
+    if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
+        return Functional.trained(functional)
     name = "lda" if xc.lower() in ("", "none") else xc
     if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
         name = hybrid_name(xc, share)
-    if dispersion is None:
+    if functional.dispersion is None:
         return Functional.named(name)
-    return Functional.trained(attached(get_xc(name), copy.deepcopy(dispersion)), name)
+    return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
 
 
 def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:
@@ -145,6 +146,12 @@ def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[s
 
 def _with(term: Dispersion | None, functional: XCFunctional) -> XCFunctional:
     return functional if term is None else attached(functional, term)
+
+
+#: What describes a functional, by name.
+FUNCTIONAL_OPTIONS = tuple(
+    p.name for p in inspect.signature(make_functional).parameters.values() if p.kind is p.KEYWORD_ONLY
+)
 
 
 def _input_size(input_size: int | None, family: str) -> int:

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import make_folder
-from deepchem_dft.fitting.checkpointed import arguments_of
 from deepchem_dft.fitting.model import Fitting
-from deepchem_dft.fitting.options import FitOptions, training_only
+from deepchem_dft.fitting.options import FitOptions, arguments_of, only_deepchems, training_only
 from deepchem_dft.models.xc.dftxc import DFTXC
 from deepchem_dft.models.xc.files import Persistent, describe
-from deepchem_dft.models.xc.functional import conventional_parts, make_functional
+from deepchem_dft.models.xc.functional import FUNCTIONAL_OPTIONS, conventional_parts, make_functional
 from deepchem_dft.models.xc.losses import EntryLoss
 from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.models.xc.prediction import Predicting
@@ -162,41 +161,16 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        arguments = arguments_of(locals())
         named = {f.name: kwargs.pop(f.name) for f in fields(SystemOptions) if f.name in kwargs}
         options = SystemOptions.of(scf, **named)
-        arguments_of(self, {"kwargs": kwargs})
-        recipe: dict[str, Any] = {
-            "input_size": input_size,
-            "hidden_size": hidden_size,
-            "n_layers": n_layers,
-            "modeltype": modeltype,
-            "aweight0": aweight0,
-            "bweight0": bweight0,
-            "train_a": train_a,
-            "train_b": train_b,
-            "exchange": exchange,
-            "train_exchange": train_exchange,
-            "family": family,
-            "spin_symmetric": spin_symmetric,
-            "dispersion": dispersion,
-            "seed": seed,
-        }
-        self.config = describe(
-            xcstr,
-            nnmodel,
-            xc,
-            {
-                **recipe,
-                **asdict(options),
-                "loss": loss,
-                "loss_unit": loss_unit,
-                "type_weights": type_weights,
-                "huber_delta": huber_delta,
-            },
-        )
+        only_deepchems(self, kwargs)
+        recipe = {name: arguments[name] for name in FUNCTIONAL_OPTIONS}
+        losses = {name: arguments[name] for name in ("loss", "loss_unit", "type_weights", "huber_delta")}
+        self.config = describe(xcstr, nnmodel, xc, {**recipe, **asdict(options), **losses})
         functional = xc if xc is not None else make_functional(xcstr, nnmodel, **recipe)
         self.config["parts"] = conventional_parts(functional)
-        self.entry_loss = EntryLoss(loss, loss_unit, type_weights, huber_delta)
+        self.entry_loss = EntryLoss(*losses.values())
         self.xc, self.mode, self.n_tasks = xcstr, mode, n_tasks
         self.max_grad_norm = max_grad_norm
         self.seed = int(np.random.randint(2**31)) if seed is None else seed

@@ -179,7 +179,7 @@ class StagedTraining:
         """Return whose densities a stage starts from: the conventional one's at the beginning."""
         if stage or self.model.xc is None:
             return Functional.trained(self.functional)
-        return starting_functional(self.model.xc, self.model.config, self.functional.dispersion)
+        return starting_functional(self.model.xc, self.model.config, self.functional)
 
     def _solve(self, functional: Functional, densities: bool) -> dict[Any, EnergyRecord]:
         """Solve all training and validation systems; return solutions by system key."""

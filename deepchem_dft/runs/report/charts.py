@@ -70,6 +70,8 @@ class Chart:
         Dotted vertical lines.
     diagonal : bool
         Draw y = x, and give both axes one range.
+    names : sequence of str
+        What stands at 0, 1, 2, ... of the horizontal axis, in place of numbers.
     """
 
     title: str
@@ -83,6 +85,7 @@ class Chart:
     rules: list[tuple[float, str]] = field(default_factory=list)
     marks: list[float] = field(default_factory=list)
     diagonal: bool = False
+    names: Sequence[str] = ()
 
     def figure(self) -> Html:
         """Return the ``figure`` element."""
@@ -115,11 +118,13 @@ class Chart:
 
     def _frame(self, x: Scale, y: Scale) -> list[Html]:
         parts = []
-        for value in x.ticks(6):
+        ticks = [(float(i), name) for i, name in enumerate(self.names)]
+        ticks = ticks or [(value, label(value)) for value in x.ticks(6)]
+        for value, words in ticks:
             at = x(value)
             parts += [
                 _line(at, y.start, at, y.end, "grid"),
-                tag("text", label(value), x=f"{at:.1f}", y=HEIGHT - _BOTTOM + 17, class_="tick middle"),
+                tag("text", words, x=f"{at:.1f}", y=HEIGHT - _BOTTOM + 17, class_="tick middle"),
             ]
         for value in y.ticks(6):
             at = y(value)

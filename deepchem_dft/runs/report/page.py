@@ -105,7 +105,7 @@ def page(
     parts.append(("versions", "Versions and seed", sections.versions(runs)))
     notes += [f"{run.label}: {problem}" for run in runs for problem in run.problems]
     notes += [f"{run.label}: the run has no results yet" for run in runs if not (run.entries or run.results)]
-    return _document(title, parts, notes), notes
+    return document(title, parts, notes), notes
 
 
 def _own(colours: dict[str, int], names: dict[tuple[str, str], str], run: RunData) -> dict[str, int]:
@@ -163,7 +163,8 @@ def _each(
     return [(ident, title, join(join([tag("h3", label), one]) for label, one in found))]
 
 
-def _document(title: str, parts: Sequence[tuple[str, str, Html]], notes: Sequence[str]) -> Html:
+def document(title: str, parts: Sequence[tuple[str, str, Html]], notes: Sequence[str]) -> Html:
+    """Return a page of sections (name of the anchor, heading, content), with notes at its top."""
     from deepchem_dft import __version__
 
     style, script = _static("report.css"), _static("report.js")

@@ -28,6 +28,7 @@ __all__ = [
     "dataset_names",
     "dataset_path",
     "describe_sets",
+    "formula_of",
     "load_sets",
     "overlap_markdown",
     "select",
@@ -326,7 +327,7 @@ def _bare(name: str) -> str:
 def _molecules(entries: Iterable[DFTEntry]) -> set[str]:
     entries = list(entries)
     states = _transition_states(entries)
-    return {_formula(s) for s in unique_systems(entries) if len(s.symbols) > 1 and s.key not in states}
+    return {formula_of(s) for s in unique_systems(entries) if len(s.symbols) > 1 and s.key not in states}
 
 
 def _transition_states(entries: Iterable[DFTEntry]) -> dict[Any, str]:
@@ -337,10 +338,10 @@ def _transition_states(entries: Iterable[DFTEntry]) -> dict[Any, str]:
 
 
 def _species(entries: Iterable[DFTEntry]) -> set[str]:
-    return {_formula(s) for s in unique_systems(entries) if len(s.symbols) == 1}
+    return {formula_of(s) for s in unique_systems(entries) if len(s.symbols) == 1}
 
 
-def _formula(system: DFTSystem) -> str:
+def formula_of(system: DFTSystem) -> str:
     """Return a formula in alphabetical order, so that isomers and spellings coincide."""
     parts = [f"{el}{n if n > 1 else ''}" for el, n in sorted(system.composition.items())]
     charge = f"({system.charge:+g})" if system.charge else ""

@@ -32,6 +32,8 @@ class Evaluation:
     def __init__(self, solver: Solver, grid_level: int = 3, density_fit: bool | str | None = None) -> None:
         self.solver, self.grid_level, self.density_fit = solver, grid_level, density_fit
         self._molecules: dict[Any, Molecule] = {}
+        #: Solutions of the last :meth:`run` by (molecule, functional).
+        self.solved: dict[tuple[str, str], EnergyRecord] = {}
 
     def run(
         self,
@@ -53,7 +55,7 @@ class Evaluation:
             for group, functionals in tasks
             for system in unique_systems(e for e in group.entries if e.is_energy)
         ]
-        solved = self.solver.solve(requests, on_solution=on_solution)
+        self.solved = solved = self.solver.solve(requests, on_solution=on_solution)
         rows = [
             (group, functional, entry)
             for group, functionals in tasks

@@ -42,6 +42,21 @@ class NetworkConfig(Section):
     spin_symmetric: bool = Field(True, description="average over the sign of xi")
 
 
+class RangeConfig(Section):
+    """Exact exchange of another share at long range; see ``deepchem_dft.xc.ranges.RangeSeparation``."""
+
+    omega: float = Field(0.3, gt=0, le=100, description="where short range ends, 1/Bohr")
+    long_exchange: float = Field(1.0, ge=0, le=1, description="share of exact exchange at long range")
+    attenuation: Literal["uniform", "ityh"] = Field(
+        "uniform", description="of the parent's exchange: as in the wB97 functionals, or in LC-BLYP"
+    )
+    train: list[Literal["omega", "long_exchange"]] = Field([], description="what is trained")
+    reach: list[float] = Field(
+        [0.15, 0.5], min_length=2, max_length=2, description="where a trained omega stays, 1/Bohr"
+    )
+    nodes: int = Field(8, ge=2, le=32, description="values of omega with integrals, if it is trained")
+
+
 class EnhancementConfig(Section):
     """Bounded factors on a parent's exchange and correlation; see ``EnhancedXC``."""
 
@@ -51,6 +66,9 @@ class EnhancementConfig(Section):
         None, ge=1, le=12, description="polynomials of this total degree in place of networks"
     )
     bound: float = Field(1.804, gt=1, lt=100, description="of the exchange enhancement factor")
+    range_separation: RangeConfig | None = Field(
+        None, description="exact exchange of two ranges; exchange is then its share at short range"
+    )
     ueg_exact: bool = Field(True, description="leave the uniform gas as it is (not for lda)")
     dtype: Literal["float64", "float32"] = Field("float64", description="of the networks alone")
     zero_last: bool = Field(True, description="start exactly at the parent")

@@ -32,6 +32,7 @@ from deepchem_dft.runs.xc.calibration import draw as draw_calibration
 from deepchem_dft.runs.xc.cross_validation import NOTE, CrossValidation, load_ensemble
 from deepchem_dft.runs.xc.entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from deepchem_dft.runs.xc.evaluate import Evaluation
+from deepchem_dft.runs.xc.residual import with_residual_targets
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.runs.xc.train import Training
 from deepchem_dft.scf.many import Solver
@@ -77,6 +78,8 @@ class FunctionalRun(Run):
             cache=directory / "energies.jsonl",
             states=directory.states,
         ) as self.solver:
+            if config.training.target == "residual":
+                self.sets = with_residual_targets(config, self.sets, self.solver, self.reporter)
             if config.cross_validation is not None:
                 self.folds = CrossValidation(config, directory, self.sets, self.solver, self.reporter)
             yield
@@ -184,6 +187,7 @@ def _write_tables(
         f"# Results of {config.name}\n",
         f"Calculated minus reference, self-consistent. Basis {basis}, grid level "
         f"{config.data.grid_level}. MAE: mean absolute error, ME: mean error.\n",
+        *_residual_markdown(config),
         overview_markdown(summaries) + "\n",
         summary_markdown(summaries),
         *_uncertainty_markdown(records),
@@ -195,6 +199,16 @@ def _write_tables(
     markdown = "\n".join(parts)
     write(directory / "results.md", markdown)
     return markdown
+
+
+def _residual_markdown(config: RunConfig) -> list[str]:
+    if config.training.target != "residual":
+        return []
+    return [
+        "References of rows of boards hold the error of this basis, as the functional has it that training "
+        f"starts from: its value here minus the published one of {config.training.published}. Other "
+        "functionals have other errors of the basis.\n"
+    ]
 
 
 def _uncertainty_markdown(records: Sequence[EntryRecord]) -> list[str]:

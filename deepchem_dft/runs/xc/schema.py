@@ -161,6 +161,20 @@ class TrainingConfig(Section):
     )
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="end / start of the schedule")
     batch_size: int = Field(1, ge=1, le=MOST_SAMPLES, description="entries per step of scf stages")
+    target: Literal["total", "residual"] = Field(
+        "total",
+        description="residual: take the basis error of the conventional part out of the references, by its "
+        "published values; for rows of boards",
+    )
+    published: str | None = Field(
+        None, description="residual: the published functional that training starts from, such as r2SCAN0"
+    )
+    largest_shift: float = Field(
+        8.0,
+        gt=0,
+        le=1e4,
+        description="residual: rows are left out where the basis seems to make more, kcal/mol",
+    )
     loss: Literal["l1", "l2", "huber"] = Field("l2", description="of an entry's error")
     loss_unit: str = Field("kcal/mol", description="unit of energy errors in the loss")
     huber_delta: float = Field(5.0, gt=0, le=1e9, description="in loss_unit")
@@ -190,6 +204,12 @@ class TrainingConfig(Section):
     select_best: bool = Field(True, description="keep the parameters of the best validation")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="of initial weights and order of entries")
     threads: int = Field(1, ge=1, le=MOST_PROCESSES, description="threads of each training process")
+
+    @model_validator(mode="after")
+    def _published_for_residuals(self) -> TrainingConfig:
+        if (self.target == "residual") != (self.published is not None):
+            raise ValueError("'target: residual' and 'published' go together")
+        return self
 
     def resolved_stages(self) -> list[Stage]:
         """Return the stages with every value filled in, repeats unrolled, cut to ``epochs``.
@@ -331,6 +351,8 @@ class RunConfig(BaseRunConfig):
                 ref["file"] = ref["file"] and Path(ref["file"]).name
                 _drop_unset(ref, "sets", "diet")
         _drop_unset(content["functional"], "dispersion")
+        if content["functional"]["enhancement"] is not None:
+            _drop_unset(content["functional"]["enhancement"], "range_separation")
         return content
 
 

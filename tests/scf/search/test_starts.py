@@ -82,6 +82,49 @@ def test_charges_are_shared_out_likeliest_first():
     assert (-1, 0, 0) in anion[:3] and all(sum(row) == -1 for row in anion)
 
 
+def test_more_charge_than_atoms_and_more_atoms_than_are_looked_at():
+    both = shares("Li 0 0 0; Li 0 0 9", 3, 1).charges()
+    assert both[0] == (2, 1) and set(both) == {(2, 1), (3, 0), (1, 2)}
+    chain = "; ".join(f"He 0 0 {8 * k}" for k in range(20))
+    many = shares(chain, 1, 1).charges()
+    assert len(many) == 13 and all(sorted(row) == [0] * 19 + [1] for row in many)
+    five = shares("; ".join(f"He 0 0 {8 * k}" for k in range(5)), 2).charges()
+    assert sorted(five[:10]) == sorted(set(five[:10])) and all(max(row) == 1 for row in five[:10])
+    assert five[10:] == [tuple(2 * (i == k) for i in range(5)) for k in range(4)]
+
+
+def test_of_very_many_ways_the_largest_spins_are_left():
+    """Eight N atoms: 4^8 ways, of which 2^8 have three unpaired electrons on each; 70 add to zero."""
+    chain = "; ".join(f"N 0 0 {8 * k}" for k in range(8))
+    found = shares(chain).spins((0,) * 8)
+    assert len(found) == 35 and all(set(map(abs, m)) == {3} and sum(m) == 0 for m in found)
+    seven = shares(chain.rpartition(";")[0], spin=21).spins((0,) * 7)  # 4^7 are few enough
+    assert seven == [(3,) * 7]
+    assert shares("; ".join(f"N 0 0 {8 * k}" for k in range(15)), spin=1).spins((0,) * 15) == []
+
+
+def test_electrons_of_a_core_that_is_left_out_are_not_shared_out():
+    """Iodine with a pseudopotential: seven electrons in eight functions."""
+    hi = Shares(Molecule("I 0 0 0; H 0 0 9", "lanl2dz", grid_level=0))
+    assert hi.spins((0, 0)) == [(1, -1)] and (0, 0) in hi.spins((-1, 1))
+    assert hi.spins((8, -8)) == hi.spins((-10, 10)) == []
+    assert Shares(Molecule("I 0 0 0; H 0 0 9", "lanl2dz", grid_level=0), closed=True).spins((-1, 1)) == [
+        (0, 0)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("geometry", "asked", "found"),
+    [
+        ("N 0 0 0; N 0 0 9", (2.4, -2.6), ((0, 0), (3, -3))),
+        ("N 0 0 0; N 0 0 9", (-1.2, 0.9), ((0, 0), (-1, 1))),
+        ("H 0 0 0; H 0 0 9", (-0.2, 0.1), ((0, 0), (-1, 1))),
+    ],
+)
+def test_local_spins_closest_to_those_asked_for(geometry, asked, found):
+    assert shares(geometry).closest(asked) == found
+
+
 def test_the_best_come_in_turns():
     found = shares("N 0 0 0; N 0 0 9").best(5)
     assert found[0] == ((0, 0), (3, -3)) and len(found) == 5
