@@ -32,6 +32,8 @@ DEEPCHEM = [
 ]
 # Labels by GFN2-xTB, and graphs of crystals.
 PROPERTY = ["tblite>=0.4"]
+# Functionals of other people's, as functionals of this package.
+SKALA = ["skala>=2026.9"]
 # Networks for Hamiltonians, and their data. Always installed: models of the zoo and `optimize` use
 # them; the extra stays for those who ask for it.
 HAMILTONIAN = ["e3nn>=0.5.1", "h5py>=3.8", "ase>=3.22.1"]
@@ -43,6 +45,7 @@ DQC = ["h5py>=3.8", 'xitorch>=0.5.1; python_version < "3.12"']
 # Everything that `make test`, `make test-slow` and `make bench` use.
 TEST = [
     *PROPERTY,
+    *SKALA,
     *DQC,
     *DISPERSION,
     "pytest>=7.4",
@@ -125,6 +128,7 @@ setup(
         "mutation": MUTATION,
         "dqc": DQC,
         "property": PROPERTY,
+        "skala": SKALA,
         "hamiltonian": HAMILTONIAN,
         "dispersion": DISPERSION,
         "dev": sorted({*TEST, *LINT, *DOCS, *MUTATION}),

@@ -110,10 +110,10 @@ def _slopes(field: XCQuadrature, rho: Tensor) -> tuple[Tensor, Tensor, Tensor, T
             if energy.requires_grad:
                 leaves = (leaf, seen.weights, seen.points, seen.positions)
                 found = torch.autograd.grad(energy, leaves, allow_unused=True)
-                targets = (potential[:, :, rows], by_weight[rows], by_point[rows], by_nucleus)
-                for target, slope in zip(targets, found, strict=True):
+                places = ((potential, (..., rows)), (by_weight, rows), (by_point, rows), (by_nucleus, ...))
+                for (target, place), slope in zip(places, found, strict=True):
                     if slope is not None:
-                        target += slope
+                        target[place] += slope
     return potential, by_weight, by_point, by_nucleus
 
 

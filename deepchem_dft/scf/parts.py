@@ -77,15 +77,16 @@ class Quadratures:
         """Return True if there is a quadrature for every part of a functional."""
         return all(_level(part) in self.places for part in (xc, *xc.nonlocal_terms))
 
-    def blocks(self, xc: XCFunctional) -> Iterator[tuple[XCFunctional, slice, Quadrature]]:
+    def blocks(self, xc: XCFunctional) -> Iterator[tuple[XCFunctional, slice | Tensor, Quadrature]]:
         """Take a functional's energy apart.
 
         Yields
         ------
         XCFunctional
             The functional itself, or one of its nonlocal terms.
-        slice
-            Some of the points: a part's whole quadrature, or a block of it for a local functional.
+        slice, or Tensor of int64
+            Some of the points: a part's whole quadrature, one of its ``pieces`` if it has such, or a
+            block for a local functional.
         Quadrature
             Of these points. The energy is the sum of ``part.energy(rho[:, :, rows], quadrature)``.
         """
@@ -94,7 +95,11 @@ class Quadratures:
         for part in (xc, *terms):
             span, quadrature = self.of(part)
             if part.needs_quadrature:
-                yield part, span, quadrature
+                pieces = part.pieces(quadrature)
+                if pieces is None:
+                    yield part, span, quadrature
+                for group in pieces or ():
+                    yield part, group + span.start, quadrature.at(group)
                 continue
             for rows in row_blocks(quadrature.size, _XC_ROWS):
                 there = slice(span.start + rows.start, span.start + rows.stop)

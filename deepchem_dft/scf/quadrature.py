@@ -154,7 +154,9 @@ class XCQuadrature:
                 energy = part.energy(leaf, quadrature)
                 if energy.requires_grad:  # one that ignores its input (a fixed zero, say) has no graph
                     found = torch.autograd.grad(energy, [leaf, *parameters], allow_unused=True)
-                    for whole, slope in zip([potential[:, :, rows], *totals], found, strict=True):
+                    if found[0] is not None:
+                        potential[:, :, rows] += found[0]
+                    for whole, slope in zip(totals, found[1:], strict=True):
                         if slope is not None:
                             whole += slope
             total += float(energy.detach())

@@ -11,6 +11,7 @@ from .networks import deepchem_network as deepchem_network
 from .neural import NNLDA as NNLDA
 from .neural import NNMGGA as NNMGGA
 from .neural import NNPBE as NNPBE
+from .nonlocality.network import NNNonlocal as NNNonlocal
 from .nonlocality.vv10 import VV10 as VV10
 from .pbe import PBE as PBE
 from .quadrature import Quadrature as Quadrature

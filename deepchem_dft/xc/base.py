@@ -116,6 +116,23 @@ class XCFunctional(nn.Module):
         """
         return (self.energy_density(rho) * quadrature.weights).sum()
 
+    def pieces(self, quadrature: Quadrature) -> list[Tensor] | None:
+        """Return groups of points that do not see each other's, if the energy is a sum over such groups.
+
+        With ``needs_quadrature``: potentials, kernels and forces are then made group by group, in
+        less memory.
+
+        Parameters
+        ----------
+        quadrature : Quadrature
+
+        Returns
+        -------
+        list of Tensor of int64, or None
+            Indices of the points of each group, every point in one; None if all see all.
+        """
+        return None
+
     @property
     def dispersion_terms(self) -> list[tuple[float | Tensor, Dispersion]]:
         """Dispersion as ``(coefficient, term)`` pairs: energies that depend on the nuclei alone.

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
-from deepchem_dft.xc.base import NCOMP, XCFunctional
+from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.binning import Histogram, on_nodes
 from deepchem_dft.xc.factors import make_factor
-from deepchem_dft.xc.features import DENSITY_FLOOR, LDA_X, network_inputs, power
-from deepchem_dft.xc.parents import Parent
+from deepchem_dft.xc.features import DENSITY_FLOOR
+from deepchem_dft.xc.parents import (
+    Parent,
+    Points,
+    correlation_points,
+    enhanced_correlation,
+    enhanced_exchange,
+    exchange_points,
+)
 from deepchem_dft.xc.penalty import fine
 from deepchem_dft.xc.quadrature import Quadrature
 from deepchem_dft.xc.ranges import RangeSeparation, attenuation
@@ -23,20 +30,9 @@ from deepchem_dft.xc.ranges import RangeSeparation, attenuation
 LIEB_OXFORD = 1.804
 #: Nodes of the histograms: (u, beta) of exchange; (u, beta, r, zeta^2) of correlation.
 NODES = {"exchange": (61, 61), "correlation": (21, 21, 25, 9)}
-_LARGEST = 40.0  # exponent: nothing changes beyond, and its square still is a number
-_RS = 0.6203504908994  # r_s n^(1/3)
 
 
-class _Points(NamedTuple):
-    """What the factors see (rows of coordinates), and what they are factors of."""
-
-    coordinates: Tensor  # (k, G), each in [0, 1]
-    energy: Tensor  # (G,) of the parent, Ha/Bohr^3
-    limit: Tensor | None = None  # parent's enhancement of exchange
-    reduced: Tensor | None = None  # what omega is compared with, 1/Bohr
-
-
-Prepared: TypeAlias = tuple[list[_Points], _Points]
+Prepared: TypeAlias = tuple[list[Points], Points]
 
 
 class EnhancedXC(XCFunctional):
@@ -191,27 +187,13 @@ class EnhancedXC(XCFunctional):
 
     # -- densities ---------------------------------------------------------------------------
 
-    def _exchange_points(self, rho: Tensor) -> list[_Points]:
-        """Exchange of each spin channel, or of a closed shell as a whole."""
-        rho = rho[:, : NCOMP[self.family]]
-        if rho.shape[0] == 1:
-            return [self._channel(rho, 1.0)]
-        return [self._channel(2.0 * rho[spin : spin + 1], 0.5) for spin in (0, 1)]
+    def _exchange_points(self, rho: Tensor) -> list[Points]:
+        return exchange_points(self.parent, rho, None if self.ranges is None else self.ranges.reduced)
 
-    def _channel(self, rho: Tensor, share: float) -> _Points:
-        inputs, _ = network_inputs(rho, self.family)
-        energy = self.parent.exchange.energy_density(rho)
-        n = inputs[0]
-        enhancement = energy / (LDA_X * n * power(n, 1.0 / 3.0))
-        reduced = None if self.ranges is None else self.ranges.reduced(n, enhancement)
-        return _Points(_coordinates(inputs)[:-2], share * energy, enhancement, reduced)
+    def _correlation_points(self, rho: Tensor) -> Points:
+        return correlation_points(self.parent, rho)
 
-    def _correlation_points(self, rho: Tensor) -> _Points:
-        rho = rho[:, : NCOMP[self.family]]
-        inputs, _ = network_inputs(rho, self.family)
-        return _Points(_coordinates(inputs), self.parent.correlation.energy_density(rho))
-
-    def _exchange_energy(self, at: _Points) -> Tensor:
+    def _exchange_energy(self, at: Points) -> Tensor:
         energy = self._enhanced(at)
         if self.ranges is not None:
             assert at.reduced is not None
@@ -219,17 +201,14 @@ class EnhancedXC(XCFunctional):
             return energy * self.ranges.semilocal(self.share, near)
         return (1.0 - self.share.to(energy.dtype)) * energy if self.hybrid else energy
 
-    def _enhanced(self, at: _Points) -> Tensor:
+    def _enhanced(self, at: Points) -> Tensor:
         """Return the exchange energy with its factor, as if there were no exact exchange."""
         if not len(at.coordinates):  # a local parent: a factor would break the uniform gas
             return at.energy
-        assert at.limit is not None
-        grown = torch.expm1(self.x_factor(at.coordinates).clamp(-_LARGEST, _LARGEST))
-        limit = at.limit.clamp(max=self.bound)  # beyond its bound the form has a pole
-        return at.energy * (self.bound * (1.0 + grown) / (self.bound + limit * grown))
+        return enhanced_exchange(at, self.x_factor(at.coordinates), self.bound)
 
-    def _correlation_energy(self, at: _Points) -> Tensor:
-        return at.energy * (1.0 + torch.tanh(self.c_factor(at.coordinates)))
+    def _correlation_energy(self, at: Points) -> Tensor:
+        return enhanced_correlation(at, self.c_factor(at.coordinates))
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""
@@ -291,9 +270,9 @@ class EnhancedXC(XCFunctional):
         """Return what the weights of a histogram are multiplied by, (B,); see the base class."""
         one = torch.ones_like(points[0])
         if name == "correlation":
-            return self._correlation_energy(_Points(points, one))
+            return self._correlation_energy(Points(points, one))
         coordinates = points[:-1] if self.family != "lda" else points[:0]
-        energy = self._enhanced(_Points(coordinates, one, points[-1]))
+        energy = self._enhanced(Points(coordinates, one, points[-1]))
         if self.ranges is not None:
             if name == "exchange":
                 return (1.0 - self.ranges.long_exchange) * energy
@@ -347,23 +326,6 @@ def _ranges(options: Mapping[str, Any]) -> RangeSeparation:
             field="range_separation",
             remedy="it has omega, long_exchange, attenuation, train, reach, nodes",
         ) from None
-
-
-def _coordinates(inputs: Tensor) -> Tensor:
-    """Turn (n, xi[, s[, alpha]]) into ([u[, beta],] r, zeta^2), each within [0, 1]."""
-    n, xi, *more = inputs.unbind(0)
-    rows = []
-    if more:
-        s2 = more[0] * more[0]
-        rows.append(s2 / (1.0 + s2))
-        if len(more) > 1:
-            up, down = (1.0 + xi).clamp(min=1e-12), (1.0 - xi).clamp(min=1e-12)
-            spin = 0.5 * (power(up, 5.0 / 3.0) + power(down, 5.0 / 3.0))
-            # tau_W / tau_UEG = 5 s^2 / 3 d_s; rounding makes alpha slightly negative
-            alpha = more[1]
-            rows.append(alpha / (1.0 + alpha + (5.0 / 3.0) * s2 / spin))
-    root = power(n, 1.0 / 3.0)
-    return torch.stack([*rows, _RS / (_RS + root), xi * xi])
 
 
 def _undo(coordinates: Tensor) -> tuple[Tensor, Tensor]:

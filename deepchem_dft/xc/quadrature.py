@@ -66,7 +66,7 @@ class Quadrature:
         """Return its tensors by name, for files."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def at(self, rows: slice) -> Quadrature:
+    def at(self, rows: slice | Tensor) -> Quadrature:
         """Return some of the points, with all nuclei."""
         return replace(
             self,

@@ -24,6 +24,8 @@ from deepchem_dft.xc.libxc import Libxc
 from deepchem_dft.xc.names import NATIVE
 from deepchem_dft.xc.networks import ACTIVATIONS, ExpM1Activation, XCNetwork, build_network
 from deepchem_dft.xc.neural import NEURAL, NNLDA, NNMGGA, NNPBE
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
+from deepchem_dft.xc.nonlocality.vv10 import VV10
 from deepchem_dft.xc.pbe import PBE
 
 Form = dict[str, Any]
@@ -32,6 +34,7 @@ Form = dict[str, Any]
 CONFIGURED: dict[str, tuple[type[nn.Module], Callable[..., nn.Module]]] = {
     "xc_network": (XCNetwork, build_network),
     "enhanced": (EnhancedXC, EnhancedXC),
+    "nonlocal": (NNNonlocal, NNNonlocal),
 }
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _ACTIVATIONS: dict[str, type[nn.Module]] = {**ACTIVATIONS, "expm1": ExpM1Activation}
@@ -140,6 +143,14 @@ def _shown(value: Any) -> str:
 
 
 # -- functionals -----------------------------------------------------------------------------------
+
+
+def _write_libxc(module: Libxc) -> Form:
+    form: Form = {"type": "libxc", "name": module.name}
+    terms = [term for term in module.nonlocal_terms if isinstance(term, VV10)]
+    if terms:
+        form |= {"vv10_level": terms[0].grid_level, "train_vv10": not terms[0].constant}
+    return form
 
 
 def _write_hybrid(module: HybridXC) -> Form:
@@ -252,7 +263,7 @@ def _build_activation(place: str, *, name: str) -> nn.Module:
 
 
 _WRITE: dict[type, Callable[[Any], Form]] = {
-    Libxc: lambda module: {"type": "libxc", "name": module.name},
+    Libxc: _write_libxc,
     SlaterPW92: lambda module: {"type": "native", "name": "lda"},
     PBE: lambda module: {"type": "native", "name": "pbe"},
     HybridXC: _write_hybrid,
@@ -263,7 +274,7 @@ _WRITE: dict[type, Callable[[Any], Form]] = {
     **dict.fromkeys(_ACTIVATIONS.values(), _write_activation),
 }
 _BUILD: dict[str, Callable[..., Any]] = {
-    "libxc": lambda place, name: Libxc(name),
+    "libxc": lambda place, name, **options: Libxc(name, **options),
     "native": _build_native,
     "hybrid": _build_hybrid,
     "neural": _build_neural,

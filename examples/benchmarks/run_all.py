@@ -254,6 +254,12 @@ CHECKS = [
         last_line,
     ),
     Check(
+        "Skala's cost",
+        "an evaluation at least 1.5 times the skala package's speed, in no more memory",
+        script("skala_cost.py", "water", "benzene"),
+        last_line,
+    ),
+    Check(
         "resume",
         "killed and resumed equals uninterrupted to 1e-10",
         pytest("tests/models/test_resume.py", "tests/runs"),

@@ -22,7 +22,7 @@ from deepchem_dft.runs.hamiltonian.making import SamplingRecipe
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
-from deepchem_dft.xc import EnhancedXC, build_network
+from deepchem_dft.xc import EnhancedXC, NNNonlocal, build_network
 from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.ranges import RangeSeparation
 
@@ -39,6 +39,7 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
         "functional.enhancement": [EnhancedXC],
         "functional.enhancement.range_separation": [RangeSeparation],
         "functional.dispersion": [Dispersion],
+        "functional.neighbours": [NNNonlocal],
         "training": [FIT, Stage, SystemOptions, XCModel],
         "training.penalties": [Stage],
         "training.stages": [Stage],

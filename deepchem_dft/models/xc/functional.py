@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,7 +18,11 @@ from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.neural import INPUTS, NEURAL
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from deepchem_dft.xc.parents import hybrid_name
+
+#: Factors on a parent, by what a mapping says they are.
+FORMS: dict[str, Callable[..., XCFunctional]] = {"enhancement": EnhancedXC, "nonlocal": NNNonlocal}
 
 
 def make_functional(
@@ -49,6 +53,7 @@ def make_functional(
     nnmodel : nn.Module, mapping or None
         A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or
         ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``;
+        or ``{"form": "nonlocal", ...}`` with keywords of ``NNNonlocal``, in the same way;
         or None for DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
     aweight0 : float, optional
         Initial weight of the network. Default: 1 for a network that returns zero, as those built
@@ -72,9 +77,9 @@ def make_functional(
             remedy="give xcstr (such as 'pbe', or 'none' for the network alone), or xc=",
         )
     xcstr, term = _dispersion_of(xcstr, dispersion)
-    if isinstance(nnmodel, Mapping) and nnmodel.get("form") == "enhancement":
+    if isinstance(nnmodel, Mapping) and nnmodel.get("form") in FORMS:
         options = {name: value for name, value in nnmodel.items() if name != "form"}
-        enhanced = EnhancedXC(
+        enhanced = FORMS[nnmodel["form"]](
             xcstr, exchange=exchange or 0.0, train_exchange=train_exchange, seed=seed, **options
         )
         return _with(term, HybridXC(None, enhanced, aweight0=1.0, train_a=False))
@@ -122,7 +127,7 @@ def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFun
     """
     xc = split(xcstr.strip())[0]
     network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
-    enhanced = network.get("form") == "enhancement"
+    enhanced = network.get("form") in FORMS
     if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
         return Functional.trained(functional)
     name = "lda" if xc.lower() in ("", "none") else xc
@@ -184,6 +189,8 @@ def conventional_parts(functional: XCFunctional) -> list[str]:
     for part in functional.modules():
         if isinstance(part, EnhancedXC):
             parts.append(f"enhanced({part.config['parent']!r}, bound={part.bound:g})")
+        elif isinstance(part, NNNonlocal):
+            parts.append(f"nonlocal({part.config['parent']!r}, bound={part.bound:g})")
         elif isinstance(part, XCFunctional) and not any(
             not name.startswith("dispersion.") for name, _ in part.named_parameters()
         ):

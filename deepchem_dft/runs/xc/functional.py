@@ -34,6 +34,8 @@ def build_xc_model(config: RunConfig, model_dir: str | Path | None = None) -> XC
     network = functional.network.model_dump(exclude={"spin_symmetric"})
     if functional.enhancement is not None:
         network = {"form": "enhancement", **functional.enhancement.model_dump()}
+    if functional.neighbours is not None:
+        network = {"form": "nonlocal", **functional.neighbours.model_dump()}
     rate, decay = training.learning_rate, training.weight_decay
     optimizer = AdamW(learning_rate=rate, weight_decay=decay) if decay else Adam(learning_rate=rate)
     try:

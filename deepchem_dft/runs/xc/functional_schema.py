@@ -74,6 +74,23 @@ class EnhancementConfig(Section):
     zero_last: bool = Field(True, description="start exactly at the parent")
 
 
+class NeighboursConfig(Section):
+    """Bounded factors on a parent that depend on the density around a point; see ``NNNonlocal``."""
+
+    hidden: Widths = Field([16, 16], description="widths of the hidden layers of every perceptron")
+    channels: int = Field(8, ge=1, le=64, description="learned fields at every atom")
+    radial: int = Field(6, ge=2, le=32, description="radial functions")
+    descriptors: int = Field(6, ge=1, le=64, description="numbers that describe a point")
+    layers: int = Field(1, ge=0, le=8, description="layers at atoms")
+    degree: int = Field(3, ge=0, le=3, description="highest l of the spherical harmonics")
+    cutoff: float = Field(5.0, ge=1, le=50, description="distance of points from nuclei, Bohr")
+    activation: str = Field("silu", description="between the layers: silu, softplus, tanh, ...")
+    bound: float = Field(1.804, gt=1, lt=100, description="of the exchange enhancement factor")
+    ueg_exact: bool = Field(True, description="leave the uniform gas as it is")
+    dtype: Literal["float64", "float32"] = Field("float64", description="of the networks alone")
+    zero_last: bool = Field(True, description="start exactly at the parent")
+
+
 class DispersionConfig(Section):
     """Energy of pairs and triples of atoms; see ``deepchem_dft.xc.dispersion.Dispersion``."""
 
@@ -92,14 +109,17 @@ class DispersionConfig(Section):
 class FunctionalConfig(Section):
     """``xc = a * network + b * conventional + exact exchange``, or an enhanced parent.
 
-    With ``enhancement``, exchange and correlation of ``xc`` are each multiplied by a learned
-    factor, and ``exchange`` takes the place of as much semilocal exchange.
+    With ``enhancement`` or ``neighbours``, exchange and correlation of ``xc`` are each multiplied by a
+    learned factor, and ``exchange`` takes the place of as much semilocal exchange.
     """
 
     xc: str = Field("pbe", description="conventional part, any name libxc knows")
     network: NetworkConfig = Field(NetworkConfig(), description="the learned part")
     enhancement: EnhancementConfig | None = Field(
         None, description="learned factors on xc in place of an added network"
+    )
+    neighbours: NeighboursConfig | None = Field(
+        None, description="learned factors on xc that see the density around every point"
     )
     aweight0: float = Field(1.0, ge=-100, le=100, description="initial weight of the network")
     bweight0: float = Field(1.0, ge=-100, le=100, description="initial weight of the conventional part")
@@ -115,8 +135,11 @@ class FunctionalConfig(Section):
 
     @model_validator(mode="after")
     def _one_learned_part(self) -> FunctionalConfig:
-        if self.enhancement is not None:
-            for name in ("network", "aweight0", "bweight0", "train_a", "train_b"):
+        for form in ("enhancement", "neighbours"):
+            if getattr(self, form) is None:
+                continue
+            others = ("enhancement",) if form == "neighbours" else ()
+            for name in ("network", "aweight0", "bweight0", "train_a", "train_b", *others):
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"'{name}' has no meaning beside 'enhancement'")
+                    raise ValueError(f"'{name}' has no meaning beside '{form}'")
         return self

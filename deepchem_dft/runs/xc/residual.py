@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,15 +29,16 @@ MOST_LOST = 0.2
 
 def parent_of(config: RunConfig) -> Functional:
     """Return what the functional is before training, without dispersion: whose basis error is meant."""
-    bare = config.functional.model_copy(update={"dispersion": None})
-    model = build_xc_model(config.model_copy(update={"functional": bare}))
+    model = build_xc_model(config)
     if model.xc is None:
         raise InputError(
             "a functional that starts from no conventional one has no published values",
             field="training.target",
             remedy="use target: total, or name a functional.xc",
         )
-    return starting_functional(model.xc, model.config, model.functional)
+    bare = copy.deepcopy(model.functional)
+    bare.dispersion = None
+    return starting_functional(model.xc, model.config, bare)
 
 
 def with_residual_targets(

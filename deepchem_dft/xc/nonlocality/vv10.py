@@ -83,6 +83,8 @@ class VV10(XCFunctional):
 
     family = "gga"
     needs_quadrature = True
+    log_b: Tensor
+    log_c: Tensor
 
     def __init__(
         self,
@@ -106,8 +108,12 @@ class VV10(XCFunctional):
             )
         self.form, self.coefficient, self.grid_level = form, float(coefficient), grid_level
         self.constant = not trainable
-        logarithms = (torch.tensor(float(value), dtype=torch.float64).log() for value in (b, c))
-        self.log_b, self.log_c = (nn.Parameter(log, requires_grad=bool(trainable)) for log in logarithms)
+        for name, value in (("log_b", b), ("log_c", c)):
+            logarithm = torch.tensor(float(value), dtype=torch.float64).log()
+            if trainable:
+                self.register_parameter(name, nn.Parameter(logarithm))
+            else:  # part of the name of the functional, not of its weights
+                self.register_buffer(name, logarithm, persistent=False)
 
     def energy(self, rho: Tensor, quadrature: Quadrature) -> Tensor:
         """Return the energy, Ha; see the base class."""
