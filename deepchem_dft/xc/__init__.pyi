@@ -5,6 +5,7 @@ from .ensemble import EnsembleXC as EnsembleXC
 from .hybrid import HybridXC as HybridXC
 from .lda import SlaterPW92 as SlaterPW92
 from .libxc import Libxc as Libxc
+from .names import check as check
 from .names import get_xc as get_xc
 from .networks import build_network as build_network
 from .networks import deepchem_network as deepchem_network

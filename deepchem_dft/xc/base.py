@@ -56,6 +56,8 @@ class XCFunctional(nn.Module):
     grid_level : int or None
         With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own; None for the
         molecule's.
+    uniform_gas : bool
+        True if it promises the energy of the uniform electron gas (Slater and PW92).
     dispersion : Dispersion or None
         Energy of pairs and triples of atoms that is part of the functional, its parameters among
         the functional's. See :attr:`dispersion_terms`.
@@ -66,6 +68,7 @@ class XCFunctional(nn.Module):
     constant: bool = False
     needs_quadrature: bool = False
     grid_level: int | None = None
+    uniform_gas: bool = False
 
     dispersion: Dispersion | None
 

@@ -87,6 +87,11 @@ class EnsembleXC(XCFunctional):
         return [(share, omega) for omega, share in shares.items()]
 
     @property
+    def uniform_gas(self) -> bool:  # type: ignore[override]
+        """True if all members promise it."""
+        return all(member.uniform_gas for member in self)
+
+    @property
     def nonlocal_terms(self) -> list[XCFunctional]:
         """Those of all members; a member that is nonlocal itself is one."""
         return [term for member in self for term in nonlocal_parts(1.0 / len(self), member)]

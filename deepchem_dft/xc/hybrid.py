@@ -151,6 +151,13 @@ class HybridXC(XCFunctional):
         return [(self.exchange, None)] + [(c, w) for c, w in self._own_terms() if w is not None]
 
     @property
+    def uniform_gas(self) -> bool:  # type: ignore[override]
+        """True if there is nothing but a part that promises it."""
+        return bool(
+            self.xc is None and self.exchange is None and self.nnxc.uniform_gas and self.aweight == 1.0
+        )
+
+    @property
     def nonlocal_terms(self) -> list[XCFunctional]:
         """Those of both parts, with the weights; a part that is nonlocal itself is one."""
         return nonlocal_parts(self.aweight, self.nnxc) + nonlocal_parts(self.bweight, self.xc)

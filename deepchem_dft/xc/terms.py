@@ -48,6 +48,10 @@ class ScaledXC(XCFunctional):
         energy = self.functional.at_density(rho, quadrature)
         return lambda: self.coefficient * energy()
 
+    def pieces(self, quadrature: Quadrature) -> list[Tensor] | None:
+        """Return those of the functional; see the base class."""
+        return self.functional.pieces(quadrature)
+
     def extra_repr(self) -> str:
         return f"{float(torch.as_tensor(self.coefficient).detach()):.6g}"
 

@@ -14,6 +14,7 @@ from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Dispersion, Nuclei
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from deepchem_dft.zoo.forms import CONFIGURED, build_form, form_of
 
 from .conftest import hybrid, network
@@ -107,7 +108,7 @@ def test_what_a_form_of_a_hybrid_leaves_out_is_trained():
 
 
 def test_every_registered_network_is_rebuilt():
-    assert {known for known, _ in CONFIGURED.values()} == {type(build_network()), EnhancedXC}
+    assert {known for known, _ in CONFIGURED.values()} == {type(build_network()), EnhancedXC, NNNonlocal}
 
 
 class Mine(nn.Module):

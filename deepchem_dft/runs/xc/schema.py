@@ -350,9 +350,12 @@ class RunConfig(BaseRunConfig):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
                 _drop_unset(ref, "sets", "diet")
-        _drop_unset(content["functional"], "dispersion")
+        _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
             _drop_unset(content["functional"]["enhancement"], "range_separation")
+        if self.training.target == "total":
+            for key in ("target", "published", "largest_shift"):
+                del content["training"][key]
         return content
 
 
