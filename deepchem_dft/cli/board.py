@@ -25,9 +25,9 @@ def board(
         None, "--xc", help="Functional by name, zoo:NAME or a file; may be given several times."
     ),
     dataset: list[str] = typer.Option(
-        ["gscdb138"],
+        ...,
         "--dataset",
-        help="Rows of a board: gscdb138, gscdb138:BH46, gscdb138:type=NC,max_heavy=4,test; may be repeated.",
+        help="Rows of a board: gscdb138:BH46, gscdb138:type=NC,max_heavy=4,test; may be repeated.",
     ),
     beside: list[str] | None = typer.Option(
         None,

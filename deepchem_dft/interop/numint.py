@@ -16,7 +16,7 @@ from deepchem_dft.interop.nonlocal_parts import NonlocalIntegration
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.libxc import Libxc
-from deepchem_dft.xc.terms import has_nonlocal_part, refuse_nonlocal
+from deepchem_dft.xc.nonlocality.terms import has_nonlocal_part, refuse_nonlocal
 
 #: Highest derivative PySCF asks for: the third, in forces of excited states.
 _MOST_DERIVATIVES = 3

@@ -13,7 +13,7 @@ from .neural import NNLDA as NNLDA
 from .neural import NNMGGA as NNMGGA
 from .neural import NNPBE as NNPBE
 from .nonlocality.network import NNNonlocal as NNNonlocal
+from .nonlocality.terms import ScaledXC as ScaledXC
 from .nonlocality.vv10 import VV10 as VV10
 from .pbe import PBE as PBE
 from .quadrature import Quadrature as Quadrature
-from .terms import ScaledXC as ScaledXC

@@ -16,8 +16,8 @@ from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.nonlocality.terms import local_at_density, local_density, nonlocal_parts
 from deepchem_dft.xc.quadrature import Quadrature
-from deepchem_dft.xc.terms import local_at_density, local_density, nonlocal_parts
 
 
 class EnsembleXC(XCFunctional):

@@ -13,8 +13,8 @@ from deepchem_dft.xc.base import XCFunctional, highest_family
 from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.names import get_xc
 from deepchem_dft.xc.neural import NEURAL, NeuralXC
+from deepchem_dft.xc.nonlocality.terms import local_at_density, local_density, nonlocal_parts
 from deepchem_dft.xc.quadrature import Quadrature
-from deepchem_dft.xc.terms import local_at_density, local_density, nonlocal_parts
 
 Terms = list[tuple[float | Tensor, float | None]]
 

@@ -90,6 +90,15 @@ def test_rows_that_did_not_converge_are_left_out_for_all(records):
     assert "N2 (stalled)" in text and "4 of 5 rows" in text
 
 
+def test_what_is_said_of_states_is_told_once_per_system(records, tmp_path):
+    for one in records[:2]:
+        one.notes.append("H: an empty orbital lies 0.1 eV below an occupied one")
+    found = judged(records)
+    assert tables.markdown(found).count("an empty orbital") == 1
+    tables.write_csv(tmp_path / "b.csv", found)
+    assert (tmp_path / "b.csv").read_text().count("an empty orbital") == 2
+
+
 def test_rows_learned_from_are_marked_and_averaged_apart(records):
     """HCl by its formula, the barrier by its name; nitrogen and the dimers were never seen."""
     training = Training({"gscdb138:BH76_44"}, {"ClH", "H", "Cl"})

@@ -81,8 +81,8 @@ NAMES = {
 #: Keys of what only a run has: names, files and folders, choices of data, tables and figures,
 #: processes; shifted targets; and weight_decay, which in Python is an optimiser.
 OF_RUNS = {
-    "xc": "data.train data.valid data.test training.weight_decay training.target training.published "
-    "training.largest_shift training.stages.repeat training.threads "
+    "xc": "data.train data.valid data.test data.prepared training.weight_decay training.stages.repeat "
+    "training.threads training.target training.published training.largest_shift "
     "baselines cross_validation evaluation.sets evaluation.baseline_sets output.h2_curve",
     "ksr": "data.train data.valid data.test evaluation.sets evaluation.baseline",
     "hamiltonian": "data.recipes.file data.recipes.input data.train data.valid data.test evaluation.sets",
@@ -105,10 +105,10 @@ _DEEPCHEM = "DeepChem's XCModel has it so, and its tutorials must give what they
 #: Those that differ on purpose: the default in YAML, that in Python, and why.
 DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "functional.xc"): ("pbe", None, "in Python a functional may be given instead"),
+    ("xc", "functional.enhancement.range_separation.omega"): (0.3, _NONE, "in Python it has to be given"),
+    ("xc", "functional.dispersion.model"): ("d3bj", _NONE, "in Python it has to be named"),
     ("xc", "functional.network.family"): ("gga", None, "in Python that of the functional"),
     ("xc", "functional.network.output"): ("lda_exchange", "raw", _DEEPCHEM),
-    ("xc", "functional.enhancement.range_separation.omega"): (0.3, _NONE, "it has to be given"),
-    ("xc", "functional.dispersion.model"): ("d3bj", _NONE, "it has to be given"),
     ("xc", "functional.aweight0"): (1.0, None, "in Python 1 for networks that begin with 0, else 0"),
     ("xc", "functional.train_a"): (False, True, _DEEPCHEM),
     ("xc", "functional.train_b"): (False, True, _DEEPCHEM),

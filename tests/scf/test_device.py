@@ -23,7 +23,7 @@ from deepchem_dft.scf import KohnSham, SCFState
 from deepchem_dft.scf.batch import solve_batch
 from deepchem_dft.scf.frozen.solution import FrozenSolution
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.xc import HybridXC, build_network, get_xc, libxc
+from deepchem_dft.xc import Dispersion, EnhancedXC, HybridXC, build_network, get_xc, libxc
 
 ELSEWHERE = torch.device("meta")  # a device every build of torch knows, and no tensor lives on
 # What CUDA does between devices: copies, and indices that may come from the CPU.
@@ -176,6 +176,34 @@ def test_whole_solves_on_the_stand_in(parent, family, options, restricted):
         again = problem.run(guess=result)  # orbitals of the CPU
         assert again.iterations < moved.iterations
         assert again.energy.item() == pytest.approx(result.energy.item(), abs=1e-10)
+
+
+def _dispersed():
+    xc = _functional("native:pbe", "gga")
+    xc.dispersion = Dispersion("d4", s8=0.9, a1=0.4, a2=4.2, train=["s8", "s9", "a1", "a2"])
+    return xc
+
+
+def _ranged():
+    ranges = {"omega": 0.3, "train": ["omega", "long_exchange"]}
+    return EnhancedXC("pbe", hidden=[4], exchange=0.2, range_separation=ranges, zero_last=False, seed=1)
+
+
+@pytest.mark.parametrize("make", [_dispersed, _ranged])
+@pytest.mark.filterwarnings("ignore:libxc runs on the CPU")
+def test_dispersion_and_ranges_on_the_stand_in(make):
+    molecule, functional = _molecule(), make()
+    there = copy.deepcopy(functional)
+    expected = _numbers(KohnSham(molecule, functional, tol=1e-7).run(), density=False)
+    assert len(expected) > 6
+    with stand_in():
+        moved = KohnSham(molecule, there.to(ELSEWHERE), tol=1e-7).run()
+        assert moved.energy.device == ELSEWHERE
+        _same(_numbers(moved, density=False), expected)
+        frozen = moved.frozen.energy(there)
+        (slope,) = torch.autograd.grad(frozen, [moved._hamiltonian.parameters[-1]])
+        assert frozen.item() == pytest.approx(moved.energy.item(), abs=1e-11)
+        assert bool((_unwrapped(slope) != 0.0).any())
 
 
 def test_the_stand_in_refuses_what_cuda_would():

@@ -63,6 +63,8 @@ class Column:
         Rows that it has learned from.
     unconverged : dict of str to list of str
         The systems to blame, by row.
+    notes : dict of str to list of str
+        What has to be said of the states that were found, by row.
     cost : Cost
     """
 
@@ -72,6 +74,7 @@ class Column:
     uncertainties: dict[str, float] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     unconverged: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
 
     def mae(self, names: Iterable[str]) -> float:
@@ -206,6 +209,8 @@ def _computed(label: str, board: str, records: Sequence[EntryRecord]) -> Column:
             column.uncertainties[name] = record.uncertainty * HARTREE_TO_KCAL
         if record.unconverged:
             column.unconverged[name] = record.unconverged
+        if record.notes:
+            column.notes[name] = record.notes
     return column
 
 

@@ -39,8 +39,10 @@ def write_page(path: str | Path, found: Judgement, title: str, said: Sequence[st
     parts.append(
         ("cost", "Cost", table(tables.cost_table(found)[0], map(_cells, tables.cost_table(found)[1])))
     )
-    lost = [f"{c.label}, {n}: {', '.join(w)}" for c in found.computed for n, w in c.unconverged.items()]
-    write(path, document(title, parts, lost).encode("utf-8", "replace"))
+    if states := tables.state_lines(found):
+        parts.append(("states", "States", bullets(states)))
+    page = document(title, parts, [f"not converged: {line}" for line in tables.lost_lines(found)])
+    write(path, page.encode("utf-8", "replace"))
 
 
 def _cells(line: Sequence[str]) -> list[Cell]:

@@ -18,7 +18,7 @@ from deepchem_dft.scf.quadrature import device_of
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
-from deepchem_dft.xc.terms import has_nonlocal_part
+from deepchem_dft.xc.nonlocality.terms import has_nonlocal_part
 
 # Energies that ought to be the same, Ha; relative errors of derivatives; what is left of a jump, Ha.
 _SAME, _DERIVATIVE, _JUMP = 1e-9, 1e-5, 1e-7

@@ -8,8 +8,8 @@ from torch import Tensor
 from deepchem_dft.scf.conformance.samples import Sample, energy_of
 from deepchem_dft.xc.base import XCFunctional
 
-#: Bohr: too far for anything to be felt.
-FAR = 1e4
+#: Bohr: too far for dispersion (R^-6) to be felt, near enough for squares of coordinates to be exact.
+FAR = 100.0
 
 
 def change(xc: XCFunctional, sample: Sample, *others: Sample) -> float:

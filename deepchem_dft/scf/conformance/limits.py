@@ -12,6 +12,7 @@ from deepchem_dft.scf.conformance.samples import Sample, energy_of, stretched
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.features import TAU_FACTOR
 from deepchem_dft.xc.lda import SlaterPW92, slater
+from deepchem_dft.xc.ranges import FERMI, attenuation
 
 # Densities are scaled down to this for the limit of none.
 _FAINT = 1e-10
@@ -41,7 +42,6 @@ def uniform_gas(xc: XCFunctional, device: torch.device) -> float:
     radii = torch.tensor([0.3, 1.0, 2.0, 5.0], dtype=torch.float64, device=device)
     n = 3.0 / (4.0 * torch.pi * radii**3)
     worst, exact = 0.0, SlaterPW92()
-    share = sum(float(torch.as_tensor(c).detach()) for c, omega in xc.exchange_terms if omega is None)
     for zeta in (0.0, 0.5, 1.0):
         spins = torch.stack([0.5 * (1.0 + zeta) * n, 0.5 * (1.0 - zeta) * n])
         rho = spins.new_zeros(2, 5, len(n))
@@ -49,10 +49,19 @@ def uniform_gas(xc: XCFunctional, device: torch.device) -> float:
         rho[:, 4] = 0.5 * TAU_FACTOR * (2.0 * spins) ** (5.0 / 3.0)
         with torch.no_grad():
             expected = exact.energy_density(rho[:, :1])
-            exchange = 0.5 * (slater(2.0 * spins[0]) + slater(2.0 * spins[1]))
-            found = xc.energy_density(rho[:, : NCOMP[xc.family]]) + share * exchange
+            semilocal = xc.energy_density(rho[:, : NCOMP[xc.family]])
+            found = semilocal + sum(0.5 * _exact_exchange(xc, 2.0 * spin) for spin in spins)
             worst = max(worst, float(((found - expected) / expected).abs().max()))
     return worst
+
+
+def _exact_exchange(xc: XCFunctional, n: Tensor) -> Tensor:
+    """Return what exact exchange of a functional adds to unpolarised uniform gases, Ha/Bohr^3."""
+    total = torch.zeros_like(n)
+    for coefficient, omega in xc.exchange_terms:
+        far = 1.0 if omega is None else 1.0 - attenuation(FERMI * n ** (1.0 / 3.0) / omega)
+        total = total + coefficient * far * slater(n)
+    return total
 
 
 def smoothness(xc: XCFunctional, device: torch.device) -> float:

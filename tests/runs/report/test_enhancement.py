@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from deepchem_dft.errors import FunctionalError
 from deepchem_dft.runs.report.enhancement import factors
 from deepchem_dft.xc.enhancement import EnhancedXC
+from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
+from tests.xc.toy import GatherXC
 
 
 def test_enhancement_of_pbe_is_its_formula():
@@ -46,3 +49,9 @@ def test_exchange_that_is_replaced_is_shown_whole():
 
 def test_share_of_exact_exchange_is_told():
     assert factors(get_xc("pbe0")).exchange == 0.25
+
+
+def test_no_enhancement_of_what_sees_more_than_points():
+    with pytest.raises(FunctionalError, match="GatherXC"):
+        factors(HybridXC("pbe", GatherXC(), aweight0=1.0))
+    assert factors(get_xc("wb97m-v")).family == "mgga"  # the local part, of which nothing is learned

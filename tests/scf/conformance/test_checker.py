@@ -11,6 +11,7 @@ from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.scf.conformance import Check, Report
 from deepchem_dft.scf.conformance.checker import NAMES
 from deepchem_dft.xc import EnhancedXC, EnsembleXC, HybridXC, SlaterPW92, XCFunctional, check
+from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from tests.xc.toy import GatherXC
 
 LOCAL = [name for name in zoo.names() if zoo.card(name).kind == "functional"]
@@ -235,6 +236,14 @@ def test_conventional_functionals_pass(name):
     assert report.passed, report
 
 
+@pytest.mark.parametrize("kind", ["uniform", "ityh"])
+def test_two_ranges_keep_the_gas_together(kind):
+    """What is left of semilocal exchange, and exact exchange of both ranges, which a uniform gas has too."""
+    options = {"omega": 0.3, "long_exchange": 0.9, "attenuation": kind}
+    xc = EnhancedXC("r2scan", hidden=[6], exchange=0.15, range_separation=options, zero_last=False, seed=1)
+    assert check(xc, only=["uniform gas"])["uniform gas"].passed
+
+
 @pytest.mark.parametrize("parent", ["pbe", "revpbe", "tpss", "r2scan"])
 def test_enhanced_functionals_keep_the_gas_they_promise(parent):
     for exchange in (0.0, 0.3):
@@ -267,6 +276,25 @@ def test_functionals_of_the_zoo_pass_everything(name):
         parameter.requires_grad_(True)
     report = check(functional)
     assert report.passed, report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wb97m-v", "scan-rvv10", "network"])
+def test_nonlocal_functionals_pass_everything(name):
+    xc = name if name != "network" else HybridXC(None, disturbed(NNNonlocal("pbe", seed=1)), aweight0=1.0)
+    report = check(xc)
+    assert report.passed, report
+    assert report["geometry"].value is not None
+
+
+def disturbed(network):
+    """Move all weights, since a network that starts at its parent hides its mistakes."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in network.parameters():
+            if p.requires_grad:
+                p += 0.05 * torch.randn(p.shape, generator=generator, dtype=p.dtype)
+    return network
 
 
 def test_modes_and_parameters_are_left_as_they_were():
