@@ -78,6 +78,8 @@ def board(
 
     for path in (out, html, keep):
         check_out(path)
+    refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset]
+    load_deepchem()
     done: Any = None
     if run is not None:
         from deepchem_dft.runs.base import open_run
@@ -85,8 +87,6 @@ def board(
         done = open_run(run)
         if not done.is_functional:
             raise done.no_functional()
-    refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset]
-    load_deepchem()
     from deepchem_dft.runs.board.judging import PEERS, board_rows, check_peers, judge
     from deepchem_dft.runs.board.page import write_page
     from deepchem_dft.runs.board.seen import training_of_config, training_of_name
