@@ -17,6 +17,7 @@ from deepchem_dft.scf import KohnSham, SCFLayer
 from deepchem_dft.scf.frozen.binned import bin_density
 from deepchem_dft.units import HARTREE_TO_KCAL as KCAL
 from deepchem_dft.xc import EnhancedXC, HybridXC, build_network
+from tests.xc.toy import GatherXC
 
 from ..runs.conftest import DATA
 
@@ -246,3 +247,33 @@ def test_lbfgs_goes_on_where_it_stopped(nodes, options):
     assert rest[-1].loss < whole[0].loss
     for name, value in complete.functional.state_dict().items():
         assert torch.equal(second.functional.state_dict()[name], value)
+
+
+def test_a_nonlocal_functional_is_trained_on_whole_densities(data_file):
+    def make():
+        part = GatherXC(level=0)
+        part.width.requires_grad_(False)  # nothing keeps it positive
+        return HybridXC("pbe", part, aweight0=0.3, train_a=False, train_b=False)
+
+    train, _ = parts_of(data_file, make())
+    assert all(density.whole is not None for density in train.batch.densities)
+    stage = Stage(4, "frozen", optimizer="lbfgs")
+    trainer = FrozenTrainer(model_of(make()), stage, train)
+    trainer.run()
+    # One parameter, in which energies are linear: least squares have their answer.
+    start, one = make(), make()
+    with torch.no_grad():
+        start.nnxc.strength.zero_()
+        one.nnxc.strength.fill_(1.0)
+        zero, slope = train.predict(start), train.predict(one) - train.predict(start)
+        best = (train.weight * slope * (train.target - zero)).sum() / (train.weight * slope**2).sum()
+    assert trainer.functional.nnxc.strength.item() == pytest.approx(best.item(), rel=1e-5)
+    # against the energies that the whole way gives at the same orbitals
+    entry = train.entries[0]
+    for row, xc in ((0, make()), (0, trainer.functional)):
+        expected = 0.0
+        for coefficient, system in zip(entry.coefficients, entry.get_systems(), strict=True):
+            molecule = system.to_molecule(grid_level=1)
+            state = KohnSham(molecule, "pbe").run().state
+            expected += coefficient * SCFLayer(xc).frozen_energy(molecule, state).item()
+        assert train.predict(xc)[row].item() == pytest.approx(expected, abs=1e-7)

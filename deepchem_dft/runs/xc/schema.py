@@ -61,6 +61,10 @@ class DatasetRef(Section):
     without_tags: list[str] = Field([], description="drop entries that carry one of these tags")
     limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="keep the first so many")
     weight: float = Field(1.0, gt=0, le=1e6, description="factor on the entries' weights")
+    balance: Literal["sets", "energies"] | None = Field(
+        None,
+        description="rows of a board weigh so that sets count alike, or as in the weighted total (mean: 1)",
+    )
     basis: str | None = Field(None, description="basis of this set; goes before data.basis")
 
     @model_validator(mode="before")
@@ -354,7 +358,7 @@ class RunConfig(BaseRunConfig):
         for refs in (content["data"][role] for role in ("train", "valid", "test")):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
-                _drop_unset(ref, "sets", "diet")
+                _drop_unset(ref, "sets", "diet", "balance")
         del content["data"]["prepared"]  # what was calculated before is what would be now
         _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
