@@ -53,7 +53,7 @@ class FunctionalLibrary:
         """Return omega (1/Bohr), the share of long-range and of short-range exact exchange."""
         full, long, omega = 0.0, 0.0, 0.0
         for coefficient, range_ in self.functional.exchange_terms:
-            share = float(torch.as_tensor(coefficient).detach())
+            share = float(torch.as_tensor(coefficient, dtype=torch.float64).detach())
             if share == 0.0:
                 continue
             if range_ is None:

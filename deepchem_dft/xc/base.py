@@ -173,7 +173,7 @@ class XCFunctional(nn.Module):
         """Return the derivative of the dispersion energy by positions, shape (natom, 3), Ha/Bohr."""
         total = torch.zeros(len(nuclei.numbers), 3, dtype=torch.float64)
         for coefficient, term in self.dispersion_terms:
-            total += float(torch.as_tensor(coefficient).detach()) * term.gradient(nuclei)
+            total += float(torch.as_tensor(coefficient, dtype=torch.float64).detach()) * term.gradient(nuclei)
         return total
 
     def dispersion_hessian(self, nuclei: Nuclei) -> Tensor:
@@ -181,7 +181,7 @@ class XCFunctional(nn.Module):
         atoms = len(nuclei.numbers)
         total = torch.zeros(atoms, atoms, 3, 3, dtype=torch.float64)
         for coefficient, term in self.dispersion_terms:
-            total += float(torch.as_tensor(coefficient).detach()) * term.hessian(nuclei)
+            total += float(torch.as_tensor(coefficient, dtype=torch.float64).detach()) * term.hessian(nuclei)
         return total
 
     def energy_density(self, rho: Tensor) -> Tensor:

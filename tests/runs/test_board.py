@@ -186,6 +186,18 @@ def test_command_goes_on_where_it_was_stopped(tmp_path):
     assert len(keep.read_text().splitlines()) >= len(lines)
 
 
+def test_published_functionals_can_be_shown_alone(tmp_path):
+    """Nothing is solved, so all 70 rows of the choice are there at once; wrong names are told before."""
+    words = ["board", "--dataset", "gscdb138:diet=100", "--html", str(tmp_path / "b.html")]
+    result = CliRunner().invoke(app, [*words, "--beside", "wB97M-V"])
+    assert result.exit_code == 0, result.output
+    assert "WTMAD-2, diet of 100" in result.output and "70 rows" in result.output
+    line = next(line for line in result.output.splitlines() if line.startswith("| wB97M-V"))
+    assert line.split("|")[-2].strip() == "3.43"
+    asked = CliRunner().invoke(app, ["board", "--xc", "pbe", "--dataset", "gscdb138", "--beside", "PBE"])
+    assert isinstance(asked.exception, InputError) and "no values of 'PBE'" in str(asked.exception)
+
+
 def test_command_refuses_other_data_sets():
     result = CliRunner().invoke(app, [*ARGUMENTS, "--dataset", "barriers"])
     assert isinstance(result.exception, InputError) and "evaluate" in str(result.exception)

@@ -17,8 +17,8 @@ from deepchem_dft.models import DEQModel, HamiltonianModel, KSRModel, KSRStage, 
 from deepchem_dft.models.xc import Stage
 from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.molnet import load_atomic_ip, load_nci
+from deepchem_dft.runs.hamiltonian.evaluation import evaluate_hamiltonian_set
 from deepchem_dft.runs.hamiltonian.making import SamplingRecipe
-from deepchem_dft.runs.hamiltonian.run import evaluate_hamiltonian_set
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
@@ -79,7 +79,7 @@ NAMES = {
 }
 
 #: Keys of what only a run has: names, files and folders, choices of data, tables and figures,
-#: processes; and weight_decay, which in Python is an optimiser.
+#: processes; shifted targets; and weight_decay, which in Python is an optimiser.
 OF_RUNS = {
     "xc": "data.train data.valid data.test data.prepared training.weight_decay training.stages.repeat "
     "training.threads training.target training.published training.largest_shift "
@@ -100,16 +100,13 @@ AS_ELSEWHERE = {
     "deq": "",
 }
 
+_NONE = inspect.Parameter.empty
 _DEEPCHEM = "DeepChem's XCModel has it so, and its tutorials must give what they gave"
 #: Those that differ on purpose: the default in YAML, that in Python, and why.
 DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "functional.xc"): ("pbe", None, "in Python a functional may be given instead"),
-    ("xc", "functional.enhancement.range_separation.omega"): (
-        0.3,
-        inspect.Parameter.empty,
-        "in Python it has to be given",
-    ),
-    ("xc", "functional.dispersion.model"): ("d3bj", inspect.Parameter.empty, "in Python it has to be named"),
+    ("xc", "functional.enhancement.range_separation.omega"): (0.3, _NONE, "in Python it has to be given"),
+    ("xc", "functional.dispersion.model"): ("d3bj", _NONE, "in Python it has to be named"),
     ("xc", "functional.network.family"): ("gga", None, "in Python that of the functional"),
     ("xc", "functional.network.output"): ("lda_exchange", "raw", _DEEPCHEM),
     ("xc", "functional.aweight0"): (1.0, None, "in Python 1 for networks that begin with 0, else 0"),

@@ -177,13 +177,7 @@ def judge(
     InputError
         For a functional that the board has no values of.
     """
-    unknown = [name for name in peers if name not in board.functionals]
-    if unknown:
-        raise InputError(
-            f"{board.name} has no values of {unknown[0]!r}",
-            field="beside",
-            remedy=f"use {', '.join(board.functionals)}, or all",
-        )
+    check_peers(board, peers)
     chosen = [board.rows[i] for i in rows]
     columns = []
     for label, key in keys.items():
@@ -198,6 +192,17 @@ def judge(
     columns += [Column(p, "published", {name: e[p] for name, e in errors.items()}) for p in peers]
     total = "weighted total" if diet_of is None else f"WTMAD-2, diet of {diet_of}"
     return Judgement(board, chosen, columns, weights(board, diet_of), total)
+
+
+def check_peers(board: Board, peers: Sequence[str]) -> None:
+    """Raise `InputError` unless the board has values of all these functionals."""
+    unknown = [name for name in peers if name not in board.functionals]
+    if unknown:
+        raise InputError(
+            f"{board.name} has no values of {unknown[0]!r}",
+            field="beside",
+            remedy=f"use {', '.join(board.functionals)}, or all",
+        )
 
 
 def _computed(label: str, board: str, records: Sequence[EntryRecord]) -> Column:

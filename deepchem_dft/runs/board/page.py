@@ -30,8 +30,9 @@ def write_page(path: str | Path, found: Judgement, title: str, said: Sequence[st
     parts = [
         ("kinds", "By kind", join([bullets([*said, *tables.facts(found)]), _kinds(found), _chart(found)])),
         ("sets", "By set", _sets(found)),
-        ("worst", "Worst rows", join(_worst(found, column) for column in found.computed)),
     ]
+    if found.computed:
+        parts.append(("worst", "Worst rows", join(_worst(found, column) for column in found.computed)))
     header, rows = tables.uncertainty_table(found)
     if rows:
         parts.append(("uncertainty", "Uncertainty", join([table(header, map(_cells, rows)), _spread(found)])))

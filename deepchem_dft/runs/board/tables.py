@@ -178,7 +178,8 @@ def markdown(found: Judgement, by_set: bool = True, most: int = 10) -> str:
     header, rows = uncertainty_table(found)
     if rows:
         parts += ["\n### uncertainties (kcal/mol)\n", markdown_table(header, rows)]
-    parts += ["\n### cost\n", markdown_table(*cost_table(found))]
+    if found.computed:
+        parts += ["\n### cost\n", markdown_table(*cost_table(found))]
     for title, lines in (("not converged", lost_lines(found)), ("states", state_lines(found))):
         if lines:
             parts += [f"\n### {title}\n", *(f"- {line}" for line in lines[:20])]

@@ -12,7 +12,6 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems
-from deepchem_dft.molnet.entries import replaced
 from deepchem_dft.runs.xc.entries import EntrySet
 from deepchem_dft.runs.xc.functional import build_xc_model
 from deepchem_dft.runs.xc.schema import RunConfig
@@ -144,6 +143,8 @@ def _kept(
     group: EntrySet, shifts: Mapping[int, float], config: RunConfig, reporter: Reporter
 ) -> list[DFTEntry]:
     """Return the entries of a set that can be used, with their new references."""
+    from deepchem_dft.molnet.entries import replaced
+
     out = []
     for entry in group.entries:
         shift = shifts.get(id(entry))

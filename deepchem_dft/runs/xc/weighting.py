@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from deepchem_dft.data.boards import weights
 from deepchem_dft.errors import InputError
-from deepchem_dft.molnet import board
 
 if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry
@@ -38,6 +37,8 @@ def balanced(entries: Sequence[DFTEntry], how: Balance, field: str = "balance") 
         raise InputError(
             "it is no row of a board", entry=alien.name, field=field, remedy="leave balance out for this set"
         )
+    from deepchem_dft.molnet import board
+
     if how == "sets":
         sizes = Counter(e.tags["set"] for e in entries)
         return [len(entries) / (len(sizes) * sizes[e.tags["set"]]) for e in entries]
