@@ -147,6 +147,7 @@ class TestSearch:
             found, findings = ground_state.search(fields, solution, tol=1e-6, max_iter=200)
             assert found.evaluation.energy == pytest.approx(energy, abs=1e-5)
             assert findings.signs and findings.builds > 0
+            assert not any(lower for *_, lower in findings.tried.values())
             counts.append(findings.tried)
         assert counts[0] == counts[1]
 
