@@ -14,12 +14,14 @@ PIP_FLAGS ?=
 CONSTRAINTS ?= constraints.txt
 # Extra words for the command itself: `make train ARGS="training.epochs=5"`, `make test ARGS="-k pbe"`.
 ARGS ?=
+# Commit whose lines are counted.
+AT ?= HEAD
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) $(CONSTRAINTS:%=-c %)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-latest bench mutants lint format docs clean distclean python
+.PHONY: help install train test test-slow test-latest bench mutants lint lines format docs clean distclean python
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -51,6 +53,12 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff, mypy and import-l
 	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+lines: ## count lines of package and tests, laid out alike (AT=commit)
+	@folder=$$(mktemp -d); git archive $(AT) deepchem_dft tests | tar x -C $$folder; cp pyproject.toml $$folder; \
+	find $$folder -name '*.py' -exec sed -i 's/  # fmt: skip//' {} +; $(abspath $(BIN))/ruff format -q $$folder; \
+	for room in deepchem_dft tests; do echo "$$room $$(find $$folder/$$room -name '*.py' -exec cat {} + | wc -l)"; done; \
+	rm -r $$folder
 
 format: $(VENV)/.installed-lint ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

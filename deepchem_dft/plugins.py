@@ -14,6 +14,7 @@ from typing import Any
 _OWN = {
     ("functionals", "zoo"): "deepchem_dft.zoo.registry:functional",
     ("engines", "dqc"): "deepchem_dft.interop.dqc.engine:run_dqc",
+    ("checks", "functional"): "deepchem_dft.scf.conformance.checker:check_functional",
 }
 
 
@@ -22,7 +23,7 @@ def find(group: str, name: str) -> Any:
 
     Parameters
     ----------
-    group : {"functionals", "engines"}
+    group : {"functionals", "engines", "checks"}
         A functional is called with the whole name, such as ``zoo:nn-mgga``, and returns an
         ``XCFunctional``; an engine is called as ``run_dqc`` is.
     name : str

@@ -25,6 +25,7 @@ def main(folder: str = "runs/main_job") -> XCModel:
     model = XCModel(
         "pbe",
         network | {"ueg_exact": True},
+        family="mgga",
         train_a=False,
         train_b=False,
         loss="huber",

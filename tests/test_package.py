@@ -37,7 +37,7 @@ ALLOWED = {
         "interop/ase.py",
         "interop/relaxation.py",
     ),
-    "e3nn": ("hamiltonian/",),
+    "e3nn": ("hamiltonian/", "interop/skala/"),
 }
 
 

@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from deepchem_dft import parallel
-from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, reports, scf, train, zoo
+from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, prepare, reports, scf, train, zoo
 from deepchem_dft.cli.processes import Terminated, one_of_several, report
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.files import refusal
@@ -35,7 +35,7 @@ def _version(wanted: bool) -> None:
 
 
 #: Commands whose work several processes share.
-_SHARED = ("train", "evaluate", "predict", "curve", "board")
+_SHARED = ("train", "evaluate", "predict", "curve", "board", "prepare")
 
 
 @app.callback()
@@ -55,6 +55,7 @@ def _root(
 
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("prepare")(prepare.prepare)
 app.command("predict")(evaluate.predict)
 app.command("board")(board.board)
 app.command("scf")(scf.scf)

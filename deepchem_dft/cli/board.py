@@ -25,9 +25,9 @@ def board(
         None, "--xc", help="Functional by name, zoo:NAME or a file; may be given several times."
     ),
     dataset: list[str] = typer.Option(
-        ["gscdb138"],
+        ...,
         "--dataset",
-        help="Rows of a board: gscdb138, gscdb138:BH46, gscdb138:type=NC,max_heavy=4,test; may be repeated.",
+        help="Rows of a board: gscdb138:BH46, gscdb138:type=NC,max_heavy=4,test; may be repeated.",
     ),
     beside: list[str] | None = typer.Option(
         None,
@@ -58,6 +58,8 @@ def board(
 ) -> None:
     """Judge functionals on a board: errors by kind and set beside published ones, totals, cost.
 
+    Without a functional, published ones are shown alone, and nothing is computed.
+
     Rows that a functional has learned from are marked, and averaged apart. Rows with a system that does not
     converge are named and left out for all; the exit status is then 1. Under torchrun its processes share
     the systems.
@@ -68,14 +70,16 @@ def board(
 
     - `deepchem-dft board runs/mine --dataset gscdb138:BH46 --basis def2-tzvpd --html board.html`
 
+    - `deepchem-dft board --dataset gscdb138:diet=100 --beside all`
+
     - `deepchem-dft board --xc r2scan --dataset gscdb138:diet=30 --beside all --out errors.csv`
     """
-    from deepchem_dft.errors import InputError, SCFNotConverged
+    from deepchem_dft.errors import SCFNotConverged
 
-    if run is None and not xc:
-        raise InputError("nothing to judge", remedy="give a run directory, or --xc NAME")
     for path in (out, html, keep):
         check_out(path)
+    refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset]
+    load_deepchem()
     done: Any = None
     if run is not None:
         from deepchem_dft.runs.base import open_run
@@ -83,9 +87,7 @@ def board(
         done = open_run(run)
         if not done.is_functional:
             raise done.no_functional()
-    refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset]
-    load_deepchem()
-    from deepchem_dft.runs.board.judging import PEERS, board_rows, judge
+    from deepchem_dft.runs.board.judging import PEERS, board_rows, check_peers, judge
     from deepchem_dft.runs.board.page import write_page
     from deepchem_dft.runs.board.seen import training_of_config, training_of_name
     from deepchem_dft.runs.board.tables import markdown, write_csv
@@ -108,22 +110,18 @@ def board(
     shown = PEERS if not beside else source.functionals if "all" in beside else tuple(beside)
     diets = {ref.diet for ref in refs}
     screen, log = console(), console(stderr=True)
-    group = EntrySet("test", source.name, entries)
-    with Solver(jobs, cache=keep) as solver, solution_progress("solving") as show:
-        tell_of_kept(solver, keep)
-        evaluation = Evaluation(solver, level, fit)
-        records = evaluation.run([(group, functionals)], show)
+    check_peers(source, shown)
+    records: list[Any] = []
+    solved: dict[Any, Any] = {}
+    if functionals:
+        group = EntrySet("test", source.name, entries)
+        with Solver(jobs, cache=keep) as solver, solution_progress("solving") as show:
+            tell_of_kept(solver, keep)
+            evaluation = Evaluation(solver, level, fit)
+            records, solved = evaluation.run([(group, functionals)], show), evaluation.solved
     keys = {f.label: f.key for f in functionals}
-    found = judge(
-        source,
-        rows,
-        records,
-        evaluation.solved,
-        keys,
-        training,
-        shown,
-        diets.pop() if len(diets) == 1 else None,
-    )
+    diet = diets.pop() if len(diets) == 1 else None
+    found = judge(source, rows, records, solved, keys, training, shown, diet)
     screen.print(markdown(found, most=worst), markup=False)
     for label, one in training.items():
         for missing in one.missing:
@@ -135,7 +133,7 @@ def board(
         screen.print(f"written: {out}", markup=False)
     if html is not None:
         said = [f"{', '.join(dataset)}; basis {basis or 'of the authors'}, grid level {level}."]
-        title = f"{', '.join(keys)} on {source.name}"
+        title = f"{', '.join(keys) or 'Published functionals'} on {source.name}"
         parallel.on_main(lambda: write_page(html, found, title, said))
         screen.print(f"written: {html}", markup=False)
     lost = [f"{n} with {c.label} ({', '.join(w)})" for c in found.computed for n, w in c.unconverged.items()]

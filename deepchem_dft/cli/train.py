@@ -70,7 +70,7 @@ def train(
     from deepchem_dft.runs.pipeline import default_directory
 
     directory = run_dir or default_directory(settings)
-    reporter = _reporter(quiet)
+    reporter = reporter_of(quiet)
     again = (
         f"go on with: deepchem-dft train {config} {' '.join([*(overrides or []), ''])}"
         f"--run-dir {directory} --resume"
@@ -90,7 +90,8 @@ def train(
     out.print(f"run directory: {directory}", markup=False)
 
 
-def _reporter(quiet: bool) -> Any:
+def reporter_of(quiet: bool) -> Any:
+    """Return what shows progress: bars on a terminal, lines elsewhere, nothing if quiet."""
     from deepchem_dft.cli.progress import BarReporter, LineReporter
     from deepchem_dft.fitting.reporter import Reporter
 

@@ -1,3 +1,4 @@
+from .boards import Board as Board
 from .density_files import make_densities as make_densities
 from .entry import ENERGY_TYPES as ENERGY_TYPES
 from .entry import ENTRY_TYPES as ENTRY_TYPES

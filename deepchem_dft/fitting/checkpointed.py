@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
@@ -101,15 +101,79 @@ class Checkpointed:
         """
         path = files.newest(source)
         with files.understood(path):
-            config = {**files.read(path)["config"], **options}
-        if cls._telling not in config:
-            raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
+            config = cls._arguments(dict(files.read(path)["config"]), options, path)
         if "model_dir" not in config and Path(source).is_dir():
             config["model_dir"] = str(source)
         with files.understood(path):
             model: Any = cls(**config)
         model.restore(path)
         return model
+
+    @classmethod
+    def _arguments(cls, config: dict[str, Any], options: dict[str, Any], path: str) -> dict[str, Any]:
+        """Return the constructor's arguments for what a checkpoint holds; ``options`` take precedence."""
+        if cls._telling not in config:
+            raise CheckpointError(f"{path}: not a checkpoint of a {cls.__name__}")
+        return {**config, **options}
+
+    def load_from_pretrained(
+        self,
+        source_model: Any,
+        assignment_map: dict | None = None,
+        value_map: dict | None = None,
+        checkpoint: str | None = None,
+        model_dir: str | None = None,
+        include_top: bool = True,
+        inputs: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy parameters from a trained model, leaving this one's optimiser and counters alone.
+
+        Parameters
+        ----------
+        source_model : Model, str or Path
+            A model (its newest checkpoint, or ``checkpoint``, is restored first if there is one),
+            a checkpoint file, or a model folder. For ``XCModel`` also the name of a trained functional such
+            as ``"zoo:NAME"``.
+        assignment_map, value_map : dict, optional
+            As in DeepChem.
+        checkpoint, model_dir : str, optional
+            Where the source model is restored from.
+        include_top : bool
+            If False, the last linear layer (of a ``HamiltonianModel`` those that read matrices off features)
+            is not copied.
+        inputs
+            Not needed; for DeepChem's sake.
+
+        Raises
+        ------
+        CheckpointError
+            If there is nothing to load, or names and shapes differ.
+        """
+        self._ensure_built()
+        if assignment_map is not None or value_map is not None:
+            super().load_from_pretrained(
+                source_model, assignment_map, value_map, checkpoint, model_dir, include_top
+            )
+        else:
+            parameters, label = self._pretrained(source_model, checkpoint, model_dir)
+            if not include_top:
+                own, top = self.model.state_dict(), self._top()
+                parameters = {k: own[k] if k.startswith(top) else v for k, v in parameters.items()}
+            files.load_parameters(self.model, parameters, label)
+        self._replaced()
+
+    def _pretrained(self, source: Any, checkpoint: str | None, model_dir: str | None) -> tuple[dict, str]:
+        """Return the parameters of a trained model, and what to call it."""
+        return files.parameters_of(source, self.device, checkpoint=checkpoint, model_dir=model_dir)
+
+    def _top(self) -> str:
+        """Return how the names of the last layer's parameters begin."""
+        layers = [name for name, module in self.model.named_modules() if isinstance(module, nn.Linear)]
+        return f"{layers[-1]}." if layers else [name for name, _ in self.model.named_parameters()][-1]
+
+    def _replaced(self) -> None:
+        """Forget what belonged to other parameters."""
 
     def _read(self, place: str) -> tuple[str, dict[str, Any]]:
         source = files.newest(place)

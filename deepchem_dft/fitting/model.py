@@ -94,7 +94,9 @@ class Fitting:
         variables : list of Parameter, optional
             Train only these.
         loss : callable, optional
-            DeepChem's form ``f(outputs, labels, weights)`` instead of the model's loss.
+            DeepChem's form ``f(outputs, labels, weights)`` instead of the model's loss. Not for
+            ``KSRModel`` and ``HamiltonianModel``, which compare whole trajectories and matrices
+            with their samples: their losses have weights, arguments of the constructors.
         callbacks : callable or list
             Called as ``f(model, step)`` after every step.
         all_losses : list, optional

@@ -14,7 +14,7 @@ from deepchem_dft.molecule.basis import resolve_basis, resolve_ecp
 from deepchem_dft.molecule.geometry import SYMBOLS, parse_geometry
 from deepchem_dft.molecule.integrals import build_mole
 from deepchem_dft.xc.libxc import Libxc
-from deepchem_dft.xc.terms import refuse_nonlocal
+from deepchem_dft.xc.nonlocality.terms import refuse_nonlocal
 
 if TYPE_CHECKING:
     from deepchem_dft.hamiltonian.sample import HamiltonianSample

@@ -82,6 +82,10 @@ class NonlocalParts(XCFunctional):
         """Return the energy of the first part, Ha; see the base class."""
         return self._parts()[0].energy(rho, quadrature)
 
+    def pieces(self, quadrature: Quadrature) -> list[Tensor] | None:
+        """Return those of the first part; see the base class."""
+        return self._parts()[0].pieces(quadrature)
+
     @property
     def nonlocal_terms(self) -> list[XCFunctional]:
         """All other parts."""

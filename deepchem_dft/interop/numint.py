@@ -16,7 +16,7 @@ from deepchem_dft.interop.nonlocal_parts import NonlocalIntegration
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.libxc import Libxc
-from deepchem_dft.xc.terms import has_nonlocal_part, refuse_nonlocal
+from deepchem_dft.xc.nonlocality.terms import has_nonlocal_part, refuse_nonlocal
 
 #: Highest derivative PySCF asks for: the third, in forces of excited states.
 _MOST_DERIVATIVES = 3
@@ -53,7 +53,7 @@ class FunctionalLibrary:
         """Return omega (1/Bohr), the share of long-range and of short-range exact exchange."""
         full, long, omega = 0.0, 0.0, 0.0
         for coefficient, range_ in self.functional.exchange_terms:
-            share = float(torch.as_tensor(coefficient).detach())
+            share = float(torch.as_tensor(coefficient, dtype=torch.float64).detach())
             if share == 0.0:
                 continue
             if range_ is None:

@@ -229,11 +229,6 @@ def _is_known(name: str) -> bool:
     )
 
 
-def check_basis(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> None:
-    """Raise `InputError` unless every element has basis functions (and a fitting core)."""
-    resolve_ecp(symbols, basis, ecp)
-
-
 def resolve_ecp(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> dict[str, Any]:
     """Look up the effective core potential of every element that has one.
 

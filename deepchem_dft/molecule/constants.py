@@ -89,8 +89,14 @@ class Constants:
         return self.held(part)
 
     def room(self, share: float) -> int:
-        """Return how much of a share of the memory budget is not taken by these constants."""
-        return max(int(share * BUDGET.limit) - BUDGET.held(self), 0)
+        """Return how much of a share of the memory budget is not taken by these constants.
+
+        The grids of one geometry have their share together.
+        """
+        kin = [self]
+        if self.key != self.group:
+            kin = [c for c in list(_SHARED.values()) if c.group == self.group and c.key != c.group]
+        return max(int(share * BUDGET.limit) - sum(BUDGET.held(c) for c in kin), 0)
 
     def integrals(self, part: str, size: int, name: str, make: Callable[[], np.ndarray]) -> Any:
         """Return packed integrals from memory or disk, or compute them if they fit into memory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,59 @@ class Run(ABC):
     @abstractmethod
     def train(self) -> None:
         """Train (what is left of it), save the model, and set the state to ``trained``."""
+
+    def fit(
+        self,
+        model: Any,
+        dataset: Any,
+        epochs: int,
+        row: Callable[[Any], dict[str, Any]],
+        columns: Sequence[str],
+        **options: Any,
+    ) -> None:
+        """Fit a model that keeps its checkpoints in the run directory; go on where it was stopped.
+
+        Parameters
+        ----------
+        model : Fitting
+        dataset : Dataset
+        epochs : int
+        row : callable
+            From the report of an epoch to what ``history.csv`` says of it.
+        columns : sequence of str
+            Of that file.
+        **options
+            Of the model's ``fit``.
+        """
+        directory, every, count = self.directory, self.config.output.checkpoint_every, len(dataset)
+
+        def write_history() -> None:
+            directory.write_history([row(report) for report in model.history], columns)
+
+        def after_epoch(report: Any) -> None:
+            said, number = row(report), len(model.history)
+            left_out = round(said.get("unconverged_share", 0.0) * count)
+            self.reporter.epoch({**said, "epoch": number, "unconverged": left_out})
+            if number % every == 0:
+                write_history()
+
+        model.fit(
+            dataset,
+            epochs,
+            max_checkpoints_to_keep=2,
+            validate_every=self.config.training.validate_every,
+            checkpoint_every=every,
+            epoch_callback=after_epoch,
+            **options,
+        )
+        write_history()
+        model.save_checkpoint(1, model_dir=str(directory / MODEL_DIR))
+        directory.set_status(state="trained", epochs=len(model.history))
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return bool(files.existing(self.directory.checkpoints))
 
     @abstractmethod
     def evaluate(self) -> None:

@@ -27,7 +27,7 @@ from deepchem_dft.sinks import printable
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
 #: Keys of a configuration that name files and folders.
-_PLACES = ("file", "input", "dir")
+_PLACES = ("file", "input", "dir", "prepared")
 #: State of a run whose directory is not complete yet: it may be started once more.
 _STARTING = "starting"
 #: Columns of history.csv, with units in the names.

@@ -144,24 +144,26 @@ def write_summary_csv(path: str | Path, summaries: Sequence[Summary]) -> None:
     write(path, csv_text(rows))
 
 
+#: Of ``entries.csv``.
+ENTRY_COLUMNS = [
+    "functional",
+    "role",
+    "set",
+    "entry",
+    "type",
+    "reference",
+    "value",
+    "unit",
+    "error_kcal_per_mol",
+    "uncertainty_kcal_per_mol",
+    "unconverged",
+    "notes",
+]
+
+
 def write_entries_csv(path: str | Path, records: Iterable[EntryRecord]) -> None:
     """Write one line per entry and functional: reference, value, error, uncertainty if known."""
-    rows = [
-        [
-            "functional",
-            "role",
-            "set",
-            "entry",
-            "type",
-            "reference",
-            "value",
-            "unit",
-            "error_kcal_per_mol",
-            "uncertainty_kcal_per_mol",
-            "unconverged",
-            "notes",
-        ]
-    ]
+    rows: list[list[object]] = [list(ENTRY_COLUMNS)]
     for r in records:
         unit = "hartree" if r.is_energy else DEVIATION_UNITS[r.type]
         error = f"{r.error:.6f}" if r.is_energy else ""

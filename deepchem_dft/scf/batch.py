@@ -26,7 +26,7 @@ from deepchem_dft.scf.rotations import mixing
 from deepchem_dft.scf.search.ground_state import ground_state
 from deepchem_dft.scf.state import FockHistory, SCFState
 from deepchem_dft.torchstate import unaffected
-from deepchem_dft.xc.terms import has_nonlocal_part
+from deepchem_dft.xc.nonlocality.terms import has_nonlocal_part
 
 # MolecularGrid points per call of the functional: a core's cache likes few, a GPU many.
 _ROWS = {"cpu": 16384}

@@ -110,7 +110,12 @@ def _slopes(field: XCQuadrature, rho: Tensor) -> tuple[Tensor, Tensor, Tensor, T
             if energy.requires_grad:
                 leaves = (leaf, seen.weights, seen.points, seen.positions)
                 found = torch.autograd.grad(energy, leaves, allow_unused=True)
-                places = ((potential, (..., rows)), (by_weight, rows), (by_point, rows), (by_nucleus, ...))
+                places: list[tuple[Tensor, Any]] = [
+                    (potential, (..., rows)),
+                    (by_weight, rows),
+                    (by_point, rows),
+                    (by_nucleus, ...),
+                ]
                 for (target, place), slope in zip(places, found, strict=True):
                     if slope is not None:
                         target[place] += slope

@@ -200,7 +200,8 @@ class Solver:
             return found is not None
         if functional.calibration is not None and found.members is None:
             return False  # solved before members' energies were kept
-        paths = [self.path(molecule, functional, kind) for kind in kinds]
+        # A density is written after its orbitals, and may have come without them.
+        paths = [self.path(molecule, functional, kind) for kind in kinds[-1:]]
         return all(path is None or path.is_file() for path in paths)
 
     def _nearest_state(self, molecule: Molecule) -> Path | None:

@@ -154,8 +154,8 @@ class KSResult:
         """What the energy is the sum of, Ha.
 
         ``fixed``: kinetic energy, electrons and nuclei, and Coulomb energies, which no parameter of the
-        functional changes at this density; ``semilocal`` exchange and correlation; ``exact_exchange``,
-        its ranges with their shares; ``dispersion``.
+        functional changes at this density; ``exchange_correlation`` of the density, VV10 included;
+        ``exact_exchange``, its ranges with their shares; ``dispersion``.
         """
         evaluation = self._solution.evaluation
         shares = self._hamiltonian.exchange_terms()
@@ -165,7 +165,7 @@ class KSResult:
             "exact_exchange": exact,
             "dispersion": evaluation.dispersion,
         }
-        return {**terms, "semilocal": evaluation.energy - sum(terms.values())}
+        return {**terms, "exchange_correlation": evaluation.energy - sum(terms.values())}
 
     def _parameter_versions(self) -> list[int]:
         return [p._version for p in self._context.parameters]

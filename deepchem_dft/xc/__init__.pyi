@@ -5,6 +5,7 @@ from .ensemble import EnsembleXC as EnsembleXC
 from .hybrid import HybridXC as HybridXC
 from .lda import SlaterPW92 as SlaterPW92
 from .libxc import Libxc as Libxc
+from .names import check as check
 from .names import get_xc as get_xc
 from .networks import build_network as build_network
 from .networks import deepchem_network as deepchem_network
@@ -12,7 +13,7 @@ from .neural import NNLDA as NNLDA
 from .neural import NNMGGA as NNMGGA
 from .neural import NNPBE as NNPBE
 from .nonlocality.network import NNNonlocal as NNNonlocal
+from .nonlocality.terms import ScaledXC as ScaledXC
 from .nonlocality.vv10 import VV10 as VV10
 from .pbe import PBE as PBE
 from .quadrature import Quadrature as Quadrature
-from .terms import ScaledXC as ScaledXC

@@ -56,6 +56,8 @@ class XCFunctional(nn.Module):
     grid_level : int or None
         With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own; None for the
         molecule's.
+    uniform_gas : bool
+        True if it promises the energy of the uniform electron gas (Slater and PW92).
     dispersion : Dispersion or None
         Energy of pairs and triples of atoms that is part of the functional, its parameters among
         the functional's. See :attr:`dispersion_terms`.
@@ -66,6 +68,7 @@ class XCFunctional(nn.Module):
     constant: bool = False
     needs_quadrature: bool = False
     grid_level: int | None = None
+    uniform_gas: bool = False
 
     dispersion: Dispersion | None
 
@@ -170,7 +173,7 @@ class XCFunctional(nn.Module):
         """Return the derivative of the dispersion energy by positions, shape (natom, 3), Ha/Bohr."""
         total = torch.zeros(len(nuclei.numbers), 3, dtype=torch.float64)
         for coefficient, term in self.dispersion_terms:
-            total += float(torch.as_tensor(coefficient).detach()) * term.gradient(nuclei)
+            total += float(torch.as_tensor(coefficient, dtype=torch.float64).detach()) * term.gradient(nuclei)
         return total
 
     def dispersion_hessian(self, nuclei: Nuclei) -> Tensor:
@@ -178,7 +181,7 @@ class XCFunctional(nn.Module):
         atoms = len(nuclei.numbers)
         total = torch.zeros(atoms, atoms, 3, 3, dtype=torch.float64)
         for coefficient, term in self.dispersion_terms:
-            total += float(torch.as_tensor(coefficient).detach()) * term.hessian(nuclei)
+            total += float(torch.as_tensor(coefficient, dtype=torch.float64).detach()) * term.hessian(nuclei)
         return total
 
     def energy_density(self, rho: Tensor) -> Tensor:

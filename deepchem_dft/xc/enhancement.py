@@ -170,6 +170,7 @@ class EnhancedXC(XCFunctional):
             "zero_last": bool(zero_last),
             "seed": seed,
         }
+        self.uniform_gas = keeps_gas and self.parent.uniform_gas
 
     @property
     def config(self) -> dict[str, Any]:

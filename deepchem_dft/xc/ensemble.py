@@ -16,8 +16,8 @@ from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.hybrid import HybridXC
 from deepchem_dft.xc.names import get_xc
+from deepchem_dft.xc.nonlocality.terms import local_at_density, local_density, nonlocal_parts
 from deepchem_dft.xc.quadrature import Quadrature
-from deepchem_dft.xc.terms import local_at_density, local_density, nonlocal_parts
 
 
 class EnsembleXC(XCFunctional):
@@ -85,6 +85,11 @@ class EnsembleXC(XCFunctional):
             for coefficient, omega in member.exchange_terms:
                 shares[omega] = shares.get(omega, 0.0) + coefficient / len(self)
         return [(share, omega) for omega, share in shares.items()]
+
+    @property
+    def uniform_gas(self) -> bool:  # type: ignore[override]
+        """True if all members promise it."""
+        return all(member.uniform_gas for member in self)
 
     @property
     def nonlocal_terms(self) -> list[XCFunctional]:

@@ -13,8 +13,8 @@ from deepchem_dft.xc.base import XCFunctional, highest_family
 from deepchem_dft.xc.dispersion import Dispersion
 from deepchem_dft.xc.names import get_xc
 from deepchem_dft.xc.neural import NEURAL, NeuralXC
+from deepchem_dft.xc.nonlocality.terms import local_at_density, local_density, nonlocal_parts
 from deepchem_dft.xc.quadrature import Quadrature
-from deepchem_dft.xc.terms import local_at_density, local_density, nonlocal_parts
 
 Terms = list[tuple[float | Tensor, float | None]]
 
@@ -149,6 +149,13 @@ class HybridXC(XCFunctional):
         if self.exchange is None:
             return self._own_terms()
         return [(self.exchange, None)] + [(c, w) for c, w in self._own_terms() if w is not None]
+
+    @property
+    def uniform_gas(self) -> bool:  # type: ignore[override]
+        """True if there is nothing but a part that promises it."""
+        return bool(
+            self.xc is None and self.exchange is None and self.nnxc.uniform_gas and self.aweight == 1.0
+        )
 
     @property
     def nonlocal_terms(self) -> list[XCFunctional]:

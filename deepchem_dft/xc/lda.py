@@ -104,6 +104,7 @@ class SlaterPW92(XCFunctional):
 
     family = "lda"
     constant = True
+    uniform_gas = True
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""

@@ -372,5 +372,9 @@ class Libxc(XCFunctional):
             return 0.0 * rho[:, 0].sum(0)
         return _Energy.apply(_variables(rho, self.family), rho.detach(), self.code)
 
+    def __repr__(self) -> str:
+        # In one line where nothing is inside: checkpoints tell functionals without parameters by it.
+        return super().__repr__() if len(self.vv10) else f"{type(self).__name__}({self.extra_repr()})"
+
     def extra_repr(self) -> str:
         return f"{self.name!r}, family={self.family}"

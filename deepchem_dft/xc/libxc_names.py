@@ -68,6 +68,12 @@ def double_hybrid(name: str) -> FunctionalError:
 
 def dispersion(name: str) -> FunctionalError:
     """Return the error for a functional with a dispersion correction in its name."""
+    if re.search(r"\+\s*d[34]", name, re.IGNORECASE):
+        return FunctionalError(
+            f"the dispersion of '{name}' is not added here",
+            field="xc",
+            remedy="leave it out: it changes no density, no orbital and no Kohn-Sham matrix",
+        )
     return _refuse(
         name,
         "includes a dispersion correction, which this spelling does not run",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deepchem_dft import plugins
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.torchstate import unaffected
@@ -81,3 +83,28 @@ def get_xc(xc: str | XCFunctional) -> XCFunctional:
             remedy="pass a name or an XCFunctional; wrap a network in NNLDA, NNPBE, NNMGGA or HybridXC",
         )
     return Libxc(xc)
+
+
+def check(functional: str | XCFunctional, **options: Any) -> Any:
+    """Ask a functional whether it keeps the contract of functionals.
+
+    Parameters
+    ----------
+    functional : str or XCFunctional
+        Any, of this package or your own.
+    **options
+        ``only`` (names of some checks) and ``raise_on_failure``; see
+        :func:`~deepchem_dft.scf.conformance.checker.check_functional`.
+
+    Returns
+    -------
+    Report
+        Prints as a table; ``passed``, ``failed``, ``raise_for_failures()``.
+
+    Examples
+    --------
+    >>> check("native:lda", only=["rotation"]).passed
+    True
+    """
+    # which solves fields, so it lies above
+    return plugins.find("checks", "functional")(functional, **options)

@@ -78,6 +78,11 @@ class Parent:
         exchange, correlation = (Libxc(part) for part in PARTS[key])
         return cls(key, exchange.family, exchange, correlation)
 
+    @property
+    def uniform_gas(self) -> bool:
+        """True if its energy of the uniform gas is that of Slater and PW92."""
+        return self.name not in ("lda", "blyp")  # PW92 from another fit, and LYP
+
     def enhancement(self, s2: Tensor, alpha: Tensor) -> Tensor:
         """Return the exchange enhancement factor of an unpolarised density, without gradient.
 

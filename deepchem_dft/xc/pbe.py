@@ -72,6 +72,7 @@ class PBE(XCFunctional):
 
     family = "gga"
     constant = True
+    uniform_gas = True
 
     def energy_density(self, rho: Tensor) -> Tensor:
         """Return the energy per volume (G,) in Ha/Bohr^3; see the base class for ``rho``."""

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.errors import FunctionalError
+from deepchem_dft.xc import chebyshev
 
 #: Where a trained omega stays, 1/Bohr, and how many values of it exact exchange is computed at. With
 #: these the interpolated energy is right to 1e-7 Ha (water and LiH in aug-cc-pVDZ, F in def2-TZVP).
 REACH, NODES = (0.15, 0.5), 8
 ATTENUATIONS = ("uniform", "ityh")
 TRAINABLE = ("omega", "long_exchange")
-# k_F of an unpolarised density over n^(1/3)
-_FERMI = (3.0 * math.pi**2) ** (1.0 / 3.0)
+#: Fermi wave vector of an unpolarised density: FERMI n^(1/3), 1/Bohr.
+FERMI = (3.0 * math.pi**2) ** (1.0 / 3.0)
 # Below this k_F / omega the closed form loses digits, and the series has not begun to.
 _SWITCH = 1.5
 _TERMS = 26
@@ -208,23 +209,13 @@ class RangeSeparation(nn.Module):
         """Values of omega that exact exchange is wanted at, 1/Bohr."""
         if not self.interpolates:
             return [self._value]
-        low, high = self.reach
-        angles = ((2 * k + 1) * math.pi / (2 * self.nodes) for k in range(self.nodes))
-        return [0.5 * (low + high) - 0.5 * (high - low) * math.cos(angle) for angle in angles]
+        return chebyshev.points(*self.reach, self.nodes)
 
     def shares(self) -> list[Tensor]:
         """Return the weights of the points (summing to 1), differentiable in omega."""
         if not self.interpolates:
             return [torch.ones_like(self.omega)]
-        points, omega = self.points, self.present
-        found = []
-        for i, own in enumerate(points):
-            share = torch.ones_like(omega)
-            for j, other in enumerate(points):
-                if i != j:
-                    share = share * ((omega - other) / (own - other))
-            found.append(share)
-        return found
+        return list(chebyshev.weights(self.present, self.points))
 
     def terms(self, short: float | Tensor) -> list[tuple[float | Tensor, float | None]]:
         """Return exact exchange as ``(coefficient, omega)``, of a share at short range."""
@@ -233,7 +224,7 @@ class RangeSeparation(nn.Module):
 
     def reduced(self, density: Tensor, enhancement: Tensor) -> Tensor:
         """Return x omega, 1/Bohr: what the attenuation needs of unpolarised densities (1/Bohr^3)."""
-        wave = _FERMI * density ** (1.0 / 3.0)
+        wave = FERMI * density ** (1.0 / 3.0)
         if self.attenuation == "uniform":
             return wave
         return wave / enhancement.clamp(min=1e-3).sqrt()

@@ -30,7 +30,7 @@ load_deepchem()
 
 import deepchem as dc  # noqa: E402
 
-from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer  # noqa: E402
+from deepchem_dft.models.xc.frozen import FrozenEntries, FrozenTrainer  # noqa: E402
 from deepchem_dft.models.xc.samples import make_dataset, unique_systems  # noqa: E402
 from deepchem_dft.runs.xc.entries import EntrySet, select  # noqa: E402
 from deepchem_dft.runs.xc.evaluate import Evaluation  # noqa: E402
@@ -183,18 +183,18 @@ class FrozenModel(dc.models.Model):
         self.densities = densities
         self.xc = build_xc_model(self.config)
 
-    def _frozen(self, dataset: Any) -> FixedDensityEntries:
+    def _frozen(self, dataset: Any) -> FrozenEntries:
         entries = list(dataset.X)
         known = self.densities.of(self.config, entries)
         lost = [e.name for e in entries if any(s.key not in known for s in e.get_systems())]
         if lost:
             raise SystemExit(f"no density of the parent for {', '.join(lost)}")
-        return FixedDensityEntries.make(entries, known)
+        return FrozenEntries.make(entries, known)
 
     def fit(self, dataset: Any, nb_epoch: int = 1) -> None:
         """Train for as many epochs as the configuration says, whatever DeepChem asks."""
         (stage,) = self.config.training.resolved_stages()
-        FixedDensityTrainer(self.xc, stage, self._frozen(dataset)).run()
+        FrozenTrainer(self.xc, stage, self._frozen(dataset)).run()
 
     def predict(self, dataset: Any, transformers: Sequence[Any] = ()) -> np.ndarray:
         """Return values of entries, Ha, (N, 1)."""

@@ -289,6 +289,22 @@ class TestFit:
             np.testing.assert_array_equal(a, b)
         assert [r.loss for r in again.history] == [r.loss for r in model.history]
 
+    def test_begins_with_the_parameters_of_another(self, family, tmp_path):
+        """By its folder or itself, with or without the last layer; counters and optimiser stay."""
+        source = family.make(model_dir=str(tmp_path))
+        source.fit(family.train, 2)
+        for given in (str(tmp_path), source):
+            model = family.make(seed=4)
+            model.load_from_pretrained(given)
+            assert torch.equal(family.weights(model), family.weights(source))
+            assert model.get_global_step() == 0
+        part = family.make(seed=4)
+        own = family.weights(part)
+        part.load_from_pretrained(source, include_top=False)
+        taken = family.weights(part) == family.weights(source)
+        assert bool(taken.any()) and not bool(taken.all())
+        assert torch.equal(family.weights(part)[~taken], own[~taken])
+
     def test_is_deterministic(self, family):
         runs = []
         for seed in (3, 3, 4):

@@ -9,10 +9,7 @@ import torch
 from torch import nn
 
 from deepchem_dft.data import DFTEntry
-from deepchem_dft.lattice.systems import h2
 from deepchem_dft.models import XCModel
-
-from .lattice import dataset_of
 
 H2 = {"moldesc": "H 0 0 0; H 0 0 1.4", "basis": "6-31g"}
 H = {"moldesc": "H 0 0 0", "basis": "6-31g", "spin": 1}
@@ -151,15 +148,3 @@ def make_network(tmp_path):
 def samples(hamiltonians):
     """The eight molecules as a DeepChem data set."""
     return dc.data.NumpyDataset(hamiltonians, ids=[s.name for s in hamiltonians])
-
-
-@pytest.fixture(scope="module")
-def two():
-    """Two hydrogen molecules on a line."""
-    return dataset_of(h2(1.28), h2(3.84))
-
-
-@pytest.fixture(scope="module")
-def others():
-    """Two more, for validation."""
-    return dataset_of(h2(2.4), h2(4.8))

@@ -253,11 +253,13 @@ def others(folder):
     """Models whose training is not shared: all processes do the same, and one writes."""
     import deepchem as dc
 
-    from deepchem_dft import DEQModel, KSRModel
+    from deepchem_dft import DEQModel, HamiltonianModel, KSRModel
+    from deepchem_dft.hamiltonian.reference import Reference
+    from deepchem_dft.hamiltonian.sample import HamiltonianSample
     from deepchem_dft.lattice.exact import exact
     from deepchem_dft.lattice.grid import Grid
     from deepchem_dft.lattice.systems import h2
-    from deepchem_dft.runs.ksr.run import make_dataset as molecules
+    from deepchem_dft.runs.ksr.evaluation import make_dataset as molecules
 
     grid, rng, found = Grid(61, 0.3), np.random.default_rng(0), {}
     vectors = dc.data.NumpyDataset(rng.normal(size=(6, 4)), rng.normal(size=(6, 1)))
@@ -277,13 +279,29 @@ def others(folder):
             model_dir=str(folder / "ksr"),
         )
 
-    for name, make, data in (("deq", deq, vectors), ("ksr", ksr, states)):
+    def hamiltonian():
+        sizes = {"width": 2, "hidden": 4, "layers": 1, "n_radial": 4, "warmup": 1}
+        place = str(folder / "hamiltonian")
+        return HamiltonianModel(["H"], "sto-3g", grid_level=0, seed=0, model_dir=place, **sizes)
+
+    samples = []
+    for r in (1.3, 1.5):
+        bare = HamiltonianSample([1, 1], [[0, 0, 0], [0, 0, r]], "sto-3g", xc="pbe")
+        solved = Reference(bare, grid_level=0).solve().hamiltonian
+        samples.append(HamiltonianSample(bare.numbers, bare.positions, "sto-3g", solved))
+    matrices = dc.data.NumpyDataset(np.array(samples, dtype=object))
+
+    families = (("deq", deq, vectors), ("ksr", ksr, states), ("hamiltonian", hamiltonian, matrices))
+    for name, make, data in families:
         model = make()
         for epochs in (2, 4):
             model.fit(data, nb_epoch=epochs, checkpoint_interval=1, restore=epochs > 2)
         again = make()
         again.restore()
-        found[name] = again.predict(data).tolist()
+        if name == "hamiltonian":
+            found[name] = [one.hamiltonian.tolist() for one in again.predict_properties(data)]
+        else:
+            found[name] = again.predict(data).tolist()
         found[f"{name} files"] = sorted(p.name for p in (folder / name).glob("*.pt"))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,31 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     config = load_config(write_run(folder))
     return config, run(config, folder / "run")
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Read a table."""
+    return list(csv.DictReader(Path(path).read_text().splitlines()))
+
+
+def assert_goes_on_after_a_kill(config, straight, folder: Path, epoch: int) -> None:
+    """Kill a run after an epoch: it is not begun again by mistake, and goes on to the same tables."""
+    from deepchem_dft.errors import InputError
+    from deepchem_dft.fitting.reporter import Reporter
+    from deepchem_dft.runs import run
+
+    class Killing(Reporter):
+        def epoch(self, row):
+            if row["epoch"] == epoch:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, folder, reporter=Killing())
+    with pytest.raises(InputError, match="unfinished"):
+        run(config, folder)
+    again = run(config, folder, resume=True)
+    losses = [[row["loss"] for row in rows_of(done.directory / "history.csv")] for done in (again, straight)]
+    assert losses[0] == losses[1] and len(losses[0]) > epoch
+    tables = [(done.directory / "results.csv").read_text() for done in (again, straight)]
+    assert tables[0] == tables[1]
+    assert [r.value for r in again.records] == [r.value for r in straight.records]

@@ -90,6 +90,15 @@ def test_rows_that_did_not_converge_are_left_out_for_all(records):
     assert "N2 (stalled)" in text and "4 of 5 rows" in text
 
 
+def test_what_is_said_of_states_is_told_once_per_system(records, tmp_path):
+    for one in records[:2]:
+        one.notes.append("H: an empty orbital lies 0.1 eV below an occupied one")
+    found = judged(records)
+    assert tables.markdown(found).count("an empty orbital") == 1
+    tables.write_csv(tmp_path / "b.csv", found)
+    assert (tmp_path / "b.csv").read_text().count("an empty orbital") == 2
+
+
 def test_rows_learned_from_are_marked_and_averaged_apart(records):
     """HCl by its formula, the barrier by its name; nitrogen and the dimers were never seen."""
     training = Training({"gscdb138:BH76_44"}, {"ClH", "H", "Cl"})
@@ -175,6 +184,18 @@ def test_command_goes_on_where_it_was_stopped(tmp_path):
     table = [line for line in first.output.splitlines() if line.startswith("| lda,pw")]
     assert table and table[0] in again.output.splitlines()
     assert len(keep.read_text().splitlines()) >= len(lines)
+
+
+def test_published_functionals_can_be_shown_alone(tmp_path):
+    """Nothing is solved, so all 70 rows of the choice are there at once; wrong names are told before."""
+    words = ["board", "--dataset", "gscdb138:diet=100", "--html", str(tmp_path / "b.html")]
+    result = CliRunner().invoke(app, [*words, "--beside", "wB97M-V"])
+    assert result.exit_code == 0, result.output
+    assert "WTMAD-2, diet of 100" in result.output and "70 rows" in result.output
+    line = next(line for line in result.output.splitlines() if line.startswith("| wB97M-V"))
+    assert line.split("|")[-2].strip() == "3.43"
+    asked = CliRunner().invoke(app, ["board", "--xc", "pbe", "--dataset", "gscdb138", "--beside", "PBE"])
+    assert isinstance(asked.exception, InputError) and "no values of 'PBE'" in str(asked.exception)
 
 
 def test_command_refuses_other_data_sets():

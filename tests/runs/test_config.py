@@ -206,11 +206,14 @@ def test_schedule_of_defaults_is_what_the_reference_says():
     """Defaults printed are those used."""
     from deepchem_dft.runs.reference import keys
 
+    data = {"data": {"train": ["w4-11"]}}
     filled = {
         "functional": {"enhancement": {"range_separation": {}}, "dispersion": {}},
         "cross_validation": {},
     }
-    used = validate({"data": {"train": ["w4-11"]}, **filled}).model_dump()
+    used = validate({**data, **filled}).model_dump()
+    neighbours = validate({**data, "functional": {"neighbours": {}}}).model_dump()  # not beside the other
+    used["functional"]["neighbours"] = neighbours["functional"]["neighbours"]
     for key, _, default, _ in keys():
         if default and ".0." not in key and not key.startswith("output.h2_curve."):
             node = used

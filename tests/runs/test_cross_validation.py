@@ -328,3 +328,15 @@ def test_killed_in_a_member_it_goes_on_to_the_same_ensemble(folds, tmp_path, whe
 def test_entries_of_their_own_for_validation_are_refused():
     with pytest.raises(InputError, match=r"data\.train"):
         validate({**CONFIG, "data": {**CONFIG["data"], "valid": [{"file": "data.yaml"}]}})
+
+
+def test_rows_of_boards_are_held_out_by_molecule():
+    """Nitrogen's atomisation and ionisation go together, also as an ion; oxygen's do not go with them."""
+    from deepchem_dft.molnet import board
+
+    source = board()
+    names = ("TAE_W4-17_143", "G21IP_30", "IP23_19", "G21EA_20")
+    first, second, third, oxygen = (
+        unit_of(e) for e in source.entries([source.by_name[name] for name in names], "def2-svp")
+    )
+    assert first == second == third != oxygen

@@ -17,12 +17,14 @@ from deepchem_dft.models import DEQModel, HamiltonianModel, KSRModel, KSRStage, 
 from deepchem_dft.models.xc import Stage
 from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.molnet import load_atomic_ip, load_nci
+from deepchem_dft.runs.hamiltonian.evaluation import evaluate_hamiltonian_set
 from deepchem_dft.runs.hamiltonian.making import SamplingRecipe
-from deepchem_dft.runs.hamiltonian.run import evaluate_hamiltonian_set
 from deepchem_dft.runs.kinds import KINDS
 from deepchem_dft.runs.section import Section
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.xc import EnhancedXC, NNNonlocal, build_network
+from deepchem_dft.xc.dispersion import Dispersion
+from deepchem_dft.xc.ranges import RangeSeparation
 
 MODELS = {"xc": XCModel, "ksr": KSRModel, "hamiltonian": HamiltonianModel, "deq": DEQModel}
 #: Stands for the ``fit`` that all models share, with the defaults of the model.
@@ -35,6 +37,8 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
         "functional": [XCModel],
         "functional.network": [XCModel, build_network],
         "functional.enhancement": [EnhancedXC],
+        "functional.enhancement.range_separation": [RangeSeparation],
+        "functional.dispersion": [Dispersion],
         "functional.neighbours": [NNNonlocal],
         "training": [FIT, Stage, SystemOptions, XCModel],
         "training.penalties": [Stage],
@@ -75,9 +79,10 @@ NAMES = {
 }
 
 #: Keys of what only a run has: names, files and folders, choices of data, tables and figures,
-#: processes; and weight_decay, which in Python is an optimiser.
+#: processes; shifted targets; and weight_decay, which in Python is an optimiser.
 OF_RUNS = {
-    "xc": "data.train data.valid data.test training.weight_decay training.stages.repeat training.threads "
+    "xc": "data.train data.valid data.test data.prepared training.weight_decay training.stages.repeat "
+    "training.threads training.target training.published training.largest_shift "
     "baselines cross_validation evaluation.sets evaluation.baseline_sets output.h2_curve",
     "ksr": "data.train data.valid data.test evaluation.sets evaluation.baseline",
     "hamiltonian": "data.recipes.file data.recipes.input data.train data.valid data.test evaluation.sets",
@@ -95,10 +100,13 @@ AS_ELSEWHERE = {
     "deq": "",
 }
 
+_NONE = inspect.Parameter.empty
 _DEEPCHEM = "DeepChem's XCModel has it so, and its tutorials must give what they gave"
 #: Those that differ on purpose: the default in YAML, that in Python, and why.
 DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "functional.xc"): ("pbe", None, "in Python a functional may be given instead"),
+    ("xc", "functional.enhancement.range_separation.omega"): (0.3, _NONE, "in Python it has to be given"),
+    ("xc", "functional.dispersion.model"): ("d3bj", _NONE, "in Python it has to be named"),
     ("xc", "functional.network.family"): ("gga", None, "in Python that of the functional"),
     ("xc", "functional.network.output"): ("lda_exchange", "raw", _DEEPCHEM),
     ("xc", "functional.aweight0"): (1.0, None, "in Python 1 for networks that begin with 0, else 0"),

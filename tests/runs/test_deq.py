@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 import pytest
 import yaml
@@ -15,6 +13,8 @@ from deepchem_dft.molnet import load_nci
 from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.export import export
 from deepchem_dft.runs.report import write_report
+
+from .conftest import assert_goes_on_after_a_kill, rows_of
 
 CONFIG = {
     "model": "deq",
@@ -36,10 +36,6 @@ def written(folder, **changes):
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deq")
     return run(written(folder), folder / "run")
-
-
-def rows_of(path):
-    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 def test_errors_are_those_of_the_model_and_of_the_training_mean(finished):
@@ -76,24 +72,7 @@ def test_the_same_as_from_python(finished, tmp_path):
 
 
 def test_a_killed_run_goes_on(finished, tmp_path):
-    class Killed(Exception):
-        pass
-
-    from deepchem_dft.fitting.reporter import Reporter
-
-    class Stop(Reporter):
-        def epoch(self, row):
-            if row["epoch"] == 2:
-                raise Killed
-
-    config = written(tmp_path)
-    with pytest.raises(Killed):
-        run(config, tmp_path / "run", reporter=Stop())
-    again = run(config, tmp_path / "run", resume=True)
-    same = [
-        path.read_text() for path in (again.directory / "results.csv", finished.directory / "results.csv")
-    ]
-    assert same[0] == same[1]
+    assert_goes_on_after_a_kill(written(tmp_path), finished, tmp_path / "run", 2)
 
 
 def test_classes(tmp_path):

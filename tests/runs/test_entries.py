@@ -126,3 +126,24 @@ def test_hash_sees_values_and_roles(tiny):
     file = tiny.parent / "data.yaml"
     file.write_text(file.read_text().replace("109.5", "109.6"))
     assert data_hash(load_sets(config.data), 1) != base
+
+
+def test_sets_of_a_board_can_count_alike():
+    """Four rows of one set and one of another: each set has half of the weight, and the mean is 1."""
+    names = ["PA26_2", "PA26_7", "PA26_11", "PA26_12", "G21IP_2"]
+    ref = DatasetRef(dataset="gscdb138", names=names, balance="sets", weight=2.0, basis="def2-svp")
+    weights = [entry.get_weight() / 2.0 for entry in select(ref, "def2-svp")]
+    assert weights == pytest.approx([5 / 8] * 4 + [5 / 2]) and sum(weights) / 5 == pytest.approx(1.0)
+
+
+def test_rows_can_count_as_in_the_weighted_total():
+    """S66 and BH76 of GMTKN55 weigh as 1/5.47 to 1/18.61; total energies of atoms weigh nothing."""
+    ref = DatasetRef(dataset="gscdb138", names=["S66_1", "BH76_44", "AE18_10"], balance="energies")
+    dimer, barrier, atom = (entry.get_weight() for entry in select(ref, "def2-svp"))
+    assert dimer / barrier == pytest.approx(18.61 / 5.47) and atom == 0.0
+    assert dimer + barrier + atom == pytest.approx(3.0)
+
+
+def test_other_data_sets_cannot_be_balanced():
+    with pytest.raises(InputError, match="no row of a board"):
+        select(DatasetRef(dataset="barriers", balance="sets"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from typer.testing import CliRunner
 
 from deepchem_dft.cli import app
 from deepchem_dft.errors import DeepChemDFTError, InputError
-from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.hamiltonian.files.store import write_samples
 from deepchem_dft.hamiltonian.reference import Reference
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.hamiltonian.schema import HamiltonianRecipe, HamiltonianRunConfig, HamiltonianSetRef
 from deepchem_dft.runs.reference import keys, keys_text
+
+from .conftest import assert_goes_on_after_a_kill, rows_of
 
 CONFIG = {
     "model": "hamiltonian",
@@ -86,11 +86,6 @@ def finished(data):
     return path, run(load_config(path), data / "run")
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def test_a_run_leaves_tables_figures_and_the_model(finished):
     _, result = finished
     folder = result.directory.path
@@ -103,7 +98,7 @@ def test_a_run_leaves_tables_figures_and_the_model(finished):
         "orbitals_valid_water___300K__.png",
     }
     assert min(p.stat().st_size for p in (folder / "plots").iterdir()) > 10_000
-    history = _rows(folder / "history.csv")
+    history = rows_of(folder / "history.csv")
     assert [row["epoch"] for row in history] == ["1", "2", "3", "4", "5", "6"]
     assert [bool(row["valid_mae_uha"]) for row in history] == [False, True] * 3
     assert float(history[-1]["iterations"]) > 0
@@ -115,7 +110,7 @@ def test_a_run_leaves_tables_figures_and_the_model(finished):
 def test_tables_hold_what_the_model_predicts(finished):
     _, result = finished
     folder = result.directory.path
-    rows = {row["set"]: row for row in _rows(folder / "results.csv")}
+    rows = {row["set"]: row for row in rows_of(folder / "results.csv")}
     assert len(rows) == 4
     model = load_model(folder)
     from deepchem_dft.molnet import load_hamiltonian
@@ -132,7 +127,7 @@ def test_tables_hold_what_the_model_predicts(finished):
     assert float(guess["H"]) == pytest.approx(1e6 * np.mean(errors), abs=0.01)
     molecules = [
         r
-        for r in _rows(folder / "molecules.csv")
+        for r in rows_of(folder / "molecules.csv")
         if (r["role"], r["method"]) == ("test", "equilibrium-delta")
     ]
     assert [r["name"] for r in molecules] == [f"water/1/500K/{i}" for i in range(5)]
@@ -144,24 +139,9 @@ def test_tables_hold_what_the_model_predicts(finished):
 
 
 def test_a_killed_run_goes_on(finished, data, tmp_path):
-    class Killing(Reporter):
-        def epoch(self, row):
-            if row["epoch"] == 5:
-                raise KeyboardInterrupt
-
     path, straight = finished
     config = load_config(path, ["output.plots=false"])
-    with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path / "run", reporter=Killing())
-    with pytest.raises(InputError, match="unfinished"):
-        run(config, tmp_path / "run")
-    again = run(config, tmp_path / "run", resume=True)
-
-    def losses(result):
-        return [row["loss"] for row in _rows(result.directory.path / "history.csv")]
-
-    assert losses(again) == losses(straight)
-    assert again.markdown == straight.markdown
+    assert_goes_on_after_a_kill(config, straight, tmp_path / "run", 5)
     # What is learnt may not change, what is tested may.
     with pytest.raises(InputError, match=r"they differ in training\.epochs"):
         run(load_config(path, ["training.epochs=9"]), tmp_path / "run", resume=True)
@@ -244,7 +224,7 @@ def test_the_command_line_evaluates_other_molecules(finished, data, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert "equilibrium-delta" in done.output
-    assert len(_rows(out)) == 10  # guess and network
+    assert len(rows_of(out)) == 10  # guess and network
 
 
 def test_a_self_consistent_field_starts_from_the_model(finished, tmp_path):
@@ -289,20 +269,6 @@ def test_keys_are_listed_and_text_forms_understood():
     assert rows["network.form"][2] == "delta"
     assert "commutator_weight" in keys_text()
     assert all(row[3] for row in keys(HamiltonianRunConfig))
-
-
-def test_defaults_are_those_of_the_model():
-    import inspect
-
-    from deepchem_dft.models import HamiltonianModel
-
-    parameters = inspect.signature(HamiltonianModel.__init__).parameters
-    config = HamiltonianRunConfig.model_validate({"data": {"train": ["a.h5"]}})
-    for section in (config.network, config.training):
-        for name, value in section.model_dump().items():
-            if name not in ("epochs", "validate_every"):
-                default = parameters[name].default
-                assert value == (list(default) if isinstance(default, tuple) else default), name
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.ksr.schema import CurveRef, LatticeRunConfig
 from deepchem_dft.runs.reference import keys, keys_text
+
+from .conftest import assert_goes_on_after_a_kill, rows_of
 
 CONFIG = {
     "model": "ksr",
@@ -50,11 +51,6 @@ def finished(tmp_path_factory):
     return path, run(load_config(path), folder / "run")
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def test_a_run_leaves_tables_figures_and_the_model(finished):
     _, result = finished
     folder = result.directory.path
@@ -68,7 +64,7 @@ def test_a_run_leaves_tables_figures_and_the_model(finished):
         "trajectory_ion.png",
     }
     assert min(p.stat().st_size for p in (folder / "plots").iterdir()) > 10_000
-    history = _rows(folder / "history.csv")
+    history = rows_of(folder / "history.csv")
     assert [(row["seed"], row["epoch"]) for row in history] == [
         (str(s), str(e)) for s in (0, 1) for e in range(1, 9)
     ]
@@ -80,7 +76,7 @@ def test_a_run_leaves_tables_figures_and_the_model(finished):
 
 def test_tables_hold_what_the_model_predicts(finished):
     _, result = finished
-    rows = _rows(result.directory.path / "entries.csv")
+    rows = rows_of(result.directory.path / "entries.csv")
     model = load_model(result.directory.path)
     assert model.test_iterations == 20
     trained = [r for r in rows if (r["functional"], r["role"]) == ("trained", "test")]
@@ -101,7 +97,7 @@ def test_tables_hold_what_the_model_predicts(finished):
 
 def test_the_validation_decides(finished):
     _, result = finished
-    history = _rows(result.directory.path / "history.csv")
+    history = rows_of(result.directory.path / "history.csv")
     scores = [float(r["valid_mae_kcal"]) for r in history if r["valid_mae_kcal"]]
     assert len(scores) == 4
     (valid,) = (s for s in result.summaries if s.role == "valid")
@@ -109,26 +105,9 @@ def test_the_validation_decides(finished):
 
 
 def test_a_killed_run_goes_on(finished, tmp_path):
-    from deepchem_dft.fitting.reporter import Reporter
-
-    class Killing(Reporter):
-        def epoch(self, row):
-            if row["epoch"] == 13:
-                raise KeyboardInterrupt
-
     path, straight = finished
     config = load_config(path)
-    with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path / "run", reporter=Killing())
-    with pytest.raises(InputError, match="unfinished"):
-        run(config, tmp_path / "run")
-    again = run(config, tmp_path / "run", resume=True)
-
-    def losses(result):
-        return [row["loss"] for row in _rows(result.directory.path / "history.csv")]
-
-    assert losses(again) == losses(straight)
-    assert [r.value for r in again.records] == [r.value for r in straight.records]
+    assert_goes_on_after_a_kill(config, straight, tmp_path / "run", 13)
     finished_again = run(config, tmp_path / "run", resume=True)
     assert [r.value for r in finished_again.records] == [r.value for r in straight.records]
 
@@ -152,7 +131,7 @@ def test_the_command_line_evaluates_other_molecules(finished, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert "52 of 52" in done.output
-    assert len(_rows(out)) == 52
+    assert len(rows_of(out)) == 52
     done = CliRunner().invoke(app, ["predict", str(result.directory.path), "some.yaml", "--out", str(out)])
     assert "one-dimensional" in str(done.exception)
     with pytest.raises(InputError, match="one-dimensional"):

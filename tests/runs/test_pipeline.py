@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 
@@ -12,6 +11,8 @@ import yaml
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.units import HARTREE_TO_KCAL
+
+from .conftest import CONFIG, DATA, rows_of, write_run
 
 FILES = [
     "config.yaml",
@@ -33,11 +34,6 @@ FILES = [
 ]
 
 
-def read(path):
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_file_is_there(finished, name):
     assert (finished[1].directory / name).stat().st_size > 0
@@ -56,7 +52,7 @@ def test_provenance(finished):
 
 
 def test_history(finished):
-    rows = read(finished[1].directory / "history.csv")
+    rows = rows_of(finished[1].directory / "history.csv")
     assert [int(row["epoch"]) for row in rows] == list(range(1, 10))
     assert [int(row["stage"]) for row in rows] == [1] * 6 + [2] * 3
     assert all(math.isfinite(float(row["loss"])) for row in rows)
@@ -67,7 +63,7 @@ def test_baselines_are_those_of_pyscf(finished):
     """The table's LDA and PBE errors of the H2 atomisation energy, from PySCF itself."""
     from pyscf import dft, gto
 
-    entries = read(finished[1].directory / "entries.csv")
+    entries = rows_of(finished[1].directory / "entries.csv")
     found = {r["functional"]: float(r["error_kcal_per_mol"]) for r in entries if r["entry"] == "tiny:H2"}
     for label, xc in {"lda": "lda,pw", "pbe": "pbe"}.items():
         energies = []
@@ -96,7 +92,7 @@ def test_table_is_what_the_model_predicts(finished):
 
 
 def test_training_helped_and_started_at_pbe(finished):
-    rows = read(finished[1].directory / "history.csv")
+    rows = rows_of(finished[1].directory / "history.csv")
     maes = {(s.functional, s.role): s.mae for s in finished[1].summaries if s.type == "ae"}
     pbe = {s.role: s for s in finished[1].summaries if s.functional == "pbe" and s.type == "ae"}
     assert maes["trained", "train"] < maes["pbe", "train"]
@@ -118,7 +114,7 @@ def test_functional_reads_back(finished):
 
 
 def test_h2_curve_is_compared_with_exact_values(finished):
-    rows = read(finished[1].directory / "h2_curve.csv")
+    rows = rows_of(finished[1].directory / "h2_curve.csv")
     assert len(rows) == 3 and "exact_hartree" in rows[0]
     last = rows[-1]
     assert float(last["exact_hartree"]) == pytest.approx(-1.0, abs=1e-3)  # two hydrogen atoms
@@ -198,14 +194,13 @@ def test_unconverged_entries_are_named(tiny, tmp_path, monkeypatch):
     lost = {(r.functional, r.entry) for r in result.records if r.unconverged}
     assert lost == {(f, e) for f in ("lda", "pbe", "trained") for e in ("tiny:LiH", "tiny:Li")}
     assert all(math.isnan(r.value) for r in result.records if r.unconverged)
-    rows = read(tmp_path / "run" / "history.csv")
+    rows = rows_of(tmp_path / "run" / "history.csv")
     assert all(row["valid_score"] == "" for row in rows)
     assert "## Not converged" in result.markdown and "tiny:LiH" in result.markdown
 
 
 def test_dm_entries_train_and_are_reported(tmp_path):
     """A density-matrix target in an scf stage; its deviation has its own table."""
-    from .conftest import CONFIG, DATA, write_run
 
     extra = '- {name: "tiny:dm", type: dm, value: ccsd, systems: [h2], split: train}\n'
     config = write_run(tmp_path, training={"epochs": 1})

@@ -8,6 +8,7 @@ from deepchem_dft.molnet import board
 from deepchem_dft.runs.config import validate
 from deepchem_dft.runs.xc.entries import load_sets
 from deepchem_dft.runs.xc.evaluate import Evaluation
+from deepchem_dft.runs.xc.functional import build_xc_model
 from deepchem_dft.runs.xc.residual import parent_of, with_residual_targets
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.units import HARTREE_TO_KCAL
@@ -37,7 +38,7 @@ def shifted(config, folder):
     notes = Notes()
     with Solver(1, tol=1e-7, cache=folder / "kept.jsonl") as solver:
         sets = with_residual_targets(config, load_sets(config.data), solver, notes)
-        records = Evaluation(solver, 1).run([(s, [parent_of(config)]) for s in sets])
+        records = Evaluation(solver, 1).run([(s, [parent_of(build_xc_model(config))]) for s in sets])
     return sets, records, notes.notes
 
 

@@ -21,9 +21,11 @@ from torch.utils._pytree import tree_flatten, tree_map
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFState
 from deepchem_dft.scf.batch import solve_batch
+from deepchem_dft.scf.frozen.binned import BinnedDensities, bin_density
 from deepchem_dft.scf.frozen.solution import FrozenSolution
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.xc import HybridXC, build_network, get_xc, libxc
+from deepchem_dft.xc import Dispersion, EnhancedXC, HybridXC, build_network, check, get_xc, libxc
+from tests.xc.toy import GatherXC
 
 ELSEWHERE = torch.device("meta")  # a device every build of torch knows, and no tensor lives on
 # What CUDA does between devices: copies, and indices that may come from the CPU.
@@ -178,6 +180,38 @@ def test_whole_solves_on_the_stand_in(parent, family, options, restricted):
         assert again.energy.item() == pytest.approx(result.energy.item(), abs=1e-10)
 
 
+def _dispersed():
+    xc = _functional("native:pbe", "gga")
+    xc.dispersion = Dispersion("d4", s8=0.9, a1=0.4, a2=4.2, train=["s8", "s9", "a1", "a2"])
+    return xc
+
+
+def _ranged():
+    ranges = {"omega": 0.3, "train": ["omega", "long_exchange"]}
+    return EnhancedXC("pbe", hidden=[4], exchange=0.2, range_separation=ranges, zero_last=False, seed=1)
+
+
+def _nonlocal(level=1):
+    return HybridXC("native:pbe", GatherXC(level=level), aweight0=1.0)
+
+
+@pytest.mark.parametrize("make", [_dispersed, _ranged, _nonlocal])
+@pytest.mark.filterwarnings("ignore:libxc runs on the CPU")
+def test_dispersion_and_ranges_on_the_stand_in(make):
+    molecule, functional = _molecule(), make()
+    there = copy.deepcopy(functional)
+    expected = _numbers(KohnSham(molecule, functional, tol=1e-7).run(), density=False)
+    assert len(expected) > 6
+    with stand_in():
+        moved = KohnSham(molecule, there.to(ELSEWHERE), tol=1e-7).run()
+        assert moved.energy.device == ELSEWHERE
+        _same(_numbers(moved, density=False), expected)
+        frozen = moved.frozen.energy(there)
+        (slope,) = torch.autograd.grad(frozen, [moved._hamiltonian.parameters[-1]])
+        assert frozen.item() == pytest.approx(moved.energy.item(), abs=1e-11)
+        assert bool((_unwrapped(slope) != 0.0).any())
+
+
 def test_the_stand_in_refuses_what_cuda_would():
     functional = _functional("native:pbe", "gga")
     with stand_in():
@@ -190,8 +224,9 @@ def test_the_stand_in_refuses_what_cuda_would():
             there.numpy()
 
 
-def test_two_grids_batches_and_held_densities_on_the_stand_in():
-    molecule, functional = _molecule(), _functional("native:pbe", "gga")
+@pytest.mark.parametrize("make", [lambda: _functional("native:pbe", "gga"), _nonlocal])
+def test_two_grids_batches_and_held_densities_on_the_stand_in(make):
+    molecule, functional = _molecule(), make()
 
     def run(xc):
         first = KohnSham(molecule, xc, tol=1e-8).run()
@@ -201,6 +236,9 @@ def test_two_grids_batches_and_held_densities_on_the_stand_in():
         held = FrozenSolution.of(second, xc)
         with torch.no_grad():
             xc.bweight += 0.01
+        if isinstance(xc.nnxc, GatherXC):
+            binned = BinnedDensities([bin_density(second.frozen, xc)])
+            assert binned.energies(xc)[0].item() == pytest.approx(held.energy(xc).item(), abs=1e-10)
         hamiltonians = [KSHamiltonian(molecule, xc, restricted=False)] * 2
         batch = solve_batch(hamiltonians, [first.state, None])
         assert batch[0].state.orbitals.device == xc.aweight.device
@@ -345,6 +383,16 @@ def test_whole_solves_on_a_gpu(parent, family, options, restricted):
     dipoles = [(r.dipole.detach().cpu(), r.forces()) for r in (moved, result)]
     for mine, its in zip(*dipoles, strict=True):
         torch.testing.assert_close(mine, its, rtol=0, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_nonlocal_parts_on_a_gpu():
+    molecule, functional = _molecule(), _nonlocal()
+    there = copy.deepcopy(functional).cuda()
+    result, moved = (KohnSham(molecule, xc, tol=1e-8).run() for xc in (functional, there))
+    assert moved.energy.item() == pytest.approx(result.energy.item(), abs=1e-9)
+    torch.testing.assert_close(moved.forces(), result.forces(), rtol=0, atol=1e-7)
+    assert check(there, only=["geometry", "parameters", "rotation"]).passed
 
 
 @pytest.mark.gpu

@@ -7,13 +7,14 @@ import pickle
 import pytest
 import torch
 from pyscf import dft
+from pyscf.dispersion.dftd4 import DFTD4Dispersion
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.batch import solve_batch
 from deepchem_dft.scf.frozen.binned import BinnedDensities, BinnedDensity, bin_density
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.xc import EnsembleXC, HybridXC, build_network
+from deepchem_dft.xc import EnsembleXC, HybridXC, Libxc, build_network
 from deepchem_dft.xc.dispersion import Dispersion
 
 GEOMETRY = "F 0 0 0; H 0 0 1.75; Ne 0.3 0 7.0"
@@ -49,7 +50,25 @@ def test_energies_and_forces_are_those_of_pyscf(ours, theirs, disp):
     assert sum(terms.values()) == pytest.approx(result.energy.item(), abs=1e-12)
     assert (terms["exact_exchange"] != 0.0) == (theirs == "b3lyp")
     plain = KohnSham(molecule(), theirs, tol=1e-8).run()
-    assert terms["semilocal"] == pytest.approx(plain.energy_terms["semilocal"], abs=1e-10)
+    assert terms["exchange_correlation"] == pytest.approx(
+        plain.energy_terms["exchange_correlation"], abs=1e-10
+    )
+
+
+def test_parameters_of_ones_own_are_those_of_the_library_beside_pyscf():
+    xc = Libxc("r2scan")
+    xc.dispersion = Dispersion("d4", **OWN)
+    result = KohnSham(molecule(), xc, tol=1e-8).run()
+    mf = dft.RKS(molecule().pyscf_mol)
+    mf.xc, mf.grids.level, mf.small_rho_cutoff, mf.conv_tol = "r2scan", 0, 0.0, 1e-12
+    library = DFTD4Dispersion(mf.mol, "pbe")
+    library.set_param(**OWN)
+    expected = library.get_dispersion(grad=True)
+    assert result.energy.item() == pytest.approx(mf.kernel() + float(expected["energy"]), abs=1e-9)
+    gradients = mf.nuc_grad_method()
+    gradients.grid_response = True
+    forces = -torch.from_numpy(gradients.kernel() + expected["gradient"])
+    assert torch.allclose(result.forces(), forces, atol=1e-7, rtol=0)
 
 
 def test_forces_are_the_slopes_of_the_energy():

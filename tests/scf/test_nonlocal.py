@@ -10,6 +10,8 @@ import torch
 from pyscf import dft
 
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.molecule.grid import BLOCK_SHARE
+from deepchem_dft.molecule.memory import BUDGET
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.batch import solve_batch
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
@@ -216,3 +218,22 @@ def test_a_functional_on_its_own_grid_alone_uses_no_other(water):
     assert [grid.level for grid in h.grids] == [1]
     h = KSHamiltonian(water, HybridXC("pbe", GatherXC(level=0), aweight0=1.0))
     assert len(h.grids) == 1  # the molecule's own is of that level
+
+
+@pytest.mark.parametrize("room", [0.0, 1.02, 10.0])
+def test_orbitals_on_all_grids_keep_to_the_share_of_memory(room, monkeypatch):
+    """With room for none of two grids, for one of them, and for both, in units of the larger one."""
+    molecule = Molecule(WATER, "6-31g", grid_level=2)
+    xc = HybridXC("pbe", GatherXC(level=1), aweight0=1.0)
+    density = molecule.starting_density[None]
+    expected = KSHamiltonian(molecule, xc).evaluate_matrix(density)
+    size = 8 * 4 * molecule.grid.size * molecule.nao
+    molecule.release()
+    monkeypatch.setattr(BUDGET, "_limit", int(room * size / BLOCK_SHARE))
+    h = KSHamiltonian(molecule, xc)
+    found = h.evaluate_matrix(density)
+    assert found.energy == pytest.approx(expected.energy, abs=1e-11)
+    torch.testing.assert_close(found.fock, expected.fock, rtol=0, atol=1e-11)
+    held = [BUDGET.held(grid._constants) for grid in h.grids]
+    assert sum(held) <= room * size
+    assert [bool(b) for b in held] == {0.0: [False, False], 1.02: [True, False], 10.0: [True, True]}[room]

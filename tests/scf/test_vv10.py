@@ -8,6 +8,7 @@ import torch
 from pyscf import dft
 from pyscf.dft import numint
 
+from deepchem_dft.interop.pyscf import to_pyscf
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc import Libxc
 from tests.xc.nonlocality.definition import beta_and_phi, omega_and_kappa
@@ -130,3 +131,15 @@ def test_two_grids_and_fitting_change_what_they_do_for_pbe(system, make):
     fitted = make(system, basis="6-31g", grid_level=2, density_fit=True)
     error = {f: KohnSham(fitted, f).run().energy - KohnSham(molecule, f).run().energy for f in (xc, "pbe")}
     assert error[xc].item() == pytest.approx(error["pbe"].item(), rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["wb97m-v", pytest.param("r2scan-rvv10", marks=pytest.mark.slow)])
+def test_the_same_in_pyscf(name, make):
+    """Through the adapter, which has all of it from here: shares of exact exchange to all digits, too."""
+    molecule, xc = make("LiH", basis="6-31g", grid_level=0), Libxc(name, vv10_level=0)
+    result = KohnSham(molecule, xc, tol=1e-8).run()
+    field = to_pyscf(molecule, xc)
+    density = result.density_matrix.detach().numpy().sum(0)
+    assert field.energy_tot(dm=density) == pytest.approx(result.energy.item(), abs=1e-9)
+    field.kernel(density)
+    np.testing.assert_allclose(-field.nuc_grad_method().kernel(), result.forces().numpy(), atol=1e-6)

@@ -31,10 +31,10 @@ class GatherXC(XCFunctional):
         charge = (total[0] + 0.05 * slope / (1.0 + slope)) * quadrature.weights
         nuclei = quadrature.positions
         distance = (quadrature.points[:, None] - nuclei).square().sum(-1)
-        gathered = charge @ torch.exp(-self.width * distance)
+        gathered = (charge[:, None] * torch.exp(-self.width * distance)).sum(0)
         apart = (nuclei[:, None] - nuclei).square().sum(-1)
         own = charge.new_zeros(len(nuclei)).index_add(0, quadrature.atoms, charge)
-        pairs = gathered @ torch.exp(-0.1 * apart) @ gathered
+        pairs = (gathered[:, None] * torch.exp(-0.1 * apart) * gathered).sum()
         return self.strength * (pairs + (own.square() / quadrature.numbers).sum())
 
 

@@ -24,7 +24,7 @@ def hybrid(seed: int = 0, **options) -> HybridXC:
 
 
 @pytest.fixture
-def zoo_folder(tmp_path: Path, monkeypatch) -> Path:
+def folder(tmp_path: Path, monkeypatch) -> Path:
     """A folder that is the whole zoo: ``small``, and ``three``, an ensemble."""
     monkeypatch.setattr("deepchem_dft.zoo.registry.SHIPPED", tmp_path / "none")
     with torch.no_grad():

@@ -24,7 +24,7 @@ from .conftest import hybrid, network
 from .test_forms import Mine, density
 
 
-def test_loaded_is_what_was_saved(zoo_folder):
+def test_loaded_is_what_was_saved(folder):
     assert zoo.names() == ["small", "three"]
     loaded, original = zoo.load("small"), hybrid(1)
     assert torch.equal(loaded(density()), original(density())) and not loaded.training
@@ -34,41 +34,41 @@ def test_loaded_is_what_was_saved(zoo_folder):
         "small",
         "zoo:small",
         "ZOO:small",
-        zoo_folder / "small.safetensors",
-        zoo_folder / "small.json",
-        f"zoo:{zoo_folder}/small.safetensors",
+        folder / "small.safetensors",
+        folder / "small.json",
+        f"zoo:{folder}/small.safetensors",
     ):
-        assert find(name) == zoo_folder / "small.json"
-    assert zoo.names(zoo_folder) == zoo.names() and zoo.card("small").summary == "a small hybrid"
+        assert find(name) == folder / "small.json"
+    assert zoo.names(folder) == zoo.names() and zoo.card("small").summary == "a small hybrid"
     assert zoo.card("three").members == 3 and len(zoo.load("three")) == 3
 
 
-def test_a_name_is_a_functional_wherever_one_is_taken(zoo_folder):
+def test_a_name_is_a_functional_wherever_one_is_taken(folder):
     h2 = Molecule("H 0 0 0; H 0 0 1.4", "sto-3g", grid_level=0)
     expected = KohnSham(h2, hybrid(1)).run().energy.item()
-    for name in ("zoo:small", str(zoo_folder / "small.safetensors")):
+    for name in ("zoo:small", str(folder / "small.safetensors")):
         assert KohnSham(h2, name).run().energy.item() == expected
 
 
-def test_trusted_tools_read_the_same_file(zoo_folder):
+def test_trusted_tools_read_the_same_file(folder):
     """The format is safetensors' own, and the hash that of `sha256sum`."""
     from safetensors import safe_open
 
-    weights = zoo_folder / "small.safetensors"
+    weights = folder / "small.safetensors"
     with safe_open(weights, "pt") as stream:
         assert set(stream.keys()) == set(hybrid().state_dict())
-    content = json.loads((zoo_folder / "small.json").read_text())
+    content = json.loads((folder / "small.json").read_text())
     assert content["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert content["format"] == FORMAT and content["versions"]["torch"]
 
 
-def test_the_variable_lists_folders_and_the_first_wins(zoo_folder, tmp_path_factory, monkeypatch):
+def test_the_variable_lists_folders_and_the_first_wins(folder, tmp_path_factory, monkeypatch):
     other = tmp_path_factory.mktemp("other")
     zoo.save(hybrid(2), other / "small.safetensors", summary="another")
     zoo.save(hybrid(2), other / "mine.v1.safetensors")
-    monkeypatch.setenv("DEEPCHEM_DFT_ZOO", f"{other}{os.pathsep}{zoo_folder}")
+    monkeypatch.setenv("DEEPCHEM_DFT_ZOO", f"{other}{os.pathsep}{folder}")
     assert zoo.card("small").summary == "another" and zoo.names() == ["mine.v1", "small", "three"]
-    assert zoo.card("small", zoo_folder).summary == "a small hybrid"
+    assert zoo.card("small", folder).summary == "a small hybrid"
     assert zoo.load("mine.v1") is not None
     monkeypatch.setenv("DEEPCHEM_DFT_ZOO", str(other / "nowhere"))
     with pytest.raises(InputError, match="DEEPCHEM_DFT_ZOO.*does not exist"):
@@ -88,7 +88,7 @@ def test_the_variable_lists_folders_and_the_first_wins(zoo_folder, tmp_path_fact
         ("a\nb", "there is no"),
     ],
 )
-def test_unknown_names(zoo_folder, name, message):
+def test_unknown_names(folder, name, message):
     with pytest.raises(InputError, match=message):
         zoo.load(name)
     with pytest.raises(InputError, match=message):
@@ -127,53 +127,53 @@ def refused(folder: Path, *parts: str) -> str:
     return text
 
 
-def test_any_flipped_byte_of_the_weights(zoo_folder):
-    file = zoo_folder / "small.safetensors"
+def test_any_flipped_byte_of_the_weights(folder):
+    file = folder / "small.safetensors"
     raw = bytearray(file.read_bytes())
     for place in (0, 8, 20, len(raw) // 2, len(raw) - 1):
         damaged = bytearray(raw)
         damaged[place] ^= 1
         file.write_bytes(damaged)
-        refused(zoo_folder, "SHA-256", "damaged or another one")
+        refused(folder, "SHA-256", "damaged or another one")
     file.write_bytes(raw[:-1])
-    refused(zoo_folder, "SHA-256")
+    refused(folder, "SHA-256")
     file.write_bytes(raw)
-    assert zoo.load("small", zoo_folder) is not None
+    assert zoo.load("small", folder) is not None
 
 
-def test_flipped_bytes_of_the_card_change_nothing_or_are_refused(zoo_folder):
+def test_flipped_bytes_of_the_card_change_nothing_or_are_refused(folder):
     """Whatever byte is flipped: the energy density is the same, or there is none."""
-    file, rho = zoo_folder / "small.json", density()
-    raw, expected = file.read_bytes(), zoo.load("small", zoo_folder)(rho)
+    file, rho = folder / "small.json", density()
+    raw, expected = file.read_bytes(), zoo.load("small", folder)(rho)
     outcomes = {"same": 0, "refused": 0}
     for place in range(0, len(raw), 7):
         damaged = bytearray(raw)
         damaged[place] ^= 4
         file.write_bytes(damaged)
         try:
-            assert torch.equal(zoo.load("small", zoo_folder)(rho), expected)
+            assert torch.equal(zoo.load("small", folder)(rho), expected)
             outcomes["same"] += 1
         except CheckpointError:
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 5
 
 
-def test_a_changed_form(zoo_folder):
-    card = zoo_folder / "small.json"
+def test_a_changed_form(folder):
+    card = folder / "small.json"
     form = json.loads(card.read_text())["form"]
     form["learned"]["network"]["max_output"] = 0.9
     change(card, form=form)
-    refused(zoo_folder, "the form on the card has been changed")
+    refused(folder, "the form on the card has been changed")
     weights = json.loads(card.read_text())["weights"]
     form["learned"]["network"]["hidden"] = [5]
     change(card, form=form, weights={**weights, "form_sha256": form_digest("functional", form)})
-    refused(zoo_folder, "the weights do not fit the card", "(4, 4)", "(5, 4)")
+    refused(folder, "the weights do not fit the card", "(4, 4)", "(5, 4)")
 
 
 @pytest.mark.parametrize(
     "trick", ["plain pickle", "torch.save", "zip", "cut off", "other file", "huge header"]
 )
-def test_a_pickle_in_disguise_is_not_executed(zoo_folder, tmp_path, trick):
+def test_a_pickle_in_disguise_is_not_executed(folder, tmp_path, trick):
     """Even with a card that vouches for it."""
     witness = tmp_path / "executed"
     payload = Bomb(str(witness))
@@ -189,13 +189,13 @@ def test_a_pickle_in_disguise_is_not_executed(zoo_folder, tmp_path, trick):
         raw = file.read_bytes()
     else:
         raw = {
-            "cut off": (zoo_folder / "small.safetensors").read_bytes()[:-8],
+            "cut off": (folder / "small.safetensors").read_bytes()[:-8],
             "other file": b"hello",
             "huge header": b"\xff" * 64,
         }[trick]
-    forge(zoo_folder, raw)
+    forge(folder, raw)
     pickled = trick in ("plain pickle", "torch.save", "zip")
-    refused(zoo_folder, "nothing in it was executed" if pickled else "not a safetensors file")
+    refused(folder, "nothing in it was executed" if pickled else "not a safetensors file")
     assert not witness.exists()
     # The bomb is live: reading it the other way does set it off.
     if trick == "plain pickle":
@@ -213,9 +213,9 @@ class Bomb:
         return os.mkdir, (self.path,)
 
 
-def test_a_pickle_as_a_card(zoo_folder, tmp_path):
-    (zoo_folder / "small.json").write_bytes(pickle.dumps(Bomb(str(tmp_path / "executed"))))
-    refused(zoo_folder, "damaged or not JSON")
+def test_a_pickle_as_a_card(folder, tmp_path):
+    (folder / "small.json").write_bytes(pickle.dumps(Bomb(str(tmp_path / "executed"))))
+    refused(folder, "damaged or not JSON")
     assert not (tmp_path / "executed").exists()
 
 
@@ -235,9 +235,9 @@ def test_a_pickle_as_a_card(zoo_folder, tmp_path):
         ({"form": {}}, "has been changed"),
     ],
 )
-def test_other_cards_are_refused(zoo_folder, values, message):
-    change(zoo_folder / "small.json", **values)
-    refused(zoo_folder, message)
+def test_other_cards_are_refused(folder, values, message):
+    change(folder / "small.json", **values)
+    refused(folder, message)
 
 
 @pytest.mark.parametrize(
@@ -254,31 +254,29 @@ def test_other_cards_are_refused(zoo_folder, values, message):
         ('{"format": "deepchem_dft/zoo/1"}', "is missing"),
     ],
 )
-def test_what_is_no_card_at_all(zoo_folder, text, message):
-    (zoo_folder / "small.json").write_text(text)
-    refused(zoo_folder, message)
+def test_what_is_no_card_at_all(folder, text, message):
+    (folder / "small.json").write_text(text)
+    refused(folder, message)
 
 
-def test_missing_halves(zoo_folder):
-    (zoo_folder / "small.json").rename(zoo_folder / "away")
-    refused(zoo_folder, "there is no such card")
+def test_missing_halves(folder):
+    (folder / "small.json").rename(folder / "away")
+    refused(folder, "there is no such card")
     with pytest.raises(CheckpointError, match="there is no such card"):
-        zoo.load(zoo_folder / "small.safetensors")
-    (zoo_folder / "away").rename(zoo_folder / "small.json")
-    (zoo_folder / "small.safetensors").unlink()
-    refused(zoo_folder, "no such file of weights")
+        zoo.load(folder / "small.safetensors")
+    (folder / "away").rename(folder / "small.json")
+    (folder / "small.safetensors").unlink()
+    refused(folder, "no such file of weights")
 
 
-def test_a_form_from_a_later_version_says_so(zoo_folder):
+def test_a_form_from_a_later_version_says_so(folder):
     form = {"type": "transformer"}
-    weights = json.loads((zoo_folder / "small.json").read_text())["weights"]
+    weights = json.loads((folder / "small.json").read_text())["weights"]
     change(
-        zoo_folder / "small.json",
-        form=form,
-        weights={**weights, "form_sha256": form_digest("functional", form)},
+        folder / "small.json", form=form, weights={**weights, "form_sha256": form_digest("functional", form)}
     )
     with pytest.raises(InputError, match="unknown type 'transformer'.*update deepchem_dft"):
-        zoo.load("small", zoo_folder)
+        zoo.load("small", folder)
 
 
 # -- saving ----------------------------------------------------------------------------------------
@@ -303,7 +301,7 @@ def test_what_cannot_be_saved_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_killed_between_the_two_files_the_pair_is_refused(zoo_folder, monkeypatch):
+def test_killed_between_the_two_files_the_pair_is_refused(folder, monkeypatch):
     usual = os.replace
 
     def dying(source, target):
@@ -313,12 +311,12 @@ def test_killed_between_the_two_files_the_pair_is_refused(zoo_folder, monkeypatc
 
     monkeypatch.setattr(os, "replace", dying)
     with pytest.raises(KeyboardInterrupt):
-        zoo.save(hybrid(9), zoo_folder / "small.safetensors")
-    refused(zoo_folder, "SHA-256")
+        zoo.save(hybrid(9), folder / "small.safetensors")
+    refused(folder, "SHA-256")
 
 
-def test_a_failure_keeps_the_old_pair(zoo_folder, monkeypatch):
-    before = {p.name: p.read_bytes() for p in zoo_folder.iterdir()}
+def test_a_failure_keeps_the_old_pair(folder, monkeypatch):
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
 
     def full(*_):
         raise OSError(errno.ENOSPC, "")
@@ -327,24 +325,24 @@ def test_a_failure_keeps_the_old_pair(zoo_folder, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(f"deepchem_dft.{module}.write", full)
             with pytest.raises(StorageError, match="no space left"):
-                zoo.save(hybrid(9), zoo_folder / "small.safetensors")
-        assert {p.name: p.read_bytes() for p in zoo_folder.iterdir()} == before
+                zoo.save(hybrid(9), folder / "small.safetensors")
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_pretrained_parameters_reach_a_model(zoo_folder):
+def test_pretrained_parameters_reach_a_model(folder):
     model = XCModel("pbe", network(7), aweight0=1.0, exchange=0.2)
     model.load_from_pretrained("zoo:small")
     expected = hybrid(1).state_dict()
     found = model.functional.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
-    model.load_from_pretrained(zoo_folder / "small.safetensors")
+    model.load_from_pretrained(folder / "small.safetensors")
     with pytest.raises(CheckpointError, match="belongs to a different model"):
         XCModel("lda", network(7, "lda"), aweight0=1.0).load_from_pretrained("zoo:small")
     with pytest.raises(InputError, match="did you mean 'small'"):
         model.load_from_pretrained("zoo:smalll")
 
 
-def test_the_card_tells_the_worst_first(zoo_folder):
+def test_the_card_tells_the_worst_first(folder):
     rows = [
         {
             "set": "w4-11",
@@ -356,7 +354,7 @@ def test_the_card_tells_the_worst_first(zoo_folder):
     ]
     card = zoo.save(
         hybrid(),
-        zoo_folder / "told.safetensors",
+        folder / "told.safetensors",
         errors=rows,
         parent="pbe",
         worse_than_parent=["barriers"],
@@ -405,7 +403,7 @@ def test_cards_count_what_is_trained(tmp_path):
     assert "8 molecules (CH3, CH4, CHO, ClH, H2S, HO, HS, N2O)" in card.text()
 
 
-def test_nothing_is_ever_unpickled(zoo_folder, monkeypatch):
+def test_nothing_is_ever_unpickled(folder, monkeypatch):
     def never(*args, **options):
         raise AssertionError("something was unpickled")
 

@@ -120,10 +120,8 @@ def settings(path: PathLike, total: int, recipe: GeometryRecipe) -> dict[str, An
     """Return all that the labels depend on."""
     import rdkit
 
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
+        digest = hashlib.file_digest(stream, "sha256")
     versions = {"tblite": xtb.version(), "rdkit": rdkit.__version__}
     if recipe.relax:
         versions["ase"] = atoms.version()

@@ -20,7 +20,7 @@ from deepchem_dft.scf.ladder import SCFStatus
 from deepchem_dft.scf.state import SCFState, gap_of
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
-from deepchem_dft.xc.terms import refuse_nonlocal
+from deepchem_dft.xc.nonlocality.terms import refuse_nonlocal
 
 __all__ = ["DQCResult", "default_grid", "dqc_available", "run_dqc"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepchem_dft import checkpoint as files
 from deepchem_dft.errors import CheckpointError
 from deepchem_dft.fitting.checkpointed import Checkpointed, must_be_finite, plain_copy
 from deepchem_dft.models.hamiltonian.progress import HamiltonianProgress
@@ -53,51 +52,8 @@ class HamiltonianFiles(Checkpointed):
             self.model.load_state_dict(self.progress.last, strict=False)
             self.progress.last = None
 
-    def load_from_pretrained(
-        self,
-        source_model: Any,
-        assignment_map: dict | None = None,
-        value_map: dict | None = None,
-        checkpoint: str | None = None,
-        model_dir: str | None = None,
-        include_top: bool = True,
-        inputs: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Copy parameters, means and spreads from a trained model, and nothing else.
+    def _top(self) -> str:
+        return "network.readouts."
 
-        Parameters
-        ----------
-        source_model : HamiltonianModel, str or Path
-            A model (its newest checkpoint, or ``checkpoint``, is restored first if there is one),
-            a checkpoint file, or a folder.
-        assignment_map, value_map : dict, optional
-            As in DeepChem.
-        checkpoint, model_dir : str, optional
-            Where the source model is restored from.
-        include_top : bool
-            If False, the layers that read matrices off features are not copied.
-        inputs
-            Not needed; for DeepChem's sake.
-
-        Raises
-        ------
-        CheckpointError
-            If there is nothing to load, or names and shapes differ.
-        """
-        self._ensure_built()
-        if assignment_map is not None or value_map is not None:
-            super().load_from_pretrained(  # type: ignore[misc]
-                source_model, assignment_map, value_map, checkpoint, model_dir, include_top
-            )
-        else:
-            parameters, label = files.parameters_of(
-                source_model, self.device, checkpoint=checkpoint, model_dir=model_dir
-            )
-            if not include_top:
-                own = self.model.state_dict()
-                parameters = {
-                    k: own[k] if k.startswith("network.readouts.") else v for k, v in parameters.items()
-                }
-            files.load_parameters(self.model, parameters, label)
+    def _replaced(self) -> None:
         self.preparation.forget()

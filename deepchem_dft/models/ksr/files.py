@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from deepchem_dft import checkpoint as files
 from deepchem_dft.errors import CheckpointError
 from deepchem_dft.fitting.checkpointed import Checkpointed, must_be_finite, plain_copy
 from deepchem_dft.lattice.grid import Grid
@@ -49,21 +48,15 @@ class KSRFiles(Checkpointed):
         CheckpointError
             If the file is unusable, or a part it does not hold was not given.
         """
-        path = files.newest(source)
-        with files.understood(path):
-            config = dict(files.read(path)["config"])
-            name, origin = config.pop("xcstr"), config.pop("origin")
-        if origin == "functional" and functional is None:
+        given = {} if functional is None else {"functional": functional}
+        return super().load(source, **given, **options)
+
+    @classmethod
+    def _arguments(cls, config: dict[str, Any], options: dict[str, Any], path: str) -> dict[str, Any]:
+        name, origin, grid = config.pop("xcstr"), config.pop("origin"), config.pop("grid")
+        if origin == "functional" and "functional" not in options:
             raise CheckpointError(
                 f"{path}: the model was made with a functional of your own, whose code is not in "
                 "the file. Remedy: pass functional=."
             )
-        with files.understood(path):
-            points, spacing, order = config.pop("grid")
-        config.update(grid=Grid(points, spacing, order), **options)
-        if "model_dir" not in config and Path(source).is_dir():
-            config["model_dir"] = str(source)
-        with files.understood(path):
-            model: Any = cls(name if functional is None else functional, **config)  # type: ignore[call-arg]
-        model.restore(path)
-        return model
+        return {"functional": name, **config, "grid": Grid(*grid), **options}

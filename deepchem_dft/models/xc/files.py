@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
 from deepchem_dft.errors import CheckpointError
-from deepchem_dft.fitting.checkpointed import must_be_finite, plain, plain_copy
+from deepchem_dft.fitting.checkpointed import Checkpointed, must_be_finite, plain, plain_copy
 from deepchem_dft.models.xc.progress import Progress
 from deepchem_dft.models.xc.states import StateStore
 from deepchem_dft.xc.base import XCFunctional
@@ -48,7 +48,7 @@ def describe(
     return {k: v for k, v in {**config, **options}.items() if plain(v)}
 
 
-class Persistent:
+class Persistent(Checkpointed):
     """The part of ``XCModel`` that reads and writes files; its methods belong to that class."""
 
     # -- optimisers ---------------------------------------------------------------------------
@@ -151,10 +151,6 @@ class Persistent:
             "config": plain_copy(self.config),
         }
 
-    def get_checkpoints(self, model_dir: str | None = None) -> list[str]:
-        """Return the checkpoint files, newest first."""
-        return files.existing(model_dir or self.model_dir)
-
     def restore(
         self,
         checkpoint: str | None = None,
@@ -185,7 +181,7 @@ class Persistent:
             unchanged.
         """
         source = files.newest(checkpoint or model_dir or self.model_dir)
-        content = self._read(source, bool(strict))
+        content = self._read_own(source, bool(strict))
         with files.understood(source):
             kept = content["progress"]["best"]
         if best and kept is None:
@@ -209,7 +205,7 @@ class Persistent:
 
     def _read_newest(self) -> tuple[str, dict[str, Any]]:
         source = files.newest(self.model_dir)
-        return source, self._read(source, strict=True)
+        return source, self._read_own(source, strict=True)
 
     def _align(self) -> None:
         """Take over parameters, optimiser, seeds and counters of process 0; orbitals stay."""
@@ -220,7 +216,7 @@ class Persistent:
             self._load(content, "process 0", True, content["model_state_dict"])
             files.set_random_state(content["random"])
 
-    def _read(self, source: str, strict: bool) -> dict[str, Any]:
+    def _read_own(self, source: str, strict: bool) -> dict[str, Any]:
         content = files.read(source, self.device)
         with files.understood(source):
             trained, own = content["config"]["parts"], self.config["parts"]
@@ -287,78 +283,27 @@ class Persistent:
         CheckpointError
             If the file is unusable, or a part it does not hold was not given.
         """
-        path = files.newest(source)
-        with files.understood(path):
-            config = dict(files.read(path)["config"])
-            origin = config.pop("origin")
-            config.pop("parts")
-        if origin == "network" and nnmodel is None or origin == "functional" and xc is None:
+        given = {name: part for name, part in (("nnmodel", nnmodel), ("xc", xc)) if part is not None}
+        return super().load(source, **given, **options)
+
+    @classmethod
+    def _arguments(cls, config: dict[str, Any], options: dict[str, Any], path: str) -> dict[str, Any]:
+        origin = config.pop("origin")
+        config.pop("parts")
+        part = {"network": "nnmodel", "functional": "xc"}.get(origin)
+        if part is not None and part not in options:
             raise CheckpointError(
                 f"{path}: the model was made with a {origin} of your own, whose code is not in the "
-                f"file. Remedy: pass {'nnmodel' if origin == 'network' else 'xc'}=."
+                f"file. Remedy: pass {part}=."
             )
-        given = {"nnmodel": nnmodel, "xc": xc}
-        config.update({k: v for k, v in {**given, **options}.items() if v is not None})
-        if "model_dir" not in config and Path(source).is_dir():
-            config["model_dir"] = str(source)
-        with files.understood(path):
-            model = cls(**config)
-        model.restore(path)
-        return model
+        return {**config, **{name: value for name, value in options.items() if value is not None}}
 
-    def load_from_pretrained(
-        self,
-        source_model: Any,
-        assignment_map: dict | None = None,
-        value_map: dict | None = None,
-        checkpoint: str | None = None,
-        model_dir: str | None = None,
-        include_top: bool = True,
-        inputs: Sequence[Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Copy parameters from a trained model, leaving this one's optimiser and counters alone.
+    def _pretrained(self, source: Any, checkpoint: str | None, model_dir: str | None) -> tuple[dict, str]:
+        if not isinstance(source, (str, Path)) or not is_trained(str(source)):
+            return super()._pretrained(source, checkpoint, model_dir)
+        return {f"xc.{name}": value for name, value in get_xc(str(source)).state_dict().items()}, str(source)
 
-        Parameters
-        ----------
-        source_model : XCModel, str or Path
-            A model (its newest checkpoint, or ``checkpoint``, is restored first if there is one),
-            a checkpoint file, a model folder, or the name of a trained functional such as
-            ``"zoo:NAME"``.
-        assignment_map, value_map : dict, optional
-            As in DeepChem.
-        checkpoint, model_dir : str, optional
-            Where the source model is restored from.
-        include_top : bool
-            If False, the network's last linear layer is not copied.
-        inputs
-            Not needed; for DeepChem's sake.
-
-        Raises
-        ------
-        CheckpointError
-            If there is nothing to load, or names and shapes differ.
-        """
-        if assignment_map is not None or value_map is not None:
-            super().load_from_pretrained(  # type: ignore[misc]
-                source_model, assignment_map, value_map, checkpoint, model_dir, include_top
-            )
-            return
-        self._ensure_built()
-        if isinstance(source_model, (str, Path)) and is_trained(str(source_model)):
-            label = str(source_model)
-            trained = get_xc(label).state_dict()
-            parameters = {f"xc.{name}": value for name, value in trained.items()}
-        else:
-            parameters, label = files.parameters_of(
-                source_model, self.device, checkpoint=checkpoint, model_dir=model_dir
-            )
-        if not include_top:
-            layers = [n for n, m in self.model.named_modules() if isinstance(m, nn.Linear)]
-            own = self.model.state_dict()
-            top = f"{layers[-1]}." if layers else "\0"
-            parameters = {k: own[k] if k.startswith(top) else v for k, v in parameters.items()}
-        files.load_parameters(self.model, parameters, label)
+    def _replaced(self) -> None:
         # Orbitals of the old functional would be a poor start, and wrong when frozen.
         self.model.states.clear()
         self.valid_states.clear()

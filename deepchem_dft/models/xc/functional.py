@@ -17,6 +17,7 @@ from deepchem_dft.xc import HybridXC, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.dispersion import Dispersion, attached, parse, split
 from deepchem_dft.xc.enhancement import EnhancedXC
+from deepchem_dft.xc.libxc_names import split_nonlocal
 from deepchem_dft.xc.neural import INPUTS, NEURAL
 from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from deepchem_dft.xc.parents import hybrid_name
@@ -52,7 +53,8 @@ def make_functional(
         Conventional functional, any name libxc knows.
     nnmodel : nn.Module, mapping or None
         A network of the user's; or keywords of ``deepchem_dft.xc.build_network``; or
-        ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``;
+        ``{"form": "enhancement", ...}`` with keywords of ``EnhancedXC``, whose parent is ``xcstr``
+        (VV10 added to its name is added to the functional);
         or ``{"form": "nonlocal", ...}`` with keywords of ``NNNonlocal``, in the same way;
         or None for DeepChem's network (``hidden_size``, ``n_layers``, ``modeltype``).
     aweight0 : float, optional
@@ -79,10 +81,13 @@ def make_functional(
     xcstr, term = _dispersion_of(xcstr, dispersion)
     if isinstance(nnmodel, Mapping) and nnmodel.get("form") in FORMS:
         options = {name: value for name, value in nnmodel.items() if name != "form"}
+        xcstr, added = split_added(xcstr)
         enhanced = FORMS[nnmodel["form"]](
             xcstr, exchange=exchange or 0.0, train_exchange=train_exchange, seed=seed, **options
         )
-        return _with(term, HybridXC(None, enhanced, aweight0=1.0, train_a=False))
+        # no factor is learned for what is added; a name of libxc's has a semilocal part, here of nothing
+        beside = f"0*lda_x{added}" if added else None
+        return _with(term, HybridXC(beside, enhanced, aweight0=1.0, train_a=False, train_b=False))
     if family is None:
         family = "lda" if xcstr.strip().lower() in ("", "none") else get_xc(xcstr).family
     if family not in INPUTS:
@@ -131,11 +136,24 @@ def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFun
     if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
         return Functional.trained(functional)
     name = "lda" if xc.lower() in ("", "none") else xc
-    if enhanced and (share or xc.lower() == "lda"):  # libxc's has exchange only
-        name = hybrid_name(xc, share)
+    parent, added = split_added(xc) if enhanced else (xc, "")
+    if enhanced and (share or parent.lower() == "lda"):  # libxc's has exchange only
+        name = hybrid_name(parent, share) + added
     if functional.dispersion is None:
         return Functional.named(name)
     return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
+
+
+def split_added(xcstr: str) -> tuple[str, str]:
+    """Split a name into that of the parent, and what is added to it of VV10 or rVV10.
+
+    Examples
+    --------
+    >>> split_added("r2scan+vv10(6.0,0.01)")
+    ('R2SCAN', '+vv10(6.0,0.01)')
+    """
+    parent, terms = split_nonlocal(xcstr)
+    return parent, "".join(f"+{term.form}({term.b!r},{term.c!r})" for term in terms)
 
 
 def _dispersion_of(xcstr: str, given: str | Mapping[str, Any] | None) -> tuple[str, Dispersion | None]:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
-from deepchem_dft.files import make_folder
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.fitting.options import FitOptions, arguments_of, only_deepchems, training_only
 from deepchem_dft.models.xc.dftxc import DFTXC
@@ -187,8 +186,6 @@ class XCModel(Predicting, Persistent, Fitting, TorchModel):
                 field="device",
                 remedy="use the CPU or CUDA",
             )
-        if kwargs.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
-            make_folder(kwargs["model_dir"])
         super().__init__(
             DFTXC(xc=functional, scf=options),
             loss=_mean_square,

@@ -16,7 +16,7 @@ from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.reporter import LOGGER, Reporter
-from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer
+from deepchem_dft.models.xc.frozen import FrozenEntries, FrozenTrainer
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.losses import WeightedMAE
 from deepchem_dft.models.xc.progress import EpochReport, Progress, report_of, row_of
@@ -144,7 +144,7 @@ class StagedTraining:
             _ = progress["stage"]
         return progress
 
-    def _save_progress(self, stage: int, trainer: FixedDensityTrainer | None = None) -> None:
+    def _save_progress(self, stage: int, trainer: FrozenTrainer | None = None) -> None:
         content: dict[str, Any] = {
             "stage": stage,
             "functional": self.functional.state_dict(),
@@ -223,7 +223,7 @@ class StagedTraining:
             if path is not None and path.is_file():
                 densities[system.key] = BinnedDensity.load(path)
         known = [e for e in entries if e.is_energy and all(s.key in densities for s in e.get_systems())]
-        frozen, out = FixedDensityEntries.make(known, densities), []
+        frozen, out = FrozenEntries.make(known, densities), []
         for functional in functionals:
             with torch.no_grad():
                 found = iter(frozen.predict(functional).flatten())
@@ -275,11 +275,11 @@ class StagedTraining:
                 self._save_progress(index, trainer)
                 saved = time.perf_counter()
 
-        trainer = FixedDensityTrainer(
+        trainer = FrozenTrainer(
             self.model,
             self.stages[index],
-            FixedDensityEntries.make(train, densities),
-            FixedDensityEntries.make(valid, densities) if valid else None,
+            FrozenEntries.make(train, densities),
+            FrozenEntries.make(valid, densities) if valid else None,
             FitOptions(
                 early_stopping=self.options.early_stopping,
                 restore_best=self.options.restore_best,

@@ -63,6 +63,8 @@ class Column:
         Rows that it has learned from.
     unconverged : dict of str to list of str
         The systems to blame, by row.
+    notes : dict of str to list of str
+        What has to be said of the states that were found, by row.
     cost : Cost
     """
 
@@ -72,6 +74,7 @@ class Column:
     uncertainties: dict[str, float] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     unconverged: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
 
     def mae(self, names: Iterable[str]) -> float:
@@ -174,13 +177,7 @@ def judge(
     InputError
         For a functional that the board has no values of.
     """
-    unknown = [name for name in peers if name not in board.functionals]
-    if unknown:
-        raise InputError(
-            f"{board.name} has no values of {unknown[0]!r}",
-            field="beside",
-            remedy=f"use {', '.join(board.functionals)}, or all",
-        )
+    check_peers(board, peers)
     chosen = [board.rows[i] for i in rows]
     columns = []
     for label, key in keys.items():
@@ -197,6 +194,17 @@ def judge(
     return Judgement(board, chosen, columns, weights(board, diet_of), total)
 
 
+def check_peers(board: Board, peers: Sequence[str]) -> None:
+    """Raise `InputError` unless the board has values of all these functionals."""
+    unknown = [name for name in peers if name not in board.functionals]
+    if unknown:
+        raise InputError(
+            f"{board.name} has no values of {unknown[0]!r}",
+            field="beside",
+            remedy=f"use {', '.join(board.functionals)}, or all",
+        )
+
+
 def _computed(label: str, board: str, records: Sequence[EntryRecord]) -> Column:
     column = Column(label, "computed", {})
     for record in records:
@@ -206,6 +214,8 @@ def _computed(label: str, board: str, records: Sequence[EntryRecord]) -> Column:
             column.uncertainties[name] = record.uncertainty * HARTREE_TO_KCAL
         if record.unconverged:
             column.unconverged[name] = record.unconverged
+        if record.notes:
+            column.notes[name] = record.notes
     return column
 
 

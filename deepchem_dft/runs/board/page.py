@@ -30,8 +30,9 @@ def write_page(path: str | Path, found: Judgement, title: str, said: Sequence[st
     parts = [
         ("kinds", "By kind", join([bullets([*said, *tables.facts(found)]), _kinds(found), _chart(found)])),
         ("sets", "By set", _sets(found)),
-        ("worst", "Worst rows", join(_worst(found, column) for column in found.computed)),
     ]
+    if found.computed:
+        parts.append(("worst", "Worst rows", join(_worst(found, column) for column in found.computed)))
     header, rows = tables.uncertainty_table(found)
     if rows:
         parts.append(("uncertainty", "Uncertainty", join([table(header, map(_cells, rows)), _spread(found)])))
@@ -39,8 +40,10 @@ def write_page(path: str | Path, found: Judgement, title: str, said: Sequence[st
     parts.append(
         ("cost", "Cost", table(tables.cost_table(found)[0], map(_cells, tables.cost_table(found)[1])))
     )
-    lost = [f"{c.label}, {n}: {', '.join(w)}" for c in found.computed for n, w in c.unconverged.items()]
-    write(path, document(title, parts, lost).encode("utf-8", "replace"))
+    if states := tables.state_lines(found):
+        parts.append(("states", "States", bullets(states)))
+    page = document(title, parts, [f"not converged: {line}" for line in tables.lost_lines(found)])
+    write(path, page.encode("utf-8", "replace"))
 
 
 def _cells(line: Sequence[str]) -> list[Cell]:

@@ -178,12 +178,24 @@ def markdown(found: Judgement, by_set: bool = True, most: int = 10) -> str:
     header, rows = uncertainty_table(found)
     if rows:
         parts += ["\n### uncertainties (kcal/mol)\n", markdown_table(header, rows)]
-    parts += ["\n### cost\n", markdown_table(*cost_table(found))]
-    lost = [f"- {c.label}, {n}: {', '.join(w)}" for c in found.computed for n, w in c.unconverged.items()]
-    if lost:
-        parts += ["\n### not converged\n", "\n".join(lost[:20])]
-        parts += [f"- and {len(lost) - 20} more, in the CSV file"] * (len(lost) > 20)
+    if found.computed:
+        parts += ["\n### cost\n", markdown_table(*cost_table(found))]
+    for title, lines in (("not converged", lost_lines(found)), ("states", state_lines(found))):
+        if lines:
+            parts += [f"\n### {title}\n", *(f"- {line}" for line in lines[:20])]
+            parts += [f"- and {len(lines) - 20} more, in the CSV file"] * (len(lines) > 20)
     return "\n".join(parts) + "\n"
+
+
+def lost_lines(found: Judgement) -> list[str]:
+    """Return which rows have no value of a functional, and the systems to blame."""
+    return [f"{c.label}, {n}: {', '.join(w)}" for c in found.computed for n, w in c.unconverged.items()]
+
+
+def state_lines(found: Judgement) -> list[str]:
+    """Return what has to be said of the states of systems, each system once per functional."""
+    lines = [f"{c.label}: {note}" for c in found.computed for notes in c.notes.values() for note in notes]
+    return list(dict.fromkeys(lines))
 
 
 def write_csv(path: str | Path, found: Judgement) -> None:
@@ -193,7 +205,8 @@ def write_csv(path: str | Path, found: Judgement) -> None:
         kind = "" if column.source == "computed" else f" ({column.source})"
         header.append(f"{column.label}{kind} error")
         if column.source == "computed":
-            header += [f"{column.label} uncertainty", f"{column.label} learned from", f"{column.label} lost"]
+            words = ("uncertainty", "learned from", "not converged", "notes")
+            header += [f"{column.label} {word}" for word in words]
     lines: list[Sequence[object]] = [header]
     for row in found.rows:
         line: list[object] = [row.name, row.set, row.type, row.kind, row.split or ""]
@@ -207,5 +220,6 @@ def write_csv(path: str | Path, found: Judgement) -> None:
                 line.append("" if spread is None else f"{spread:.5f}")
                 line.append("yes" if row.name in column.seen else "no")
                 line.append("; ".join(column.unconverged.get(row.name, [])))
+                line.append("; ".join(column.notes.get(row.name, [])))
         lines.append(line)
     write(path, csv_text(lines))

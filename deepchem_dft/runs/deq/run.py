@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepchem_dft import checkpoint as files
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
-from deepchem_dft.runs.base import MODEL_DIR, ROLES, DataNote, Run
+from deepchem_dft.runs.base import ROLES, DataNote, Run
 from deepchem_dft.runs.card import TESTS, TRAINED, worse
+from deepchem_dft.runs.deq.evaluation import (
+    BASELINES,
+    COLUMNS,
+    SAMPLE_COLUMNS,
+    Evaluated,
+    Labels,
+    baseline,
+    predicted_by,
+    results_markdown,
+    results_of,
+    sample_rows,
+    write_samples,
+)
 from deepchem_dft.runs.deq.schema import PropertyDataConfig, PropertyRunConfig
 from deepchem_dft.runs.rows import read_rows
-from deepchem_dft.runs.tables import csv_text, markdown_table
+from deepchem_dft.runs.tables import csv_text
 
 if TYPE_CHECKING:
-    from deepchem.data import Dataset
-
     from deepchem_dft.models import DEQEpoch, DEQModel
 
 HISTORY_COLUMNS = [
@@ -35,69 +44,6 @@ HISTORY_COLUMNS = [
     "evaluations_per_sample",
     "seconds",
 ]
-COLUMNS = ["role", "set", "task", "method", "N", "MAE", "RMSE", "accuracy", "ROC-AUC", "unit", "unconverged"]
-_UNITS = {
-    "dipole": "Debye",
-    "gap": "eV",
-    "energy": "Hartree",
-    "pld": "Angstrom",
-    "lcd": "Angstrom",
-    "band_gap": "eV",
-    "formation_energy": "eV/atom",
-    "stability": "eV/atom",
-}
-_BASELINES = {
-    "mean": "training mean",
-    "forest-ecfp": "random forest, ECFP4",
-    "forest-descriptors": "random forest, descriptors",
-}
-_TREES = 500
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The data of a run.
-
-    Attributes
-    ----------
-    tasks : list of str
-    classes : tuple of str
-        Of a classification, from small values to large; empty for regressions.
-    sets : dict of str to Dataset
-        By role.
-    """
-
-    tasks: list[str]
-    classes: tuple[str, ...]
-    sets: dict[str, Dataset]
-
-    @property
-    def mode(self) -> str:
-        """``regression`` or ``classification``."""
-        return "classification" if self.classes else "regression"
-
-    def unit(self, task: str) -> str:
-        """Return the unit of a task; a class has none."""
-        return "" if self.classes else _UNITS.get(task, "")
-
-
-@dataclass
-class Evaluated:
-    """What a method predicts of a set.
-
-    Attributes
-    ----------
-    role, method : str
-    predicted : ndarray
-        Values (N, tasks), or probabilities (N, 1, classes).
-    unconverged : int
-        Samples without a fixed point, predicted from their best iterate.
-    """
-
-    role: str
-    method: str
-    predicted: np.ndarray
-    unconverged: int = 0
 
 
 class PropertyRun(Run):
@@ -122,32 +68,21 @@ class PropertyRun(Run):
 
     def train(self) -> None:
         """Train the network; the best epoch is chosen on the validation part."""
-        training, directory = self.config.training, self.directory
-        model = build_deq_model(self.config, self.labels, directory.checkpoints)
+        training, sets = self.config.training, self.labels.sets
+        model = build_deq_model(self.config, self.labels, self.directory.checkpoints)
         self.reporter.phase("training", training.epochs)
-        count = len(self.labels.sets["train"])
-
-        def after_epoch(report: DEQEpoch) -> None:
-            self.reporter.epoch({**_row(report), "unconverged": round(report.unconverged * count)})
-            if report.epoch % self.config.output.checkpoint_every == 0:
-                _write_history(self, model)
-
-        valid = self.labels.sets["valid"]
-        model.fit(
-            self.labels.sets["train"],
+        judged = len(sets["valid"]) > 0
+        self.fit(
+            model,
+            sets["train"],
             training.epochs,
-            max_checkpoints_to_keep=2,
-            restore=bool(files.existing(directory.checkpoints)),
-            valid_dataset=valid if len(valid) else None,
-            validate_every=training.validate_every,
-            early_stopping=training.early_stopping if len(valid) else None,
+            _row,
+            HISTORY_COLUMNS,
+            restore=self.begun,
+            valid_dataset=sets["valid"] if judged else None,
+            early_stopping=training.early_stopping if judged else None,
             restore_best=training.select_best,
-            checkpoint_every=self.config.output.checkpoint_every,
-            epoch_callback=after_epoch,
         )
-        _write_history(self, model)
-        model.save_checkpoint(1, model_dir=str(directory / MODEL_DIR))
-        directory.set_status(state="trained", epochs=len(model.history))
 
     def _load(self, folder: str) -> DEQModel:
         from deepchem_dft.models import DEQModel
@@ -158,18 +93,18 @@ class PropertyRun(Run):
         """Predict all sets, with the baselines beside on the test part."""
         roles = [r for r in ("test", "valid", "train") if r in self.config.evaluation.sets]
         model = self.model()
-        self.found = [_predicted(model, self.labels, role) for role in roles]
+        self.found = [predicted_by(model, self.labels, role) for role in roles]
         for name in self.config.evaluation.baselines:
-            found = _baseline(name, self.labels, self.config.training.seed)
+            found = baseline(name, self.labels, self.config.training.seed)
             if found is None:
-                self.reporter.note(f"left out, for molecules only: {_BASELINES[name]}")
+                self.reporter.note(f"left out, for molecules only: {BASELINES[name]}")
             elif "test" in roles:
-                self.found.append(Evaluated("test", _BASELINES[name], found))
+                self.found.append(Evaluated("test", BASELINES[name], found))
 
     def write_tables(self) -> str:
         """Write results by task and by sample, and ``results.md``."""
         source = self.config.data.source
-        rows = _rows(self.found, self.labels, source)
+        rows = results_of(self.found, self.labels, source)
         write(self.directory / "results.csv", csv_text([COLUMNS, *rows]))
         write_samples(self.directory / "molecules.csv", self.found, self.labels, source)
         markdown = "\n".join(
@@ -228,8 +163,14 @@ class PropertyRun(Run):
             )
             entry["mae"]["this" if row["method"] == TRAINED else row["method"]] = value
         errors = [row for row in table.values() if "this" in row["mae"]]
-        behind = [line for name in _BASELINES.values() for line in worse(errors, name)]
-        return {"errors": errors, "worse_than_parent": behind}
+        behind = [line for name in BASELINES.values() for line in worse(errors, name)]
+        try:
+            sets = load_labels(self.config.data).sets
+        except InputError:  # the file is no longer where the run found it
+            return {"errors": errors, "worse_than_parent": behind}
+        trained, tested = (set(map(str, sets[role].ids)) for role in ("train", "test"))
+        overlap = [f"train and test share {len(trained & tested)} of {len(tested)} samples"]
+        return {"errors": errors, "worse_than_parent": behind, "overlap": overlap}
 
     def evaluate_on(self, names: Sequence[str], out: Path | None = None) -> tuple[str, list[str]]:
         """Evaluate on files of 'deepchem-dft data label', whole; none: on the run's test part."""
@@ -237,12 +178,12 @@ class PropertyRun(Run):
         parts = []
         for name in names or [""]:
             labels = load_labels(data) if not name else load_labels(data, name)
-            one = _predicted(model, labels, "test")
+            one = predicted_by(model, labels, "test")
             parts.append(([one], labels, Path(name).stem if name else data.source))
-        rows = [row for found, labels, label in parts for row in _rows(found, labels, label)]
+        rows = [row for found, labels, label in parts for row in results_of(found, labels, label)]
         if out is not None:
-            lines = [line for found, labels, label in parts for line in _sample_rows(found, labels, label)]
-            write(out, csv_text([_SAMPLE_COLUMNS, *lines]))
+            lines = [line for found, labels, label in parts for line in sample_rows(found, labels, label)]
+            write(out, csv_text([SAMPLE_COLUMNS, *lines]))
         bad = [
             f"{found[0].unconverged} samples of {label}" for found, _, label in parts if found[0].unconverged
         ]
@@ -341,114 +282,3 @@ def _row(report: DEQEpoch) -> dict[str, Any]:
         "evaluations_per_batch": row["evaluations"],
         "evaluations_per_sample": row["iterations"],
     }
-
-
-def _write_history(run: PropertyRun, model: DEQModel) -> None:
-    run.directory.write_history([_row(report) for report in model.history], HISTORY_COLUMNS)
-
-
-# -- evaluation ------------------------------------------------------------------------------------
-
-
-def _predicted(model: DEQModel, labels: Labels, role: str) -> Evaluated:
-    part = labels.sets[role]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tables say what did not converge
-        found = np.asarray(model.predict(part))
-    shape = (len(part), len(labels.tasks), *((-1,) if labels.classes else ()))
-    return Evaluated(role, TRAINED, found.reshape(shape), model.last_solve.unconverged)
-
-
-def _baseline(name: str, labels: Labels, seed: int) -> np.ndarray | None:
-    """Return what a simple model predicts of the test part; None where it has no input."""
-    import deepchem as dc
-    from rdkit import rdBase
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
-    train, test = labels.sets["train"], labels.sets["test"]
-    if name == "mean":
-        if not labels.classes:
-            return np.repeat(np.mean(train.y, 0, keepdims=True), len(test), 0)
-        counts = np.bincount(train.y.astype(int).ravel(), minlength=len(labels.classes))
-        return np.tile(counts / counts.sum(), (len(test), 1, 1))
-    featurizer = (
-        dc.feat.CircularFingerprint(radius=2, size=2048)
-        if name == "forest-ecfp"
-        else dc.feat.RDKitDescriptors()
-    )
-    inputs = []
-    for part in (train, test):
-        with rdBase.BlockLogs():  # RDKit deprecates what DeepChem calls, a line per molecule
-            made = featurizer.featurize([str(ident) for ident in part.ids])
-        if any(np.size(one) == 0 for one in made):  # crystals have no SMILES
-            return None
-        inputs.append(np.nan_to_num(np.stack(made).astype(float)).clip(-1e6, 1e6))
-    if not labels.classes:
-        forest = RandomForestRegressor(_TREES, random_state=seed)
-        found = forest.fit(inputs[0], np.squeeze(train.y, 1) if train.y.shape[1] == 1 else train.y)
-        return found.predict(inputs[1]).reshape(len(test), -1)
-    forest = RandomForestClassifier(_TREES, random_state=seed)
-    forest.fit(inputs[0], train.y.astype(int).ravel())
-    return forest.predict_proba(inputs[1])[:, None, :]
-
-
-def _rows(found: Sequence[Evaluated], labels: Labels, label: str) -> list[list[Any]]:
-    """Return rows of the table, as in COLUMNS."""
-    rows = []
-    for one in found:
-        y = np.asarray(labels.sets[one.role].y, dtype=float)
-        for number, task in enumerate(labels.tasks):
-            head = [one.role, label, task, one.method, len(y)]
-            if labels.classes:
-                measures = ["", "", *_class_scores(y[:, number], one.predicted[:, number])]
-            else:
-                errors = one.predicted[:, number] - y[:, number]
-                measures = [
-                    round(float(np.abs(errors).mean()), 6),
-                    round(float(np.sqrt((errors**2).mean())), 6),
-                    "",
-                    "",
-                ]
-            rows.append([*head, *measures, labels.unit(task), one.unconverged])
-    return rows
-
-
-def _class_scores(y: np.ndarray, probabilities: np.ndarray) -> list[Any]:
-    """Return accuracy and, of two classes that both occur, the area under the ROC curve."""
-    from sklearn.metrics import roc_auc_score
-
-    accuracy = float((probabilities.argmax(1) == y).mean())
-    if probabilities.shape[1] != 2 or len(np.unique(y)) != 2:
-        return [round(accuracy, 6), ""]
-    return [round(accuracy, 6), round(float(roc_auc_score(y, probabilities[:, 1])), 6)]
-
-
-def results_markdown(rows: Sequence[Sequence[Any]]) -> str:
-    """Return one table: a row per set, task and method; empty columns are left out."""
-    shown = [n for n, name in enumerate(COLUMNS) if any(row[n] != "" for row in rows)]
-    cells = [[f"{row[n]:.4f}" if isinstance(row[n], float) else str(row[n]) for n in shown] for row in rows]
-    return markdown_table([COLUMNS[n] for n in shown], cells)
-
-
-_SAMPLE_COLUMNS = ["role", "set", "method", "name", "task", "label", "predicted", "unit"]
-
-
-def _sample_rows(found: Sequence[Evaluated], labels: Labels, label: str) -> list[list[Any]]:
-    rows = []
-    for one in found:
-        part = labels.sets[one.role]
-        for number, task in enumerate(labels.tasks):
-            values = one.predicted[:, number]
-            if labels.classes:
-                values = values.argmax(1)
-            unit = labels.unit(task)
-            rows += [
-                [one.role, label, one.method, str(ident), task, float(y), float(p), unit]
-                for ident, y, p in zip(part.ids, part.y[:, number], values)
-            ]
-    return rows
-
-
-def write_samples(path: str | Path, found: Sequence[Evaluated], labels: Labels, label: str) -> None:
-    """Write labels and predictions (the class, of classifications) of every sample as CSV."""
-    write(path, csv_text([_SAMPLE_COLUMNS, *_sample_rows(found, labels, label)]))

@@ -11,7 +11,7 @@ import numpy as np
 from deepchem_dft.runs.plots import _colour, _column, by_epoch, drawing
 
 if TYPE_CHECKING:
-    from deepchem_dft.runs.hamiltonian.run import Evaluated
+    from deepchem_dft.runs.hamiltonian.evaluation import Evaluated
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:

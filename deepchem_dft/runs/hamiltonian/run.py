@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepchem_dft.errors import InputError, SCFNotConverged
+from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
-from deepchem_dft.fitting.reporter import LOGGER, Reporter
-from deepchem_dft.runs.base import MODEL_DIR, DataNote, Run
+from deepchem_dft.runs.base import DataNote, Run
 from deepchem_dft.runs.card import worse
+from deepchem_dft.runs.hamiltonian.evaluation import (
+    COLUMNS,
+    Evaluated,
+    evaluate_hamiltonian_set,
+    hamiltonian_markdown,
+    write_molecules,
+)
 from deepchem_dft.runs.hamiltonian.schema import HamiltonianRunConfig, HamiltonianSetRef
 from deepchem_dft.runs.hamiltonian.sets import HamiltonianSet, load_hamiltonian_sets, load_set
 from deepchem_dft.runs.rows import read_rows
 from deepchem_dft.runs.rundir import RunDirectory
-from deepchem_dft.runs.tables import csv_text, markdown_table
+from deepchem_dft.runs.tables import csv_text
 
 if TYPE_CHECKING:
-    from deepchem_dft.models import HamiltonianEpoch, HamiltonianModel, HamiltonianScore
+    from deepchem_dft.models import HamiltonianEpoch, HamiltonianModel
 
 HISTORY_COLUMNS = [
     "epoch",
@@ -36,48 +42,6 @@ HISTORY_COLUMNS = [
     "iterations",
     "seconds",
 ]
-COLUMNS = ["set", "N", "H", "orbitals", "gap", "coefficients", "energy", "cycles", "unconverged"]
-
-
-@dataclass
-class Evaluated:
-    """What was found for one set, by the network or by the guess.
-
-    Attributes
-    ----------
-    set : HamiltonianSet
-    method : str
-        In tables.
-    scores : list of HamiltonianScore
-        In the order of the set, energies in microhartree.
-    cycles : list of (int, int)
-        PySCF's from its default guess and from the prediction, of the first molecules.
-    """
-
-    set: HamiltonianSet
-    method: str
-    scores: list[HamiltonianScore]
-    cycles: list[tuple[int, int]]
-
-    def cells(self) -> list[str]:
-        """Return a row of the table."""
-        energies = [s.energy_error for s in self.scores if s.energy_error is not None]
-        mean = {
-            name: float(np.mean([getattr(s, name) for s in self.scores]))
-            for name in ("hamiltonian_mae", "orbital_mae", "gap_error", "coefficient_similarity")
-        }
-        before, after = (float(np.mean(c)) for c in zip(*self.cycles)) if self.cycles else (0, 0)
-        return [
-            f"{self.set.role}: {self.set.label}, {self.method}",
-            str(len(self.scores)),
-            f"{mean['hamiltonian_mae']:.2f}",
-            f"{mean['orbital_mae']:.2f}",
-            f"{mean['gap_error']:.1f}",
-            f"{mean['coefficient_similarity']:.5f}",
-            f"{np.mean(energies):.2f}" if energies else "-",
-            f"{after:.1f} of {before:.1f}" if self.cycles else "-",
-            str(sum(not s.converged for s in self.scores)),
-        ]
 
 
 def build_hamiltonian_model(
@@ -119,7 +83,11 @@ class HamiltonianRun(Run):
 
     def train(self) -> None:
         """Train the network."""
-        _train(self.config, self.directory, self.sets, self.reporter)
+        model = build_hamiltonian_model(self.config, self.sets, self.directory.checkpoints)
+        epochs, valid = self.config.training.epochs, _together(self.sets, "valid")
+        self.reporter.phase("training", epochs)
+        train = _together(self.sets, "train")
+        self.fit(model, train, epochs, _row, HISTORY_COLUMNS, restore=self.begun, valid_dataset=valid)
 
     def _load(self, folder: str) -> HamiltonianModel:
         from deepchem_dft.models import HamiltonianModel
@@ -209,11 +177,8 @@ def _note(sets: Sequence[HamiltonianSet]) -> DataNote:
 
 
 def _file_hash(path: str) -> str:
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
@@ -233,36 +198,6 @@ def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
     )
 
 
-def _train(
-    config: HamiltonianRunConfig, directory: RunDirectory, sets: Sequence[HamiltonianSet], reporter: Reporter
-) -> None:
-    from deepchem_dft import checkpoint as files
-
-    training = config.training
-    model = build_hamiltonian_model(config, sets, directory.checkpoints)
-    reporter.phase("training", training.epochs)
-
-    def after_epoch(report: HamiltonianEpoch) -> None:
-        reporter.epoch({**_row(report), "unconverged": round(report.unconverged * len(train))})
-        if report.epoch % config.output.checkpoint_every == 0:
-            _write_history(directory, model)
-
-    train = _together(sets, "train")
-    model.fit(
-        train,
-        training.epochs,
-        max_checkpoints_to_keep=2,
-        restore=bool(files.existing(directory.checkpoints)),
-        valid_dataset=_together(sets, "valid"),
-        validate_every=training.validate_every,
-        checkpoint_every=config.output.checkpoint_every,
-        epoch_callback=after_epoch,
-    )
-    _write_history(directory, model)
-    model.save_checkpoint(1, model_dir=str(directory / MODEL_DIR))
-    directory.set_status(state="trained", epochs=len(model.history))
-
-
 def _row(report: HamiltonianEpoch) -> dict[str, Any]:
     row = asdict(report)
     return {
@@ -272,51 +207,6 @@ def _row(report: HamiltonianEpoch) -> dict[str, Any]:
         "valid_mae_uha": row["valid_mae"],
         "unconverged_share": row["unconverged"],
     }
-
-
-def _write_history(directory: RunDirectory, model: HamiltonianModel) -> None:
-    directory.write_history([_row(report) for report in model.history], HISTORY_COLUMNS)
-
-
-# -- evaluation ------------------------------------------------------------------------------------
-
-
-def evaluate_hamiltonian_set(
-    model: HamiltonianModel, one: HamiltonianSet, energies: int = 0, cycles: int = 0, baseline: bool = True
-) -> list[Evaluated]:
-    """Return errors of the guess (if asked for) and of the network.
-
-    Parameters
-    ----------
-    model : HamiltonianModel
-    one : HamiltonianSet
-    energies, cycles : int
-        Molecules, from the beginning, whose total energies are compared, and for which PySCF is
-        run to 1e-9 Hartree.
-    baseline : bool
-    """
-    first, rest = np.split(np.arange(len(one.rows)), [min(energies, len(one.rows))])
-    parts = [
-        (one.dataset.select(rows), number == 0) for number, rows in enumerate((first, rest)) if len(rows)
-    ]
-    found = []
-    if baseline:
-        scores = [s for data, energy in parts for s in model.guess_scores(data, energy)]
-        found.append(Evaluated(one, f"{model.config['guess']} guess", scores, []))
-    scores = [s for data, energy in parts for s in model.scores(data, energy)]
-    counted = one.dataset.select(np.arange(min(cycles, len(one.rows))))
-    saved = []
-    for prediction in model.predict_properties(counted) if len(counted) else []:
-        try:
-            saved.append(prediction.cycles())
-        except SCFNotConverged as error:
-            LOGGER.warning("%s is left out of the cycles: %s", prediction.name, error)
-    return [*found, Evaluated(one, str(model.config["form"]), scores, saved)]
-
-
-def hamiltonian_markdown(found: Sequence[Evaluated]) -> str:
-    """Return one table: a row per set and method."""
-    return markdown_table(COLUMNS, [one.cells() for one in found])
 
 
 def _write_tables(config: HamiltonianRunConfig, directory: RunDirectory, found: Sequence[Evaluated]) -> str:
@@ -335,26 +225,6 @@ def _write_tables(config: HamiltonianRunConfig, directory: RunDirectory, found: 
     )
     write(directory / "results.md", markdown)
     return markdown
-
-
-def write_molecules(path: str | Path, found: Sequence[Evaluated]) -> None:
-    """Write the errors of every molecule as CSV, energies in microhartree."""
-    names = [
-        "name",
-        "hamiltonian_mae",
-        "orbital_mae",
-        "gap_error",
-        "coefficient_similarity",
-        "energy_error",
-        "converged",
-        "iterations",
-    ]
-    lines = [["role", "set", "method", *names]]
-    for one in found:
-        lines += [
-            [one.set.role, one.set.label, one.method, *(getattr(s, n) for n in names)] for s in one.scores
-        ]
-    write(Path(path), csv_text(lines))
 
 
 def _draw(directory: RunDirectory, found: Sequence[Evaluated]) -> None:

@@ -15,7 +15,7 @@ from deepchem_dft.units import HARTREE_TO_KCAL
 if TYPE_CHECKING:
     from deepchem_dft.lattice.exact import ExactState
     from deepchem_dft.models import KSRModel
-    from deepchem_dft.runs.ksr.run import CurveSet, Evaluated
+    from deepchem_dft.runs.ksr.evaluation import CurveSet, Evaluated
 
 #: Chemical accuracy, mHa.
 _ACCURATE = 1000 / HARTREE_TO_KCAL

@@ -140,7 +140,27 @@ class LatticeRun(Run):
 
     def train(self) -> None:
         """Train from all seeds."""
-        _train(self.config, self.directory, self.sets, self.reporter)
+        from deepchem_dft.models import KSRStage
+
+        training, valid = self.config.training, _states(self.sets, "valid")
+        model = build_ksr_model(self.config, self.directory.checkpoints)
+        stages = [KSRStage(**stage.model_dump()) for stage in training.stages]
+        epochs = sum(stage.epochs for stage in stages) or training.epochs
+        self.reporter.phase("training", epochs * training.seeds)
+        self.fit(
+            model,
+            make_dataset(_states(self.sets, "train")),
+            training.epochs,
+            _row,
+            HISTORY_COLUMNS,
+            restore=self.begun,
+            valid_dataset=make_dataset(valid) if valid else None,
+            early_stopping=training.early_stopping,
+            seeds=None if self.begun else training.seeds,
+            stages=stages,
+        )
+        for seed, reason in model.progress.failures.items():
+            self.reporter.note(f"seed {seed} failed: {reason}")
 
     def _load(self, folder: str) -> KSRModel:
         from deepchem_dft.models import KSRModel
@@ -247,52 +267,6 @@ def _states(sets: Sequence[CurveSet], role: str) -> list[ExactState]:
     return [state for one in sets if one.role == role for state in one.states]
 
 
-def _train(
-    config: LatticeRunConfig, directory: RunDirectory, sets: Sequence[CurveSet], reporter: Reporter
-) -> None:
-    from deepchem_dft import checkpoint as files
-    from deepchem_dft.models import KSRStage
-
-    training, valid = config.training, _states(sets, "valid")
-    model = build_ksr_model(config, directory.checkpoints)
-    stages = [KSRStage(**stage.model_dump()) for stage in training.stages]
-    epochs = sum(stage.epochs for stage in stages) or training.epochs
-    reporter.phase("training", epochs * training.seeds)
-    restore = bool(files.existing(directory.checkpoints))
-
-    def after_epoch(report: KSREpoch) -> None:
-        number = len(model.history)
-        reporter.epoch(
-            {
-                "epoch": number,
-                "loss": report.loss,
-                "unconverged": 0,
-                "valid_mae_kcal": _row(report)["valid_mae_kcal"],
-            }
-        )
-        if number % config.output.checkpoint_every == 0:
-            _write_history(directory, model)
-
-    model.fit(
-        make_dataset(_states(sets, "train")),
-        nb_epoch=training.epochs,
-        restore=restore,
-        valid_dataset=make_dataset(valid) if valid else None,
-        validate_every=training.validate_every,
-        early_stopping=training.early_stopping,
-        seeds=None if restore else training.seeds,
-        stages=stages,
-        max_checkpoints_to_keep=2,
-        checkpoint_every=config.output.checkpoint_every,
-        epoch_callback=after_epoch,
-    )
-    _write_history(directory, model)
-    for seed, reason in model.progress.failures.items():
-        reporter.note(f"seed {seed} failed: {reason}")
-    model.save_checkpoint(1, model_dir=str(directory / MODEL_DIR))
-    directory.set_status(state="trained", epochs=len(model.history))
-
-
 def _row(report: KSREpoch) -> dict[str, Any]:
     row = asdict(report)
     score = row.pop("score")
@@ -301,10 +275,6 @@ def _row(report: KSREpoch) -> dict[str, Any]:
         "best": int(report.best),
         "valid_mae_kcal": None if score is None else score * HARTREE_TO_KCAL,
     }
-
-
-def _write_history(directory: RunDirectory, model: KSRModel) -> None:
-    directory.write_history([_row(report) for report in model.history], HISTORY_COLUMNS)
 
 
 # -- evaluation ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deepchem_dft.errors import DeepChemDFTError
+from deepchem_dft.errors import DeepChemDFTError, FunctionalError
 from deepchem_dft.runs.report.reading import RunData
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ def factors(functional: Any, parent: str = "") -> Factors:
     parent : str
         Name of what it started from.
 
+    Raises
+    ------
+    FunctionalError
+        If more than the density at a point is learned from.
+
     Examples
     --------
     >>> from deepchem_dft.xc.names import get_xc
@@ -84,7 +89,11 @@ def factors(functional: Any, parent: str = "") -> Factors:
     import torch
 
     from deepchem_dft.xc.base import highest_family
+    from deepchem_dft.xc.nonlocality.terms import learned_nonlocal_parts
 
+    unknown = learned_nonlocal_parts(functional)
+    if unknown:  # whose factors depend on what is around
+        raise FunctionalError(f"{', '.join(unknown)} has no enhancement at a point: it sees all of them")
     share = sum(float(c) for c, omega in functional.exchange_terms if omega is None)
     functional, whole = _whole(functional)
     family, energy = functional.family, functional.energy_density

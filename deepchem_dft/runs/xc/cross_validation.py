@@ -61,8 +61,13 @@ class Member:
 def unit_of(entry: DFTEntry) -> str:
     """Name what is held out together: an entry, or all barriers of one transition state.
 
-    Of a reaction, that is what is on the side of positive coefficients.
+    Of a reaction, that is what is on the side of positive coefficients. Rows of boards are held out by
+    molecule: together if the sum formulas of their largest systems are equal, whatever the charge, so that
+    no energy of a molecule tells of another one of it.
     """
+    if "board" in entry.tags:
+        sizes = [(sum(e != "H" for e in s.symbols), sorted(s.symbols)) for s in entry.get_systems()]
+        return "molecule|" + " ".join(max(sizes)[1])
     if entry.entry_type != "reaction":
         return f"{entry.entry_type}|{entry.name}"
     pairs = zip(entry.coefficients, entry.get_systems())

@@ -16,6 +16,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.models.xc.samples import unique_systems
 from deepchem_dft.runs.xc.schema import DataConfig, DatasetRef, EntryType
 from deepchem_dft.runs.xc.selection import board_names, dataset_names, dataset_path
+from deepchem_dft.runs.xc.weighting import balanced
 from deepchem_dft.sinks import markdown_cell
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def select(ref: DatasetRef, basis: str | None = None, field: str = "data") -> li
             field=field,
             remedy="check split, types, max_heavy and the other filters",
         )
-    return [_adapted(e, basis, ref.weight) for e in kept]
+    factors = [1.0] * len(kept) if ref.balance is None else balanced(kept, ref.balance, f"{field}.balance")
+    return [_adapted(e, basis, ref.weight * factor) for e, factor in zip(kept, factors, strict=True)]
 
 
 def _rows_of_board(ref: DatasetRef, basis: str | None, field: str) -> list[DFTEntry]:
@@ -127,13 +129,17 @@ def _rows_of_board(ref: DatasetRef, basis: str | None, field: str) -> list[DFTEn
     from deepchem_dft.molnet.boards import board
 
     source = board(ref.dataset or "")
+    names = None if ref.names is None else [name.removeprefix(f"{source.name}:") for name in ref.names]
+    if ref.diet is not None:
+        chosen = diet(source, ref.diet)
+        names = list(chosen) if names is None else [name for name in names if name in chosen]
     by_row = ref.types is not None and set(ref.types).isdisjoint(get_args(EntryType))
     try:
         rows = source.select(
             sets=ref.sets,
             types=ref.types if by_row else None,
             split=ref.split,
-            names=None if ref.diet is None else list(diet(source, ref.diet)),
+            names=names,
             elements=ref.elements,
             min_heavy=ref.min_heavy,
             max_heavy=ref.max_heavy,

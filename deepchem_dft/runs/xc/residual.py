@@ -12,7 +12,6 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.reporter import Reporter
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems
-from deepchem_dft.molnet.entries import replaced
 from deepchem_dft.runs.xc.entries import EntrySet
 from deepchem_dft.runs.xc.functional import build_xc_model
 from deepchem_dft.runs.xc.schema import RunConfig
@@ -22,23 +21,23 @@ from deepchem_dft.units import HARTREE_TO_KCAL
 
 if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry
+    from deepchem_dft.models import XCModel
 
 #: Where more rows than this are further off than ``largest_shift``, the two are not one functional.
 MOST_LOST = 0.2
 
 
-def parent_of(config: RunConfig) -> Functional:
-    """Return what the functional is before training, without dispersion: whose basis error is meant."""
-    model = build_xc_model(config)
+def parent_of(model: XCModel) -> Functional:
+    """Return what a model's functional is before training, without dispersion: whose basis error is meant."""
     if model.xc is None:
         raise InputError(
             "a functional that starts from no conventional one has no published values",
             field="training.target",
             remedy="use target: total, or name a functional.xc",
         )
-    bare = copy.deepcopy(model.functional)
-    bare.dispersion = None
-    return starting_functional(model.xc, model.config, bare)
+    functional = copy.deepcopy(model.functional)
+    functional.dispersion = None
+    return starting_functional(model.xc, model.config, functional)
 
 
 def with_residual_targets(
@@ -79,15 +78,24 @@ def with_residual_targets(
                 field="training.published",
                 remedy="train on rows of a board, with one of its functionals; or use target: total",
             )
-    parent = parent_of(config)
-    systems = unique_systems(e for s in sets for e in s.entries if known[id(e)] is not None)
-    options = config.data
-    molecules = {s.key: s.to_molecule(options.grid_level, options.density_fit) for s in systems}
+    model, options = build_xc_model(config), config.data
+    parent = parent_of(model)
+    # Training begins at the parent's densities, which are kept now.
+    frozen = config.training.resolved_stages()[0].mode == "frozen" and model.functional.dispersion is None
+    densities_for = Functional.trained(model.functional) if frozen else None
     reporter.phase("parent in this basis")
-    found = solver.solve(
-        [(m, [parent]) for m in molecules.values()], keep_states=True, on_solution=reporter.solution
-    )
-    solved = {key: found[m.key, parent.key] for key, m in molecules.items()}
+    solved: dict[Any, EnergyRecord] = {}
+    for trained, wanted in ((True, densities_for), (False, None)):
+        groups = [group for group in sets if (group.role != "test") is trained]
+        systems = unique_systems(e for s in groups for e in s.entries if known[id(e)] is not None)
+        molecules = {s.key: s.to_molecule(options.grid_level, options.density_fit) for s in systems}
+        found = solver.solve(
+            [(m, [parent]) for m in molecules.values()],
+            keep_states=trained,
+            densities_for=wanted,
+            on_solution=reporter.solution,
+        )
+        solved |= {key: found[m.key, parent.key] for key, m in molecules.items()}
     shifts = {}
     for entry in (e for group in sets for e in group.entries):
         if (value := known[id(entry)]) is not None:
@@ -135,6 +143,8 @@ def _kept(
     group: EntrySet, shifts: Mapping[int, float], config: RunConfig, reporter: Reporter
 ) -> list[DFTEntry]:
     """Return the entries of a set that can be used, with their new references."""
+    from deepchem_dft.molnet.entries import replaced
+
     out = []
     for entry in group.entries:
         shift = shifts.get(id(entry))

@@ -32,6 +32,8 @@ from deepchem_dft.runs.xc.calibration import draw as draw_calibration
 from deepchem_dft.runs.xc.cross_validation import NOTE, CrossValidation, load_ensemble
 from deepchem_dft.runs.xc.entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from deepchem_dft.runs.xc.evaluate import Evaluation
+from deepchem_dft.runs.xc.functional import build_xc_model
+from deepchem_dft.runs.xc.prepared import take_over
 from deepchem_dft.runs.xc.residual import with_residual_targets
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.runs.xc.train import Training
@@ -78,6 +80,9 @@ class FunctionalRun(Run):
             cache=directory / "energies.jsonl",
             states=directory.states,
         ) as self.solver:
+            if config.data.prepared is not None:
+                known = take_over(Path(config.data.prepared), build_xc_model(config), self.solver)
+                self.reporter.note(f"{known} densities are known from {Path(config.data.prepared).name}")
             if config.training.target == "residual":
                 self.sets = with_residual_targets(config, self.sets, self.solver, self.reporter)
             if config.cross_validation is not None:

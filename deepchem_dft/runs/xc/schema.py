@@ -61,6 +61,10 @@ class DatasetRef(Section):
     without_tags: list[str] = Field([], description="drop entries that carry one of these tags")
     limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="keep the first so many")
     weight: float = Field(1.0, gt=0, le=1e6, description="factor on the entries' weights")
+    balance: Literal["sets", "energies"] | None = Field(
+        None,
+        description="rows of a board weigh so that sets count alike, or as in the weighted total (mean: 1)",
+    )
     basis: str | None = Field(None, description="basis of this set; goes before data.basis")
 
     @model_validator(mode="before")
@@ -93,6 +97,9 @@ class DataConfig(Section):
         [], description="keys as in train; selects the parameters and stops early"
     )
     test: list[DatasetRef] = Field([], description="keys as in train; only evaluated, at the end")
+    prepared: str | None = Field(
+        None, description="file of 'deepchem-dft prepare': densities that need not be made again"
+    )
     basis: str | None = Field(None, description="basis of all systems (default: as in the data)")
     grid_level: int = Field(3, ge=0, le=9, description="PySCF's quadrature level")
     density_fit: bool | str | None = Field(
@@ -341,6 +348,8 @@ class RunConfig(BaseRunConfig):
         for ref in (*self.data.train, *self.data.valid, *self.data.test):
             if ref.file is not None:
                 ref.file = located(ref.file, base)
+        if self.data.prepared is not None:
+            self.data.prepared = located(self.data.prepared, base)
 
     def hashed(self) -> dict[str, Any]:
         """Return what can change a number: of files, the name alone; their content is hashed."""
@@ -349,10 +358,14 @@ class RunConfig(BaseRunConfig):
         for refs in (content["data"][role] for role in ("train", "valid", "test")):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
-                _drop_unset(ref, "sets", "diet")
-        _drop_unset(content["functional"], "dispersion")
+                _drop_unset(ref, "sets", "diet", "balance")
+        del content["data"]["prepared"]  # what was calculated before is what would be now
+        _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
             _drop_unset(content["functional"]["enhancement"], "range_separation")
+        if self.training.target == "total":
+            for key in ("target", "published", "largest_shift"):
+                del content["training"][key]
         return content
 
 

@@ -18,7 +18,7 @@ from deepchem_dft.scf.parts import Quadratures
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.binning import Histogram
 from deepchem_dft.xc.dispersion import Nuclei
-from deepchem_dft.xc.terms import ScaledXC, nonlocal_parts
+from deepchem_dft.xc.nonlocality.terms import ScaledXC, nonlocal_parts
 
 if TYPE_CHECKING:
     from deepchem_dft.xc import HybridXC

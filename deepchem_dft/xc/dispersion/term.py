@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.torchstate import unaffected
+from deepchem_dft.xc import chebyshev
 from deepchem_dft.xc.dispersion.library import MODELS, PARAMETERS, Reference, known_parameters
 from deepchem_dft.xc.dispersion.nuclei import Nuclei
 
-#: Step of the derivative by a damping parameter of the energy of triples (a1; a2 in Bohr).
-_STEP = 1e-3
+#: While a1 and a2 (Bohr) are trained, energies of triples are interpolated on patches of this size, from
+#: so many values a side: right to 2e-10 Ha for the benzene dimer, whatever they are.
+_PATCH, _NODES = (0.05, 0.2), 8
 #: Displacement for second derivatives by positions, Bohr.
 _DISPLACEMENT = 0.002
 
@@ -32,7 +34,8 @@ class Dispersion(nn.Module):
 
     Coefficients come from the libraries ``dftd3`` and ``dftd4``, once for each geometry, and depend on
     none of the parameters; the damping of pairs is evaluated here. Triples (Axilrod, Teller, Muto) are
-    the library's. They are damped by a1 and a2 in D4, not in D3.
+    the library's. In D3 they do not depend on a1 and a2. In D4 they do, and while these are trained the
+    energy of triples is interpolated between values on patches of them.
 
     Parameters
     ----------
@@ -225,48 +228,46 @@ class _Triples:
 
     def __init__(self, model: str, systems: Sequence[Nuclei]) -> None:
         self._model, self._systems = model, systems
-        self._references: list[Reference] | None = None
-        self._last: tuple[tuple[float, float], Tensor] | None = None
+        self._known: dict[tuple[float, ...], Tensor] = {}
 
     def __call__(self, a1: Tensor, a2: Tensor) -> Tensor:
-        return _TripleEnergies.apply(a1, a2, self)
-
-    def energies(self, a1: float, a2: float) -> Tensor:
-        """Return energies at some damping, shape (number of systems,)."""
-        if self._references is None:
-            self._references = [Reference(self._model, nuclei) for nuclei in self._systems]
-        parameters = {"s6": 0.0, "s8": 0.0, "s9": 1.0, "a1": a1, "a2": a2}
-        found = [reference.energy(parameters) for reference in self._references]
-        return torch.tensor(found, dtype=torch.float64)
-
-    def kept(self, a1: float, a2: float) -> Tensor:
-        """Return energies, those of the last damping without computing them again."""
-        if self._last is None or self._last[0] != (a1, a2):
-            self._last = (a1, a2), self.energies(a1, a2)
-        return self._last[1]
-
-    def slope(self, a1: float, a2: float, by_a1: bool) -> Tensor:
-        """Return the derivative by a1 or a2, from differences to fourth order in the step."""
-        total = torch.zeros(len(self._systems), dtype=torch.float64)
+        """Return Ha, shape (number of systems,), differentiable in the parameters."""
         if self._model == "d3bj":  # damped by radii of the atoms alone
-            return total
-        for steps, weight in ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12)):
-            moved = steps * _STEP
-            total += weight * self.energies(a1 + moved * by_a1, a2 + moved * (not by_a1))
-        return total / _STEP
+            return self._kept((0.0, 0.0), _triples).to(a1.device)
+        place = (float(a1.detach()), float(a2.detach()))
+        if not (torch.is_grad_enabled() and (a1.requires_grad or a2.requires_grad)):
+            return self._kept(place, _triples).to(a1.device)
+        patch = tuple(math.floor(x / size) for x, size in zip(place, _PATCH, strict=True))
+        values = self._kept(patch, _on_patch).to(a1.device)
+        along = [chebyshev.weights(x, n) for x, n in zip((a1, a2), _nodes(*patch), strict=True)]
+        return torch.einsum("nij,i,j->n", values, *along)
+
+    def _kept(self, place: tuple[float, ...], make: Callable[..., Tensor]) -> Tensor:
+        """Return what was computed last, if it is for the same place."""
+        if place not in self._known:
+            found = [make(self._model, nuclei, *place) for nuclei in self._systems]
+            self._known = {place: torch.stack(found) if found else torch.zeros(0, dtype=torch.float64)}
+        return self._known[place]
 
 
-class _TripleEnergies(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, a1: Tensor, a2: Tensor, triples: _Triples) -> Tensor:
-        ctx.at, ctx.triples, ctx.device = (float(a1), float(a2)), triples, a1.device
-        return triples.kept(*ctx.at).to(a1.device)
+def _nodes(i: float, j: float) -> list[list[float]]:
+    """Return values of a1 and of a2 that span one patch of them."""
+    return [
+        chebyshev.points(k * size, (k + 1) * size, _NODES) for k, size in zip((i, j), _PATCH, strict=True)
+    ]
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, weight: Tensor):
-        slopes = [
-            (weight * ctx.triples.slope(*ctx.at, by_a1).to(ctx.device)).sum() if wanted else None
-            for by_a1, wanted in zip((True, False), ctx.needs_input_grad[:2], strict=True)
-        ]
-        return (*slopes, None)
+
+@lru_cache(maxsize=16384)
+def _triples(model: str, nuclei: Nuclei, a1: float, a2: float) -> Tensor:
+    parameters = {"s6": 0.0, "s8": 0.0, "s9": 1.0, "a1": a1, "a2": a2}
+    return torch.tensor(Reference(model, nuclei).energy(parameters), dtype=torch.float64)
+
+
+@lru_cache(maxsize=16384)
+def _on_patch(model: str, nuclei: Nuclei, i: int, j: int) -> Tensor:
+    """Return the energy of triples at the nodes of a patch of parameters, shape (nodes, nodes)."""
+    reference = Reference(model, nuclei)
+    zero = {"s6": 0.0, "s8": 0.0, "s9": 1.0}
+    first, second = _nodes(i, j)
+    found = [[reference.energy({**zero, "a1": a1, "a2": a2}) for a2 in second] for a1 in first]
+    return torch.tensor(found, dtype=torch.float64)

@@ -123,11 +123,11 @@ class WithTerm(Libxc):
 
     def __init__(self, name, term):
         super().__init__(name)
-        self.term = term
+        self.term, self.constant = term, term.constant
 
     @property
     def nonlocal_terms(self):
-        return [self.term]
+        return [self.term] if "term" in self._modules else []  # it is asked while it is made
 
 
 NONLOCAL = {

@@ -71,6 +71,7 @@ def test_parameters_of_ones_own_are_those_of_the_library():
 def test_slopes_by_parameters_are_those_of_the_librarys_energy(model):
     term, nuclei = Dispersion(model, **OWN, train=PARAMETERS), nuclei_of("neutral")
     library = Reference(model, nuclei)
+    assert term.energy(nuclei).item() == pytest.approx(library.energy(OWN), abs=1e-14)
     slopes = torch.autograd.grad(term.energy(nuclei), [getattr(term, name) for name in PARAMETERS])
     for name, slope in zip(PARAMETERS, slopes, strict=True):
 
@@ -213,6 +214,12 @@ def test_a_name_with_a_dispersion():
     expected = pyscf_of("neutral", "d4", "r2scan").get_dispersion()["energy"]
     energies = functional.dispersion_at([nuclei_of("neutral")])()
     assert energies.tolist() == pytest.approx([float(expected)], abs=1e-14)
+
+
+def test_where_a_plain_functional_is_wanted():
+    with pytest.raises(FunctionalError, match="not added here") as caught:
+        Libxc("pbe+d3bj")
+    assert "leave it out" in caught.value.remedy
 
 
 def test_one_dispersion_is_enough():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
-from deepchem_dft import Molecule
+from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, solve
 from deepchem_dft.scf.search import ground_state
-from deepchem_dft.scf.search.signs import Findings, remarks, signs_of, suspect, turns
+from deepchem_dft.scf.search.signs import Findings, fragments, remarks, signs_of, suspect, turns
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.xc import get_xc
 
@@ -65,6 +66,19 @@ class TestSigns:
 
     def test_fragments(self):
         assert self.kinds(0.299, geometry=FAR) == {"apart"} and self.kinds(0.301, geometry=FAR) == set()
+
+    @pytest.mark.parametrize(
+        ("symbols", "length"), [("OH", 0.66 + 0.31), ("CN", 0.73 + 0.71), ("OF", 0.66 + 0.57)]
+    )
+    def test_three_quarters_longer_than_a_bond_is_none(self, symbols, length):
+        """Covalent radii of Cordero et al., Dalton Trans. 2008, 2832, in Angstrom."""
+        one, other = re.findall("[A-Z][a-z]?", symbols)
+        for stretch, parts in ((1.72, 1), (1.78, 2)):
+            side = stretch * length / 3**0.5
+            molecule = Molecule(
+                f"{one} 0 0 0; {other} {side} {side} {side}", "sto-3g", 1, unit="angstrom", grid_level=0
+            )
+            assert fragments(molecule) == parts
 
     def test_an_extrapolation_that_was_lost(self):
         assert self.kinds(0.099, lost=True) == {"tiny", "lost"} and self.kinds(0.101, lost=True) == set()
@@ -121,18 +135,32 @@ class TestSearch:
             assert found is solution and not findings.signs and not findings.builds
 
     def test_it_ends_with_the_first_round_that_finds_nothing(self, monkeypatch):
-        """The triplet of oxygen is the ground state, with a gap small enough to ask."""
-        oxygen = Molecule("O 0 0 0; O 0 0 2.28", "sto-3g", 0, 2, grid_level=1)
-        fields = KSHamiltonian(oxygen, get_xc("lda,pw"))
+        """The hole in the pi shell of OH, which has no gap, is a sign; the state is the lowest."""
+        fields = KSHamiltonian(
+            Molecule("O 0 0 0; H 0 0 1.85", "sto-3g", 0, 1, grid_level=1), get_xc("lda,pw")
+        )
         counts = []
         for rounds in (1, 3):
             monkeypatch.setattr(ground_state, "_ROUNDS", rounds)
             solution = solve(fields, tol=1e-6)
             energy = solution.evaluation.energy
-            found, findings = ground_state.search(fields, solution, tol=1e-6, max_iter=200, thorough=True)
+            found, findings = ground_state.search(fields, solution, tol=1e-6, max_iter=200)
             assert found.evaluation.energy == pytest.approx(energy, abs=1e-5)
+            assert findings.signs and findings.builds > 0
+            assert not any(lower for *_, lower in findings.tried.values())
             counts.append(findings.tried)
         assert counts[0] == counts[1]
+
+    @pytest.mark.parametrize("spins", [(3, -3), (-3, 3)])
+    def test_atoms_get_the_spins_asked_for(self, spins):
+        """Two N atoms at no distance in particular: twice an atom, each as it was wanted."""
+        pair = Molecule("N 0 0 0; N 0 0 12", "sto-3g", grid_level=1)
+        result = KohnSham(pair, "lda,pw", broken_symmetry=list(spins)).run()
+        atom = KohnSham(Molecule("N 0 0 0", "sto-3g", spin=3, grid_level=1), "lda,pw").run()
+        assert float(result.energy) == pytest.approx(2 * float(atom.energy), abs=1e-4)
+        alpha, beta = result.density_matrix.detach()
+        populations = ((alpha - beta) @ pair.overlap).diagonal()
+        assert [float(p.sum()) for p in populations.split(5)] == pytest.approx(spins, abs=1e-2)
 
     def test_where_bonds_hold_spins_are_tried_at_one_fock_matrix_each(self):
         """Turned spins lie above a closed shell at its equilibrium, so nothing is followed."""
@@ -193,6 +221,13 @@ class TestStarts:
         for start in found:
             assert self.moved(start) == pytest.approx(0.5, abs=0.05)
             assert 0.01 < start.reach < 0.1 and not start.again
+
+    def test_on_the_coarsest_grid_the_state_itself_is_shaken(self):
+        """Its energies are rough enough to hold a field where no minimum is."""
+        found = self.starts(hamiltonian(level=0), 0.05, "tiny")
+        shaken = [start for start in found if start.kind == "kicked"]
+        assert len(shaken) == 2 == sum(start.kind == "mixed" for start in found)
+        assert all(start.again and 1e-3 < self.moved(start) < 1.0 for start in shaken)
 
     def test_a_pair_that_is_far_apart_is_left(self):
         assert self.starts(hamiltonian(), 0.11, "tiny") == []

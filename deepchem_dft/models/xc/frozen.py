@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class FixedDensityEntries:
+class FrozenEntries:
     """Energy entries with the densities of their systems.
 
     Attributes
@@ -47,7 +47,7 @@ class FixedDensityEntries:
     weight: Tensor
 
     @classmethod
-    def make(cls, entries: Sequence[DFTEntry], densities: dict[Any, BinnedDensity]) -> FixedDensityEntries:
+    def make(cls, entries: Sequence[DFTEntry], densities: dict[Any, BinnedDensity]) -> FrozenEntries:
         """Put entries and the densities of their systems (by system key) together."""
         keys = list(dict.fromkeys(s.key for e in entries for s in e.get_systems()))
         place = {key: index for index, key in enumerate(keys)}
@@ -66,13 +66,13 @@ class FixedDensityEntries:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def take(self, rows: Sequence[int]) -> FixedDensityEntries:
+    def take(self, rows: Sequence[int]) -> FrozenEntries:
         """Return some entries with the systems they need."""
         if len(rows) == len(self):
             return self
         index = torch.as_tensor(list(rows))
         needed = self.coefficients[index].abs().sum(0).nonzero().flatten().tolist()
-        return FixedDensityEntries(
+        return FrozenEntries(
             [self.entries[i] for i in rows],
             BinnedDensities([self.batch.densities[i] for i in needed]),
             self.coefficients[index][:, needed],
@@ -91,7 +91,7 @@ class FixedDensityEntries:
         return float((errors * weight).sum() / weight.sum())
 
 
-class FixedDensityTrainer(TrainingLoop):
+class FrozenTrainer(TrainingLoop):
     """Minimise the loss of entries at fixed densities.
 
     Loss, penalties, clipping, seed and the kind of optimiser are the model's.
@@ -101,8 +101,8 @@ class FixedDensityTrainer(TrainingLoop):
     model : XCModel
         Trained in place.
     stage : Stage
-    train : FixedDensityEntries
-    valid : FixedDensityEntries, optional
+    train : FrozenEntries
+    valid : FrozenEntries, optional
     options : FitOptions, optional
         For early stopping, selection and callbacks. The rest is the stage's.
     """
@@ -111,8 +111,8 @@ class FixedDensityTrainer(TrainingLoop):
         self,
         model: XCModel,
         stage: Stage,
-        train: FixedDensityEntries,
-        valid: FixedDensityEntries | None = None,
+        train: FrozenEntries,
+        valid: FrozenEntries | None = None,
         options: FitOptions | None = None,
     ) -> None:
         options = FitOptions() if options is None else options
@@ -144,7 +144,7 @@ class FixedDensityTrainer(TrainingLoop):
             )
         return self.model.optimizer._create_pytorch_optimizer(self.trained)
 
-    def batches(self) -> Iterator[FixedDensityEntries]:
+    def batches(self) -> Iterator[FrozenEntries]:
         """Yield the entries of an epoch in batches; all at once unless the stage has a size."""
         rate, train, epoch = self.stage.rate(self.progress.epoch + 1), self.samples, self.progress
         self.functional.train()
@@ -158,7 +158,7 @@ class FixedDensityTrainer(TrainingLoop):
         for rows in batches(order, size):
             yield train.take(rows.tolist())
 
-    def step(self, batch: FixedDensityEntries) -> None:
+    def step(self, batch: FrozenEntries) -> None:
         """Take one step of the optimiser: with L-BFGS, up to ten iterations."""
         first: list[tuple[float, Tensor]] = []
 

@@ -18,26 +18,11 @@ from typer.testing import CliRunner
 from deepchem_dft.cli import app
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs.report import write_report
-from deepchem_dft.runs.report.enhancement import factors
 from deepchem_dft.runs.report.reading import read_runs
 from deepchem_dft.runs.report.scores import names_of
 from deepchem_dft.runs.report.sections import convergence
-from deepchem_dft.xc.enhancement import EnhancedXC
-from deepchem_dft.xc.names import get_xc
+from deepchem_dft.runs.tables import ENTRY_COLUMNS
 
-COLUMNS = [
-    "functional",
-    "role",
-    "set",
-    "entry",
-    "type",
-    "reference",
-    "value",
-    "unit",
-    "error_kcal_per_mol",
-    "uncertainty_kcal_per_mol",
-    "unconverged",
-]
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -88,7 +73,7 @@ def make_run(folder: Path, name: str, entries=(), config=None, **files) -> Path:
     (run / "config.yaml").write_text(yaml.safe_dump({**content, **(config or {})}))
     with open(run / "entries.csv", "w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
+        writer.writerow(ENTRY_COLUMNS)
         for functional, role, entry, reference, value, *more in entries:
             error = "" if value == "" else f"{(float(value) - reference) * 627.509474:.6f}"
             writer.writerow(
@@ -103,6 +88,7 @@ def make_run(folder: Path, name: str, entries=(), config=None, **files) -> Path:
                     "hartree",
                     error,
                     *(more or ["", ""]),
+                    "",
                 ]
             )
     for file, text in files.items():
@@ -315,9 +301,6 @@ def test_differences_of_configurations_are_listed(tmp_path):
     assert [[text for _, text in row] for row in table] == [["key", "a", "b"], ["training.loss", "l1", "l2"]]
 
 
-# -- other kinds ---------------------------------------------------------------------------------
-
-
 def test_a_lattice_run_shows_its_curves(tmp_path):
     points = [
         (name, "test", f"H2 R={r}", -1.0 / r, f"{-1.0 / r + shift:.6f}")
@@ -352,48 +335,6 @@ def test_a_run_on_matrices_shows_its_tables(tmp_path):
     page = page_of([run], tmp_path)
     assert page.tables["molecules-0"][1][2] == ("51.5", "51.50")
     assert "H (µHa)" in page.text and "6.0 of 10.0" in page.text and "averaged weights" in page.text
-
-
-# -- physics of the figures ----------------------------------------------------------------------
-
-
-def test_enhancement_of_pbe_is_its_formula():
-    """F_x = 1 + kappa - kappa / (1 + mu s^2 / kappa), PRL 77, 3865 (1996), eq. 14."""
-    found = factors(get_xc("pbe"))
-    for s, value in zip(found.x[1::20], found.curves[1e-4, 0.0][0][1::20]):
-        exact = 1.804 - 0.804 / (1.0 + 0.2195149727645171 * s * s / 0.804)
-        assert value == pytest.approx(exact, rel=2e-3)
-    assert found.family == "gga" and found.parent == "" and found.exchange == 0.0
-
-
-def test_enhancement_of_scan_at_one_orbital_without_gradient():
-    """The exact constraint h0x = 1.174 of SCAN, PRL 115, 036402 (2015)."""
-    found = factors(get_xc("r2scan"), "pbe")
-    assert found.curves[1e-4, 0.0][0][0] == pytest.approx(1.174, rel=1e-3)
-    assert found.curves[1e-4, 1.0][0][0] == pytest.approx(1.0, rel=1e-3)
-    assert found.parent == "pbe" and found.curves[0.5, 0.0][1] == found.curves[0.5, 10.0][1]
-
-
-def test_enhancement_of_the_uniform_gas():
-    """Correlation at r_s = 2 is -0.0448 Ha, exchange -0.4582 / 2 (Perdew and Wang 1992)."""
-    found = factors(get_xc("lda,pw"))
-    values = dict(zip(found.x, found.curves[0.0, 0.0][0]))
-    nearest = min(values, key=lambda r: abs(r - 2.0))
-    assert values[nearest] == pytest.approx(1.0 + 0.0448 / (0.45817 / 2.0), abs=0.01)
-
-
-def test_exchange_that_is_replaced_is_shown_whole():
-    """An untrained enhanced hybrid has the enhancement factors of its parent."""
-    hybrid = EnhancedXC("pbe", hidden=[4], exchange=0.25, seed=0)
-    found = factors(hybrid, "pbe")
-    assert found.exchange == 0.25 and found.whole
-    for own, before in found.curves.values():
-        assert own == pytest.approx(before, rel=1e-9)
-    assert hybrid.share.item() == 0.25
-
-
-def test_share_of_exact_exchange_is_told():
-    assert factors(get_xc("pbe0")).exchange == 0.25
 
 
 def test_convergence_is_counted_by_functional(tmp_path):

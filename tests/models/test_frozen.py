@@ -9,7 +9,7 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.progress import Best
 from deepchem_dft.models import XCModel
-from deepchem_dft.models.xc.fixed_density import FixedDensityEntries, FixedDensityTrainer
+from deepchem_dft.models.xc.frozen import FrozenEntries, FrozenTrainer
 from deepchem_dft.models.xc.stages import Stage
 from deepchem_dft.runs.xc.entries import select, unique_systems
 from deepchem_dft.runs.xc.schema import DatasetRef
@@ -17,6 +17,7 @@ from deepchem_dft.scf import KohnSham, SCFLayer
 from deepchem_dft.scf.frozen.binned import bin_density
 from deepchem_dft.units import HARTREE_TO_KCAL as KCAL
 from deepchem_dft.xc import EnhancedXC, HybridXC, build_network
+from tests.xc.toy import GatherXC
 
 from ..runs.conftest import DATA
 
@@ -31,7 +32,7 @@ def enhanced(**options) -> HybridXC:
     return HybridXC(None, xc, aweight0=1.0, train_a=False)
 
 
-def parts_of(file, xc) -> tuple[FixedDensityEntries, FixedDensityEntries]:
+def parts_of(file, xc) -> tuple[FrozenEntries, FrozenEntries]:
     """Return training and validation entries of a file at their PBE densities."""
     parts = []
     for split in ("train", "valid"):
@@ -42,7 +43,7 @@ def parts_of(file, xc) -> tuple[FixedDensityEntries, FixedDensityEntries]:
             state = KohnSham(molecule, "pbe").run().state
             density = SCFLayer(xc).frozen_density(molecule, state)
             densities[system.key] = bin_density(density, xc)
-        parts.append(FixedDensityEntries.make(entries, densities))
+        parts.append(FrozenEntries.make(entries, densities))
     return parts[0], parts[1]
 
 
@@ -54,13 +55,13 @@ def data_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def frozen(data_file) -> tuple[FixedDensityEntries, FixedDensityEntries]:
+def frozen(data_file) -> tuple[FrozenEntries, FrozenEntries]:
     """Training and validation entries at their PBE densities."""
     return parts_of(data_file, functional())
 
 
 @pytest.fixture(scope="module")
-def nodes(data_file) -> tuple[FixedDensityEntries, FixedDensityEntries]:
+def nodes(data_file) -> tuple[FrozenEntries, FrozenEntries]:
     """The same, boiled down to what an enhanced PBE sees."""
     return parts_of(data_file, enhanced(exchange=0.1, train_exchange=True))
 
@@ -69,12 +70,12 @@ def model_of(xc, **options) -> XCModel:
     return XCModel(xc=xc, loss="l2", loss_unit="kcal/mol", seed=0, **options)
 
 
-def quick(nodes, xc, epochs=12, optimizer="lbfgs", **penalties) -> FixedDensityTrainer:
+def quick(nodes, xc, epochs=12, optimizer="lbfgs", **penalties) -> FrozenTrainer:
     stage = Stage(epochs, "frozen", optimizer=optimizer, learning_rate=0.01, **penalties)
-    return FixedDensityTrainer(model_of(xc), stage, nodes[0])
+    return FrozenTrainer(model_of(xc), stage, nodes[0])
 
 
-def trainer(frozen, *, valid=True, batch_size=None, **options) -> FixedDensityTrainer:
+def trainer(frozen, *, valid=True, batch_size=None, **options) -> FrozenTrainer:
     stage = Stage(
         12,
         "frozen",
@@ -84,12 +85,12 @@ def trainer(frozen, *, valid=True, batch_size=None, **options) -> FixedDensityTr
         validate_every=2,
         batch_size=batch_size,
     )
-    return FixedDensityTrainer(
+    return FrozenTrainer(
         model_of(functional()), stage, frozen[0], frozen[1] if valid else None, FitOptions(**options)
     )
 
 
-def rows_of(run: FixedDensityTrainer, watch=lambda report: None) -> list:
+def rows_of(run: FrozenTrainer, watch=lambda report: None) -> list:
     """Train; return the reports of all epochs."""
     reports = []
     run.options.epoch_callback = lambda report: (reports.append(report), watch(report))
@@ -246,3 +247,33 @@ def test_lbfgs_goes_on_where_it_stopped(nodes, options):
     assert rest[-1].loss < whole[0].loss
     for name, value in complete.functional.state_dict().items():
         assert torch.equal(second.functional.state_dict()[name], value)
+
+
+def test_a_nonlocal_functional_is_trained_on_whole_densities(data_file):
+    def make():
+        part = GatherXC(level=0)
+        part.width.requires_grad_(False)  # nothing keeps it positive
+        return HybridXC("pbe", part, aweight0=0.3, train_a=False, train_b=False)
+
+    train, _ = parts_of(data_file, make())
+    assert all(density.whole is not None for density in train.batch.densities)
+    stage = Stage(4, "frozen", optimizer="lbfgs")
+    trainer = FrozenTrainer(model_of(make()), stage, train)
+    trainer.run()
+    # One parameter, in which energies are linear: least squares have their answer.
+    start, one = make(), make()
+    with torch.no_grad():
+        start.nnxc.strength.zero_()
+        one.nnxc.strength.fill_(1.0)
+        zero, slope = train.predict(start), train.predict(one) - train.predict(start)
+        best = (train.weight * slope * (train.target - zero)).sum() / (train.weight * slope**2).sum()
+    assert trainer.functional.nnxc.strength.item() == pytest.approx(best.item(), rel=1e-5)
+    # against the energies that the whole way gives at the same orbitals
+    entry = train.entries[0]
+    for row, xc in ((0, make()), (0, trainer.functional)):
+        expected = 0.0
+        for coefficient, system in zip(entry.coefficients, entry.get_systems(), strict=True):
+            molecule = system.to_molecule(grid_level=1)
+            state = KohnSham(molecule, "pbe").run().state
+            expected += coefficient * SCFLayer(xc).frozen_energy(molecule, state).item()
+        assert train.predict(xc)[row].item() == pytest.approx(expected, abs=1e-7)

@@ -48,6 +48,10 @@ class ScaledXC(XCFunctional):
         energy = self.functional.at_density(rho, quadrature)
         return lambda: self.coefficient * energy()
 
+    def pieces(self, quadrature: Quadrature) -> list[Tensor] | None:
+        """Return those of the functional; see the base class."""
+        return self.functional.pieces(quadrature)
+
     def extra_repr(self) -> str:
         return f"{float(torch.as_tensor(self.coefficient).detach()):.6g}"
 
@@ -94,9 +98,30 @@ def has_nonlocal_part(xc: XCFunctional) -> bool:
 
 def names_of_nonlocal_parts(xc: XCFunctional) -> str:
     """Name what sees more than single points, for messages; empty if nothing does."""
+    return ", ".join(dict.fromkeys(type(part).__name__ for part in _inner(xc)))
+
+
+def learned_nonlocal_parts(xc: XCFunctional) -> list[str]:
+    """Name what sees more than single points and may be trained, coefficients apart.
+
+    Examples
+    --------
+    >>> from deepchem_dft.xc import get_xc
+    >>> learned_nonlocal_parts(get_xc("wb97m-v"))
+    []
+    """
+    return list(dict.fromkeys(type(part).__name__ for part in _inner(xc) if not part.constant))
+
+
+def _inner(xc: XCFunctional) -> list[XCFunctional]:
+    """Return the nonlocal parts of a functional without their coefficients."""
     parts = [xc] if xc.needs_quadrature else xc.nonlocal_terms
-    inner = [p.functional if isinstance(p, ScaledXC) else p for p in parts]
-    return ", ".join(dict.fromkeys(type(part).__name__ for part in inner))
+    found = []
+    for part in parts:
+        while isinstance(part, ScaledXC):
+            part = part.functional
+        found.append(part)
+    return found
 
 
 def refuse_nonlocal(xc: XCFunctional, where: str, remedy: str) -> None:

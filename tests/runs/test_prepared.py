@@ -1,0 +1,136 @@
+"""Prepared densities: made once, resumed after a kill, packed, and as good as those made by a training."""
+
+import zipfile
+
+import pytest
+
+from deepchem_dft.errors import InputError
+from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.runs import run
+from deepchem_dft.runs.config import validate
+from deepchem_dft.runs.xc.prepared import prepare
+
+ROWS = ["TAE_W4-17_110", "G21IP_2", "G21IP_3"]
+
+
+class Counter(Reporter):
+    def __init__(self):
+        self.solved, self.notes = [], []
+
+    def solution(self, solution, done, total):
+        self.solved.append(solution.name)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def configured(prepared=None, enhancement=(4,), **training):
+    data = {"basis": "def2-svp", "grid_level": 0, "train": [{"dataset": "gscdb138", "names": ROWS}]}
+    if prepared is not None:
+        data["prepared"] = str(prepared)
+    functional = {"xc": "pbe", "exchange": 0.25, "enhancement": {"hidden": list(enhancement)}}
+    stages = [{"mode": "frozen", "epochs": 3, "optimizer": "lbfgs"}]
+    config = validate(
+        {
+            "data": data,
+            "functional": functional,
+            "training": {"stages": stages, **training},
+            "evaluation": {"processes": 1},
+        }
+    )
+    config.output.plots, config.output.h2_curve, config.baselines = False, False, {}
+    return config
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A prepared file, its folder of parts, and what was solved for it."""
+    folder, counter = tmp_path_factory.mktemp("prepared"), Counter()
+    done = prepare(configured(), folder / "p.zip", folder / "parts", counter, 1)
+    return folder, done, counter.solved
+
+
+def test_the_file_holds_each_system_once(made):
+    folder, done, solved = made
+    assert done.systems == len(solved) == len(set(solved)) >= 5 and not done.unconverged
+    with zipfile.ZipFile(folder / "p.zip") as archive:
+        names = archive.namelist()
+    assert sum(name.endswith(".density.pt") for name in names) == done.systems
+    assert len(set(names)) == done.systems + 2
+    assert 1_000 < done.size / done.systems < 500_000  # bytes
+
+
+def test_a_second_call_solves_nothing_and_packs_the_same(made):
+    folder, done, _ = made
+    before, counter = (folder / "p.zip").read_bytes(), Counter()
+    again = prepare(configured(), folder / "p.zip", folder / "parts", counter, 1)
+    assert counter.solved == [] and again.systems == done.systems
+    assert (folder / "p.zip").read_bytes() == before
+
+
+def test_what_a_kill_left_undone_is_done_alone(made, tmp_path):
+    import shutil
+
+    folder, done, _ = made
+    parts = tmp_path / "parts"
+    shutil.copytree(folder / "parts", parts)
+    densities = sorted((parts / "states").glob("*.density.pt"))
+    densities[0].unlink()  # solved, but killed before its density was written
+    lines = (parts / "energies.jsonl").read_bytes().splitlines()
+    (parts / "energies.jsonl").write_bytes(b"\n".join(lines[:-1]) + b"\n" + lines[-1][:30])
+    counter = Counter()
+    with pytest.warns(UserWarning, match="cut short"):
+        again = prepare(configured(), tmp_path / "p.zip", parts, counter, 1)
+    assert again.systems == done.systems and 1 <= len(counter.solved) <= 2
+
+
+def test_training_with_it_is_training_without_it(made, tmp_path):
+    """The same epochs to all digits, and no field of the first stage is solved again."""
+    folder, done, _ = made
+    alone, helped = Counter(), Counter()
+    first = run(configured(), tmp_path / "a", reporter=alone)
+    second = run(configured(folder / "p.zip"), tmp_path / "b", reporter=helped)
+    assert (tmp_path / "a" / "model").is_dir()
+    losses = []
+    for name in ("a", "b"):
+        rows = (tmp_path / name / "history.csv").read_text().splitlines()
+        losses.append([row.split(",")[3] for row in rows[1:]])
+    assert losses[0] == losses[1] and len(losses[0]) == 3
+    assert len(alone.solved) - len(helped.solved) == done.systems
+    assert [r.value for r in first.records] == pytest.approx([r.value for r in second.records], abs=1e-8)
+
+
+def test_other_kinds_and_damage_are_refused(made, tmp_path):
+    folder, _, _ = made
+    other = configured(folder / "p.zip")
+    other.functional.exchange = 0.0
+    with pytest.raises(InputError, match="data.prepared.*functionals of another kind"):
+        run(other, tmp_path / "a")
+    (tmp_path / "bad.zip").write_bytes((folder / "p.zip").read_bytes()[:500])
+    for name, problem in (("bad.zip", "cannot be read"), ("none.zip", "does not exist")):
+        with pytest.raises(InputError, match=problem):
+            run(configured(tmp_path / name), tmp_path / name.replace(".", "-"))
+
+
+def test_names_in_the_file_cannot_leave_the_folder(made, tmp_path):
+    """A planted member is passed over; only densities are taken, by their pattern."""
+    folder, _, _ = made
+    evil = tmp_path / "evil.zip"
+    evil.write_bytes((folder / "p.zip").read_bytes())
+    with zipfile.ZipFile(evil, "a") as archive:
+        archive.writestr("../../escaped.density.pt", b"x")
+    run(configured(evil), tmp_path / "inside" / "run")
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_it_is_not_part_of_what_a_run_is(made):
+    from deepchem_dft.runs.config import config_hash
+
+    assert config_hash(configured(made[0] / "p.zip")) == config_hash(configured())
+
+
+def test_a_training_without_densities_is_refused(tmp_path):
+    config = configured()
+    config.training.stages = []  # by default, all epochs are self-consistent
+    with pytest.raises(InputError, match="no stage trains at fixed densities"):
+        prepare(config, tmp_path / "p.zip", tmp_path / "parts")
