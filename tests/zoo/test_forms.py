@@ -87,6 +87,28 @@ def test_round_trip_through_json(name):
     assert bool(before.dispersion_at(argon)().any()) == ("dispersion" in name)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Libxc("wb97x-v", vv10_level=2, train_vv10=True),
+        lambda: HybridXC("r2scan-rvv10", enhanced("pbe")),
+        lambda: NNNonlocal("pbe", hidden=[4], channels=2, radial=2, layers=2, exchange=0.1, zero_last=False),
+    ],
+)
+def test_functionals_that_see_more_than_points(make):
+    before = make()
+    form = json.loads(json.dumps(form_of(before)))
+    after = build_form(form)
+    assert form_of(after) == form
+    after.load_state_dict(before.state_dict())
+    pairs = list(zip(before.named_parameters(), after.named_parameters(), strict=True))
+    assert all(
+        a == b and torch.equal(p, q) and p.requires_grad == q.requires_grad for (a, p), (b, q) in pairs
+    )
+    terms = [[(t.grid_level, str(t)) for t in xc.nonlocal_terms] for xc in (before, after)]
+    assert terms[0] == terms[1]
+
+
 def test_ensembles_from_before_calibration_are_uncalibrated():
     form = form_of(EnsembleXC(["pbe", "blyp"], 1.7, 0.002))
     same = build_form(form)

@@ -164,7 +164,13 @@ class PropertyRun(Run):
             entry["mae"]["this" if row["method"] == TRAINED else row["method"]] = value
         errors = [row for row in table.values() if "this" in row["mae"]]
         behind = [line for name in BASELINES.values() for line in worse(errors, name)]
-        return {"errors": errors, "worse_than_parent": behind}
+        try:
+            sets = load_labels(self.config.data).sets
+        except InputError:  # the file is no longer where the run found it
+            return {"errors": errors, "worse_than_parent": behind}
+        trained, tested = (set(map(str, sets[role].ids)) for role in ("train", "test"))
+        overlap = [f"train and test share {len(trained & tested)} of {len(tested)} samples"]
+        return {"errors": errors, "worse_than_parent": behind, "overlap": overlap}
 
     def evaluate_on(self, names: Sequence[str], out: Path | None = None) -> tuple[str, list[str]]:
         """Evaluate on files of 'deepchem-dft data label', whole; none: on the run's test part."""
