@@ -139,19 +139,14 @@ class DFTEntry:
         """
         one_of(e_type, ENTRY_TYPES, "entry type", "e_type")
         members = read_systems(systems)
-        share = number(weight, "weight")
-        if share < 0:
+        if (share := number(weight, "weight")) < 0:
             problem, remedy = f"weight {share:g} is negative", "write a number that is at least 0"
             raise InputError(problem, field="weight", remedy=remedy)
         if split is not None:
             one_of(split, SPLITS, "split")
-        common: dict[str, Any] = {
-            "name": name or f"{e_type}-{members[0].name}",
-            "weight": share,
-            "source": source,
-            "split": split,
-            "tags": tags,
-        }
+        name = name or f"{e_type}-{members[0].name}"
+        common: dict[str, Any] = {"name": name, "weight": share, "source": source}
+        common |= {"split": split, "tags": tags}
         if bare is not None and e_type != "reaction":
             raise InputError(
                 f"an entry of type {e_type} has no bare particles",
@@ -159,16 +154,10 @@ class DFTEntry:
                 remedy="use type: reaction, or leave them out",
             )
         if e_type in ENERGY_TYPES:
-            if e_type in CONSTRAINT_TYPES and true_val is None:
-                true_val = 0.0
-            return EnergyEntry(
-                e_type,
-                energy(true_val, energy_unit),
-                members,
-                coefficients_of(e_type, members, coefficients, bare),
-                bare=bare,
-                **common,
-            )
+            exact = e_type in CONSTRAINT_TYPES and true_val is None
+            value = energy(0.0 if exact else true_val, energy_unit)
+            factors = coefficients_of(e_type, members, coefficients, bare)
+            return EnergyEntry(e_type, value, members, factors, bare=bare, **common)
         if len(members) != 1 or members[0].no != 1:
             raise InputError(
                 f"a {e_type} entry needs exactly one system",

@@ -376,9 +376,7 @@ def versions() -> dict[str, Any]:
             out[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             out[package] = None
-    out["cpu_count"] = os.cpu_count()
-    out["git_commit"] = _git_commit()
-    return out
+    return out | {"cpu_count": os.cpu_count(), "git_commit": _git_commit()}
 
 
 def _git_commit() -> str | None:

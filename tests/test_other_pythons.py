@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _LINE = re.search(r"^VERSIONS := (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
 OTHERS = [version for version in _LINE[1].split() if version != RUNNING]
