@@ -45,6 +45,8 @@ class Start:
         How far above is too far, Ha.
     again : bool
         Whether it has to begin close to the best solution, and may go back there.
+    patient : bool
+        Whether to go on where little is to be expected: close to a saddle slopes say nothing.
     point : FockBuild or None
         At ``orbitals``, if known.
     """
@@ -53,6 +55,7 @@ class Start:
     orbitals: Tensor
     reach: float = math.inf
     again: bool = False
+    patient: bool = False
     point: FockBuild | None = None
 
 
@@ -100,7 +103,7 @@ class Explorer:
             tol=self.tol,
             start=point,
             max_evaluations=min(_TRIAL, self.max_iter),
-            below=goal,
+            below=None if start.patient else goal,
             rough=_ROUGH,
             known=None if start.again else self.best.state.density_matrix(),
         )

@@ -208,9 +208,12 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
         apart or hole or "free" in signs or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)
     ):
         yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
-    if "free" in signs:
+    coarse = hamiltonian.molecule.grid_level == 0
+    if "free" in signs or coarse:
         for seed in range(2):
-            yield Start("kicked", kicked(state.orbitals, fock, seed, _HARD), again=True)
+            yield Start(
+                "kicked", kicked(state.orbitals, fock, seed, _HARD), again=True, patient=coarse and not seed
+            )
             yield Start("mixed", mixed(state.orbitals, near, seed + 1))
     if lost:  # there is no telling how far the shares of the atoms are from where it would lead
         yield from _shared_out(explorer, 8)
