@@ -1,7 +1,7 @@
 """One evaluation of Skala's energy and potential: this package beside the skala package, one thread.
 
 Both get the same fresh network in the same precision, the same grid and the same density matrix. A process
-for each of the two, so that the memory of one is not the other's.
+for each of the two, so that the memory of one is not the other's. Ends non-zero if the bound is missed.
 
     python examples/benchmarks/skala_cost.py [water benzene aspirin]
 """

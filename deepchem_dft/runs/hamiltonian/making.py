@@ -28,6 +28,7 @@ from deepchem_dft.molecule.xyz import Frame
 from deepchem_dft.parallel.pool import JobCount, in_order
 from deepchem_dft.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 from deepchem_dft.xc.libxc import Libxc
+from deepchem_dft.xc.nonlocality.terms import refuse_nonlocal
 
 SAMPLING = ("none", "modes", "dynamics")
 
@@ -66,7 +67,8 @@ class SamplingRecipe:
     forces: bool = False
 
     def __post_init__(self) -> None:
-        Libxc(self.xc)
+        remedy = "name one without VV10, such as pbe"
+        refuse_nonlocal(Libxc(self.xc), "a reference of Hamiltonians", remedy, field="xc")
         if self.sampling not in SAMPLING:
             raise InputError(
                 f"unknown sampling {self.sampling!r}",

@@ -14,7 +14,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from scipy.linalg import logm
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -38,6 +37,7 @@ _DESCENTS, _STEPS, _FIRST, _FURTHEST = 5, 8, 0.1, 0.3
 _APART = 0.04
 #: Fock builds that an energy and one with its slope are worth: measured for pairs of atoms.
 _ENERGY, _GRADIENT = 0.25, 0.5
+_ANGLES = 20  # around an axis: for functions up to degree 9
 #: How much of the differences between directions relaxing may make up for.
 _RELAXED = 0.1
 #: Random rotations from which directions far from each other are chosen.
@@ -61,10 +61,17 @@ class Part:
         """Generators of the rotations of its functions, shape (3 or 1, nao, nao)."""
         axes = np.eye(3) if self.axis is None else np.array([self.axis])
         own = functions(molecule, self.atoms)
-        small, found = 0.1, []
+        found = []
+        # Elements are trigonometric polynomials of the angle, of the functions' degree (below half the
+        # number of angles): their slope at zero is a sum over angles, exactly.
+        angles = 2.0 * math.pi * np.arange(1, _ANGLES) / _ANGLES
+        weights = 0.5 * (-1.0) ** np.arange(2, _ANGLES + 1) / np.tan(0.5 * angles)
         for axis in axes:
-            whole = molecule.pyscf_mol.ao_rotation_matrix(Rotation.from_rotvec(small * axis).as_matrix())
-            found.append(logm(whole[np.ix_(own, own)]).real / small)
+            turned = [
+                molecule.pyscf_mol.ao_rotation_matrix(Rotation.from_rotvec(a * axis).as_matrix())
+                for a in angles
+            ]
+            found.append(sum(w * m[np.ix_(own, own)] for w, m in zip(weights, turned, strict=True)))
         return torch.from_numpy(np.array(found))
 
 
@@ -244,7 +251,7 @@ class Turning:
         images = self.turns(cube.to(vectors))[:, None]
         distances = torch.stack(
             [(images @ d @ images.mT - found[:, None]).square().sum((2, 3, 4)).amin(1) for d in found]
-        )
+        ).cpu()
         chosen: list[int] = []
         for k in order.tolist():
             if not chosen or float(distances[k, chosen].min()) > _APART * float(distances.max()):

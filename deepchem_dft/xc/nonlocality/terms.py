@@ -124,7 +124,7 @@ def _inner(xc: XCFunctional) -> list[XCFunctional]:
     return found
 
 
-def refuse_nonlocal(xc: XCFunctional, where: str, remedy: str) -> None:
+def refuse_nonlocal(xc: XCFunctional, where: str, remedy: str, field: str = "functional") -> None:
     """Raise if a functional has nonlocal parts, which would otherwise be dropped.
 
     Parameters
@@ -132,7 +132,7 @@ def refuse_nonlocal(xc: XCFunctional, where: str, remedy: str) -> None:
     xc : XCFunctional
     where : str
         Who cannot take them, as the beginning of a sentence.
-    remedy : str
+    remedy, field : str
 
     Raises
     ------
@@ -147,6 +147,6 @@ def refuse_nonlocal(xc: XCFunctional, where: str, remedy: str) -> None:
     if has_nonlocal_part(xc):
         raise FunctionalError(
             f"{where} cannot take {names_of_nonlocal_parts(xc)}, which sees the whole quadrature",
-            field="functional",
+            field=field,
             remedy=remedy,
         )
