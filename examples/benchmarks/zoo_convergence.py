@@ -17,12 +17,11 @@ import numpy as np
 from _zoo_studies import Verdicts, add_options, functionals, table
 
 from deepchem_dft.cli.common import dataset_ref, load_deepchem, solution_progress
+from deepchem_dft.molnet.location import BOARDS
 from deepchem_dft.runs.xc.entries import dataset_names, select, unique_systems
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import EnergyRecord, Functional
 
-#: Thousands of systems, many of them large: only by name, with ``--dataset``.
-BOARDS = ("gscdb138",)
 #: Most iterations, relative to PBE's.
 RATIO = 1.35
 
@@ -30,6 +29,7 @@ RATIO = 1.35
 def systems(basis: str, names: Sequence[str] | None, max_electrons: int | None, every: int) -> dict:
     """Return the distinct systems of data sets in one basis, by key: (data set, system)."""
     found: dict = {}
+    # Boards have thousands of systems, many of them large: only by name.
     for name in names or [n for n in dataset_names() if n not in BOARDS]:
         entries = [e for e in select(dataset_ref(name), basis) if e.is_energy]
         for system in unique_systems(entries):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -146,15 +147,16 @@ class SkalaXC(XCFunctional):
                 remedy="pass sha256=... of a file you trust",
             )
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            content = path.read_bytes()
         except OSError as error:
             raise CheckpointError(
                 f"{path} cannot be read ({error.strerror}). Remedy: check the path"
             ) from error
+        found = hashlib.sha256(content).hexdigest()
         if found != expected.lower():
             raise CheckpointError(f"{path} has SHA-256 {found}, not {expected}. Remedy: fetch the file again")
         try:
-            traced = package.TracedFunctional.load(path, torch.device("cpu"), expected_hash=found)
+            traced = package.TracedFunctional.load(io.BytesIO(content), torch.device("cpu"))
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} is no functional of the skala package ({error})") from error
         return cls(traced, dtype=dtype)

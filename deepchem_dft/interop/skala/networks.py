@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
+from deepchem_dft.xc.nonlocality.around import solid_harmonics
 from deepchem_dft.xc.quadrature import Quadrature
 
 __all__ = ["AtomwiseNetwork", "FirstNetwork", "PackagedNetwork"]
@@ -195,9 +195,7 @@ class FirstNetwork(nn.Module):
         heard = hidden.new_zeros(len(hidden), self.channels)
         for rows, offsets, distance, share in edges:
             radial = self._radial(distance)
-            angular = o3.spherical_harmonics(
-                list(range(self.lmax + 1)), offsets / distance[:, None], normalize=False, normalization="norm"
-            )
+            angular = solid_harmonics((offsets / distance[:, None]).T, self.lmax).T
             harmonics = _harmonics(angular, self.lmax + 1)
             coarse = _collected(sent[rows], down, radial * weights[rows, None], harmonics)
             back = _handed_out(coarse[0], up, harmonics) * radial

@@ -119,17 +119,20 @@ def make_functional(
     return _with(term, functional)
 
 
-def starting_functional(xcstr: str, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
+def starting_functional(xcstr: str | None, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
     """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
 
     Parameters
     ----------
-    xcstr : str
+    xcstr : str or None
+        None of a functional that starts from no conventional one: it is itself.
     config : mapping
         Arguments of the model.
     functional : XCFunctional
         That of the model, not trained yet.
     """
+    if xcstr is None:
+        return Functional.trained(functional)
     xc = split(xcstr.strip())[0]
     network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
     enhanced = network.get("form") in FORMS

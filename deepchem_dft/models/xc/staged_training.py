@@ -177,7 +177,7 @@ class StagedTraining:
 
     def _start_functional(self, stage: int) -> Functional:
         """Return whose densities a stage starts from: the conventional one's at the beginning."""
-        if stage or self.model.xc is None:
+        if stage:
             return Functional.trained(self.functional)
         return starting_functional(self.model.xc, self.model.config, self.functional)
 

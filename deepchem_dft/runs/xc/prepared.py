@@ -111,7 +111,8 @@ def prepare(
             remedy="add a stage with mode: frozen, which alone uses prepared densities",
         )
     model = build_xc_model(config)
-    start, target = _start(model), Functional.trained(model.functional)
+    start = starting_functional(model.xc, model.config, model.functional)
+    target = Functional.trained(model.functional)
     entries = [e for s in load_sets(config.data) if s.role != "test" for e in s.entries]
     molecules = molecules_of(config, entries)
     parallel.on_main(lambda: work.mkdir(parents=True, exist_ok=True))
@@ -130,12 +131,6 @@ def molecules_of(config: RunConfig, entries: Sequence[DFTEntry]) -> list[Molecul
     data = config.data
     systems = unique_systems([e for e in entries if e.is_energy])
     return [system.to_molecule(data.grid_level, data.density_fit) for system in systems]
-
-
-def _start(model: XCModel) -> Functional:
-    if model.xc is None:
-        return Functional.trained(model.functional)
-    return starting_functional(model.xc, model.config, model.functional)
 
 
 def _pack(

@@ -37,7 +37,6 @@ _DESCENTS, _STEPS, _FIRST, _FURTHEST = 5, 8, 0.1, 0.3
 _APART = 0.04
 #: Fock builds that an energy and one with its slope are worth: measured for pairs of atoms.
 _ENERGY, _GRADIENT = 0.25, 0.5
-_ANGLES = 20  # around an axis: for functions up to degree 9
 #: How much of the differences between directions relaxing may make up for.
 _RELAXED = 0.1
 #: Random rotations from which directions far from each other are chosen.
@@ -62,15 +61,14 @@ class Part:
         axes = np.eye(3) if self.axis is None else np.array([self.axis])
         own = functions(molecule, self.atoms)
         found = []
-        # Elements are trigonometric polynomials of the angle, of the functions' degree (below half the
-        # number of angles): their slope at zero is a sum over angles, exactly.
-        angles = 2.0 * math.pi * np.arange(1, _ANGLES) / _ANGLES
-        weights = 0.5 * (-1.0) ** np.arange(2, _ANGLES + 1) / np.tan(0.5 * angles)
+        # Elements are trigonometric polynomials of the angle, of the functions' degree at most (below half
+        # the number of angles): their slope at zero is a sum over angles, exactly.
+        mole = molecule.pyscf_mol
+        count = 2 * max(mole.bas_angular(shell) for shell in range(mole.nbas)) + 2
+        angles = 2.0 * math.pi * np.arange(1, count) / count
+        weights = 0.5 * (-1.0) ** np.arange(2, count + 1) / np.tan(0.5 * angles)
         for axis in axes:
-            turned = [
-                molecule.pyscf_mol.ao_rotation_matrix(Rotation.from_rotvec(a * axis).as_matrix())
-                for a in angles
-            ]
+            turned = [mole.ao_rotation_matrix(Rotation.from_rotvec(a * axis).as_matrix()) for a in angles]
             found.append(sum(w * m[np.ix_(own, own)] for w, m in zip(weights, turned, strict=True)))
         return torch.from_numpy(np.array(found))
 
