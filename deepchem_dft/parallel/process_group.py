@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 from deepchem_dft.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass
 class ProcessGroup:
     """The processes of a run, numbered by rank; this one's rank is ``rank``.
 
@@ -102,20 +103,27 @@ def _start() -> None:
     import torch
     import torch.distributed as dist
 
+    # Imported later (by an optimiser, say), its functions' default arguments would hold on to the group.
+    import torch.distributed.nn.functional
+
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     store, rank, size = next(dist.rendezvous("env://", timeout=_timeout()))
     # After a restart by torchrun, the store still has the addresses of the processes before.
     store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=_timeout())
-    atexit.register(_end)  # or gloo's threads may abort the interpreter on its way out
+    atexit.register(_end)
 
 
 def _end() -> None:
+    """End gloo's threads: one that lives on may abort the interpreter on its way out."""
     import torch.distributed as dist
 
+    # They end with the last reference to a group, which the frame of an error may hold, or a cycle.
+    _group.group = _group.store = None
     if dist.is_initialized():
         dist.destroy_process_group()
+    gc.collect()
 
 
 def _timeout() -> timedelta:

@@ -5,6 +5,8 @@ Usage under torchrun: scenarios.py FOLDER. Each process writes what it saw to FO
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import warnings
 from contextlib import contextmanager
@@ -309,8 +311,15 @@ def others(folder):
 SCENARIOS = [training, going_on, moving, densities, nonlocal_parts, unconverged, errors, talk, others]
 
 
+def write_threads(path: Path) -> None:
+    names = [place.read_text().strip() for place in Path("/proc/self/task").glob("*/comm")]
+    path.write_text("\n".join(names))
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
+    if sys.platform == "linux":  # before the package registers what it does at the end, so done after it
+        atexit.register(write_threads, folder / f"threads{os.environ['RANK']}.txt")
     np.random.seed(parallel.rank())
     found = {}
     for scenario in SCENARIOS:

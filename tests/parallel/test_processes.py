@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_losses_parameters_and_predictions_are_those_of_one_process(alone, both)
         for key in ("prediction", "by_type"):
             assert seen["training"][key] == pytest.approx(expected[key], rel=0, abs=1e-7)
     assert both[0]["training"] == both[1]["training"]  # to the last bit
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads are read from /proc")
+def test_no_thread_of_gloo_outlives_the_work(both, folder):
+    # One that is still running when the interpreter ends may abort it, after all is done.
+    for rank in (0, 1):
+        assert "gloo" not in (folder / f"threads{rank}.txt").read_text()
 
 
 def test_random_numbers_are_those_of_process_0(alone, both):
