@@ -12,6 +12,8 @@ COMMANDS = [
     "evaluate",
     "predict",
     "scf",
+    "reaction",
+    "atomisation",
     "optimize",
     "curve",
     "install-dqc",
