@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import deepchem as dc
 
-from deepchem_dft.data.fields import suggest
+from deepchem_dft.checks import choice
 from deepchem_dft.data.properties.crystal_graph import CrystalGraphFeaturizer
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.classes import ClassTask
@@ -44,12 +44,7 @@ class PropertySet:
         """
         known = [*self.classes, *self.quantities]
         for task in tasks:
-            if task not in known:
-                raise InputError(
-                    f"there is no task {task!r}",
-                    field="task",
-                    remedy=suggest(task, known) or f"use one of {', '.join(known)}",
-                )
+            choice(task, known, "task")
         if len(tasks) == 1 and tasks[0] in self.classes:
             return self.classes[tasks[0]], [self.classes[tasks[0]].quantity]
         if not tasks or set(tasks) & set(self.classes) or len(set(tasks)) < len(tasks):

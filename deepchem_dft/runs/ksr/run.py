@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
 from deepchem_dft.fitting.reporter import Reporter
@@ -46,12 +47,7 @@ def distances_of(ref: CurveRef, field: str) -> list[float]:
     """
     from deepchem_dft.lattice import systems
 
-    if ref.family not in systems.FAMILIES:
-        raise InputError(
-            f"there is no family {ref.family!r}",
-            field=f"{field}.family",
-            remedy=f"use one of {', '.join(systems.FAMILIES)}",
-        )
+    choice(ref.family, systems.FAMILIES, f"{field}.family", "family")
     if not isinstance(ref.distances, str):
         return list(ref.distances)
     table = {"test": systems.TEST, "valid": systems.VALID, "curve": systems.CURVE}[ref.distances]
