@@ -24,7 +24,7 @@ ALLOWED = {
         "xc/libxc.py",
         "interop/",
         "data/densities.py",
-        "lattice/exact/full_ci.py",
+        "lattice/exact/natural_ci.py",
         "hamiltonian/reference.py",
     ),
     "dqc": ("interop/dqc/",),

@@ -93,7 +93,7 @@ def train(
 def reporter_of(quiet: bool) -> Any:
     """Return what shows progress: bars on a terminal, lines elsewhere, nothing if quiet."""
     from deepchem_dft.cli.progress import BarReporter, LineReporter
-    from deepchem_dft.fitting.reporter import Reporter
+    from deepchem_dft.fitting.progress import Reporter
 
     if quiet:
         return Reporter()

@@ -13,7 +13,7 @@ from deepchem_dft.hamiltonian.expansion import Parts
 from deepchem_dft.hamiltonian.feedback import Feedback
 from deepchem_dft.hamiltonian.graph import Graph
 from deepchem_dft.hamiltonian.network import HamiltonianNetwork
-from deepchem_dft.hamiltonian.search import Search
+from deepchem_dft.hamiltonian.selfconsistent import Search
 
 __all__ = ["FORMS", "EquilibriumHead", "Form", "Search"]
 

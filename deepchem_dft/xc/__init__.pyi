@@ -3,6 +3,7 @@ from .dispersion import Dispersion as Dispersion
 from .enhancement import EnhancedXC as EnhancedXC
 from .ensemble import EnsembleXC as EnsembleXC
 from .hybrid import HybridXC as HybridXC
+from .lda import PBE as PBE
 from .lda import SlaterPW92 as SlaterPW92
 from .libxc import Libxc as Libxc
 from .names import check as check
@@ -15,5 +16,4 @@ from .neural import NNPBE as NNPBE
 from .nonlocality.network import NNNonlocal as NNNonlocal
 from .nonlocality.terms import ScaledXC as ScaledXC
 from .nonlocality.vv10 import VV10 as VV10
-from .pbe import PBE as PBE
 from .quadrature import Quadrature as Quadrature

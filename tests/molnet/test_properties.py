@@ -16,7 +16,7 @@ import pytest
 from deepchem.models.fcnet import MultitaskClassifier
 
 from deepchem_dft import molnet
-from deepchem_dft.data.properties.crystals import Crystal
+from deepchem_dft.data.properties.records import Crystal
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet import property_loader
 from deepchem_dft.units import HARTREE_TO_EV

@@ -11,7 +11,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.models import DEQModel
 from deepchem_dft.molnet import load_nci
 from deepchem_dft.runs import load_config, load_functional, load_model, run
-from deepchem_dft.runs.export import export
+from deepchem_dft.runs.card import export
 from deepchem_dft.runs.report import write_report
 
 from .conftest import assert_goes_on_after_a_kill, rows_of

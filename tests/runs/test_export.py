@@ -7,9 +7,8 @@ import yaml
 from deepchem_dft import zoo
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs import load_config, run
-from deepchem_dft.runs.card import worse
+from deepchem_dft.runs.card import export, worse
 from deepchem_dft.runs.config import config_hash
-from deepchem_dft.runs.export import export
 
 from .conftest import write_run
 from .test_hamiltonian import CONFIG as MATRICES

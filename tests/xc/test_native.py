@@ -86,7 +86,7 @@ def test_second_derivatives(functional, name, rows, density):
 
 def test_exchange_scaling_and_spin_scaling():
     # E_x[n_a, n_b] = (E_x[2 n_a] + E_x[2 n_b]) / 2, and LDA exchange goes as n^(4/3)
-    from deepchem_dft.xc.lda import slater
+    from deepchem_dft.xc.native import slater
 
     n = torch.tensor([0.3], dtype=torch.float64)
     assert slater(8 * n).item() == pytest.approx(16 * slater(n).item(), rel=1e-14)

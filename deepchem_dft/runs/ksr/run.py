@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs.base import MODEL_DIR, ROLES, DataNote, Run
 from deepchem_dft.runs.card import TESTS, TRAINED, errors_of, unconverged_of
 from deepchem_dft.runs.ksr.evaluation import CurveSet, Evaluated, curves_markdown, evaluate_sets, make_dataset

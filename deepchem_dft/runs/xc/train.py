@@ -8,7 +8,7 @@ from typing import Any
 
 from deepchem_dft import parallel
 from deepchem_dft.fitting.options import FitOptions
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.progress import row_of
 from deepchem_dft.models.xc.staged_training import StagedTraining
 from deepchem_dft.molecule.threads import threads

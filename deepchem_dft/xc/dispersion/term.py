@@ -15,8 +15,7 @@ from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc import chebyshev
-from deepchem_dft.xc.dispersion.library import MODELS, PARAMETERS, Reference, known_parameters
-from deepchem_dft.xc.dispersion.nuclei import Nuclei
+from deepchem_dft.xc.dispersion.library import MODELS, PARAMETERS, Nuclei, Reference, known_parameters
 
 #: While a1 and a2 (Bohr) are trained, energies of triples are interpolated on patches of this size, from
 #: so many values a side: right to 2e-10 Ha for the benzene dimer, whatever they are.
