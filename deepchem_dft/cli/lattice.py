@@ -1,6 +1,5 @@
 """``deepchem-dft data ksr``: exact energies and densities of one-dimensional molecules."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import io

@@ -1,6 +1,5 @@
 """``deepchem-dft optimize``: a molecule relaxed with any functional."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

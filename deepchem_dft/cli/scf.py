@@ -1,6 +1,5 @@
 """``deepchem-dft scf``: one molecule, one functional, printed with units."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import math

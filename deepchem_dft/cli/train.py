@@ -1,6 +1,5 @@
 """``deepchem-dft train``: a configuration in, a run directory with everything out."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

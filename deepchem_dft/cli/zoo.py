@@ -1,6 +1,5 @@
 """``deepchem-dft zoo`` and ``export``: trained functionals to look at, and to hand on."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

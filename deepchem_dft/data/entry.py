@@ -141,8 +141,7 @@ class DFTEntry:
         choice(e_type, ENTRY_TYPES, "e_type", "entry type")
         members = read_systems(systems)
         if (share := number(weight, "weight")) < 0:
-            problem, remedy = f"weight {share:g} is negative", "write a number that is at least 0"
-            raise InputError(problem, field="weight", remedy=remedy)
+            raise InputError(f"weight {share:g} is negative", field="weight", remedy="use at least 0")
         if split is not None:
             choice(split, SPLITS, "split")
         name = name or f"{e_type}-{members[0].name}"

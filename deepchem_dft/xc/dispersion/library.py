@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.needs import optional
 
 
 class Nuclei(NamedTuple):
@@ -73,15 +73,7 @@ class Pairs(NamedTuple):
 
 
 def _program(model: str, part: str) -> Any:
-    package = MODELS[model][0]
-    try:
-        return importlib.import_module(f"{package}.{part}")
-    except ImportError as error:
-        raise InputError(
-            f"dispersion '{model}' needs the package {package}: {error}",
-            field="dispersion",
-            remedy="pip install 'deepchem_dft[dispersion]'",
-        ) from None
+    return optional(f"{MODELS[model][0]}.{part}", f"dispersion '{model}'", "dispersion", "dispersion")
 
 
 def known_parameters(model: str, method: str) -> dict[str, float]:
