@@ -185,7 +185,7 @@ class GrowingFile:
         handle = _locked(self.path, "the file", "wait for it, or choose another name")
         self.stream: BinaryIO = open(handle, "r+b", buffering=0)  # noqa: SIM115
         try:
-            with storing(path):
+            with storing(self.path):
                 start = self.stream.read(len(head) + 1)
                 self.size = self.stream.seek(0, os.SEEK_END)
                 self.new = not start or len(start) < len(head) and head.startswith(start)

@@ -3,8 +3,8 @@ from .dispersion import Dispersion as Dispersion
 from .enhancement import EnhancedXC as EnhancedXC
 from .ensemble import EnsembleXC as EnsembleXC
 from .hybrid import HybridXC as HybridXC
-from .lda import PBE as PBE
-from .lda import SlaterPW92 as SlaterPW92
+from .native import PBE as PBE
+from .native import SlaterPW92 as SlaterPW92
 from .libxc import Libxc as Libxc
 from .names import check as check
 from .names import get_xc as get_xc
