@@ -109,7 +109,7 @@ CHECKS = [
     Check(
         "gradients",
         "1e-6 energy, 1e-5 properties, forces 1e-6 Ha/Bohr",
-        pytest("tests/scf/test_gradients.py", "tests/scf/test_forces.py"),
+        pytest("tests/scf/test_gradients.py"),
         tests,
     ),
     Check(

@@ -9,7 +9,6 @@ import pytest
 from deepchem_dft import molnet
 from deepchem_dft.errors import InputError
 
-
 pytestmark = pytest.mark.usefixtures("cache")
 
 

@@ -21,7 +21,6 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.molnet import property_loader
 from deepchem_dft.units import HARTREE_TO_EV
 
-
 pytestmark = pytest.mark.usefixtures("cache")
 
 

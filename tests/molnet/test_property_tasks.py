@@ -12,7 +12,6 @@ from deepchem_dft import DEQModel, molnet
 
 from .conftest import oqmd_entry, oqmd_page
 
-
 pytestmark = pytest.mark.usefixtures("cache")
 
 
