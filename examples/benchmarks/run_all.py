@@ -217,7 +217,7 @@ CHECKS = [
     Check(
         "zoo",
         "PySCF 1e-8 Ha, forces 1e-6 Ha/Bohr; TDDFT, fitting, solvent, dynamics; refusals",
-        pytest("tests/zoo", "tests/interop/test_pyscf.py", "tests/interop/test_ase.py"),
+        pytest("tests/zoo", "tests/interop"),
         tests,
     ),
     Check(
