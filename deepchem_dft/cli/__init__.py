@@ -9,7 +9,20 @@ import warnings
 import typer
 
 from deepchem_dft import parallel
-from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, prepare, reports, scf, train, zoo
+from deepchem_dft.cli import (
+    board,
+    curve,
+    data,
+    dqc,
+    evaluate,
+    frequencies,
+    optimize,
+    prepare,
+    reports,
+    scf,
+    train,
+    zoo,
+)
 from deepchem_dft.cli.processes import Terminated, one_of_several, report
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.files import refusal
@@ -60,6 +73,7 @@ app.command("predict")(evaluate.predict)
 app.command("board")(board.board)
 app.command("scf")(scf.scf)
 app.command("optimize")(optimize.optimize)
+app.command("frequencies")(frequencies.frequencies)
 app.command("curve")(curve.curve)
 app.command("export")(zoo.export)
 app.command("report")(reports.report)

@@ -13,6 +13,7 @@ COMMANDS = [
     "predict",
     "scf",
     "optimize",
+    "frequencies",
     "curve",
     "install-dqc",
     "data check",
