@@ -12,6 +12,8 @@ COMMANDS = [
     "evaluate",
     "predict",
     "scf",
+    "reaction",
+    "atomisation",
     "optimize",
     "frequencies",
     "curve",
