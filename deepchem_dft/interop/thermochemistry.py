@@ -58,6 +58,20 @@ class Thermochemistry:
     heat_capacity: float
     symmetry_number: int
 
+    def as_data(self) -> dict[str, float]:
+        """Return it as plain data, with units in the names."""
+        return {
+            "temperature_kelvin": self.temperature,
+            "pressure_pascal": self.pressure,
+            "energy_hartree": self.energy,
+            "zero_point_energy_hartree": self.zero_point,
+            "enthalpy_hartree": self.enthalpy,
+            "gibbs_energy_hartree": self.gibbs,
+            "entropy_hartree_per_kelvin": self.entropy,
+            "heat_capacity_hartree_per_kelvin": self.heat_capacity,
+            "symmetry_number": self.symmetry_number,
+        }
+
 
 def ideal_gas(
     molecule: Molecule,

@@ -170,6 +170,26 @@ class Frequencies:
             )
         return tuple(found)
 
+    def as_data(self) -> dict[str, Any]:
+        """Return what was found as plain data, with units in the names."""
+        molecule, bright = self.molecule, self.intensities
+        return {
+            "molecule": molecule.formula,
+            "charge": molecule.charge,
+            "multiplicity": molecule.spin + 1,
+            "basis": str(molecule.basis),
+            "grid_level": molecule.grid_level,
+            "symbols": list(molecule.symbols),
+            "positions_bohr": molecule.positions.tolist(),
+            "hessian_from": self.route,
+            "largest_force_hartree_per_bohr": self.largest_force,
+            "wavenumbers_per_cm": self.wavenumbers.tolist(),
+            "intensities_km_per_mol": None if bright is None else bright.tolist(),
+            "reduced_masses_u": self.reduced_masses.tolist(),
+            "modes_per_sqrt_u": self.modes.tolist(),
+            "notes": list(self.notes),
+        }
+
 
 def untrusted(molecule: Molecule, functional: XCFunctional) -> str | None:
     """Return why PySCF's analytic Hessian is not taken, or None if it is.
@@ -277,7 +297,7 @@ def _analytic(
     if abs(apart) > 1e-5:
         if insist:
             raise InputError(
-                f"PySCF finds another self-consistent field, {apart * HARTREE_TO_KCAL:.3f} kcal/mol from ours",
+                f"PySCF finds another self-consistent field, {apart * HARTREE_TO_KCAL:.3f} kcal/mol off",
                 field="hessian",
                 remedy="take differences",
             )

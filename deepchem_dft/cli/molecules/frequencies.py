@@ -1,6 +1,5 @@
 """``deepchem-dft frequencies``: vibrations and thermochemistry of a molecule."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,6 +17,7 @@ def frequencies(
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
+    multiplicity: int | None = typer.Option(None, "--multiplicity", min=1, help="2S+1, in place of --spin."),
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
@@ -35,6 +35,7 @@ def frequencies(
     symmetry: int | None = typer.Option(
         None, "--symmetry-number", min=1, help="Rotational symmetry number. Default: that of the geometry."
     ),
+    json: bool = options.JSON,
 ) -> None:
     """Compute harmonic wavenumbers, infrared intensities and thermochemistry.
 
@@ -47,7 +48,7 @@ def frequencies(
 
     - `deepchem-dft frequencies relaxed.xyz --xc b3lyp --temperature 500 --pressure 1e6`
 
-    - `deepchem-dft frequencies "H 0 0 0; F 0 0 1.74" --xc pbe --hessian differences`
+    - `deepchem-dft frequencies "H 0 0 0; F 0 0 1.74" --xc pbe --hessian differences --json`
     """
     from deepchem_dft.cli.common import console, functional_from_run, quiet_imports
     from deepchem_dft.errors import DeepChemDFTError
@@ -62,7 +63,7 @@ def frequencies(
         geometry,
         basis,
         charge,
-        spin,
+        options.spin_of(spin, multiplicity),
         unit,
         grid_level,
         density_fit=density_fit,
@@ -75,8 +76,8 @@ def frequencies(
         relaxed = relaxation.relax(molecule, functional, fmax=1e-4, stability=stability)
         if not relaxed.converged:
             raise DeepChemDFTError(
-                f"the geometry of {molecule.name} did not converge in {len(relaxed.steps) - 1} steps. Remedy: "
-                "use 'deepchem-dft optimize' with more of them, then 'frequencies' on what it writes"
+                f"the geometry of {molecule.name} did not converge in {len(relaxed.steps) - 1} steps. "
+                "Remedy: use 'deepchem-dft optimize' with more of them, then 'frequencies' on what it writes"
             )
         errors.print(f"relaxed in {len(relaxed.steps) - 1} steps")
         molecule = relaxed.molecule
@@ -88,7 +89,10 @@ def frequencies(
     found = vibrations.frequencies(molecule, functional, hessian, stability=stability, on_step=tell)
     gas = found.thermochemistry(temperature, pressure, symmetry)
     label = xc if run is None else f"trained in {run}"
-    _print(screen, found, gas, label, optimize)
+    if json:
+        options.print_json({"functional": label, **found.as_data(), "ideal_gas": gas.as_data()})
+    else:
+        _print(screen, found, gas, label, optimize)
 
 
 def _print(screen: Any, found: Any, gas: Any, label: str, geometry: bool) -> None:
@@ -134,7 +138,7 @@ def _print(screen: Any, found: Any, gas: Any, label: str, geometry: bool) -> Non
 
 def _print_modes(screen: Any, found: Any) -> None:
     screen.print(
-        f"{'mode':>4}  {'wavenumber (cm-1)':>17}  {'intensity (km/mol)':>18}  {'reduced mass (u)':>16}  motion"
+        "mode  wavenumber (cm-1)  intensity (km/mol)  reduced mass (u)  motion (share of the kinetic energy)"
     )
     for k, value in enumerate(found.wavenumbers):
         bright = "" if found.intensities is None else f"{found.intensities[k]:.2f}"
