@@ -128,7 +128,11 @@ def ideal_gas(
         temperature,
         pressure,
         energy,
-        *(float(found[key][0]) for key in ("ZPE", "H_tot", "G_tot", "S_tot", "Cp_tot")),
+        zero_point=float(found["ZPE"][0]),
+        enthalpy=float(found["H_tot"][0]),
+        gibbs=float(found["G_tot"][0]),
+        entropy=float(found["S_tot"][0]),
+        heat_capacity=float(found["Cp_tot"][0]),
         symmetry_number=sigma,
     )
 
