@@ -14,7 +14,9 @@ __all__ = ["Coordinate"]
 
 #: Atoms that each kind takes, and its unit.
 KINDS = {"distance": (2, "angstrom"), "angle": (3, "degrees"), "dihedral": (4, "degrees"), "atom": (1, "")}
-_REMEDY = "write 'distance 1 2 = 1.5' (angstrom), 'angle 1 2 3 = 104' (degrees), 'dihedral 1 2 3 4' or 'atom 1'"
+_REMEDY = (
+    "write 'distance 1 2 = 1.5' (angstrom), 'angle 1 2 3 = 104' (degrees), 'dihedral 1 2 3 4' or 'atom 1'"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class Coordinate:
                 remedy="count them as in the file",
             )
         if kind == "distance" and target is not None and target <= 0:
-            raise InputError(f"{text[:60]!r} is no distance", field="constraint", remedy="give a positive one")
+            raise InputError(
+                f"{text[:60]!r} is no distance", field="constraint", remedy="give a positive one"
+            )
         return cls(kind, atoms, target)
 
     @property

@@ -21,7 +21,7 @@ from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
-__all__ = ["OPTIMIZERS", "Relaxed", "Step", "relax"]
+__all__ = ["OPTIMIZERS", "Relaxed", "Step", "relax", "relaxed_scan"]
 
 #: What an optimiser needs, and how to get it.
 OPTIMIZERS = {
@@ -183,14 +183,57 @@ def relax(
     if optimizer == "bfgs":
         converged, positions, result = _bfgs(molecule, functional, fmax, max_steps, tol, note, stability)
     else:
-        converged, positions = _geometric(
-            molecule, functional, fmax, max_steps, note, held, transition_state
-        )
+        converged, positions = _geometric(molecule, functional, fmax, max_steps, note, held, transition_state)
         result = None
     last = molecule.at(positions)
     if result is None:
         result = KohnSham(last, functional, tol=tol, stability=stability).run()
     return Relaxed(last, result, converged, steps)
+
+
+def relaxed_scan(
+    molecule: Molecule,
+    functional: str | XCFunctional,
+    coordinate: str,
+    values: Sequence[float],
+    *,
+    constraints: Sequence[str | Coordinate] = (),
+    on_point: Callable[[float, int], None] | None = None,
+    **options: Any,
+) -> list[tuple[Coordinate, Relaxed]]:
+    """Relax a molecule at each of several values of a coordinate, by geomeTRIC.
+
+    Parameters
+    ----------
+    molecule : Molecule
+    functional : str or XCFunctional
+    coordinate : str
+        ``"distance 1 2"``, ``"angle 1 2 3"`` or ``"dihedral 1 2 3 4"``.
+    values : sequence of float
+        Angstrom or degrees.
+    constraints
+        What else is held.
+    on_point : callable, optional
+        Called with each value and how many are done.
+    **options
+        ``fmax``, ``max_steps``, ``tol``, ``stability`` of :func:`relax`.
+
+    Returns
+    -------
+    list of (Coordinate, Relaxed)
+        The coordinate with its value as ``target``.
+    """
+    functional = get_xc(functional)
+    found: list[tuple[Coordinate, Relaxed]] = []
+    where = molecule
+    for value in values:
+        held = Coordinate.read(f"{coordinate} = {float(value)!r}", len(molecule.symbols))
+        relaxed = relax(where, functional, "geometric", constraints=[held, *constraints], **options)
+        where = relaxed.molecule
+        found.append((held, relaxed))
+        if on_point is not None:
+            on_point(float(value), len(found))
+    return found
 
 
 def largest(forces: np.ndarray) -> float:
