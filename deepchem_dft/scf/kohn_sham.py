@@ -117,6 +117,8 @@ class KohnSham:
                 remedy="pass the state of an earlier result, or None",
             )
         scf = self.scf
+        if self.molecule.surroundings is not None:
+            return self._in_surroundings(on_unconverged, guess)
         if scf.engine == "dqc":
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
             return plugins.find("engines", "dqc")(
@@ -147,6 +149,29 @@ class KohnSham:
                 result,
             )
         return result
+
+    def _in_surroundings(self, on_unconverged: str, guess: SCFState | None) -> Any:
+        """Let PySCF go on from the state found without surroundings, which is searched for as ever."""
+        if self.scf.engine != "native":
+            raise InputError(
+                f"DQC does not know {self.molecule.surroundings.description}",  # type: ignore[union-attr]
+                field="engine",
+                remedy="leave it native: PySCF solves fields in surroundings",
+            )
+        if guess is None:
+            alone = self.molecule.replace(surroundings=None)
+            free = KohnSham(
+                alone, self.xc, self.scf, broken_symmetry=self.broken_symmetry, device=self.device
+            )
+            guess = free.run(on_unconverged="continue").state
+        return plugins.find("engines", "surroundings")(
+            self.molecule,
+            self.xc,
+            tol=self.scf.tol,
+            max_iter=self.scf.max_iter,
+            guess=guess,
+            on_unconverged=on_unconverged,
+        )
 
     def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[SCFSolution, Findings]:
         options: dict[str, Any] = {"tol": self.scf.tol, "max_iter": self.scf.max_iter}
