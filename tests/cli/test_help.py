@@ -16,6 +16,7 @@ COMMANDS = [
     "atomisation",
     "optimize",
     "frequencies",
+    "scan",
     "curve",
     "install-dqc",
     "data check",
