@@ -19,6 +19,7 @@ CHARGE = typer.Option(
     None, "--charge", help="Total charge. Default: charge= of the file's comment line, or 0."
 )
 SPIN = typer.Option(None, "--spin", help="2S = n_alpha - n_beta. Default: mult= (2S+1) or spin= of it, or 0.")
+MULTIPLICITY = typer.Option(None, "--multiplicity", min=1, help="2S+1, in place of --spin.")
 UNIT = typer.Option(None, "--unit", help="Unit of the geometry: bohr or angstrom.")
 GRID_LEVEL = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9.")
 RESTRICTED = typer.Option(
@@ -31,6 +32,7 @@ STABILITY = typer.Option(
 )
 BROKEN_SYMMETRY = typer.Option(False, "--broken-symmetry", help="Look for antiparallel spins (unrestricted).")
 DENSITY_FIT = typer.Option(None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals.")
+QUIET = typer.Option(False, "--quiet", "-q", help="Show no progress.")
 JSON = typer.Option(False, "--json", help="Print JSON, units in the names, in place of tables.")
 
 
