@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import typer
@@ -61,7 +62,20 @@ def spin_of(spin: int | None, multiplicity: int | None) -> int | None:
 
 
 def print_json(data: Any) -> None:
-    """Print plain data as JSON, for another program; names in it are inert, as JSON escapes them."""
+    """Print plain data as JSON, for another program; what is not a finite number is null.
+
+    Names in it are inert, as JSON escapes them.
+    """
     from json import dumps
 
-    print(dumps(data, indent=1, allow_nan=False))
+    print(dumps(_plain(data), indent=1, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):  # numpy's are floats, too
+        return float(value) if math.isfinite(value) else None
+    return value

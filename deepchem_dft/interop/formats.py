@@ -88,7 +88,10 @@ def _orbital(result: Any, what: str) -> np.ndarray:
 
 
 def extended_xyz(
-    molecule: Molecule, energy: float, forces: np.ndarray | torch.Tensor | None = None, **more: str | float
+    molecule: Molecule,
+    energy: float,
+    forces: np.ndarray | torch.Tensor | None = None,
+    positions: np.ndarray | None = None,
 ) -> str:
     """Return a geometry with energy and forces as extended xyz, in Angstrom and eV as ASE has them.
 
@@ -99,8 +102,8 @@ def extended_xyz(
         Ha.
     forces : (natom, 3), optional
         Ha/Bohr.
-    **more
-        Further pairs of the comment line.
+    positions : (natom, 3), optional
+        Bohr; default those of the molecule.
 
     Returns
     -------
@@ -114,13 +117,13 @@ def extended_xyz(
     Properties=species:S:1:pos:R:3 energy=-68.0284657... charge=0 mult=1 pbc="F F F"
     He      0.00000000     0.00000000     0.00000000
     """
-    columns = [molecule.positions * BOHR_TO_ANGSTROM]
+    columns = [(molecule.positions if positions is None else positions) * BOHR_TO_ANGSTROM]
     properties = "species:S:1:pos:R:3"
     if forces is not None:
         columns.append(np.asarray(forces) * HARTREE_TO_EV / BOHR_TO_ANGSTROM)
         properties += ":forces:R:3"
     pairs: dict[str, Any] = {"energy": f"{energy * HARTREE_TO_EV:.10f}", "charge": f"{molecule.charge:g}"}
-    pairs |= {"mult": f"{molecule.spin + 1:g}", **more, "pbc": '"F F F"'}
+    pairs |= {"mult": f"{molecule.spin + 1:g}", "pbc": '"F F F"'}
     comment = " ".join(f"{key}={value}" for key, value in pairs.items())
     rows = [
         f"{symbol:<4}" + "".join(f"{x + 0.0:>15.8f}" for x in row)

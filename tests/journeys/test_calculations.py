@@ -179,3 +179,52 @@ def test_an_effective_core_by_name(command, files):
     energy = float(re.search(r"energy: +(\S+) Ha", outcome.out)[1])
     assert energy == pytest.approx(field.kernel(), abs=1e-6)
     assert "8 electrons (4 alpha, 4 beta, 28 more in effective cores)" in outcome.err
+
+
+def test_a_trajectory_and_its_json(command, files):
+    import ase.io
+
+    outcome = command(
+        "optimize", "h2.xyz", *SMALL, "--xc", "pbe", "--fmax", "0.002", "--trajectory", "way.xyz", "--json"
+    )
+    assert outcome.status == 0, outcome.err
+    data = json.loads(outcome.out)
+    frames = ase.io.read("way.xyz", index=":")
+    assert data["converged"] and len(frames) == len(data["steps"]) > 1
+    for frame, step in zip(frames, data["steps"], strict=True):
+        assert frame.get_potential_energy() == pytest.approx(
+            step["energy_hartree"] * 27.211386245988, abs=1e-6
+        )
+        largest = np.linalg.norm(frame.get_forces(), axis=1).max() / 27.211386245988 * 0.529177210903
+        assert largest == pytest.approx(step["largest_force_hartree_per_bohr"], abs=1e-7)
+    # first along the way downhill, then what is left is small
+    assert data["steps"][-1]["largest_force_hartree_per_bohr"] < 0.002 < step_force(data["steps"][0])
+    last = np.reshape(data["last"]["molecule"]["geometry"], (-1, 3)) * 0.529177210903
+    assert np.allclose(last, frames[-1].positions, atol=1e-6)
+
+
+def step_force(step) -> float:
+    return step["largest_force_hartree_per_bohr"]
+
+
+def test_json_of_curves_and_predictions(command, files):
+    run = ("curve", "H 0 0 0; H 0 0 {R}", "--xc", "pbe", *SMALL, "--start", "1.2", "--stop", "1.6")
+    outcome = command(*run, "--points", "2", "--jobs", "1", "--json")
+    data = json.loads(outcome.out)
+    from pyscf import dft, gto
+
+    mol = gto.M(atom="H 0 0 0; H 0 0 1.6", unit="Bohr", basis="sto-3g", verbose=0)
+    field = dft.RKS(mol, xc="pbe")
+    field.grids.level = 1
+    assert data["distances_bohr"] == pytest.approx([1.2, 1.6])
+    assert data["energies_hartree"]["pbe"][1] == pytest.approx(field.kernel(), abs=1e-7)
+    (files / "h2.yaml").write_text(
+        "format: deepchem_dft/1\nsource: test\ndefaults: {basis: sto-3g, unit: bohr}\nentries:\n"
+        "- {name: h2, type: energy, value: -1.1 Ha, systems: [{geometry: H 0 0 0; H 0 0 1.6}]}\n"
+    )
+    options = ("--dataset", "h2.yaml", "--grid-level", "1", "--jobs", "1", "--json")
+    outcome = command("evaluate", "--xc", "pbe", *options)
+    assert outcome.status == 0, outcome.err
+    entry = json.loads(outcome.out)["entries"][0]
+    assert entry["unit"] == "kcal/mol"
+    assert entry["calculated"] == pytest.approx(field.e_tot * 627.5094740631, abs=1e-3)
