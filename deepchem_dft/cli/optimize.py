@@ -47,7 +47,7 @@ def optimize(
     trajectory: Path | None = typer.Option(
         None,
         "--trajectory",
-        help="Write every geometry with energy and forces to this extended xyz file (Angstrom, eV) as it comes.",
+        help="Write every geometry, energy and forces to this extended xyz file (Angstrom, eV) as it comes.",
     ),
     json: bool = typer.Option(
         False, "--json", help="Print JSON: the steps, and the last geometry's calculation as QCSchema."
