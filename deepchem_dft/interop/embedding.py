@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.interop.foreign import ForeignResult
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.surroundings import Surroundings
+from deepchem_dft.scf import properties
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.ladder import SCFStatus
 from deepchem_dft.scf.state import SCFState
@@ -58,19 +60,37 @@ class EmbeddedResult(ForeignResult):
         That of molecule and surroundings together, without what point charges do to one another. It carries
         no gradient to the functional.
     energy_terms : dict of str to float
-        ``solvent`` (polarisation and, of SMD, surface terms) or ``point_charges`` (with nuclei and
-        electrons), ``dispersion``, Ha.
+        As of a :class:`~deepchem_dft.scf.KSResult`, and ``solvent`` (polarisation and, of SMD, surface
+        terms) or ``point_charges`` (with nuclei and electrons), Ha.
+    mean_field : pyscf mean field
+        Converged, for whatever else PySCF can do with it.
+    cpu_seconds : float or None
+        Spent by this process on it, the field without surroundings included.
     """
 
     energy_terms: dict[str, float] = field(default_factory=dict)
+    mean_field: Any = None
+    cpu_seconds: float | None = None
     stability = None
     findings = None
-    mean_field: Any = field(default=None, repr=False)
 
     @property
     def frozen(self) -> FrozenDensity:
         """For energies of other parameters at this density, without the surroundings."""
         return FrozenDensity.from_state(self.molecule.replace(surroundings=None), self.xc, self.state)
+
+    def quadrupole(self, origin: Any = None) -> Tensor:
+        """As of a :class:`~deepchem_dft.scf.KSResult`."""
+        return properties.quadrupole(self.molecule, self.total_density_matrix, origin)
+
+    def charges(self, kind: str = "mulliken") -> Tensor:
+        """Charges of the atoms, shape (natom,), e; ``mulliken`` or ``loewdin``."""
+        return properties.charges(self.molecule, self.total_density_matrix, kind)
+
+    def spin_populations(self, kind: str = "mulliken") -> Tensor:
+        """Alpha minus beta electrons of the atoms, shape (natom,)."""
+        alpha, beta = self.density_matrix
+        return properties.populations(self.molecule, alpha - beta, kind)
 
     def forces(self) -> Tensor:
         """Forces on the nuclei, shape (natom, 3), Ha/Bohr; point charges stay where they are."""
@@ -90,6 +110,7 @@ def run_embedded(
     max_iter: int,
     guess: SCFState,
     on_unconverged: str = "raise",
+    watch: Callable[[float, float], None] | None = None,
 ) -> EmbeddedResult:
     """Solve a field in surroundings, beginning with the orbitals given.
 
@@ -102,6 +123,8 @@ def run_embedded(
         As of :class:`~deepchem_dft.scf.KohnSham`.
     guess : SCFState
         Its treatment of spins is kept.
+    watch : callable, optional
+        Called with energy (Ha) and orbital gradient (a norm, Ha) of every iteration.
 
     Raises
     ------
@@ -127,6 +150,8 @@ def run_embedded(
     mf.max_cycle = max_iter
     mf.conv_tol = max(min(1e-9, tol), 1e-12)
     mf.conv_tol_grad = 0.5 * tol  # a norm, so the largest element is no more
+    if watch is not None:
+        mf.callback = lambda seen: watch(float(seen["e_tot"]), float(seen["norm_gorb"]))
     matrices = guess.density_matrix().cpu().numpy()
     mf.kernel(dm0=matrices[0] if guess.restricted else matrices)
     orbitals, occupations, energies = (np.asarray(x) for x in (mf.mo_coeff, mf.mo_occ, mf.mo_energy))
@@ -135,7 +160,7 @@ def run_embedded(
     if orbitals.ndim == 2:
         orbitals, occupations, energies = orbitals[None], occupations[None], energies[None]
         residual /= 2  # PySCF's gradient of a closed shell counts both spins
-    state = SCFState(*(torch.from_numpy(np.ascontiguousarray(x)) for x in (orbitals, occupations)))
+    state = SCFState(_tensor(orbitals), _tensor(occupations))
     density = state.unrestricted().density_matrix()
     converged = residual < tol
     result = EmbeddedResult(
@@ -143,12 +168,12 @@ def run_embedded(
         xc=xc,
         energy=torch.tensor(float(mf.e_tot), dtype=torch.float64),
         density_matrix=density,
-        orbital_energies=torch.from_numpy(np.ascontiguousarray(energies)),
+        orbital_energies=_tensor(energies),
         status=SCFStatus.CONVERGED if converged else SCFStatus.MAX_ITERATIONS,
         commutator=residual,
         iterations=int(getattr(mf, "cycles", 0)),
         state=state,
-        energy_terms=_terms(mf, alone, density),
+        energy_terms=_terms(molecule, mf, alone, density),
         mean_field=mf,
     )
     if not converged and on_unconverged == "raise":
@@ -160,18 +185,38 @@ def run_embedded(
     return result
 
 
-def _terms(mf: Any, alone: Any, density: Tensor) -> dict[str, float]:
-    """Return what surroundings and dispersion are of the energy, Ha."""
-    terms = {}
-    if "dispersion" in mf.scf_summary:
-        terms["dispersion"] = float(mf.scf_summary["dispersion"])
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def _terms(molecule: Molecule, mf: Any, alone: Any, density: Tensor) -> dict[str, float]:
+    """Return what the energy is the sum of, Ha."""
+    total, summary = density.sum(0), mf.scf_summary
+    kinetic, attraction = properties.one_electron_energies(molecule, total)
+    exact = _exact_exchange(mf, density.numpy())
+    terms = {
+        "kinetic": kinetic,
+        "nuclear_attraction": attraction,
+        "coulomb": float(np.real(summary["coul"])),
+        "nuclear_repulsion": float(molecule.nuclear_repulsion),
+        "exact_exchange": exact,
+        "dispersion": float(summary.get("dispersion", 0.0)),
+        "exchange_correlation": float(np.real(summary["exc"])) - exact,
+    }
     if hasattr(mf, "mm_mol"):
-        both = density.sum(0).numpy()
-        electrons = float(((mf.get_hcore() - alone.get_hcore()) * both).sum())
-        terms["point_charges"] = electrons + float(mf.energy_nuc() - alone.mol.energy_nuc())
-    else:
-        terms["solvent"] = sum(float(mf.scf_summary.get(name, 0.0)) for name in ("e_solvent", "e_cds"))
-    return terms
+        electrons = float(((mf.get_hcore() - alone.get_hcore()) * total.numpy()).sum())
+        return {**terms, "point_charges": electrons + float(mf.energy_nuc() - alone.mol.energy_nuc())}
+    return {**terms, "solvent": sum(float(summary.get(name, 0.0)) for name in ("e_solvent", "e_cds"))}
+
+
+def _exact_exchange(mf: Any, density: np.ndarray) -> float:
+    omega, long, short = mf._numint.rsh_and_hybrid_coeff(mf.xc)
+    energy = 0.0
+    for share, range_ in ((short, 0.0), (long - short, omega)) if omega else ((short, 0.0),):
+        if share:
+            matrices = mf.get_k(mf.mol, density, hermi=1, omega=range_ or None)
+            energy -= 0.5 * share * float((matrices * density).sum())
+    return energy
 
 
 def _check_places(molecule: Molecule, surroundings: Surroundings) -> None:

@@ -144,7 +144,7 @@ def _known(solvent: Any) -> str:
         raise InputError(
             f"there is no solvent {str(solvent)[:40]!r}",
             field="solvent",
-            remedy=f"did you mean {', '.join(near)}?"
+            remedy=f"did you mean {', '.join(near)}"
             if near
             else "use a name of SMD's, such as water, toluene",
         )

@@ -94,6 +94,17 @@ def test_far_charges_act_by_coulombs_law():
     assert ion.forces()[0, 2].item() == pytest.approx(-0.5 / 50.0**2, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", PLACES)
+def test_terms_add_up(kind):
+    found = KohnSham(molecule(kind), "hse06+d3bj" if kind == "cpcm" else "pbe0").run()
+    terms = found.energy_terms
+    assert sum(terms.values()) == pytest.approx(found.energy.item(), abs=1e-7)
+    alone = KohnSham(molecule(kind).replace(surroundings=None), found.xc).run().energy_terms
+    for name in ("exact_exchange", "exchange_correlation", "dispersion"):  # hardly changed by what is around
+        assert terms[name] == pytest.approx(alone[name], abs=0.03)
+    assert terms["point_charges" if kind == "charges" else "solvent"] < -1e-3
+
+
 def test_dispersion_and_ensembles_come_along():
     plain, more = (KohnSham(molecule("cpcm"), xc).run() for xc in ("pbe", "pbe+d3bj"))
     gas = KohnSham(Molecule(WATER, "sto-3g", grid_level=1), "pbe+d3bj").run()
