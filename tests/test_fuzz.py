@@ -1,19 +1,14 @@
-"""A slice of examples/benchmarks/fuzz_inputs.py, which reads twenty thousand of these files."""
+"""A slice of examples/benchmarks/input/fuzz_inputs.py, which reads twenty thousand of these files."""
 
 from __future__ import annotations
 
 import pickle
 import random
-import sys
 from collections import Counter
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "benchmarks"))
 
 import _mutations
 import fuzz_inputs
+import pytest
 
 
 @pytest.fixture(scope="module")

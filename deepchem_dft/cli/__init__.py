@@ -10,6 +10,7 @@ import typer
 
 from deepchem_dft import parallel
 from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, prepare, reports, scf, train, zoo
+from deepchem_dft.cli.molecules import frequencies, reaction, scan
 from deepchem_dft.cli.processes import Terminated, one_of_several, report
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.files import refusal
@@ -59,7 +60,11 @@ app.command("prepare")(prepare.prepare)
 app.command("predict")(evaluate.predict)
 app.command("board")(board.board)
 app.command("scf")(scf.scf)
+app.command("reaction")(reaction.reaction)
+app.command("atomisation")(reaction.atomisation)
 app.command("optimize")(optimize.optimize)
+app.command("frequencies")(frequencies.frequencies)
+app.command("scan")(scan.scan)
 app.command("curve")(curve.curve)
 app.command("export")(zoo.export)
 app.command("report")(reports.report)

@@ -19,8 +19,12 @@ def curve(
     run: list[Path] | None = typer.Option(
         None, "--run", help="Run directory of a trained functional; may be repeated."
     ),
-    start: float = typer.Option(0.6, "--start", help="First distance, Bohr."),
-    stop: float = typer.Option(8.0, "--stop", help="Last distance, Bohr."),
+    start: float | None = typer.Option(
+        None, "--start", help="First distance, in --unit. Default: 0.7 times the sum of the covalent radii."
+    ),
+    stop: float | None = typer.Option(
+        None, "--stop", help="Last distance, in --unit. Default: 4 times that sum."
+    ),
     points: int = typer.Option(16, "--points", min=2, help="Number of distances."),
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
@@ -63,6 +67,9 @@ def curve(
     for path in out or []:
         curves.check_output(path)
     reference = curves.exact_curve(exact) if exact else None
+    if start is None or stop is None:
+        usual = curves.usual_range(geometry, unit) if "{R}" in geometry else (1.0, 2.0)  # refused below
+        start, stop = usual[0] if start is None else start, usual[1] if stop is None else stop
     distances = curves.spaced(start, stop, points)
     molecules = curves.molecules(
         geometry,

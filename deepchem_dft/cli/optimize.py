@@ -24,8 +24,20 @@ def optimize(
     restricted: bool | None = options.RESTRICTED,
     stability: bool = options.STABILITY,
     broken_symmetry: bool = options.BROKEN_SYMMETRY,
-    optimizer: str = typer.Option(
-        "bfgs", "--optimizer", help="bfgs (needs ASE), or geometric (needs geomeTRIC)."
+    optimizer: str | None = typer.Option(
+        None,
+        "--optimizer",
+        help="bfgs of ASE (the default), or geometric (needs geomeTRIC; the default with --constrain and "
+        "--transition-state).",
+    ),
+    constrain: list[str] | None = typer.Option(
+        None,
+        "--constrain",
+        help="Hold 'distance 1 2', 'angle 1 2 3', 'dihedral 1 2 3 4' or 'atom 1' (counted from 1), as it "
+        "is or '= VALUE' (Angstrom, degrees); may be repeated.",
+    ),
+    transition_state: bool = typer.Option(
+        False, "--transition-state", help="Look for a saddle point of first order, beginning with a Hessian."
     ),
     fmax: float = typer.Option(4.5e-4, "--fmax", help="Convergence: largest force on an atom, Ha/Bohr."),
     max_steps: int = typer.Option(100, "--max-steps", min=1, help="Most steps that are taken."),
@@ -46,13 +58,18 @@ def optimize(
     - `deepchem-dft optimize "O 0 0 0; H 0 0 1.8" --spin 1 --run runs/pbe_mgga`
 
     - `deepchem-dft optimize peroxide.xyz --optimizer geometric --max-steps 50`
+
+    - `deepchem-dft optimize peroxide.xyz --constrain "dihedral 3 1 2 4 = 180" --constrain "distance 1 2"`
+
+    - `deepchem-dft optimize nearly_flat_ammonia.xyz --transition-state` (then `frequencies`)
     """
     from deepchem_dft.cli.common import check_out, console, functional_from_run, quiet_imports
     from deepchem_dft.errors import DeepChemDFTError
 
     check_out(out)
-    _check_name(out)
+    check_name(out)
     with quiet_imports():
+        from deepchem_dft.interop.coordinates import Coordinate
         from deepchem_dft.interop.relaxation import relax
         from deepchem_dft.molecule import Molecule
         from deepchem_dft.xc import get_xc
@@ -73,15 +90,23 @@ def optimize(
     found = relax(
         molecule,
         functional,
-        optimizer,
+        optimizer or ("geometric" if constrain or transition_state else "bfgs"),
         fmax=fmax,
         max_steps=max_steps,
         tol=tol,
         stability=stability,
         on_step=_Table(screen),
+        constraints=constrain or (),
+        transition_state=transition_state,
     )
     first, last = found.steps[0], found.steps[-1]
     _print(screen, found, label, functional, first.energy - last.energy)
+    for text in constrain or ():
+        held = Coordinate.read(text, len(molecule.symbols))
+        if held.kind != "atom":
+            screen.print(f"held:       {held}, {held.value(found.molecule.positions):.4f} {held.unit}")
+    if transition_state:
+        screen.print("NOTE:       'deepchem-dft frequencies' says whether one mode is imaginary, and which")
     if not found.converged:
         raise DeepChemDFTError(
             f"the geometry of {molecule.name} did not converge in {_moves(found)}: the largest "
@@ -114,7 +139,8 @@ class _Table:
         self.count += 1
 
 
-def _check_name(out: Path | None) -> None:
+def check_name(out: Path | None) -> None:
+    """Raise InputError unless a geometry can be written under this name."""
     from deepchem_dft.errors import InputError
 
     if out is not None and out.suffix.lower() != ".xyz":
@@ -152,7 +178,7 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
         "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
         "status": f"{state} after {_moves(found)} (largest force {found.steps[-1].force:.2e} Ha/Bohr)",
         "energy": f"{float(result.energy.detach()):.8f} Ha, "
-        f"{gain * HARTREE_TO_KCAL:.3f} kcal/mol below the start",
+        f"{abs(gain) * HARTREE_TO_KCAL:.3f} kcal/mol {'below' if gain >= 0 else 'above'} the start",
         "state": state_text(result),
     }
     uncertainty = uncertainty_text(functional, result)
@@ -170,11 +196,15 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
 def _write(out: Path, found: Any, method: str) -> None:
     from deepchem_dft.files import write
 
+    write(out, geometry_text(found, method))
+
+
+def geometry_text(found: Any, method: str) -> str:
+    """Return the last geometry of a relaxation as text of an xyz file."""
     energy, force = float(found.result.energy.detach()), found.steps[-1].force
     molecule = found.molecule
     comment = (
         f"charge={molecule.charge:g} mult={molecule.spin + 1:g} {method}, "
         f"energy {energy:.8f} Ha, largest force {force:.2e} Ha/Bohr"
     )
-    lines = [str(len(molecule.symbols)), comment, *_atoms(molecule)]
-    write(out, "\n".join(lines) + "\n")
+    return "\n".join([str(len(molecule.symbols)), comment, *_atoms(molecule)]) + "\n"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+
+from deepchem_dft.errors import InputError
 
 GEOMETRY = typer.Argument(
     ..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom), plain or extended."
@@ -27,3 +31,35 @@ STABILITY = typer.Option(
 )
 BROKEN_SYMMETRY = typer.Option(False, "--broken-symmetry", help="Look for antiparallel spins (unrestricted).")
 DENSITY_FIT = typer.Option(None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals.")
+JSON = typer.Option(False, "--json", help="Print JSON, units in the names, in place of tables.")
+
+
+def spin_of(spin: int | None, multiplicity: int | None) -> int | None:
+    """Return 2S from whichever of the two options is given.
+
+    Raises
+    ------
+    InputError
+        If both are, and contradict each other.
+
+    Examples
+    --------
+    >>> spin_of(None, 3), spin_of(1, None), spin_of(None, None)
+    (2, 1, None)
+    """
+    if multiplicity is None:
+        return spin
+    if spin is not None and spin != multiplicity - 1:
+        raise InputError(
+            f"2S = {spin} and a multiplicity of {multiplicity} contradict each other",
+            field="multiplicity",
+            remedy=f"give one of them (2S+1 = {spin + 1})",
+        )
+    return multiplicity - 1
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON, for another program; names in it are inert, as JSON escapes them."""
+    from json import dumps
+
+    print(dumps(data, indent=1, allow_nan=False))

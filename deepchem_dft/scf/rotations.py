@@ -15,7 +15,8 @@ from torch import Tensor
 
 from deepchem_dft.scf.hamiltonian import FockBuild, KSHamiltonian
 
-_MEMORY = 12
+# Steps that are remembered: where many rotations cost next to nothing, fewer do not span them.
+_MEMORY = 30
 # Smallest gap (Ha) the preconditioner believes in: near-degenerate orbitals couple through the
 # density response, which the gap does not see.
 _GAP_FLOOR = 0.05

@@ -95,7 +95,10 @@ def hamiltonian(output: str) -> str:
 
 CHECKS = [
     Check(
-        "main job", "test MAE <= 0.25 x PBE, IE MAE <= 1.1 x PBE, < 10 min", script("main_job.py"), last_line
+        "main job",
+        "test MAE <= 0.25 x PBE, IE MAE <= 1.1 x PBE, < 10 min",
+        script("training/main_job.py"),
+        last_line,
     ),
     Check(
         "energies",
@@ -112,7 +115,7 @@ CHECKS = [
     Check(
         "convergence",
         "84/84 and 18/18, within 1e-5 Ha of the best of PySCF",
-        script("convergence.py"),
+        script("scf/convergence.py"),
         last_line,
     ),
     Check(
@@ -130,7 +133,7 @@ CHECKS = [
     Check(
         "paper's experiments",
         "of what it was: IE 0.75, H2 curve 0.8, L1, L2 0.6; figures",
-        script("paper.py"),
+        script("training/paper.py"),
         last_line,
     ),
     Check(
@@ -142,73 +145,73 @@ CHECKS = [
     Check(
         "hostile input",
         "20,000 broken files: used or refused, nothing run or written elsewhere",
-        script("fuzz_inputs.py"),
+        script("input/fuzz_inputs.py"),
         last_line,
     ),
     Check(
         "training step",
         "x DQC: 6 cold, 18 warm, 45 two-grid; of PySCF: 1.0, 0.3, 0.2",
-        script("training_step.py"),
+        script("training/training_step.py"),
         last_line,
     ),
     Check(
         "parts of a step",
         "warm 0.6 x, two-grid 0.3 x a cold step; nothing made twice",
-        script("profile_step.py"),
+        script("training/profile_step.py"),
         last_line,
     ),
     Check(
         "scaling",
         "exponent at most 2.0 in the number of orbitals, C2H6 to C8H18",
-        script("scaling.py"),
+        script("training/scaling.py"),
         last_line,
     ),
     Check(
         "large molecules",
         "benzene with 342 orbitals and C8H18 train within 4 GB",
-        script("large.py"),
+        script("training/large.py"),
         last_line,
     ),
     Check(
         "several steps per solution",
         "errors 1.02 x, fields 0.25 x, CPU time 0.6 x",
-        script("scf_every.py"),
+        script("training/scf_every.py"),
         last_line,
     ),
     Check(
         "processes",
         "two give 1.6 x the epochs of one; losses 1e-10 (first), 1e-7 (tenth)",
-        script("processes.py"),
+        script("training/processes.py"),
         last_line,
     ),
     Check(
         "fixed points",
         "evaluations, overhead, gradients, Fock builds: see the script",
-        script("equilibrium.py"),
+        script("equilibrium/equilibrium.py"),
         last_line,
     ),
     Check(
         "polar molecules",
         "DEQ at least the best baseline less one standard error",
-        script("deq_property.py"),
+        script("equilibrium/deq_property.py"),
         last_line,
     ),
     Check(
         "exact data",
         "H2 1e-6 Ha, H4 and H2H2 1e-5 Ha, 72 points of H2 in 20 CPU s",
-        script("ksr_exact.py"),
+        script("models/ksr_exact.py"),
         last_line,
     ),
     Check(
         "KSR",
         "40 x dense; H2 31/32, MAE 0.8 mHa, 10 CPU min; H4, H2H2 MAE 1.6, H2+ 0.1 mHa",
-        script("ksr.py"),
+        script("models/ksr.py"),
         ksr,
     ),
     Check(
         "Hamiltonians",
         "water: H 5, orbitals 20 uHa; fed back no worse; cycles 0.3 x, 0.7 x",
-        script("hamiltonian.py", "forms", "cycles"),
+        script("models/hamiltonian.py", "forms", "cycles"),
         hamiltonian,
     ),
     Check(
@@ -221,7 +224,7 @@ CHECKS = [
         "zoo converges",
         "every fourth system of the data sets, within 1.35 x PBE's Fock builds",
         script(
-            "zoo_convergence.py",
+            "xc/zoo_convergence.py",
             "--every",
             "4",
             "--xc",
@@ -238,25 +241,25 @@ CHECKS = [
     Check(
         "one electron",
         "constrained at most 0.3 x the deviation of its unconstrained twin",
-        script("one_electron.py", "--twins"),
+        script("xc/one_electron.py", "--twins"),
         last_line,
     ),
     Check(
         "what matters",
         "an ablation: the base's error, and what each change does to it",
-        script("ablation.py", "--no-check"),
+        script("xc/ablation.py", "--no-check"),
         last_line,
     ),
     Check(
         "XCNN board",
         "errors with and without what was trained on, as documented",
-        script("xcnn_board.py"),
+        script("xc/xcnn_board.py"),
         last_line,
     ),
     Check(
         "Skala's cost",
         "an evaluation at least 1.5 times the skala package's speed, in no more memory",
-        script("skala_cost.py", "water", "benzene"),
+        script("xc/skala_cost.py", "water", "benzene"),
         last_line,
     ),
     Check(

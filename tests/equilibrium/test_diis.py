@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import _fock as benchmark
 import pytest
 import torch
 
 from deepchem_dft.equilibrium import DIIS, Pulay, fixed_point
 from deepchem_dft.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "benchmarks"))
-import _fock as benchmark
 
 
 def best_mixture(values, errors):

@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "benchmarks"))
 import ablation
 import deq_property
 import hamiltonian
+import numpy as np
 import paper
 import profile_step
+import pytest
 import scf_every
 import xcnn_board
 from _zoo_studies import Verdicts
@@ -57,7 +55,7 @@ ABLATION = {
 }
 
 
-@pytest.mark.parametrize("script", sorted(p for p in FOLDER.glob("[a-z]*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("script", sorted(FOLDER.rglob("[a-z]*.py")), ids=lambda p: p.stem)
 def test_every_script_says_how_it_ended(script):
     text = script.read_text("utf-8")
     assert "sys.exit(" in text and "non-zero" in text.split('"""')[1], script.name

@@ -6,9 +6,14 @@ import re
 import sys
 from pathlib import Path
 
+import _one_electron as one
+import _transfer_systems as far
 import numpy as np
+import one_electron
 import pytest
+import transfer
 import yaml
+import zoo_convergence
 
 from deepchem_dft import zoo
 from deepchem_dft.data import read_yaml
@@ -16,13 +21,6 @@ from deepchem_dft.molecule import Molecule
 from deepchem_dft.runs import load_config
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc.enhancement import EnhancedXC
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "benchmarks"))
-import _one_electron as one
-import _transfer_systems as far
-import one_electron
-import transfer
-import zoo_convergence
 
 # of the conditions on H- that are trained on
 pytestmark = pytest.mark.filterwarnings("ignore:.*anions in a basis without diffuse")

@@ -120,6 +120,7 @@ COMMANDS = {
     "evaluate deq": ("evaluate {deq} --out {out}/e.csv", "e.csv"),
     "predict": (f"{_PREDICTING} --out {{out}}/p.csv", "p.csv"),
     "predict keep": (f"{_PREDICTING} --out {{out}}/p.csv --keep {{out}}/k.jsonl", "p.csv", "k.jsonl"),
+    "atomisation": (f"atomisation [H][H] --xc lda,pw {_SMALL} --jobs 1 -q --keep {{out}}/k.jsonl", "k.jsonl"),
     "report": ("report {xc} --out {out}/r.html", "r.html"),
     "report all": ("report {ksr} {hamiltonian} {deq} --out {out}/r.html", "r.html"),
     "export": ("export {xc} --to {out}/m.safetensors", "m.safetensors", "m.json"),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from _dense_ksr import DenseKSR
 from scipy.linalg import eigh
 
 from deepchem_dft.errors import InputError
@@ -17,9 +15,6 @@ from deepchem_dft.lattice.interaction import hartree_energy, hartree_potential
 from deepchem_dft.lattice.step import Molecules
 from deepchem_dft.lattice.systems import System, h2, h2_plus, h3, h4, lih
 from deepchem_dft.lattice.trajectory import run_trajectory
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "benchmarks"))
-from _dense_ksr import DenseKSR
 
 GRID = Grid(257, 0.12)
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import convergence as benchmark
 import pytest
 
 from deepchem_dft.scf import KohnSham
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "benchmarks"))
-import convergence as benchmark
 
 CASES = {(name, label): functional for name, label, functional in benchmark.cases(quick=False)}
 #: Where DIIS alone does not arrive, and both ends of the table. All 102 run in the benchmark.

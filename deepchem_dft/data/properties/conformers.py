@@ -10,6 +10,7 @@ import numpy as np
 from deepchem_dft.data.properties.molecule_files import RawMolecule
 from deepchem_dft.data.properties.sdf import SDFRecord
 from deepchem_dft.errors import InputError
+from deepchem_dft.molecule.elements import SYMBOLS
 from deepchem_dft.molecule.xyz import Frame, XYZGeometry
 
 
@@ -123,6 +124,58 @@ def geometry(raw: RawMolecule, seed: int = 0, conformers: int = 10) -> Geometry:
         else:
             positions = _lowest(full, seed, conformers)
     return Geometry(smiles, np.array([a.GetAtomicNum() for a in full.GetAtoms()]), positions)
+
+
+def from_smiles(smiles: str, seed: int = 0, conformers: int = 10) -> XYZGeometry:
+    """Return a geometry for a SMILES, of ions and open shells, too, as :func:`geometry` makes them.
+
+    Parameters
+    ----------
+    smiles : str
+    seed : int
+    conformers : int
+
+    Returns
+    -------
+    XYZGeometry
+        In Angstrom; formal charge, and 2S of the unpaired electrons that the SMILES writes.
+
+    Raises
+    ------
+    InputError
+        If RDKit is missing, reads no molecule in it, or finds no geometry.
+
+    Examples
+    --------
+    >>> found = from_smiles("[NH4+]")
+    >>> found.symbols, found.charge, found.spin
+    (['N', 'H', 'H', 'H', 'H'], 1, 0)
+    """
+    try:
+        from rdkit import Chem, rdBase
+    except ImportError:
+        raise InputError(
+            "SMILES are read by RDKit, which is not installed", field="geometry", remedy="pip install rdkit"
+        ) from None
+
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
+        if molecule is None or not molecule.GetNumAtoms():
+            raise InputError(f"RDKit reads no SMILES in {smiles[:80]!r}", field="geometry")
+        if len(Chem.GetMolFrags(molecule)) > 1:
+            raise InputError(
+                "separate molecules in one SMILES: how they lie to each other is not defined",
+                field="geometry",
+                remedy="write one SMILES for each",
+            )
+        full = Chem.AddHs(molecule)
+        numbers = [atom.GetAtomicNum() for atom in full.GetAtoms()]
+        if 0 in numbers:
+            raise InputError(f"not every atom of {smiles[:80]!r} is an element", field="geometry")
+        positions = np.zeros((1, 3)) if len(numbers) == 1 else _lowest(full, seed, conformers)
+        charge = Chem.GetFormalCharge(full)
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in full.GetAtoms())
+    return XYZGeometry([SYMBOLS[z] for z in numbers], positions, charge, unpaired)
 
 
 def _lowest(molecule: Any, seed: int, conformers: int) -> np.ndarray:

@@ -66,6 +66,11 @@ class Evaluation:
         deviations = iter(parallel.share_out(lambda row: self._deviation(*row), densities))
         return [self._energy(*row, solved) if row[2].is_energy else next(deviations) for row in rows]
 
+    def energy_of(self, system: DFTSystem, functional: Functional) -> float:
+        """Return a system's energy (Ha) as of the last :meth:`run`; NaN if it did not converge."""
+        found = self.solved[self._molecule(system).key, functional.key]
+        return found.energy if found.converged else math.nan
+
     def _molecule(self, system: DFTSystem) -> Molecule:
         if system.key not in self._molecules:
             self._molecules[system.key] = system.to_molecule(self.grid_level, self.density_fit)

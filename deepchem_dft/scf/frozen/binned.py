@@ -171,17 +171,21 @@ class BinnedDensities:
     Parameters
     ----------
     densities : list of BinnedDensity
+        What some have more than others, ranges of exact exchange, is left out.
     """
 
     def __init__(self, densities: Sequence[BinnedDensity]) -> None:
         self.densities = list(densities)
-        names = self.densities[0].histograms if self.densities else {}
+        first = self.densities[:1]
+        names = [n for d in first for n in d.histograms if all(n in e.histograms for e in densities)]
+        self.omegas = [w for d in first for w in d.omegas if all(w in e.omegas for e in densities)]
         self._points = {n: _Points([d.histograms[n] for d in densities]) for n in names}
         held = [p.points for p in self._points.values()] + [d.whole.rho for d in densities if d.whole]
         device = held[0].device if held else None
         self.fixed = torch.tensor([d.fixed for d in densities], dtype=torch.float64, device=device)
         self.conventional = self.fixed.new_tensor([d.conventional for d in densities])
-        self.exchange = self.fixed.new_tensor([d.exchange for d in densities])
+        kept = [[d.exchange[d.omegas.index(w)] for w in self.omegas] for d in densities]
+        self.exchange = self.fixed.new_tensor(kept)
         # Of the last functional: its dispersion, and its nonlocal parts for every density.
         self._prepared: tuple[Any, Callable[[], Tensor], list[list[Callable[[], Tensor]]]] | None = None
 
@@ -202,8 +206,8 @@ class BinnedDensities:
         total = self.fixed + functional.aweight * learned
         if functional.xc is not None:
             total = total + functional.bweight * self.conventional
-        for index, (coefficient, _) in enumerate(functional.exchange_terms):
-            total = total + coefficient * self.exchange[:, index]
+        for coefficient, omega in functional.exchange_terms:
+            total = total + coefficient * self.exchange[:, self.omegas.index(omega)]
         if self._prepared is None or self._prepared[0] is not functional:
             self._prepared = functional, *self._unbinned(functional)
         _, dispersion, nonlocal_parts = self._prepared

@@ -1,0 +1,1 @@
+"""Commands on molecules of one's own: reactions and atomisations."""

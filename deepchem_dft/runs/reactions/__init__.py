@@ -1,0 +1,1 @@
+"""Reactions of one's own molecules: equations, and their energies with uncertainties."""
