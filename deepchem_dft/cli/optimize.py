@@ -18,6 +18,7 @@ def optimize(
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
+    multiplicity: int | None = options.MULTIPLICITY,
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
@@ -43,6 +44,14 @@ def optimize(
     max_steps: int = typer.Option(100, "--max-steps", min=1, help="Most steps that are taken."),
     tol: float = typer.Option(1e-6, "--tol", help="Convergence of each self-consistent field, Ha."),
     out: Path | None = typer.Option(None, "--out", help="Write the minimum to this .xyz file (Angstrom)."),
+    trajectory: Path | None = typer.Option(
+        None,
+        "--trajectory",
+        help="Write every geometry, energy and forces to this extended xyz file (Angstrom, eV) as it comes.",
+    ),
+    json: bool = typer.Option(
+        False, "--json", help="Print JSON: the steps, and the last geometry's calculation as QCSchema."
+    ),
 ) -> None:
     """Relax the geometry of a molecule.
 
@@ -53,7 +62,7 @@ def optimize(
 
     - `deepchem-dft optimize water.xyz --xc pbe --basis def2-svp --out relaxed.xyz`
 
-    - `deepchem-dft optimize water.xyz --xc zoo:NAME --out relaxed.xyz`
+    - `deepchem-dft optimize water.xyz --xc zoo:NAME --out relaxed.xyz --trajectory way.xyz`
 
     - `deepchem-dft optimize "O 0 0 0; H 0 0 1.8" --spin 1 --run runs/pbe_mgga`
 
@@ -66,8 +75,9 @@ def optimize(
     from deepchem_dft.cli.common import check_out, console, functional_from_run, quiet_imports
     from deepchem_dft.errors import DeepChemDFTError
 
-    check_out(out)
-    check_name(out)
+    for path in (out, trajectory):
+        check_out(path)
+        check_name(path)
     with quiet_imports():
         from deepchem_dft.interop.coordinates import Coordinate
         from deepchem_dft.interop.relaxation import relax
@@ -79,14 +89,14 @@ def optimize(
         geometry,
         basis,
         charge,
-        spin,
+        options.spin_of(spin, multiplicity),
         unit,
         grid_level,
         density_fit=density_fit,
         restricted=restricted,
         broken_symmetry=broken_symmetry,
     )
-    screen = console()
+    screen = console(stderr=json)
     found = relax(
         molecule,
         functional,
@@ -95,7 +105,7 @@ def optimize(
         max_steps=max_steps,
         tol=tol,
         stability=stability,
-        on_step=_Table(screen),
+        on_step=_Table(screen, molecule, trajectory),
         constraints=constrain or (),
         transition_state=transition_state,
     )
@@ -107,6 +117,8 @@ def optimize(
             screen.print(f"held:       {held}, {held.value(found.molecule.positions):.4f} {held.unit}")
     if transition_state:
         screen.print("NOTE:       'deepchem-dft frequencies' says whether one mode is imaginary, and which")
+    if json:
+        options.print_json(_as_data(found, label))
     if not found.converged:
         raise DeepChemDFTError(
             f"the geometry of {molecule.name} did not converge in {_moves(found)}: the largest "
@@ -119,11 +131,21 @@ def optimize(
         screen.print(f"written: {out}", markup=False)
 
 
-class _Table:
-    """Prints one line for each step as it comes."""
+def _as_data(found: Any, label: str) -> dict[str, Any]:
+    from deepchem_dft.interop.qcschema import atomic_result
 
-    def __init__(self, screen: Any) -> None:
+    steps = [{"energy_hartree": s.energy, "largest_force_hartree_per_bohr": s.force} for s in found.steps]
+    gradient = -found.result.forces().detach().cpu().numpy()
+    last = atomic_result(found.result, label, gradient=gradient)
+    return {"converged": found.converged, "steps": steps, "last": last}
+
+
+class _Table:
+    """Prints one line for each step as it comes, and keeps the geometries in a file if there is one."""
+
+    def __init__(self, screen: Any, molecule: Any, trajectory: Path | None = None) -> None:
         self.screen, self.count = screen, 0
+        self.molecule, self.trajectory, self.frames = molecule, trajectory, ""
 
     def __call__(self, step: Any) -> None:
         from deepchem_dft.units import HARTREE_TO_KCAL
@@ -137,6 +159,12 @@ class _Table:
             self.screen.print(header, markup=False)
         self.screen.print(line, markup=False)
         self.count += 1
+        if self.trajectory is not None:
+            from deepchem_dft.files import write
+            from deepchem_dft.interop.formats import extended_xyz
+
+            self.frames += extended_xyz(self.molecule, step.energy, step.forces, positions=step.positions)
+            write(self.trajectory, self.frames)
 
 
 def check_name(out: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import typer
@@ -19,6 +20,7 @@ CHARGE = typer.Option(
     None, "--charge", help="Total charge. Default: charge= of the file's comment line, or 0."
 )
 SPIN = typer.Option(None, "--spin", help="2S = n_alpha - n_beta. Default: mult= (2S+1) or spin= of it, or 0.")
+MULTIPLICITY = typer.Option(None, "--multiplicity", min=1, help="2S+1, in place of --spin.")
 UNIT = typer.Option(None, "--unit", help="Unit of the geometry: bohr or angstrom.")
 GRID_LEVEL = typer.Option(3, "--grid-level", help="PySCF's quadrature level, 0 to 9.")
 RESTRICTED = typer.Option(
@@ -31,6 +33,7 @@ STABILITY = typer.Option(
 )
 BROKEN_SYMMETRY = typer.Option(False, "--broken-symmetry", help="Look for antiparallel spins (unrestricted).")
 DENSITY_FIT = typer.Option(None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals.")
+QUIET = typer.Option(False, "--quiet", "-q", help="Show no progress.")
 JSON = typer.Option(False, "--json", help="Print JSON, units in the names, in place of tables.")
 
 
@@ -59,7 +62,20 @@ def spin_of(spin: int | None, multiplicity: int | None) -> int | None:
 
 
 def print_json(data: Any) -> None:
-    """Print plain data as JSON, for another program; names in it are inert, as JSON escapes them."""
+    """Print plain data as JSON, for another program; what is not a finite number is null.
+
+    Names in it are inert, as JSON escapes them.
+    """
     from json import dumps
 
-    print(dumps(data, indent=1, allow_nan=False))
+    print(dumps(_plain(data), indent=1, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):  # numpy's are floats, too
+        return float(value) if math.isfinite(value) else None
+    return value
