@@ -103,7 +103,8 @@ def _combination(new: Tensor, known: tuple[Tensor, ...]) -> list[float]:
     scale = float(differences.square().sum().sqrt())
     ridge = _REGULARISATION * scale * torch.eye(len(known) - 1, dtype=new.dtype, device=new.device)
     wanted = torch.cat([(new - known[0]).ravel(), new.new_zeros(len(known) - 1)])
-    found = torch.linalg.lstsq(torch.cat([differences, ridge]), wanted[:, None], driver="gelsd").solution[:, 0]
+    stacked = torch.cat([differences, ridge])
+    found = torch.linalg.lstsq(stacked, wanted[:, None], driver="gelsd").solution[:, 0]
     return [1.0 - float(found.sum()), *found.tolist()]
 
 

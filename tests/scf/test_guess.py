@@ -87,4 +87,4 @@ def test_another_basis_or_state_is_not_mixed_in():
     ion = water(3, charge=1, spin=1)
     starts.add(KohnSham(ion, "pbe").run())
     state = starts.guess(water(4, charge=1, spin=1))
-    assert state.orbitals.shape[0] == 2 and torch.equal(state.occupations.sum(1), torch.tensor([5.0, 4.0]).double())
+    assert state.orbitals.shape[0] == 2 and state.occupations.sum(1).tolist() == [5.0, 4.0]

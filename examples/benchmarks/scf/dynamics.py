@@ -52,9 +52,7 @@ def run(name: str, xc: str, length: int, arguments: argparse.Namespace) -> Traje
     atoms = molecule(name)
     thermalize_momenta(atoms, temperature_K=600, rng=np.random.default_rng(0))
     Stationary(atoms)
-    atoms.calc = calculators.KohnShamCalculator(
-        xc, basis=arguments.basis, grid_level=arguments.grid_level
-    )
+    atoms.calc = calculators.KohnShamCalculator(xc, basis=arguments.basis, grid_level=arguments.grid_level)
     found = Trajectory([], [], time.process_time())
     dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
 
