@@ -9,8 +9,8 @@ import warnings
 import typer
 
 from deepchem_dft import parallel
-from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, prepare, reports, scf, train, zoo
-from deepchem_dft.cli.molecules import reaction
+from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, prepare, reports, train, zoo
+from deepchem_dft.cli.molecules import frequencies, reaction, scan, scf
 from deepchem_dft.cli.processes import Terminated, one_of_several, report
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.files import refusal
@@ -63,6 +63,8 @@ app.command("scf")(scf.scf)
 app.command("reaction")(reaction.reaction)
 app.command("atomisation")(reaction.atomisation)
 app.command("optimize")(optimize.optimize)
+app.command("frequencies")(frequencies.frequencies)
+app.command("scan")(scan.scan)
 app.command("curve")(curve.curve)
 app.command("export")(zoo.export)
 app.command("report")(reports.report)

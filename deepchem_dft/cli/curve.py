@@ -18,8 +18,12 @@ def curve(
     run: list[Path] | None = typer.Option(
         None, "--run", help="Run directory of a trained functional; may be repeated."
     ),
-    start: float = typer.Option(0.6, "--start", help="First distance, Bohr."),
-    stop: float = typer.Option(8.0, "--stop", help="Last distance, Bohr."),
+    start: float | None = typer.Option(
+        None, "--start", help="First distance, in --unit. Default: 0.7 times the sum of the covalent radii."
+    ),
+    stop: float | None = typer.Option(
+        None, "--stop", help="Last distance, in --unit. Default: 4 times that sum."
+    ),
     points: int = typer.Option(16, "--points", min=2, help="Number of distances."),
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
@@ -34,6 +38,7 @@ def curve(
         None, "--out", help="Write a figure (.png, .pdf, .svg) or numbers (.csv); may be repeated."
     ),
     jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    json: bool = options.JSON,
 ) -> None:
     """Compute a dissociation curve with one or several functionals.
 
@@ -62,6 +67,9 @@ def curve(
     for path in out or []:
         curves.check_output(path)
     reference = curves.exact_curve(exact) if exact else None
+    if start is None or stop is None:
+        usual = curves.usual_range(geometry, unit) if "{R}" in geometry else (1.0, 2.0)  # refused below
+        start, stop = usual[0] if start is None else start, usual[1] if stop is None else stop
     distances = curves.spaced(start, stop, points)
     molecules = curves.molecules(
         geometry,
@@ -81,8 +89,11 @@ def curve(
     result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread, notes=notes)
     for path in out or []:
         parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
-    screen = console()
-    screen.print(result.text(), markup=False)
+    screen = console(stderr=json)
+    if json:
+        options.print_json(result.data())
+    else:
+        screen.print(result.text(), markup=False)
     for path in out or []:
         screen.print(f"written: {path}", markup=False)
     result.raise_if_unconverged()

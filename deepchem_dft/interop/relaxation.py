@@ -5,22 +5,24 @@ from __future__ import annotations
 import importlib.util
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError, SCFNotConverged
+from deepchem_dft.interop.coordinates import Coordinate, as_geometric
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
 
-__all__ = ["OPTIMIZERS", "Relaxed", "Step", "relax"]
+__all__ = ["OPTIMIZERS", "Relaxed", "Step", "relax", "relaxed_scan"]
 
 #: What an optimiser needs, and how to get it.
 OPTIMIZERS = {
@@ -41,11 +43,15 @@ class Step:
         Length of the largest force on an atom, Ha/Bohr.
     uncertainty : float or None
         Of the energy, Ha, where an ensemble tells; not known with geomeTRIC, but at the end.
+    positions, forces : ndarray, shape (natom, 3)
+        Bohr, Ha/Bohr.
     """
 
     energy: float
     force: float
     uncertainty: float | None = None
+    positions: np.ndarray | None = field(default=None, repr=False, compare=False)
+    forces: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -80,8 +86,10 @@ def relax(
     tol: float = 1e-6,
     stability: bool = False,
     on_step: Callable[[Step], None] | None = None,
+    constraints: Sequence[str | Coordinate] = (),
+    transition_state: bool = False,
 ) -> Relaxed:
-    """Move the atoms of a molecule to a minimum of its energy.
+    """Move the atoms of a molecule to a minimum of its energy, or to a saddle point.
 
     Parameters
     ----------
@@ -104,6 +112,13 @@ def relax(
         Test whether the self-consistent fields are minima, and go on down if not.
     on_step : callable, optional
         Called with every :class:`Step` when it is known.
+    constraints : sequence of str or Coordinate
+        Held while everything else relaxes, by geomeTRIC alone: ``"distance 1 2"`` as it is,
+        ``"angle 1 2 3 = 104"`` at a value (atoms from 1; Angstrom, degrees); see
+        :class:`~deepchem_dft.interop.coordinates.Coordinate`. Forces along them remain.
+    transition_state : bool
+        Go uphill along one mode to a saddle point of first order, by geomeTRIC alone, beginning with
+        the Hessian of :func:`~deepchem_dft.interop.vibrations.frequencies`.
 
     Raises
     ------
@@ -114,7 +129,8 @@ def relax(
 
     References
     ----------
-    Wang and Song, J. Chem. Phys. 144, 214108 (2016): geomeTRIC.
+    Wang and Song, J. Chem. Phys. 144, 214108 (2016): geomeTRIC. Its transition states: Baker, J. Comput.
+    Chem. 7, 385 (1986).
 
     Examples
     --------
@@ -147,6 +163,15 @@ def relax(
         )
     if not (fmax > 0 and max_steps > 0):
         raise InputError("fmax and the number of steps must be positive", field="fmax")
+    if (constraints or transition_state) and optimizer != "geometric":
+        raise InputError(
+            "constraints and transition states are geomeTRIC's",
+            field="optimizer",
+            remedy=f"use 'geometric' ({OPTIMIZERS['geometric'][1]})",
+        )
+    held = [
+        c if isinstance(c, Coordinate) else Coordinate.read(c, len(molecule.symbols)) for c in constraints
+    ]
     functional = get_xc(functional)
     steps: list[Step] = []
 
@@ -158,12 +183,57 @@ def relax(
     if optimizer == "bfgs":
         converged, positions, result = _bfgs(molecule, functional, fmax, max_steps, tol, note, stability)
     else:
-        converged, positions = _geometric(molecule, functional, fmax, max_steps, note)
+        converged, positions = _geometric(molecule, functional, fmax, max_steps, note, held, transition_state)
         result = None
     last = molecule.at(positions)
     if result is None:
         result = KohnSham(last, functional, tol=tol, stability=stability).run()
     return Relaxed(last, result, converged, steps)
+
+
+def relaxed_scan(
+    molecule: Molecule,
+    functional: str | XCFunctional,
+    coordinate: str,
+    values: Sequence[float],
+    *,
+    constraints: Sequence[str | Coordinate] = (),
+    on_point: Callable[[float, int], None] | None = None,
+    **options: Any,
+) -> list[tuple[Coordinate, Relaxed]]:
+    """Relax a molecule at each of several values of a coordinate, by geomeTRIC.
+
+    Parameters
+    ----------
+    molecule : Molecule
+    functional : str or XCFunctional
+    coordinate : str
+        ``"distance 1 2"``, ``"angle 1 2 3"`` or ``"dihedral 1 2 3 4"``.
+    values : sequence of float
+        Angstrom or degrees.
+    constraints
+        What else is held.
+    on_point : callable, optional
+        Called with each value and how many are done.
+    **options
+        ``fmax``, ``max_steps``, ``tol``, ``stability`` of :func:`relax`.
+
+    Returns
+    -------
+    list of (Coordinate, Relaxed)
+        The coordinate with its value as ``target``.
+    """
+    functional = get_xc(functional)
+    found: list[tuple[Coordinate, Relaxed]] = []
+    where = molecule
+    for value in values:
+        held = Coordinate.read(f"{coordinate} = {float(value)!r}", len(molecule.symbols))
+        relaxed = relax(where, functional, "geometric", constraints=[held, *constraints], **options)
+        where = relaxed.molecule
+        found.append((held, relaxed))
+        if on_point is not None:
+            on_point(float(value), len(found))
+    return found
 
 
 def largest(forces: np.ndarray) -> float:
@@ -172,7 +242,13 @@ def largest(forces: np.ndarray) -> float:
 
 
 def _geometric(
-    molecule: Molecule, functional: XCFunctional, fmax: float, max_steps: int, note: Callable[[Step], None]
+    molecule: Molecule,
+    functional: XCFunctional,
+    fmax: float,
+    max_steps: int,
+    note: Callable[[Step], None],
+    held: Sequence[Coordinate] = (),
+    transition_state: bool = False,
 ) -> tuple[bool, np.ndarray]:
     """Return whether geomeTRIC converged, and where the atoms are (natom, 3), Bohr."""
     from pyscf.geomopt import geometric_solver
@@ -189,9 +265,22 @@ def _geometric(
                 f"the self-consistent field of {molecule.name} did not converge at geometry {len(seen)}"
             )
         seen.append(float(found["energy"]))
-        note(Step(seen[-1], largest(np.asarray(found["gradients"]))))
+        forces = -np.asarray(found["gradients"])
+        note(Step(seen[-1], largest(forces), None, np.array(found["coords"]).reshape(-1, 3), forces))
 
+    options: dict[str, Any] = {}
+    if transition_state:
+        from deepchem_dft.interop.vibrations import frequencies
+
+        # geomeTRIC asks PySCF for this, whose own is not good with every functional and grid
+        start = frequencies(molecule, functional).hessian
+        mf.Hessian = lambda: SimpleNamespace(kernel=lambda: start)
+        options = {"transition": True, "hessian": True}
     with _silent() as settings:
+        if held:
+            file = Path(settings).with_name("constraints.txt")
+            file.write_text(as_geometric(held))
+            options["constraints"] = str(file)
         converged, mol = geometric_solver.kernel(
             mf,
             assert_convergence=False,
@@ -201,6 +290,7 @@ def _geometric(
             # the bounds of Gaussian, of which geomeTRIC's are a copy, scaled to the one asked for
             convergence_gmax=fmax,
             convergence_grms=fmax / 1.5,
+            **options,
         )
     return bool(converged), mol.atom_coords()
 
@@ -268,11 +358,14 @@ def _bfgs(
         nonlocal seen
         seen += 1
         spread = calculator.results.get("energy_uncertainty")
+        forces = atoms.get_forces() * units.Bohr / units.Hartree
         on_step(
             Step(
                 float(atoms.get_potential_energy()) / units.Hartree,
-                largest(atoms.get_forces()) * units.Bohr / units.Hartree,
+                largest(forces),
                 None if spread is None else spread / units.Hartree,
+                atoms.get_positions() / units.Bohr,
+                forces,
             )
         )
 

@@ -227,6 +227,18 @@ def _row_label(record: EntryRecord) -> str:
     return name if record.role == "test" else f"{name} ({record.role})"
 
 
+def _show_wells(axis: Any, curves: Mapping[str, Sequence[float]]) -> None:
+    """Cut off the repulsive wall, beside which a well is a dent."""
+    rows = [np.asarray(row, dtype=float)[np.isfinite(row)] for row in curves.values()]
+    rows = [row for row in rows if row.size]
+    if not rows:
+        return
+    lowest, ends = min(row.min() for row in rows), max(row[-1] for row in rows)
+    depth, (bottom, top) = ends - lowest, axis.get_ylim()
+    if depth > 0 and top > ends + depth:
+        axis.set_ylim(max(bottom, lowest - 0.2 * depth), ends + 0.6 * depth)
+
+
 def dissociation_curve(
     distances: Sequence[float],
     curves: Mapping[str, Sequence[float]],
@@ -285,6 +297,7 @@ def dissociation_curve(
                     wide = half * HARTREE_TO_KCAL
                     axes[0][1].fill_between(distances, errors - wide, errors + wide, **band)
         left.set(xlabel=xlabel, ylabel="total energy (Ha)", title=title)
+        _show_wells(left, curves)
         left.legend()
         if exact:
             axes[0][1].axhline(0.0, color="black", linewidth=2.2, alpha=0.7)

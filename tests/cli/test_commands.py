@@ -102,6 +102,20 @@ def test_scf_with_a_trained_functional(command, trained):
     assert energy == pytest.approx(expected, abs=1e-7)
 
 
+def test_a_curve_without_a_range_shows_the_well(command, tmp_path):
+    """From radii: the bond length lies inside, and both ends are well above."""
+    table = tmp_path / "lih.csv"
+    start = ("curve", "Li 0 0 0; H 0 0 {R}", "--xc", "lda", "--unit", "angstrom")
+    outcome = command(*start, "--points", "5", "--jobs", "1", *SMALL, "--out", table)
+    assert outcome.status == 0, outcome.err
+    distances = [float(row["R_angstrom"]) for row in read(table)]
+    assert distances[0] == pytest.approx(0.7 * (1.28 + 0.31)) and distances[-1] == pytest.approx(4 * 1.59)
+    above = [float(row["lda_above_lowest_kcal_per_mol"]) for row in read(table)]
+    assert min(above) == 0.0 < min(above[0], above[-1]) and above.index(0.0) in (1, 2)
+    refused = command("curve", "H 0 {R} 0; F 0 1 1.7", "--jobs", "1", *SMALL)
+    assert refused.status == 1 and "--start and --stop" in refused.err
+
+
 def test_curve(command, tmp_path, trained):
     table, figure = tmp_path / "h2.csv", tmp_path / "h2.png"
     outcome = command(
@@ -132,6 +146,11 @@ def test_curve(command, tmp_path, trained):
     rows = read(table)
     assert float(rows[0]["exact_hartree"]) == pytest.approx(-1.174475714, abs=1e-6)
     assert {"lda_hartree", "trained_hartree"} <= rows[0].keys()
+    lda = [float(row["lda_hartree"]) for row in rows]
+    for row, energy in zip(rows, lda):
+        above = float(row["lda_above_lowest_kcal_per_mol"])
+        assert above == pytest.approx((energy - min(lda)) * 627.5094740631, abs=1e-4)
+    assert "lda above lowest (kcal/mol)" in outcome.out
     from pyscf import dft, gto
 
     mf = dft.RKS(gto.M(atom="H 0 0 0; H 0 0 1.4", basis="sto-3g", unit="Bohr", verbose=0), xc="lda")

@@ -15,6 +15,8 @@ COMMANDS = [
     "reaction",
     "atomisation",
     "optimize",
+    "frequencies",
+    "scan",
     "curve",
     "install-dqc",
     "data check",

@@ -10,7 +10,9 @@ import pytest
 
 from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import InputError, SCFNotConverged
-from deepchem_dft.interop.relaxation import OPTIMIZERS, largest, relax
+from deepchem_dft.interop.coordinates import Coordinate
+from deepchem_dft.interop.relaxation import OPTIMIZERS, largest, relax, relaxed_scan
+from deepchem_dft.units import BOHR_TO_ANGSTROM
 from deepchem_dft.xc.ensemble import EnsembleXC
 
 MISSING = [name for name, (package, _) in OPTIMIZERS.items() if importlib.util.find_spec(package) is None]
@@ -78,3 +80,76 @@ def test_fractional_electrons_are_refused():
     for optimizer in OPTIMIZERS.keys() - MISSING:
         with pytest.raises(InputError, match="only whole electrons"):
             relax(molecule, "pbe", optimizer)
+
+
+@pytest.mark.skipif("geometric" in MISSING, reason="geomeTRIC is not installed")
+class TestGeomeTRICAlone:
+    """What is held keeps its value, and what is not has no force left."""
+
+    def test_constraints(self):
+        start = Molecule(WATER, "sto-3g", grid_level=1)
+        held = ["distance 1 2 = 1.1", "angle 2 1 3"]
+        found = relax(start, "lda", "geometric", constraints=held)
+        assert found.converged
+        o, h, other = found.molecule.positions * BOHR_TO_ANGSTROM
+        assert np.linalg.norm(o - h) == pytest.approx(1.1, abs=1e-3)
+        bend = [
+            np.degrees(np.arccos((a - c) @ (b - c) / np.linalg.norm(a - c) / np.linalg.norm(b - c)))
+            for c, a, b in (found.molecule.positions, start.positions)
+        ]
+        assert bend[0] == pytest.approx(bend[1], abs=0.1)
+        # along the free bond nothing pulls, along the held one a stretched bond does
+        forces = found.result.forces().numpy()
+        free, stretched = (v / np.linalg.norm(v) for v in (other - o, h - o))
+        assert abs(forces[2] @ free) < 5e-4 and forces[1] @ stretched < -0.02
+
+    def test_a_scan_goes_through_the_values(self):
+        molecule, seen = Molecule("H 0 0 0; F 0 0 1.8", "sto-3g", grid_level=0), []
+        found = relaxed_scan(
+            molecule,
+            "lda",
+            "distance 1 2",
+            [0.9, 1.2],
+            on_point=lambda value, done: seen.append((value, done)),
+        )
+        assert seen == [(0.9, 1), (1.2, 2)]
+        for (coordinate, relaxed), value in zip(found, (0.9, 1.2)):
+            bond = Molecule(f"H 0 0 0; F 0 0 {value}", "sto-3g", unit="angstrom", grid_level=0)
+            assert coordinate.target == value and coordinate.unit == "angstrom"
+            energy = KohnSham(bond, "lda").run().energy.item()
+            assert relaxed.result.energy.item() == pytest.approx(energy, abs=1e-4)
+
+    def test_ammonia_turns_inside_out_through_a_plane(self):
+        start = Molecule("N 0 0 0.3; H 0 1.9 0; H 1.64 -0.95 0; H -1.64 -0.95 0", "sto-3g")
+        found = relax(start, "lda", "geometric", transition_state=True)
+        assert found.converged and found.result.energy > found.steps[0].energy
+        nitrogen, *hydrogens = found.molecule.positions
+        across = np.cross(hydrogens[1] - hydrogens[0], hydrogens[2] - hydrogens[0])
+        assert abs((nitrogen - hydrogens[0]) @ across) / np.linalg.norm(across) < 0.02
+
+    def test_others_are_refused(self):
+        molecule = Molecule(WATER, "sto-3g", grid_level=0)
+        with pytest.raises(InputError, match="geomeTRIC"):
+            relax(molecule, "lda", constraints=["distance 1 2"])
+        for text in (
+            "distance 1",
+            "distance 1 4",
+            "angle 1 1 2",
+            "bond 1 2",
+            "distance 1 2 = x",
+            "atom 1 = 2",
+        ):
+            with pytest.raises(InputError, match="constraint"):
+                relax(molecule, "lda", "geometric", constraints=[text])
+        with pytest.raises(InputError, match="distance"):
+            relax(molecule, "lda", "geometric", constraints=["distance 1 2 = -1"])
+
+
+def test_coordinates_are_those_of_ase():
+    ase = pytest.importorskip("ase")
+    where = np.random.default_rng(3).normal(size=(4, 3))
+    atoms = ase.Atoms("H4", where * BOHR_TO_ANGSTROM)
+    assert Coordinate("distance", (1, 3)).value(where) == pytest.approx(atoms.get_distance(0, 2))
+    assert Coordinate("angle", (4, 1, 3)).value(where) == pytest.approx(atoms.get_angle(3, 0, 2))
+    turn = Coordinate("dihedral", (1, 2, 3, 4)).value(where)
+    assert turn % 360 == pytest.approx(atoms.get_dihedral(0, 1, 2, 3))

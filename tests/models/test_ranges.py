@@ -77,6 +77,18 @@ def test_a_functional_of_the_kind_of_wb97m_v():
     assert difference == pytest.approx(plain[0] - plain[1], rel=0.05) and difference > 0.001
 
 
+@pytest.mark.parametrize("far, named", [(0.25, True), (1.0, False)])
+def test_equal_shares_at_both_ranges_start_at_a_hybrid_of_libxc(far, named):
+    """A Fock matrix of the parent's, rather than of networks and of two ranges, gives the same energy."""
+    network = {"form": "enhancement", "hidden": [4], "range_separation": {"omega": 0.3, "long_exchange": far}}
+    model = XCModel("r2scan", network, exchange=0.25, seed=0)
+    start = starting_functional("r2scan", {"nnmodel": network, "exchange": 0.25}, model.functional)
+    assert isinstance(start.payload, str) is named
+    helium = Molecule("He 0 0 0; H 0 0 1.5", "6-31g", charge=1, grid_level=0)
+    energies = [KohnSham(helium, xc, tol=1e-8).run().energy.item() for xc in (model.functional, start.load())]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-8)
+
+
 def test_it_starts_at_its_parent_with_vv10():
     network = {"form": "enhancement", "hidden": [4]}
     helium = Molecule("He 0 0 0", "sto-3g", grid_level=0)

@@ -82,7 +82,7 @@ NAMES = {
 #: processes; shifted targets; and weight_decay, which in Python is an optimiser.
 OF_RUNS = {
     "xc": "data.train data.valid data.test data.prepared training.weight_decay training.stages.repeat "
-    "training.threads training.target training.published training.largest_shift "
+    "training.threads training.target training.published training.largest_shift training.first_densities "
     "baselines cross_validation evaluation.sets evaluation.baseline_sets output.h2_curve",
     "ksr": "data.train data.valid data.test evaluation.sets evaluation.baseline",
     "hamiltonian": "data.recipes.file data.recipes.input data.train data.valid data.test evaluation.sets",

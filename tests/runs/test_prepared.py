@@ -24,11 +24,12 @@ class Counter(Reporter):
         self.notes.append(text)
 
 
-def configured(prepared=None, enhancement=(4,), **training):
+def configured(prepared=None, enhancement=(4,), ranges=None, dispersion=None, **training):
     data = {"basis": "def2-svp", "grid_level": 0, "train": [{"dataset": "gscdb138", "names": ROWS}]}
     if prepared is not None:
         data["prepared"] = str(prepared)
-    functional = {"xc": "pbe", "exchange": 0.25, "enhancement": {"hidden": list(enhancement)}}
+    network = {"hidden": list(enhancement), "range_separation": ranges}
+    functional = {"xc": "pbe", "exchange": 0.25, "enhancement": network, "dispersion": dispersion}
     stages = [{"mode": "frozen", "epochs": 3, "optimizer": "lbfgs"}]
     config = validate(
         {
@@ -103,13 +104,53 @@ def test_training_with_it_is_training_without_it(made, tmp_path):
 def test_other_kinds_and_damage_are_refused(made, tmp_path):
     folder, _, _ = made
     other = configured(folder / "p.zip")
-    other.functional.exchange = 0.0
+    other.functional.xc = "blyp"
     with pytest.raises(InputError, match="data.prepared.*functionals of another kind"):
         run(other, tmp_path / "a")
     (tmp_path / "bad.zip").write_bytes((folder / "p.zip").read_bytes()[:500])
     for name, problem in (("bad.zip", "cannot be read"), ("none.zip", "does not exist")):
         with pytest.raises(InputError, match=problem):
             run(configured(tmp_path / name), tmp_path / name.replace(".", "-"))
+
+
+RANGES = {"omega": 0.3, "long_exchange": 0.25, "train": ["long_exchange"]}
+
+
+def test_densities_of_two_ranges_serve_functionals_of_one_and_of_none(made, tmp_path):
+    """One range's epochs from such a file are those without it; what it does not have is refused."""
+    folder, done, _ = made
+    wide = prepare(configured(ranges=RANGES), tmp_path / "w.zip", tmp_path / "parts", Counter(), 1)
+    assert wide.systems == done.systems
+    losses = []
+    for name, file in (("a", None), ("b", tmp_path / "w.zip")):
+        counter = Counter()
+        run(configured(file), tmp_path / name, reporter=counter)
+        rows = (tmp_path / name / "history.csv").read_text().splitlines()
+        losses.append([float(row.split(",")[3]) for row in rows[1:]])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9) and losses[0][-1] < losses[0][0]
+    assert len(counter.solved) == done.systems  # by what was trained; those of the start are known
+    semilocal = configured(tmp_path / "w.zip", first_densities="0.75*gga_x_pbe+0.25*hf,gga_c_pbe")
+    semilocal.functional.exchange = None
+    counter = Counter()
+    run(semilocal, tmp_path / "c", reporter=counter)
+    assert len(counter.solved) == done.systems
+    with pytest.raises(InputError, match=r"another kind \(EnhancedXC.*full, not .*0.3\+full, uniform\)"):
+        run(configured(folder / "p.zip", ranges=RANGES), tmp_path / "d")
+    ityh = configured(tmp_path / "w.zip", ranges={**RANGES, "attenuation": "ityh"})
+    with pytest.raises(InputError, match="uniform, not .* ityh"):
+        run(ityh, tmp_path / "e")
+
+
+def test_densities_do_not_depend_on_the_dispersion(made, tmp_path):
+    folder, done, _ = made
+    counter = Counter()
+    run(
+        configured(folder / "p.zip", dispersion={"model": "d3bj", "method": "pbe0"}),
+        tmp_path / "a",
+        reporter=counter,
+    )
+    assert len(counter.solved) == done.systems
+    assert any("without dispersion" in note for note in counter.notes)
 
 
 def test_names_in_the_file_cannot_leave_the_folder(made, tmp_path):

@@ -38,7 +38,7 @@ def shifted(config, folder):
     notes = Notes()
     with Solver(1, tol=1e-7, cache=folder / "kept.jsonl") as solver:
         sets = with_residual_targets(config, load_sets(config.data), solver, notes)
-        records = Evaluation(solver, 1).run([(s, [parent_of(build_xc_model(config))]) for s in sets])
+        records = Evaluation(solver, 1).run([(s, [parent_of(config, build_xc_model(config))]) for s in sets])
     return sets, records, notes.notes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -122,6 +121,8 @@ def make_functional(
 def starting_functional(xcstr: str | None, config: Mapping[str, Any], functional: XCFunctional) -> Functional:
     """Return what a functional made of ``xcstr`` is before it is trained, by name if that has one.
 
+    Then it is without dispersion, on which no density depends.
+
     Parameters
     ----------
     xcstr : str or None
@@ -136,15 +137,14 @@ def starting_functional(xcstr: str | None, config: Mapping[str, Any], functional
     xc = split(xcstr.strip())[0]
     network, share = config.get("nnmodel") or {}, config.get("exchange") or 0.0
     enhanced = network.get("form") in FORMS
-    if enhanced and network.get("range_separation") is not None:  # nothing of libxc's is like it
-        return Functional.trained(functional)
+    ranges = network.get("range_separation")
+    if enhanced and ranges is not None and ranges.get("long_exchange", 1.0) != share:
+        return Functional.trained(functional)  # nothing of libxc's is like it
     name = "lda" if xc.lower() in ("", "none") else xc
     parent, added = split_added(xc) if enhanced else (xc, "")
     if enhanced and (share or parent.lower() == "lda"):  # libxc's has exchange only
         name = hybrid_name(parent, share) + added
-    if functional.dispersion is None:
-        return Functional.named(name)
-    return Functional.trained(attached(get_xc(name), copy.deepcopy(functional.dispersion)), name)
+    return Functional.named(name)
 
 
 def split_added(xcstr: str) -> tuple[str, str]:

@@ -57,6 +57,8 @@ class StagedTraining:
     solver : Solver
         With a folder of states.
     reporter : Reporter, optional
+    start : Functional, optional
+        At whose densities a frozen stage trains that comes first. Default: what the model is before training.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class StagedTraining:
         folder: Path,
         solver: Solver,
         reporter: Reporter | None = None,
+        start: Functional | None = None,
     ) -> None:
+        self.start = start
         self.model, self.stages, self.options = model, list(stages), options
         self.train, self.valid = list(train), list(valid)
         self.folder, self.solver = Path(folder), solver
@@ -179,7 +183,7 @@ class StagedTraining:
         """Return whose densities a stage starts from: the conventional one's at the beginning."""
         if stage:
             return Functional.trained(self.functional)
-        return starting_functional(self.model.xc, self.model.config, self.functional)
+        return self.start or starting_functional(self.model.xc, self.model.config, self.functional)
 
     def _solve(self, functional: Functional, densities: bool) -> dict[Any, EnergyRecord]:
         """Solve all training and validation systems; return solutions by system key."""
@@ -309,7 +313,8 @@ class StagedTraining:
         return functional
 
     def _report_scf_errors(self, index: int, solved: dict[Any, EnergyRecord]) -> None:
-        """Say how good the present functional is self-consistently."""
+        """Say how good the present functional is self-consistently; at first, without its dispersion."""
+        bare = ", without dispersion" if not index and self.functional.dispersion is not None else ""
         for role, entries in (("train", self.train), ("valid", self.valid)):
             errors = []
             for entry in entries:
@@ -319,7 +324,7 @@ class StagedTraining:
             known = [e for e in errors if e == e]
             if known:
                 self.reporter.note(
-                    f"stage {index + 1} begins: self-consistent {role} MAE "
+                    f"stage {index + 1} begins: self-consistent {role} MAE{bare} "
                     f"{sum(known) / len(known):.3f} kcal/mol ({len(known)} of {len(errors)})"
                 )
 

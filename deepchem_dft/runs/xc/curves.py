@@ -17,7 +17,7 @@ from deepchem_dft.runs import plots
 from deepchem_dft.runs.tables import csv_text
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import Functional
-from deepchem_dft.units import HARTREE_TO_KCAL, LENGTH_UNITS
+from deepchem_dft.units import ANGSTROM_TO_BOHR, HARTREE_TO_KCAL, LENGTH_UNITS
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule import Molecule
@@ -54,6 +54,46 @@ def spaced(start: float, stop: float, points: int) -> list[float]:
             remedy="start must be positive and smaller than stop",
         )
     return [float(r) for r in np.geomspace(start, stop, points)]
+
+
+#: A curve begins and ends at these multiples of the sum of two covalent radii.
+_SHORT, _LONG = 0.7, 4.0
+
+
+def usual_range(geometry: str, unit: str = "bohr") -> tuple[float, float]:
+    """Return where a curve begins and ends if nobody says: by the covalent radii of the bond.
+
+    Radii are those of Cordero et al., Dalton Trans. 2832 (2008), as ASE has them.
+
+    Raises
+    ------
+    InputError
+        If ``{R}`` is no distance between two atoms.
+
+    Examples
+    --------
+    >>> [round(r, 2) for r in usual_range("H 0 0 0; H 0 0 {R}")]
+    [0.82, 4.69]
+    """
+    from ase.data import covalent_radii
+
+    from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, read_geometry
+
+    near, far = (read_geometry(geometry.replace("{R}", str(r)), unit) for r in (2.0, 4.0))
+    sums = []
+    for a in range(len(near.symbols)):
+        for b in range(a):
+            one, two = (float(np.linalg.norm(g.positions[a] - g.positions[b])) for g in (near, far))
+            if abs(two - 2.0 * one) < 1e-6:  # in proportion to {R}
+                pair = [covalent_radii[NUCLEAR_CHARGE[near.symbols[k]]] for k in (a, b)]
+                sums.append(float(sum(pair)) * ANGSTROM_TO_BOHR * 2.0 / one)
+    if not sums:
+        raise InputError(
+            "{R} is no distance between two atoms, so nothing says where the curve begins and ends",
+            field="start",
+            remedy="give --start and --stop",
+        )
+    return _SHORT * max(sums), _LONG * max(sums)
 
 
 def molecules(
@@ -210,13 +250,37 @@ class Curve:
             return {}
         return {k: (np.asarray(v) - exact) * HARTREE_TO_KCAL for k, v in self.energies.items()}
 
+    def above_lowest(self) -> dict[str, np.ndarray]:
+        """Return energies above the lowest of the same functional, kcal/mol."""
+        rows = {k: np.asarray(v) for k, v in self.energies.items()}
+        return {
+            k: v * np.nan if np.isnan(v).all() else (v - np.nanmin(v)) * HARTREE_TO_KCAL
+            for k, v in rows.items()
+        }
+
     def _spreads(self) -> dict[str, np.ndarray]:
         return {k: np.asarray(v) * HARTREE_TO_KCAL for k, v in self.uncertainties.items()}
+
+    def data(self) -> dict[str, Any]:
+        """Return everything as plain data, the unit in every name; NaN where nothing converged."""
+        exact = self.exact_energies()
+        return {
+            "geometry": self.geometry,
+            f"distances_{self.unit}": [float(r) for r in self.distances],
+            "energies_hartree": {k: [float(e) for e in v] for k, v in self.energies.items()},
+            "above_lowest_kcal_mol": {k: v.tolist() for k, v in self.above_lowest().items()},
+            "uncertainties_kcal_mol": {k: v.tolist() for k, v in self._spreads().items()},
+            "exact_hartree": None if exact is None else exact.tolist(),
+            "errors_kcal_mol": {k: v.tolist() for k, v in self.errors().items()},
+            "notes": {k: [list(point) for point in v] for k, v in self.notes.items()},
+        }
 
     def text(self) -> str:
         """Return a table for the screen."""
         names, errors = list(self.energies), self.errors()
         header = [f"R ({self.unit})"] + [f"{name} (Ha)" for name in names]
+        above = self.above_lowest()
+        header += [f"{name} above lowest (kcal/mol)" for name in above]
         header += ["exact (Ha)"] * bool(errors) + [f"{n} error (kcal/mol)" for n in errors]
         spreads = self._spreads()
         header += [f"{n} uncertainty (kcal/mol)" for n in spreads]
@@ -224,6 +288,7 @@ class Curve:
         lines = ["  ".join(f"{h:>14}" for h in header)]
         for i, distance in enumerate(self.distances):
             cells = [f"{distance:.4f}"] + [f"{self.energies[n][i]:.8f}" for n in names]
+            cells += [f"{values[i]:.3f}" for values in above.values()]
             cells += [f"{exact[i]:.8f}"] if exact is not None else []
             cells += [f"{errors[n][i]:.3f}" for n in errors]
             cells += [f"{values[i]:.3f}" for values in spreads.values()]
@@ -254,6 +319,8 @@ class Curve:
     def _write_csv(self, path: Path) -> None:
         errors, exact, spreads = self.errors(), self.exact_energies(), self._spreads()
         header = [f"R_{self.unit}"] + [f"{name}_hartree" for name in self.energies]
+        above = self.above_lowest()
+        header += [f"{name}_above_lowest_kcal_per_mol" for name in above]
         header += ["exact_hartree"] * (exact is not None)
         header += [f"{name}_error_kcal_per_mol" for name in errors]
         header += [f"{name}_uncertainty_kcal_per_mol" for name in spreads]
@@ -261,6 +328,7 @@ class Curve:
         rows = [header + [f"{name}_notes" for name in noted]]
         for i, distance in enumerate(self.distances):
             row = [f"{distance:.10f}"] + [f"{v[i]:.10f}" for v in self.energies.values()]
+            row += [f"{values[i]:.6f}" for values in above.values()]
             row += [f"{exact[i]:.10f}"] if exact is not None else []
             more = [*errors.values(), *spreads.values()]
             row += [f"{v[i]:.6f}" for v in more]

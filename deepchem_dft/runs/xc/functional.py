@@ -10,6 +10,21 @@ from deepchem_dft.runs.xc.schema import RunConfig
 
 if TYPE_CHECKING:
     from deepchem_dft.models import XCModel
+    from deepchem_dft.scf.solutions import Functional
+
+
+def named_start(config: RunConfig) -> Functional | None:
+    """Return the functional at whose densities training begins, if the configuration names one.
+
+    Raises
+    ------
+    FunctionalError
+        For an unknown name.
+    """
+    from deepchem_dft.scf.solutions import Functional
+
+    name = config.training.first_densities
+    return None if name is None else Functional.named(name)
 
 
 def build_xc_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:

@@ -18,7 +18,7 @@ from deepchem_dft.json_text import parse_json
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems
 from deepchem_dft.runs.xc.entries import load_sets
-from deepchem_dft.runs.xc.functional import build_xc_model
+from deepchem_dft.runs.xc.functional import build_xc_model, named_start
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import Functional, solution_of
@@ -61,19 +61,54 @@ class Prepared:
     seconds: float = 0.0
 
 
-def kind_of(model: XCModel) -> str:
-    """Return what a density is boiled down for: it serves all functionals of one kind.
+@dataclass(frozen=True)
+class Kind:
+    """What a density is boiled down for: it serves all functionals of one kind.
 
-    That is the form of the learned part, and the ranges of exact exchange.
+    Attributes
+    ----------
+    learned : str
+        Form of the learned part.
+    ranges : tuple of str
+        Of exact exchange: ``full``, or omega.
+    attenuation : str
+        Of the parent's exchange, if that is of two ranges; else empty.
     """
-    functional: Any = model.functional
-    ranges = sorted({"full" if omega is None else f"{omega:g}" for omega, _ in _ranges(functional)})
-    learned = getattr(functional, "nnxc", functional)
-    return f"{type(learned).__name__}, {functional.family}, exchange: {', '.join(ranges) or 'none'}"
 
+    learned: str
+    ranges: tuple[str, ...]
+    attenuation: str
 
-def _ranges(functional: Any) -> list[tuple[Any, Any]]:
-    return [(omega, coefficient) for coefficient, omega in functional.exchange_terms]
+    @classmethod
+    def of(cls, functional: Any) -> Kind:
+        """Return the kind of a functional."""
+        learned = getattr(functional, "nnxc", functional)
+        parent = getattr(getattr(learned, "parent", None), "name", "")
+        form = ", ".join(filter(None, (type(learned).__name__, functional.family, parent)))
+        ranges = sorted({"full" if w is None else f"{w:g}" for _, w in functional.exchange_terms})
+        separation = getattr(learned, "ranges", None)
+        return cls(form, tuple(ranges), "" if separation is None else separation.attenuation)
+
+    def serves(self, other: Kind) -> bool:
+        """Whether densities of this kind have all that another wants.
+
+        Examples
+        --------
+        >>> wide = Kind("EnhancedXC, mgga, r2scan", ("0.3", "full"), "uniform")
+        >>> narrow = Kind("EnhancedXC, mgga, r2scan", ("full",), "")
+        >>> wide.serves(narrow), narrow.serves(wide)
+        (True, False)
+        """
+        if self.learned != other.learned:
+            return False
+        if other.attenuation:
+            return self == other
+        return set(other.ranges) <= set(self.ranges)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            filter(None, (self.learned, f"exchange: {'+'.join(self.ranges) or 'none'}", self.attenuation))
+        )
 
 
 def prepare(
@@ -111,7 +146,7 @@ def prepare(
             remedy="add a stage with mode: frozen, which alone uses prepared densities",
         )
     model = build_xc_model(config)
-    start = starting_functional(model.xc, model.config, model.functional)
+    start = named_start(config) or starting_functional(model.xc, model.config, model.functional)
     target = Functional.trained(model.functional)
     entries = [e for s in load_sets(config.data) if s.role != "test" for e in s.entries]
     molecules = molecules_of(config, entries)
@@ -123,7 +158,9 @@ def prepare(
         if config.data.prepared is not None:
             take_over(Path(config.data.prepared), model, solver)
         solver.solve([(m, [start]) for m in molecules], densities_for=target, on_solution=reporter.solution)
-        return parallel.on_main(lambda: _pack(out, kind_of(model), config, molecules, start, solver))
+        return parallel.on_main(
+            lambda: _pack(out, Kind.of(model.functional), config, molecules, start, solver)
+        )
 
 
 def molecules_of(config: RunConfig, entries: Sequence[DFTEntry]) -> list[Molecule]:
@@ -134,13 +171,13 @@ def molecules_of(config: RunConfig, entries: Sequence[DFTEntry]) -> list[Molecul
 
 
 def _pack(
-    out: Path, kind: str, config: RunConfig, molecules: Sequence[Molecule], start: Functional, solver: Solver
+    out: Path, kind: Kind, config: RunConfig, molecules: Sequence[Molecule], start: Functional, solver: Solver
 ) -> Prepared:
     made = Prepared(out)
     lines: list[str] = []
     note = {
         "format": FORMAT,
-        "kind": kind,
+        "kind": asdict(kind),
         "functional": start.label,
         "basis": config.data.basis or "as in the data",
         "grid_level": config.data.grid_level,
@@ -175,10 +212,18 @@ def take_over(path: Path, model: XCModel, solver: Solver) -> int:
     InputError
         If the file is missing or damaged, or was made for another kind of functional.
     """
-    return parallel.on_main(lambda: _take_over(path, kind_of(model), solver))
+    return parallel.on_main(lambda: _take_over(path, Kind.of(model.functional), solver))
 
 
-def _take_over(path: Path, kind: str, solver: Solver) -> int:
+def _kind_in(note: dict[str, Any]) -> Kind:
+    """Return the kind that a file names; raises ``ValueError`` for what is none."""
+    made = note.get("kind")
+    if not isinstance(made, dict) or set(made) != {"learned", "ranges", "attenuation"}:
+        raise ValueError("it does not say what for its densities are")
+    return Kind(str(made["learned"]), tuple(map(str, made["ranges"])), str(made["attenuation"]))
+
+
+def _take_over(path: Path, kind: Kind, solver: Solver) -> int:
     remedy = "make it with 'deepchem-dft prepare', or leave data.prepared out"
     where = {"file": str(path), "field": "data.prepared", "remedy": remedy}
     if solver.states is None:
@@ -188,10 +233,11 @@ def _take_over(path: Path, kind: str, solver: Solver) -> int:
             note = parse_json(archive.read(_NOTE).decode("utf-8"))
             if not isinstance(note, dict) or note.get("format") != FORMAT:
                 raise InputError("this is no file of prepared densities", **where)
-            if note.get("kind") != kind:
-                other = str(note.get("kind"))[:100]
+            made = _kind_in(note)
+            if not made.serves(kind):
                 raise InputError(
-                    f"its densities are for functionals of another kind ({other}, not {kind})", **where
+                    f"its densities are for functionals of another kind ({str(made)[:150]}, not {kind})",
+                    **where,
                 )
             lines = archive.read(_ENERGIES).splitlines()
             members = [m for m in archive.infolist() if _DENSITY.fullmatch(m.filename)]

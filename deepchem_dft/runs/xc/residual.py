@@ -13,7 +13,7 @@ from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems
 from deepchem_dft.runs.xc.entries import EntrySet
-from deepchem_dft.runs.xc.functional import build_xc_model
+from deepchem_dft.runs.xc.functional import build_xc_model, named_start
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import EnergyRecord, Functional
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 MOST_LOST = 0.2
 
 
-def parent_of(model: XCModel) -> Functional:
-    """Return what a model's functional is before training, without dispersion: whose basis error is meant."""
+def parent_of(config: RunConfig, model: XCModel) -> Functional:
+    """Return the functional whose basis error is meant: what training starts from, without dispersion."""
+    if (named := named_start(config)) is not None:
+        return named
     if model.xc is None:
         raise InputError(
             "a functional that starts from no conventional one has no published values",
@@ -79,9 +81,10 @@ def with_residual_targets(
                 remedy="train on rows of a board, with one of its functionals; or use target: total",
             )
     model, options = build_xc_model(config), config.data
-    parent = parent_of(model)
+    parent = parent_of(config, model)
     # Training begins at the parent's densities, which are kept now.
-    frozen = config.training.resolved_stages()[0].mode == "frozen" and model.functional.dispersion is None
+    start = named_start(config) or starting_functional(model.xc, model.config, model.functional)
+    frozen = config.training.resolved_stages()[0].mode == "frozen" and start.key == parent.key
     densities_for = Functional.trained(model.functional) if frozen else None
     reporter.phase("parent in this basis")
     solved: dict[Any, EnergyRecord] = {}

@@ -176,6 +176,11 @@ class TrainingConfig(Section):
     published: str | None = Field(
         None, description="residual: the published functional that training starts from, such as r2SCAN0"
     )
+    first_densities: str | None = Field(
+        None,
+        description="functional at whose densities the first frozen stage trains; residual: the one that "
+        "'published' names (default: what training starts from)",
+    )
     largest_shift: float = Field(
         8.0,
         gt=0,
@@ -363,6 +368,7 @@ class RunConfig(BaseRunConfig):
         _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
             _drop_unset(content["functional"]["enhancement"], "range_separation")
+        _drop_unset(content["training"], "first_densities")
         if self.training.target == "total":
             for key in ("target", "published", "largest_shift"):
                 del content["training"][key]

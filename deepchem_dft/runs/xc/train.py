@@ -16,7 +16,7 @@ from deepchem_dft.parallel.pool import available_cpus
 from deepchem_dft.runs.base import MODEL_DIR
 from deepchem_dft.runs.rundir import RunDirectory
 from deepchem_dft.runs.xc.entries import EntrySet
-from deepchem_dft.runs.xc.functional import build_xc_model
+from deepchem_dft.runs.xc.functional import build_xc_model, named_start
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.xc import HybridXC
@@ -64,6 +64,7 @@ class Training(StagedTraining):
             folder=directory.checkpoints,
             solver=solver,
             reporter=reporter,
+            start=named_start(config),
         )
         assert isinstance(self.functional, HybridXC)
         self.config, self.directory = config, directory

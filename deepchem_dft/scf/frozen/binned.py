@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,20 +150,60 @@ def _is_binned(part: XCFunctional) -> bool:
     return not part.needs_quadrature or part.constant
 
 
+class _WeightedSums(torch.autograd.Function):
+    """The product of a sparse matrix and a vector; the transposed matrix gives the derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
+        ctx.matrices = matrix, transposed
+        return (matrix @ values[:, None])[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        matrix, transposed = ctx.matrices
+        return _WeightedSums.apply(slopes, transposed, matrix), None, None
+
+
+def _distinct(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distinct columns of a matrix, and which of them each column is.
+
+    Columns are told apart by a random projection, which sorts as numbers do; should two of them have one
+    projection, whole columns are compared.
+    """
+    draw = torch.Generator().manual_seed(0)
+    direction = torch.rand(len(points), 1, generator=draw, dtype=torch.float64)
+    codes, place = torch.unique((points * direction.to(points.device)).sum(0), return_inverse=True)
+    last = torch.zeros_like(codes, dtype=torch.long)
+    last[place] = torch.arange(len(place), device=points.device)
+    found = points[:, last]
+    if torch.equal(found[:, place], points):
+        return found, place
+    return torch.unique(points, dim=1, return_inverse=True)
+
+
 class _Points:
     """One kind of histogram of all systems: every distinct point once."""
 
     def __init__(self, histograms: Sequence[Histogram]) -> None:
-        points = torch.cat([h.points for h in histograms], dim=-1)
-        self.points, self.place = torch.unique(points, dim=1, return_inverse=True)
-        self.weights = torch.cat([h.weights for h in histograms])
-        counts = torch.tensor([len(h.weights) for h in histograms], device=points.device)
-        self.system = torch.arange(len(counts), device=points.device).repeat_interleave(counts)
+        self.points, place = _distinct(torch.cat([h.points for h in histograms], dim=-1))
+        weights = torch.cat([h.weights for h in histograms])
+        counts = torch.tensor([len(h.weights) for h in histograms], device=place.device)
+        system = torch.arange(len(counts), device=place.device).repeat_interleave(counts)
+        place = torch.stack([system, place])
+        self._matrix = _rows(place, weights, (len(counts), self.points.shape[1]))
+        self._transposed = _rows(place.flip(0), weights, (self.points.shape[1], len(counts)))
 
-    def integrals(self, integrand: Tensor, systems: int) -> Tensor:
+    def integrals(self, integrand: Tensor) -> Tensor:
         """Return the weighted sums of an integrand at the distinct points, one for each system."""
-        values = integrand[self.place] * self.weights
-        return values.new_zeros(systems).index_add(0, self.system, values)
+        return _WeightedSums.apply(integrand, self._matrix, self._transposed)
+
+
+def _rows(place: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return a sparse matrix of values at (row, column), row by row."""
+    found = torch.sparse_coo_tensor(place, values, size, check_invariants=True).coalesce()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return found.to_sparse_csr()
 
 
 class BinnedDensities:
@@ -171,17 +212,21 @@ class BinnedDensities:
     Parameters
     ----------
     densities : list of BinnedDensity
+        What some have more than others, ranges of exact exchange, is left out.
     """
 
     def __init__(self, densities: Sequence[BinnedDensity]) -> None:
         self.densities = list(densities)
-        names = self.densities[0].histograms if self.densities else {}
+        first = self.densities[:1]
+        names = [n for d in first for n in d.histograms if all(n in e.histograms for e in densities)]
+        self.omegas = [w for d in first for w in d.omegas if all(w in e.omegas for e in densities)]
         self._points = {n: _Points([d.histograms[n] for d in densities]) for n in names}
         held = [p.points for p in self._points.values()] + [d.whole.rho for d in densities if d.whole]
         device = held[0].device if held else None
         self.fixed = torch.tensor([d.fixed for d in densities], dtype=torch.float64, device=device)
         self.conventional = self.fixed.new_tensor([d.conventional for d in densities])
-        self.exchange = self.fixed.new_tensor([d.exchange for d in densities])
+        kept = [[d.exchange[d.omegas.index(w)] for w in self.omegas] for d in densities]
+        self.exchange = self.fixed.new_tensor(kept)
         # Of the last functional: its dispersion, and its nonlocal parts for every density.
         self._prepared: tuple[Any, Callable[[], Tensor], list[list[Callable[[], Tensor]]]] | None = None
 
@@ -198,12 +243,12 @@ class BinnedDensities:
         """Return energies (Ha), shape (number of systems,), differentiable in the parameters."""
         learned = torch.zeros_like(self.fixed)
         for name, at in self._points.items():
-            learned = learned + at.integrals(functional.nnxc.on_histogram(name, at.points), len(self))
+            learned = learned + at.integrals(functional.nnxc.on_histogram(name, at.points))
         total = self.fixed + functional.aweight * learned
         if functional.xc is not None:
             total = total + functional.bweight * self.conventional
-        for index, (coefficient, _) in enumerate(functional.exchange_terms):
-            total = total + coefficient * self.exchange[:, index]
+        for coefficient, omega in functional.exchange_terms:
+            total = total + coefficient * self.exchange[:, self.omegas.index(omega)]
         if self._prepared is None or self._prepared[0] is not functional:
             self._prepared = functional, *self._unbinned(functional)
         _, dispersion, nonlocal_parts = self._prepared

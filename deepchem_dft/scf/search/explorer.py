@@ -122,6 +122,13 @@ class Explorer:
             self.unfinished = None
         return True
 
+    def finish_best(self) -> None:
+        """Converge the best solution, which is only close to it, if that can be done."""
+        before, best = self.builds, self.best
+        finished = self._finished(Minimum(best.state.orbitals, best.evaluation, best.residual, 0, False, []))
+        self.best = finished or best
+        self.findings.note("finished", self.builds - before, finished is not None)
+
     def _finished(self, found: Minimum) -> SCFSolution | None:
         """Converge from what is close: by extrapolation, or downhill where that leads away."""
         occupations, limit = self.best.state.occupations, found.evaluation.energy + WORTHWHILE

@@ -21,6 +21,7 @@ from deepchem_dft.scf.rotations import minimise
 from deepchem_dft.scf.search.explorer import WORTHWHILE, Explorer, Start
 from deepchem_dft.scf.search.filling import filled_from_below
 from deepchem_dft.scf.search.orientation import Turning, turning_parts
+from deepchem_dft.scf.search.phases import antibonding
 from deepchem_dft.scf.search.signs import (
     HOLE,
     Findings,
@@ -50,6 +51,8 @@ _ROUNDS = 3
 _POINTING, _FELT = 3, 12.0
 #: How many directions of an open shell are followed, and how often, since relaxing changes it.
 _POINTED, _TURNS = 2, 2
+#: Residuals (Ha) that may still be brought to convergence.
+_NEARLY = 1e-3
 #: Gaps (Ha) of restricted solutions whose bonds are broken.
 _BROKEN = 0.05
 
@@ -69,7 +72,7 @@ def search(
     ----------
     hamiltonian : KSHamiltonian
     solution : SCFSolution
-        Converged; others are returned as they are.
+        Converged, or close to it; others are returned as they are.
     tol : float
         Convergence threshold, Ha.
     max_iter : int
@@ -87,7 +90,7 @@ def search(
     """
     molecule, findings = hamiltonian.molecule, Findings()
     whole = all(float(n).is_integer() for n in molecule.nelec)
-    if solution.status is not SCFStatus.CONVERGED or molecule.occupations is not None or not whole:
+    if not _close(solution) or molecule.occupations is not None or not whole:
         return solution, findings
     signs = signs_of(hamiltonian, solution)
     if thorough:
@@ -96,6 +99,8 @@ def search(
     start = solution.evaluation.energy
     if signs:
         explorer = Explorer(hamiltonian, solution, tol, max_iter, findings)
+        if solution.status is not SCFStatus.CONVERGED:
+            explorer.finish_best()
         for number in range(_ROUNDS):
             kinds = signs if not number else signs_of(hamiltonian, explorer.best)
             if number:  # from a new solution, what starts from its orbitals is new
@@ -104,15 +109,22 @@ def search(
             explorer.visit(_starts(explorer, kinds))
             if explorer.best.evaluation.energy > before - _ANOTHER:
                 break
+        explorer.visit(_in_phase(explorer), math.inf)
         explorer.visit(_pointed(explorer), math.inf)
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
-    if unrestricted and hamiltonian.restricted and (thorough or signs):
+    converged = solution.status is SCFStatus.CONVERGED
+    if converged and unrestricted and hamiltonian.restricted and (thorough or signs):
         lower = _unrestricted_below(hamiltonian, solution, tol, max_iter, findings)
         if lower < solution.evaluation.energy - _WORTH_SAYING:
             findings.unrestricted = lower
     return solution, findings
+
+
+def _close(solution: SCFSolution) -> bool:
+    """Whether a solution is converged, or so close that another minimum is not what it lacks."""
+    return solution.status is SCFStatus.CONVERGED or solution.residual < _NEARLY
 
 
 def ground_state(
@@ -226,6 +238,18 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
         yield from _shared_out(explorer, 8 if apart else 3, reach, _POINTING if near_each_other else 1)
     for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
+
+
+def _in_phase(explorer: Explorer) -> Iterator[Start]:
+    """Yield the best solution with shared orbitals bonding that are antibonding."""
+    tried: set[tuple[int, int]] = set()
+    while True:
+        ways = [w for w in antibonding(explorer.hamiltonian, explorer.best) if w[1:3] not in tried]
+        if not ways:
+            return
+        _, spin, part, orbitals = ways[0]
+        tried.add((spin, part))
+        yield Start("in phase", orbitals, _REACH)
 
 
 def _pointed(explorer: Explorer) -> Iterator[Start]:

@@ -189,6 +189,9 @@ class Turning:
         field = h.core + molecule.coulomb(total - alone)
         self.field = field[own[:, None], own]
         self.density = total[own[:, None], own]
+        # Orbitals shared with the others: small far away, so that the first order will do.
+        total[own[:, None], own] = 0.0
+        self.shared = total[own] @ (h.core + molecule.coulomb(total + alone))[:, own]
 
     def turns(self, vectors: Tensor) -> Tensor:
         """Rotations of the part's functions, shape (n, nown, nown)."""
@@ -214,7 +217,7 @@ class Turning:
             rho.append(torch.stack([c.flatten() for c in components]))
         density = h.xc.energy_density(torch.stack(rho)).unflatten(0, (len(vectors), -1))
         electrostatic = torch.einsum("nij,jk,nlk,li->n", turns, self.density, turns, self.field)
-        return density @ self.weights + electrostatic
+        return density @ self.weights + electrostatic + 2.0 * torch.einsum("nij,ji->n", turns, self.shared)
 
     @torch.no_grad()
     def best(self, vectors: Tensor) -> list[Tensor]:

@@ -292,6 +292,12 @@ def mixed(orbitals: Tensor, near: Sequence[tuple[Tensor, Tensor]], seed: int) ->
     return new
 
 
-def _inverse_root(metric: Tensor) -> Tensor:
+def roots(metric: Tensor) -> tuple[Tensor, Tensor]:
+    """Square root of a positive matrix, and its inverse."""
     values, vectors = torch.linalg.eigh(metric)
-    return (vectors * values.clamp_min(1e-10).rsqrt()) @ vectors.mT
+    values = values.clamp_min(1e-10)
+    return (vectors * values.sqrt()) @ vectors.mT, (vectors * values.rsqrt()) @ vectors.mT
+
+
+def _inverse_root(metric: Tensor) -> Tensor:
+    return roots(metric)[1]

@@ -7,8 +7,9 @@ import torch
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFLayer
-from deepchem_dft.scf.frozen.binned import BinnedDensities, BinnedDensity, bin_density
+from deepchem_dft.scf.frozen.binned import BinnedDensities, BinnedDensity, _Points, bin_density
 from deepchem_dft.xc import HybridXC, Libxc, build_network
+from deepchem_dft.xc.binning import Histogram
 from tests.xc.toy import GatherXC
 
 CASES = [("O 0 0 0; H 0 1.43 -0.98; H 0 -1.43 -0.98", 0), ("O 0 0 0", 2)]
@@ -166,3 +167,26 @@ def test_nonlocal_parts_are_kept_whole(solved, kind, tmp_path):
                 p *= 1.05
     if kind == "learned, on its own grid":  # nothing of the molecule's grid is kept
         assert one.whole.rho.shape == (len(frozen.rho), 4, molecule.grid_at(0).size)
+
+
+def test_points_of_several_systems_are_counted_once():
+    """Sums, and their slopes, are those of every system alone; equal points of systems are one."""
+    draw = torch.Generator().manual_seed(1)
+    nodes = torch.tensor([[0.1, 0.1, 0.4], [0.2, 0.3, 0.2]], dtype=torch.float64)
+    chosen = [torch.tensor([0, 2]), torch.tensor([2, 1, 0]), torch.tensor([1])]
+    histograms = [
+        Histogram(nodes[:, i], torch.rand(len(i), generator=draw, dtype=torch.float64)) for i in chosen
+    ]
+    points = _Points(histograms)
+    assert sorted(points.points.T.tolist()) == sorted(nodes.T.tolist())
+    x = torch.rand(3, generator=draw, dtype=torch.float64, requires_grad=True)
+    at_nodes = {tuple(p): v for p, v in zip(points.points.T.tolist(), x)}
+    expected = torch.stack(
+        [sum(w * at_nodes[tuple(p)] for p, w in zip(h.points.T.tolist(), h.weights)) for h in histograms]
+    )
+    torch.testing.assert_close(points.integrals(x), expected)
+    slopes = torch.rand(3, generator=draw, dtype=torch.float64)
+    found, wanted = (
+        torch.autograd.grad(y, x, slopes, retain_graph=True)[0] for y in (points.integrals(x), expected)
+    )
+    torch.testing.assert_close(found, wanted)

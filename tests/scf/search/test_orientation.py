@@ -9,10 +9,12 @@ from pyscf import dft, gto
 from scipy.spatial.transform import Rotation
 
 from deepchem_dft import KohnSham, Molecule
+from deepchem_dft.scf.hamiltonian import KSHamiltonian
+from deepchem_dft.scf.ladder import solve
 from deepchem_dft.scf.search.orientation import Part, Turning, directions, turning_parts
 from deepchem_dft.scf.search.signs import closest, parts
 from deepchem_dft.scf.search.starts import AtomicStart
-from deepchem_dft.xc import HybridXC, build_network
+from deepchem_dft.xc import HybridXC, build_network, get_xc
 
 
 def solved(geometry: str, xc="pbe", spin: int = 0, level: int = 0, **options):
@@ -71,6 +73,20 @@ def test_energies_of_turns_are_those_of_the_field(geometry, spin, xc):
             ahead, behind = (turning.energies(vectors[1:2] + s * step) for s in (1, -1))
         assert float(slope[1, 0]) == pytest.approx(float(ahead - behind) / 2e-3, abs=1e-7)
     assert tried
+
+
+def test_shared_orbitals_change_with_the_turn():
+    """One hole shared by two atoms: how it bonds is a tenth of what the turn changes."""
+    molecule = Molecule("O 0 0 0; O 0 0 8", "sto-3g", 1, 1, grid_level=1)
+    fields = KSHamiltonian(molecule, get_xc("pbe"))
+    solution = solve(fields, tol=1e-4)
+    turning = Turning(fields, solution.state, Part((0,)))
+    turning.prepare()
+    vectors = Part((0,)).vectors()[1:5]
+    changes = turning.energies(vectors) - turning.energies(torch.zeros_like(vectors[:1]))
+    here = solution.evaluation.energy
+    whole = [fields.evaluate(turning.orbitals(v), solution.state.occupations).energy - here for v in vectors]
+    assert min(whole) > 1e-4 and changes.numpy() == pytest.approx(whole, rel=0.06)
 
 
 def test_turned_orbitals_hold_the_same_electrons():

@@ -151,6 +151,19 @@ class TestSearch:
             counts.append(findings.tried)
         assert counts[0] == counts[1]
 
+    def test_what_was_about_to_converge_is_finished(self):
+        """Stopped at the limit of Fock builds: close to a solution, or nowhere near."""
+        fields = hamiltonian("C 0 0 0; N 0 0 5", charge=0, spin=1, restricted=False)
+        history = solve(fields, tol=1e-6).history
+        close = next(k for k, residual in enumerate(history) if residual < 5e-4)
+        for limit, status in ((3, SCFStatus.MAX_ITERATIONS), (close + 2, SCFStatus.CONVERGED)):
+            stopped = solve(fields, tol=1e-6, max_iter=limit)
+            assert stopped.status is SCFStatus.MAX_ITERATIONS
+            assert (stopped.residual < 1e-3) == (status is SCFStatus.CONVERGED)
+            found, findings = ground_state.search(fields, stopped, tol=1e-6, max_iter=200)
+            assert found.status is status and ("finished" in findings.tried) == (found is not stopped)
+        assert found.residual < 1e-6 and found.evaluation.energy < stopped.evaluation.energy
+
     @pytest.mark.parametrize("spins", [(3, -3), (-3, 3)])
     def test_atoms_get_the_spins_asked_for(self, spins):
         """Two N atoms at no distance in particular: twice an atom, each as it was wanted."""
