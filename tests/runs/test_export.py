@@ -11,9 +11,9 @@ from deepchem_dft.runs.card import export, worse
 from deepchem_dft.runs.config import config_hash
 
 from .conftest import write_run
-from .test_hamiltonian import CONFIG as MATRICES
-from .test_hamiltonian import data  # noqa: F401 (a fixture)
-from .test_ksr import CONFIG as LATTICE
+from .kinds.test_hamiltonian import CONFIG as MATRICES
+from .kinds.test_hamiltonian import data  # noqa: F401 (a fixture)
+from .kinds.test_ksr import CONFIG as LATTICE
 
 CARD = {
     "name": "carded",

@@ -14,7 +14,7 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.card import export
 from deepchem_dft.runs.report import write_report
 
-from .conftest import assert_goes_on_after_a_kill, rows_of
+from ..conftest import assert_goes_on_after_a_kill, rows_of
 
 CONFIG = {
     "model": "deq",

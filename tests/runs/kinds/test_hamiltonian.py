@@ -19,7 +19,7 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.hamiltonian.schema import HamiltonianRecipe, HamiltonianRunConfig, HamiltonianSetRef
 from deepchem_dft.runs.reference import keys, keys_text
 
-from .conftest import assert_goes_on_after_a_kill, rows_of
+from ..conftest import assert_goes_on_after_a_kill, rows_of
 
 CONFIG = {
     "model": "hamiltonian",
@@ -273,7 +273,7 @@ def test_keys_are_listed_and_text_forms_understood():
 
 @pytest.mark.parametrize(
     "path",
-    sorted((Path(__file__).parents[2] / "examples" / "hamiltonian").glob("*.yaml")),
+    sorted((Path(__file__).parents[3] / "examples" / "hamiltonian").glob("*.yaml")),
     ids=lambda p: p.stem,
 )
 def test_examples_are_valid(path):

@@ -16,7 +16,7 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.ksr.schema import CurveRef, LatticeRunConfig
 from deepchem_dft.runs.reference import keys, keys_text
 
-from .conftest import assert_goes_on_after_a_kill, rows_of
+from ..conftest import assert_goes_on_after_a_kill, rows_of
 
 CONFIG = {
     "model": "ksr",
@@ -182,7 +182,7 @@ def test_keys_are_listed_and_text_forms_understood():
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "examples" / "ksr").glob("*.yaml")), ids=lambda p: p.stem
+    "path", sorted((Path(__file__).parents[3] / "examples" / "ksr").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_examples_are_valid(path):
     assert isinstance(load_config(path), LatticeRunConfig)
