@@ -9,8 +9,8 @@ import warnings
 import typer
 
 from deepchem_dft import parallel
-from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, prepare, reports, scf, train, zoo
-from deepchem_dft.cli.molecules import frequencies, reaction, scan
+from deepchem_dft.cli import board, curve, data, dqc, evaluate, optimize, prepare, reports, train, zoo
+from deepchem_dft.cli.molecules import frequencies, reaction, scan, scf
 from deepchem_dft.cli.processes import Terminated, one_of_several, report
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.files import refusal

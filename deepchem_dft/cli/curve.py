@@ -39,6 +39,7 @@ def curve(
         None, "--out", help="Write a figure (.png, .pdf, .svg) or numbers (.csv); may be repeated."
     ),
     jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    json: bool = options.JSON,
 ) -> None:
     """Compute a dissociation curve with one or several functionals.
 
@@ -89,8 +90,11 @@ def curve(
     result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread, notes=notes)
     for path in out or []:
         parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
-    screen = console()
-    screen.print(result.text(), markup=False)
+    screen = console(stderr=json)
+    if json:
+        options.print_json(result.data())
+    else:
+        screen.print(result.text(), markup=False)
     for path in out or []:
         screen.print(f"written: {path}", markup=False)
     result.raise_if_unconverged()

@@ -3,12 +3,14 @@
 # ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from deepchem_dft import parallel
+from deepchem_dft.cli import options
 from deepchem_dft.cli.common import (
     check_out,
     console,
@@ -49,6 +51,7 @@ def evaluate(
         "solve only what is not in it: the same command goes on where it was stopped.",
     ),
     jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    json: bool = options.JSON,
 ) -> None:
     """Print mean errors (kcal/mol) of functionals on data sets.
 
@@ -84,6 +87,8 @@ def evaluate(
     check_out(keep)
     done: Any = None if run is None else _opened(run)
     if done is not None and not done.is_functional:
+        if json:
+            raise InputError("runs of this kind print no JSON", field="json", remedy="use --out errors.csv")
         _evaluate_other(done, dataset or [], keep, entries, out)
         return
     config: Any = None if done is None else done.config
@@ -112,6 +117,13 @@ def evaluate(
         level = 3 if grid_level is None else grid_level
         fit = None if run is None else config.data.density_fit
         records = Evaluation(solver, level, fit).run([(s, functionals) for s in sets], show)
+    if json:
+        summary = [asdict(row) for row in tables.summarise(records)]
+        options.print_json({"summary": summary, "entries": tables.entries_data(records)})
+        if out is not None:
+            parallel.on_main(lambda: tables.write_entries_csv(out, records))
+        _fail_if_unconverged(records)
+        return
     screen = console()
     screen.print(tables.summary_markdown(tables.summarise(records)), markup=False)
     if uncertain := coverage_markdown(records):
@@ -138,6 +150,7 @@ def predict(
         None, "--keep", help="File of solutions (JSON lines) to go on from, as of 'evaluate'."
     ),
     jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    json: bool = options.JSON,
 ) -> None:
     """Predict every entry of a file with a trained functional.
 
@@ -177,9 +190,12 @@ def predict(
         tell_of_kept(solver, keep)
         records = Evaluation(solver, level, fit).run([(group, [functional])], show)
     parallel.on_main(lambda: tables.write_entries_csv(out, records))
-    screen = console()
-    screen.print(tables.entries_markdown(records), markup=False)
-    if notes := tables.notes_markdown(records):
+    screen = console(stderr=json)
+    if json:
+        options.print_json({"entries": tables.entries_data(records)})
+    else:
+        screen.print(tables.entries_markdown(records), markup=False)
+    if (notes := tables.notes_markdown(records)) and not json:
         screen.print(f"### states\n\n{notes}\n", markup=False)
     screen.print(f"written: {out}", markup=False)
     _fail_if_unconverged(records)

@@ -18,12 +18,17 @@ def optimize(
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
+    multiplicity: int | None = options.MULTIPLICITY,
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
     restricted: bool | None = options.RESTRICTED,
     stability: bool = options.STABILITY,
     broken_symmetry: bool = options.BROKEN_SYMMETRY,
+    dispersion: str | None = options.DISPERSION,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
+    point_charges: Path | None = options.POINT_CHARGES,
     optimizer: str | None = typer.Option(
         None,
         "--optimizer",
@@ -43,6 +48,14 @@ def optimize(
     max_steps: int = typer.Option(100, "--max-steps", min=1, help="Most steps that are taken."),
     tol: float = typer.Option(1e-6, "--tol", help="Convergence of each self-consistent field, Ha."),
     out: Path | None = typer.Option(None, "--out", help="Write the minimum to this .xyz file (Angstrom)."),
+    trajectory: Path | None = typer.Option(
+        None,
+        "--trajectory",
+        help="Write every geometry, energy and forces to this extended xyz file (Angstrom, eV) as it comes.",
+    ),
+    json: bool = typer.Option(
+        False, "--json", help="Print JSON: the steps, and the last geometry's calculation as QCSchema."
+    ),
 ) -> None:
     """Relax the geometry of a molecule.
 
@@ -53,7 +66,7 @@ def optimize(
 
     - `deepchem-dft optimize water.xyz --xc pbe --basis def2-svp --out relaxed.xyz`
 
-    - `deepchem-dft optimize water.xyz --xc zoo:NAME --out relaxed.xyz`
+    - `deepchem-dft optimize water.xyz --xc zoo:NAME --out relaxed.xyz --trajectory way.xyz`
 
     - `deepchem-dft optimize "O 0 0 0; H 0 0 1.8" --spin 1 --run runs/pbe_mgga`
 
@@ -63,30 +76,31 @@ def optimize(
 
     - `deepchem-dft optimize nearly_flat_ammonia.xyz --transition-state` (then `frequencies`)
     """
-    from deepchem_dft.cli.common import check_out, console, functional_from_run, quiet_imports
+    from deepchem_dft.cli.common import check_out, console, quiet_imports
     from deepchem_dft.errors import DeepChemDFTError
 
-    check_out(out)
-    check_name(out)
+    for path in (out, trajectory):
+        check_out(path)
+        check_name(path)
     with quiet_imports():
         from deepchem_dft.interop.coordinates import Coordinate
         from deepchem_dft.interop.relaxation import relax
         from deepchem_dft.molecule import Molecule
-        from deepchem_dft.xc import get_xc
-    functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
-    label = xc if run is None else f"trained in {run}"
+    functional, label = options.functional_of(xc, run, dispersion)
+    place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
     molecule = Molecule(
         geometry,
         basis,
         charge,
-        spin,
+        options.spin_of(spin, multiplicity),
         unit,
         grid_level,
         density_fit=density_fit,
         restricted=restricted,
         broken_symmetry=broken_symmetry,
+        surroundings=place,
     )
-    screen = console()
+    screen = console(stderr=json)
     found = relax(
         molecule,
         functional,
@@ -95,7 +109,7 @@ def optimize(
         max_steps=max_steps,
         tol=tol,
         stability=stability,
-        on_step=_Table(screen),
+        on_step=_Table(screen, molecule, trajectory),
         constraints=constrain or (),
         transition_state=transition_state,
     )
@@ -107,6 +121,8 @@ def optimize(
             screen.print(f"held:       {held}, {held.value(found.molecule.positions):.4f} {held.unit}")
     if transition_state:
         screen.print("NOTE:       'deepchem-dft frequencies' says whether one mode is imaginary, and which")
+    if json:
+        options.print_json(_as_data(found, label))
     if not found.converged:
         raise DeepChemDFTError(
             f"the geometry of {molecule.name} did not converge in {_moves(found)}: the largest "
@@ -119,11 +135,21 @@ def optimize(
         screen.print(f"written: {out}", markup=False)
 
 
-class _Table:
-    """Prints one line for each step as it comes."""
+def _as_data(found: Any, label: str) -> dict[str, Any]:
+    from deepchem_dft.interop.qcschema import atomic_result
 
-    def __init__(self, screen: Any) -> None:
+    steps = [{"energy_hartree": s.energy, "largest_force_hartree_per_bohr": s.force} for s in found.steps]
+    gradient = -found.result.forces().detach().cpu().numpy()
+    last = atomic_result(found.result, label, gradient=gradient)
+    return {"converged": found.converged, "steps": steps, "last": last}
+
+
+class _Table:
+    """Prints one line for each step as it comes, and keeps the geometries in a file if there is one."""
+
+    def __init__(self, screen: Any, molecule: Any, trajectory: Path | None = None) -> None:
         self.screen, self.count = screen, 0
+        self.molecule, self.trajectory, self.frames = molecule, trajectory, ""
 
     def __call__(self, step: Any) -> None:
         from deepchem_dft.units import HARTREE_TO_KCAL
@@ -137,6 +163,12 @@ class _Table:
             self.screen.print(header, markup=False)
         self.screen.print(line, markup=False)
         self.count += 1
+        if self.trajectory is not None:
+            from deepchem_dft.files import write
+            from deepchem_dft.interop.formats import extended_xyz
+
+            self.frames += extended_xyz(self.molecule, step.energy, step.forces, positions=step.positions)
+            write(self.trajectory, self.frames)
 
 
 def check_name(out: Path | None) -> None:
@@ -168,6 +200,7 @@ def _atoms(molecule: Any) -> list[str]:
 
 def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) -> None:
     from deepchem_dft.cli.common import state_text, uncertainty_text
+    from deepchem_dft.cli.molecules.display import place_text
     from deepchem_dft.units import HARTREE_TO_KCAL
 
     molecule, result = found.molecule, found.result
@@ -175,7 +208,8 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
     lines = {
         "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
-        "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
+        "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}"
+        f"{place_text(molecule)}",
         "status": f"{state} after {_moves(found)} (largest force {found.steps[-1].force:.2e} Ha/Bohr)",
         "energy": f"{float(result.energy.detach()):.8f} Ha, "
         f"{abs(gain) * HARTREE_TO_KCAL:.3f} kcal/mol {'below' if gain >= 0 else 'above'} the start",

@@ -42,11 +42,15 @@ class Step:
         Length of the largest force on an atom, Ha/Bohr.
     uncertainty : float or None
         Of the energy, Ha, where an ensemble tells; not known with geomeTRIC, but at the end.
+    positions, forces : ndarray, shape (natom, 3)
+        Bohr, Ha/Bohr.
     """
 
     energy: float
     force: float
     uncertainty: float | None = None
+    positions: np.ndarray | None = field(default=None, repr=False, compare=False)
+    forces: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -265,7 +269,8 @@ def _geometric(
                 f"the self-consistent field of {molecule.name} did not converge at geometry {len(seen)}"
             )
         seen.append(float(found["energy"]))
-        note(Step(seen[-1], largest(np.asarray(found["gradients"]))))
+        forces = -np.asarray(found["gradients"])
+        note(Step(seen[-1], largest(forces), None, np.array(found["coords"]).reshape(-1, 3), forces))
 
     options: dict[str, Any] = {}
     if transition_state:
@@ -357,11 +362,14 @@ def _bfgs(
         nonlocal seen
         seen += 1
         spread = calculator.results.get("energy_uncertainty")
+        forces = atoms.get_forces() * units.Bohr / units.Hartree
         on_step(
             Step(
                 float(atoms.get_potential_energy()) / units.Hartree,
-                largest(atoms.get_forces()) * units.Bohr / units.Hartree,
+                largest(forces),
                 None if spread is None else spread / units.Hartree,
+                atoms.get_positions() / units.Bohr,
+                forces,
             )
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
 from deepchem_dft.runs.rows import read_data, read_json, read_rows
 from deepchem_dft.runs.rundir import RunDirectory, without_places
 
@@ -61,7 +62,13 @@ def training_of(directory: RunDirectory, config: BaseRunConfig) -> dict[str, Any
         many: Any = next((one[key] for key in keys if key in one), [])
         name = f"{one.get('role')}: {one.get('set')}"
         counts[name] = counts.get(name, 0) + (many if isinstance(many, int) else len(many))
-    return {"entries": counts, "data_sha256": data.get("sha256"), "config": without_places(kept)}
+    found: dict[str, Any] = {"entries": counts}
+    seen = [one for one in data.get("sets", []) if one.get("role") in ("train", "valid")]
+    if elements := {symbol for one in seen for symbol in one.get("elements", [])}:
+        found["elements"] = sorted(elements, key=lambda symbol: NUCLEAR_CHARGE.get(symbol, 0))
+    if basis := content.get("data", {}).get("basis"):
+        found["basis"] = basis
+    return {**found, "data_sha256": data.get("sha256"), "config": without_places(kept)}
 
 
 def cost_of(directory: RunDirectory) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from deepchem_dft.files import write
 from deepchem_dft.sinks import csv_row, markdown_cell
@@ -306,6 +307,26 @@ def entries_markdown(records: Sequence[EntryRecord]) -> str:
             numbers.append(_number(spread, unit))
         rows.append([r.entry, r.functional, r.type, *numbers, unit, "; ".join(r.unconverged)])
     return markdown_table(header, rows)
+
+
+def entries_data(records: Sequence[EntryRecord]) -> list[dict[str, Any]]:
+    """Return records as plain data, the unit of each beside its numbers; NaN where nothing converged."""
+    out = []
+    for r in records:
+        scale = HARTREE_TO_KCAL if r.is_energy else 1.0
+        out.append(
+            {
+                **{name: getattr(r, name) for name in ("functional", "role", "set", "entry", "type")},
+                "unit": "kcal/mol" if r.is_energy else DEVIATION_UNITS[r.type],
+                "reference": r.reference * scale,
+                "calculated": r.value * scale,
+                "error": r.error,
+                "uncertainty": None if r.uncertainty is None else r.uncertainty * scale,
+                "unconverged": r.unconverged,
+                "notes": r.notes,
+            }
+        )
+    return out
 
 
 def notes_markdown(records: Iterable[EntryRecord], most: int = 20) -> str:

@@ -61,6 +61,10 @@ class KSHamiltonian(XCQuadrature):
         If ``restricted`` is asked for and impossible.
     """
 
+    #: Called after every step of a solver with the energy and the largest Fock element between orbitals of
+    #: different occupation, both Ha.
+    watch: Callable[[float, float], None] | None = None
+
     def __init__(
         self,
         molecule: Molecule,
@@ -69,6 +73,13 @@ class KSHamiltonian(XCQuadrature):
         device: torch.device | str | None = None,
         grid: MolecularGrid | None = None,
     ) -> None:
+        if molecule.surroundings is not None:
+            raise InputError(
+                f"the native, differentiable engine does not know {molecule.surroundings.description}",
+                field="surroundings",
+                remedy="use KohnSham, optimize or ASE's calculator, which have PySCF solve such fields; "
+                "train without surroundings",
+            )
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1]
         )
@@ -127,6 +138,11 @@ class KSHamiltonian(XCQuadrature):
         """Exact-exchange coefficients as plain numbers."""
         with torch.no_grad():
             return [(float(c), omega) for c, omega in self.xc.exchange_terms]
+
+    def tell(self, energy: float, residual: float) -> None:
+        """Tell whoever watches of a step."""
+        if self.watch is not None:
+            self.watch(energy, residual)
 
     # -- energy and Fock matrix ---------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +28,49 @@ from deepchem_dft.scf.two_grid import solve_on_two_grids, suits
 from deepchem_dft.torchstate import stacklevel, unaffected
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.names import get_xc
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One step of a solver.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    energy, change : float
+        Ha, and less that of the step before (NaN for the first of a phase).
+    residual : float
+        Largest Fock element between orbitals of different occupation, Ha.
+    cpu_seconds : float
+        Of this process since the calculation began.
+    phase : {"scf", "search"}
+        ``search`` once it has converged and lower states are looked for.
+    """
+
+    number: int
+    energy: float
+    change: float
+    residual: float
+    cpu_seconds: float
+    phase: str
+
+
+class _Watch:
+    """Makes iterations of what solvers tell."""
+
+    def __init__(self, tell: Callable[[Iteration], None], begin: float, phase: str = "scf") -> None:
+        self.tell, self.begin, self.phase = tell, begin, phase
+        self.number, self.last = 0, math.nan
+
+    def search(self) -> None:
+        self.phase, self.last = "search", math.nan
+
+    def __call__(self, energy: float, residual: float) -> None:
+        self.number += 1
+        spent = time.process_time() - self.begin
+        self.tell(Iteration(self.number, energy, energy - self.last, residual, spent, self.phase))
+        self.last = energy
 
 
 class KohnSham:
@@ -86,7 +131,12 @@ class KohnSham:
         self.scf = replace(asked, restricted=restricted)
 
     @unaffected
-    def run(self, on_unconverged: str = "raise", guess: SCFState | KSResult | None = None) -> Any:
+    def run(
+        self,
+        on_unconverged: str = "raise",
+        guess: SCFState | KSResult | None = None,
+        on_iteration: Callable[[Iteration], None] | None = None,
+    ) -> Any:
         """Solve.
 
         Parameters
@@ -95,6 +145,8 @@ class KohnSham:
             ``continue`` returns the last iterate; look at ``status`` before you use it.
         guess : SCFState or KSResult, optional
             Orbitals of an earlier solution in the same basis.
+        on_iteration : callable, optional
+            Called with every :class:`Iteration` (not by DQC).
 
         Returns
         -------
@@ -107,6 +159,7 @@ class KohnSham:
         FunctionalError
             If the functional returns values that are not finite.
         """
+        begin = time.process_time()
         choice(on_unconverged, ("raise", "continue"), "on_unconverged")
         if isinstance(guess, KSResult):
             guess = guess.state
@@ -117,6 +170,8 @@ class KohnSham:
                 remedy="pass the state of an earlier result, or None",
             )
         scf = self.scf
+        if self.molecule.surroundings is not None:
+            return self._in_surroundings(on_unconverged, guess, on_iteration, begin)
         if scf.engine == "dqc":
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
             return plugins.find("engines", "dqc")(
@@ -129,16 +184,20 @@ class KohnSham:
                 on_unconverged=on_unconverged,
             )
         hamiltonian = KSHamiltonian(self.molecule, self.xc, scf.restricted, self.device)
+        if on_iteration is not None:
+            hamiltonian.watch = _Watch(on_iteration, begin)
         try:
             solution, findings = self._solve(hamiltonian, guess)
         except UnfitGuess as error:
             warnings.warn(f"starting {self.molecule.name} afresh: {error}", stacklevel=stacklevel(2))
             solution, findings = self._solve(hamiltonian, None)
+        hamiltonian.watch = None
         if scf.stability and solution.status is SCFStatus.CONVERGED:
             solution, findings.mode = follow_instabilities(
                 hamiltonian, solution, tol=scf.tol, max_iter=scf.max_iter
             )
         result = KSResult(hamiltonian, solution, findings)
+        result.cpu_seconds = time.process_time() - begin
         if not result.converged and on_unconverged == "raise":
             raise SCFNotConverged(
                 f"{self.molecule.name} did not converge in {result.iterations} Fock builds "
@@ -148,6 +207,39 @@ class KohnSham:
             )
         return result
 
+    def _in_surroundings(
+        self,
+        on_unconverged: str,
+        guess: SCFState | None,
+        on_iteration: Callable[[Iteration], None] | None,
+        begin: float,
+    ) -> Any:
+        """Let PySCF go on from the state found without surroundings, which is searched for as ever."""
+        if self.scf.engine != "native":
+            raise InputError(
+                f"DQC does not know {self.molecule.surroundings.description}",  # type: ignore[union-attr]
+                field="engine",
+                remedy="leave it native: PySCF solves fields in surroundings",
+            )
+        if guess is None:
+            alone = self.molecule.replace(surroundings=None)
+            free = KohnSham(
+                alone, self.xc, self.scf, broken_symmetry=self.broken_symmetry, device=self.device
+            )
+            guess = free.run(on_unconverged="continue", on_iteration=on_iteration).state
+        watch = None if on_iteration is None else _Watch(on_iteration, begin, "surroundings")
+        found = plugins.find("engines", "surroundings")(
+            self.molecule,
+            self.xc,
+            tol=self.scf.tol,
+            max_iter=self.scf.max_iter,
+            guess=guess,
+            on_unconverged=on_unconverged,
+            watch=watch,
+        )
+        found.cpu_seconds = time.process_time() - begin
+        return found
+
     def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[SCFSolution, Findings]:
         options: dict[str, Any] = {"tol": self.scf.tol, "max_iter": self.scf.max_iter}
         if guess is None and isinstance(self.broken_symmetry, tuple):
@@ -155,5 +247,7 @@ class KohnSham:
         two_grid = suits(hamiltonian, guess) if self.scf.two_grid is None else self.scf.two_grid
         way = solve_on_two_grids if two_grid else solve
         solution = way(hamiltonian, guess=guess, **options)
+        if isinstance(hamiltonian.watch, _Watch):
+            hamiltonian.watch.search()
         thorough = self.scf.stability or (self.broken_symmetry is True and guess is None)
         return ground_state(hamiltonian, solution, cold=guess is None, thorough=thorough, **options)

@@ -198,6 +198,7 @@ def extrapolate(
     while True:
         residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations)
         history.append(residual)
+        hamiltonian.tell(evaluation.energy, residual)
         if residual < tol or iterations >= max_iter or not diis_goes_on(history, patience):
             return Extrapolation(orbitals, evaluation, residual, iterations, history, best)
         error = _commutator(orbitals, occupations, evaluation.fock, hamiltonian.overlap, basis)

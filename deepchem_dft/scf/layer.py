@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.kohn_sham import KohnSham
@@ -50,6 +51,12 @@ class SCFLayer(nn.Module):
         self, molecule: Molecule, guess: SCFState | None = None, on_unconverged: str = "raise"
     ) -> KSResult:
         """Solve for a molecule; see :meth:`KohnSham.run`."""
+        if molecule.surroundings is not None:
+            raise InputError(
+                f"fields in {molecule.surroundings.description} carry no gradient to the functional",
+                field="surroundings",
+                remedy="use KohnSham, or train without surroundings",
+            )
         return KohnSham(molecule, self.xc, self.scf).run(on_unconverged=on_unconverged, guess=guess)
 
     @unaffected

@@ -13,6 +13,7 @@ from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution, SCFStatus
+from deepchem_dft.scf.properties import charges, one_electron_energies, populations, quadrupole
 from deepchem_dft.scf.response import SOFT_MODE
 from deepchem_dft.scf.search.signs import Findings, remarks
 from deepchem_dft.scf.state import gap_of
@@ -42,6 +43,8 @@ class KSResult:
     occupations : Tensor, shape (nspin, nmo)
     frozen : FrozenDensity
         For energies of other parameters at this density.
+    cpu_seconds : float or None
+        Spent by this process on it, making integrals included.
     findings : Findings
         What the search for lower states has looked at (``signs`` of trouble, ``tried``) and found.
     """
@@ -61,6 +64,7 @@ class KSResult:
         self.frozen = FrozenDensity.from_evaluation(hamiltonian, solution.evaluation)
         self._context = ResponseContext(hamiltonian, solution)
         self._versions = self._parameter_versions()
+        self.cpu_seconds: float | None = None
         self._energy: Tensor | None = None
         self._outputs: tuple[Tensor, Tensor] | None = None
 
@@ -70,11 +74,13 @@ class KSResult:
             "hamiltonian": self._hamiltonian,
             "solution": self._solution,
             "findings": self.findings,
+            "cpu_seconds": self.cpu_seconds,
             "current": self._versions == self._parameter_versions(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         KSResult.__init__(self, state["hamiltonian"], state["solution"], state["findings"])
+        self.cpu_seconds = state["cpu_seconds"]
         if not state["current"]:  # the parameters had moved on from this solution
             self._versions = [-1]
 
@@ -153,15 +159,20 @@ class KSResult:
     def energy_terms(self) -> dict[str, float]:
         """What the energy is the sum of, Ha.
 
-        ``fixed``: kinetic energy, electrons and nuclei, and Coulomb energies, which no parameter of the
-        functional changes at this density; ``exchange_correlation`` of the density, VV10 included;
-        ``exact_exchange``, its ranges with their shares; ``dispersion``.
+        ``kinetic``; ``nuclear_attraction`` of the electrons, effective cores included; ``coulomb``, of the
+        electrons among themselves; ``nuclear_repulsion``; ``exchange_correlation`` of the density, VV10
+        included; ``exact_exchange``, its ranges with their shares; ``dispersion``.
         """
         evaluation = self._solution.evaluation
+        kinetic, attraction = one_electron_energies(self.molecule, self.state.density_matrix().sum(0))
+        repulsion = self.molecule.nuclear_repulsion
         shares = self._hamiltonian.exchange_terms()
         exact = sum(c * evaluation.exchange[omega] for c, omega in shares if omega in evaluation.exchange)
         terms = {
-            "fixed": evaluation.fixed_energy,
+            "kinetic": kinetic,
+            "nuclear_attraction": attraction,
+            "coulomb": evaluation.fixed_energy - kinetic - attraction - repulsion,
+            "nuclear_repulsion": repulsion,
             "exact_exchange": exact,
             "dispersion": evaluation.dispersion,
         }
@@ -225,6 +236,22 @@ class KSResult:
         integrals = self.molecule.dipole_integrals.to(self._hamiltonian.device)
         electrons = torch.einsum("xij,ij->x", integrals, self.total_density_matrix)
         return self.molecule.nuclear_dipole.to(electrons.device) - electrons
+
+    def quadrupole(self, origin: Any = None) -> Tensor:
+        """Traceless quadrupole moment, shape (3, 3), e Bohr^2; about the centre of mass by default.
+
+        See :func:`~deepchem_dft.scf.properties.quadrupole`.
+        """
+        return quadrupole(self.molecule, self.total_density_matrix, origin)
+
+    def charges(self, kind: str = "mulliken") -> Tensor:
+        """Charges of the atoms, shape (natom,), e; ``mulliken`` or ``loewdin``."""
+        return charges(self.molecule, self.total_density_matrix, kind)
+
+    def spin_populations(self, kind: str = "mulliken") -> Tensor:
+        """Alpha minus beta electrons of the atoms, shape (natom,); ``mulliken`` or ``loewdin``."""
+        alpha, beta = self.density_matrix
+        return populations(self.molecule, alpha - beta, kind)
 
     @unaffected
     def density(self, points: Any) -> Tensor:

@@ -123,6 +123,8 @@ def minimise(
         fock_mo = orbitals.mT @ point.fock @ orbitals
         residual = off_block(fock_mo, occupations)
         history.append(residual)
+        if start is None or len(history) > 1:  # who gave the start has told of it
+            hamiltonian.tell(point.energy, residual)
         done = below is not None and point.energy < below and residual < rough
         done |= known is not None and _close(orbitals, occupations, known, hamiltonian.overlap)
         if residual < tol or done or evaluations >= max_evaluations or failures > 2:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_dft.errors import InputError
+from deepchem_dft.files import replacing
 from deepchem_dft.molecule import Molecule
+
+#: What a file of orbitals says it is.
+ORBITAL_FILE = "deepchem_dft/orbitals/1"
 
 
 @dataclass
@@ -110,6 +118,79 @@ class SCFState:
         """Rebuild from :meth:`to_dict`."""
         trend = FockHistory(content["trend"], content["changes"]) if "trend" in content else None
         return cls(content["orbitals"], content["occupations"], trend)
+
+
+def write_orbitals(path: str | Path, molecule: Molecule, state: SCFState) -> None:
+    """Write orbitals to an ``.npz`` file of plain arrays, for :func:`read_orbitals` or any other program.
+
+    ``orbitals`` (nspin, nao, nmo) in PySCF's order of functions, ``occupations`` (nspin, nmo), ``symbols``,
+    ``positions`` (natom, 3) in Bohr.
+
+    Raises
+    ------
+    InputError
+        For another ending.
+    StorageError
+        If the system refuses.
+    """
+    _check_ending(path)
+    with replacing(path) as draft, open(draft, "wb") as stream:
+        np.savez(
+            stream,
+            format=np.array(ORBITAL_FILE),
+            symbols=np.array(molecule.symbols),
+            positions=molecule.positions,
+            orbitals=state.orbitals.detach().cpu().numpy(),
+            occupations=state.occupations.detach().cpu().numpy(),
+        )
+
+
+def read_orbitals(path: str | Path, molecule: Molecule) -> SCFState:
+    """Read orbitals to start a calculation of a molecule from; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path
+        Made by :func:`write_orbitals`.
+    molecule : Molecule
+        Of the same elements in the same order, and as many functions; its atoms may have moved.
+
+    Raises
+    ------
+    InputError
+        If this is no such file, or one of another molecule or basis.
+    """
+    _check_ending(path)
+    where = {"file": str(path), "field": "read"}
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            if str(content["format"]) != ORBITAL_FILE:
+                raise KeyError("format")
+            symbols = [str(s) for s in content["symbols"]]
+            orbitals, occupations = content["orbitals"], content["occupations"]
+    except FileNotFoundError:
+        raise InputError("the file does not exist", **where, remedy="check the path") from None
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        raise InputError(
+            "this is no file of orbitals", **where, remedy="give one made with --write"
+        ) from None
+    if symbols != molecule.symbols:
+        raise InputError("these are orbitals of other atoms", **where, remedy="keep elements and their order")
+    nspin, nao, nmo = orbitals.shape if orbitals.ndim == 3 else (0, 0, 0)
+    if nspin not in (1, 2) or nao != molecule.nao or occupations.shape != (nspin, nmo):
+        raise InputError(
+            f"these orbitals have {nao} functions, the basis of the molecule {molecule.nao}",
+            **where,
+            remedy="use the basis that they were made in",
+        )
+    if orbitals.dtype.kind != "f" or not np.isfinite(orbitals).all() or not np.isfinite(occupations).all():
+        raise InputError("the orbitals are not numbers", **where, remedy="make them again")
+    return SCFState(torch.from_numpy(orbitals.astype(float)), torch.from_numpy(occupations.astype(float)))
+
+
+def _check_ending(path: str | Path) -> None:
+    if Path(path).suffix.lower() != ".npz":
+        raise InputError("orbitals are kept in .npz files", file=str(path), remedy="end the name with .npz")
 
 
 def gap_of(energies: Tensor, occupations: Tensor) -> float:

@@ -116,6 +116,7 @@ def solve_on_two_grids(
         iterations += 1
         residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, problem.occupations)
         history.append(residual)
+        fine.tell(evaluation.energy, residual)
         if matrix is None and not residual < tol:
             matrix = coarse.evaluate(orbitals, problem.occupations).fock
             iterations += 1

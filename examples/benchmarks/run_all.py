@@ -119,6 +119,12 @@ CHECKS = [
         last_line,
     ),
     Check(
+        "dynamics",
+        "1.6 times fewer Fock builds than from the last step; drift 1e-4 Ha per 100 steps",
+        script("scf/dynamics.py"),
+        last_line,
+    ),
+    Check(
         "DQC",
         "2e-5 Ha and 1e-4 relative gradient on two molecules",
         pytest("tests/interop", "-m", "dqc"),

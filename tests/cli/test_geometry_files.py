@@ -17,7 +17,7 @@ def energy(text):
 def test_charge_of_the_file_or_of_the_option(command, tmp_path):
     path = tmp_path / "cation.xyz"
     path.write_text("3\ncharge=1 charge_a=1 mult=2\n" + ROWS)
-    found = command("scf", path, *SMALL)
+    found = command("scf", path, *SMALL, "-q")
     assert found.status == 0 and "charge +1, 2S = 1" in found.out and found.err == ""
     asked = command("scf", path, *SMALL, "--charge", "0", "--spin", "0")
     assert asked.status == 0 and "charge +0, 2S = 0" in asked.out

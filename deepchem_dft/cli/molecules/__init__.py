@@ -1,1 +1,1 @@
-"""Commands on molecules of one's own: reactions and atomisations."""
+"""Commands on molecules of one's own: one or many of them, reactions, frequencies."""

@@ -33,7 +33,6 @@ _KEEP = typer.Option(
     "the same command goes on where it was stopped.",
 )
 _JOBS = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores).")
-_QUIET = typer.Option(False, "--quiet", "-q", help="Show no progress.")
 
 
 def reaction(
@@ -61,7 +60,7 @@ def reaction(
     keep: Path | None = _KEEP,
     jobs: int | None = _JOBS,
     json: bool = options.JSON,
-    quiet: bool = _QUIET,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Compute reaction energies from files of molecules, with the uncertainty of the difference.
 
@@ -110,16 +109,14 @@ def atomisation(
     xc: list[str] | None = _XC,
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     spin: int | None = typer.Option(None, "--spin", help="2S of the molecule. Default: the file's comment."),
-    multiplicity: int | None = typer.Option(
-        None, "--multiplicity", min=1, help="2S+1 of it, in place of --spin."
-    ),
+    multiplicity: int | None = options.MULTIPLICITY,
     unit: str | None = typer.Option(None, "--unit", help="Unit of the files: angstrom (default) or bohr."),
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
     keep: Path | None = _KEEP,
     jobs: int | None = _JOBS,
     json: bool = options.JSON,
-    quiet: bool = _QUIET,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Compute atomisation energies: of the atoms in their ground states, minus that of the molecule.
 

@@ -24,7 +24,7 @@ def scan(
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
-    multiplicity: int | None = typer.Option(None, "--multiplicity", min=1, help="2S+1, in place of --spin."),
+    multiplicity: int | None = options.MULTIPLICITY,
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,

@@ -261,6 +261,20 @@ class Curve:
     def _spreads(self) -> dict[str, np.ndarray]:
         return {k: np.asarray(v) * HARTREE_TO_KCAL for k, v in self.uncertainties.items()}
 
+    def data(self) -> dict[str, Any]:
+        """Return everything as plain data, the unit in every name; NaN where nothing converged."""
+        exact = self.exact_energies()
+        return {
+            "geometry": self.geometry,
+            f"distances_{self.unit}": [float(r) for r in self.distances],
+            "energies_hartree": {k: [float(e) for e in v] for k, v in self.energies.items()},
+            "above_lowest_kcal_mol": {k: v.tolist() for k, v in self.above_lowest().items()},
+            "uncertainties_kcal_mol": {k: v.tolist() for k, v in self._spreads().items()},
+            "exact_hartree": None if exact is None else exact.tolist(),
+            "errors_kcal_mol": {k: v.tolist() for k, v in self.errors().items()},
+            "notes": {k: [list(point) for point in v] for k, v in self.notes.items()},
+        }
+
     def text(self) -> str:
         """Return a table for the screen."""
         names, errors = list(self.energies), self.errors()

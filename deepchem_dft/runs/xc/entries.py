@@ -265,6 +265,9 @@ def describe_sets(sets: Sequence[EntrySet]) -> list[dict[str, Any]]:
         {
             "role": group.role,
             "set": group.label,
+            "elements": sorted(
+                {symbol for e in group.entries for s in e.get_systems() for symbol in s.symbols}
+            ),
             "entries": [
                 {"name": e.name, "type": e.entry_type, "systems": [s.name for s in e.get_systems()]}
                 for e in group.entries

@@ -1,0 +1,58 @@
+"""Every warning is there for an input that deserves it, and for none of the data sets' systems."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+TINY = ("--basis", "sto-3g", "--grid-level", "0", "-q")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("N 0 0 0; N 0 0 2.1", "--spin", "6", "--xc", "pbe"), "an empty orbital lies"),
+        (("H 0 0 0; H 0 0 0.6", "--xc", "pbe"), "0.51 of the sum of their covalent radii"),
+        (("O 0 0 0; H 0 0 1.8", "--charge", "-1", "--xc", "pbe"), "an anion in sto-3g, which has no diffuse"),
+        (("Na 0 0 0", "--spin", "1", "--xc", "zoo:xcnn-lda"), "zoo:xcnn-lda was not trained on Na"),
+        (("He 0 0 0", "--xc", "zoo:nn-mgga"), "zoo:nn-mgga was trained in def2-qzvp, not in sto-3g"),
+    ],
+)
+def test_a_warning_that_is_deserved(command, arguments, said):
+    outcome = command("scf", *arguments, *TINY)
+    assert outcome.status == 0 and said in outcome.out + outcome.err
+
+
+def test_no_warning_that_is_not(command):
+    outcome = command("scf", "H 0 0 0; H 0 0 1.4", "--xc", "pbe", *TINY)
+    assert outcome.status == 0 and outcome.err == "" and "NOTE" not in outcome.out
+
+
+def test_systems_of_the_data_sets_deserve_none_but_what_is_known():
+    """All of them: near atoms only where H2 is pressed together, no diffuse functions only where said."""
+    from deepchem_dft.data import read_yaml
+    from deepchem_dft.data.reading.reader import advice as advice_on_data
+    from deepchem_dft.runs.advice import advice
+    from deepchem_dft.runs.xc.selection import board_names, dataset_names, dataset_path
+
+    seen, close, poor = set(), set(), 0
+    for name in set(dataset_names()) - set(board_names()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            entries = read_yaml(str(dataset_path(name)))
+        for entry in entries:
+            for system in entry.get_systems():
+                if system.key in seen:
+                    continue
+                seen.add(system.key)
+                for text in advice(system.to_molecule(0)):
+                    close |= {(name, system.name)} if "apart" in text else set()
+                    poor += "diffuse" in text
+                    assert "apart" in text or "diffuse" in text, text
+        expected = any("without diffuse" in text for text in advice_on_data(entries))
+        assert (poor > 0) == expected, name
+        poor = 0
+    assert len(seen) > 400
+    # 0.7 Bohr is less than 0.6 times twice hydrogen's radius of 0.31 Angstrom
+    assert close == {("h2-curve", f"H2-0.{digit}") for digit in (3, 4, 5, 6, 7)}
