@@ -85,9 +85,8 @@ class FunctionalRun(Run):
                 known = take_over(Path(config.data.prepared), build_xc_model(config), self.solver)
                 self.reporter.note(f"{known} densities are known from {Path(config.data.prepared).name}")
             if config.data.only_prepared:
-                self.sets = parallel.on_main(
-                    lambda: only_prepared(config, self.sets, self.solver, self.reporter)
-                )
+                solver = self.solver
+                self.sets = parallel.on_main(lambda: only_prepared(config, self.sets, solver, self.reporter))
             if config.training.target == "residual":
                 self.sets = with_residual_targets(config, self.sets, self.solver, self.reporter)
             if config.data.only_prepared or config.training.target == "residual":
