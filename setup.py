@@ -63,7 +63,7 @@ DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 class BuildWithDatasets(build_py):
     """Ship ``datasets/`` inside the package, so that ``molnet`` works offline once installed."""
 
-    SUFFIXES = (".yaml", ".csv", ".npz", ".md")
+    SUFFIXES = (".yaml", ".csv", ".npz", ".md", ".json")
 
     def _shipped(self) -> list[tuple[Path, Path]]:
         source, target = ROOT / "datasets", Path(self.build_lib) / "deepchem_dft" / "_datasets"

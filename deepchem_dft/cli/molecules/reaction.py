@@ -13,6 +13,7 @@ import typer
 
 from deepchem_dft.cli import options
 from deepchem_dft.cli.common import check_out, console, quiet_imports, solution_progress, tell_of_kept
+from deepchem_dft.cli.molecules.early import check_names
 from deepchem_dft.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def reaction(
     - `deepchem-dft reaction "C=C + [H][H] -> CC" --xc b3lyp --keep solved.jsonl --json`
     """
     check_out(keep)
+    check_names(xc or _USUAL)
     with quiet_imports():
         from deepchem_dft.runs.reactions.equation import read_reaction
     charges = _assigned(charge, "charge")
@@ -132,6 +134,7 @@ def atomisation(
     - `deepchem-dft atomisation o2.xyz --multiplicity 3 --json`
     """
     check_out(keep)
+    check_names(xc or _USUAL)
     with quiet_imports():
         from deepchem_dft.runs.reactions.equation import atomisation as read
     reactions = [read(file, basis, spin=options.spin_of(spin, multiplicity), unit=unit) for file in files]
