@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from deepchem_dft.cli import options
-from deepchem_dft.cli.common import check_out, console, quiet_imports, solution_progress, tell_of_kept
+from deepchem_dft.cli.common import (
+    check_out,
+    console,
+    load_deepchem,
+    quiet_imports,
+    solution_progress,
+    tell_of_kept,
+)
 from deepchem_dft.cli.molecules.early import check_names
 from deepchem_dft.errors import InputError
 
@@ -176,10 +183,11 @@ def _compute(
     json: bool,
     quiet: bool,
 ) -> None:
-    with quiet_imports():
-        from deepchem_dft.runs.reactions.energies import as_data, energies
-        from deepchem_dft.scf.many import Solver
-        from deepchem_dft.scf.solutions import Functional
+    load_deepchem()
+    from deepchem_dft.runs.reactions.energies import as_data, energies
+    from deepchem_dft.scf.many import Solver
+    from deepchem_dft.scf.solutions import Functional
+
     functionals = [Functional.named(name) for name in dict.fromkeys(xc or _USUAL)]
     with Solver(jobs, cache=keep) as solver, solution_progress("solving", quiet) as show:
         tell_of_kept(solver, keep)
