@@ -15,6 +15,7 @@ _OWN = {
     ("functionals", "zoo"): "deepchem_dft.zoo.registry:functional",
     ("cards", "zoo"): "deepchem_dft.zoo.registry:find",
     ("engines", "dqc"): "deepchem_dft.interop.dqc.engine:run_dqc",
+    ("engines", "surroundings"): "deepchem_dft.interop.embedding:run_embedded",
     ("checks", "functional"): "deepchem_dft.scf.conformance.checker:check_functional",
 }
 

@@ -16,8 +16,9 @@ except ImportError as error:
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule, comment
 from deepchem_dft.molecule.geometry import as_said
+from deepchem_dft.molecule.surroundings import Surroundings
 from deepchem_dft.scf import KohnSham
-from deepchem_dft.scf.state import SCFState
+from deepchem_dft.scf.guess import GuessExtrapolation
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.names import get_xc
@@ -36,14 +37,16 @@ _PARAMETERS = {
     "restricted": None,
     "stability": False,
     "broken_symmetry": None,
+    "surroundings": None,
 }
 
 
 class KohnShamCalculator(Calculator):
     """Kohn-Sham energies, forces and dipole moments of molecules for ASE.
 
-    Each geometry starts from the orbitals of the last one, which about halves the time to
-    self-consistency. The quadrature grid moves with the atoms and its response is part of the
+    Each geometry starts from orbitals that those of the last ones foretell (see
+    :class:`~deepchem_dft.scf.guess.GuessExtrapolation`), which takes about half the Fock builds of a
+    start from atoms or fewer. The quadrature grid moves with the atoms and its response is part of the
     forces, so that these are exact derivatives of the energy and dynamics conserve it.
 
     Parameters
@@ -68,6 +71,9 @@ class KohnShamCalculator(Calculator):
     broken_symmetry : bool or sequence of float, optional
         Likewise. Default: the atoms' initial magnetic moments, if some are up and some down: each
         geometry without orbitals of an earlier one then starts from such local spins.
+    surroundings : str or Surroundings, optional
+        The name of a solvent, or :class:`~deepchem_dft.molecule.surroundings.Surroundings` for point
+        charges (which are in Bohr there, and stay where they are) and other models.
     **kwargs
         Passed on to ASE: ``atoms``, ``label``, ``directory``.
 
@@ -113,8 +119,8 @@ class KohnShamCalculator(Calculator):
 
     def __init__(self, xc: str | XCFunctional = "pbe", **kwargs: Any) -> None:
         self.result: Any = None
-        self._guess: SCFState | None = None
-        self._system: tuple | None = None  # what the guess is for
+        self._starts = GuessExtrapolation()
+        self._system: tuple | None = None  # what they are for
         self._template: Molecule | None = None  # whose atoms are moved, if there is one
         super().__init__(xc=xc, **kwargs)
 
@@ -137,7 +143,7 @@ class KohnShamCalculator(Calculator):
             except (InputError, CheckpointError) as error:
                 raise CalculatorSetupError(str(error)) from error
         # not in reset(), which older ASE calls whenever atoms move
-        self.result = self._guess = None
+        self.result, self._system = None, None
         return super().set(**kwargs)
 
     def todict(self, skip_default: bool = True) -> dict:
@@ -145,6 +151,8 @@ class KohnShamCalculator(Calculator):
         found = super().todict(skip_default)
         if isinstance(found.get("xc"), XCFunctional):
             found["xc"] = type(found["xc"]).__name__
+        if isinstance(found.get("surroundings"), Surroundings):
+            found["surroundings"] = found["surroundings"].description
         return found
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list:
@@ -171,8 +179,10 @@ class KohnShamCalculator(Calculator):
         try:
             molecule = self._molecule(atoms)
             system = (molecule.symbols, molecule.nelec, molecule.restricted, molecule.broken_symmetry)
-            guess = self._guess if system == self._system else None
-            self.result = self._guess = None  # what does not converge is no place to start from
+            if system != self._system:
+                self._starts = GuessExtrapolation()
+            guess = self._starts.guess(molecule)
+            self.result = self._system = None  # what does not converge is no place to start from
             result = KohnSham(
                 molecule,
                 self._functional,
@@ -184,7 +194,8 @@ class KohnShamCalculator(Calculator):
             raise SCFError(str(error)) from error
         except InputError as error:
             raise CalculatorSetupError(str(error)) from error
-        self.result, self._guess, self._system = result, result.state, system
+        self._starts.add(result)
+        self.result, self._system = result, system
         for note in result.notes:
             warnings.warn(f"{molecule.name}: {note}", stacklevel=2)
         energy = float(result.energy.detach()) * units.Hartree
@@ -227,6 +238,7 @@ class KohnShamCalculator(Calculator):
             ecp=asked["ecp"],
             restricted=asked["restricted"],
             broken_symmetry=self._local_spins(atoms, spin),
+            surroundings=asked["surroundings"],
         )
 
     def _local_spins(self, atoms: Atoms, spin: int) -> Any:
