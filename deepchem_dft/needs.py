@@ -1,14 +1,13 @@
-"""DeepChem must be there and new enough: refused in one line where a room first needs it."""
+"""Packages that must be there: refused in one line, with the remedy, where a room first needs them."""
 
 from __future__ import annotations
 
 import importlib.util
 from functools import cache
 from importlib import metadata
+from types import ModuleType
 
-from deepchem_dft.errors import DeepChemDFTError
-
-__all__ = ["DeepChemNeeded", "check_deepchem"]
+from deepchem_dft.errors import DeepChemDFTError, InputError
 
 #: The oldest DeepChem whose models and data sets this package builds on.
 OLDEST = (2, 8)
@@ -41,3 +40,30 @@ def check_deepchem() -> None:
     release = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
     if release < OLDEST:
         raise DeepChemNeeded(f"DeepChem 2.8 or newer is needed, and {found} is installed. Remedy: {REMEDY}")
+
+
+def optional(name: str, what: str, extra: str, field: str, error: type = InputError) -> ModuleType:
+    """Import a module of a package that not everybody has.
+
+    Parameters
+    ----------
+    name : str
+        As ``importlib.import_module`` takes it.
+    what : str
+        Who needs it, for the message.
+    extra : str
+        Of this package, which brings it.
+    field : str
+        The setting that asks for it.
+
+    Raises
+    ------
+    InputError
+        Naming the package and the command that installs it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as missing:
+        remedy = f"pip install 'deepchem_dft[{extra}]'"
+        package = name.partition(".")[0]
+        raise error(f"{what} needs the package {package} ({missing})", field=field, remedy=remedy) from None

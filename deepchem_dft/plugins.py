@@ -14,6 +14,7 @@ from typing import Any
 _OWN = {
     ("functionals", "zoo"): "deepchem_dft.zoo.registry:functional",
     ("engines", "dqc"): "deepchem_dft.interop.dqc.engine:run_dqc",
+    ("engines", "surroundings"): "deepchem_dft.interop.embedding:run_embedded",
     ("checks", "functional"): "deepchem_dft.scf.conformance.checker:check_functional",
 }
 

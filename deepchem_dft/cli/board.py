@@ -1,6 +1,5 @@
 """``deepchem-dft board``: functionals on a board of reactions, beside published ones."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,6 +1,5 @@
 """``deepchem-dft data``: check files, make densities and labels, list what is there."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,6 +1,5 @@
 """``deepchem-dft evaluate`` and ``predict``: functionals on data sets."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from dataclasses import asdict

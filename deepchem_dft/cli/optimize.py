@@ -1,6 +1,5 @@
 """``deepchem-dft optimize``: a molecule relaxed with any functional."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,6 +24,10 @@ def optimize(
     restricted: bool | None = options.RESTRICTED,
     stability: bool = options.STABILITY,
     broken_symmetry: bool = options.BROKEN_SYMMETRY,
+    dispersion: str | None = options.DISPERSION,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
+    point_charges: Path | None = options.POINT_CHARGES,
     optimizer: str | None = typer.Option(
         None,
         "--optimizer",
@@ -72,7 +75,7 @@ def optimize(
 
     - `deepchem-dft optimize nearly_flat_ammonia.xyz --transition-state` (then `frequencies`)
     """
-    from deepchem_dft.cli.common import check_out, console, functional_from_run, quiet_imports
+    from deepchem_dft.cli.common import check_out, console, quiet_imports
     from deepchem_dft.errors import DeepChemDFTError
 
     for path in (out, trajectory):
@@ -82,9 +85,8 @@ def optimize(
         from deepchem_dft.interop.coordinates import Coordinate
         from deepchem_dft.interop.relaxation import relax
         from deepchem_dft.molecule import Molecule
-        from deepchem_dft.xc import get_xc
-    functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
-    label = xc if run is None else f"trained in {run}"
+    functional, label = options.functional_of(xc, run, dispersion)
+    place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
     molecule = Molecule(
         geometry,
         basis,
@@ -95,6 +97,7 @@ def optimize(
         density_fit=density_fit,
         restricted=restricted,
         broken_symmetry=broken_symmetry,
+        surroundings=place,
     )
     screen = console(stderr=json)
     found = relax(
@@ -196,6 +199,7 @@ def _atoms(molecule: Any) -> list[str]:
 
 def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) -> None:
     from deepchem_dft.cli.common import state_text, uncertainty_text
+    from deepchem_dft.cli.molecules.display import place_text
     from deepchem_dft.units import HARTREE_TO_KCAL
 
     molecule, result = found.molecule, found.result
@@ -203,7 +207,8 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
     lines = {
         "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
-        "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
+        "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}"
+        f"{place_text(molecule)}",
         "status": f"{state} after {_moves(found)} (largest force {found.steps[-1].force:.2e} Ha/Bohr)",
         "energy": f"{float(result.energy.detach()):.8f} Ha, "
         f"{abs(gain) * HARTREE_TO_KCAL:.3f} kcal/mol {'below' if gain >= 0 else 'above'} the start",

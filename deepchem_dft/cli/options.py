@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -33,6 +34,16 @@ STABILITY = typer.Option(
 )
 BROKEN_SYMMETRY = typer.Option(False, "--broken-symmetry", help="Look for antiparallel spins (unrestricted).")
 DENSITY_FIT = typer.Option(None, "--density-fit/--no-density-fit", help="Default: above 180 orbitals.")
+SOLVENT = typer.Option(None, "--solvent", help="Solvent by name, such as water (SMD's).")
+SOLVENT_MODEL = typer.Option(
+    "smd", "--solvent-model", help="smd, iefpcm or cpcm (the last two without surface terms)."
+)
+POINT_CHARGES = typer.Option(
+    None, "--point-charges", help="File with 'charge x y z' in each line (e; Angstrom, or --unit)."
+)
+DISPERSION = typer.Option(
+    None, "--dispersion", help="Add d3bj or d4 to the functional; 'd4(pbe)' takes the parameters of another."
+)
 QUIET = typer.Option(False, "--quiet", "-q", help="Show no progress.")
 JSON = typer.Option(False, "--json", help="Print JSON, units in the names, in place of tables.")
 
@@ -79,3 +90,36 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):  # numpy's are floats, too
         return float(value) if math.isfinite(value) else None
     return value
+
+
+def functional_of(xc: str, run: Path | None, dispersion: str | None) -> tuple[Any, str]:
+    """Return the functional that is asked for, and what to call it."""
+    from deepchem_dft.cli.common import functional_from_run
+    from deepchem_dft.xc import dispersion as of_functionals
+    from deepchem_dft.xc import get_xc
+
+    if run is None:
+        name = xc if dispersion is None else f"{xc}+{dispersion}"
+        return get_xc(name), name
+    functional, label = functional_from_run(run), f"trained in {run}"
+    if dispersion is None:
+        return functional, label
+    return of_functionals.attached(functional, of_functionals.parse(dispersion)), f"{label} + {dispersion}"
+
+
+def surroundings_of(solvent: str | None, model: str, charges: Path | None, unit: str | None) -> Any:
+    """Return the surroundings that are asked for, or None.
+
+    Raises
+    ------
+    InputError
+        If both kinds are, or a model without a solvent.
+    """
+    from deepchem_dft.molecule.surroundings import Surroundings, read_point_charges
+
+    if solvent is None and model != "smd":
+        raise InputError("a model needs a solvent", field="solvent_model", remedy="add --solvent water, say")
+    if charges is None:
+        return None if solvent is None else Surroundings(solvent, model)
+    found = read_point_charges(str(charges), unit or "angstrom")
+    return Surroundings(solvent, model, found.point_charges)

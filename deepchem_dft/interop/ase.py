@@ -16,6 +16,7 @@ except ImportError as error:
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule, comment
 from deepchem_dft.molecule.geometry import as_said
+from deepchem_dft.molecule.surroundings import Surroundings
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.guess import GuessExtrapolation
 from deepchem_dft.xc.base import XCFunctional
@@ -36,6 +37,7 @@ _PARAMETERS = {
     "restricted": None,
     "stability": False,
     "broken_symmetry": None,
+    "surroundings": None,
 }
 
 
@@ -69,6 +71,9 @@ class KohnShamCalculator(Calculator):
     broken_symmetry : bool or sequence of float, optional
         Likewise. Default: the atoms' initial magnetic moments, if some are up and some down: each
         geometry without orbitals of an earlier one then starts from such local spins.
+    surroundings : str or Surroundings, optional
+        The name of a solvent, or :class:`~deepchem_dft.molecule.surroundings.Surroundings` for point
+        charges (which are in Bohr there, and stay where they are) and other models.
     **kwargs
         Passed on to ASE: ``atoms``, ``label``, ``directory``.
 
@@ -146,6 +151,8 @@ class KohnShamCalculator(Calculator):
         found = super().todict(skip_default)
         if isinstance(found.get("xc"), XCFunctional):
             found["xc"] = type(found["xc"]).__name__
+        if isinstance(found.get("surroundings"), Surroundings):
+            found["surroundings"] = found["surroundings"].description
         return found
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list:
@@ -231,6 +238,7 @@ class KohnShamCalculator(Calculator):
             ecp=asked["ecp"],
             restricted=asked["restricted"],
             broken_symmetry=self._local_spins(atoms, spin),
+            surroundings=asked["surroundings"],
         )
 
     def _local_spins(self, atoms: Atoms, spin: int) -> Any:

@@ -41,7 +41,7 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     mf : pyscf RKS, UKS or ROKS, pyscf.gto.Mole, or Molecule
         A mean-field object lends its settings and is not changed itself. From a molecule one is
         made: RKS for closed shells if the functional is spin-symmetric, UKS otherwise. A
-        ``Molecule`` also lends its grid level and its density fitting.
+        ``Molecule`` also lends its grid level, its density fitting and its surroundings.
     functional : str or XCFunctional
         Used as it is whenever PySCF asks: weights that are trained further change it here too.
 
@@ -81,7 +81,9 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
     """
     functional = get_xc(functional)
     library = FunctionalLibrary(functional)
+    surroundings = None
     if isinstance(mf, Molecule):
+        surroundings = mf.surroundings
         mf = _from_molecule(mf, functional)
     elif isinstance(mf, gto.Mole) and not hasattr(mf, "lattice_vectors"):
         closed = mf.spin == 0 and functional.spin_symmetric
@@ -97,7 +99,12 @@ def to_pyscf(mf: Any, functional: str | XCFunctional) -> Any:
         adapted.small_rho_cutoff = 0.0
     adapted.converged, adapted.e_tot = False, 0
     adapted.mo_energy = adapted.mo_coeff = adapted.mo_occ = None  # those of another functional
-    return _adapt(adapted)
+    adapted = _adapt(adapted)
+    if surroundings is not None:
+        from deepchem_dft.interop.embedding import embed
+
+        return embed(adapted, surroundings)
+    return adapted
 
 
 def _check_mean_field(mf: Any) -> None:

@@ -161,6 +161,10 @@ class Frequencies:
                 f"the geometry is not stationary (largest force {self.largest_force:.1e} Ha/Bohr): optimise "
                 "it first, or the wavenumbers mean little"
             )
+        if self.molecule.surroundings is not None and self.molecule.surroundings.point_charges:
+            found.append(
+                "point charges hold the molecule, whose translations and rotations are left out all the same"
+            )
         if self.imaginary:
             names = "; ".join(self.name(k) for k in self.imaginary)
             kind = "a transition state" if len(self.imaginary) == 1 else "no minimum"
@@ -179,6 +183,7 @@ class Frequencies:
             "multiplicity": molecule.spin + 1,
             "basis": str(molecule.basis),
             "grid_level": molecule.grid_level,
+            "surroundings": None if molecule.surroundings is None else molecule.surroundings.description,
             "symbols": list(molecule.symbols),
             "positions_bohr": molecule.positions.tolist(),
             "hessian_from": self.route,
@@ -200,6 +205,8 @@ def untrusted(molecule: Molecule, functional: XCFunctional) -> str | None:
     >>> untrusted(water, get_xc("pbe"))
     'its grid does not follow the atoms, and level 1 is too coarse for that'
     """
+    if molecule.surroundings is not None:
+        return f"the molecule is in {molecule.surroundings.description}"
     if has_nonlocal_part(functional):
         return "a part of the functional sees the whole quadrature"
     if len({omega for _, omega in functional.exchange_terms} - {None}) > 1:

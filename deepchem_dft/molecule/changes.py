@@ -36,6 +36,7 @@ def changed(molecule: Molecule, changes: dict[str, Any]) -> dict[str, Any]:
         "name": None if molecule.name == molecule.formula else molecule.name,
         "restricted": None if molecule.broken_symmetry else molecule.restricted,
         "broken_symmetry": molecule.broken_symmetry,
+        "surroundings": molecule.surroundings,
     }
     allowed = {*known, *_ELECTRONS, "positions", *(["unit"] if "geometry" in changes else [])}
     if unknown := set(changes) - allowed:

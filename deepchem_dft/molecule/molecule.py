@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from deepchem_dft.molecule.fitting import resolve_fitting
 from deepchem_dft.molecule.geometry import as_said, formula, names_a_file, read_geometry
 from deepchem_dft.molecule.grid import GRID_ORDER, MolecularGrid
 from deepchem_dft.molecule.repulsion import ElectronRepulsion
+from deepchem_dft.molecule.surroundings import Surroundings
 from deepchem_dft.torchstate import unaffected
 
 Geometry = str | Path | tuple[list[str], Any]
@@ -65,6 +67,10 @@ class Molecule(ElectronRepulsion):
     broken_symmetry : bool or sequence of float
         Look for antiparallel spins: True in every way; or local spins (2S_z) of the atoms to start
         from, which add up to ``spin``. Implies ``restricted=False``.
+    surroundings : Surroundings or str, optional
+        What it is in: the name of a solvent, or
+        :class:`~deepchem_dft.molecule.surroundings.Surroundings` for point charges and other models.
+        :class:`~deepchem_dft.scf.KohnSham` then has its fields solved by PySCF.
 
     Attributes
     ----------
@@ -106,6 +112,7 @@ class Molecule(ElectronRepulsion):
         name: str | None = None,
         restricted: bool | None = None,
         broken_symmetry: bool | Sequence[float] = False,
+        surroundings: Surroundings | str | None = None,
     ) -> None:
         found = read_geometry(geometry, unit)
         self.symbols, self.positions = found.symbols, found.positions
@@ -122,6 +129,7 @@ class Molecule(ElectronRepulsion):
         self.density_fit = density_fit
         self.fitting = resolve_fitting(self.pyscf_mol, basis, density_fit)
         self.name = name or self.formula
+        self.surroundings = Surroundings.of(surroundings)
         self.restricted, self.broken_symmetry = electrons.treatment(
             restricted, broken_symmetry, len(self.symbols), self.spin
         )
@@ -182,6 +190,8 @@ class Molecule(ElectronRepulsion):
             content["fitting"] = self.fitting.data
         if self.restricted is not None:
             content["treatment"] = (self.restricted, self.broken_symmetry)
+        if self.surroundings is not None:
+            content["surroundings"] = astuple(self.surroundings)
         return cache.content_key(content)
 
     def replace(self, **changes: Any) -> Molecule:
@@ -207,9 +217,10 @@ class Molecule(ElectronRepulsion):
 
     def __repr__(self) -> str:
         fitted = "" if self.fitting is None else f", density fitted in {self.fitting.name}"
+        where = "" if self.surroundings is None else f", in {self.surroundings.description}"
         return (
             f"Molecule({self.name}, charge={self.charge:+g}, spin={self.spin:g}, "
-            f"{self.nao} orbitals, grid level {self.grid_level}{fitted})"
+            f"{self.nao} orbitals, grid level {self.grid_level}{fitted}{where})"
         )
 
     def __getstate__(self) -> dict:

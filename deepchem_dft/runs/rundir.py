@@ -248,6 +248,11 @@ class RunDirectory:
                 return
         write(file, json.dumps({"sha256": digest, "sets": sets}, indent=1))
 
+    def describe_data(self, sets: Any) -> None:
+        """Write in ``data.json`` what the sets are, after some of their entries have been left out."""
+        file = self / "data.json"
+        write(file, json.dumps({"sha256": required_json(file, "sha256")["sha256"], "sets": sets}, indent=1))
+
     def _difference(self, config: AnyConfig) -> str:
         """Name the first keys in which the stored configuration differs."""
         try:

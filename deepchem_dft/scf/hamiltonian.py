@@ -73,6 +73,13 @@ class KSHamiltonian(XCQuadrature):
         device: torch.device | str | None = None,
         grid: MolecularGrid | None = None,
     ) -> None:
+        if molecule.surroundings is not None:
+            raise InputError(
+                f"the native, differentiable engine does not know {molecule.surroundings.description}",
+                field="surroundings",
+                remedy="use KohnSham, optimize or ASE's calculator, which have PySCF solve such fields; "
+                "train without surroundings",
+            )
         closed = molecule.nelec[0] == molecule.nelec[1] and (
             molecule.occupations is None or molecule.occupations[0] == molecule.occupations[1]
         )

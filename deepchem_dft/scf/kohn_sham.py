@@ -59,8 +59,8 @@ class Iteration:
 class _Watch:
     """Makes iterations of what solvers tell."""
 
-    def __init__(self, tell: Callable[[Iteration], None], begin: float) -> None:
-        self.tell, self.begin, self.phase = tell, begin, "scf"
+    def __init__(self, tell: Callable[[Iteration], None], begin: float, phase: str = "scf") -> None:
+        self.tell, self.begin, self.phase = tell, begin, phase
         self.number, self.last = 0, math.nan
 
     def search(self) -> None:
@@ -170,6 +170,8 @@ class KohnSham:
                 remedy="pass the state of an earlier result, or None",
             )
         scf = self.scf
+        if self.molecule.surroundings is not None:
+            return self._in_surroundings(on_unconverged, guess, on_iteration, begin)
         if scf.engine == "dqc":
             # What DQC's solvers do not reach in a hundred steps, they do not reach.
             return plugins.find("engines", "dqc")(
@@ -204,6 +206,39 @@ class KohnSham:
                 result,
             )
         return result
+
+    def _in_surroundings(
+        self,
+        on_unconverged: str,
+        guess: SCFState | None,
+        on_iteration: Callable[[Iteration], None] | None,
+        begin: float,
+    ) -> Any:
+        """Let PySCF go on from the state found without surroundings, which is searched for as ever."""
+        if self.scf.engine != "native":
+            raise InputError(
+                f"DQC does not know {self.molecule.surroundings.description}",  # type: ignore[union-attr]
+                field="engine",
+                remedy="leave it native: PySCF solves fields in surroundings",
+            )
+        if guess is None:
+            alone = self.molecule.replace(surroundings=None)
+            free = KohnSham(
+                alone, self.xc, self.scf, broken_symmetry=self.broken_symmetry, device=self.device
+            )
+            guess = free.run(on_unconverged="continue", on_iteration=on_iteration).state
+        watch = None if on_iteration is None else _Watch(on_iteration, begin, "surroundings")
+        found = plugins.find("engines", "surroundings")(
+            self.molecule,
+            self.xc,
+            tol=self.scf.tol,
+            max_iter=self.scf.max_iter,
+            guess=guess,
+            on_unconverged=on_unconverged,
+            watch=watch,
+        )
+        found.cpu_seconds = time.process_time() - begin
+        return found
 
     def _solve(self, hamiltonian: KSHamiltonian, guess: SCFState | None) -> tuple[SCFSolution, Findings]:
         options: dict[str, Any] = {"tol": self.scf.tol, "max_iter": self.scf.max_iter}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from deepchem_dft.errors import FunctionalError
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.quadrature import Quadrature
 
@@ -198,7 +199,18 @@ class XCFunctional(nn.Module):
         -------
         Tensor, shape (G,), float64
             Energy density in Ha/Bohr^3.
+
+        Raises
+        ------
+        FunctionalError
+            With ``needs_quadrature``: the energy is then no function of the density at a point.
         """
+        if self.needs_quadrature:
+            raise FunctionalError(
+                f"the energy of {type(self).__name__} is no function of the density at a point",
+                field="xc",
+                remedy="call energy(rho, quadrature)",
+            )
         raise NotImplementedError
 
     def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:

@@ -9,9 +9,8 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc import dispersion
 from deepchem_dft.xc.base import XCFunctional
-from deepchem_dft.xc.lda import SlaterPW92
 from deepchem_dft.xc.libxc import Libxc
-from deepchem_dft.xc.pbe import PBE
+from deepchem_dft.xc.native import PBE, SlaterPW92
 
 #: Functionals written in torch, reached as ``native:<name>``.
 NATIVE: dict[str, type[XCFunctional]] = {"lda": SlaterPW92, "pbe": PBE}

@@ -81,9 +81,11 @@ NAMES = {
 #: Keys of what only a run has: names, files and folders, choices of data, tables and figures,
 #: processes; shifted targets; and weight_decay, which in Python is an optimiser.
 OF_RUNS = {
-    "xc": "data.train data.valid data.test data.prepared training.weight_decay training.stages.repeat "
+    "xc": "data.train data.valid data.test data.prepared data.only_prepared training.weight_decay "
+    "training.stages.repeat "
     "training.threads training.target training.published training.largest_shift training.first_densities "
-    "baselines cross_validation evaluation.sets evaluation.baseline_sets output.h2_curve",
+    "baselines cross_validation evaluation.sets evaluation.baseline_sets evaluation.fixed_densities "
+    "evaluation.published output.h2_curve",
     "ksr": "data.train data.valid data.test evaluation.sets evaluation.baseline",
     "hamiltonian": "data.recipes.file data.recipes.input data.train data.valid data.test evaluation.sets",
     "deq": "data.source data.path data.limit evaluation",

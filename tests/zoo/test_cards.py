@@ -236,7 +236,7 @@ def test_a_form_may_take_four_times_its_weights_and_eight_million_numbers():
     import torch
 
     from deepchem_dft.errors import InputError
-    from deepchem_dft.zoo.limits import BoundedTensors
+    from deepchem_dft.zoo.weights import BoundedTensors
 
     with BoundedTensors(weights=10):
         torch.empty(2**23 + 38, dtype=torch.int8)

@@ -36,6 +36,8 @@ class Progress:
             self.phase = step.phase
             if step.phase == "search":
                 self.out.print("looking for lower states", markup=False)
+            elif step.phase == "surroundings":
+                self.out.print("in its surroundings, by PySCF", markup=False)
             self.out.print(
                 f"{'step':>5}{'energy (Ha)':>20}{'change (Ha)':>14}{'residual (Ha)':>15}{'CPU (s)':>10}",
                 markup=False,
@@ -60,8 +62,13 @@ def understood(molecule: Any, label: str, source: str, unit: str | None) -> list
         f"{molecule.formula}: charge {molecule.charge:+g}, multiplicity {molecule.spin + 1:g}, "
         f"{alpha + beta:g} electrons ({alpha:g} alpha, {beta:g} beta{cores})",
         f"geometry: {where}, in {unit or written}{nearest_text(molecule)}",
-        f"{label}, {_basis(molecule)}, grid level {molecule.grid_level}",
+        f"{label}, {_basis(molecule)}, grid level {molecule.grid_level}{place_text(molecule)}",
     ]
+
+
+def place_text(molecule: Any) -> str:
+    """Return what a molecule is in, to be put behind something, or nothing."""
+    return "" if molecule.surroundings is None else f", in {molecule.surroundings.description}"
 
 
 def nearest_text(molecule: Any) -> str:
@@ -100,7 +107,7 @@ def print_result(molecule: Any, label: str, result: Any, functional: Any, forces
     lines = {
         "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
-        "basis": f"{_basis(molecule)}, grid level {molecule.grid_level}",
+        "basis": f"{_basis(molecule)}, grid level {molecule.grid_level}{place_text(molecule)}",
         "status": f"{status} after {result.iterations} iterations "
         f"(orbital gradient {float(result.commutator):.1e} Ha)",
         "energy": f"{float(result.energy.detach()):.8f} Ha",

@@ -17,13 +17,17 @@ def frequencies(
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
-    multiplicity: int | None = typer.Option(None, "--multiplicity", min=1, help="2S+1, in place of --spin."),
+    multiplicity: int | None = options.MULTIPLICITY,
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
     restricted: bool | None = options.RESTRICTED,
     stability: bool = options.STABILITY,
     broken_symmetry: bool = options.BROKEN_SYMMETRY,
+    dispersion: str | None = options.DISPERSION,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
+    point_charges: Path | None = options.POINT_CHARGES,
     optimize: bool = typer.Option(False, "--optimize", help="Relax the geometry first."),
     hessian: str = typer.Option(
         "auto",
@@ -50,15 +54,15 @@ def frequencies(
 
     - `deepchem-dft frequencies "H 0 0 0; F 0 0 1.74" --xc pbe --hessian differences --json`
     """
-    from deepchem_dft.cli.common import console, functional_from_run, quiet_imports
+    from deepchem_dft.cli.common import console, quiet_imports
     from deepchem_dft.errors import DeepChemDFTError
 
     with quiet_imports():
         from deepchem_dft.interop import relaxation, thermochemistry, vibrations
         from deepchem_dft.molecule import Molecule
-        from deepchem_dft.xc import get_xc
     thermochemistry.check_conditions(temperature, pressure)
-    functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
+    functional, label = options.functional_of(xc, run, dispersion)
+    place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
     molecule = Molecule(
         geometry,
         basis,
@@ -69,6 +73,7 @@ def frequencies(
         density_fit=density_fit,
         restricted=restricted,
         broken_symmetry=broken_symmetry,
+        surroundings=place,
     )
     screen, errors = console(), console(stderr=True)
     if optimize and len(molecule.symbols) > 1:
@@ -88,7 +93,6 @@ def frequencies(
 
     found = vibrations.frequencies(molecule, functional, hessian, stability=stability, on_step=tell)
     gas = found.thermochemistry(temperature, pressure, symmetry)
-    label = xc if run is None else f"trained in {run}"
     if json:
         options.print_json({"functional": label, **found.as_data(), "ideal_gas": gas.as_data()})
     else:
@@ -97,13 +101,15 @@ def frequencies(
 
 def _print(screen: Any, found: Any, gas: Any, label: str, geometry: bool) -> None:
     from deepchem_dft.cli.common import state_text
+    from deepchem_dft.cli.molecules.display import place_text
     from deepchem_dft.units import BOHR_TO_ANGSTROM, HARTREE_TO_KCAL
 
     molecule = found.molecule
     lines = {
         "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
-        "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}",
+        "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}"
+        f"{place_text(molecule)}",
         "state": state_text(found.result),
         "hessian": found.route,
         "force": f"{found.largest_force:.1e} Ha/Bohr (largest on an atom)",

@@ -1,6 +1,5 @@
 """``deepchem-dft reaction`` and ``atomisation``: energies of reactions of one's own molecules."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import math

@@ -1,6 +1,5 @@
 """``deepchem-dft scan``: energies along any internal coordinate, everything else relaxed."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,7 +23,7 @@ def scan(
     basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
-    multiplicity: int | None = typer.Option(None, "--multiplicity", min=1, help="2S+1, in place of --spin."),
+    multiplicity: int | None = options.MULTIPLICITY,
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,

@@ -1,6 +1,5 @@
 """``deepchem-dft scf``: one molecule or many, one functional, printed with units."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import warnings
@@ -35,6 +34,10 @@ def scf(
     restricted: bool | None = options.RESTRICTED,
     stability: bool = options.STABILITY,
     broken_symmetry: bool = options.BROKEN_SYMMETRY,
+    dispersion: str | None = options.DISPERSION,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
+    point_charges: Path | None = options.POINT_CHARGES,
     tol: float = typer.Option(1e-6, "--tol", help="Convergence: largest orbital gradient, Ha."),
     maxiter: int | None = typer.Option(None, "--maxiter", min=1, help="Most Fock builds. Default: 500."),
     forces: bool = typer.Option(False, "--forces", help="Also print forces (Ha/Bohr)."),
@@ -98,8 +101,10 @@ def scf(
     - `deepchem-dft scf "O 0 0 0" --spin 2 --run runs/pbe_mgga`
 
     - `deepchem-dft scf water.xyz --guess runs/water`
+
+    - `deepchem-dft scf water.xyz --solvent water --dispersion d3bj --forces`
     """
-    from deepchem_dft.cli.common import check_out, functional_from_run, hamiltonian_model, quiet_imports
+    from deepchem_dft.cli.common import check_out, hamiltonian_model, quiet_imports
     from deepchem_dft.cli.molecules.outputs import Outputs
 
     spin = options.spin_of(spin, multiplicity)
@@ -110,11 +115,10 @@ def scf(
     with quiet_imports():
         from deepchem_dft.molecule import Molecule
         from deepchem_dft.runs.advice import advice, training_of
-        from deepchem_dft.xc import get_xc
-    functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
+    functional, label = options.functional_of(xc, run, dispersion)
+    place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
     model = None if guess is None else hamiltonian_model(guess)
     basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
-    label = xc if run is None else f"trained in {run}"
     trained_on = training_of(xc) if run is None else {}
 
     def molecule_of(source: str) -> Any:
@@ -129,6 +133,7 @@ def scf(
             density_fit=density_fit,
             restricted=restricted,
             broken_symmetry=broken_symmetry,
+            surroundings=place,
         )
 
     solving: dict[str, Any] = {"tol": tol, "max_iter": maxiter, "stability": stability}
@@ -138,7 +143,7 @@ def scf(
 
         solve_many(
             geometry,
-            Functional.trained(functional, label) if run is not None else Functional.named(xc),
+            Functional.trained(functional, label) if run is not None else Functional.named(label),
             molecule_of,
             lambda molecule: advice(molecule, xc, trained_on),
             jobs=jobs,
@@ -168,7 +173,7 @@ def scf(
         forces=forces,
         compare=compare,
         # PySCF knows functionals by name only.
-        known=xc if run is None and not trained_on else None,
+        known=label if run is None and not trained_on else None,
         said=said,
         json=json,
     )

@@ -27,9 +27,8 @@ from deepchem_dft.models.hamiltonian.fitting import HamiltonianFitting
 from deepchem_dft.models.hamiltonian.loss import HamiltonianLoss
 from deepchem_dft.models.hamiltonian.network import HamiltonianModule
 from deepchem_dft.models.hamiltonian.predicting import HamiltonianPredicting, named
-from deepchem_dft.models.hamiltonian.progress import HamiltonianProgress
 from deepchem_dft.models.hamiltonian.samples import INPUTS, Preparation, elements_of
-from deepchem_dft.models.hamiltonian.training import FusedAdam
+from deepchem_dft.models.hamiltonian.training import FusedAdam, HamiltonianProgress
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.libxc import Libxc
