@@ -196,7 +196,8 @@ def test_derivatives_there_are_none_of(dimer):
 
 
 @pytest.mark.parametrize(
-    "options, field", [
+    "options, field",
+    [
         ({"b": 0.0}, "b"),
         ({"c": math.nan}, "c"),
         ({"form": "x"}, "form"),
