@@ -156,8 +156,9 @@ class Libxc(XCFunctional):
         a dash (``"lc-wpbe"``). As in PySCF ``"lda"`` is Slater exchange alone and ``"pbe"`` is
         exchange and correlation. VV10 is part of functionals such as ``"wb97m-v"``, and comes to
         others with its b and C: ``"pbe+vv10(6.2,0.0093)"``, ``"scan+rvv10(15.7,0.0093)"``.
-    vv10_level : int or None
-        Level of VV10's quadrature (0 to 9); None for that of the molecule's own.
+    vv10_level : int, "coarse" or None
+        Quadrature of VV10: a level (0 to 9); one of few points, which are enough for it; None for
+        the molecule's own. See :class:`~deepchem_dft.xc.VV10`.
     train_vv10 : bool
         Whether b and C of VV10 are optimised.
 
@@ -192,10 +193,12 @@ class Libxc(XCFunctional):
     >>> round(Libxc("lda,pw")(rho).item(), 6)
     -0.039606
     >>> Libxc("wb97m-v").nonlocal_terms
-    [VV10(b=6, c=0.01, form='vv10', grid_level=1)]
+    [VV10(b=6, c=0.01, form='vv10', grid_level='coarse')]
     """
 
-    def __init__(self, name: str, *, vv10_level: int | None = GRID_LEVEL, train_vv10: bool = False) -> None:
+    def __init__(
+        self, name: str, *, vv10_level: int | str | None = GRID_LEVEL, train_vv10: bool = False
+    ) -> None:
         super().__init__()
         if not isinstance(name, str) or not name.strip():
             raise FunctionalError(
