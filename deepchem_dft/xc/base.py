@@ -54,9 +54,9 @@ class XCFunctional(nn.Module):
     needs_quadrature : bool
         True if the energy is no sum over points of what each point's density gives: ``energy`` is
         called then, and there need not be an ``energy_density``.
-    grid_level : int or None
-        With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own; None for the
-        molecule's.
+    grid_level : int, "coarse" or None
+        With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own, or that of few
+        points which fields begin on; None for the molecule's.
     uniform_gas : bool
         True if it promises the energy of the uniform electron gas (Slater and PW92).
     dispersion : Dispersion or None
@@ -68,7 +68,7 @@ class XCFunctional(nn.Module):
     spin_symmetric: bool = True
     constant: bool = False
     needs_quadrature: bool = False
-    grid_level: int | None = None
+    grid_level: int | str | None = None
     uniform_gas: bool = False
 
     dispersion: Dispersion | None

@@ -10,6 +10,7 @@ from pyscf.dft import numint
 
 from deepchem_dft.interop.pyscf import to_pyscf
 from deepchem_dft.scf import KohnSham
+from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.xc import Libxc
 from tests.xc.nonlocality.definition import beta_and_phi, omega_and_kappa
 
@@ -68,6 +69,22 @@ def check(molecule, name, monkeypatch):
 @pytest.mark.parametrize("name, system", QUICK)
 def test_energy_equals_pyscf(name, system, made, monkeypatch):
     check(made(system), name, monkeypatch)
+
+
+def test_the_default_quadrature_is_one_that_pyscf_can_make_and_enough(make):
+    molecule, xc = make("H2O", basis="6-31g", grid_level=1), Libxc("b97m-v")
+    density = KohnSham(molecule, "pbe").run().density_matrix.detach().sum(0)
+    (vv10,), h = xc.nonlocal_terms, KSHamiltonian(molecule, xc)
+    span, quadrature = h.quadratures.of(vv10)
+    assert quadrature.size < 0.5 * molecule.grid.size
+    energy = vv10.energy(h.density_of_matrix(density[None])[:, :, span], quadrature).item()
+    field = dft.RKS(molecule.pyscf_mol, xc="b97m-v")
+    energies = []
+    for setting in ({"atom_grid": {"O": (30, 86), "H": (20, 50)}}, {"level": 3}):
+        grids = dft.gen_grid.Grids(field.mol).set(**setting).build(with_non0tab=True)
+        energies.append(field._numint.nr_nlc_vxc(field.mol, grids, "b97m-v", density.numpy())[1])
+    assert energy == pytest.approx(energies[0], abs=1e-8)
+    assert 1e-7 < abs(energy - energies[1]) < 5e-6  # 0.003 kcal/mol
 
 
 @pytest.mark.slow
@@ -136,7 +153,7 @@ def test_two_grids_and_fitting_change_what_they_do_for_pbe(system, make):
 @pytest.mark.parametrize("name", ["wb97m-v", pytest.param("r2scan-rvv10", marks=pytest.mark.slow)])
 def test_the_same_in_pyscf(name, make):
     """Through the adapter, which has all of it from here: shares of exact exchange to all digits, too."""
-    molecule, xc = make("LiH", basis="6-31g", grid_level=0), Libxc(name, vv10_level=0)
+    molecule, xc = make("LiH", basis="6-31g", grid_level=0), Libxc(name)
     result = KohnSham(molecule, xc, tol=1e-8).run()
     field = to_pyscf(molecule, xc)
     density = result.density_matrix.detach().numpy().sum(0)
