@@ -1,7 +1,5 @@
 """What is left out of a configuration is what is left out in Python, for every key of every kind of run."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from typing import Any, get_args

@@ -1,7 +1,5 @@
 """Convergence with untrained networks, where plain extrapolation oscillates."""
 
-from __future__ import annotations
-
 import convergence as benchmark
 import pytest
 
