@@ -1,6 +1,5 @@
 """``deepchem-dft prepare``: the densities that a training needs, in one file."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -19,6 +18,9 @@ def prepare(
         None, "--work", help="Folder of what is found on the way. Default: the file's name with .parts."
     ),
     jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    pack_only: bool = typer.Option(
+        False, "--pack-only", help="Solve nothing: pack what has been found so far."
+    ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print the result only."),
 ) -> None:
     """Solve the systems of a training and pack their densities into one file.
@@ -49,7 +51,9 @@ def prepare(
     load_deepchem()
     from deepchem_dft.runs.xc.prepared import prepare as make
 
-    made = make(settings, out, work or out.with_name(out.name + ".parts"), reporter_of(quiet), jobs)
+    made = make(
+        settings, out, work or out.with_name(out.name + ".parts"), reporter_of(quiet), jobs, not pack_only
+    )
     screen = console()
     for name in made.unconverged[:20]:
         screen.print(f"not converged, not in the file: {name}", markup=False)

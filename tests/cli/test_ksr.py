@@ -57,7 +57,7 @@ def test_what_is_made_by_default(command, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["h9"], "there is no family 'h9'"),
+        (["h9"], "unknown family 'h9'"),
         (["h2", "--at", "50"], "outside the grid"),
         (["h2", "--out", "h2.txt"], "use .csv or .npz"),
         (["h2", "--out", "missing/h2.csv"], "the folder does not exist"),

@@ -47,6 +47,14 @@ def _conformers():
 
 
 @pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of its own for every test."""
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DEEPCHEM_DATA_DIR", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
 def qmugs_csv(tmp_path):
     """Folder with ``summary.csv``."""
     folder = tmp_path / "qmugs"

@@ -7,8 +7,7 @@ import pytest
 from rdkit import Chem
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.property.images import digits, read_cifar10
-from deepchem_dft.property.pictures import PictureFeaturizer, neighbour_picture
+from deepchem_dft.property.pictures import PictureFeaturizer, digits, neighbour_picture, read_cifar10
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 

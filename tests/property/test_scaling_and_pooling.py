@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepchem_dft.property.pairs import FURTHEST, PairPooling, pairs_of
-from deepchem_dft.property.pooling import KINDS, Pooling
+from deepchem_dft.property.pooling import FURTHEST, KINDS, PairPooling, Pooling, pairs_of
 from deepchem_dft.property.scaling import Standardize
 
 

@@ -84,7 +84,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def assert_goes_on_after_a_kill(config, straight, folder: Path, epoch: int) -> None:
     """Kill a run after an epoch: it is not begun again by mistake, and goes on to the same tables."""
     from deepchem_dft.errors import InputError
-    from deepchem_dft.fitting.reporter import Reporter
+    from deepchem_dft.fitting.progress import Reporter
     from deepchem_dft.runs import run
 
     class Killing(Reporter):

@@ -13,7 +13,8 @@ from pydantic_core import PydanticUndefined
 
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.lattice.grid import Grid
-from deepchem_dft.models import DEQModel, HamiltonianModel, KSRModel, KSRStage, XCModel
+from deepchem_dft.models import DEQModel, HamiltonianLoss, HamiltonianModel, KSRModel, KSRStage, XCModel
+from deepchem_dft.models.hamiltonian.options import NetworkOptions, SearchOptions, StepOptions
 from deepchem_dft.models.xc import Stage
 from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.molnet import load_atomic_ip, load_nci
@@ -57,8 +58,8 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
     },
     "hamiltonian": {
         "data.recipes": [SamplingRecipe],
-        "network": [HamiltonianModel],
-        "training": [HamiltonianModel, FIT],
+        "network": [HamiltonianModel, NetworkOptions, SearchOptions],
+        "training": [HamiltonianModel, HamiltonianLoss, StepOptions, FIT],
         "evaluation": [evaluate_hamiltonian_set],
         "output": [FIT],
     },
@@ -81,9 +82,11 @@ NAMES = {
 #: Keys of what only a run has: names, files and folders, choices of data, tables and figures,
 #: processes; shifted targets; and weight_decay, which in Python is an optimiser.
 OF_RUNS = {
-    "xc": "data.train data.valid data.test data.prepared training.weight_decay training.stages.repeat "
+    "xc": "data.train data.valid data.test data.prepared data.only_prepared training.weight_decay "
+    "training.stages.repeat "
     "training.threads training.target training.published training.largest_shift training.first_densities "
-    "baselines cross_validation evaluation.sets evaluation.baseline_sets output.h2_curve",
+    "baselines cross_validation evaluation.sets evaluation.baseline_sets evaluation.fixed_densities "
+    "evaluation.published output.h2_curve",
     "ksr": "data.train data.valid data.test evaluation.sets evaluation.baseline",
     "hamiltonian": "data.recipes.file data.recipes.input data.train data.valid data.test evaluation.sets",
     "deq": "data.source data.path data.limit evaluation",
@@ -100,13 +103,10 @@ AS_ELSEWHERE = {
     "deq": "",
 }
 
-_NONE = inspect.Parameter.empty
 _DEEPCHEM = "DeepChem's XCModel has it so, and its tutorials must give what they gave"
 #: Those that differ on purpose: the default in YAML, that in Python, and why.
 DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "functional.xc"): ("pbe", None, "in Python a functional may be given instead"),
-    ("xc", "functional.enhancement.range_separation.omega"): (0.3, _NONE, "in Python it has to be given"),
-    ("xc", "functional.dispersion.model"): ("d3bj", _NONE, "in Python it has to be named"),
     ("xc", "functional.network.family"): ("gga", None, "in Python that of the functional"),
     ("xc", "functional.network.output"): ("lda_exchange", "raw", _DEEPCHEM),
     ("xc", "functional.aweight0"): (1.0, None, "in Python 1 for networks that begin with 0, else 0"),

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import run
 from deepchem_dft.runs.config import validate
 from deepchem_dft.runs.xc.prepared import prepare
@@ -111,6 +111,30 @@ def test_other_kinds_and_damage_are_refused(made, tmp_path):
     for name, problem in (("bad.zip", "cannot be read"), ("none.zip", "does not exist")):
         with pytest.raises(InputError, match=problem):
             run(configured(tmp_path / name), tmp_path / name.replace(".", "-"))
+
+
+def test_rows_that_are_not_prepared_can_be_left_out(made, tmp_path):
+    """What a stopped preparation has found is packed, and trained on: here H2 and an atom, not the other."""
+    import json
+    import shutil
+
+    folder, done, _ = made
+    parts = tmp_path / "parts"
+    shutil.copytree(folder / "parts", parts)
+    lines = (parts / "energies.jsonl").read_bytes().splitlines(keepends=True)
+    gone = [line for line in lines if b'"33_be+_TA13"' in line]
+    (parts / "energies.jsonl").write_bytes(b"".join(line for line in lines if line not in gone))
+    counter = Counter()
+    packed = prepare(configured(), tmp_path / "p.zip", parts, counter, 1, solve=False)
+    assert len(gone) == 1 and packed.systems == done.systems - 1 and counter.solved == []
+    config = configured(tmp_path / "p.zip")
+    config.data.only_prepared = True
+    run(config, tmp_path / "run", reporter=counter)
+    assert "left out, not prepared: 1 of 3 rows" in counter.notes
+    (described,) = json.loads((tmp_path / "run" / "data.json").read_text())["sets"]
+    assert len(described["entries"]) == 2
+    with pytest.raises(InputError, match="only_prepared.*no meaning without"):
+        validate({"data": {"train": ["gscdb138:BH46"], "only_prepared": True}})
 
 
 RANGES = {"omega": 0.3, "long_exchange": 0.25, "train": ["long_exchange"]}

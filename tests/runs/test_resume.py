@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deepchem_dft import KohnSham, Molecule
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import load_config, load_functional, run
 from deepchem_dft.units import HARTREE_TO_KCAL
 

@@ -13,10 +13,10 @@ from torch import nn
 
 from deepchem_dft import HybridXC, zoo
 from deepchem_dft.errors import CheckpointError, DeepChemDFTError, InputError
-from deepchem_dft.runs.export import export
+from deepchem_dft.runs.card import export
 from deepchem_dft.xc import build_network
 from deepchem_dft.zoo.cards import form_digest
-from deepchem_dft.zoo.limits import BoundedTensors
+from deepchem_dft.zoo.weights import BoundedTensors
 
 
 @pytest.fixture

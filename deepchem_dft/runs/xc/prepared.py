@@ -6,18 +6,18 @@ import json
 import re
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import replacing, storing, write
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.json_text import parse_json
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems
-from deepchem_dft.runs.xc.entries import load_sets
+from deepchem_dft.runs.xc.entries import EntrySet, load_sets
 from deepchem_dft.runs.xc.functional import build_xc_model, named_start
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.scf.many import Solver
@@ -112,7 +112,12 @@ class Kind:
 
 
 def prepare(
-    config: RunConfig, out: Path, work: Path, reporter: Reporter | None = None, processes: int | None = None
+    config: RunConfig,
+    out: Path,
+    work: Path,
+    reporter: Reporter | None = None,
+    processes: int | None = None,
+    solve: bool = True,
 ) -> Prepared:
     """Solve all training and validation systems of a configuration, and pack what training needs.
 
@@ -130,6 +135,8 @@ def prepare(
     reporter : Reporter, optional
     processes : int, optional
         Workers; default all cores.
+    solve : bool
+        False packs what has been found so far.
 
     Raises
     ------
@@ -148,7 +155,8 @@ def prepare(
     model = build_xc_model(config)
     start = named_start(config) or starting_functional(model.xc, model.config, model.functional)
     target = Functional.trained(model.functional)
-    entries = [e for s in load_sets(config.data) if s.role != "test" for e in s.entries]
+    judged = config.evaluation.fixed_densities
+    entries = [e for s in load_sets(config.data) if judged or s.role != "test" for e in s.entries]
     molecules = molecules_of(config, entries)
     parallel.on_main(lambda: work.mkdir(parents=True, exist_ok=True))
     reporter.phase("preparing densities")
@@ -157,10 +165,50 @@ def prepare(
     ) as solver:
         if config.data.prepared is not None:
             take_over(Path(config.data.prepared), model, solver)
-        solver.solve([(m, [start]) for m in molecules], densities_for=target, on_solution=reporter.solution)
+        if solve:
+            solver.solve(
+                [(m, [start]) for m in molecules], densities_for=target, on_solution=reporter.solution
+            )
         return parallel.on_main(
             lambda: _pack(out, Kind.of(model.functional), config, molecules, start, solver)
         )
+
+
+def only_prepared(
+    config: RunConfig, sets: Sequence[EntrySet], solver: Solver, reporter: Reporter
+) -> list[EntrySet]:
+    """Return sets without the rows that have a system whose density is not known.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to train on.
+    """
+    model = build_xc_model(config)
+    start = named_start(config) or starting_functional(model.xc, model.config, model.functional)
+    known: dict[Any, bool] = {}
+
+    def is_known(system: Any) -> bool:
+        if system.key not in known:
+            molecule = system.to_molecule(config.data.grid_level, config.data.density_fit)
+            known[system.key] = solver.cache.get(molecule.key, start.key) is not None
+        return known[system.key]
+
+    kept, lost = [], 0
+    for group in sets:
+        entries = [e for e in group.entries if not e.is_energy or all(map(is_known, e.get_systems()))]
+        lost += len(group.entries) - len(entries)
+        if entries:
+            kept.append(replace(group, entries=entries))
+    if lost:
+        reporter.note(f"left out, not prepared: {lost} of {sum(len(s.entries) for s in sets)} rows")
+    if not any(group.role == "train" for group in kept):
+        raise InputError(
+            "no row to train on is prepared",
+            field="data.only_prepared",
+            remedy="leave it out, or prepare more",
+        )
+    return kept
 
 
 def molecules_of(config: RunConfig, entries: Sequence[DFTEntry]) -> list[Molecule]:

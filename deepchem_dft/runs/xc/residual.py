@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems
 from deepchem_dft.runs.xc.entries import EntrySet
@@ -70,7 +70,7 @@ def with_residual_targets(
         If an entry to train on has no published value, or most shifts are larger than a basis makes.
     """
     name = config.training.published or ""
-    known = {id(e): _published(e, name) for group in sets for e in group.entries}
+    known = {id(e): published_value(e, name) for group in sets for e in group.entries}
     for group in sets:
         bad = next((e for e in group.entries if known[id(e)] is None), None)
         if group.role != "test" and bad is not None:
@@ -88,7 +88,8 @@ def with_residual_targets(
     densities_for = Functional.trained(model.functional) if frozen else None
     reporter.phase("parent in this basis")
     solved: dict[Any, EnergyRecord] = {}
-    for trained, wanted in ((True, densities_for), (False, None)):
+    judged = densities_for if config.evaluation.fixed_densities else None
+    for trained, wanted in ((True, densities_for), (False, judged)):
         groups = [group for group in sets if (group.role != "test") is trained]
         systems = unique_systems(e for s in groups for e in s.entries if known[id(e)] is not None)
         molecules = {s.key: s.to_molecule(options.grid_level, options.density_fit) for s in systems}
@@ -107,7 +108,7 @@ def with_residual_targets(
     return [replace(group, entries=_kept(group, shifts, config, reporter)) for group in sets]
 
 
-def _published(entry: DFTEntry, name: str) -> float | None:
+def published_value(entry: DFTEntry, name: str) -> float | None:
     """Return a functional's published value of an entry, Ha; None if there is none."""
     from deepchem_dft.molnet import board
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import plots
 from deepchem_dft.runs.base import DataNote, Run
 from deepchem_dft.runs.card import ALL_ROLES, TRAINED, errors_of, unconverged_of, worse
@@ -32,8 +32,9 @@ from deepchem_dft.runs.xc.calibration import draw as draw_calibration
 from deepchem_dft.runs.xc.cross_validation import NOTE, CrossValidation, load_ensemble
 from deepchem_dft.runs.xc.entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
 from deepchem_dft.runs.xc.evaluate import Evaluation
+from deepchem_dft.runs.xc.fixed import Judged, records_at_fixed_densities
 from deepchem_dft.runs.xc.functional import build_xc_model
-from deepchem_dft.runs.xc.prepared import take_over
+from deepchem_dft.runs.xc.prepared import only_prepared, take_over
 from deepchem_dft.runs.xc.residual import with_residual_targets
 from deepchem_dft.runs.xc.schema import RunConfig
 from deepchem_dft.runs.xc.train import Training
@@ -83,8 +84,13 @@ class FunctionalRun(Run):
             if config.data.prepared is not None:
                 known = take_over(Path(config.data.prepared), build_xc_model(config), self.solver)
                 self.reporter.note(f"{known} densities are known from {Path(config.data.prepared).name}")
+            if config.data.only_prepared:
+                solver = self.solver
+                self.sets = parallel.on_main(lambda: only_prepared(config, self.sets, solver, self.reporter))
             if config.training.target == "residual":
                 self.sets = with_residual_targets(config, self.sets, self.solver, self.reporter)
+            if config.data.only_prepared or config.training.target == "residual":
+                parallel.on_main(lambda: directory.describe_data(describe_sets(self.sets)))
             if config.cross_validation is not None:
                 self.folds = CrossValidation(config, directory, self.sets, self.solver, self.reporter)
             yield
@@ -126,9 +132,23 @@ class FunctionalRun(Run):
         assert self.solver is not None
         trained = parallel.on_main(lambda: Functional.trained(self.model().functional.eval(), TRAINED))
         self.functionals = [*self.baselines, trained]
+        if self.config.evaluation.fixed_densities:
+            self.records = self._at_fixed_densities(trained)
+            return
         self.records = _evaluate(
             self.config, self.sets, self.baselines, trained, self.solver, self.reporter, self.folds
         )
+
+    def _at_fixed_densities(self, trained: Functional) -> list[EntryRecord]:
+        assert self.solver is not None
+        options, roles = self.config.evaluation, ("test", "valid", "train")
+        sets = [s for role in roles if role in options.sets for s in self.sets if s.role == role]
+        judged = [Judged.of(trained.load(), sets)]
+        if self.folds is not None and "valid" in options.sets:
+            judged += [Judged.of(f.load().eval(), groups) for f, groups in self.folds.held_out_sets()]
+        names = dict.fromkeys([n for n in (self.config.training.published,) if n] + options.published)
+        training = Training(self.config, self.directory, self.sets, self.solver, self.reporter)
+        return records_at_fixed_densities(training, [one for one in judged if one.sets], list(names))
 
     def write_tables(self) -> str:
         """Write summaries, entries and ``results.md``."""
@@ -145,7 +165,7 @@ class FunctionalRun(Run):
         results, config = self.directory / "results.csv", self.config
         errors, parent = errors_of(results, ALL_ROLES), config.functional.xc
         errors += _curve_errors(self.directory / "h2_curve.csv")
-        row = next(
+        row = config.training.published or next(
             (label for label, xc in config.baselines.items() if xc.strip().lower() == parent.strip().lower()),
             parent,
         )
@@ -188,9 +208,10 @@ def _write_tables(
     write_summary_csv(directory / "results.csv", summaries)
     write_entries_csv(directory / "entries.csv", records)
     basis = config.data.basis or "as given in the data"
+    how = "at the first densities of training" if config.evaluation.fixed_densities else "self-consistent"
     parts = [
         f"# Results of {config.name}\n",
-        f"Calculated minus reference, self-consistent. Basis {basis}, grid level "
+        f"Calculated minus reference, {how}. Basis {basis}, grid level "
         f"{config.data.grid_level}. MAE: mean absolute error, ME: mean error.\n",
         *_residual_markdown(config),
         overview_markdown(summaries) + "\n",

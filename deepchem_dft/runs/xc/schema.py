@@ -100,6 +100,10 @@ class DataConfig(Section):
     prepared: str | None = Field(
         None, description="file of 'deepchem-dft prepare': densities that need not be made again"
     )
+    only_prepared: bool = Field(
+        False,
+        description="leave out rows with a system that is not in the prepared file, rather than solve it",
+    )
     basis: str | None = Field(None, description="basis of all systems (default: as in the data)")
     grid_level: int = Field(3, ge=0, le=9, description="PySCF's quadrature level")
     density_fit: bool | str | None = Field(
@@ -273,10 +277,16 @@ class CrossValidationConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """What is evaluated after training, always self-consistently."""
+    """What is evaluated after training: self-consistently, unless it is to be at fixed densities."""
 
     sets: Roles = Field(["train", "valid", "test"], description="evaluated with the trained functional")
     baseline_sets: Roles = Field(["test"], description="of these, evaluated with the baselines as well")
+    fixed_densities: bool = Field(
+        False, description="judge at the first densities of training: thousands of rows at no cost"
+    )
+    published: list[str] = Field(
+        [], description="with fixed_densities: functionals whose published values stand beside"
+    )
     scf_tol: float = Field(1e-6, ge=1e-12, le=1e-2, description="largest orbital gradient, Ha")
     processes: int | None = Field(
         None, ge=1, le=MOST_PROCESSES, description="worker processes (default: all cores)"
@@ -341,6 +351,13 @@ class RunConfig(BaseRunConfig):
                 "'training.penalties' has no meaning without 'functional.enhancement'"
                 " or a bounded lda network"
             )
+        if self.data.only_prepared and self.data.prepared is None:
+            raise ValueError("'data.only_prepared' has no meaning without 'data.prepared'")
+        if self.evaluation.fixed_densities:
+            if self.training.resolved_stages()[0].mode != "frozen":
+                raise ValueError("'evaluation.fixed_densities' wants a first stage of mode 'frozen'")
+        elif self.evaluation.published:
+            raise ValueError("'evaluation.published' has no meaning without 'fixed_densities'")
         if self.cross_validation is not None and self.data.valid:
             raise ValueError(
                 "'cross_validation' holds out training entries itself: "
@@ -364,6 +381,7 @@ class RunConfig(BaseRunConfig):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
                 _drop_unset(ref, "sets", "diet", "balance")
+        _drop_unset(content["data"], "only_prepared")
         del content["data"]["prepared"]  # what was calculated before is what would be now
         _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
@@ -378,5 +396,5 @@ class RunConfig(BaseRunConfig):
 def _drop_unset(section: dict[str, Any], *later: str) -> None:
     """Take keys out that say nothing, so that runs from before there were any are found the same."""
     for key in later:
-        if section[key] is None:
+        if section[key] in (None, False):
             del section[key]

@@ -245,7 +245,7 @@ def test_stages_come_one_after_the_other(two, others, stop, tmp_path):
     [
         ({"functional": "globl"}, "unknown functional"),
         ({"method": "newton"}, "unknown method 'newton'"),
-        ({"start": "cold"}, "no start 'cold'"),
+        ({"start": "cold"}, "unknown start 'cold'"),
         ({"on_unconverged": "none"}, "unknown on_unconverged"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"device": "cuda"}, "CPU"),

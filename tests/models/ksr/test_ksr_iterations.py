@@ -10,7 +10,7 @@ from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.step import Molecules
 from deepchem_dft.lattice.systems import System, h2, h2_plus
-from deepchem_dft.models.ksr.separability import Separability
+from deepchem_dft.models.ksr.loss import Separability
 
 from .lattice import GRID, dataset_of, model_of
 

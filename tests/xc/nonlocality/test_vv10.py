@@ -196,7 +196,14 @@ def test_derivatives_there_are_none_of(dimer):
 
 
 @pytest.mark.parametrize(
-    "options, field", [({"b": 0.0}, "b"), ({"c": math.nan}, "c"), ({"form": "x"}, "form")]
+    "options, field",
+    [
+        ({"b": 0.0}, "b"),
+        ({"c": math.nan}, "c"),
+        ({"form": "x"}, "form"),
+        ({"grid_level": 12}, "grid_level"),
+        ({"grid_level": "fine"}, "grid_level"),
+    ],
 )
 def test_what_is_no_functional(options, field):
     with pytest.raises(FunctionalError) as caught:
