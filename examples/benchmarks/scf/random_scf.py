@@ -244,7 +244,7 @@ def main() -> int:
 def references(files: list[Path], seed: int) -> dict[int, tuple[float, str]]:
     """Read PySCF's lowest energy (Ha) and the start that led there, by case, from rows of earlier runs.
 
-    Which energies it has does not depend on how ours are looked for. Of other cases than this seed's, nothing.
+    It does not depend on how ours are looked for. Rows of other cases than this seed's are left out.
     """
     found: dict[int, tuple[float, str]] = {}
     for file in files:
