@@ -16,6 +16,34 @@ OLDEST = (2, 8)
 REMEDY = "pip install --no-deps --ignore-requires-python 'deepchem>=2.8'"
 
 
+#: Extras of this package that bring a module; the others are installed by their own name.
+EXTRAS = {
+    "e3nn": "hamiltonian",
+    "h5py": "hamiltonian",
+    "ase": "hamiltonian",
+    "tblite": "property",
+    "dftd3": "dispersion",
+    "dftd4": "dispersion",
+    "skala": "skala",
+    "xitorch": "dqc",
+}
+
+
+def how_to_get(error: ModuleNotFoundError) -> str | None:
+    """Return what to say where a package of somebody else's is missing; None if the fault is our own.
+
+    Examples
+    --------
+    >>> how_to_get(ModuleNotFoundError(name="e3nn.o3"))
+    "the package 'e3nn' is missing. Remedy: pip install 'deepchem_dft[hamiltonian]'"
+    """
+    name = (error.name or "").partition(".")[0]
+    if not name or name == "deepchem_dft":
+        return None
+    extra = f"'deepchem_dft[{EXTRAS[name]}]'" if name in EXTRAS else name
+    return f"the package '{name}' is missing. Remedy: pip install {extra}"
+
+
 class DeepChemNeeded(DeepChemDFTError, ImportError):
     """DeepChem is missing, or too old."""
 

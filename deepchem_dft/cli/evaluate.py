@@ -19,6 +19,7 @@ from deepchem_dft.cli.common import (
     solution_progress,
     tell_of_kept,
 )
+from deepchem_dft.cli.molecules.early import check_names
 
 
 def evaluate(
@@ -92,6 +93,7 @@ def evaluate(
         return
     config: Any = None if done is None else done.config
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
+    check_names(xc or [])
     load_deepchem()
     from deepchem_dft.runs import tables
     from deepchem_dft.runs.xc.calibration import coverage_markdown

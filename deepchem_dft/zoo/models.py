@@ -109,6 +109,8 @@ def model_of_form(kind: str, form: Any) -> Any:
         return known(**options)
     except InputError as error:
         raise error.located(field="form") from None
+    except ModuleNotFoundError:  # of a package that is not installed, which is no fault of the form
+        raise
     except Exception as error:  # the arguments are anybody's, of any type
         raise InputError(f"a {known.__name__} cannot be built: {str(error)[:200]}", field="form") from None
 
