@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-<<<<<<< HEAD
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-=======
->>>>>>> main
 from itertools import combinations_with_replacement, permutations
 from typing import TYPE_CHECKING
 
