@@ -1,7 +1,5 @@
 """Skala's functionals beside the skala package itself, and beside the published form of the first."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 

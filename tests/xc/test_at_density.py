@@ -1,7 +1,5 @@
 """Energies of one density while parameters change: the same numbers, computed from less."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest
