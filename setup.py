@@ -66,7 +66,7 @@ class BuildWithData(build_py):
 
     #: Folder of the checkout, its name in the package, and the files that go along.
     SHIPPED = (
-        ("datasets", "_datasets", (".yaml", ".csv", ".npz", ".md")),
+        ("datasets", "_datasets", (".yaml", ".csv", ".npz", ".md", ".json")),
         ("examples", "_examples", (".yaml",)),
     )
     #: Examples that stay behind: they belong to measurements, or make data beside themselves.

@@ -1,6 +1,5 @@
 """``deepchem-dft evaluate`` and ``predict``: functionals on data sets."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from deepchem_dft.cli.common import (
     solution_progress,
     tell_of_kept,
 )
+from deepchem_dft.cli.molecules.early import check_names
 
 
 def evaluate(
@@ -93,6 +93,7 @@ def evaluate(
         return
     config: Any = None if done is None else done.config
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset or []]
+    check_names(xc or [])
     load_deepchem()
     from deepchem_dft.runs import tables
     from deepchem_dft.runs.xc.calibration import coverage_markdown

@@ -1,6 +1,5 @@
 """``deepchem-dft train``: a configuration in, a run directory with everything out."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -145,7 +144,7 @@ def _configuration(config: Path | None, example: str | None) -> Path:
 def reporter_of(quiet: bool) -> Any:
     """Return what shows progress: bars on a terminal, lines elsewhere, nothing if quiet."""
     from deepchem_dft.cli.progress import BarReporter, LineReporter
-    from deepchem_dft.fitting.reporter import Reporter
+    from deepchem_dft.fitting.progress import Reporter
 
     if quiet:
         return Reporter()

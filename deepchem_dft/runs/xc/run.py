@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import plots
 from deepchem_dft.runs.base import DataNote, Run
 from deepchem_dft.runs.card import ALL_ROLES, TRAINED, errors_of, unconverged_of, worse
