@@ -362,7 +362,7 @@ def _reduced(made: Any) -> tuple:
 
 
 def _blank(recipe: tuple) -> Any:
-    cls = class_of(recipe, _mixed, (_Adapted, _OfAdapted, _Invariant))
+    cls: Any = class_of(recipe, _mixed, (_Adapted, _OfAdapted, _Invariant))
     return cls.__new__(cls)
 
 

@@ -161,7 +161,7 @@ def described(x: np.ndarray) -> dict[str, Any]:
     {'cell': 'fingerprint', 'n_features': 7}
     """
     x = np.asarray(x)
-    first = x.flat[0] if x.size else None
+    first: Any = x.flat[0] if x.size else None
     if hasattr(first, "node_features"):
         found = {"cell": "graph", "n_features": int(first.node_features.shape[1])}
         # an atom alone does not say how wide the features of its edges would be
