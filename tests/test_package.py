@@ -1,7 +1,5 @@
 """The package as a whole: lazy names, layers, size of files, what a wheel ships."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import subprocess

@@ -1,7 +1,5 @@
 """What is released: one version everywhere, configurations inside, a recipe with the same requirements."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

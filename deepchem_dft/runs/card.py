@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from deepchem_dft.molecule.elements import NUCLEAR_CHARGE
 from deepchem_dft.runs.base import open_run
 from deepchem_dft.runs.rows import read_data, read_json, read_rows
-from deepchem_dft.runs.rundir import RunDirectory, without_places
+from deepchem_dft.runs.rundir import RunDirectory
+from deepchem_dft.runs.section import without_places
 from deepchem_dft.xc.ranges import hold_omega
 
 if TYPE_CHECKING:

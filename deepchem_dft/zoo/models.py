@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
@@ -119,6 +120,8 @@ def _allowed(known: Any, form: Any) -> dict[str, Any]:
     """Return the arguments of a form if all of them are plain ones of the constructor."""
     parameters = inspect.signature(known.__init__).parameters.values()
     names = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {*_FORBIDDEN}
+    groups = getattr(known, "grouped", {})
+    names = names - {*groups} | {one.name for kind in groups.values() for one in fields(kind)}
     names |= {"batch_size", "learning_rate"}
     if not isinstance(form, Mapping):
         raise InputError("the form is not a set of arguments", field="form")

@@ -1,7 +1,5 @@
 """``deepchem-dft data ksr``: what a user sees."""
 
-from __future__ import annotations
-
 import csv
 
 import numpy as np

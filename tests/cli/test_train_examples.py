@@ -1,7 +1,5 @@
 """``train --example``: configurations by name, with changes, from any folder."""
 
-from __future__ import annotations
-
 
 def test_an_example_with_changes(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,5 @@
 """Trained functionals on the command line: listed, shown, run, exported."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

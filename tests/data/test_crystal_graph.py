@@ -1,7 +1,5 @@
 """Graphs of crystals: shells known from geometry, invariance, errors with the name."""
 
-from __future__ import annotations
-
 import itertools
 import pickle
 

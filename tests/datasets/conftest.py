@@ -1,7 +1,5 @@
 """All data files, read once."""
 
-from __future__ import annotations
-
 import csv
 
 import pytest

@@ -1,7 +1,5 @@
 """The table of what data sets hold is that of the files."""
 
-from __future__ import annotations
-
 from deepchem_dft.runs.xc.contents import contents, counted
 from deepchem_dft.runs.xc.selection import dataset_names
 

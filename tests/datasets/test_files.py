@@ -1,7 +1,5 @@
 """What holds for every data file: counts, balance, parity, geometry, sources, splits."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 

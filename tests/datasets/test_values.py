@@ -1,7 +1,5 @@
 """Values against sources that are not the files: literature figures, Hess's law, other files."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How fast and how far solvers get, against direct solutions of linear problems."""
 
-from __future__ import annotations
-
 import statistics
 
 import pytest

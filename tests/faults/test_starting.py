@@ -1,7 +1,5 @@
 """Two at a time, and what a start that was cut short leaves."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

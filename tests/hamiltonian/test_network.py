@@ -1,7 +1,5 @@
 """Batches, single atoms, the cutoff, and what a fit measures."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Molecules, functionals and calculations of PySCF that its tests share."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from pyscf import gto

@@ -1,7 +1,5 @@
 """Functionals in PySCF: the same numbers as our own SCF, as libxc, and as finite differences."""
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 

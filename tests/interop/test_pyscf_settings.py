@@ -1,7 +1,5 @@
 """What PySCF's objects lend a functional, what is refused, and dispersion by PySCF's own hook."""
 
-from __future__ import annotations
-
 import importlib.util
 import types
 

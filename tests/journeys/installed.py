@@ -7,8 +7,6 @@ there, every command of the README works or names the extra it needs in one line
 README's Python. Commands are made short by options that are put behind them.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

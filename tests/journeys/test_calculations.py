@@ -1,7 +1,5 @@
 """One molecule and many: what is shown, what is left for other programs, and going on."""
 
-from __future__ import annotations
-
 import json
 import re
 

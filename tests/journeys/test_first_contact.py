@@ -1,7 +1,5 @@
 """The first minutes: wrong names, what to begin with, packages that are missing."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

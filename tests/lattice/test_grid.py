@@ -1,7 +1,5 @@
 """The grid in one dimension, and the interaction on it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

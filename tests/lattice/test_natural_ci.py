@@ -1,7 +1,5 @@
 """Three and four electrons: against PySCF on the bare points, and convergence with orbitals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """DEQModel as a DeepChem model: data sets, weights, metrics, files, reproducibility, solvers."""
 
-from __future__ import annotations
-
 import io
 import warnings
 

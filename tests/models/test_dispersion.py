@@ -1,7 +1,5 @@
 """Damping parameters and enhancement factors trained: from a planted set back to it, and through files."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Quadratures, and Becke's weights as a function of positions."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

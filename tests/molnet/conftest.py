@@ -1,7 +1,5 @@
 """Small files in the exact layouts of the releases of QMugs, QMOF and OQMD."""
 
-from __future__ import annotations
-
 import csv
 import json
 

@@ -1,7 +1,5 @@
 """Bad files of property data: the error names file, record and field, and nothing is kept."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Labels made here as DeepChem data sets: files of one's own, and those that come along."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from rdkit import Chem

@@ -1,7 +1,5 @@
 """The ``load_*`` functions: MoleculeNet's form, splits, options, cache, errors."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import pickle

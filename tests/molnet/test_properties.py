@@ -1,7 +1,5 @@
 """QMugs, QMOF and OQMD from files in the layouts of their releases."""
 
-from __future__ import annotations
-
 import gzip
 import inspect
 import json

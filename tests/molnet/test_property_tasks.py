@@ -1,7 +1,5 @@
 """The tasks of the three releases from files in their formats to a trained model's prediction."""
 
-from __future__ import annotations
-
 import json
 
 import deepchem as dc

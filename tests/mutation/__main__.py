@@ -6,8 +6,6 @@ tree and meets the tests that run its line, the quickest first, in a process for
 has PyTorch, PySCF and DeepChem in memory; the first failure ends it.
 """
 
-from __future__ import annotations
-
 import argparse
 import compileall
 import gc

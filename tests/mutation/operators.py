@@ -1,7 +1,5 @@
 """What is changed in a mutant: cosmic-ray's operators that keep types, and numbers a tenth smaller."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import parso

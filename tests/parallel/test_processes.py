@@ -1,7 +1,5 @@
 """Two processes under torchrun do what one does: same numbers, same errors; and pools of workers."""
 
-from __future__ import annotations
-
 import os
 import runpy
 import sys

@@ -1,7 +1,5 @@
 """Cells: bounded as promised, blind to other samples, with fixed points every solver finds."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

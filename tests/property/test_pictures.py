@@ -1,7 +1,5 @@
 """Neighbour pictures show the bonds of a molecule; image files are read as documented."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from rdkit import Chem

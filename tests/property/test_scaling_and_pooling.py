@@ -1,7 +1,5 @@
 """Scales of features and pooling of nodes, against numpy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

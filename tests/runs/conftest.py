@@ -1,7 +1,5 @@
 """A data set and a configuration small enough to train in a second."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Cross-validation: who is held out, that members do not see it, and what becomes of them."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """Cards of runs: what the configuration says, what the tables say, overlap, where they go."""
 
-from __future__ import annotations
-
 import yaml
 
 from deepchem_dft import zoo

@@ -1,7 +1,5 @@
 """Whole runs: every file is there, the numbers are right, nothing is overwritten."""
 
-from __future__ import annotations
-
 import json
 import math
 

@@ -1,7 +1,5 @@
 """A run that is killed goes on to the numbers of one that was not."""
 
-from __future__ import annotations
-
 import csv
 import multiprocessing
 import os

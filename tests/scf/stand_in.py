@@ -3,8 +3,6 @@
 They refuse, as CUDA would, to be mixed with others.
 """
 
-from __future__ import annotations
-
 from contextlib import contextmanager
 
 import torch

@@ -5,8 +5,6 @@ CPU, and refuse, as CUDA would, to be mixed with others. Whole solves run on it 
 numbers of the CPU to the last bit.
 """
 
-from __future__ import annotations
-
 import copy
 import warnings
 

@@ -1,7 +1,5 @@
 """Gradients by functional parameters and by nuclei, against finite differences of whole SCFs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Cards: the limits of what is read, identity, and every line of their text."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Cards and weights of a stranger: refused before anything is built, written or run."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import resource

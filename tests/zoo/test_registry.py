@@ -1,7 +1,5 @@
 """Names, loading, saving; what is refused, and that nothing is executed."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

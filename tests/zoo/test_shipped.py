@@ -1,7 +1,5 @@
 """Models that come with the package: cards complete, small files, and predictions that hold."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -78,7 +78,7 @@ class Dispersion(nn.Module):
     @unaffected
     def __init__(
         self,
-        model: str,
+        model: str = "d3bj",
         method: str | None = None,
         *,
         s6: float | None = None,

@@ -1,7 +1,5 @@
 """KSRModel as a DeepChem model: learning, selection, files, reproducibility, mistakes."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """How a KSRModel iterates: where it starts, how far it goes, what it says of the end; spins and copies."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

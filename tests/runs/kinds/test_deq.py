@@ -1,7 +1,5 @@
 """A run on properties from its configuration: trained, evaluated, resumed, exported, reported."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import yaml

@@ -1,7 +1,5 @@
 """Runs with ``model: hamiltonian``: configuration in, tables and figures out, resume, mistakes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Hamiltonians made here: what is in them, and runs that are stopped anywhere."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Runs with ``model: ksr``: configuration in, tables and figures out, resume, mistakes."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Functionals that see the whole quadrature, in the self-consistent field."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

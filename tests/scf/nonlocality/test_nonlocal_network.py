@@ -1,7 +1,5 @@
 """The network that sees its neighbours in self-consistent fields: derivatives, training, files."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

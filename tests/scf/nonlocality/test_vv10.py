@@ -1,7 +1,5 @@
 """Functionals of libxc with VV10 and rVV10, self-consistently, against PySCF on the same grids."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Libxc functionals: values, derivatives and exact exchange against PySCF."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """Functionals that cannot be run whole, or do not exist, are refused with a remedy."""
 
-from __future__ import annotations
-
 import pyscf
 import pytest
 

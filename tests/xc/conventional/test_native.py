@@ -1,7 +1,5 @@
 """The functionals written in torch against libxc."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Dispersion against the reference libraries as PySCF calls them, differences, and its own formula."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

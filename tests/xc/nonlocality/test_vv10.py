@@ -1,7 +1,5 @@
 """VV10 and rVV10 on plain tensors: PySCF's sums, the papers' formulae, finite differences."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
