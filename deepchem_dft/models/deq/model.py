@@ -249,9 +249,9 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         now = {**self.config, "n_features": self.kind.n_features}
         if all(now[name] == value for name, value in unsaid.items()):
             return
-        temporary: bool = self.model_dir_is_temp
+        temporary = vars(self)["model_dir_is_temp"]
         self.__init__(**{**self._rebuild, **unsaid, "model_dir": self.model_dir})  # type: ignore[misc]
-        self.model_dir_is_temp = temporary
+        vars(self)["model_dir_is_temp"] = temporary
         self._ensure_built()
 
     _telling = "n_tasks"
