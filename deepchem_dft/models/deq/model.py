@@ -251,7 +251,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             return
         temporary = vars(self)["model_dir_is_temp"]
         self.__init__(**{**self._rebuild, **unsaid, "model_dir": self.model_dir})  # type: ignore[misc]
-        vars(self)["model_dir_is_temp"] = temporary
+        self.__dict__.update(model_dir_is_temp=temporary)
         self._ensure_built()
 
     _telling = "n_tasks"
