@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) $(CONSTRAINTS:%=-c %)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-latest bench mutants lint lines format docs clean distclean python
+.PHONY: help install train test test-slow test-latest bench mutants lint lines format docs dist clean distclean python
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -68,12 +68,21 @@ docs: $(VENV)/.installed-test $(VENV)/.installed-docs ## build the documentation
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
+dist: $(VENV)/.installed-test $(VENV)/.installed-dist ## build sdist and wheel into dist/, and try the wheel in a clean environment
+	rm -rf dist build .venv-dist
+	$(BIN)/python -m build -q --outdir dist .
+	$(BIN)/python -m venv .venv-dist
+	$(PIP:$(BIN)/%=.venv-dist/bin/%) dist/*.whl
+	$(PIP:$(BIN)/%=.venv-dist/bin/%) --no-deps --ignore-requires-python 'deepchem>=2.8'
+	.venv-dist/bin/python tests/journeys/installed.py README.md
+	@ls dist
+
 clean: ## remove caches and build products, keep .venv and runs/
 	rm -rf build dist *.egg-info docs/_build docs/generated .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find deepchem_dft tests examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## also remove .venv
-	rm -rf $(VENV) .venv-latest
+	rm -rf $(VENV) .venv-latest .venv-dist
 
 # Whatever uses $(VENV) comes by here, so that a Python that cannot work is refused in one line.
 python:

@@ -57,23 +57,35 @@ TEST = [
 ]
 LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML", "import-linter>=2.5"]
 MUTATION = ["cosmic-ray>=8.4", "coverage>=7.4"]
+DIST = ["build>=1.2"]
 DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 
 
-class BuildWithDatasets(build_py):
-    """Ship ``datasets/`` inside the package, so that ``molnet`` works offline once installed."""
+class BuildWithData(build_py):
+    """Ship ``datasets/`` and the examples' configurations inside the package, for use once installed."""
 
-    SUFFIXES = (".yaml", ".csv", ".npz", ".md")
+    #: Folder of the checkout, its name in the package, and the files that go along.
+    SHIPPED = (
+        ("datasets", "_datasets", (".yaml", ".csv", ".npz", ".md", ".json")),
+        ("examples", "_examples", (".yaml",)),
+    )
+    #: Examples that stay behind: they belong to measurements, or make data beside themselves.
+    APART = {"benchmarks", "hamiltonian"}
 
     def _shipped(self) -> list[tuple[Path, Path]]:
-        source, target = ROOT / "datasets", Path(self.build_lib) / "deepchem_dft" / "_datasets"
-        found = (p for p in sorted(source.rglob("*")) if p.suffix in self.SUFFIXES)
-        return [(path, target / path.relative_to(source)) for path in found]
+        found = []
+        for folder, name, suffixes in self.SHIPPED:
+            source, target = ROOT / folder, Path(self.build_lib) / "deepchem_dft" / name
+            for path in sorted(source.rglob("*")):
+                place = path.relative_to(source)
+                if path.suffix in suffixes and not (folder == "examples" and self.APART & set(place.parts)):
+                    found.append((path, target / place))
+        return found
 
     def run(self) -> None:
         super().run()
         if getattr(self, "editable_mode", False):
-            return  # an editable install reads datasets/ from the checkout
+            return  # an editable install reads them from the checkout
         for path, target in self._shipped():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -104,7 +116,7 @@ setup(
             "**/*.js",
         ]
     },
-    cmdclass={"build_py": BuildWithDatasets},
+    cmdclass={"build_py": BuildWithData},
     install_requires=[
         *DEEPCHEM,
         *HAMILTONIAN,
@@ -125,6 +137,7 @@ setup(
         "test": TEST,
         "lint": LINT,
         "docs": DOCS,
+        "dist": DIST,
         "mutation": MUTATION,
         "dqc": DQC,
         "property": PROPERTY,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # PySCF runs a file .pyscf_conf.py of the working folder when it is imported, and the folder may be
 # a stranger's. One in the home folder, and one named by the variable, stay in force.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import reprlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,6 +14,34 @@ from deepchem_dft.errors import InputError
 
 # Frames of these packages are not where a user looks.
 _INNER = ("deepchem_dft", "torch")
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 3
+_short.maxlevel = 2
+
+
+def show(value: Any) -> str:
+    """Return a bounded ``repr`` (YAML aliases can make a small file print as gigabytes).
+
+    Examples
+    --------
+    >>> show([1] * 100)
+    '[1, 1, 1, ...]'
+    """
+    return _short.repr(value)
+
+
+def suggest(word: Any, options: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for a likely misspelling, else an empty text.
+
+    Examples
+    --------
+    >>> suggest("bassis", ["basis", "spin"])
+    "did you mean 'basis'?"
+    """
+    choices = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(str(word)[:80].lower(), choices, n=1, cutoff=0.6)
+    return f"did you mean '{choices[near[0]]}'?" if near else ""
 
 
 def whole(least: int, **settings: Any) -> None:
@@ -63,18 +93,24 @@ def tolerance(**settings: Any) -> None:
         )
 
 
-def choice(value: Any, allowed: Sequence[str], field: str) -> None:
-    """Refuse what is none of the words allowed.
+def choice(value: Any, allowed: Iterable[str], field: str, what: str = "", error: type = InputError) -> str:
+    """Return a word that is one of those allowed.
 
     Raises
     ------
     InputError
-        Naming the setting.
+        For any other; it names the nearest, or all.
+
+    Examples
+    --------
+    >>> choice("basis", ["basis", "spin"], "field")
+    'basis'
     """
-    if value not in tuple(allowed):
-        raise InputError(
-            f"unknown {field} {value!r}", field=field, remedy=f"choose from {', '.join(allowed)}"
-        )
+    words = list(allowed)
+    if isinstance(value, str) and value in words:
+        return value
+    remedy = suggest(value, words) or f"use one of {', '.join(words)}"
+    raise error(f"unknown {what or field} {show(value)}", field=field, remedy=remedy)
 
 
 def decision(**settings: Any) -> None:

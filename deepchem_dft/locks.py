@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import make_folder, storing, write_all
@@ -174,24 +174,24 @@ class GrowingFile:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.csv"
     >>> with GrowingFile(path, b"name\\n") as file:
-    ...     file.append(b"water\\n")
+    ...     file.write(b"water\\n")
     >>> path.read_text(), GrowingFile(path, b"name\\n").new
     ('name\\nwater\\n', False)
     """
 
-    def __init__(self, path: str | Path, head: bytes = b"") -> None:
+    def __init__(self, path: str | os.PathLike, head: bytes = b"") -> None:
         self.path, self._made = Path(path), not os.path.lexists(path)
         make_folder(self.path.parent)
         handle = _locked(self.path, "the file", "wait for it, or choose another name")
         self.stream: BinaryIO = open(handle, "r+b", buffering=0)  # noqa: SIM115
         try:
-            with storing(path):
+            with storing(self.path):
                 start = self.stream.read(len(head) + 1)
                 self.size = self.stream.seek(0, os.SEEK_END)
                 self.new = not start or len(start) < len(head) and head.startswith(start)
                 if self.new:
                     self.cut(0)
-                    self.append(head)
+                    self.write(head)
         except BaseException:
             self.close()
             raise
@@ -203,7 +203,7 @@ class GrowingFile:
             if os.fstat(self.stream.fileno()).st_size > size:
                 os.ftruncate(self.stream.fileno(), size)
 
-    def append(self, record: bytes) -> None:
+    def write(self, record: bytes) -> None:
         """Write one record; it survives whatever happens to this process afterwards.
 
         Raises
@@ -229,7 +229,7 @@ class GrowingFile:
                     self.path.unlink()
             self.stream.close()
 
-    def __enter__(self) -> GrowingFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 #: Those of this package, which must work without being installed.
 _OWN = {
     ("functionals", "zoo"): "deepchem_dft.zoo.registry:functional",
+    ("cards", "zoo"): "deepchem_dft.zoo.registry:find",
     ("engines", "dqc"): "deepchem_dft.interop.dqc.engine:run_dqc",
     ("engines", "surroundings"): "deepchem_dft.interop.embedding:run_embedded",
     ("checks", "functional"): "deepchem_dft.scf.conformance.checker:check_functional",

@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
-import torch
-
 _WRAPPERS: set[CodeType] = set()  # of functions: one, as long as they come from one place
 Wrapped = TypeVar("Wrapped", bound=Callable[..., Any])
 
@@ -26,6 +24,7 @@ def as_usual() -> Iterator[None]:
 
     Examples
     --------
+    >>> import torch
     >>> with torch.inference_mode(), as_usual():
     ...     torch.ones(1).is_inference(), torch.is_grad_enabled()
     (False, False)
@@ -33,6 +32,8 @@ def as_usual() -> Iterator[None]:
     ...     torch.ones(1).device.type
     'cpu'
     """
+    import torch  # where it is used: who only asks for names does not wait for it
+
     precision = torch.get_default_dtype()
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
@@ -54,6 +55,7 @@ def unaffected(wrapped: Wrapped) -> Wrapped:
 
     Examples
     --------
+    >>> import torch
     >>> @unaffected
     ... def kept():
     ...     return torch.ones(1)

@@ -1,7 +1,5 @@
 """What every test shares: one thread, fixed seeds, a private cache, and markers that skip."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

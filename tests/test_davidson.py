@@ -1,7 +1,5 @@
 """Davidson's method against dense diagonalisation; how many products it takes, and when it gives up."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """A slice of examples/benchmarks/input/fuzz_inputs.py, which reads twenty thousand of these files."""
 
-from __future__ import annotations
-
 import pickle
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """What a newcomer does, with every other supported Python that this machine has."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re

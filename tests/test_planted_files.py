@@ -4,8 +4,6 @@ Data sets have tests of their own in ``molnet/test_planted.py``, models of the z
 ``zoo/test_registry.py``, the settings of PySCF in ``test_working_folder.py``.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import zipfile

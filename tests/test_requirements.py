@@ -1,7 +1,5 @@
 """What has to be installed: requirements, Pythons, DeepChem, and what make says about them."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Names of anybody's in a terminal, a spreadsheet, a page and a log: shown, never obeyed."""
 
-from __future__ import annotations
-
 import csv
 import io
 import logging

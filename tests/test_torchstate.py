@@ -4,8 +4,6 @@ Each state runs first on a geometry of its own, whose constants nobody has made 
 same is trained in the usual state.
 """
 
-from __future__ import annotations
-
 import warnings
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """A working folder of a stranger: what lies in it is not run."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

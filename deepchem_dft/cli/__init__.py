@@ -14,6 +14,7 @@ from deepchem_dft.cli.molecules import frequencies, reaction, scan, scf
 from deepchem_dft.cli.processes import Terminated, one_of_several, report
 from deepchem_dft.errors import DeepChemDFTError, InputError
 from deepchem_dft.files import refusal
+from deepchem_dft.needs import how_to_get
 from deepchem_dft.sinks import printable
 
 app = typer.Typer(
@@ -105,6 +106,10 @@ def main() -> None:
             raise
         _flush()
         _complain(str(refusal(error, "a file, or the standard output", "read or written")))
+    except ModuleNotFoundError as error:
+        if debug or (text := how_to_get(error)) is None:
+            raise
+        _complain(text)
     except Exception as error:
         if debug:
             raise

@@ -1,6 +1,5 @@
 """``deepchem-dft board``: functionals on a board of reactions, beside published ones."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,6 +16,7 @@ from deepchem_dft.cli.common import (
     solution_progress,
     tell_of_kept,
 )
+from deepchem_dft.cli.molecules.early import check_names
 
 
 def board(
@@ -79,6 +79,7 @@ def board(
     for path in (out, html, keep):
         check_out(path)
     refs = [dataset_ref(name, max_heavy=max_heavy) for name in dataset]
+    check_names(xc or [])
     load_deepchem()
     done: Any = None
     if run is not None:

@@ -1,6 +1,5 @@
 """``deepchem-dft curve``: energies along a stretched bond."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -56,7 +55,9 @@ def curve(
     - `deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc pbe --run runs/pbe_mgga --exact h2 --out h2.png`
     """
     from deepchem_dft.cli.common import console, functional_from_run, quiet_imports, solution_progress
+    from deepchem_dft.cli.molecules.early import check_names
 
+    check_names(xc or [])
     with quiet_imports():
         from deepchem_dft.runs.xc import curves
         from deepchem_dft.scf.many import Solver

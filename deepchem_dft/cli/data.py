@@ -1,13 +1,12 @@
 """``deepchem-dft data``: check files, make densities and labels, list what is there."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
 
 import typer
 
-from deepchem_dft.cli.common import console, load_deepchem, quiet_imports
+from deepchem_dft.cli.common import console, quiet_imports
 from deepchem_dft.cli.hamiltonian import hamiltonian
 from deepchem_dft.cli.label import label
 from deepchem_dft.cli.lattice import ksr
@@ -104,28 +103,12 @@ def list_() -> None:
 
     - `deepchem-dft data list`
     """
-    load_deepchem()
-    import warnings
-
-    from deepchem_dft.data import read_yaml
-    from deepchem_dft.molnet import board
     from deepchem_dft.runs.tables import markdown_table
-    from deepchem_dft.runs.xc.selection import board_names, dataset_names, dataset_path
+    from deepchem_dft.runs.xc.contents import contents
 
-    rows = []
-    for name in dataset_names():
-        if name in board_names():
-            known = board(name).rows
-            parts = [sum(row.split == s for row in known) for s in ("train", "valid", "test")]
-            types = ", ".join(dict.fromkeys(row.type for row in known))
-            rows.append([name, str(len(known)), types, " / ".join(map(str, parts))])
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            entries = read_yaml(str(dataset_path(name)))
-        types = ", ".join(dict.fromkeys(e.entry_type for e in entries))
-        splits = {s: sum(e.split == s for e in entries) for s in ("train", "valid", "test")}
-        split_text = " / ".join(str(n) for n in splits.values()) if any(splits.values()) else "-"
-        rows.append([name, str(len(entries)), types, split_text])
+    rows = [
+        [one.name, str(one.entries), ", ".join(one.types), " / ".join(map(str, one.splits)) or "-"]
+        for one in contents()
+    ]
     header = ["data set", "entries", "types", "train / valid / test"]
     console().print(markdown_table(header, rows), markup=False)

@@ -1,6 +1,5 @@
 """``deepchem-dft data hamiltonian``: Kohn-Sham matrices of many geometries."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,6 +1,5 @@
 """``deepchem-dft data label``: GFN2-xTB labels for a file of molecules."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import contextlib

@@ -1,6 +1,5 @@
 """``deepchem-dft data ksr``: exact energies and densities of one-dimensional molecules."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import io
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from deepchem_dft.checks import choice
 from deepchem_dft.cli.common import check_out, console, quiet_imports
 
 if TYPE_CHECKING:
@@ -71,12 +71,7 @@ def ksr(
     grid = Grid(points, spacing)
     systems = []
     for family in families or _PAPER:
-        if family not in FAMILIES:
-            raise InputError(
-                f"there is no family {family!r}",
-                field="families",
-                remedy=f"use some of {', '.join(FAMILIES)}",
-            )
+        choice(family, FAMILIES, "families", "family")
         paper = {*TRAIN.get(family, ()), *VALID.get(family, ()), *TEST.get(family, ())}
         distances = at or (CURVE[family] if everything or not paper else sorted(paper))
         systems += [FAMILIES[family](distance) for distance in distances]

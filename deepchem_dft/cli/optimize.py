@@ -1,6 +1,5 @@
 """``deepchem-dft optimize``: a molecule relaxed with any functional."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -77,11 +76,14 @@ def optimize(
     - `deepchem-dft optimize nearly_flat_ammonia.xyz --transition-state` (then `frequencies`)
     """
     from deepchem_dft.cli.common import check_out, console, quiet_imports
+    from deepchem_dft.cli.molecules.early import check_molecule, check_names
     from deepchem_dft.errors import DeepChemDFTError
 
     for path in (out, trajectory):
         check_out(path)
         check_name(path)
+    check_molecule(geometry, charge, options.spin_of(spin, multiplicity), unit, basis)
+    check_names([xc] if run is None else [])
     with quiet_imports():
         from deepchem_dft.interop.coordinates import Coordinate
         from deepchem_dft.interop.relaxation import relax

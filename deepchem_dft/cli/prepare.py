@@ -1,6 +1,5 @@
 """``deepchem-dft prepare``: the densities that a training needs, in one file."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

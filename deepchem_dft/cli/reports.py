@@ -1,6 +1,5 @@
 """``deepchem-dft report``: what runs have found, as one page to look at."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

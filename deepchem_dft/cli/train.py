@@ -1,6 +1,5 @@
 """``deepchem-dft train``: a configuration in, a run directory with everything out."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,8 +20,16 @@ def _print_keys(wanted: bool) -> None:
         raise typer.Exit()
 
 
+def _print_examples(wanted: bool) -> None:
+    if wanted:
+        from deepchem_dft.runs import examples
+
+        typer.echo("\n".join(examples.names()))
+        raise typer.Exit()
+
+
 def train(
-    config: Path = typer.Argument(..., help="YAML configuration (see examples/)."),
+    config: Path | None = typer.Argument(None, help="YAML configuration, unless --example names one."),
     overrides: list[str] | None = typer.Argument(
         None, help="Changes such as training.epochs=5 or data.train.0.max_heavy=2."
     ),
@@ -33,6 +40,16 @@ def train(
         False, "--resume", help="Go on with an unfinished run of the same configuration."
     ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print the results only."),
+    example: str | None = typer.Option(
+        None, "--example", help="A configuration that comes with the package; --examples lists them."
+    ),
+    examples: bool = typer.Option(
+        False,
+        "--examples",
+        callback=_print_examples,
+        is_eager=True,
+        help="Print the names of the configurations that come with the package, and exit.",
+    ),
     keys: bool = typer.Option(
         False,
         "--keys",
@@ -50,7 +67,11 @@ def train(
 
     Examples:
 
-    - `deepchem-dft train examples/train_pbe_mgga.yaml`
+    - `deepchem-dft train --example train_pbe_mgga`
+
+    - `deepchem-dft train --example train_pbe_mgga training.stages.0.epochs=5 --run-dir runs/short`
+
+    - `deepchem-dft train examples/train_pbe_mgga.yaml` (in a checkout)
 
     - `deepchem-dft train examples/hamiltonian/water.yaml network.form=equilibrium-delta`
 
@@ -64,6 +85,12 @@ def train(
     """
     from deepchem_dft.runs.config import load_config
 
+    asked = str(config or "")
+    if example is not None:
+        # all that is not an option is a change then
+        overrides = [*([str(config)] if config is not None else []), *(overrides or [])]
+        asked = f"--example {example}"
+    config = _configuration(config, example)
     settings = load_config(config, overrides)
     load_deepchem()
     from deepchem_dft.runs import run
@@ -72,7 +99,7 @@ def train(
     directory = run_dir or default_directory(settings)
     reporter = reporter_of(quiet)
     again = (
-        f"go on with: deepchem-dft train {config} {' '.join([*(overrides or []), ''])}"
+        f"go on with: deepchem-dft train {asked} {' '.join([*(overrides or []), ''])}"
         f"--run-dir {directory} --resume"
     )
     several = f" Remedy: {again} (any number of processes will do)"
@@ -90,10 +117,34 @@ def train(
     out.print(f"run directory: {directory}", markup=False)
 
 
+def _configuration(config: Path | None, example: str | None) -> Path:
+    """Return the file to read: the one given, or that of an example."""
+    from deepchem_dft.errors import InputError
+    from deepchem_dft.runs import examples
+
+    if example is not None:
+        return examples.find(example)
+    if config is None:
+        raise InputError(
+            "there is no configuration to train",
+            field="config",
+            remedy="name a YAML file, or one that comes with the package: --example train_pbe_mgga",
+        )
+    name = config.with_suffix("").as_posix().removeprefix("examples/")
+    if not config.exists() and name in examples.names():
+        raise InputError(
+            "the file does not exist",
+            file=str(config),
+            field="config",
+            remedy=f"it comes with the package: deepchem-dft train --example {name}",
+        )
+    return config
+
+
 def reporter_of(quiet: bool) -> Any:
     """Return what shows progress: bars on a terminal, lines elsewhere, nothing if quiet."""
     from deepchem_dft.cli.progress import BarReporter, LineReporter
-    from deepchem_dft.fitting.reporter import Reporter
+    from deepchem_dft.fitting.progress import Reporter
 
     if quiet:
         return Reporter()

@@ -1,6 +1,5 @@
 """``deepchem-dft zoo`` and ``export``: trained functionals to look at, and to hand on."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path
@@ -87,7 +86,7 @@ def export(
     """
     check_out(to / "model.safetensors" if to.is_dir() else to)
     load_deepchem()
-    from deepchem_dft.runs.export import export as write
+    from deepchem_dft.runs.card import export as write
 
     card = write(source, to, summary)
     out, to = console(), to / str(card.weights["file"]) if to.is_dir() else to

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data.constraints import CONSTRAINT_TYPES
-from deepchem_dft.data.fields import SPLITS, energy, number, one_of
+from deepchem_dft.data.fields import SPLITS, energy, number
 from deepchem_dft.data.stoichiometry import coefficients_of, reaction_text
 from deepchem_dft.data.system import DFTSystem, read_systems
 from deepchem_dft.data.targets import DensityGrid, asked_target, deviation, load_density, load_density_matrix
@@ -137,13 +140,12 @@ class DFTEntry:
         >>> entry.name, entry.coefficients, entry.get_true_val().round(4)
         ('ae-H2', [-1.0, 2.0], array([0.1745]))
         """
-        one_of(e_type, ENTRY_TYPES, "entry type", "e_type")
+        choice(e_type, ENTRY_TYPES, "e_type", "entry type")
         members = read_systems(systems)
         if (share := number(weight, "weight")) < 0:
-            problem, remedy = f"weight {share:g} is negative", "write a number that is at least 0"
-            raise InputError(problem, field="weight", remedy=remedy)
+            raise InputError(f"weight {share:g} is negative", field="weight", remedy="use at least 0")
         if split is not None:
-            one_of(split, SPLITS, "split")
+            choice(split, SPLITS, "split")
         name = name or f"{e_type}-{members[0].name}"
         common: dict[str, Any] = {"name": name, "weight": share, "source": source}
         common |= {"split": split, "tags": tags}
@@ -236,6 +238,12 @@ class EnergyEntry(DFTEntry):
     def label(self) -> float:
         """The value in Hartree."""
         return self._value
+
+    def unknown(self) -> EnergyEntry:
+        """Return this entry with a value that is not known, NaN: for predictions."""
+        other = copy.copy(self)
+        other._value = math.nan
+        return other
 
     def combine(self, energies: Sequence[Any]) -> Any:
         """Return sum_i c_i E_i for the energies of ``get_systems()``, numbers or tensors."""

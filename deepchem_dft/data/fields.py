@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import re
-import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from deepchem_dft.checks import choice, show, suggest
 from deepchem_dft.errors import InputError
 from deepchem_dft.units import parse_energy
 
@@ -27,39 +26,11 @@ _SYNONYMS = {
     "source": "ref",
 }
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 60
-_short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 3
-_short.maxlevel = 2
 
 _ENERGY_REMEDY = "write a number in Hartree, or a number with a unit such as 232.6 kcal/mol"
 
 #: Roles an entry may have in training.
 SPLITS = ("train", "valid", "test")
-
-
-def show(value: Any) -> str:
-    """Return a bounded ``repr`` (YAML aliases can make a small file print as gigabytes).
-
-    Examples
-    --------
-    >>> show([1] * 100)
-    '[1, 1, 1, ...]'
-    """
-    return _short.repr(value)
-
-
-def suggest(word: Any, options: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for a likely misspelling, else an empty text.
-
-    Examples
-    --------
-    >>> suggest("bassis", ["basis", "spin"])
-    "did you mean 'basis'?"
-    """
-    choices = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(str(word)[:80].lower(), choices, n=1, cutoff=0.6)
-    return f"did you mean '{choices[near[0]]}'?" if near else ""
 
 
 def number(value: Any, field: str, *, remedy: str = "write a finite number") -> float:
@@ -83,18 +54,6 @@ def number(value: Any, field: str, *, remedy: str = "write a finite number") -> 
         kind = "not a finite number" if isinstance(value, float) else "not a number"
         raise InputError(f"{show(value)} is {kind}", field=field, remedy=remedy)
     return result
-
-
-def one_of(value: Any, options: Iterable[str], what: str, field: str | None = None) -> str:
-    """Return a word that is one of some; raise `InputError` with the nearest for any other."""
-    choices = list(options)
-    if isinstance(value, str) and value in choices:
-        return value
-    raise InputError(
-        f"unknown {what} {show(value)}",
-        field=field or what,
-        remedy=suggest(value, choices) or f"use one of {', '.join(choices)}",
-    )
 
 
 def energy(value: Any, unit: str) -> float:
@@ -185,14 +144,7 @@ class Fields:
 
     def choice(self, key: str, options: Iterable[str], default: str) -> str:
         """Return a field that must be one of a few words."""
-        value = self.text(key, default)
-        choices = list(options)
-        if value.lower() not in choices:
-            near = suggest(value, choices)
-            raise InputError(
-                f"unknown {key} {value[:60]!r}", field=key, remedy=near or f"use one of {', '.join(choices)}"
-            )
-        return value.lower()
+        return choice(self.text(key, default).lower(), options, key)
 
 
 def inside(error: InputError, prefix: str) -> InputError:

@@ -1,7 +1,8 @@
-"""What a training knows about itself: completed epochs, their reports, the best parameters."""
+"""What a training knows about itself, and tells whoever watches: epochs, reports, the best parameters."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,6 +10,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from deepchem_dft.scf.solutions import EnergyRecord
 
 Parameters = dict[str, Tensor]
 
@@ -153,3 +156,27 @@ def first_not_finite(parameters: Mapping[str, Tensor]) -> str | None:
 
 def _finite_or_worst(score: float) -> float:
     return score if math.isfinite(score) else math.inf
+
+
+LOGGER = logging.getLogger("deepchem_dft.runs")
+
+
+class Reporter:
+    """Receives events of a run. This one only logs; subclasses show them."""
+
+    def phase(self, title: str, total: int | None = None) -> None:
+        """A new phase begins: training with ``total`` epochs, or solving systems."""
+        LOGGER.info("%s", title)
+
+    def solution(self, solution: EnergyRecord, done: int, total: int) -> None:
+        """A self-consistent field was solved, ``done`` of ``total`` in this phase."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch ended; ``row`` is a row of the history."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+        LOGGER.info("%s", text)
+
+    def close(self) -> None:
+        """The run ended, well or not."""

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.hamiltonian.blocks import BlockMap, Kind, block_map
-from deepchem_dft.hamiltonian.components import Components, components
+from deepchem_dft.hamiltonian.blocks import BlockMap, Components, Kind, block_map, components
 from deepchem_dft.hamiltonian.orbitals import orbital_layout
 from deepchem_dft.torchstate import unaffected
 

@@ -1,7 +1,8 @@
-"""Matrices of molecules as components of blocks, in the frames of pairs, and back."""
+"""Matrices as components of blocks in the frames of pairs, and back; and components of a common size."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -72,3 +73,84 @@ class Expansion(nn.Module):
                 part = torch.bmm(graph.frame[span].mT, align.undo(part))
             found.append((part.flatten(1) @ self.get_buffer(f"matrix{group}")).flatten())
         return torch.cat(found)
+
+
+#: Slots that vary by less than this fraction of what they are, or a tenth of it of the largest slot
+#: of their group, are not blown up further: there is nothing but rounding in some.
+_FLOOR = 1e-3
+
+
+class Standard(nn.Module):
+    """Mean and size of every slot, for each element or pair of elements.
+
+    Only invariants have a mean: l = 0 of atoms, m = 0 in the frames of pairs, of true slots. The
+    size is one number for all components of an l, so that subtracting and dividing keeps every
+    symmetry. Before `fit` it changes nothing.
+
+    Parameters
+    ----------
+    elements : Elements
+    """
+
+    def __init__(self, elements: Elements) -> None:
+        super().__init__()
+        layout = elements.layout
+        self._same_l = (layout.l[:, None] == layout.l).double()
+        self._same_l /= self._same_l.sum(0)
+        self._invariant: list[Tensor] = []
+        for group in range(len(elements.groups)):
+            blocks = elements.block_map(group)
+            shape = elements.n_types(group), layout.size, blocks.slots
+            self.register_buffer(f"mean{group}", torch.zeros(shape, dtype=torch.float64))
+            self.register_buffer(f"size{group}", torch.ones(shape, dtype=torch.float64))
+            free = (layout.m if elements.is_pair(group) else layout.l) == 0
+            self._invariant.append(free[:, None] & (torch.arange(blocks.slots) < blocks.n_true))
+
+    def fit(self, data: Iterable[tuple[Graph, Parts]]) -> None:
+        """Measure means and sizes on data in float64."""
+        total: dict[int, list[Tensor]] = {}
+        for graph, parts in data:
+            for group, part in parts.items():
+                shape = self.get_buffer(f"mean{group}").shape
+                count, first, second = total.setdefault(
+                    group, [part.new_zeros(shape[0]), *part.new_zeros(2, *shape)]
+                )
+                types = graph.types(group)
+                count.index_add_(0, types, torch.ones_like(types, dtype=part.dtype))
+                first.index_add_(0, types, part)
+                second.index_add_(0, types, part.square())
+        for group, (count, first, second) in total.items():
+            seen = count > 0
+            number = count.clamp(min=1)[:, None, None]
+            mean = first / number * self._invariant[group]
+            square = second / number
+            variance = (square - mean.square()).clamp(min=0)
+            size, whole = (torch.einsum("kl,tls->tks", self._same_l, s).sqrt() for s in (variance, square))
+            floor = torch.maximum(whole, 0.1 * whole.amax((1, 2), keepdim=True))
+            size = torch.maximum(size, _FLOOR * floor)
+            size = torch.where(size > 0, size, 1.0)
+            if bool(seen.any()):  # elements that never met are taken for average ones
+                size[~seen] = size[seen].mean(0)
+            self.get_buffer(f"mean{group}").copy_(mean)
+            self.get_buffer(f"size{group}").copy_(size)
+
+    def normalise(self, graph: Graph, parts: Parts) -> Parts:
+        """Subtract means and divide by sizes."""
+        return {
+            group: (part - self._of("mean", graph, group)) / self._of("size", graph, group)
+            for group, part in parts.items()
+        }
+
+    def restore(self, graph: Graph, parts: Parts) -> Parts:
+        """Undo `normalise`; blocks of pairs vanish at the cutoff."""
+        found = {}
+        for group, part in parts.items():
+            part = torch.addcmul(self._of("mean", graph, group), part, self._of("size", graph, group))
+            if graph.is_pair[group]:
+                part = part * graph.weight[graph.spans[group], None, None]
+            found[group] = part
+        return found
+
+    def _of(self, name: str, graph: Graph, group: int) -> Tensor:
+        types = graph.types(group)  # on a CPU while molecules are prepared, wherever the rest is
+        return self.get_buffer(f"{name}{group}").to(types.device).index_select(0, types)

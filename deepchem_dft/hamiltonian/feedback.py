@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from deepchem_dft.hamiltonian.components import Components
+from deepchem_dft.hamiltonian.blocks import Components
 from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.expansion import Parts
 from deepchem_dft.hamiltonian.graph import Graph

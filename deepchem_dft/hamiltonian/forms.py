@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from deepchem_dft.checks import choice
 from deepchem_dft.equilibrium import Equilibrium
-from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.expansion import Parts
 from deepchem_dft.hamiltonian.feedback import Feedback
 from deepchem_dft.hamiltonian.graph import Graph
 from deepchem_dft.hamiltonian.network import HamiltonianNetwork
-from deepchem_dft.hamiltonian.search import Search
+from deepchem_dft.hamiltonian.selfconsistent import Search
 
 __all__ = ["FORMS", "EquilibriumHead", "Form", "Search"]
 
@@ -42,9 +42,7 @@ class Form:
         InputError
             If there is none of that name.
         """
-        if name not in FORMS:
-            raise InputError(f"unknown form {name!r}", field="form", remedy=f"choose from {', '.join(FORMS)}")
-        return FORMS[name]
+        return FORMS[choice(name, FORMS, "form")]
 
 
 #: The forms by name.

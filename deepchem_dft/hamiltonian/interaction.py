@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deepchem_dft.hamiltonian.components import Components
+from deepchem_dft.hamiltonian.blocks import Components
 from deepchem_dft.hamiltonian.graph import Graph
 from deepchem_dft.hamiltonian.so2 import Align, Channels, Mix, SO2Linear, merge, split
 

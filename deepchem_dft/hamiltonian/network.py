@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from deepchem_dft.hamiltonian.elements import Elements
-from deepchem_dft.hamiltonian.expansion import Expansion, Parts
-from deepchem_dft.hamiltonian.graph import Graph
+from deepchem_dft.hamiltonian.expansion import Expansion, Parts, Standard
+from deepchem_dft.hamiltonian.graph import Graph, radial_basis
 from deepchem_dft.hamiltonian.interaction import Features, Interaction, PairUpdate
-from deepchem_dft.hamiltonian.radial import radial_basis
 from deepchem_dft.hamiltonian.so2 import Channels, Mix, merge, split
-from deepchem_dft.hamiltonian.standard import Standard
 
 #: Components of inputs, root mean square over those of one l, in units of their size in training
 #: data, where they reach 3 to 6.

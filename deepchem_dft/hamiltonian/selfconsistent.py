@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deepchem_dft.checks import positive
-from deepchem_dft.equilibrium import Equilibrium
+from deepchem_dft.equilibrium import Adjoint, Equilibrium, Implicit, Solver, fixed_point
 from deepchem_dft.errors import InputError
-from deepchem_dft.hamiltonian.search import Search
+
+
+@dataclass
+class Search:
+    """Arguments of `fixed_point`.
+
+    Attributes
+    ----------
+    solver : str or Solver
+    adjoint : str or Adjoint
+        "implicit" here leaves out molecules whose gradient does not converge, with a warning: one
+        of them should not end a training run.
+    tol : float
+    max_iter : int
+    """
+
+    solver: str | Solver = "anderson"
+    adjoint: str | Adjoint = "implicit"
+    tol: float = 1e-5
+    max_iter: int = 50
+
+    def __call__(self, step: Callable[..., Any], start: Any, params: Any, segments: Any) -> Equilibrium:
+        """Solve ``z = step(z, *params)``."""
+        adjoint = Implicit(on_failure="drop") if self.adjoint == "implicit" else self.adjoint
+        return fixed_point(
+            step,
+            start,
+            params,
+            solver=self.solver,
+            adjoint=adjoint,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            segments=segments,
+        )
+
 
 #: Hartree. A state beyond this is no Hamiltonian (1s of the heaviest element: 5e3), but running
 #: away, until steps look small in comparison.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deepchem_dft.hamiltonian.components import Components
+from deepchem_dft.hamiltonian.blocks import Components
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class NonlocalIntegration:
 
     def __init__(self, functional: XCFunctional) -> None:
         self.parts = NonlocalParts(functional)
-        self._grids: dict[int | None, tuple[tuple, PySCFGrid]] = {}
+        self._grids: dict[int | str | None, tuple[tuple, PySCFGrid]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_grids": {}}
@@ -152,9 +152,9 @@ class NonlocalIntegration:
         field = XCQuadrature(self.parts, made, places, mol.nao_nr(), len(matrices), device)
         return field, matrices
 
-    def _grid(self, mol: Any, grids: Any, level: int | None) -> PySCFGrid:
+    def _grid(self, mol: Any, grids: Any, level: int | str | None) -> PySCFGrid:
         if level is not None:
-            grids = dft.gen_grid.Grids(mol).set(level=level)
+            grids = integrals.grids_of_level(mol, None if level == "coarse" else int(level))
         names = ("level", "atom_grid", "prune", "radi_method", "radii_adjust", "becke_scheme")
         recipe = (mol._atm.tobytes(), mol._bas.tobytes(), mol._env.tobytes(), mol.cart)
         recipe += tuple(str(getattr(grids, name)) for name in names)

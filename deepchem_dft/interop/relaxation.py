@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.interop.coordinates import Coordinate, as_geometric
 from deepchem_dft.molecule import Molecule
@@ -139,12 +140,7 @@ def relax(
     ...                              - found.molecule.positions[0, 2]), 1)      # Bohr
     (True, 1.4)
     """
-    if optimizer not in OPTIMIZERS:
-        raise InputError(
-            f"there is no optimiser {optimizer!r}",
-            field="optimizer",
-            remedy=f"use one of {', '.join(OPTIMIZERS)}",
-        )
+    choice(optimizer, OPTIMIZERS, "optimizer")
     package, command = OPTIMIZERS[optimizer]
     if importlib.util.find_spec(package) is None:
         others = [

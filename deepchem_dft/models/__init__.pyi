@@ -4,7 +4,7 @@ from .hamiltonian.loss import HamiltonianLoss as HamiltonianLoss
 from .hamiltonian.model import HamiltonianModel as HamiltonianModel
 from .hamiltonian.prediction import HamiltonianPrediction as HamiltonianPrediction
 from .hamiltonian.prediction import HamiltonianScore as HamiltonianScore
-from .hamiltonian.progress import HamiltonianEpoch as HamiltonianEpoch
+from .hamiltonian.training import HamiltonianEpoch as HamiltonianEpoch
 from .ksr.loss import KSRLoss as KSRLoss
 from .ksr.loss import KSRStage as KSRStage
 from .ksr.model import KSRModel as KSRModel

@@ -1,6 +1,7 @@
 """A molecule as tensors: integrals, quadrature grid and starting density, cached."""
 
-from deepchem_dft.molecule.geometry import parse_geometry
-from deepchem_dft.molecule.molecule import Molecule
+from __future__ import annotations
 
-__all__ = ["Molecule", "parse_geometry"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule import xyz
 from deepchem_dft.molecule.elements import EXAMPLE, NUCLEAR_CHARGE, SYMBOLS, element, number
@@ -156,11 +157,11 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.XYZGeometry:
     >>> cation.symbols, round(float(cation.positions[1, 2]), 4), cation.charge, cation.spin
     (['H', 'F'], 1.7327, 1, 1)
     """
-    scale = LENGTH_UNITS.get(unit.strip().lower()) if isinstance(unit, str) else None
-    if scale is None and unit is not None:
-        raise InputError(
-            f"unknown length unit {unit!r}", field="unit", remedy=f"use one of {', '.join(LENGTH_UNITS)}"
+    if unit is not None:
+        unit = choice(
+            unit.strip().lower() if isinstance(unit, str) else unit, LENGTH_UNITS, "unit", "length unit"
         )
+    scale = None if unit is None else LENGTH_UNITS[unit]
     file: str | None = None
     found: xyz.XYZGeometry | None = None
     if isinstance(geometry, Path) or (isinstance(geometry, str) and xyz.is_file_name(geometry)):

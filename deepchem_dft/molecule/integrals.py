@@ -145,6 +145,11 @@ def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
 
     See :func:`quadrature_of` for what it consists of.
     """
+    return quadrature_of(mole, grids_of_level(mole, level))
+
+
+def grids_of_level(mole: gto.Mole, level: int | None) -> dft.gen_grid.Grids:
+    """Return PySCF's grid of a level, or with None that of :data:`COARSE`, before it is built."""
     grids = dft.gen_grid.Grids(mole)
     if level is None:
         charges = {mole.atom_symbol(i): gto.charge(mole.atom_pure_symbol(i)) for i in range(mole.natm)}
@@ -154,7 +159,7 @@ def quadrature(mole: gto.Mole, level: int | None) -> dict[str, np.ndarray]:
         }
     else:
         grids.level = level
-    return quadrature_of(mole, grids)
+    return grids
 
 
 def quadrature_of(mole: gto.Mole, grids: dft.gen_grid.Grids) -> dict[str, np.ndarray]:

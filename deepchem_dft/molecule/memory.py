@@ -1,4 +1,4 @@
-"""Keeps the bulky constants of many molecules within a memory budget, least recently used first."""
+"""Constants of many molecules within a memory budget, torch and PySCF within one number of threads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import math
 import os
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
+from pyscf import lib
 
 from deepchem_dft.errors import InputError
 
@@ -230,3 +235,23 @@ def check_room(size: int, name: str) -> None:
             remedy="fit the density (density_fit=True), or use a smaller basis, a smaller molecule "
             "or a machine with more memory",
         )
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch and PySCF use so many threads each, and put back what was before.
+
+    Examples
+    --------
+    >>> with threads(1):
+    ...     torch.get_num_threads(), lib.num_threads()
+    (1, 1)
+    """
+    before = torch.get_num_threads(), lib.num_threads()
+    torch.set_num_threads(number)
+    lib.num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        lib.num_threads(before[1])

@@ -251,8 +251,10 @@ class Molecule(ElectronRepulsion):
     def _grids(self) -> dict[int | None, MolecularGrid]:
         return {}
 
-    def grid_at(self, level: int | None) -> MolecularGrid:
-        """Return the quadrature grid of a level, 0 to 9; None for the coarse one."""
+    def grid_at(self, level: int | str | None) -> MolecularGrid:
+        """Return the quadrature grid of a level, 0 to 9; "coarse" or None for the coarse one."""
+        if isinstance(level, str):
+            level = None if level == "coarse" else checked_level(level)
         if level not in self._grids:
             key = cache.content_key(
                 {

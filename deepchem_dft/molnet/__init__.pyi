@@ -6,6 +6,7 @@ from .hamiltonians import load_qh9 as load_qh9
 from .ksr import load_ksr as load_ksr
 from .labelled import load_labelled as load_labelled
 from .labelled import load_nci as load_nci
+from .loader import PublishedSplitter as PublishedSplitter
 from .location import datasets_dir as datasets_dir
 from .properties import load_oqmd as load_oqmd
 from .properties import load_qmof as load_qmof
@@ -19,4 +20,3 @@ from .sets import load_molecular_ip as load_molecular_ip
 from .sets import load_molecular_vip as load_molecular_vip
 from .sets import load_w411 as load_w411
 from .sets import load_xcnn as load_xcnn
-from .splitter import PublishedSplitter as PublishedSplitter

@@ -7,10 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data import DFTEntry
 from deepchem_dft.data.boards import Board
 from deepchem_dft.data.boards.totals import diet as diet_rows
-from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.loader import DFTLoader, Loaded
 from deepchem_dft.molnet.location import BOARDS, datasets_dir
 
@@ -39,12 +39,8 @@ def board(name: str = "gscdb138", data_dir: str | Path | None = None) -> Board:
     >>> len(board().rows), board().functionals[5]
     (5478, 'wB97M-V')
     """
-    if name.lower() not in BOARDS:
-        raise InputError(
-            f"there is no board {name!r}", field="dataset", remedy=f"use one of {', '.join(BOARDS)}"
-        )
     folder = datasets_dir() if data_dir is None else Path(data_dir)
-    return _opened(folder / name.lower())
+    return _opened(folder / choice(name.lower(), BOARDS, "dataset", "board"))
 
 
 class _BoardLoader(DFTLoader):

@@ -15,6 +15,7 @@ import deepchem as dc
 import numpy as np
 
 from deepchem_dft import __version__
+from deepchem_dft.checks import choice
 from deepchem_dft.data.properties.streams import PathLike, find_one
 from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.files.md17 import MD17File
@@ -101,12 +102,7 @@ def load_md17_hamiltonian(
     Schuett, Gastegger, Tkatchenko, Mueller, Maurer, Nat. Commun. 10, 5024 (2019);
     quantum-machine.org/datasets. PBE/def2-SVP.
     """
-    if molecule not in MOLECULES:
-        raise InputError(
-            f"there is no MD17 Hamiltonian of {molecule!r}",
-            field="molecule",
-            remedy=f"use one of {', '.join(MOLECULES)}",
-        )
+    choice(molecule, MOLECULES, "molecule")
     ending = "_dft" if molecule == "ethanol" else ""
     path = _found(
         data_dir,
@@ -166,10 +162,7 @@ def load_qh9(
     ----------
     Yu, Liu, Luo, Strasser, Qian, Qian, Ji, NeurIPS 2023 Datasets and Benchmarks. B3LYP/def2-SVP.
     """
-    if version not in _QH9:
-        raise InputError(
-            f"there is no QH9 {version!r}", field="version", remedy=f"use one of {', '.join(_QH9)}"
-        )
+    choice(version, _QH9, "version")
     path = _found(data_dir, "QH9", "github.com/divelab/AIRS", _QH9[version])
     source = QH9File(path, basis, xc)
     named: Splits = (

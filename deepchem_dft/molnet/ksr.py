@@ -15,6 +15,7 @@ import deepchem as dc
 import numpy as np
 
 from deepchem_dft import __version__
+from deepchem_dft.checks import choice
 from deepchem_dft.data.featurizer import object_array
 from deepchem_dft.errors import InputError
 from deepchem_dft.lattice.exact import ORBITALS, ExactState, exact
@@ -205,7 +206,7 @@ def _systems(families: Sequence[str], chosen: Distances | None, part: str) -> li
     else:
         wanted = {}
         for name in families:
-            _known(name)
+            choice(name, FAMILIES, "family")
             published = {
                 "train": TRAIN.get(name, ()),
                 "valid": VALID.get(name, ()),
@@ -214,16 +215,10 @@ def _systems(families: Sequence[str], chosen: Distances | None, part: str) -> li
             }
             wanted[name] = published[part]
     return [
-        FAMILIES[_known(name)](_number(value, part)) for name, values in wanted.items() for value in values
+        FAMILIES[choice(name, FAMILIES, "family")](_number(value, part))
+        for name, values in wanted.items()
+        for value in values
     ]
-
-
-def _known(name: str) -> str:
-    if name not in FAMILIES:
-        raise InputError(
-            f"there is no family {name!r}", field="family", remedy=f"use one of {', '.join(FAMILIES)}"
-        )
-    return name
 
 
 def _number(value: Any, part: str) -> float:

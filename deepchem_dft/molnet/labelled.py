@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepchem_dft.data.properties.label_file import LabelRow, read_labels, read_settings
-from deepchem_dft.data.properties.molecules import from_smiles, molecule_record
-from deepchem_dft.data.properties.records import OnBad, PropertyRecord, each
+from deepchem_dft.data.properties.records import OnBad, PropertyRecord, each, from_smiles, molecule_record
 from deepchem_dft.data.properties.streams import PathLike
 from deepchem_dft.molnet.location import find_file
 from deepchem_dft.molnet.property_loader import Loaded, load_properties

@@ -24,8 +24,7 @@ from deepchem_dft.data.properties.records import OnBad, PropertyRecord
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.cache import reason
 from deepchem_dft.molnet.cache import code_digest, default_save_dir, made_once
-from deepchem_dft.molnet.classes import ClassTransformer
-from deepchem_dft.molnet.property_sets import PropertySet, names
+from deepchem_dft.molnet.property_sets import ClassTransformer, PropertySet, names
 from deepchem_dft.molnet.stored import (
     Shard,
     Unstorable,

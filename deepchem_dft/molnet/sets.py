@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data import DFTEntry
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.entries import replaced, with_basis
@@ -150,13 +151,7 @@ def load_xcnn(
     (['xcnn-train:ae-CO', 'xcnn-train:ae-H2', 'xcnn-train:ae-LiH', 'xcnn-train:ae-O2'], 121)
     """
     arguments = locals()
-    names = ("dataset1", "dataset2", "dataset3")
-    if dataset not in names:
-        raise InputError(
-            f"there is no {dataset!r} among the xcnn data",
-            field="dataset",
-            remedy=f"use one of {', '.join(names)}",
-        )
+    choice(dataset, ("dataset1", "dataset2", "dataset3"), "dataset")
 
     def keep(entries: list[DFTEntry]) -> list[DFTEntry]:
         kept = []

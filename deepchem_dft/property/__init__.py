@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from deepchem_dft.needs import check_deepchem
-from deepchem_dft.property.cells import Cell, CellProblem, DenseCell, GraphCell
+from deepchem_dft.property.cells import Cell, CellProblem, DenseCell, GraphCell, ImageCell
 from deepchem_dft.property.graphs import GraphBatch, collate
-from deepchem_dft.property.image_cell import ImageCell
 from deepchem_dft.property.network import EquilibriumNetwork, Prediction, Settings, SolveCount
 
 __all__ = [

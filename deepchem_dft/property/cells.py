@@ -1,19 +1,66 @@
-"""Maps whose fixed points are features: of graphs and of vectors."""
+"""Maps whose fixed points are features, with bounded slopes: of graphs, vectors and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.property.bounded import shrink, start
 from deepchem_dft.property.graphs import GraphBatch
 from deepchem_dft.property.pooling import Pooling
 from deepchem_dft.property.scaling import Standardize
+
+
+def shrink(matrices: Sequence[Tensor], bound: float | None, patches: int = 1) -> list[Tensor]:
+    r"""Scale matrices down until their spectral norms add up to at most a bound.
+
+    .. math:: s = \min(1, L / \textstyle\sum_k \sqrt p\,\|W_k\|_2), \qquad W_k \to s\,W_k
+
+    Then a sum of the maps :math:`z \to W_k z` changes no faster than ``bound``. Matrices that obey
+    the bound are returned as they are.
+
+    Parameters
+    ----------
+    matrices : sequence of Tensor
+        Each (n, m), or a convolution's (n, m, ...) weight, taken as a matrix of n rows.
+    bound : float or None
+        None leaves them alone.
+    patches : int
+        Elements of a convolution's window, p: a pixel is in as many windows, so the norm of a
+        convolution is at most :math:`\sqrt p` times that of its matrix. 1 for ordinary matrices.
+
+    Returns
+    -------
+    list of Tensor
+        Differentiable, also through the norms.
+
+    Examples
+    --------
+    >>> wide, narrow = shrink([torch.eye(3) * 4, torch.eye(3)], bound=0.5)
+    >>> round(wide[0, 0].item(), 3), round(narrow[0, 0].item(), 3)
+    (0.4, 0.1)
+    """
+    if bound is None:
+        return list(matrices)
+    norms = [torch.linalg.matrix_norm(m.flatten(1), ord=2) for m in matrices]
+    total = torch.stack(norms).sum() * patches**0.5
+    scale = bound / total.clamp_min(bound)
+    return [m * scale for m in matrices]
+
+
+def start(bound: float | None, *shape: int, parts: int = 1) -> nn.Parameter:
+    """Return a random matrix, or kernel, well below a bound that it shares with other parts.
+
+    At the bound its singular values, all equal, would make a kink of the norm.
+    """
+    norm = 0.7 * (1.0 if bound is None else bound) / parts
+    return nn.Parameter(norm * nn.init.orthogonal_(torch.empty(*shape)))
 
 
 @dataclass
@@ -213,3 +260,62 @@ class DenseCell(Cell):
     def summary(self, state: Tensor, batch: Tensor) -> Tensor:
         """Return the fixed point itself."""
         return state
+
+
+#: Features are solved for on a grid of about so many pixels along an edge.
+_GRID = 16
+
+
+class ImageCell(Cell):
+    r"""The fixed point of a convolution.
+
+    .. math:: z \to \tanh(K * z + x)
+
+    with 3 x 3 kernels K, and the input x made of the picture by two convolutions with group
+    normalisation, the second of which reduces it to about 16 x 16 pixels. The norm of a
+    convolution is at most 3 times that of its kernel as a matrix, which keeps the map below
+    ``bound``; group normalisation inside it would undo that.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (channels, height, width) of the pictures.
+    width : int
+        Channels of the state.
+    layers, bound
+        As for :class:`~deepchem_dft.property.cells.GraphCell`.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], width: int = 64, layers: int = 1, bound: float | None = 0.9
+    ) -> None:
+        super().__init__()
+        self.bound = layer_bound(bound, layers)
+        channels, *edges = shape
+        stride = max(1, round(max(edges) / _GRID))
+        self.inject = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.GroupNorm(gcd(8, width), width),
+            nn.ReLU(),
+            nn.Conv2d(width, width * layers, 3, stride=stride, padding=1),
+            nn.GroupNorm(gcd(8, width) * layers, width * layers),
+        )
+        self.kernels = nn.ParameterList(start(self.bound, width, width, 3, 3, parts=3) for _ in range(layers))
+        self.n_summary = 2 * width
+
+    def problem(self, batch: Tensor) -> CellProblem:
+        """Return the map on states (B, width, height, width of the grid)."""
+        inputs = self.inject(batch).chunk(len(self.kernels), dim=1)
+        kernels = [shrink([kernel], self.bound, patches=9)[0] for kernel in self.kernels]
+
+        def step(z: Tensor, *params: Tensor) -> Tensor:
+            half = len(params) // 2
+            for x, kernel in zip(params[:half], params[half:], strict=True):
+                z = torch.tanh(conv2d(z, kernel, padding=1) + x)
+            return z
+
+        return CellProblem(step, torch.zeros_like(inputs[0]), (*inputs, *kernels), None, len(batch))
+
+    def summary(self, state: Tensor, batch: Tensor) -> Tensor:
+        """Return mean and maximum of every channel."""
+        return torch.cat([state.mean((2, 3)), state.amax((2, 3))], dim=1)

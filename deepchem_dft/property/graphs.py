@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.property.pairs import pairs_of
+from deepchem_dft.property.pooling import pairs_of
 
 
 @dataclass(frozen=True)

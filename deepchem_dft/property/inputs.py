@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.property.cells import Cell, DenseCell, GraphCell
+from deepchem_dft.property.cells import Cell, DenseCell, GraphCell, ImageCell
 from deepchem_dft.property.graphs import GraphBatch, collate
-from deepchem_dft.property.image_cell import ImageCell
 
 #: Widths of what ``MolGraphConvFeaturizer(use_edges=True)`` and ``CircularFingerprint`` make.
 ATOM_FEATURES, FINGERPRINT, PICTURE = 30, 2048, (3, 32, 32)

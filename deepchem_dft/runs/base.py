@@ -1,4 +1,4 @@
-"""What every kind of run is: data, training, evaluation, tables, figures, and its card."""
+"""What every kind of run is: data, training, evaluation, tables, figures, card; and how one is loaded."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from deepchem_dft import checkpoint as files
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs.rundir import RunDirectory
 from deepchem_dft.runs.tables import EntryRecord
+
+if TYPE_CHECKING:
+    from deepchem_dft.xc.base import XCFunctional
+
 
 #: Folder of the trained model inside a run directory.
 MODEL_DIR = "model"
@@ -223,3 +227,29 @@ def open_run(path: str | Path, reporter: Reporter | None = None) -> Run:
     directory = RunDirectory(path)
     config = directory.load_config()
     return kind_of(config).run(config, directory, reporter)
+
+
+def load_model(run: str | Path) -> Any:
+    """Return the trained model of a finished run: XCModel, KSRModel, HamiltonianModel, DEQModel.
+
+    Raises
+    ------
+    InputError
+        If the folder is no run directory, or nothing was trained in it yet.
+    """
+    return open_run(run).model()
+
+
+def load_functional(run: str | Path) -> XCFunctional:
+    """Return the trained functional of a finished run, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        Also for a run that trained something else, such as a functional of one-dimensional
+        molecules.
+    """
+    found = open_run(run)
+    if not found.is_functional:
+        raise found.no_functional()
+    return found.model().functional.eval()

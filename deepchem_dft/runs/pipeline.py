@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs.config import AnyConfig
 from deepchem_dft.runs.kinds import kind_of
 from deepchem_dft.runs.rundir import RunDirectory

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from deepchem_dft import parallel
@@ -26,8 +26,6 @@ from deepchem_dft.sinks import printable
 
 LOGGER = logging.getLogger("deepchem_dft.runs")
 
-#: Keys of a configuration that name files and folders.
-_PLACES = ("file", "input", "dir", "prepared")
 #: State of a run whose directory is not complete yet: it may be started once more.
 _STARTING = "starting"
 #: Columns of history.csv, with units in the names.
@@ -342,22 +340,6 @@ class _LogFile(logging.FileHandler):
             warnings.warn(f"{self.baseFilename} cannot be written; the run goes on", stacklevel=1)
 
     lost: logging.LogRecord | None = None
-
-
-def without_places(value: Any) -> Any:
-    """Keep names of files, not where they lie on somebody's disk.
-
-    Examples
-    --------
-    >>> without_places({"data": [{"file": "/home/me/water.h5", "limit": 4}]})
-    {'data': [{'file': 'water.h5', 'limit': 4}]}
-    """
-    if isinstance(value, dict):
-        return {
-            k: PurePath(v).name if k in _PLACES and isinstance(v, str) else without_places(v)
-            for k, v in value.items()
-        }
-    return [without_places(v) for v in value] if isinstance(value, list) else value
 
 
 def _flatten(content: Any, prefix: str = "") -> dict[str, Any]:

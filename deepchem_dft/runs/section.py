@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, LiteralString, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,6 +34,8 @@ Roles = list[Literal["train", "valid", "test"]]
 RunName = Annotated[str, Field(pattern=SAFE_NAME)]
 #: Characters of a text; names, files and sentences are far below.
 _LONGEST_TEXT = 10_000
+#: Keys of a configuration that name files and folders.
+_PLACES = ("file", "input", "dir", "prepared")
 
 
 class Section(BaseModel):
@@ -142,3 +144,19 @@ def located(file: str, base: Path) -> str:
     """Return the absolute path of a file beside the configuration, or in the working folder."""
     local = base / file
     return str(local if os.path.exists(local) else Path(file).resolve())
+
+
+def without_places(value: Any) -> Any:
+    """Keep names of files, not where they lie on somebody's disk.
+
+    Examples
+    --------
+    >>> without_places({"data": [{"file": "/home/me/water.h5", "limit": 4}]})
+    {'data': [{'file': 'water.h5', 'limit': 4}]}
+    """
+    if isinstance(value, dict):
+        return {
+            k: PurePath(v).name if k in _PLACES and isinstance(v, str) else without_places(v)
+            for k, v in value.items()
+        }
+    return [without_places(v) for v in value] if isinstance(value, list) else value

@@ -22,7 +22,7 @@ from deepchem_dft.scf.ladder import (
     prepare,
     solve,
 )
-from deepchem_dft.scf.rotations import mixing
+from deepchem_dft.scf.rotations import mixing, off_block
 from deepchem_dft.scf.search.ground_state import ground_state
 from deepchem_dft.scf.state import FockHistory, SCFState
 from deepchem_dft.torchstate import unaffected
@@ -206,7 +206,11 @@ class _LockStep:
     def _residuals(self, focks: Tensor) -> list[float]:
         fock_mo = self.orbitals.mT @ focks @ self.orbitals
         mixed = mixing(self.occupations.flatten(0, 1)).reshape(fock_mo.shape) != 0
-        return (fock_mo.abs() * mixed).amax((1, 2, 3)).tolist()
+        largest = (fock_mo.abs() * mixed).amax((1, 2, 3)).tolist()
+        for place, residual in enumerate(largest):
+            if residual < self.tol:
+                largest[place] = off_block(fock_mo[place], self.occupations[place], self.tol)
+        return largest
 
     def _step(self, focks: Tensor) -> None:
         density = (self.orbitals * self.occupations[:, :, None]) @ self.orbitals.mT

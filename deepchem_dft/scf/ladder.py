@@ -196,7 +196,7 @@ def extrapolate(
     best = (evaluation.energy, orbitals, evaluation)
     diis = DIIS()
     while True:
-        residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations)
+        residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, occupations, tol)
         history.append(residual)
         hamiltonian.tell(evaluation.energy, residual)
         if residual < tol or iterations >= max_iter or not diis_goes_on(history, patience):

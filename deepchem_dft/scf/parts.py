@@ -32,7 +32,7 @@ class Quadratures:
     """
 
     parts: list[Quadrature]
-    places: dict[int | None, int]
+    places: dict[int | str | None, int]
 
     @property
     def size(self) -> int:
@@ -106,7 +106,7 @@ class Quadratures:
                 yield part, there, quadrature.at(rows)
 
 
-def _level(part: XCFunctional) -> int | None:
+def _level(part: XCFunctional) -> int | str | None:
     return part.grid_level if part.needs_quadrature else None
 
 
@@ -117,7 +117,7 @@ def components(xc: XCFunctional) -> int:
 
 def grids_of(
     molecule: Molecule, xc: XCFunctional, grid: MolecularGrid | None = None
-) -> tuple[list[MolecularGrid], dict[int | None, int]]:
+) -> tuple[list[MolecularGrid], dict[int | str | None, int]]:
     """Return the grids a functional needs, and which of them each level means that it asks for.
 
     Parameters

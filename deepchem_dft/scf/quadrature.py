@@ -40,7 +40,7 @@ class XCQuadrature:
         self,
         xc: XCFunctional,
         grids: Sequence[MolecularGrid],
-        places: Mapping[int | None, int],
+        places: Mapping[int | str | None, int],
         nao: int,
         nspin: int,
         device: torch.device,
@@ -123,7 +123,8 @@ class XCQuadrature:
                     left.addcmul_(slope, component)
                 part = half[s] if columns is None else ao.new_zeros(len(columns), len(columns))
                 part.addmm_(ao[0].mT, left)
-                if self.ncomp > 4:
+                # parts on grids of their own may see no tau
+                if self.ncomp > 4 and (len(self.grids) == 1 or bool(w[4].any())):
                     for component in ao[1:]:
                         part.addmm_(component.mT, torch.mul(0.25 * w[4], component, out=left))
                 if columns is not None:

@@ -21,8 +21,9 @@ _MEMORY = 30
 # density response, which the gap does not see.
 _GAP_FLOOR = 0.05
 _LARGEST_ROTATION = 0.6
-# Steps before a descent may be given up, and how far down it may lead, in terms of its slope.
-_FAIR_TRIAL, _OUTLOOK = 3, 5.0
+#: Steps before a descent may be given up; and how far down it may lead, in terms of its slope.
+FAIR_TRIAL = 3
+_OUTLOOK = 5.0
 #: Squared electrons by which densities may differ that will become the same.
 _SAME = 0.01
 # Rounding noise of an energy (Ha), relative to its size; and where a network is not in float64.
@@ -35,10 +36,18 @@ def mixing(occupations: Tensor) -> Tensor:
     return torch.where(difference.abs() > 1e-10, difference, torch.zeros_like(difference))
 
 
-def off_block(fock_mo: Tensor, occupations: Tensor) -> float:
-    """Largest Fock element between orbitals of different occupation (Ha): the convergence test."""
+def off_block(fock_mo: Tensor, occupations: Tensor, tol: float = 0.0) -> float:
+    """Largest Fock element between orbitals of different occupation (Ha): the convergence test.
+
+    It depends on the orbitals chosen within a block: below ``tol``, where it decides, it is that between the
+    canonical ones, which solutions are made of.
+    """
     mixed = mixing(occupations) != 0
-    return float((fock_mo.abs() * mixed).max())
+    largest = float((fock_mo.abs() * mixed).max())
+    if largest < tol:
+        rotation, _ = canonicalise(fock_mo, occupations)
+        largest = float(((rotation.mT @ fock_mo @ rotation).abs() * mixed).max())
+    return largest
 
 
 def canonicalise(fock_mo: Tensor, occupations: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,6 +92,7 @@ def minimise(
     max_evaluations: int,
     start: FockBuild | None = None,
     below: float | None = None,
+    fair: int = FAIR_TRIAL,
     rough: float = 0.0,
     known: Tensor | None = None,
 ) -> Minimum:
@@ -102,6 +112,8 @@ def minimise(
         At ``orbitals``, if known.
     below : float, optional
         Give up where an energy below this, Ha, is out of reach.
+    fair : int
+        Steps before that.
     rough : float
         Once it is reached, a residual (Ha) to be content with.
     known : Tensor, shape (nspin, nao, nao), optional
@@ -121,7 +133,7 @@ def minimise(
 
     while True:
         fock_mo = orbitals.mT @ point.fock @ orbitals
-        residual = off_block(fock_mo, occupations)
+        residual = off_block(fock_mo, occupations, tol)
         history.append(residual)
         if start is None or len(history) > 1:  # who gave the start has told of it
             hamiltonian.tell(point.energy, residual)
@@ -149,7 +161,7 @@ def minimise(
             direction = -_precondition(gradient, metric)
             slope = _dot(gradient, direction)
         # The quadratic model expects to gain half the slope; it may be wrong, but not that wrong.
-        if below is not None and len(history) > _FAIR_TRIAL and point.energy + _OUTLOOK * slope > below:
+        if below is not None and len(history) > fair and point.energy + _OUTLOOK * slope > below:
             break
         largest = float(direction.abs().max())
         length = min(1.0, _LARGEST_ROTATION / largest) if largest > 0 else 1.0

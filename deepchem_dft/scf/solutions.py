@@ -187,7 +187,7 @@ class EnergyCache:
             return
         raw = asdict(solution)
         raw["energy"] = solution.energy if solution.converged else None
-        self._file.append(json.dumps(raw).encode() + b"\n")
+        self._file.write(json.dumps(raw).encode() + b"\n")
 
     def close(self) -> None:
         """Give the file free for others."""

@@ -114,7 +114,7 @@ def solve_on_two_grids(
             orbitals, matrix = run.orbitals, run.evaluation.fock
         evaluation = fine.evaluate(orbitals, problem.occupations, slopes=fine.differentiate)
         iterations += 1
-        residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, problem.occupations)
+        residual = off_block(orbitals.mT @ evaluation.fock @ orbitals, problem.occupations, tol)
         history.append(residual)
         fine.tell(evaluation.energy, residual)
         if matrix is None and not residual < tol:

@@ -3,10 +3,11 @@ from .dispersion import Dispersion as Dispersion
 from .enhancement import EnhancedXC as EnhancedXC
 from .ensemble import EnsembleXC as EnsembleXC
 from .hybrid import HybridXC as HybridXC
-from .lda import SlaterPW92 as SlaterPW92
 from .libxc import Libxc as Libxc
 from .names import check as check
 from .names import get_xc as get_xc
+from .native import PBE as PBE
+from .native import SlaterPW92 as SlaterPW92
 from .networks import build_network as build_network
 from .networks import deepchem_network as deepchem_network
 from .neural import NNLDA as NNLDA
@@ -15,5 +16,4 @@ from .neural import NNPBE as NNPBE
 from .nonlocality.network import NNNonlocal as NNNonlocal
 from .nonlocality.terms import ScaledXC as ScaledXC
 from .nonlocality.vv10 import VV10 as VV10
-from .pbe import PBE as PBE
 from .quadrature import Quadrature as Quadrature

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from deepchem_dft.errors import FunctionalError
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.quadrature import Quadrature
 
@@ -53,9 +54,9 @@ class XCFunctional(nn.Module):
     needs_quadrature : bool
         True if the energy is no sum over points of what each point's density gives: ``energy`` is
         called then, and there need not be an ``energy_density``.
-    grid_level : int or None
-        With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own; None for the
-        molecule's.
+    grid_level : int, "coarse" or None
+        With ``needs_quadrature``: level (0 to 9) of a grid of the functional's own, or that of few
+        points which fields begin on; None for the molecule's.
     uniform_gas : bool
         True if it promises the energy of the uniform electron gas (Slater and PW92).
     dispersion : Dispersion or None
@@ -67,7 +68,7 @@ class XCFunctional(nn.Module):
     spin_symmetric: bool = True
     constant: bool = False
     needs_quadrature: bool = False
-    grid_level: int | None = None
+    grid_level: int | str | None = None
     uniform_gas: bool = False
 
     dispersion: Dispersion | None
@@ -198,7 +199,18 @@ class XCFunctional(nn.Module):
         -------
         Tensor, shape (G,), float64
             Energy density in Ha/Bohr^3.
+
+        Raises
+        ------
+        FunctionalError
+            With ``needs_quadrature``: the energy is then no function of the density at a point.
         """
+        if self.needs_quadrature:
+            raise FunctionalError(
+                f"the energy of {type(self).__name__} is no function of the density at a point",
+                field="xc",
+                remedy="call energy(rho, quadrature)",
+            )
         raise NotImplementedError
 
     def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:

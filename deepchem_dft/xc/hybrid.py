@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc.base import XCFunctional, highest_family
 from deepchem_dft.xc.dispersion import Dispersion
@@ -105,11 +106,9 @@ class HybridXC(XCFunctional):
                 )
             return nnmodel
         family = family or (self.xc.family if self.xc is not None else "lda")
-        if family not in NEURAL:
-            raise FunctionalError(
-                f"unknown family {family!r}", field="family", remedy="one of lda, gga, mgga"
-            )
-        return NEURAL[family](nnmodel, spin_symmetric=spin_symmetric)
+        return NEURAL[choice(family, NEURAL, "family", error=FunctionalError)](
+            nnmodel, spin_symmetric=spin_symmetric
+        )
 
     def _check_learnable(self, train_a: bool) -> None:
         if not train_a:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
 import math
-import re
 import warnings
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
 from itertools import combinations_with_replacement, permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,145 +16,12 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import libxc_names
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.features import check_rho
-from deepchem_dft.xc.libxc_names import VV10_FLAG, Component
 from deepchem_dft.xc.nonlocality.vv10 import GRID_LEVEL, VV10
 
+if TYPE_CHECKING:
+    from deepchem_dft.xc.quadrature import Quadrature
+
 _warned_device = False
-
-
-@dataclass(frozen=True)
-class _Spec:
-    """A checked functional: PySCF's spelling, its family, its exact exchange and its VV10."""
-
-    code: str
-    family: str
-    has_density: bool
-    exchange: tuple[tuple[float, float | None], ...]
-    nonlocal_correlation: tuple[libxc_names.NonlocalTerm, ...]
-
-
-def _pyscf_libxc():
-    from pyscf.dft import libxc  # takes a second to import, so only when needed
-
-    return libxc
-
-
-@lru_cache(maxsize=1)
-def _known_names() -> frozenset[str]:
-    libxc = _pyscf_libxc()
-    names = set(libxc.XC_CODES) | set(libxc.XC_ALIAS) | {"HF"}
-    for key in libxc.XC_CODES:  # PySCF completes the prefix of a full functional
-        _, full, short = key.partition("_XC_")
-        names.update([short] if full else [])
-    return frozenset(names)
-
-
-def _rank(key: str) -> int:
-    """Return 2 for the name of a whole functional, 1 for that of a part, 0 if unknown."""
-    if key in _known_names():
-        return 2
-    prefixes = ("LDA_X_", "GGA_X_", "MGGA_X_", "HYB_GGA_X_", "HYB_MGGA_X_", "LDA_C_", "GGA_C_", "MGGA_C_")
-    return int(any(prefix + key in _known_names() for prefix in prefixes))
-
-
-def _components(libxc, parts) -> list[Component]:
-    """Return what every libxc functional among PySCF's ``(number, factor)`` is.
-
-    Through libxc's C interface, since PySCF's own access to it differs between versions.
-    """
-    # Fresh prototypes: setting argtypes on the shared handle would change PySCF's own calls.
-    handle, pointer, integer = libxc._itrf, ctypes.c_void_p, ctypes.c_int
-    allocate = ctypes.CFUNCTYPE(pointer)(("xc_func_alloc", handle))
-    start = ctypes.CFUNCTYPE(integer, pointer, integer, integer)(("xc_func_init", handle))
-    end = ctypes.CFUNCTYPE(None, pointer)(("xc_func_end", handle))
-    free = ctypes.CFUNCTYPE(None, pointer)(("xc_func_free", handle))
-    info_of = ctypes.CFUNCTYPE(pointer, pointer)(("xc_func_get_info", handle))
-    kind_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_kind", handle))
-    flags_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_flags", handle))
-    name_of = ctypes.CFUNCTYPE(ctypes.c_char_p, integer)(("xc_functional_get_name", handle))
-    nonlocal_of = ctypes.CFUNCTYPE(None, pointer, pointer, pointer)(("xc_nlc_coef", handle))
-    found = []
-    for number, factor in parts:
-        functional = allocate()
-        try:
-            if start(functional, int(number), 1) != 0:  # of unpolarised densities: any will do
-                raise ValueError(f"libxc has no functional {number}")
-            info = info_of(functional)
-            flags, b, c = flags_of(info), ctypes.c_double(), ctypes.c_double()
-            if flags & VV10_FLAG:
-                nonlocal_of(functional, ctypes.addressof(b), ctypes.addressof(c))
-            name = (name_of(int(number)) or b"").decode()
-            found.append(Component(name, float(factor), kind_of(info), flags, b.value, c.value))
-            end(functional)
-        finally:
-            free(functional)
-    return found
-
-
-@lru_cache(maxsize=256)
-def _resolve(name: str) -> _Spec:
-    """Parse and check a functional name; raise ``FunctionalError`` if it cannot be run whole."""
-    libxc = _pyscf_libxc()
-    semilocal, added = libxc_names.split_nonlocal(name)
-    code = libxc_names.normalise(semilocal, _rank)
-    if "-D3" in code or "-D4" in code:  # PySCF would strip it and run the rest
-        raise libxc_names.dispersion(name)
-    chatter = io.StringIO()  # the parser writes to stderr when a name is ambiguous
-    try:
-        with contextlib.redirect_stderr(chatter):
-            _, parts = libxc.parse_xc(code)
-            kind, found = libxc.xc_type(code), _components(libxc, parts)
-    except Exception as error:  # the parser raises whatever its string operations raise
-        missing = re.search(r"name '(.*)' not found", str(error))
-        raise libxc_names.unknown(name, missing.group(1) if missing else name, _known_names()) from None
-    if "Possible xc_code" in chatter.getvalue():
-        options = re.search(r"\[(.*?)\]", chatter.getvalue())
-        raise FunctionalError(
-            f"functional '{name}' is ambiguous",
-            field="xc",
-            remedy=f"write one of {options.group(1).lower() if options else ''}",
-        )
-    if not all(math.isfinite(factor) for _, factor in parts):
-        raise FunctionalError(
-            f"functional '{name}' has a factor that is not a finite number",
-            field="xc",
-            remedy="write factors as in '0.25*hf+0.75*pbe,pbe'",
-        )
-    for part in found:
-        libxc_names.check_component(name, part)
-    if kind not in ("HF", "LDA", "GGA", "MGGA"):
-        raise FunctionalError(
-            f"functional '{name}' is neither LDA, GGA nor meta-GGA",
-            field="xc",
-            remedy="choose one of these families",
-        )
-    try:
-        omega, alpha, beta = libxc.rsh_coeff(code)
-        short = alpha + beta if omega else libxc.hybrid_coeff(code)
-        if omega < 0 or not all(map(math.isfinite, (omega, alpha, short))):
-            raise ValueError("omega must be positive")
-    except Exception as error:
-        reason = str(error) or "its shares contradict each other"
-        raise FunctionalError(
-            f"the exact exchange of '{name}' cannot be run: {reason}",
-            field="xc",
-            remedy="use one range-separation parameter, and write ranges as in "
-            "'0.2*SR_HF(0.3)+0.8*LR_HF(0.3)'",
-        ) from None
-    # PySCF: K = short * K_full + (alpha - short) * K_long(omega)
-    terms = [(float(short), None), (float(alpha - short) if omega else 0.0, float(omega))]
-    exchange = tuple((c, w) for c, w in terms if abs(c) > 1e-12)
-    if not parts and not exchange:
-        raise FunctionalError(
-            f"functional '{name}' is empty", field="xc", remedy="name a functional, e.g. 'pbe'"
-        )
-    family = "lda" if kind == "HF" else kind.lower()
-    own = [
-        libxc_names.NonlocalTerm("rvv10" if "rvv10" in part.name else "vv10", part.b, part.c, part.factor)
-        for part in found
-        if part.flags & VV10_FLAG
-    ]
-    return _Spec(code, family, bool(parts), exchange, (*own, *added))
 
 
 def _evaluate(code: str, rho: Tensor, deriv: int) -> np.ndarray:
@@ -173,7 +36,7 @@ def _evaluate(code: str, rho: Tensor, deriv: int) -> np.ndarray:
         )
     array = np.ascontiguousarray(rho.detach().to("cpu", torch.float64).numpy())
     polarised = array.shape[0] == 2
-    out = _pyscf_libxc().eval_xc1(code, array if polarised else array[0], int(polarised), deriv)
+    out = libxc_names.pyscf_libxc().eval_xc1(code, array if polarised else array[0], int(polarised), deriv)
     out[0] *= array[:, 0].sum(0)
     # next to its thresholds libxc may divide zero by zero; there is no density there
     return np.nan_to_num(out, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
@@ -248,7 +111,7 @@ class _Curvature(torch.autograd.Function):
 def _packed(like: Tensor, rho: Tensor, code: str, memo: dict, order: int) -> Tensor:
     """Return the derivatives of one order, each once; shared by all products with a density."""
     if order not in memo:
-        if order > _pyscf_libxc().max_deriv_order(code):
+        if order > libxc_names.pyscf_libxc().max_deriv_order(code):
             raise FunctionalError(
                 f"libxc has no derivatives of '{code}' of order {order}",
                 field="xc",
@@ -298,8 +161,9 @@ class Libxc(XCFunctional):
         a dash (``"lc-wpbe"``). As in PySCF ``"lda"`` is Slater exchange alone and ``"pbe"`` is
         exchange and correlation. VV10 is part of functionals such as ``"wb97m-v"``, and comes to
         others with its b and C: ``"pbe+vv10(6.2,0.0093)"``, ``"scan+rvv10(15.7,0.0093)"``.
-    vv10_level : int or None
-        Level of VV10's quadrature (0 to 9); None for that of the molecule's own.
+    vv10_level : int, "coarse" or None
+        Quadrature of VV10: a level (0 to 9); one of few points, which are enough for it; None for
+        the molecule's own. See :class:`~deepchem_dft.xc.VV10`.
     train_vv10 : bool
         Whether b and C of VV10 are optimised.
 
@@ -334,10 +198,12 @@ class Libxc(XCFunctional):
     >>> round(Libxc("lda,pw")(rho).item(), 6)
     -0.039606
     >>> Libxc("wb97m-v").nonlocal_terms
-    [VV10(b=6, c=0.01, form='vv10', grid_level=1)]
+    [VV10(b=6, c=0.01, form='vv10', grid_level='coarse')]
     """
 
-    def __init__(self, name: str, *, vv10_level: int | None = GRID_LEVEL, train_vv10: bool = False) -> None:
+    def __init__(
+        self, name: str, *, vv10_level: int | str | None = GRID_LEVEL, train_vv10: bool = False
+    ) -> None:
         super().__init__()
         if not isinstance(name, str) or not name.strip():
             raise FunctionalError(
@@ -346,7 +212,7 @@ class Libxc(XCFunctional):
                 remedy="name one of libxc's, e.g. 'pbe'",
             )
         self.name = name
-        self._spec = _resolve(name.strip())
+        self._spec = libxc_names.resolve(name.strip())
         self.code, self.family = self._spec.code, self._spec.family
         self.vv10 = nn.ModuleList(
             VV10(t.b, t.c, form=t.form, coefficient=t.factor, trainable=train_vv10, grid_level=vv10_level)
@@ -371,6 +237,12 @@ class Libxc(XCFunctional):
         if not self._spec.has_density:
             return 0.0 * rho[:, 0].sum(0)
         return _Energy.apply(_variables(rho, self.family), rho.detach(), self.code)
+
+    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
+        """Return the energy of one density; it has no parameters, whatever VV10 has."""
+        with torch.no_grad():
+            energy = self.energy(rho.detach(), quadrature)
+        return lambda: energy
 
     def __repr__(self) -> str:
         # In one line where nothing is inside: checkpoints tell functionals without parameters by it.

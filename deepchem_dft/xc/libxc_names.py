@@ -1,11 +1,16 @@
-"""Spellings of functional names: dashes, parts that cannot be run, and nearest known names."""
+"""Names of functionals, without torch: spellings, parts that cannot be run, nearest known names."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import difflib
+import io
 import math
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from deepchem_dft.errors import FunctionalError
@@ -253,3 +258,139 @@ def unknown(name: str, key: str, known: Iterable[str]) -> FunctionalError:
     return FunctionalError(
         problem, field="xc", remedy=hint + "Names are those of libxc, e.g. 'pbe', 'r2scan', 'b3lyp', 'lda,pw'"
     )
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A checked functional: PySCF's spelling, its family, its exact exchange and its VV10."""
+
+    code: str
+    family: str
+    has_density: bool
+    exchange: tuple[tuple[float, float | None], ...]
+    nonlocal_correlation: tuple[NonlocalTerm, ...]
+
+
+def pyscf_libxc():
+    """Return PySCF's interface to libxc."""
+    from pyscf.dft import libxc  # takes a second to import, so only when needed
+
+    return libxc
+
+
+@lru_cache(maxsize=1)
+def _known_names() -> frozenset[str]:
+    libxc = pyscf_libxc()
+    names = set(libxc.XC_CODES) | set(libxc.XC_ALIAS) | {"HF"}
+    for key in libxc.XC_CODES:  # PySCF completes the prefix of a full functional
+        _, full, short = key.partition("_XC_")
+        names.update([short] if full else [])
+    return frozenset(names)
+
+
+def _rank(key: str) -> int:
+    """Return 2 for the name of a whole functional, 1 for that of a part, 0 if unknown."""
+    if key in _known_names():
+        return 2
+    prefixes = ("LDA_X_", "GGA_X_", "MGGA_X_", "HYB_GGA_X_", "HYB_MGGA_X_", "LDA_C_", "GGA_C_", "MGGA_C_")
+    return int(any(prefix + key in _known_names() for prefix in prefixes))
+
+
+def _components(libxc, parts) -> list[Component]:
+    """Return what every libxc functional among PySCF's ``(number, factor)`` is.
+
+    Through libxc's C interface, since PySCF's own access to it differs between versions.
+    """
+    # Fresh prototypes: setting argtypes on the shared handle would change PySCF's own calls.
+    handle, pointer, integer = libxc._itrf, ctypes.c_void_p, ctypes.c_int
+    allocate = ctypes.CFUNCTYPE(pointer)(("xc_func_alloc", handle))
+    start = ctypes.CFUNCTYPE(integer, pointer, integer, integer)(("xc_func_init", handle))
+    end = ctypes.CFUNCTYPE(None, pointer)(("xc_func_end", handle))
+    free = ctypes.CFUNCTYPE(None, pointer)(("xc_func_free", handle))
+    info_of = ctypes.CFUNCTYPE(pointer, pointer)(("xc_func_get_info", handle))
+    kind_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_kind", handle))
+    flags_of = ctypes.CFUNCTYPE(integer, pointer)(("xc_func_info_get_flags", handle))
+    name_of = ctypes.CFUNCTYPE(ctypes.c_char_p, integer)(("xc_functional_get_name", handle))
+    nonlocal_of = ctypes.CFUNCTYPE(None, pointer, pointer, pointer)(("xc_nlc_coef", handle))
+    found = []
+    for number, factor in parts:
+        functional = allocate()
+        try:
+            if start(functional, int(number), 1) != 0:  # of unpolarised densities: any will do
+                raise ValueError(f"libxc has no functional {number}")
+            info = info_of(functional)
+            flags, b, c = flags_of(info), ctypes.c_double(), ctypes.c_double()
+            if flags & VV10_FLAG:
+                nonlocal_of(functional, ctypes.addressof(b), ctypes.addressof(c))
+            name = (name_of(int(number)) or b"").decode()
+            found.append(Component(name, float(factor), kind_of(info), flags, b.value, c.value))
+            end(functional)
+        finally:
+            free(functional)
+    return found
+
+
+@lru_cache(maxsize=256)
+def resolve(name: str) -> Spec:
+    """Parse and check a functional name; raise ``FunctionalError`` if it cannot be run whole."""
+    libxc = pyscf_libxc()
+    semilocal, added = split_nonlocal(name)
+    code = normalise(semilocal, _rank)
+    if "-D3" in code or "-D4" in code:  # PySCF would strip it and run the rest
+        raise dispersion(name)
+    chatter = io.StringIO()  # the parser writes to stderr when a name is ambiguous
+    try:
+        with contextlib.redirect_stderr(chatter):
+            _, parts = libxc.parse_xc(code)
+            kind, found = libxc.xc_type(code), _components(libxc, parts)
+    except Exception as error:  # the parser raises whatever its string operations raise
+        missing = re.search(r"name '(.*)' not found", str(error))
+        raise unknown(name, missing.group(1) if missing else name, _known_names()) from None
+    if "Possible xc_code" in chatter.getvalue():
+        options = re.search(r"\[(.*?)\]", chatter.getvalue())
+        raise FunctionalError(
+            f"functional '{name}' is ambiguous",
+            field="xc",
+            remedy=f"write one of {options.group(1).lower() if options else ''}",
+        )
+    if not all(math.isfinite(factor) for _, factor in parts):
+        raise FunctionalError(
+            f"functional '{name}' has a factor that is not a finite number",
+            field="xc",
+            remedy="write factors as in '0.25*hf+0.75*pbe,pbe'",
+        )
+    for part in found:
+        check_component(name, part)
+    if kind not in ("HF", "LDA", "GGA", "MGGA"):
+        raise FunctionalError(
+            f"functional '{name}' is neither LDA, GGA nor meta-GGA",
+            field="xc",
+            remedy="choose one of these families",
+        )
+    try:
+        omega, alpha, beta = libxc.rsh_coeff(code)
+        short = alpha + beta if omega else libxc.hybrid_coeff(code)
+        if omega < 0 or not all(map(math.isfinite, (omega, alpha, short))):
+            raise ValueError("omega must be positive")
+    except Exception as error:
+        reason = str(error) or "its shares contradict each other"
+        raise FunctionalError(
+            f"the exact exchange of '{name}' cannot be run: {reason}",
+            field="xc",
+            remedy="use one range-separation parameter, and write ranges as in "
+            "'0.2*SR_HF(0.3)+0.8*LR_HF(0.3)'",
+        ) from None
+    # PySCF: K = short * K_full + (alpha - short) * K_long(omega)
+    terms = [(float(short), None), (float(alpha - short) if omega else 0.0, float(omega))]
+    exchange = tuple((c, w) for c, w in terms if abs(c) > 1e-12)
+    if not parts and not exchange:
+        raise FunctionalError(
+            f"functional '{name}' is empty", field="xc", remedy="name a functional, e.g. 'pbe'"
+        )
+    family = "lda" if kind == "HF" else kind.lower()
+    own = [
+        NonlocalTerm("rvv10" if "rvv10" in part.name else "vv10", part.b, part.c, part.factor)
+        for part in found
+        if part.flags & VV10_FLAG
+    ]
+    return Spec(code, family, bool(parts), exchange, (*own, *added))

@@ -9,24 +9,12 @@ from deepchem_dft.errors import FunctionalError
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc import dispersion
 from deepchem_dft.xc.base import XCFunctional
-from deepchem_dft.xc.lda import SlaterPW92
+from deepchem_dft.xc.dispersion.spelling import is_trained as is_trained
 from deepchem_dft.xc.libxc import Libxc
-from deepchem_dft.xc.pbe import PBE
+from deepchem_dft.xc.native import PBE, SlaterPW92
 
 #: Functionals written in torch, reached as ``native:<name>``.
 NATIVE: dict[str, type[XCFunctional]] = {"lda": SlaterPW92, "pbe": PBE}
-
-
-def is_trained(xc: object) -> bool:
-    """Return True for names of trained functionals: ``zoo:NAME`` and files of weights.
-
-    Examples
-    --------
-    >>> is_trained("zoo:mine"), is_trained("folder/mine.safetensors"), is_trained("pbe")
-    (True, True, False)
-    """
-    text = dispersion.split(xc)[0].strip().lower() if isinstance(xc, str) else ""
-    return text.startswith("zoo:") or text.endswith(".safetensors")
 
 
 @unaffected

@@ -128,7 +128,7 @@ class RangeSeparation(nn.Module):
 
     def __init__(
         self,
-        omega: float,
+        omega: float = 0.3,
         long_exchange: float = 1.0,
         *,
         attenuation: str = "uniform",

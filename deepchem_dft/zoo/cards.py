@@ -74,7 +74,8 @@ class Card:
         ``set``, ``type``, ``entries``, ``unit`` and ``mae``: by name of the functional, its own
         under ``"this"``.
     cost : dict
-        Of the training, units in the names.
+        Of the training, units in the names; and, as ``scf_relative_to_pbe``, of a self-consistent field in
+        terms of PBE's processor time (benzene in def2-SVP).
     known_failures, out_of_scope : list of str
     versions : dict
         Of the programs it was made with.
@@ -247,7 +248,7 @@ def card_text(card: Card) -> str:
         ("Out of scope", _list(card.out_of_scope)),
         ("Training", _mapping(card.training)),
         ("Overlap of training data and tests", _list(card.overlap)),
-        ("Cost of the training", _mapping(card.cost)),
+        ("Cost", _mapping(card.cost)),
         ("Versions", _mapping(card.versions)),
         ("Form", _mapping(card.form)),
     ):
@@ -269,13 +270,40 @@ def _uncertainty(card: Card) -> list[str]:
     return [text + (" (not calibrated)" if (factor, floor) == (1.0, 0.0) else " (calibrated)")]
 
 
+#: What to begin with: close to the best of its kind, at the least cost.
+START_WITH = {"nn-hybrid": "energies of molecules", "nn-hybrid-ensemble": "the same with an uncertainty"}
+
+
 def list_text(cards: list[Card]) -> str:
-    """Return cards as a Markdown table, one line each."""
+    """Return cards as a Markdown table, one line each, those to begin with first and named below."""
+    order = [*START_WITH, *(c.name for c in cards if c.name not in START_WITH)]
     rows = [
-        [c.name, c.kind if c.members < 2 else f"{c.kind} x {c.members}", c.parent or "", c.summary]
-        for c in cards
+        [
+            c.name,
+            c.kind if c.members < 2 else f"{c.kind} x {c.members}",
+            _first_error(c),
+            _number(c.cost.get("scf_relative_to_pbe")),
+            c.summary,
+        ]
+        for c in sorted(cards, key=lambda c: order.index(c.name))
     ]
-    return "\n".join(_table(["name", "kind", "parent", "summary"], rows))
+    head = ["name", "kind", "mean absolute error (of its parent)", "CPU time, x PBE", "summary"]
+    begin = [f"{name} ({why})" for name, why in START_WITH.items() if name in {c.name for c in cards}]
+    text = "\n".join(_table(head, rows))
+    return text + (f"\n\nStart with {', '.join(begin)}." if begin else "")
+
+
+def _first_error(card: Card) -> str:
+    """Return the error on the first set of a card, the one its makers care for, beside the parent's."""
+    row = card.errors[0] if card.errors else {}
+    own = row.get("mae", {}).get("this")
+    if not isinstance(own, (int, float)):
+        return "-"
+    name = (card.parent or "").lower()
+    known = {key.lower(): value for key, value in row["mae"].items()}
+    parent = known.get(name, known.get(name.partition(",")[0]))
+    beside = f" ({card.parent} {_number(parent)})" if isinstance(parent, (int, float)) else ""
+    return f"{_number(own)}{beside} {row.get('unit', '')}, {row.get('set', '')}"
 
 
 def _errors(card: Card) -> list[str]:

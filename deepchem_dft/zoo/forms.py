@@ -19,14 +19,13 @@ from deepchem_dft.xc.dispersion import Dispersion, attached
 from deepchem_dft.xc.enhancement import EnhancedXC
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.hybrid import HybridXC
-from deepchem_dft.xc.lda import SlaterPW92
 from deepchem_dft.xc.libxc import Libxc
 from deepchem_dft.xc.names import NATIVE
+from deepchem_dft.xc.native import PBE, SlaterPW92
 from deepchem_dft.xc.networks import ACTIVATIONS, ExpM1Activation, XCNetwork, build_network
 from deepchem_dft.xc.neural import NEURAL, NNLDA, NNMGGA, NNPBE
 from deepchem_dft.xc.nonlocality.network import NNNonlocal
 from deepchem_dft.xc.nonlocality.vv10 import VV10
-from deepchem_dft.xc.pbe import PBE
 
 Form = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
@@ -109,6 +110,8 @@ def model_of_form(kind: str, form: Any) -> Any:
         return known(**options)
     except InputError as error:
         raise error.located(field="form") from None
+    except ModuleNotFoundError:  # of a package that is not installed, which is no fault of the form
+        raise
     except Exception as error:  # the arguments are anybody's, of any type
         raise InputError(f"a {known.__name__} cannot be built: {str(error)[:200]}", field="form") from None
 
@@ -117,6 +120,8 @@ def _allowed(known: Any, form: Any) -> dict[str, Any]:
     """Return the arguments of a form if all of them are plain ones of the constructor."""
     parameters = inspect.signature(known.__init__).parameters.values()
     names = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {*_FORBIDDEN}
+    groups = getattr(known, "grouped", {})
+    names = names - {*groups} | {one.name for kind in groups.values() for one in fields(kind)}
     names |= {"batch_size", "learning_rate"}
     if not isinstance(form, Mapping):
         raise InputError("the form is not a set of arguments", field="form")

@@ -176,9 +176,8 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
     >>> load("mine", folder).xc
     Libxc('pbe', family=gga)
     """
-    from deepchem_dft.zoo.limits import BoundedTensors
     from deepchem_dft.zoo.models import model_of_form, module_of
-    from deepchem_dft.zoo.weights import fill, read_weights
+    from deepchem_dft.zoo.weights import BoundedTensors, fill, read_weights
 
     file = find(name, folder)
     found = read_card(file)

@@ -109,7 +109,7 @@ CHECKS = [
     Check(
         "gradients",
         "1e-6 energy, 1e-5 properties, forces 1e-6 Ha/Bohr",
-        pytest("tests/scf/test_gradients.py", "tests/scf/test_forces.py"),
+        pytest("tests/scf/test_gradients.py"),
         tests,
     ),
     Check(
@@ -223,7 +223,7 @@ CHECKS = [
     Check(
         "zoo",
         "PySCF 1e-8 Ha, forces 1e-6 Ha/Bohr; TDDFT, fitting, solvent, dynamics; refusals",
-        pytest("tests/zoo", "tests/interop/test_pyscf.py", "tests/interop/test_ase.py"),
+        pytest("tests/zoo", "tests/interop"),
         tests,
     ),
     Check(

@@ -1,7 +1,5 @@
 """Runs the command in this process and returns what a shell would see."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

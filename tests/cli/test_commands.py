@@ -1,7 +1,5 @@
 """What commands print and write: right numbers, each with its unit."""
 
-from __future__ import annotations
-
 import csv
 import re
 from pathlib import Path

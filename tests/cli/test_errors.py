@@ -1,7 +1,5 @@
 """Bad input: one clear line on stderr, exit status 1, never a traceback."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``evaluate --keep``: killed in the middle, it goes on, does less, and prints the same table."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import multiprocessing

@@ -1,7 +1,5 @@
 """``frequencies``: a table of modes and an ideal gas, with units, as the functions give them."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

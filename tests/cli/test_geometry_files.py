@@ -1,7 +1,5 @@
 """Geometry files on the command line: every command reads them the same way."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """``deepchem-dft data hamiltonian``: what a user sees."""
 
-from __future__ import annotations
-
 import pytest
 
 from deepchem_dft.hamiltonian.files.store import HamiltonianFile

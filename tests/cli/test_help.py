@@ -1,7 +1,5 @@
 """Help: complete, with examples, and quick because nothing heavy is imported."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """``deepchem-dft data ksr``: what a user sees."""
 
-from __future__ import annotations
-
 import csv
 
 import numpy as np
@@ -57,7 +55,7 @@ def test_what_is_made_by_default(command, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["h9"], "there is no family 'h9'"),
+        (["h9"], "unknown family 'h9'"),
         (["h2", "--at", "50"], "outside the grid"),
         (["h2", "--out", "h2.txt"], "use .csv or .npz"),
         (["h2", "--out", "missing/h2.csv"], "the folder does not exist"),

@@ -1,7 +1,5 @@
 """``deepchem-dft data label``: what a user sees."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

@@ -1,7 +1,5 @@
 """``optimize``: a minimum, a table of how it was reached, and no file without it."""
 
-from __future__ import annotations
-
 import builtins
 import importlib.util
 import re

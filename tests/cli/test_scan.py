@@ -1,7 +1,5 @@
 """``scan`` and what ``optimize`` holds: values kept, energies above the lowest, units said."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A doubtful state is named wherever its energy is printed, and can be asked for or against."""
 
-from __future__ import annotations
-
 import csv
 import re
 

@@ -1,7 +1,5 @@
 """Files in all three schemas, small enough to read in milliseconds."""
 
-from __future__ import annotations
-
 import textwrap
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files that are missing, empty, malformed or no text give one error each, and no data set."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Every kind of bad input gives one error naming file, entry, field and remedy."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

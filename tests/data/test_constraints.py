@@ -1,7 +1,5 @@
 """Fractional charge and spin: right combinations, physics that is known, bad input."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Graphs of crystals: shells known from geometry, invariance, errors with the name."""
 
-from __future__ import annotations
-
 import itertools
 import pickle
 
@@ -10,7 +8,7 @@ import pytest
 
 from deepchem_dft.data.properties.atoms import neighbours
 from deepchem_dft.data.properties.crystal_graph import CrystalGraphFeaturizer, gaussians
-from deepchem_dft.data.properties.crystals import Crystal
+from deepchem_dft.data.properties.records import Crystal
 from deepchem_dft.errors import InputError
 
 EDGE = 5.64

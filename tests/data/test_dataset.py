@@ -1,7 +1,5 @@
 """The data set is a DeepChem data set: splitting, selecting, reloading, pickling, copying."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """CCSD references: against full CI, written files, cache, and entries that ask for them."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Entries: values, signs, derivatives, deviations."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Labels by GFN2-xTB: physics, and files that survive."""
 
-from __future__ import annotations
-
 import csv
 import signal
 import subprocess

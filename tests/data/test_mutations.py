@@ -1,7 +1,5 @@
 """Mutated valid files: the outcome is entries or an InputError, never anything else."""
 
-from __future__ import annotations
-
 import copy
 import tempfile
 import warnings

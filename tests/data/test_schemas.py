@@ -1,7 +1,5 @@
 """The three schemas: what a valid file means, down to signs and units."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Large files piece by piece: the pieces must not show."""
 
-from __future__ import annotations
-
 import json
 import random
 import tracemalloc

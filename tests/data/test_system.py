@@ -1,7 +1,5 @@
 """Systems: electron numbers, identity, and the molecules made of them."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Targets from files: shapes, orders and electron numbers are checked, arrays are used whole."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import warnings

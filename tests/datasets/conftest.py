@@ -1,15 +1,26 @@
 """All data files, read once."""
 
-from __future__ import annotations
+import csv
 
 import pytest
+
+from deepchem_dft.molnet import datasets_dir
+from deepchem_dft.units import HARTREE_TO_KCAL
+
+
+def kcal(entry) -> float:
+    return entry.label * HARTREE_TO_KCAL
+
+
+def table(name: str) -> list[dict]:
+    lines = (datasets_dir() / name).read_text().splitlines()
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
 @pytest.fixture(scope="session")
 def files() -> dict:
     """Entries by file stem and entry name."""
     from deepchem_dft.data import read_yaml
-    from deepchem_dft.molnet import datasets_dir
 
     return {
         path.stem: {entry.name: entry for entry in read_yaml(path)}

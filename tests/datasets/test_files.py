@@ -1,55 +1,22 @@
 """What holds for every data file: counts, balance, parity, geometry, sources, splits."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 
 import numpy as np
 import pytest
+from pyscf.data.elements import ELEMENTS, charge
 
 from deepchem_dft.molnet import datasets_dir
 from deepchem_dft.units import BOHR_TO_ANGSTROM, HARTREE_TO_KCAL
 
+from .conftest import kcal, table
+
 #: Hund's rules for the ground states of the neutral atoms, in the order of nuclear charge.
-HUND = {
-    "H": 1,
-    "He": 0,
-    "Li": 1,
-    "Be": 0,
-    "B": 1,
-    "C": 2,
-    "N": 3,
-    "O": 2,
-    "F": 1,
-    "Ne": 0,
-    "Na": 1,
-    "Mg": 0,
-    "Al": 1,
-    "Si": 2,
-    "P": 3,
-    "S": 2,
-    "Cl": 1,
-    "Ar": 0,
-}
-CHARGE = {symbol: z for z, symbol in enumerate(HUND, start=1)}
+HUND = dict(zip(ELEMENTS[1:], (1, 0, 1, 0, 1, 2, 3, 2, 1, 0, 1, 0, 1, 2, 3, 2, 1, 0)))
 #: Radii in Angstrom (Cordero et al., Dalton Trans. 2008, 2832).
-RADIUS = {
-    "H": 0.31,
-    "Li": 1.28,
-    "Be": 0.96,
-    "B": 0.84,
-    "C": 0.76,
-    "N": 0.71,
-    "O": 0.66,
-    "F": 0.57,
-    "Na": 1.66,
-    "Al": 1.21,
-    "Si": 1.11,
-    "P": 1.07,
-    "S": 1.05,
-    "Cl": 1.02,
-}
+RADIUS = {"H": 0.31, "Li": 1.28, "Be": 0.96, "B": 0.84, "C": 0.76, "N": 0.71, "O": 0.66, "F": 0.57}
+RADIUS |= {"Na": 1.66, "Al": 1.21, "Si": 1.11, "P": 1.07, "S": 1.05, "Cl": 1.02}
 SPLITS = {
     "w4-11": (31, 13, 70, 0),
     "xcnn-train": (26, 19, 0, 0),
@@ -125,7 +92,7 @@ def test_atoms_and_charges_balance(entries):
 def test_electron_numbers_have_the_parity_of_the_spin(entries):
     for entry in entries:
         for system in entry.get_systems():
-            electrons = sum(CHARGE[s] * n for s, n in composition(system).items()) - system.charge
+            electrons = sum(charge(s) * n for s, n in composition(system).items()) - system.charge
             assert (electrons - system.spin) % 2 == 0 and 0 <= system.spin <= electrons, entry.name
             assert sum(system.electrons) == electrons
 
@@ -142,12 +109,12 @@ def test_neutral_atoms_are_in_their_ground_states(entries):
 
 def test_ionised_atoms_follow_from_hunds_rules(files):
     """A cation of Z electrons minus one has the spin of the element before, likewise anions."""
-    elements = list(CHARGE)
+    elements = list(HUND)
     for stem, step in (("atomic-ip", -1), ("atomic-ea", 1)):
         for entry in files[stem].values():
             neutral, *rest = entry.get_systems()
             for ion in rest:
-                z = CHARGE[ion.symbols[0]]
+                z = charge(ion.symbols[0])
                 assert ion.spin == HUND[elements[z - 1 + step]], entry.name
             assert neutral.charge == 0
 
@@ -284,3 +251,62 @@ def test_readme_lists_every_file_with_its_size(files):
         cells = [cell.strip() for cell in row.split("|")]
         assert cells[4] == str(train + valid + test + none)
         assert cells[5] == ("no split" if none else f"{train} / {valid} / {test}")
+
+
+def test_baseline_table_belongs_to_the_entries(files):
+    rows = table("baselines.csv")
+    everything = {n: e for group in files.values() for n, e in group.items()}
+    assert len(rows) == len({row["entry"] for row in rows}) == 71
+    errors: dict = {}
+    for row in rows:
+        entry = everything[row["entry"]]
+        reference = entry.tags.get("total_energy", entry.label)
+        assert float(row["reference"]) == pytest.approx(reference * HARTREE_TO_KCAL, abs=6e-4)
+        if row["type"] != "energy":
+            assert row["type"] == entry.entry_type
+            group = row["entry"].split(":")[0]
+            errors.setdefault(group, []).append(float(row["PBE"]) - float(row["reference"]))
+    mae = {group: np.mean(np.abs(e)) for group, e in errors.items()}
+    assert mae["w4-11"] == pytest.approx(8.33, abs=0.005)
+    assert mae["xcnn-train"] == pytest.approx(11.72, abs=0.005)
+    assert mae["atomic-ip"] == pytest.approx(3.62, abs=0.005)
+
+
+#: Mean absolute errors over the whole list, as printed with the paper.
+PUBLISHED = {
+    "PBE": (16.52, 3.64),
+    "LDA": (70.48, 6.89),
+    "SCAN": (5.22, 3.66),
+    "B3LYP": (4.39, 3.59),
+    "CCSD": (12.13, 2.02),
+    "CCSD(T)": (3.53, 1.29),
+    "XCNN-LDA": (15.45, 50.77),
+    "XCNN-LDA-IP": (18.47, 15.15),
+    "XCNN-PBE": (7.43, 10.73),
+    "XCNN-PBE-IP": (8.05, 4.08),
+}
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_published_table_gives_the_published_means(method):
+    rows = table("xcnn-published.csv")
+    for ionisation, mean in zip((False, True), PUBLISHED[method], strict=True):
+        errors = [
+            abs(float(row[method])) for row in rows if (row["group"] == "IP18") == ionisation and row[method]
+        ]
+        assert np.mean(errors) == pytest.approx(mean, abs=0.006)
+
+
+def test_published_table_belongs_to_the_entries(files):
+    rows = table("xcnn-published.csv")
+    known = files["xcnn-test"] | files["atomic-ip"]
+    assert {row["entry"] for row in rows} == set(known) and len(rows) == 122
+    for row in rows:
+        value = kcal(known[row["entry"]])
+        assert float(row["reference"]) == pytest.approx(value, rel=1e-4, abs=0.01), row["entry"]
+
+
+def test_files_are_utf8_without_tabs():
+    texts = (p for p in datasets_dir().rglob("*") if p.suffix in (".yaml", ".csv", ".md", ".py"))
+    for path in sorted(texts):
+        assert "\t" not in path.read_text(encoding="utf-8"), path.name

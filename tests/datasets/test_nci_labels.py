@@ -1,7 +1,5 @@
 """The labels of the NCI molecules: who is in, whether they are right, and how they were made."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from rdkit import Chem, RDConfig, rdBase

@@ -1,7 +1,5 @@
 """Every sample in the documentation runs: Python, data files, configurations, commands."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pages of model cards say what the cards say."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The table of `make bench` calls nothing a pass that was not compared."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 import subprocess

@@ -1,7 +1,5 @@
 """Fixed-point problems with known answers."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

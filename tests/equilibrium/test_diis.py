@@ -1,7 +1,5 @@
 """Pulay's extrapolation, by itself and on Fock matrices."""
 
-from __future__ import annotations
-
 import _fock as benchmark
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """What cannot be solved ends in a status, or in an error from backward; never in a wrong number."""
 
-from __future__ import annotations
-
 import pickle
 import sys
 

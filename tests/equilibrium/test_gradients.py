@@ -1,7 +1,5 @@
 """Gradients of fixed points against finite differences and dense linear algebra."""
 
-from __future__ import annotations
-
 import gc
 import weakref
 

@@ -1,7 +1,5 @@
 """The module: training, what it reports, and its penalties."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

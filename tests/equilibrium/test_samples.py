@@ -1,7 +1,5 @@
 """Every sample by itself: stopping, batches, padding, structure of states."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """How fast and how far solvers get, against direct solutions of linear problems."""
 
-from __future__ import annotations
-
 import statistics
 
 import pytest
@@ -146,8 +144,8 @@ def test_any_floating_type(dtype, solver):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"solver": "newton"}, "choose one of damped, anderson, broyden, diis"),
-        ({"adjoint": "magic"}, "choose one of implicit, truncated, unrolled"),
+        ({"solver": "newton"}, "use one of damped, anderson, broyden, diis"),
+        ({"adjoint": "magic"}, "use one of implicit, truncated, unrolled"),
         ({"tol": 1e-17}, "float64"),
         ({"tol": -1.0}, "never negative"),
         ({"tol": 1}, "nearly any state"),

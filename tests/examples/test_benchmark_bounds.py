@@ -1,7 +1,5 @@
 """Benchmarks fail beyond their bounds: judged are the documented figures, and worse ones."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Studies of trained functionals in examples/benchmarks: references, data, verdicts."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

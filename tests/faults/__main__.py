@@ -7,8 +7,6 @@ to be one clear line with path and remedy, no half of a file, and a command that
 results of an undisturbed one. What went wrong is printed; the exit status is 1 if anything did.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import tempfile

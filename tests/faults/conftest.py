@@ -1,7 +1,5 @@
 """Commands small enough to be performed hundreds of times."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the commands read, and the commands: data, configurations, runs of a second or two."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What has to hold after a fault at some step of a command, and all steps of a command in turn."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files of a run that a disk, a copy or an editor has damaged: named, recovered or left out."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 

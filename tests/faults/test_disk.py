@@ -1,7 +1,5 @@
 """A real small disk, a real read-only one, and a standard output that takes nothing."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Faults at every step of every command: one clear line, nothing lost or half, and it goes on."""
 
-from __future__ import annotations
-
 import pytest
 
 from .inputs import COMMANDS, CONFIGS, TRAININGS

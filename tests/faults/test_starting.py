@@ -1,7 +1,5 @@
 """Two at a time, and what a start that was cut short leaves."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os
@@ -80,7 +78,7 @@ def test_a_file_system_without_locks_draws_a_warning(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="the file system has no locks"), Lock(tmp_path / ".lock", "the run"):
         pass
     with pytest.warns(UserWarning, match="no other process"):
-        GrowingFile(tmp_path / "a").append(b"x")
+        GrowingFile(tmp_path / "a").write(b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
 
 

@@ -1,7 +1,5 @@
 """One way to fit: what every family of models does alike, whatever it is that it trains."""
 
-from __future__ import annotations
-
 import inspect
 import warnings
 

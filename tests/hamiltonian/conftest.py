@@ -1,7 +1,5 @@
 """Small samples with matrices that PySCF gives at once: no self-consistent field."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

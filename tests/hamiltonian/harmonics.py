@@ -1,7 +1,5 @@
 """Real solid harmonics as textbooks write them, in the order of the MD17 databases (ORCA's)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

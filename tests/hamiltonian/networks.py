@@ -1,7 +1,5 @@
 """Networks with random weights on molecules with matrices that take no self-consistent field."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

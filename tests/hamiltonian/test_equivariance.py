@@ -1,7 +1,5 @@
 """The whole network, with random weights: every symmetry of space, in PySCF's order of orbitals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The equilibrium form: one fixed point whatever the weights, exact gradients, zero at first."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

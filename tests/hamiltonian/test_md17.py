@@ -1,7 +1,5 @@
 """MD17's ASE databases: round trips, what ASE itself sees, and files that are damaged."""
 
-from __future__ import annotations
-
 import sqlite3
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Batches, single atoms, the cutoff, and what a fit measures."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +9,7 @@ import torch
 from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.elements import Elements
 from deepchem_dft.hamiltonian.expansion import Expansion
-from deepchem_dft.hamiltonian.graph import join, make_graph
-from deepchem_dft.hamiltonian.radial import envelope
+from deepchem_dft.hamiltonian.graph import envelope, join, make_graph
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 
 from .networks import GEOMETRIES, Model, elements, known, moved, sample

@@ -1,7 +1,5 @@
 """Orders of orbitals, against textbook functions, rotations and the published permutations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """QH9's SQLite files: round trips, the layout itself, and files that are damaged."""
 
-from __future__ import annotations
-
 import sqlite3
 
 import numpy as np

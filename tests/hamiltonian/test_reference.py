@@ -1,7 +1,5 @@
 """PySCF's answers, checked where a sign or an order could be wrong."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

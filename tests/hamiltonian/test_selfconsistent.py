@@ -1,7 +1,5 @@
 """Maps of Hamiltonians made self-consistent: physical ones with known answers, and a network."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

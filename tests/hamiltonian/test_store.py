@@ -1,7 +1,5 @@
 """This package's own files: HDF5 of mixed molecules, and the journal that grows before it."""
 
-from __future__ import annotations
-
 import pickle
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The ASE calculator: our energies and forces in ASE's units, reused orbitals, ASE's errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

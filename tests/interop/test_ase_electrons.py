@@ -1,7 +1,5 @@
 """Charge and spin of ASE's atoms: from the calculator, ``atoms.info`` or initial values."""
 
-from __future__ import annotations
-
 import warnings
 
 import pytest

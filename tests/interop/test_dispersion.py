@@ -1,7 +1,5 @@
 """A functional's own dispersion in PySCF's programs and in ASE."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """DQC as a second opinion: the same energies, densities and gradients from another program."""
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys

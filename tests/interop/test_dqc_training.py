@@ -1,7 +1,5 @@
 """XCModel(engine="dqc") trains through DQC, to the same energies and gradients."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import pytest
 import torch

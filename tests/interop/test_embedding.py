@@ -1,7 +1,5 @@
 """Solvents and point charges: PySCF's own numbers, slopes of energies, Coulomb's law, and refusals."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

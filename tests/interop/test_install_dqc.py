@@ -1,7 +1,5 @@
 """Installing DQC: only the pinned files, all of them or none, and nothing else is touched."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

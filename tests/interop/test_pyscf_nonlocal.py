@@ -1,7 +1,5 @@
 """Functionals that see the whole quadrature, in PySCF and in ASE."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

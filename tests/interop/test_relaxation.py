@@ -1,7 +1,5 @@
 """Relaxation: the same minimum by both optimisers, nothing left behind by geomeTRIC."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 

@@ -1,7 +1,5 @@
 """Vibrations: both routes, PySCF's own, slopes of energies, and textbook formulae."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from pyscf import dft

@@ -1,7 +1,5 @@
 """Files that a user would have, and the command line in this process."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A Gibbs energy from an xyz file, read by another program."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

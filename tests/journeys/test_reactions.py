@@ -1,7 +1,5 @@
 """Reactions and atomisations of one's own files, with the uncertainty of the difference."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

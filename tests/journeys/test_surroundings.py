@@ -1,7 +1,5 @@
 """A solvent shift, a field of point charges and dispersion, from the command line."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

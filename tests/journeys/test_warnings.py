@@ -1,7 +1,5 @@
 """Every warning is there for an input that deserves it, and for none of the data sets' systems."""
 
-from __future__ import annotations
-
 import warnings
 
 import pytest

@@ -1,7 +1,5 @@
 """Exact states of one and two electrons: against closed forms, sparse solvers, exact theorems."""
 
-from __future__ import annotations
-
 import pickle
 import warnings
 

@@ -1,7 +1,5 @@
 """Functionals on the grid: potentials, symmetries, the gate, the uniform gas, user networks."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

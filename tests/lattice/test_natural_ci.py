@@ -1,16 +1,13 @@
 """Three and four electrons: against PySCF on the bare points, and convergence with orbitals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
 
 from deepchem_dft.errors import ExactNotConverged, InputError
 from deepchem_dft.lattice.exact import exact, mean_field
-from deepchem_dft.lattice.exact.full_ci import full_ci
 from deepchem_dft.lattice.exact.mean_field import hartree_fock, natural_orbitals
-from deepchem_dft.lattice.exact.natural_ci import several_electrons
+from deepchem_dft.lattice.exact.natural_ci import full_ci, several_electrons
 from deepchem_dft.lattice.exact.one_body import OneBody, smooth_number
 from deepchem_dft.lattice.exact.pair_ci import pair_ci
 from deepchem_dft.lattice.grid import Grid

@@ -1,7 +1,5 @@
 """Occupied orbitals and their derivatives against dense eigensolvers and exact solutions."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

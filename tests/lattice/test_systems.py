@@ -1,7 +1,5 @@
 """Systems: where nuclei are put, electrons and spins, the separations of the paper, misuse."""
 
-from __future__ import annotations
-
 import pickle
 
 import pytest

@@ -1,7 +1,5 @@
 """Kohn-Sham trajectories: against dense matrices, finite differences, and exact limits."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

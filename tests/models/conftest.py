@@ -1,7 +1,5 @@
 """Small entries that train in seconds: H2, He, LiH and their atoms in minimal bases."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 import pytest

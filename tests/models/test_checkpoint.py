@@ -1,7 +1,5 @@
 """Checkpoint files: atomic, ordered, refused when damaged or foreign."""
 
-from __future__ import annotations
-
 import os
 import random
 

@@ -1,7 +1,5 @@
 """Code written for DeepChem's XCModel runs with only the imports changed."""
 
-from __future__ import annotations
-
 import copy
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Density and density-matrix entries: whole labels, zero for the model's own, right gradients."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """DEQModel as a DeepChem model: data sets, weights, metrics, files, reproducibility, solvers."""
 
-from __future__ import annotations
-
 import io
 import warnings
 
@@ -12,7 +10,7 @@ import torch
 
 from deepchem_dft import DEQModel
 from deepchem_dft.data.properties.crystal_graph import CrystalGraphFeaturizer
-from deepchem_dft.data.properties.crystals import Crystal
+from deepchem_dft.data.properties.records import Crystal
 from deepchem_dft.equilibrium import Anderson, Implicit
 from deepchem_dft.errors import CheckpointError, InputError
 

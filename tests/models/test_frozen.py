@@ -1,7 +1,5 @@
 """Frozen stages: they minimise what they say, and go on exactly where they stopped."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

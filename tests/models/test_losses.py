@@ -1,7 +1,5 @@
 """Losses: values by hand, units, weights, and refusals."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import pytest
 import torch

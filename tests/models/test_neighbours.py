@@ -1,7 +1,5 @@
 """A network that sees its neighbours through ``XCModel``: both kinds of stages, checkpoints."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from deepchem.data import NumpyDataset

@@ -1,7 +1,5 @@
 """Prediction and evaluation: against PySCF, in order, on mixtures, with clear refusals."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 import pytest

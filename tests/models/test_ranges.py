@@ -1,7 +1,5 @@
 """A planted border between ranges, found by training at fixed densities; and a whole run."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """A killed run goes on to the result it would have had; reloading gives the same predictions."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import deepchem as dc

@@ -1,7 +1,5 @@
 """Who solves what: even shares, few moves, each system once."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """Training: it learns, its gradient is right, its loss means what the documentation says."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Water, and a clean slate: what one test keeps in memory must not help the next."""
 
-from __future__ import annotations
-
 import weakref
 
 import pytest

@@ -1,7 +1,5 @@
 """Basis sets and core potentials against PySCF's own reading of them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyscf
 import pytest

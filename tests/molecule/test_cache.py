@@ -1,7 +1,5 @@
 """Constants on disk: damage, limits, other writers, folders that cannot be written."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Whatever makes a molecule from another carries everything that belongs to it."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

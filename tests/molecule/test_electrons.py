@@ -1,7 +1,5 @@
 """Electrons of each spin: charge, spin, counts and occupations, and what is wrong with them."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

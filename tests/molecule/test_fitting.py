@@ -1,7 +1,5 @@
 """Density fitting: which basis, the same matrices as the fitted integrals, identity."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

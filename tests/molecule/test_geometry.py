@@ -1,7 +1,5 @@
 """Geometries: every accepted spelling gives PySCF's coordinates; mistakes are explained."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Constants in memory: shared by charge states, within a budget, refused if they cannot fit."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import weakref

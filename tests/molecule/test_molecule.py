@@ -1,7 +1,5 @@
 """Molecules: constants against PySCF, refusals, identity."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

@@ -1,7 +1,5 @@
 """xyz files as people have them: what is read agrees with ASE and PySCF, the rest is refused."""
 
-from __future__ import annotations
-
 import gzip
 import re
 import warnings

@@ -1,7 +1,5 @@
 """Small files in the exact layouts of the releases of QMugs, QMOF and OQMD."""
 
-from __future__ import annotations
-
 import csv
 import json
 
@@ -44,6 +42,14 @@ def _conformers():
     for name, smiles, conformers in MOLECULES:
         for number, values in enumerate(conformers):
             yield name, f"conf_{number:02}", smiles, values
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of its own for every test."""
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DEEPCHEM_DATA_DIR", raising=False)
+    return tmp_path / "cache"
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Bad files of property data: the error names file, record and field, and nothing is kept."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -9,13 +7,7 @@ import pytest
 from deepchem_dft import molnet
 from deepchem_dft.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A cache of its own for every test."""
-    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("DEEPCHEM_DATA_DIR", raising=False)
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Loaders of Hamiltonians: splits as published, samples from the file, nothing hidden."""
 
-from __future__ import annotations
-
 import pickle
 import random
 import sqlite3

@@ -1,7 +1,5 @@
 """``load_ksr``: the sets of the paper, sets of one's own, cache, misuse."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 

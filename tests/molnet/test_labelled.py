@@ -1,7 +1,5 @@
 """Labels made here as DeepChem data sets: files of one's own, and those that come along."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -25,12 +23,7 @@ CC=O,2.7,3.6,-10.4
 """
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A cache of its own for every test."""
-    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("DEEPCHEM_DATA_DIR", raising=False)
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The ``load_*`` functions: MoleculeNet's form, splits, options, cache, errors."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import pickle
@@ -282,7 +280,7 @@ def test_basis_error_names_the_entry():
 
 
 def test_unknown_xcnn_data_set_and_h2_target():
-    with pytest.raises(InputError, match="dataset1, dataset2, dataset3"):
+    with pytest.raises(InputError, match="did you mean .dataset"):
         molnet.load_xcnn(dataset="dataset4")
     with pytest.raises(InputError, match="binding or total"):
         molnet.load_h2_curve(target="free")

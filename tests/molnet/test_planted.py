@@ -1,7 +1,5 @@
 """Files that others put where data sets are kept: they may spoil a cache, never run."""
 
-from __future__ import annotations
-
 import io
 import pickle
 import tempfile

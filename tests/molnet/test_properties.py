@@ -1,7 +1,5 @@
 """QMugs, QMOF and OQMD from files in the layouts of their releases."""
 
-from __future__ import annotations
-
 import gzip
 import inspect
 import json
@@ -16,18 +14,12 @@ import pytest
 from deepchem.models.fcnet import MultitaskClassifier
 
 from deepchem_dft import molnet
-from deepchem_dft.data.properties.crystals import Crystal
+from deepchem_dft.data.properties.records import Crystal
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet import property_loader
 from deepchem_dft.units import HARTREE_TO_EV
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A cache of its own for every test."""
-    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("DEEPCHEM_DATA_DIR", raising=False)
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.mark.parametrize("name", ["load_qmugs", "load_qmof", "load_oqmd", "load_nci"])

@@ -1,7 +1,5 @@
 """The tasks of the three releases from files in their formats to a trained model's prediction."""
 
-from __future__ import annotations
-
 import json
 
 import deepchem as dc
@@ -12,12 +10,7 @@ from deepchem_dft import DEQModel, molnet
 
 from .conftest import oqmd_entry, oqmd_page
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """A cache of its own for every test."""
-    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("DEEPCHEM_DATA_DIR", raising=False)
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def learned(dataset, n_classes: int, epochs: int, **options) -> tuple[np.ndarray, DEQModel]:

@@ -6,8 +6,6 @@ tree and meets the tests that run its line, the quickest first, in a process for
 has PyTorch, PySCF and DeepChem in memory; the first failure ends it.
 """
 
-from __future__ import annotations
-
 import argparse
 import compileall
 import gc
@@ -32,12 +30,11 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUM
     os.environ[_name] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
-import parso  # noqa: E402
 import pytest  # noqa: E402
-from cosmic_ray.ast import ast_nodes, get_ast, is_number  # noqa: E402
+from cosmic_ray.ast import ast_nodes, get_ast  # noqa: E402
 from cosmic_ray.mutating import mutate_code  # noqa: E402
-from cosmic_ray.operators.operator import Operator  # noqa: E402
-from cosmic_ray.plugins import get_operator, operator_names  # noqa: E402
+
+from .operators import operators  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Where to mutate, and the tests that meet the mutants besides the examples in the files.
@@ -81,59 +78,6 @@ _HEAVY = (
     "h5py",
 )
 _IDENTITY = ("place", "file", "line", "operator", "occurrence", "digest")
-#: Replacements that are of the same type, so that it is not the interpreter that finds them.
-_SWAPS = {
-    ("Add", "Sub"),
-    ("Sub", "Add"),
-    ("Mul", "Div"),
-    ("Div", "Mul"),
-    ("Pow", "Mul"),
-    ("FloorDiv", "Div"),
-    ("Mod", "FloorDiv"),
-    ("Lt", "LtE"),
-    ("Lt", "GtE"),
-    ("LtE", "Lt"),
-    ("LtE", "Gt"),
-    ("Gt", "GtE"),
-    ("Gt", "LtE"),
-    ("GtE", "Gt"),
-    ("GtE", "Lt"),
-    ("Eq", "NotEq"),
-    ("NotEq", "Eq"),
-    ("Is", "IsNot"),
-    ("IsNot", "Is"),
-}
-
-
-class NumberScaler(Operator):
-    """Makes numbers with a point or an exponent a tenth smaller: slightly wrong constants."""
-
-    def mutation_positions(self, node: Any) -> Any:
-        if is_number(node) and isinstance(value := eval(node.value), float) and value:
-            yield node.start_pos, node.end_pos
-
-    def mutate(self, node: Any, index: int) -> Any:
-        value = f" {0.9 * eval(node.value)!r}"
-        return parso.python.tree.Number(value, node.start_pos)
-
-    @classmethod
-    def examples(cls) -> tuple:
-        return ()
-
-
-def operators() -> dict[str, Operator]:
-    """Return the operators in use by name."""
-    found: dict[str, Operator] = {"NumberScaler": NumberScaler()}
-    for name in operator_names():
-        short, kind = name.split("/")[1], get_operator(name)
-        if short.startswith(("ReplaceBinaryOperator", "ReplaceComparisonOperator")):
-            if tuple(short.split("_")[1:]) not in _SWAPS:
-                continue
-        elif short.startswith("ReplaceUnaryOperator") and "Delete" not in short:
-            continue
-        if not kind.arguments():
-            found[short] = kind()
-    return found
 
 
 def mutants(tree: Path, place: str, count: int, seed: int, names: list[str] | None) -> list[dict[str, Any]]:

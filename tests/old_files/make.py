@@ -9,8 +9,6 @@ and are never made anew: what is tested is that they can still be read. The test
 inputs from here as well, so that only names may be used that have stayed the same.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

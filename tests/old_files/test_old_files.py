@@ -1,7 +1,5 @@
 """What earlier versions wrote is read, and predicts what it predicted then (see ``make.py``)."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -5,8 +5,6 @@ With ``--lose``, that process dies by SIGKILL after that optimiser step, once. S
 be given, divided by ``+``. With ``--refused`` first, each must be, and its message is printed.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Starts scripts as torchrun does."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

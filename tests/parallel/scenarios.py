@@ -3,8 +3,6 @@
 Usage under torchrun: scenarios.py FOLDER. Each process writes what it saw to FOLDER/rank<N>.pt.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys

@@ -1,7 +1,5 @@
 """train, evaluate and predict under torchrun; a lost process, and going on without it."""
 
-from __future__ import annotations
-
 import csv
 import runpy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Small graphs, without waiting for a featurizer."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from deepchem.feat import GraphData

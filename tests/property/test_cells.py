@@ -1,14 +1,12 @@
 """Cells: bounded as promised, blind to other samples, with fixed points every solver finds."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
 from deepchem_dft.equilibrium import fixed_point
 from deepchem_dft.errors import InputError
 from deepchem_dft.property import DenseCell, GraphCell, ImageCell, collate
-from deepchem_dft.property.bounded import shrink
+from deepchem_dft.property.cells import shrink
 
 D = torch.float64
 

@@ -1,7 +1,5 @@
 """Batches of graphs: what comes out is what went in; what does not fit is named."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 import pytest

@@ -1,14 +1,11 @@
 """Neighbour pictures show the bonds of a molecule; image files are read as documented."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from rdkit import Chem
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.property.images import digits, read_cifar10
-from deepchem_dft.property.pictures import PictureFeaturizer, neighbour_picture
+from deepchem_dft.property.pictures import PictureFeaturizer, digits, neighbour_picture, read_cifar10
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 

@@ -1,13 +1,10 @@
 """Scales of features and pooling of nodes, against numpy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
 
-from deepchem_dft.property.pairs import FURTHEST, PairPooling, pairs_of
-from deepchem_dft.property.pooling import KINDS, Pooling
+from deepchem_dft.property.pooling import FURTHEST, KINDS, PairPooling, Pooling, pairs_of
 from deepchem_dft.property.scaling import Standardize
 
 

@@ -1,7 +1,5 @@
 """A data set and a configuration small enough to train in a second."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 
@@ -84,7 +82,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def assert_goes_on_after_a_kill(config, straight, folder: Path, epoch: int) -> None:
     """Kill a run after an epoch: it is not begun again by mistake, and goes on to the same tables."""
     from deepchem_dft.errors import InputError
-    from deepchem_dft.fitting.reporter import Reporter
+    from deepchem_dft.fitting.progress import Reporter
     from deepchem_dft.runs import run
 
     class Killing(Reporter):

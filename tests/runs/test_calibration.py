@@ -1,7 +1,5 @@
 """Calibration: the factor does what its formula promises, and coverage is counted right."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import warnings

@@ -1,7 +1,5 @@
 """Configurations: what is accepted, and that every mistake names file, field and remedy."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 

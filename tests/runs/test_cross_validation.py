@@ -1,7 +1,5 @@
 """Cross-validation: who is held out, that members do not see it, and what becomes of them."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -15,11 +13,11 @@ import yaml
 
 from deepchem_dft import KohnSham, zoo
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.samples import make_dataset
 from deepchem_dft.runs import load_config, load_functional, load_model, run
+from deepchem_dft.runs.card import export
 from deepchem_dft.runs.config import validate
-from deepchem_dft.runs.export import export
 from deepchem_dft.runs.rundir import RunDirectory
 from deepchem_dft.runs.xc.cross_validation import CrossValidation, calibration_of, make_members, unit_of
 from deepchem_dft.runs.xc.entries import EntrySet, select

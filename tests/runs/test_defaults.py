@@ -1,7 +1,5 @@
 """What is left out of a configuration is what is left out in Python, for every key of every kind of run."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -13,7 +11,8 @@ from pydantic_core import PydanticUndefined
 
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.lattice.grid import Grid
-from deepchem_dft.models import DEQModel, HamiltonianModel, KSRModel, KSRStage, XCModel
+from deepchem_dft.models import DEQModel, HamiltonianLoss, HamiltonianModel, KSRModel, KSRStage, XCModel
+from deepchem_dft.models.hamiltonian.options import NetworkOptions, SearchOptions, StepOptions
 from deepchem_dft.models.xc import Stage
 from deepchem_dft.models.xc.options import SystemOptions
 from deepchem_dft.molnet import load_atomic_ip, load_nci
@@ -57,8 +56,8 @@ TAKEN: dict[str, dict[str, list[Any]]] = {
     },
     "hamiltonian": {
         "data.recipes": [SamplingRecipe],
-        "network": [HamiltonianModel],
-        "training": [HamiltonianModel, FIT],
+        "network": [HamiltonianModel, NetworkOptions, SearchOptions],
+        "training": [HamiltonianModel, HamiltonianLoss, StepOptions, FIT],
         "evaluation": [evaluate_hamiltonian_set],
         "output": [FIT],
     },
@@ -102,13 +101,10 @@ AS_ELSEWHERE = {
     "deq": "",
 }
 
-_NONE = inspect.Parameter.empty
 _DEEPCHEM = "DeepChem's XCModel has it so, and its tutorials must give what they gave"
 #: Those that differ on purpose: the default in YAML, that in Python, and why.
 DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "functional.xc"): ("pbe", None, "in Python a functional may be given instead"),
-    ("xc", "functional.enhancement.range_separation.omega"): (0.3, _NONE, "in Python it has to be given"),
-    ("xc", "functional.dispersion.model"): ("d3bj", _NONE, "in Python it has to be named"),
     ("xc", "functional.network.family"): ("gga", None, "in Python that of the functional"),
     ("xc", "functional.network.output"): ("lda_exchange", "raw", _DEEPCHEM),
     ("xc", "functional.aweight0"): (1.0, None, "in Python 1 for networks that begin with 0, else 0"),

@@ -1,7 +1,5 @@
 """Selecting entries: filters, another basis, overlap, hash."""
 
-from __future__ import annotations
-
 import pytest
 
 from deepchem_dft.errors import InputError

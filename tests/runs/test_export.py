@@ -1,20 +1,17 @@
 """Cards of runs: what the configuration says, what the tables say, overlap, where they go."""
 
-from __future__ import annotations
-
 import yaml
 
 from deepchem_dft import zoo
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs import load_config, run
-from deepchem_dft.runs.card import worse
+from deepchem_dft.runs.card import export, worse
 from deepchem_dft.runs.config import config_hash
-from deepchem_dft.runs.export import export
 
 from .conftest import write_run
-from .test_hamiltonian import CONFIG as MATRICES
-from .test_hamiltonian import data  # noqa: F401 (a fixture)
-from .test_ksr import CONFIG as LATTICE
+from .kinds.test_hamiltonian import CONFIG as MATRICES
+from .kinds.test_hamiltonian import data  # noqa: F401 (a fixture)
+from .kinds.test_ksr import CONFIG as LATTICE
 
 CARD = {
     "name": "carded",

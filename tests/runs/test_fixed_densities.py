@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.molnet import board
 from deepchem_dft.runs import run
 from deepchem_dft.runs.config import validate

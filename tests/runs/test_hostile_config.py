@@ -1,7 +1,5 @@
 """Configurations of a stranger: an InputError, nothing executed, nothing without end."""
 
-from __future__ import annotations
-
 import math
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import run
 from deepchem_dft.runs.config import validate
 from deepchem_dft.runs.export import export

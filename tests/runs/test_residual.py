@@ -3,7 +3,7 @@
 import pytest
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.molnet import board
 from deepchem_dft.runs.config import validate
 from deepchem_dft.runs.xc.entries import load_sets

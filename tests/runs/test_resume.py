@@ -1,7 +1,5 @@
 """A run that is killed goes on to the numbers of one that was not."""
 
-from __future__ import annotations
-
 import csv
 import multiprocessing
 import os
@@ -11,7 +9,7 @@ import pytest
 import torch
 
 from deepchem_dft import KohnSham, Molecule
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import load_config, load_functional, run
 from deepchem_dft.units import HARTREE_TO_KCAL
 

@@ -1,7 +1,5 @@
 """The solver: right energies, nothing solved twice, nothing unconverged used."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

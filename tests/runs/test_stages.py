@@ -1,7 +1,5 @@
 """Stages from Python: what a run does from its configuration, to the last digit."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Tables: averages, and that what did not converge never enters one."""
 
-from __future__ import annotations
-
 import csv
 import math
 

@@ -1,7 +1,5 @@
 """Functionals and molecules shared by the self-consistent-field tests."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Systems solved side by side, against each of them solved alone."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,11 +1,11 @@
 """Convergence with untrained networks, where plain extrapolation oscillates."""
 
-from __future__ import annotations
-
 import convergence as benchmark
 import pytest
+import torch
 
 from deepchem_dft.scf import KohnSham
+from deepchem_dft.scf.rotations import off_block
 
 CASES = {(name, label): functional for name, label, functional in benchmark.cases(quick=False)}
 #: Where DIIS alone does not arrive, and both ends of the table. All 102 run in the benchmark.
@@ -53,3 +53,22 @@ def test_rotations_alone_reach_the_same_minimum(make, neural):
     rotations = solve(hamiltonian, tol=1e-7, diis_iterations=0)
     assert rotations.status is both.status
     assert rotations.evaluation.energy == pytest.approx(both.evaluation.energy, abs=1e-9)
+
+
+def test_convergence_is_judged_between_canonical_orbitals():
+    """How orbitals are chosen within a block makes elements larger or smaller, but not these."""
+    generator = torch.Generator().manual_seed(0)
+    fock = torch.randn(1, 6, 6, generator=generator, dtype=torch.float64)
+    fock = fock + fock.mT
+    occupations = torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    levels = [torch.linalg.eigh(block).eigenvectors for block in (fock[0, :3, :3], fock[0, 3:, 3:])]
+    expected = float((levels[0].mT @ fock[0, :3, 3:] @ levels[1]).abs().max())
+    plain = set()
+    for _ in range(3):
+        turn = torch.block_diag(
+            *(torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0] for _ in "ab")
+        )
+        turned = turn.mT @ fock @ turn
+        assert off_block(turned, occupations, tol=100.0) == pytest.approx(expected, abs=1e-12)
+        plain.add(round(off_block(turned, occupations), 6))
+    assert len(plain) == 3

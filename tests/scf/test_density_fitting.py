@@ -1,7 +1,5 @@
 """Fitted densities and bounded memory: energies and forces against PySCF, whatever is kept."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from pyscf import dft

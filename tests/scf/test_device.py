@@ -5,18 +5,12 @@ CPU, and refuse, as CUDA would, to be mixed with others. Whole solves run on it 
 numbers of the CPU to the last bit.
 """
 
-from __future__ import annotations
-
 import copy
 import warnings
-from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham, SCFState
@@ -27,95 +21,7 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.xc import Dispersion, EnhancedXC, HybridXC, build_network, check, get_xc, libxc
 from tests.xc.toy import GatherXC
 
-ELSEWHERE = torch.device("meta")  # a device every build of torch knows, and no tensor lives on
-# What CUDA does between devices: copies, and indices that may come from the CPU.
-_MIXING = {
-    "aten::copy_",
-    "aten::_to_copy",
-    "aten::index",
-    "aten::index_put",
-    "aten::index_put_",
-    "aten::_index_put_impl_",
-}
-
-
-class Away(Tensor):
-    """A tensor on the stand-in device."""
-
-    @staticmethod
-    def __new__(cls, inner):
-        return torch.Tensor._make_wrapper_subclass(
-            cls, inner.shape, strides=inner.stride(), dtype=inner.dtype, device=ELSEWHERE
-        )
-
-    def __init__(self, inner):
-        self.inner = inner
-
-    def __repr__(self):
-        return f"Away({self.inner!r})"
-
-    def __reduce_ex__(self, protocol):  # into a checkpoint
-        return self.inner.detach().__reduce_ex__(protocol)
-
-    @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        return _run(func, args, kwargs or {})
-
-
-def _unwrapped(tree):
-    return tree_map(lambda x: x.inner if isinstance(x, Away) else x, tree)
-
-
-def _run(func, args, kwargs):
-    name = func._schema.name
-    tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
-    away = [isinstance(x, Away) for x in tensors]
-    for tensor, is_away in zip(tensors, away, strict=True):
-        assert is_away or tensor.device != ELSEWHERE, f"{func} made numbers disappear"
-        if any(away) and not is_away and tensor.dim() > 0 and name not in _MIXING:
-            raise RuntimeError(f"expected all tensors to be on the same device, in {func}")
-    wrap = any(away)
-    if kwargs.get("device") is not None:
-        wrap = torch.device(kwargs["device"]) == ELSEWHERE
-        kwargs = {**kwargs, "device": torch.device("cpu")}
-    out = func(*_unwrapped(args), **_unwrapped(kwargs))
-    if name.endswith("_") and func._schema.is_mutable:
-        return None if out is None else args[0]
-    if "out" in kwargs:
-        return kwargs["out"]
-    return tree_map(lambda x: Away(x) if isinstance(x, Tensor) else x, out) if wrap else out
-
-
-class _Factories(TorchDispatchMode):
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        return _run(func, args, kwargs or {})
-
-
-class _Literals(TorchFunctionMode):
-    """Python numbers to tensors: torch would leave them out on this device."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if (
-            func in (torch.tensor, torch.as_tensor)
-            and kwargs.get("device") is not None
-            and (torch.device(kwargs["device"]) == ELSEWHERE)
-        ):
-            return Away(func(*args, **{**kwargs, "device": "cpu"}))
-        if func is torch.Tensor.new_tensor and isinstance(args[0], Away):
-            return Away(args[0].inner.new_tensor(*args[1:], **kwargs))
-        if func is torch.Tensor.tolist and isinstance(args[0], Away):
-            return args[0].inner.tolist()
-        if func is torch.Tensor.__getitem__ and isinstance(args[1], list):
-            args = (args[0], torch.tensor(args[1]))
-        return func(*args, **kwargs)
-
-
-@contextmanager
-def stand_in():
-    """Within, torch has the stand-in device."""
-    with _Factories(), _Literals():
-        yield
+from .stand_in import ELSEWHERE, stand_in, unwrapped
 
 
 def _functional(parent, family, **options):
@@ -135,7 +41,7 @@ def _numbers(result, density=True):
     measures = [result.energy] + ([(result.dipole * axis).sum()] if density else [])
     slopes = [torch.autograd.grad(m, parameters, allow_unused=True) for m in measures]
     values = [result.energy.detach(), result.orbital_energies.detach(), result.forces()]
-    return [_unwrapped(v) for v in (*values, *sum(slopes, ())) if v is not None]
+    return [unwrapped(v) for v in (*values, *sum(slopes, ())) if v is not None]
 
 
 def _same(found, expected):
@@ -209,7 +115,7 @@ def test_dispersion_and_ranges_on_the_stand_in(make):
         frozen = moved.frozen.energy(there)
         (slope,) = torch.autograd.grad(frozen, [moved._hamiltonian.parameters[-1]])
         assert frozen.item() == pytest.approx(moved.energy.item(), abs=1e-11)
-        assert bool((_unwrapped(slope) != 0.0).any())
+        assert bool((unwrapped(slope) != 0.0).any())
 
 
 def test_the_stand_in_refuses_what_cuda_would():
@@ -272,7 +178,7 @@ def test_libxc_says_once_that_it_stays_on_the_cpu(monkeypatch):
         for _ in range(2):
             found = derivatives(rho.to(ELSEWHERE))
     assert all(v.device == ELSEWHERE for v in found)
-    _same(_unwrapped(found), expected)
+    _same(unwrapped(found), expected)
     messages = [str(w.message) for w in caught if "libxc" in str(w.message)]
     assert len(messages) == 1 and "'native:pbe' stay on the device" in messages[0]
 
@@ -317,7 +223,7 @@ def test_training_on_the_stand_in(scf_every, tmp_path):
         assert there.fit(dataset, nb_epoch=2) == pytest.approx(loss, rel=1e-12)
         parameters = list(there.model.parameters())
         assert all(p.device == ELSEWHERE for p in parameters)
-    _same([_unwrapped(p.detach()) for p in parameters], [p.detach() for p in here.model.parameters()])
+    _same([unwrapped(p.detach()) for p in parameters], [p.detach() for p in here.model.parameters()])
     # from the device to a CPU by way of a file, and on
     restored = _model("cpu", tmp_path / "there", scf_every=scf_every)
     restored.restore()

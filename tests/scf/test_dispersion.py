@@ -1,7 +1,5 @@
 """Dispersion in a self-consistent field: energies, forces and slopes, however they are computed."""
 
-from __future__ import annotations
-
 import pickle
 
 import pytest

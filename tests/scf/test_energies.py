@@ -1,7 +1,5 @@
 """Energies against PySCF on the same grid, and the symmetries every energy must have."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pyscf import dft

@@ -1,7 +1,5 @@
 """Enhanced parents in self-consistent fields: parents' energies, forces, gradients, few points."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Starts foreseen from earlier geometries: closer than the last solution, and of no consequence."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """What must not go wrong silently: stale results, foreign guesses, impossible options."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Calculators, results and functionals after use: copied, and sent to another process."""
 
-from __future__ import annotations
-
 import copy
 import multiprocessing
 import pickle

@@ -1,7 +1,5 @@
 """Energy terms, charges and moments of a density, against PySCF's own at the same density."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

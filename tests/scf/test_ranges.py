@@ -1,7 +1,5 @@
 """Learned functionals with two ranges of exact exchange, self-consistently and in other programs."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

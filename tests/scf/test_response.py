@@ -1,7 +1,5 @@
 """Response equations and lowest modes of matrices whose answers are known; soft modes stay out."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

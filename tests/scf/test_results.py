@@ -1,7 +1,5 @@
 """What is read off a result or asked of a problem, against PySCF and by cases."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pyscf import dft, gto

@@ -1,7 +1,5 @@
 """Two grids, warm starts and their trends against cold solves on the fine grid."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Densities the functional tests share."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

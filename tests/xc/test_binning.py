@@ -1,7 +1,5 @@
 """Quadratures on few points: what is kept exactly, and how the rest converges."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Enhanced parents: the parent at zero factors, and exact properties whatever is learned."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

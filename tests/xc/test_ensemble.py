@@ -1,7 +1,5 @@
 """The mean of functionals is a functional; the spread is that of its members."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

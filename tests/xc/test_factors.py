@@ -1,7 +1,5 @@
 """Learned factors: Legendre polynomials and perceptrons that vanish at the uniform gas."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Features of a density and their derivatives, against the plain formulae and autograd."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """HybridXC: weights, exact exchange, families, and models that could not learn."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """Networks built from a configuration."""
 
-from __future__ import annotations
-
 import json
 import math
 

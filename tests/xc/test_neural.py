@@ -1,7 +1,5 @@
 """Neural functionals: DeepChem's inputs, spin symmetry, the edges of the domain, bad networks."""
 
-from __future__ import annotations
-
 import copy
 import math
 import pickle

@@ -1,7 +1,5 @@
 """Parents in parts: together they are the functional, and F depends on s and alpha alone."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The fine on learned factors: known for polynomials, Hessians by autograd for networks."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

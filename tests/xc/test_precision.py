@@ -1,7 +1,5 @@
 """Networks in single precision inside functionals in double."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """Range separation: its limits, the uniform gas's exchange hole, and libxc's functionals."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -240,7 +238,6 @@ def test_histograms_give_the_energy(parent, train):
         ({"omega": 0.3, "reach": [0.5]}, "reach"),
         ({"omega": 0.3, "nodes": 1}, "nodes"),
         ({"omega": 0.9, "train": ["omega"]}, "omega"),
-        ({"long_exchange": 1.0}, "range_separation"),
         ({"omega": 0.3, "mu": 1}, "range_separation"),
     ],
 )

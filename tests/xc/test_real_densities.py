@@ -1,7 +1,5 @@
 """Functionals on the grid of a real molecule, tails and all, and on a GPU."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

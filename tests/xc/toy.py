@@ -1,7 +1,5 @@
 """A small functional that sees the whole quadrature, with every derivative it should have."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """A small zoo of untrained but not trivial functionals."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

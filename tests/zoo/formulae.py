@@ -3,8 +3,6 @@
 Nothing here imports the package: weights come from the files, parents from PySCF's libxc.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

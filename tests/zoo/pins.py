@@ -4,8 +4,6 @@ That command, in the root of the project, prints ``pins.json`` anew. A change of
 change of what users compute: it belongs into the changelog, with its reason.
 """
 
-from __future__ import annotations
-
 import json
 from importlib import metadata
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cards: the limits of what is read, identity, and every line of their text."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -23,7 +21,7 @@ def card(**values) -> Card:
         "form_sha256": form_digest("functional", form),
         **values.pop("weights", {}),
     }
-    return Card(name="a", kind="functional", form=form, weights=weights, **values)
+    return Card(name=values.pop("name", "a"), kind="functional", form=form, weights=weights, **values)
 
 
 def nested(depth: int):
@@ -171,7 +169,7 @@ Mean absolute errors.
 
 - none
 
-## Cost of the training
+## Cost
 
 - seconds: 5
 
@@ -217,13 +215,23 @@ def test_text_of_an_ensemble(calibration, shown):
 def test_lists_of_cards():
     member = {"type": "libxc", "name": "pbe"}
     both = card(form={"type": "ensemble", "members": [member, member]}, summary="two | three")
-    lines = list_text([card(parent="pbe", summary="one"), both]).splitlines()
+    lines = list_text([card(parent="pbe", summary="one", errors=[], cost={}), both]).splitlines()
     assert lines[:3] == [
-        "| name | kind | parent | summary |",
-        "| --- | --- | --- | --- |",
-        "| a | functional | pbe | one |",
+        "| name | kind | mean absolute error (of its parent) | CPU time, x PBE | summary |",
+        "| --- | --- | --- | --- | --- |",
+        "| a | functional | - | - | one |",
     ]
-    assert lines[3].startswith("| a | functional x 2 |  | two") and len(lines) == 4
+    assert lines[3].startswith("| a | functional x 2 | ") and "| two" in lines[3] and len(lines) == 4
+
+
+def test_a_list_says_errors_cost_and_where_to_begin():
+    errors = [{"set": "w4", "type": "ae", "unit": "kcal/mol", "mae": {"this": 2.25, "PBE": 13.5}}]
+    one = card(name="z", parent="pbe", errors=errors, cost={"scf_relative_to_pbe": 2.9})
+    best = card(name="nn-hybrid", parent="lda,pw", errors=[{**errors[0], "mae": {"this": 3.5, "LDA": 70}}])
+    lines = list_text([one, best]).splitlines()
+    assert lines[2].startswith("| nn-hybrid | functional | 3.5 (lda,pw 70) kcal/mol, w4 |")
+    assert lines[3].startswith("| z | functional | 2.25 (pbe 13.5) kcal/mol, w4 | 2.9 |")
+    assert lines[-1] == "Start with nn-hybrid (energies of molecules)."
 
 
 def test_the_zoo_has_no_other_names():
@@ -236,7 +244,7 @@ def test_a_form_may_take_four_times_its_weights_and_eight_million_numbers():
     import torch
 
     from deepchem_dft.errors import InputError
-    from deepchem_dft.zoo.limits import BoundedTensors
+    from deepchem_dft.zoo.weights import BoundedTensors
 
     with BoundedTensors(weights=10):
         torch.empty(2**23 + 38, dtype=torch.int8)

@@ -1,7 +1,5 @@
 """Whatever can be written as data comes back as the same functional."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Every functional that ships runs: here, in PySCF with forces and response, and in ASE."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from pyscf import dft, gto

@@ -1,7 +1,5 @@
 """Cards and weights of a stranger: refused before anything is built, written or run."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import resource
@@ -13,10 +11,10 @@ from torch import nn
 
 from deepchem_dft import HybridXC, zoo
 from deepchem_dft.errors import CheckpointError, DeepChemDFTError, InputError
-from deepchem_dft.runs.export import export
+from deepchem_dft.runs.card import export
 from deepchem_dft.xc import build_network
 from deepchem_dft.zoo.cards import form_digest
-from deepchem_dft.zoo.limits import BoundedTensors
+from deepchem_dft.zoo.weights import BoundedTensors
 
 
 @pytest.fixture

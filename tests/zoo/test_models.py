@@ -1,7 +1,5 @@
 """KSR and equilibrium models stand in the zoo as functionals do."""
 
-from __future__ import annotations
-
 import json
 
 import deepchem as dc

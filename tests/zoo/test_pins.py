@@ -1,7 +1,5 @@
 """What shipped models compute, against their formulae written again and against stored numbers."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Models that come with the package: cards complete, small files, and predictions that hold."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -11,6 +9,8 @@ import pytest
 import yaml
 
 from deepchem_dft import zoo
+from deepchem_dft.xc import HybridXC, build_network
+from deepchem_dft.zoo.models import module_of
 from deepchem_dft.zoo.registry import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,7 @@ def test_one_of_each_other_model_is_there():
 def test_card_is_complete(name):
     card = zoo.card(name, SHIPPED)
     assert len(card.summary) > 20 and card.known_failures and card.out_of_scope and card.overlap
+    assert zoo.load(name, SHIPPED)
     assert card.errors and all(len(row["mae"]) > 1 for row in card.errors), "no baseline"
     assert card.training["entries"] and card.cost["training_seconds"] < 2 * 3600
     assert card.seed is not None and {"deepchem_dft", "torch", "pyscf"} <= set(card.versions)
@@ -88,3 +89,21 @@ def test_deq_tells_polar_molecules_and_small_gaps():
     )  # Debye: hexane (0, within the model's own error), aminobenzonitrile
     assert gap[2] < 2.5 < 4 < gap[0]  # eV, GFN2-xTB: quinone, hexane
     assert model.last_solve.unconverged == 0
+
+
+def test_cards_count_what_is_trained(tmp_path):
+    """Not weights of a sum that are fixed, and no transition states as molecules."""
+    functional = HybridXC(
+        "pbe", build_network(family="gga", hidden=[4]), aweight0=0.5, train_a=False, train_b=False
+    )
+    network = sum(p.numel() for p in functional.nnxc.parameters())
+    assert sum(p.numel() for p in functional.parameters()) > network
+    assert zoo.save(functional, tmp_path / "fixed.safetensors").weights["parameters"] == network
+    for name in zoo.names(SHIPPED):
+        card = zoo.card(name, SHIPPED)
+        trained = sum(p.numel() for p in module_of(zoo.load(name, SHIPPED)).parameters() if p.requires_grad)
+        assert card.weights["parameters"] == trained, name
+    card = zoo.card("nn-mgga", SHIPPED)
+    assert card.weights["parameters"] == 704
+    assert "33 molecules by formula and charge, 12 transition states" in card.text()
+    assert "8 molecules (CH3, CH4, CHO, ClH, H2S, HO, HS, N2O)" in card.text()

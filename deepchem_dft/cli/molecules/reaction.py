@@ -1,6 +1,5 @@
 """``deepchem-dft reaction`` and ``atomisation``: energies of reactions of one's own molecules."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import math
@@ -12,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from deepchem_dft.cli import options
-from deepchem_dft.cli.common import check_out, console, quiet_imports, solution_progress, tell_of_kept
+from deepchem_dft.cli.common import (
+    check_out,
+    console,
+    load_deepchem,
+    quiet_imports,
+    solution_progress,
+    tell_of_kept,
+)
+from deepchem_dft.cli.molecules.early import check_names
 from deepchem_dft.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +86,7 @@ def reaction(
     - `deepchem-dft reaction "C=C + [H][H] -> CC" --xc b3lyp --keep solved.jsonl --json`
     """
     check_out(keep)
+    check_names(xc or _USUAL)
     with quiet_imports():
         from deepchem_dft.runs.reactions.equation import read_reaction
     charges = _assigned(charge, "charge")
@@ -132,6 +140,7 @@ def atomisation(
     - `deepchem-dft atomisation o2.xyz --multiplicity 3 --json`
     """
     check_out(keep)
+    check_names(xc or _USUAL)
     with quiet_imports():
         from deepchem_dft.runs.reactions.equation import atomisation as read
     reactions = [read(file, basis, spin=options.spin_of(spin, multiplicity), unit=unit) for file in files]
@@ -173,10 +182,11 @@ def _compute(
     json: bool,
     quiet: bool,
 ) -> None:
-    with quiet_imports():
-        from deepchem_dft.runs.reactions.energies import as_data, energies
-        from deepchem_dft.scf.many import Solver
-        from deepchem_dft.scf.solutions import Functional
+    load_deepchem()
+    from deepchem_dft.runs.reactions.energies import as_data, energies
+    from deepchem_dft.scf.many import Solver
+    from deepchem_dft.scf.solutions import Functional
+
     functionals = [Functional.named(name) for name in dict.fromkeys(xc or _USUAL)]
     with Solver(jobs, cache=keep) as solver, solution_progress("solving", quiet) as show:
         tell_of_kept(solver, keep)

@@ -1,6 +1,5 @@
 """``deepchem-dft scan``: energies along any internal coordinate, everything else relaxed."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 from pathlib import Path

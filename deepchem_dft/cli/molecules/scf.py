@@ -1,6 +1,5 @@
 """``deepchem-dft scf``: one molecule or many, one functional, printed with units."""
 
-# ruff: noqa: B008 (typer declares options as calls in defaults)
 from __future__ import annotations
 
 import warnings
@@ -106,6 +105,7 @@ def scf(
     - `deepchem-dft scf water.xyz --solvent water --dispersion d3bj --forces`
     """
     from deepchem_dft.cli.common import check_out, hamiltonian_model, quiet_imports
+    from deepchem_dft.cli.molecules.early import check_molecule, check_names
     from deepchem_dft.cli.molecules.outputs import Outputs
 
     spin = options.spin_of(spin, multiplicity)
@@ -113,6 +113,9 @@ def scf(
     if len(geometry) > 1:
         _check_many({"guess": guess, "read": read, "engine": engine != "native", "forces": forces}, outputs)
         check_out(keep)
+    elif engine == "native":
+        check_molecule(geometry[0], charge, spin, unit, basis or (None if guess else "def2-tzvp"))
+    check_names([xc] if run is None else [])
     with quiet_imports():
         from deepchem_dft.molecule import Molecule
         from deepchem_dft.runs.advice import advice, training_of

@@ -7,17 +7,11 @@ from typing import Any
 import numpy as np
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.needs import optional
 
 
 def _ase(name: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError:
-        raise InputError(
-            "this needs ASE", field="ase", remedy="pip install 'deepchem_dft[property]'"
-        ) from None
+    return optional(name, "a geometry like this", "hamiltonian", "ase")
 
 
 def version() -> str:

@@ -11,7 +11,7 @@ from deepchem.feat.graph_data import GraphData
 
 from deepchem_dft.data.featurizer import object_array
 from deepchem_dft.data.properties.atoms import neighbours
-from deepchem_dft.data.properties.crystals import Crystal
+from deepchem_dft.data.properties.records import Crystal
 from deepchem_dft.errors import InputError
 
 #: Heaviest element of the one-hot node features: lawrencium.
@@ -95,7 +95,7 @@ class CrystalGraphFeaturizer(Featurizer):
             raise InputError(
                 f"{type(datapoint).__name__} is no crystal",
                 field="datapoints",
-                remedy="give deepchem_dft.data.properties.crystals.Crystal objects",
+                remedy="give deepchem_dft.data.properties.records.Crystal objects",
             )
         centre, other, distance = self._edges(datapoint)
         return GraphData(

@@ -14,7 +14,6 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deepchem_dft.data.properties.streams import PathLike, open_text
@@ -59,7 +58,7 @@ def _line(fields: list[str]) -> str:
     return out.getvalue()
 
 
-class LabelWriter:
+class LabelWriter(GrowingFile):
     """Append rows to a new file, or to one that a killed run left.
 
     Parameters
@@ -86,12 +85,11 @@ class LabelWriter:
     """
 
     def __init__(self, path: PathLike, settings: Mapping[str, Any], resume: bool = False) -> None:
-        self.path, self.settings = Path(path), dict(settings)
-        self.done = self.failed = 0
+        self.settings, self.done, self.failed = dict(settings), 0, 0
         head = _SETTINGS + json.dumps(self.settings, sort_keys=True) + "\n"
-        self._file = GrowingFile(self.path, (_ABOUT + head + _line(list(COLUMNS))).encode())
+        super().__init__(path, (_ABOUT + head + _line(list(COLUMNS))).encode())
         try:
-            if not self._file.new and not resume:
+            if not self.new and not resume:
                 raise InputError(
                     "the file exists",
                     file=str(path),
@@ -104,9 +102,9 @@ class LabelWriter:
             raise
 
     def _read(self) -> None:
-        self._file.stream.seek(0)
+        self.stream.seek(0)
         # A kill in the middle of a line leaves it without its end; that molecule is done again.
-        whole = self._file.stream.read().rpartition(b"\n")[0] + b"\n"
+        whole = self.stream.read().rpartition(b"\n")[0] + b"\n"
         try:
             text = whole.decode()
         except UnicodeDecodeError as error:
@@ -120,7 +118,7 @@ class LabelWriter:
         compare_settings(_settings(text.splitlines(), str(self.path)), self.settings, self.path)
         rows = list(_rows(text.splitlines(keepends=True), str(self.path)))
         self.done, self.failed = len(rows), sum(bool(row.problem) for _, row in rows)
-        self._file.cut(len(whole))
+        self.cut(len(whole))
 
     def append(self, row: LabelRow) -> None:
         """Write one row; it survives whatever happens to this process afterwards.
@@ -130,17 +128,7 @@ class LabelWriter:
         StorageError
             If there is no room; the rows that are there stay.
         """
-        self._file.append(row.text().encode())
-
-    def close(self) -> None:
-        """Give the file free for others."""
-        self._file.close()
-
-    def __enter__(self) -> LabelWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self.write(row.text().encode())
 
 
 def read_labels(path: PathLike) -> Iterator[tuple[int, LabelRow]]:

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.data.properties.crystals import Crystal
-from deepchem_dft.data.properties.records import OnBad, PropertyRecord, each, finite, nested, refuse
+from deepchem_dft.data.properties.records import Crystal, OnBad, PropertyRecord, each, finite, nested, refuse
 from deepchem_dft.data.properties.streams import PathLike, find_one, json_items
 from deepchem_dft.errors import InputError
 

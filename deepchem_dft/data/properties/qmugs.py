@@ -22,8 +22,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.data.properties.molecules import from_smiles, molecule_record
-from deepchem_dft.data.properties.records import OnBad, PropertyRecord, each, finite, refuse
+from deepchem_dft.data.properties.records import (
+    OnBad,
+    PropertyRecord,
+    each,
+    finite,
+    from_smiles,
+    molecule_record,
+    refuse,
+)
 from deepchem_dft.data.properties.sdf import SDFRecord, sdf_records
 from deepchem_dft.data.properties.streams import PathLike, csv_rows, find_one, open_text
 from deepchem_dft.errors import InputError

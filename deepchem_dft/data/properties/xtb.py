@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepchem_dft.errors import InputError
+from deepchem_dft.needs import optional
 from deepchem_dft.units import ANGSTROM_TO_BOHR, AU_TO_DEBYE, HARTREE_TO_EV
 
 METHOD = "GFN2-xTB"
@@ -36,16 +37,7 @@ class Labels:
 
 
 def _module(name: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"GFN2-xTB needs {error.name or name}",
-            field="method",
-            remedy="pip install 'deepchem_dft[property]'",
-        ) from None
+    return optional(name, METHOD, "property", "method")
 
 
 def version() -> str:

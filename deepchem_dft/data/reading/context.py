@@ -9,6 +9,9 @@ from typing import Any
 from deepchem_dft.data.fields import SPLITS, Fields, inside, show
 from deepchem_dft.errors import InputError
 
+#: Optional fields of an entry in any schema; see `Context.options`.
+COMMON_KEYS = ("name", "weight", "source", "split", "tags", "ao_order", "grid", "grid_level", "tolerance")
+
 
 @dataclass(frozen=True)
 class Context:

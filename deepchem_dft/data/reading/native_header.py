@@ -7,26 +7,14 @@ from typing import Any
 
 from deepchem_dft.data.fields import SPLITS, Fields, inside, show, suggest
 from deepchem_dft.data.stoichiometry import GROUND_STATE_SPIN
-from deepchem_dft.data.system import DFTSystem
+from deepchem_dft.data.system import SYSTEM_KEYS, DFTSystem
 from deepchem_dft.errors import InputError
 from deepchem_dft.units import ENERGY_UNITS, LENGTH_UNITS
 
 FORMAT = "deepchem_dft/1"
 TOP_KEYS = ("format", "name", "description", "source", "license", "defaults", "systems", "entries")
 DEFAULT_KEYS = ("basis", "unit", "energy_unit", "ecp", "type", "weight", "split")
-SYSTEM_KEYS = (
-    "geometry",
-    "unit",
-    "basis",
-    "charge",
-    "spin",
-    "n_alpha",
-    "n_beta",
-    "occupations",
-    "restricted",
-    "broken_symmetry",
-    "ecp",
-)
+NAMED_KEYS = tuple(key for key in SYSTEM_KEYS if key not in ("moldesc", "number", "name"))
 
 
 class Header:
@@ -117,7 +105,7 @@ class Header:
             return self.resolve(fields.get("system"), f"{field}.system").with_number(count)
         if isinstance(reference, Mapping):
             try:
-                return self._make(reference, (*SYSTEM_KEYS, "number", "name"))
+                return self._make(reference, (*NAMED_KEYS, "number", "name"))
             except InputError as error:
                 raise inside(error, field) from None
         if isinstance(reference, int) and not isinstance(reference, bool):
@@ -157,7 +145,7 @@ class Header:
         system.name = name
         return system
 
-    def _make(self, spec: Any, keys: tuple[str, ...] = SYSTEM_KEYS) -> DFTSystem:
+    def _make(self, spec: Any, keys: tuple[str, ...] = NAMED_KEYS) -> DFTSystem:
         fields = Fields(spec, keys, "a system")
         out = {key: fields.get(key) for key in keys if key in fields}
         for key in ("unit", "basis", "ecp"):

@@ -6,25 +6,12 @@ from typing import Any
 
 from deepchem_dft.data.entry import ENTRY_TYPES, DFTEntry
 from deepchem_dft.data.fields import Fields, show, suggest
-from deepchem_dft.data.reading.context import Context
+from deepchem_dft.data.reading.context import COMMON_KEYS, Context
 from deepchem_dft.errors import InputError
 
 TYPES = ("ae", "ie", "dm", "dens")
 #: DeepChem's keys, and ours that make sense for its entries.
-KEYS = (
-    "e_type",
-    "true_val",
-    "systems",
-    "weight",
-    "name",
-    "source",
-    "split",
-    "tags",
-    "ao_order",
-    "grid",
-    "grid_level",
-    "tolerance",
-)
+KEYS = ("e_type", "true_val", "systems", *COMMON_KEYS)
 
 
 def build(data: Any, context: Context) -> DFTEntry:

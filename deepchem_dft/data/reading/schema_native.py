@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data.constraints import CONSTRAINT_TYPES, constraint_coefficients
 from deepchem_dft.data.entry import ENERGY_TYPES, ENTRY_TYPES, DFTEntry
-from deepchem_dft.data.fields import Fields, number, show, suggest
-from deepchem_dft.data.reading.context import Context
+from deepchem_dft.data.fields import Fields, number, show
+from deepchem_dft.data.reading.context import COMMON_KEYS, Context
 from deepchem_dft.data.reading.native_header import FORMAT, Header
 from deepchem_dft.data.stoichiometry import bare_particle, coefficients_by_role, ground_state_atoms
 from deepchem_dft.data.system import DFTSystem
@@ -27,20 +28,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "dens": ("systems", "molecule"),
 }
 _ROLE_KEYS = tuple(dict.fromkeys(key for keys in ROLES.values() for key in keys))
-KEYS = (
-    "name",
-    "type",
-    "value",
-    *_ROLE_KEYS,
-    "weight",
-    "source",
-    "split",
-    "tags",
-    "ao_order",
-    "grid",
-    "grid_level",
-    "tolerance",
-)
+KEYS = ("type", "value", *_ROLE_KEYS, *COMMON_KEYS)
 _FORMS = {
     "energy": "write 'molecule: NAME'",
     "ae": "write 'systems: [...]' with the molecule and its atoms, or 'molecule: NAME' with 'atoms: auto'",
@@ -89,12 +77,7 @@ def build(data: Any, context: Context) -> DFTEntry:
     e_type = fields.get("type", header.type)
     if e_type is None:
         raise InputError("type is missing", field="type", remedy=f"write one of {', '.join(ENTRY_TYPES)}")
-    if not isinstance(e_type, str) or e_type not in ENTRY_TYPES:
-        raise InputError(
-            f"unknown entry type {show(e_type)}",
-            field="type",
-            remedy=suggest(e_type, ENTRY_TYPES) or f"use one of {', '.join(ENTRY_TYPES)}",
-        )
+    choice(e_type, ENTRY_TYPES, "type", "entry type")
     foreign = [key for key in _ROLE_KEYS if key in fields and key not in ROLES[e_type]]
     if foreign:
         raise InputError(

@@ -6,30 +6,16 @@ import ast
 import math
 from typing import Any
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data.entry import DFTEntry
-from deepchem_dft.data.fields import Fields, inside, show, suggest
-from deepchem_dft.data.reading.context import Context
+from deepchem_dft.data.fields import Fields, inside, show
+from deepchem_dft.data.reading.context import COMMON_KEYS, Context
 from deepchem_dft.data.stoichiometry import check_balance
 from deepchem_dft.data.system import read_systems
 from deepchem_dft.errors import InputError
 
 TYPES = ("ie", "ae", "dm", "dens")
-KEYS = (
-    "name",
-    "type",
-    "cmd",
-    "true_val",
-    "systems",
-    "ref",
-    "weight",
-    "source",
-    "split",
-    "tags",
-    "ao_order",
-    "grid",
-    "grid_level",
-    "tolerance",
-)
+KEYS = ("type", "cmd", "true_val", "systems", "ref", *COMMON_KEYS)
 
 _CMD_REMEDY = (
     "combine energy(systems[i]) with numbers, + - * / and parentheses, e.g. "
@@ -193,12 +179,7 @@ def build(data: Any, context: Context) -> DFTEntry:
     """
     fields = Fields(data, KEYS, "an entry of xcnn's schema")
     e_type = fields.require("type", f"write one of {', '.join(TYPES)}")
-    if not isinstance(e_type, str) or e_type not in TYPES:
-        raise InputError(
-            f"unknown entry type {show(e_type)}",
-            field="type",
-            remedy=suggest(e_type, TYPES) or f"use one of {', '.join(TYPES)}",
-        )
+    choice(e_type, TYPES, "type", "entry type")
     options = context.options(fields)
     options["source"] = options["source"] or fields.text("ref")
     systems = read_systems(_systems(fields.require("systems", "list the systems")))

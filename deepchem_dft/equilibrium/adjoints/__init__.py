@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepchem_dft.checks import choice
 from deepchem_dft.equilibrium.adjoints.base import Adjoint
 from deepchem_dft.equilibrium.adjoints.implicit import Implicit
 from deepchem_dft.equilibrium.adjoints.truncated import Truncated
@@ -29,8 +30,4 @@ def get_adjoint(adjoint: str | Adjoint) -> Adjoint:
                 remedy="a name such as 'implicit', or an instance: Implicit()",
             )
         return adjoint
-    if adjoint not in _BY_NAME:
-        raise InputError(
-            f"there is no adjoint '{adjoint}'", field="adjoint", remedy=f"choose one of {', '.join(_BY_NAME)}"
-        )
-    return _BY_NAME[adjoint]()
+    return _BY_NAME[choice(adjoint, _BY_NAME, "adjoint")]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepchem_dft.checks import choice
 from deepchem_dft.equilibrium.solvers.anderson import Anderson
 from deepchem_dft.equilibrium.solvers.base import Solver
 from deepchem_dft.equilibrium.solvers.broyden import Broyden
@@ -30,11 +31,7 @@ def get_solver(solver: str | Solver) -> Solver:
                 remedy="a name such as 'anderson', or an instance: Anderson()",
             )
         return solver
-    if solver not in _BY_NAME:
-        raise InputError(
-            f"there is no solver '{solver}'", field="solver", remedy=f"choose one of {', '.join(_BY_NAME)}"
-        )
-    return _BY_NAME[solver]()
+    return _BY_NAME[choice(solver, _BY_NAME, "solver")]()
 
 
 def chain_of(solver: str | Solver, fallback: bool = True) -> list[Solver]:

@@ -24,7 +24,7 @@ _MAGIC = b"deepchem_dft journal 1\n"
 _HEAD = struct.Struct("<QI")  # bytes of a record, and their checksum
 
 
-class Journal:
+class Journal(GrowingFile):
     """Append records to a new file, or to one that a killed run left.
 
     Parameters
@@ -60,11 +60,9 @@ class Journal:
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool = False) -> None:
-        self.path = Path(path)
-        self._file = GrowingFile(path, _MAGIC + _packed(json.dumps(dict(settings)).encode()))
-        self.stream = self._file.stream
+        super().__init__(path, _MAGIC + _packed(json.dumps(dict(settings)).encode()))
         try:
-            if not self._file.new and not resume:
+            if not self.new and not resume:
                 raise InputError(
                     "an unfinished run left the file",
                     file=str(path),
@@ -92,7 +90,7 @@ class Journal:
             )
         if os.fstat(self.stream.fileno()).st_size > size:
             LOGGER.warning("%s: the last record was cut short, and is computed again", self.path)
-        self._file.cut(size)
+        self.cut(size)
 
     def _settings(self) -> dict[str, Any]:
         if self.stream.read(len(_MAGIC)) == _MAGIC:
@@ -116,7 +114,7 @@ class Journal:
         content = io.BytesIO()
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in record.items()}
         np.savez(content, **arrays)
-        self._file.append(_packed(content.getvalue()))
+        self.write(_packed(content.getvalue()))
         self.count += 1
 
     def records(self) -> Iterator[Record]:
@@ -125,16 +123,6 @@ class Journal:
         for payload in _payloads(self.stream):
             with np.load(io.BytesIO(payload), allow_pickle=False) as record:
                 yield dict(record)
-
-    def close(self) -> None:
-        """Give the file free for others."""
-        self._file.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _packed(payload: bytes) -> bytes:

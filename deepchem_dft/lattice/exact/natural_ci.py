@@ -1,12 +1,13 @@
-"""Three and four electrons: full CI in natural orbitals."""
+"""Three and four electrons: full CI (PySCF's) in natural orbitals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+from pyscf import fci
 
-from deepchem_dft.errors import InputError
+from deepchem_dft.errors import ExactNotConverged, InputError
 from deepchem_dft.lattice.exact.mean_field import natural_orbitals
 from deepchem_dft.lattice.exact.one_body import OneBody, smooth_number
 from deepchem_dft.lattice.exact.pair_ci import pair_ci
@@ -71,6 +72,28 @@ def several_electrons(system: System, grid: Grid, orbitals: int, solver: str | N
 def _solve(solver: str) -> Callable[..., tuple[float, np.ndarray]]:
     if solver == "pairs":
         return pair_ci
-    from deepchem_dft.lattice.exact.full_ci import full_ci  # PySCF takes a while to import
-
     return full_ci
+
+
+_TOL = 1e-10
+_MAX_ITER = 300
+
+
+def full_ci(
+    core: np.ndarray, repulsion: np.ndarray, electrons: tuple[int, int], name: str = ""
+) -> tuple[float, np.ndarray]:
+    """Return the ground state of electrons in K orbitals; see `pair_ci` for the arguments.
+
+    Raises
+    ------
+    ExactNotConverged
+    """
+    even = electrons[0] == electrons[1]
+    solver = fci.direct_spin0.FCI() if even else fci.direct_spin1.FCI()
+    solver.conv_tol, solver.max_cycle, solver.verbose = _TOL, _MAX_ITER, 0
+    energy, vector = solver.kernel(core, repulsion, len(core), electrons)
+    if not solver.converged:
+        raise ExactNotConverged(
+            f"{name + ': ' if name else ''}PySCF's full CI did not converge in {_MAX_ITER} iterations"
+        )
+    return float(energy), np.stack(solver.make_rdm1s(vector, len(core), electrons))

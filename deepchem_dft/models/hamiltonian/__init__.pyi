@@ -2,4 +2,4 @@ from .loss import HamiltonianLoss as HamiltonianLoss
 from .model import HamiltonianModel as HamiltonianModel
 from .prediction import HamiltonianPrediction as HamiltonianPrediction
 from .prediction import HamiltonianScore as HamiltonianScore
-from .progress import HamiltonianEpoch as HamiltonianEpoch
+from .training import HamiltonianEpoch as HamiltonianEpoch

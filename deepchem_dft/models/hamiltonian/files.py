@@ -6,8 +6,7 @@ from typing import Any
 
 from deepchem_dft.errors import CheckpointError
 from deepchem_dft.fitting.checkpointed import Checkpointed, must_be_finite, plain_copy
-from deepchem_dft.models.hamiltonian.progress import HamiltonianProgress
-from deepchem_dft.models.hamiltonian.training import parameters_of
+from deepchem_dft.models.hamiltonian.training import HamiltonianProgress, parameters_of
 
 #: Arguments that give the same parameters another meaning.
 _MEANING = ("elements", "basis", "form", "guess", "inputs", "cutoff", "xc")

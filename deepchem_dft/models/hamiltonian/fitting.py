@@ -13,9 +13,8 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.fitting.options import FitDefaults, FitOptions
 from deepchem_dft.models.hamiltonian.network import HamiltonianModule
-from deepchem_dft.models.hamiltonian.progress import HamiltonianProgress
 from deepchem_dft.models.hamiltonian.samples import Preparation
-from deepchem_dft.models.hamiltonian.training import HamiltonianTrainer
+from deepchem_dft.models.hamiltonian.training import HamiltonianProgress, HamiltonianTrainer
 
 if TYPE_CHECKING:
     from deepchem_dft.models.hamiltonian.model import HamiltonianModel

@@ -10,10 +10,7 @@ from deepchem.data import Dataset
 from deepchem.models.torch_models.torch_model import TorchModel
 from torch import Tensor
 
-from deepchem_dft.checks import choice
-from deepchem_dft.equilibrium import Adjoint, Solver
-from deepchem_dft.equilibrium.adjoints import get_adjoint
-from deepchem_dft.equilibrium.solvers import get_solver
+from deepchem_dft.checks import choice, whole
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.checkpointed import plain_part
 from deepchem_dft.fitting.options import UNCONVERGED, arguments_of, only_deepchems
@@ -26,10 +23,10 @@ from deepchem_dft.models.hamiltonian.files import HamiltonianFiles
 from deepchem_dft.models.hamiltonian.fitting import HamiltonianFitting
 from deepchem_dft.models.hamiltonian.loss import HamiltonianLoss
 from deepchem_dft.models.hamiltonian.network import HamiltonianModule
+from deepchem_dft.models.hamiltonian.options import NetworkOptions, SearchOptions, StepOptions, chosen
 from deepchem_dft.models.hamiltonian.predicting import HamiltonianPredicting, named
-from deepchem_dft.models.hamiltonian.progress import HamiltonianProgress
 from deepchem_dft.models.hamiltonian.samples import INPUTS, Preparation, elements_of
-from deepchem_dft.models.hamiltonian.training import FusedAdam
+from deepchem_dft.models.hamiltonian.training import FusedAdam, HamiltonianProgress
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.libxc import Libxc
@@ -60,35 +57,19 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         potentials, which needs neither electron repulsion integrals nor quadrature.
     inputs : sequence of {"overlap", "core", "guess"}
         Matrices that the network sees, at least one.
-    width, layers, hidden : int
-        Channels, rounds of messages, width of the networks of invariants.
-    cutoff : float
-        Bohr; pairs of atoms further apart keep the guess.
-    n_radial : int
-        Radial functions.
-    feedback_width : int
-        Channels of what is fed back, in equilibrium forms.
-    bound : float or None
-        Slope of the feedback at most; below 1 there is exactly one fixed point, whatever the
-        weights. None: no bound; watch ``unconverged`` in the history.
-    solver : {"anderson", "broyden", "damped"} or Solver
-    adjoint : {"implicit", "truncated", "unrolled"} or Adjoint
-    tol, train_tol : float, optional
-        Relative residual of a fixed point; default 1e-5 and 1e-4, in float64 1e-10 for both.
-    max_iter : int
-        Evaluations of the feedback at most.
-    mae_weight, mse_weight, orbital_weight, commutator_weight, unit
-        See :class:`~deepchem_dft.models.HamiltonianLoss`. With ``commutator_weight``, samples
+    size : NetworkOptions, optional
+        Of the network. Or by name: ``width``, ``layers``, ``hidden``, ``cutoff``, ``n_radial``,
+        ``feedback_width``, ``bound``; see :class:`~deepchem_dft.models.hamiltonian.options.NetworkOptions`.
+    search : SearchOptions, optional
+        Of fixed points. Or by name: ``solver``, ``adjoint``, ``tol``, ``train_tol``, ``max_iter``;
+        see :class:`~deepchem_dft.models.hamiltonian.options.SearchOptions`.
+    loss : HamiltonianLoss, optional
+        Or by name: ``mae_weight``, ``mse_weight``, ``orbital_weight``, ``commutator_weight``, ``unit``; see
+        :class:`~deepchem_dft.models.HamiltonianLoss`. With ``commutator_weight``, samples
         without Hamiltonian teach as well.
-    warmup : int
-        Steps over which the learning rate rises.
-    decay : float
-        The rate falls like (1 - t)^decay over a training; 0: not at all.
-    ema : float
-        Share of the old in averages of the parameters, which are what predicts; 0: no averages.
-    max_grad_norm : float, optional
-        Longer gradients are cut: the first are a thousand times as long as later ones, and Adam
-        would remember them for as many steps.
+    steps : StepOptions, optional
+        Of the optimiser. Or by name: ``warmup``, ``decay``, ``ema``, ``max_grad_norm``; see
+        :class:`~deepchem_dft.models.hamiltonian.options.StepOptions`.
     dtype : {"float32", "float64"}
         Of the network; matrices are put together in float64 either way.
     grid_level : int
@@ -137,6 +118,9 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
     via Deep Equilibrium Models, NeurIPS 37 (2024).
     """
 
+    #: Arguments that are groups of others, which may be given by name instead.
+    grouped = {"size": NetworkOptions, "search": SearchOptions, "loss": HamiltonianLoss, "steps": StepOptions}
+
     def __init__(
         self,
         elements: Sequence[str | int],
@@ -146,27 +130,10 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         *,
         guess: str = "minao",
         inputs: Sequence[str] = INPUTS,
-        width: int = 32,
-        layers: int = 2,
-        hidden: int = 128,
-        cutoff: float = 15.0,
-        n_radial: int = 16,
-        feedback_width: int = 16,
-        bound: float | None = 0.9,
-        solver: str | Solver = "anderson",
-        adjoint: str | Adjoint = "implicit",
-        tol: float | None = None,
-        train_tol: float | None = None,
-        max_iter: int = 50,
-        mae_weight: float = 1.0,
-        mse_weight: float = 1.0,
-        orbital_weight: float = 0.0,
-        commutator_weight: float = 0.0,
-        unit: float = 1e-3,
-        warmup: int = 100,
-        decay: float = 1.0,
-        ema: float = 0.99,
-        max_grad_norm: float | None = 50.0,
+        size: NetworkOptions | None = None,
+        search: SearchOptions | None = None,
+        loss: HamiltonianLoss | None = None,
+        steps: StepOptions | None = None,
         dtype: str = "float32",
         grid_level: int = 3,
         on_unconverged: str = "warn",
@@ -176,6 +143,10 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
         **kwargs: Any,
     ) -> None:
         arguments = arguments_of(locals())
+        groups: list[Any] = [chosen(kind, arguments.pop(name), kwargs) for name, kind in self.grouped.items()]
+        for group in groups:
+            arguments |= vars(group)
+        size, search, loss, steps = groups
         only_deepchems(self, kwargs)
         inputs = tuple(inputs)
         choice(guess, GUESSES, "guess")
@@ -189,47 +160,35 @@ class HamiltonianModel(HamiltonianPredicting, HamiltonianFiles, HamiltonianFitti
                 field="inputs",
                 remedy=f"name some of {', '.join(INPUTS)}, each once",
             )
-        for value, name in ((batch_size, "batch_size"), (width, "width"), (layers + 1, "layers")):
-            if value < 1:
-                raise InputError(f"{name} is too small", field=name)
-        if not (0 <= ema < 1 and decay >= 0 and cutoff > 0):
-            raise InputError(
-                f"ema={ema}, decay={decay}, cutoff={cutoff} are not possible",
-                field="ema",
-                remedy="use 0 <= ema < 1, decay >= 0, cutoff > 0",
-            )
-        get_solver(solver)
-        get_adjoint(adjoint)
+        whole(1, batch_size=batch_size)
         Libxc(xc)
-        chosen, numbers = Form.of(form), sorted({_number(element) for element in elements})
-        self.hamiltonian_loss = HamiltonianLoss(
-            mae_weight, mse_weight, orbital_weight, commutator_weight, unit
-        )
-        single = dtype == "float32"
-        self.tol = (1e-5 if single else 1e-10) if tol is None else tol
-        self.train_tol = max(self.tol, 1e-4 if single else 1e-10) if train_tol is None else (train_tol)
-        self.form, self.warmup, self.decay, self.ema = form, warmup, decay, ema
-        self.max_grad_norm, self.on_unconverged, self.seed = max_grad_norm, on_unconverged, seed
+        kind, numbers = Form.of(form), sorted({_number(element) for element in elements})
+        self.hamiltonian_loss, single = loss, dtype == "float32"
+        self.tol = (1e-5 if single else 1e-10) if search.tol is None else search.tol
+        train_tol = search.train_tol
+        self.train_tol = max(self.tol, 1e-4 if single else 1e-10) if train_tol is None else train_tol
+        self.form, self.warmup, self.decay, self.ema = form, steps.warmup, steps.decay, steps.ema
+        self.max_grad_norm, self.on_unconverged, self.seed = steps.max_grad_norm, on_unconverged, seed
         self.config = plain_part({**arguments, "elements": numbers, "inputs": inputs})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = HamiltonianNetwork(
                 Elements(tuple(numbers), basis),
                 len(inputs),
-                width=width,
-                layers=layers,
-                hidden=hidden,
-                cutoff=cutoff,
-                n_radial=n_radial,
+                width=size.width,
+                layers=size.layers,
+                hidden=size.hidden,
+                cutoff=size.cutoff,
+                n_radial=size.n_radial,
                 dtype=getattr(torch, dtype),
             )
             module = HamiltonianModule(
                 network,
-                feedback_width if chosen.equilibrium else None,
-                bound,
-                Search(solver, adjoint, self.tol, max_iter),
+                size.feedback_width if kind.equilibrium else None,
+                size.bound,
+                Search(search.solver, search.adjoint, self.tol, search.max_iter),
             )
-        self.preparation = Preparation(network, xc, guess, inputs, chosen.delta, grid_level, module.dtype)
+        self.preparation = Preparation(network, xc, guess, inputs, kind.delta, grid_level, module.dtype)
         self.progress, self.training = HamiltonianProgress(), False
         if kwargs.get("optimizer") is None:
             kwargs["optimizer"] = FusedAdam(learning_rate)

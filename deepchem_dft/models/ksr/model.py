@@ -18,10 +18,9 @@ from deepchem_dft.fitting.model import Fitting
 from deepchem_dft.fitting.options import UNCONVERGED, FitDefaults, FitOptions, arguments_of, only_deepchems
 from deepchem_dft.lattice.functionals import LatticeFunctional
 from deepchem_dft.lattice.grid import Grid
-from deepchem_dft.models.ksr.files import KSRFiles
 from deepchem_dft.models.ksr.loss import KSRLoss, KSRStage
 from deepchem_dft.models.ksr.network import KSRNetwork
-from deepchem_dft.models.ksr.prediction import KSRPredicting
+from deepchem_dft.models.ksr.prediction import KSRFiles, KSRPredicting
 from deepchem_dft.models.ksr.progress import KSRProgress
 from deepchem_dft.models.ksr.samples import KSRSamples
 from deepchem_dft.models.ksr.seeds import KSRSeeds
@@ -71,7 +70,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
     separability_weight : float
         Of the condition that two far copies of a molecule have twice its energy, in the loss; for
         molecules of more than two electrons. See
-        :class:`~deepchem_dft.models.ksr.separability.Separability`. It goes beyond the paper.
+        :class:`~deepchem_dft.models.ksr.loss.Separability`. It goes beyond the paper.
     method : {"lbfgs", "adam"}
         L-BFGS takes all samples at once, and is the better choice by far. ``"adam"`` stands for
         DeepChem's ``optimizer``, whichever that is, and ``learning_rate``.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.lattice.functionals import LatticeFunctional
 from deepchem_dft.lattice.step import Molecules
@@ -44,10 +45,7 @@ class KSRNetwork(nn.Module):
         burn_in: int = 0,
     ) -> None:
         super().__init__()
-        if start not in _STARTS:
-            raise InputError(
-                f"there is no start {start!r}", field="start", remedy=f"use one of {', '.join(_STARTS)}"
-            )
+        choice(start, _STARTS, "start")
         self.functional = functional
         if not 0 <= burn_in < iterations:
             raise InputError(
@@ -74,11 +72,7 @@ class KSRNetwork(nn.Module):
 
     def start(self, entries: Sequence[Any], kind: str | None = None) -> Tensor | None:
         """Return first densities of entries, None for those of electrons that do not interact."""
-        kind = self.first if kind is None else kind
-        if kind not in _STARTS:
-            raise InputError(
-                f"there is no start {kind!r}", field="start", remedy=f"use one of {', '.join(_STARTS)}"
-            )
+        kind = choice(self.first if kind is None else kind, _STARTS, "start")
         if kind == "noninteracting":
             return None
         return (self.exact_densities if kind == "exact" else self._atoms)(entries)

@@ -12,7 +12,7 @@ from deepchem.data import Dataset
 from torch import Tensor
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.arrays import column
+from deepchem_dft.fitting.ordering import column
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.systems import System
 

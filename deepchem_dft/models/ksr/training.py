@@ -18,10 +18,9 @@ from deepchem_dft.fitting.options import FitOptions
 from deepchem_dft.fitting.ordering import batches, epoch_order
 from deepchem_dft.fitting.progress import copies
 from deepchem_dft.lattice.step import Molecules
-from deepchem_dft.models.ksr.loss import KSRStage
+from deepchem_dft.models.ksr.loss import KSRStage, Separability
 from deepchem_dft.models.ksr.progress import KSREpoch, Record
 from deepchem_dft.models.ksr.samples import KSRSamples
-from deepchem_dft.models.ksr.separability import Separability
 
 LOGGER = logging.getLogger("deepchem_dft.models")
 

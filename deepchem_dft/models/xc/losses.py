@@ -9,6 +9,7 @@ import torch
 from deepchem.models.losses import Loss
 from torch import Tensor
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.units import ENERGY_UNITS, HARTREE_TO_KCAL
 
@@ -76,13 +77,7 @@ class EntryLoss:
                 field="loss",
                 remedy="use 'l2', 'l1', 'huber' or a function of (prediction, target, weight)",
             )
-        if unit.lower() not in ENERGY_UNITS:
-            raise InputError(
-                f"unknown energy unit {unit!r}",
-                field="loss_unit",
-                remedy=f"use one of {', '.join(ENERGY_UNITS)}",
-            )
-        self.energy_scale = 1.0 / ENERGY_UNITS[unit.lower()]
+        self.energy_scale = 1.0 / ENERGY_UNITS[choice(unit.lower(), ENERGY_UNITS, "loss_unit", "energy unit")]
         self.type_weights = dict(type_weights or {})
         for kind, value in self.type_weights.items():
             if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):

@@ -12,8 +12,7 @@ from deepchem.data import Dataset
 
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.arrays import refuse_transformers, unwrap
-from deepchem_dft.fitting.ordering import batches, epoch_order
+from deepchem_dft.fitting.ordering import batches, epoch_order, refuse_transformers, unwrap
 from deepchem_dft.models.xc.progress import Totals
 from deepchem_dft.models.xc.samples import check_entries, check_same_entries, read_samples
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.arrays import column
+from deepchem_dft.fitting.ordering import column
 
 
 @dataclass(frozen=True)

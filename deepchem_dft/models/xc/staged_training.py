@@ -15,7 +15,7 @@ from deepchem_dft import checkpoint as files
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.options import FitOptions
-from deepchem_dft.fitting.reporter import LOGGER, Reporter
+from deepchem_dft.fitting.progress import LOGGER, Reporter
 from deepchem_dft.models.xc.frozen import FrozenEntries, FrozenTrainer
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.losses import WeightedMAE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 
 MODES = ("scf", "frozen")
@@ -63,12 +64,7 @@ class Stage:
     def __post_init__(self) -> None:
         words = (("mode", MODES), ("schedule", SCHEDULES), ("optimizer", ("adam", "lbfgs")))
         for field, allowed in words:
-            if getattr(self, field) not in allowed:
-                raise InputError(
-                    f"unknown {field} {getattr(self, field)!r}",
-                    field=field,
-                    remedy=f"choose from {', '.join(allowed)}",
-                )
+            choice(getattr(self, field), allowed, field)
         for field in ("epochs", "scf_every", "validate_every"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} is {getattr(self, field)}", field=field, remedy="use 1 or more")

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from deepchem_dft import parallel
 from deepchem_dft.errors import FunctionalError, InputError
-from deepchem_dft.fitting.arrays import column, unwrap
 from deepchem_dft.fitting.loop import TrainingLoop
 from deepchem_dft.fitting.options import FitOptions
-from deepchem_dft.fitting.ordering import batches, epoch_order
+from deepchem_dft.fitting.ordering import batches, column, epoch_order, unwrap
 from deepchem_dft.models.xc.progress import EpochReport, Totals
 from deepchem_dft.models.xc.samples import Samples, check_entries, check_same_entries, entry_name
 from deepchem_dft.models.xc.spreading import tasks_of

@@ -199,7 +199,7 @@ def load_labels(data: PropertyDataConfig, file: str | None = None) -> Labels:
         For files and tasks that cannot be used, and parts without a sample.
     """
     from deepchem_dft import molnet
-    from deepchem_dft.molnet.classes import ClassTransformer
+    from deepchem_dft.molnet.property_sets import ClassTransformer
 
     task: Any = data.tasks if len(data.tasks) > 1 else data.tasks[0]
     threshold: Any = data.threshold

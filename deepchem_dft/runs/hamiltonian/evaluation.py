@@ -11,7 +11,7 @@ import numpy as np
 
 from deepchem_dft.errors import SCFNotConverged
 from deepchem_dft.files import write
-from deepchem_dft.fitting.reporter import LOGGER
+from deepchem_dft.fitting.progress import LOGGER
 from deepchem_dft.runs.hamiltonian.sets import HamiltonianSet
 from deepchem_dft.runs.tables import csv_text, markdown_table
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from deepchem_dft.checks import choice
 from deepchem_dft.data.properties import atoms, xtb
 from deepchem_dft.data.properties.conformers import geometry
 from deepchem_dft.data.properties.molecule_files import RawMolecule, count_molecules, read_molecules
@@ -69,12 +70,7 @@ class SamplingRecipe:
     def __post_init__(self) -> None:
         remedy = "name one without VV10, such as pbe"
         refuse_nonlocal(Libxc(self.xc), "a reference of Hamiltonians", remedy, field="xc")
-        if self.sampling not in SAMPLING:
-            raise InputError(
-                f"unknown sampling {self.sampling!r}",
-                field="sampling",
-                remedy=f"use one of {', '.join(SAMPLING)}",
-            )
+        choice(self.sampling, SAMPLING, "sampling")
         if self.sampling != "none" and not (
             self.samples > 0 and self.temperatures and min(self.temperatures) > 0
         ):

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs.base import MODEL_DIR, ROLES, DataNote, Run
 from deepchem_dft.runs.card import TESTS, TRAINED, errors_of, unconverged_of
 from deepchem_dft.runs.ksr.evaluation import CurveSet, Evaluated, curves_markdown, evaluate_sets, make_dataset
@@ -46,12 +47,7 @@ def distances_of(ref: CurveRef, field: str) -> list[float]:
     """
     from deepchem_dft.lattice import systems
 
-    if ref.family not in systems.FAMILIES:
-        raise InputError(
-            f"there is no family {ref.family!r}",
-            field=f"{field}.family",
-            remedy=f"use one of {', '.join(systems.FAMILIES)}",
-        )
+    choice(ref.family, systems.FAMILIES, f"{field}.family", "family")
     if not isinstance(ref.distances, str):
         return list(ref.distances)
     table = {"test": systems.TEST, "valid": systems.VALID, "curve": systems.CURVE}[ref.distances]

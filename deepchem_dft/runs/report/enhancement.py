@@ -54,7 +54,7 @@ class Factors:
 
 def factors_of(run: RunData) -> Factors | str:
     """Return the enhancement factors of a run's functional, or why there are none."""
-    from deepchem_dft.runs.loading import load_functional
+    from deepchem_dft.runs.base import load_functional
 
     try:
         return factors(load_functional(run.path), str(run.get("functional.xc", "") or ""))

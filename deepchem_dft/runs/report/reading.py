@@ -12,7 +12,7 @@ from typing import Any
 from deepchem_dft.errors import InputError
 from deepchem_dft.runs.config import read_yaml_mapping, validate
 from deepchem_dft.runs.rows import read_data, read_json, read_rows
-from deepchem_dft.runs.rundir import without_places
+from deepchem_dft.runs.section import without_places
 from deepchem_dft.runs.tables import TYPE_TITLES
 from deepchem_dft.scf.solutions import solution_of
 

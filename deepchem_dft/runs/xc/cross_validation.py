@@ -17,7 +17,7 @@ import torch
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import write
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.progress import row_of
 from deepchem_dft.runs.base import open_run
 from deepchem_dft.runs.card import HELD_OUT
@@ -183,7 +183,7 @@ class CrossValidation:
 
     def held_out_sets(self) -> list[tuple[Functional, list[EntrySet]]]:
         """Return the members of the first repetition, each with the entries it has not seen."""
-        from deepchem_dft.runs.loading import load_functional
+        from deepchem_dft.runs.base import load_functional
 
         out = []
         for member in self.first:
@@ -273,7 +273,7 @@ def load_ensemble(directory: RunDirectory) -> EnsembleXC:
     InputError
         If not all members are trained yet.
     """
-    from deepchem_dft.runs.loading import load_functional
+    from deepchem_dft.runs.base import load_functional
     from deepchem_dft.xc.ensemble import EnsembleXC
 
     note = directory / NOTE

@@ -17,7 +17,7 @@ from deepchem_dft.runs import plots
 from deepchem_dft.runs.tables import csv_text
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import Functional
-from deepchem_dft.units import ANGSTROM_TO_BOHR, HARTREE_TO_KCAL, LENGTH_UNITS
+from deepchem_dft.units import HARTREE_TO_KCAL, LENGTH_UNITS
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule import Molecule
@@ -63,7 +63,7 @@ _SHORT, _LONG = 0.7, 4.0
 def usual_range(geometry: str, unit: str = "bohr") -> tuple[float, float]:
     """Return where a curve begins and ends if nobody says: by the covalent radii of the bond.
 
-    Radii are those of Cordero et al., Dalton Trans. 2832 (2008), as ASE has them.
+    Radii are those of Cordero et al., Dalton Trans. 2832 (2008), as PySCF has them.
 
     Raises
     ------
@@ -75,9 +75,8 @@ def usual_range(geometry: str, unit: str = "bohr") -> tuple[float, float]:
     >>> [round(r, 2) for r in usual_range("H 0 0 0; H 0 0 {R}")]
     [0.82, 4.69]
     """
-    from ase.data import covalent_radii
-
     from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, read_geometry
+    from deepchem_dft.molecule.integrals import COVALENT_RADII
 
     near, far = (read_geometry(geometry.replace("{R}", str(r)), unit) for r in (2.0, 4.0))
     sums = []
@@ -85,8 +84,8 @@ def usual_range(geometry: str, unit: str = "bohr") -> tuple[float, float]:
         for b in range(a):
             one, two = (float(np.linalg.norm(g.positions[a] - g.positions[b])) for g in (near, far))
             if abs(two - 2.0 * one) < 1e-6:  # in proportion to {R}
-                pair = [covalent_radii[NUCLEAR_CHARGE[near.symbols[k]]] for k in (a, b)]
-                sums.append(float(sum(pair)) * ANGSTROM_TO_BOHR * 2.0 / one)
+                pair = [COVALENT_RADII[NUCLEAR_CHARGE[near.symbols[k]]] for k in (a, b)]
+                sums.append(float(sum(pair)) * 2.0 / one)
     if not sums:
         raise InputError(
             "{R} is no distance between two atoms, so nothing says where the curve begins and ends",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from deepchem_dft import parallel
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import replacing, storing, write
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.json_text import parse_json
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.functional import starting_functional
 from deepchem_dft.models.xc.samples import unique_systems
 from deepchem_dft.runs.xc.entries import EntrySet

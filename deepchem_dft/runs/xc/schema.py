@@ -381,6 +381,7 @@ class RunConfig(BaseRunConfig):
             for ref in refs:
                 ref["file"] = ref["file"] and Path(ref["file"]).name
                 _drop_unset(ref, "sets", "diet", "balance")
+        _drop_unset(content["data"], "only_prepared")
         del content["data"]["prepared"]  # what was calculated before is what would be now
         _drop_unset(content["functional"], "dispersion", "neighbours")
         if content["functional"]["enhancement"] is not None:
@@ -395,5 +396,5 @@ class RunConfig(BaseRunConfig):
 def _drop_unset(section: dict[str, Any], *later: str) -> None:
     """Take keys out that say nothing, so that runs from before there were any are found the same."""
     for key in later:
-        if section[key] is None:
+        if section[key] in (None, False):
             del section[key]

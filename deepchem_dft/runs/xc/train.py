@@ -8,10 +8,10 @@ from typing import Any
 
 from deepchem_dft import parallel
 from deepchem_dft.fitting.options import FitOptions
-from deepchem_dft.fitting.reporter import Reporter
+from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.progress import row_of
 from deepchem_dft.models.xc.staged_training import StagedTraining
-from deepchem_dft.molecule.threads import threads
+from deepchem_dft.molecule.memory import threads
 from deepchem_dft.parallel.pool import available_cpus
 from deepchem_dft.runs.base import MODEL_DIR
 from deepchem_dft.runs.rundir import RunDirectory

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from deepchem_dft.errors import InputError
+from deepchem_dft.checks import choice
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf.conformance import derivatives, invariances, limits
 from deepchem_dft.scf.conformance.report import Check, Report
@@ -203,10 +203,8 @@ def check_functional(
     >>> report.passed, [check.name for check in report]
     (True, ['translation', 'uniform gas', 'first derivative'])
     """
-    if unknown := sorted(set(only or ()) - set(NAMES)):
-        raise InputError(
-            f"there is no check {unknown[0]!r}", field="only", remedy=f"choose from {', '.join(NAMES)}"
-        )
+    for name in only or ():
+        choice(name, NAMES, "only", "check")
     subject = _Subject(get_xc(functional))
     modes = [(module, module.training) for module in subject.xc.modules()]
     subject.xc.eval()

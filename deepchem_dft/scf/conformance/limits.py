@@ -11,7 +11,7 @@ from torch import Tensor
 from deepchem_dft.scf.conformance.samples import Sample, energy_of, stretched
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.features import TAU_FACTOR
-from deepchem_dft.xc.lda import SlaterPW92, slater
+from deepchem_dft.xc.native import SlaterPW92, slater
 from deepchem_dft.xc.ranges import FERMI, attenuation
 
 # Densities are scaled down to this for the limit of none.

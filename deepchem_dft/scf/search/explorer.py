@@ -17,7 +17,7 @@ from deepchem_dft.scf.ladder import (
     finish,
     orthonormal_basis,
 )
-from deepchem_dft.scf.rotations import Minimum, minimise
+from deepchem_dft.scf.rotations import FAIR_TRIAL, Minimum, minimise
 from deepchem_dft.scf.search.signs import Findings
 
 #: What a lower state has to be lower by, Ha.
@@ -49,6 +49,8 @@ class Start:
         Whether to go on where little is to be expected: close to a saddle slopes say nothing.
     point : FockBuild or None
         At ``orbitals``, if known.
+    fair : int
+        Steps before it may be given up.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class Start:
     again: bool = False
     patient: bool = False
     point: FockBuild | None = None
+    fair: int = FAIR_TRIAL
 
 
 class Explorer:
@@ -104,6 +107,7 @@ class Explorer:
             start=point,
             max_evaluations=min(_TRIAL, self.max_iter),
             below=None if start.patient else goal,
+            fair=start.fair,
             rough=_ROUGH,
             known=None if start.again else self.best.state.density_matrix(),
         )

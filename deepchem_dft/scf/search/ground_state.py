@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from deepchem_dft.scf.search.explorer import WORTHWHILE, Explorer, Start
 from deepchem_dft.scf.search.filling import filled_from_below
 from deepchem_dft.scf.search.orientation import Turning, turning_parts
 from deepchem_dft.scf.search.phases import antibonding
+from deepchem_dft.scf.search.regrouped import regrouped
 from deepchem_dft.scf.search.signs import (
     HOLE,
     Findings,
@@ -29,6 +31,7 @@ from deepchem_dft.scf.search.signs import (
     fragments,
     signs_of,
     spin_gaps,
+    stretched,
     suspect,
     turns,
 )
@@ -39,8 +42,9 @@ from deepchem_dft.scf.state import occupations_of
 _REACH, _PAIRS = 0.03, 2
 #: Kicks (radians) that tell a saddle from a minimum.
 _HARD = 0.2
-#: The same for atoms that have been given their electrons, which have yet to relax.
-_SHARES_REACH = 0.3
+#: The same for atoms that have been given their electrons, which have yet to relax; and in how many ways
+#: they are where bonds are loose, but bonds, and after how many steps that may be given up.
+_SHARES_REACH, _LOOSELY, _PATIENTLY = 0.3, 2, 18
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What an unrestricted solution has to be lower by to be worth a word, Ha; and what is more than an
@@ -53,8 +57,8 @@ _POINTING, _FELT = 3, 12.0
 _POINTED, _TURNS = 2, 2
 #: Residuals (Ha) that may still be brought to convergence.
 _NEARLY = 1e-3
-#: Gaps (Ha) of restricted solutions whose bonds are broken.
-_BROKEN = 0.05
+#: Gaps (Ha) of restricted solutions whose bonds are broken; and of others whose bonds may be.
+_BROKEN, _BREAKING = 0.05, 0.03
 
 
 def search(
@@ -230,12 +234,18 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
     if lost:  # there is no telling how far the shares of the atoms are from where it would lead
         yield from _shared_out(explorer, 8)
     if not (apart or hole):
+        tiny = "tiny" in signs and min(spin_gaps(solution)) < _BREAKING
+        if tiny and not lost and not hamiltonian.restricted and stretched(hamiltonian.molecule):
+            for start in _shared_out(explorer, _LOOSELY, neutral=True):
+                yield replace(start, fair=_PATIENTLY)
         return
     eager = hole or not hamiltonian.restricted
     reach = _SHARES_REACH * (2.0 if hole else 1.0 if eager else 0.5)
     near_each_other = apart and closest(hamiltonian.molecule) < _FELT
     if not lost:
         yield from _shared_out(explorer, 8 if apart else 3, reach, _POINTING if near_each_other else 1)
+    for rank, orbitals in enumerate(regrouped(hamiltonian, solution)):
+        yield Start("regrouped", kicked(orbitals, fock, rank), reach)
     for seed in range(3 if hole else int(eager)):
         yield Start("mixed", mixed(state.orbitals, near, seed))
 
@@ -293,10 +303,12 @@ def _spins_mixed(
             )
 
 
-def _shared_out(explorer: Explorer, limit: int, reach: float = math.inf, turns: int = 1) -> Iterator[Start]:
+def _shared_out(
+    explorer: Explorer, limit: int, reach: float = math.inf, turns: int = 1, neutral: bool = False
+) -> Iterator[Start]:
     """Yield determinants with electrons and spins shared out among the atoms."""
     hamiltonian = explorer.hamiltonian
-    shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit)
+    shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit, neutral)
     if not shares:
         return
     explorer.builds += 1

@@ -31,8 +31,9 @@ _ROUND = 1e-3
 #: Directions of a free atom, and of a linear molecule about its axis; those that tell whether it matters;
 #: and numbers that may be held at once.
 _DIRECTIONS, _TURNS, _PROBES, _HELD = 96, 32, 6, 20_000_000
-#: How many of them go downhill, for how many steps, and how long (radians) the first and any may be.
-_DESCENTS, _STEPS, _FIRST, _FURTHEST = 5, 8, 0.1, 0.3
+#: How many of them go downhill, on the coarsest grid and on others, for how many steps, and how long
+#: (radians) the first and any may be.
+_ROUGHLY, _DESCENTS, _STEPS, _FIRST, _FURTHEST = 12, 5, 8, 0.1, 0.3
 #: How different they have to be, relative to the most different ones.
 _APART = 0.04
 #: Fock builds that an energy and one with its slope are worth: measured for pairs of atoms.
@@ -254,10 +255,11 @@ class Turning:
             [(images @ d @ images.mT - found[:, None]).square().sum((2, 3, 4)).amin(1) for d in found]
         ).cpu()
         chosen: list[int] = []
+        most = _DESCENTS if self.hamiltonian.molecule.grid_level else _ROUGHLY
         for k in order.tolist():
             if not chosen or float(distances[k, chosen].min()) > _APART * float(distances.max()):
                 chosen.append(k)
-            if len(chosen) == _DESCENTS:
+            if len(chosen) == most:
                 break
         return chosen
 

@@ -15,8 +15,9 @@ from deepchem_dft.scf.ladder import SCFSolution
 from deepchem_dft.scf.state import gap_of
 from deepchem_dft.units import HARTREE_TO_EV
 
-#: Atoms further apart than this many times their covalent radii are not bonded.
-_STRETCHED = 1.75
+#: Atoms further apart than this many times their covalent radii are not bonded; and those that are, but
+#: so loosely that their spins may have come apart.
+_STRETCHED, _LOOSE = 1.75, 1.2
 #: Gaps (Ha) below which a solution is suspect: for its own sake, how much more with all of exact
 #: exchange, which opens gaps, how much more if it consists of fragments, and if its spins
 #: need not be paired but are.
@@ -71,17 +72,25 @@ def spin_gaps(solution: SCFSolution) -> list[float]:
     return gaps
 
 
-def parts(molecule: Molecule) -> list[list[int]]:
-    """Atoms of each part that no bond of about ordinary length holds together with the others."""
+def parts(molecule: Molecule, bond: float = _STRETCHED) -> list[list[int]]:
+    """Atoms of each part that no bond of about ordinary length holds together with the others.
+
+    Bonds may be as long as ``bond`` times the covalent radii.
+    """
     radii = np.array([COVALENT_RADII[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
     distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
-    bonded = distances < _STRETCHED * (radii[:, None] + radii)
+    bonded = distances < bond * (radii[:, None] + radii)
     part = list(range(len(radii)))
     for i, j in zip(*bonded.nonzero()):
         if part[i] != part[j]:
             old, new = part[j], part[i]
             part = [new if p == old else p for p in part]
     return [[i for i, p in enumerate(part) if p == label] for label in dict.fromkeys(part)]
+
+
+def stretched(molecule: Molecule) -> bool:
+    """Whether bonds that hold a molecule together are longer than they are as a rule."""
+    return len(parts(molecule, _LOOSE)) > 1
 
 
 def fragments(molecule: Molecule) -> int:

@@ -135,9 +135,13 @@ class Shares:
                 return row, min(found, key=far)
         return None
 
-    def best(self, limit: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Charges and spins of the likeliest ways, in turns for every way to share out charges."""
-        rows = [[(charges, spins) for spins in self.spins(charges)] for charges in self.charges()]
+    def best(self, limit: int, neutral: bool = False) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Charges and spins of the likeliest ways, in turns for every way to share out charges.
+
+        With ``neutral``, of the first such way alone: no atom has a charge that another makes up for.
+        """
+        ways = self.charges()[: 1 if neutral else None]
+        rows = [[(charges, spins) for spins in self.spins(charges)] for charges in ways]
         found = []
         for rank in range(max(map(len, rows), default=0)):
             found += [row[rank] for row in rows if rank < len(row)]

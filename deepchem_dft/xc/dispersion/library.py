@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.xc.dispersion.nuclei import Nuclei
+from deepchem_dft.needs import optional
+
+
+class Nuclei(NamedTuple):
+    """Nuclei at rest; two of the same numbers are equal, so that results can be kept by them.
+
+    Attributes
+    ----------
+    numbers : tuple of int
+        Atomic numbers.
+    positions : tuple of (float, float, float)
+        Bohr.
+    charge : float
+        Of the whole molecule, in elementary charges.
+    """
+
+    numbers: tuple[int, ...]
+    positions: tuple[tuple[float, ...], ...]
+    charge: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[int], positions: Any, charge: float = 0.0) -> Nuclei:
+        """Return nuclei from sequences or arrays; positions of shape (natom, 3) in Bohr.
+
+        Examples
+        --------
+        >>> Nuclei.of([1, 1], [[0, 0, 0], [0, 0, 1.4]]).positions[1]
+        (0.0, 0.0, 1.4)
+        """
+        rows = np.asarray(positions, dtype=float).reshape(-1, 3)
+        return cls(tuple(int(z) for z in numbers), tuple(map(tuple, rows.tolist())), float(charge))
+
+    def moved(self, positions: Any) -> Nuclei:
+        """Return the same nuclei at other positions, shape (natom, 3), Bohr."""
+        return Nuclei.of(self.numbers, positions, self.charge)
+
 
 #: Models, and the entry of their table that holds parameters for rational (Becke-Johnson) damping.
 MODELS = {"d3bj": ("dftd3", "bj"), "d4": ("dftd4", "bj-eeq-atm")}
@@ -39,15 +73,7 @@ class Pairs(NamedTuple):
 
 
 def _program(model: str, part: str) -> Any:
-    package = MODELS[model][0]
-    try:
-        return importlib.import_module(f"{package}.{part}")
-    except ImportError as error:
-        raise InputError(
-            f"dispersion '{model}' needs the package {package}: {error}",
-            field="dispersion",
-            remedy="pip install 'deepchem_dft[dispersion]'",
-        ) from None
+    return optional(f"{MODELS[model][0]}.{part}", f"dispersion '{model}'", "dispersion", "dispersion")
 
 
 def known_parameters(model: str, method: str) -> dict[str, float]:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from deepchem_dft.errors import FunctionalError, InputError
 from deepchem_dft.xc.dispersion.library import PARAMETERS
+from deepchem_dft.xc.dispersion.spelling import TERM
 from deepchem_dft.xc.dispersion.term import Dispersion
 
 if TYPE_CHECKING:
     from deepchem_dft.xc.base import XCFunctional
 
-_SPELLINGS = r"d3bj(?:atm)?|d3\(bj\)|d4"
-_TERM = re.compile(rf"\s*(?P<kind>{_SPELLINGS})\s*(?:\((?P<inside>[^()]*)\))?\s*", re.IGNORECASE)
-_SUFFIX = re.compile(rf"(?P<base>.*\S)\s*\+(?P<term>{_TERM.pattern})", re.IGNORECASE | re.DOTALL)
 #: Functionals whose parameters the tables have under another name than libxc.
 _TABLE_NAMES = {
     "bp86": "bp",
@@ -27,20 +25,6 @@ _TABLE_NAMES = {
 }
 #: Names that the tables have for another functional: wB97X-V, wB97M-V, B97M-V without their VV10.
 _OTHERS = {"d3bj:wb97x", "d3bj:wb97m", "d3bj:b97m", "d4:wb97m", "d4:b97m"}
-
-
-def split(name: str) -> tuple[str, str | None]:
-    """Split a description into the functional's own and that of its dispersion.
-
-    Examples
-    --------
-    >>> split("gga_x_pbe+gga_c_pbe+D3BJ(pbe)")
-    ('gga_x_pbe+gga_c_pbe', 'D3BJ(pbe)')
-    >>> split("pbe")
-    ('pbe', None)
-    """
-    match = _SUFFIX.fullmatch(name)
-    return (match["base"], match["term"].strip()) if match else (name, None)
 
 
 def parse(term: str | Mapping[str, Any], functional: str | None = None) -> Dispersion:
@@ -76,7 +60,7 @@ def parse(term: str | Mapping[str, Any], functional: str | None = None) -> Dispe
             remedy=f"it has model, method, train, {', '.join(PARAMETERS)}",
         )
     model = str(options.pop("model", "")).strip().lower()
-    match = _TERM.fullmatch(model)
+    match = TERM.fullmatch(model)
     if match and not match["inside"]:
         model, triples = _kind(match["kind"])
         if triples is not None and options.get("s9") is None:
@@ -96,7 +80,7 @@ def _kind(kind: str) -> tuple[str, float | None]:
 
 
 def _of_text(text: str) -> dict[str, Any]:
-    match = _TERM.fullmatch(text)
+    match = TERM.fullmatch(text)
     if not match:
         raise InputError(
             f"{text[:60]!r} is no dispersion",

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc import chebyshev
-from deepchem_dft.xc.dispersion.library import MODELS, PARAMETERS, Reference, known_parameters
-from deepchem_dft.xc.dispersion.nuclei import Nuclei
+from deepchem_dft.xc.dispersion.library import MODELS, PARAMETERS, Nuclei, Reference, known_parameters
 
 #: While a1 and a2 (Bohr) are trained, energies of triples are interpolated on patches of this size, from
 #: so many values a side: right to 2e-10 Ha for the benzene dimer, whatever they are.
@@ -78,7 +78,7 @@ class Dispersion(nn.Module):
     @unaffected
     def __init__(
         self,
-        model: str,
+        model: str = "d3bj",
         method: str | None = None,
         *,
         s6: float | None = None,
@@ -89,13 +89,7 @@ class Dispersion(nn.Module):
         train: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        if model not in MODELS:
-            raise InputError(
-                f"there is no dispersion model {str(model)[:40]!r}",
-                field="dispersion",
-                remedy=f"use one of {', '.join(MODELS)}",
-            )
-        self.model = model
+        self.model = choice(model, MODELS, "dispersion", "dispersion model")
         values: dict[str, float | None] = {"s6": 1.0}
         if method is not None:
             values.update(known_parameters(model, method))
@@ -104,12 +98,7 @@ class Dispersion(nn.Module):
         values.update({name: value for name, value in given.items() if value is not None})
         train = [train] if isinstance(train, str) else list(train)
         for name in train:
-            if name not in PARAMETERS:
-                raise InputError(
-                    f"{str(name)[:40]!r} is no parameter of a dispersion",
-                    field="dispersion.train",
-                    remedy=f"use some of {', '.join(PARAMETERS)}",
-                )
+            choice(name, PARAMETERS, "dispersion.train", "parameter of a dispersion")
         for name in PARAMETERS:
             number = _number(name, values.get(name))
             self.register_parameter(

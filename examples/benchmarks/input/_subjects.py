@@ -195,7 +195,7 @@ def _models(home: Path) -> list[Path]:
 
 def _use_model(folder: Path) -> None:
     from deepchem_dft import zoo
-    from deepchem_dft.runs.export import export
+    from deepchem_dft.runs.card import export
     from deepchem_dft.zoo.cards import list_text
 
     names = zoo.names(folder)
@@ -326,7 +326,7 @@ def _use_run(folder: Path) -> None:
     """Do with a run directory what the commands do before they compute, each by itself."""
     from deepchem_dft.errors import DeepChemDFTError
     from deepchem_dft.runs import load_model
-    from deepchem_dft.runs.export import export
+    from deepchem_dft.runs.card import export
     from deepchem_dft.runs.report.page import page
     from deepchem_dft.runs.report.reading import read_runs
     from deepchem_dft.runs.rundir import RunDirectory

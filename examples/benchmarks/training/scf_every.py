@@ -22,7 +22,7 @@ from pathlib import Path
 warnings.simplefilter("ignore")
 logging.getLogger("deepchem").setLevel(logging.ERROR)
 
-from deepchem_dft.fitting.reporter import Reporter  # noqa: E402
+from deepchem_dft.fitting.progress import Reporter  # noqa: E402
 from deepchem_dft.runs import load_config, run  # noqa: E402
 
 CONFIG = Path(__file__).with_suffix(".yaml")

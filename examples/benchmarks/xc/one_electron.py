@@ -173,7 +173,7 @@ def looks(results: Mapping[str, Tested]):
 
 def trained_twin(name: str) -> str:
     """Return the run directory of one of the twins, trained now if it is not yet."""
-    from deepchem_dft.fitting.reporter import Reporter
+    from deepchem_dft.fitting.progress import Reporter
     from deepchem_dft.runs import load_config, run
 
     config = load_config(ROOT / "examples" / "zoo" / f"{name}.yaml")

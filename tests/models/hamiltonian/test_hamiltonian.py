@@ -1,7 +1,5 @@
 """HamiltonianModel: forms, training, prediction in order, files, resuming, mistakes."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 

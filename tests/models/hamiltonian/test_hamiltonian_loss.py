@@ -1,7 +1,5 @@
 """The loss of a HamiltonianModel: its parts, its gradients, learning without labels."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import deepchem as dc

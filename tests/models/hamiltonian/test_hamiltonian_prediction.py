@@ -1,7 +1,5 @@
 """What a HamiltonianModel predicts: in order, whatever the batch, and all that follows from a matrix."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 import pytest

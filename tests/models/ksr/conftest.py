@@ -1,7 +1,5 @@
 """Hydrogen molecules on a line."""
 
-from __future__ import annotations
-
 import pytest
 
 from deepchem_dft.lattice.systems import h2

@@ -1,7 +1,5 @@
 """Small systems on a line with made-up states, and quick models of them."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 

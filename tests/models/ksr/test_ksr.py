@@ -1,7 +1,5 @@
 """KSRModel as a DeepChem model: learning, selection, files, reproducibility, mistakes."""
 
-from __future__ import annotations
-
 import deepchem as dc
 import numpy as np
 import pytest
@@ -245,7 +243,7 @@ def test_stages_come_one_after_the_other(two, others, stop, tmp_path):
     [
         ({"functional": "globl"}, "unknown functional"),
         ({"method": "newton"}, "unknown method 'newton'"),
-        ({"start": "cold"}, "no start 'cold'"),
+        ({"start": "cold"}, "unknown start 'cold'"),
         ({"on_unconverged": "none"}, "unknown on_unconverged"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"device": "cuda"}, "CPU"),

@@ -1,7 +1,5 @@
 """How a KSRModel iterates: where it starts, how far it goes, what it says of the end; spins and copies."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.lattice.grid import Grid
 from deepchem_dft.lattice.step import Molecules
 from deepchem_dft.lattice.systems import System, h2, h2_plus
-from deepchem_dft.models.ksr.separability import Separability
+from deepchem_dft.models.ksr.loss import Separability
 
 from .lattice import GRID, dataset_of, model_of
 

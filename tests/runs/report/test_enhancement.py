@@ -1,7 +1,5 @@
 """Enhancement factors that a report draws are those of published formulae."""
 
-from __future__ import annotations
-
 import pytest
 
 from deepchem_dft.errors import FunctionalError

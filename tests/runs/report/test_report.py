@@ -1,7 +1,5 @@
 """Reports: one file, everything escaped, numbers those of the run's own tables."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import hashlib

@@ -1,7 +1,5 @@
 """The report in a real browser: no errors, no requests, tables that sort, charts that answer."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import fcntl

@@ -1,7 +1,5 @@
 """The checker passes functionals that keep the contract, and each planted fault fails the check for it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Binned densities give the energies of the full ones, and their gradients."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Frozen solutions: energies, gradients, and the estimate of what relaxing would bring."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

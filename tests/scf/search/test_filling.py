@@ -1,7 +1,5 @@
 """Wrongly filled shells that no gradient sees are found, and end where PySCF's fields end."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pyscf import dft, gto

@@ -1,7 +1,5 @@
 """Which state was found: lower ones are looked for where there is a sign, and named."""
 
-from __future__ import annotations
-
 import math
 import warnings
 

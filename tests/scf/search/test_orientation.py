@@ -1,7 +1,5 @@
 """Open shells point where the grid has them lowest."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

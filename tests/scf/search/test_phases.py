@@ -1,7 +1,5 @@
 """Orbitals shared by atoms far from each other: bonding, or antibonding without knowing it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

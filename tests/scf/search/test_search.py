@@ -1,7 +1,5 @@
 """What the search for lower states looks for, when it stops, and what it counts and says."""
 
-from __future__ import annotations
-
 import math
 import re
 

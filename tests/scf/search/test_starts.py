@@ -1,7 +1,5 @@
 """Starting determinants: what is turned into what, and that all are orthonormal."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dispersion against the reference libraries as PySCF calls them, differences, and its own formula."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
@@ -179,9 +177,9 @@ def test_published_parameters(term, functional, expected):
         ("d4(pbe,b3lyp)", None, "'b3lyp' means nothing"),
         ("d4(alp=14)", "pbe", "'alp=14' means nothing"),
         ("d3bj", "wb97x", "not of libxc's"),
-        ({"model": "d4", "method": "pbe", "train": ["s7"]}, None, "'s7' is no parameter"),
+        ({"model": "d4", "method": "pbe", "train": ["s7"]}, None, "unknown parameter of a dispersion 's7'"),
         ({"model": "d4", "steep": 1}, "pbe", "no 'steep'"),
-        ({"model": "mbd"}, "pbe", "no dispersion model 'mbd'"),
+        ({"model": "mbd"}, "pbe", "unknown dispersion model 'mbd'"),
     ],
 )
 def test_what_cannot_be_is_refused(term, functional, problem):

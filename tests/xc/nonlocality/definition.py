@@ -1,7 +1,5 @@
 """VV10 and rVV10 as their papers write them, for points few enough to have all pairs at once."""
 
-from __future__ import annotations
-
 import math
 
 

@@ -1,7 +1,5 @@
 """The network that sees its neighbours: its functions, derivatives, symmetries and exact properties."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """VV10 and rVV10 on plain tensors: PySCF's sums, the papers' formulae, finite differences."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -196,7 +194,14 @@ def test_derivatives_there_are_none_of(dimer):
 
 
 @pytest.mark.parametrize(
-    "options, field", [({"b": 0.0}, "b"), ({"c": math.nan}, "c"), ({"form": "x"}, "form")]
+    "options, field",
+    [
+        ({"b": 0.0}, "b"),
+        ({"c": math.nan}, "c"),
+        ({"form": "x"}, "form"),
+        ({"grid_level": 12}, "grid_level"),
+        ({"grid_level": "fine"}, "grid_level"),
+    ],
 )
 def test_what_is_no_functional(options, field):
     with pytest.raises(FunctionalError) as caught:
