@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,6 +238,12 @@ class EnergyEntry(DFTEntry):
     def label(self) -> float:
         """The value in Hartree."""
         return self._value
+
+    def unknown(self) -> EnergyEntry:
+        """Return this entry with a value that is not known, NaN: for predictions."""
+        other = copy.copy(self)
+        other._value = math.nan
+        return other
 
     def combine(self, energies: Sequence[Any]) -> Any:
         """Return sum_i c_i E_i for the energies of ``get_systems()``, numbers or tensors."""

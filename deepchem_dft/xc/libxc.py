@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from itertools import combinations_with_replacement, permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +17,9 @@ from deepchem_dft.xc import libxc_names
 from deepchem_dft.xc.base import NCOMP, XCFunctional
 from deepchem_dft.xc.features import check_rho
 from deepchem_dft.xc.nonlocality.vv10 import GRID_LEVEL, VV10
+
+if TYPE_CHECKING:
+    from deepchem_dft.xc.quadrature import Quadrature
 
 _warned_device = False
 
@@ -232,6 +237,12 @@ class Libxc(XCFunctional):
         if not self._spec.has_density:
             return 0.0 * rho[:, 0].sum(0)
         return _Energy.apply(_variables(rho, self.family), rho.detach(), self.code)
+
+    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
+        """Return the energy of one density; it has no parameters, whatever VV10 has."""
+        with torch.no_grad():
+            energy = self.energy(rho.detach(), quadrature)
+        return lambda: energy
 
     def __repr__(self) -> str:
         # In one line where nothing is inside: checkpoints tell functionals without parameters by it.

@@ -14,6 +14,7 @@ from deepchem_dft.interop.skala.networks import FirstNetwork, PackagedNetwork, p
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
+from deepchem_dft.xc import check
 
 skala = pytest.importorskip("skala.functional", reason="needs the extra skala")
 
@@ -84,6 +85,18 @@ def test_closed_shells_are_both_spins_alike(water):
         with torch.no_grad():
             restricted, whole = (functional.energy(r, quadrature) for r in (rho, torch.cat([0.5 * rho] * 2)))
         assert float(restricted) == pytest.approx(float(whole), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["rotation", "translation", "order of atoms", "size consistency", "spin symmetry"],
+        pytest.param(["geometry", "parameters", "second derivative"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_fresh_one_keeps_the_contract(asked):
+    report = check(SkalaXC(fresh(1)), only=asked)
+    assert report.passed and not any(report[name].value is None for name in asked), report
 
 
 def first_by_points(network, rho, quadrature):

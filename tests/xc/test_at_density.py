@@ -54,11 +54,12 @@ def test_energy_and_gradient_are_those_of_the_energy_density(name, spins, densit
                 p += 0.1
 
 
-def test_the_conventional_part_is_evaluated_once(density, monkeypatch):
+@pytest.mark.parametrize("parent", ["pbe", Libxc("wb97x-v", train_vv10=True)])
+def test_the_conventional_part_is_evaluated_once(parent, density, monkeypatch):
     calls = []
     original = Libxc.energy_density
     monkeypatch.setattr(Libxc, "energy_density", lambda self, rho: calls.append(1) or original(self, rho))
-    functional, weights = hybrid(), torch.ones(10, dtype=torch.float64)
+    functional, weights = hybrid(parent), torch.ones(10, dtype=torch.float64)
     energy = functional.at_density(density(10), weighted(weights))
     first, second = energy(), energy()
     assert len(calls) == 1
