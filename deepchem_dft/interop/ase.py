@@ -10,6 +10,7 @@ import numpy as np
 
 try:
     from ase import Atoms, units
+    from ase.calculators import calculator as ase_calculators
     from ase.calculators.calculator import Calculator, CalculatorSetupError, SCFError, all_changes
 except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
@@ -255,6 +256,11 @@ class KohnShamCalculator(Calculator):
         if abs(abs(total) - spin) > 0.05:
             return True  # another spin was asked for than these add up to
         return [float(m) for m in (moments if total >= 0 else -moments)]
+
+
+if "deepchem_dft" not in ase_calculators.external_calculators:
+    # for tools that take a calculator by name, once this module is imported
+    ase_calculators.register_calculator_class("deepchem_dft", KohnShamCalculator)
 
 
 def _said(atoms: Any) -> tuple[int | None, int | None, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +16,7 @@ from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import plots
 from deepchem_dft.runs.base import DataNote, Run
 from deepchem_dft.runs.card import ALL_ROLES, TRAINED, errors_of, unconverged_of, worse
-from deepchem_dft.runs.rows import read_rows
+from deepchem_dft.runs.rows import read_data, read_rows
 from deepchem_dft.runs.rundir import RunDirectory
 from deepchem_dft.runs.tables import (
     EntryRecord,
@@ -174,13 +175,15 @@ class FunctionalRun(Run):
         """Return errors of all sets, where it is worse than its parent, and overlaps."""
         results, config = self.directory / "results.csv", self.config
         errors, parent = errors_of(results, ALL_ROLES), config.functional.xc
+        if config.evaluation.fixed_densities:
+            errors = [{**row, "set": f"{row['set']}, at fixed densities"} for row in errors]
         errors += _curve_errors(self.directory / "h2_curve.csv")
         return {
             "errors": errors,
             "known_failures": unconverged_of(results),
             "parent": parent,
             "worse_than_parent": worse(errors, _parent(config)),
-            **_data(config),
+            **_data(config, self.directory),
         }
 
 
@@ -351,7 +354,7 @@ def _curve_errors(path: Path) -> list[dict[str, Any]]:
     )
 
 
-def _data(config: RunConfig) -> dict[str, Any]:
+def _data(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     """Return what the data say: overlap of the sets, and elements that were not trained on."""
     from deepchem_dft.runs.xc.entries import load_sets, overlap_markdown
 
@@ -359,6 +362,10 @@ def _data(config: RunConfig) -> dict[str, Any]:
         sets = load_sets(config.data)
     except InputError:  # the files are no longer where the run found them
         return {}
+    described = read_data(directory / "data.json").get("sets", [])
+    used = {e["name"] for group in described for e in group.get("entries", [])}
+    if used:
+        sets = [replace(s, entries=[e for e in s.entries if e.name in used]) for s in sets]
     lines = overlap_markdown(sets).splitlines()
     elements = ", ".join(sorted(_elements(sets)))
     return {
