@@ -3,8 +3,6 @@
 Names are imported on first use, so ``import deepchem_dft`` costs nothing.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
