@@ -140,7 +140,9 @@ def evaluate(
 
 
 def predict(
-    run: str = typer.Argument(..., help="Trained functional: run directory, zoo:NAME, or NAME.safetensors."),
+    run: str = typer.Argument(
+        ..., help="Functional: run directory, zoo:NAME, NAME.safetensors, or any name as after --xc."
+    ),
     file: Path = typer.Argument(..., help="YAML file of entries, in any of the schemas."),
     out: Path = typer.Option(..., "--out", help="CSV file of predictions (Ha and kcal/mol)."),
     basis: str | None = typer.Option(None, "--basis", help="Basis set. Default: that of the file."),
@@ -153,7 +155,7 @@ def predict(
     jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
     json: bool = options.JSON,
 ) -> None:
-    """Predict every entry of a file with a trained functional.
+    """Predict every entry of a file with a functional; entries need no value.
 
     An ensemble tells the uncertainty of each value, too.
 
@@ -166,8 +168,11 @@ def predict(
     check_out(out)
     check_out(keep)
     with quiet_imports():
-        from deepchem_dft.xc.names import is_trained
-    done: Any = None if is_trained(run) else _opened(Path(run))
+        from deepchem_dft.xc.dispersion.spelling import is_trained
+    named = is_trained(run) or not ("/" in run or Path(run).is_dir())
+    if named:
+        check_names([run])
+    done: Any = None if named else _opened(Path(run))
     if done is not None and not done.is_functional:
         raise done.no_functional()
     config: Any = None if done is None else done.config
@@ -186,7 +191,7 @@ def predict(
         functional = Functional.trained(done.model().functional.eval())
         fit = config.data.density_fit
         level = config.data.grid_level if grid_level is None else grid_level
-    group = EntrySet("test", file.stem, select(ref, basis))
+    group = EntrySet("test", file.stem, select(ref, basis, values=False))
     with Solver(jobs, cache=keep) as solver, solution_progress("solving") as show:
         tell_of_kept(solver, keep)
         records = Evaluation(solver, level, fit).run([(group, [functional])], show)

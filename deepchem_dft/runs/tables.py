@@ -125,6 +125,36 @@ def summarise(records: Iterable[EntryRecord]) -> list[Summary]:
     return out
 
 
+def verdict(summaries: Sequence[Summary], trained: str, parent: str) -> list[str]:
+    """Say for every test set whether a trained functional beats its parent, in a sentence each.
+
+    Parameters
+    ----------
+    summaries : list of Summary
+    trained, parent : str
+        Names of their rows.
+
+    Examples
+    --------
+    >>> rows = [Summary(name, "test", "w4-11", "ae", 45, 0, mae, 0.0, 9.0, "h2", "kcal/mol")
+    ...         for name, mae in (("pbe", 14.5), ("trained", 2.5))]
+    >>> verdict(rows, "trained", "pbe")
+    ['better than pbe on w4-11 (45 atomisation energies): mean absolute error 2.50 instead of 14.50 kcal/mol']
+    """
+    rows = {(s.functional, s.set, s.type): s for s in summaries if s.role == "test"}
+    out = []
+    for (name, group, kind), own in rows.items():
+        other = rows.get((parent, group, kind))
+        if name != trained or other is None or not math.isfinite(own.mae + other.mae):
+            continue
+        word = "better than" if own.mae < other.mae else "NOT better than"
+        out.append(
+            f"{word} {parent} on {group} ({own.n} {TYPE_TITLES[kind]}): mean absolute error "
+            f"{_number(own.mae, own.unit)} instead of {_number(other.mae, own.unit)} {own.unit}"
+        )
+    return out
+
+
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Return rows as the text of a CSV file; None and NaN are empty cells, formulae are inert."""
     text = io.StringIO(newline="")
@@ -291,20 +321,21 @@ TYPE_TITLES = {
 def entries_markdown(records: Sequence[EntryRecord]) -> str:
     """Return one Markdown table of values and errors, entry by entry.
 
-    A column for the uncertainty is there if any record has one.
+    A column for the uncertainty is there if any record has one, those for reference and error if any
+    reference is known.
     """
-    header = ["entry", "functional", "type", "reference", "calculated", "error", "unit", "unconverged"]
+    judged = not records or any(math.isfinite(r.reference) for r in records)
     known = any(r.uncertainty is not None for r in records)
-    if known:
-        header.insert(6, "uncertainty")
+    names = ["reference", "calculated", "error"] if judged else ["calculated"]
+    header = ["entry", "functional", "type", *names, *["uncertainty"] * known, "unit", "unconverged"]
     rows = []
     for r in records:
         scale = HARTREE_TO_KCAL if r.is_energy else 1.0
         unit = "kcal/mol" if r.is_energy else DEVIATION_UNITS[r.type]
-        numbers = [_number(v, unit) for v in (r.reference * scale, r.value * scale, r.error)]
+        values = [r.reference * scale, r.value * scale, r.error] if judged else [r.value * scale]
         if known:
-            spread = math.nan if r.uncertainty is None else r.uncertainty * scale
-            numbers.append(_number(spread, unit))
+            values.append(math.nan if r.uncertainty is None else r.uncertainty * scale)
+        numbers = [_number(value, unit) for value in values]
         rows.append([r.entry, r.functional, r.type, *numbers, unit, "; ".join(r.unconverged)])
     return markdown_table(header, rows)
 

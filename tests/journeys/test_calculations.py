@@ -226,3 +226,27 @@ def test_json_of_curves_and_predictions(command, files):
     entry = json.loads(outcome.out)["entries"][0]
     assert entry["unit"] == "kcal/mol"
     assert entry["calculated"] == pytest.approx(field.e_tot * 627.5094740631, abs=1e-3)
+
+
+def test_predictions_need_no_value(command, files):
+    (files / "mine.yaml").write_text(
+        "format: deepchem_dft/1\nsource: mine\ndefaults: {basis: 6-31g, unit: bohr}\nsystems:\n"
+        "  h2: H 0 0 0; H 0 0 1.4\nentries:\n- {name: bond, type: ae, molecule: h2, atoms: auto}\n"
+    )
+    options = ("--basis", "sto-3g", "--grid-level", "1", "--jobs", "1", "--out", "p.csv")
+    outcome = command("predict", "pbe", "mine.yaml", *options)
+    assert outcome.status == 0, outcome.err
+    header, _, row = outcome.out.splitlines()[:3]
+    assert "error" not in header and "reference" not in header
+    from pyscf import dft, gto
+
+    energies = []
+    for atom, spin in (("H 0 0 0", 1), ("H 0 0 0; H 0 0 1.4", 0)):
+        mol = gto.M(atom=atom, unit="Bohr", basis="sto-3g", spin=spin, verbose=0)
+        field = (dft.UKS if spin else dft.RKS)(mol, xc="pbe")
+        field.grids.level = 1
+        energies.append(field.kernel())
+    calculated = float(row.split("|")[4])
+    assert calculated == pytest.approx((2 * energies[0] - energies[1]) * 627.5094740631, abs=0.02)
+    refused = command("evaluate", "--xc", "pbe", "--dataset", "mine.yaml")
+    assert refused.status == 1 and "value is missing" in refused.err

@@ -105,6 +105,20 @@ def test_markdown_states_overlap_and_units(finished):
         assert words in text
 
 
+def test_results_say_whether_the_parent_is_beaten(finished):
+    """Of the only test entry, an ionisation energy, by the errors of the table of entries."""
+    directory = finished[1].directory
+    rows = [row for row in rows_of(directory / "entries.csv") if row["role"] == "test"]
+    errors = {row["functional"]: abs(float(row["error_kcal_per_mol"])) for row in rows}
+    assert len(rows) == len(errors) == 3
+    word = "better" if errors["trained"] < errors["pbe"] else "NOT better"
+    numbers = f"{errors['trained']:.2f} instead of {errors['pbe']:.2f} kcal/mol"
+    lines = (directory / "results.md").read_text().splitlines()
+    assert f"- {word} than pbe on data (1 ionisation energies): mean absolute error {numbers}" in lines
+    log = (directory / "log.txt").read_text()
+    assert "trains on 2 entries (data 2); selects on 1 entries (data 1); tests on 1 entries (data 1)" in log
+
+
 def test_functional_reads_back(finished):
     functional = load_functional(finished[1].directory.path)
     assert functional.family == "mgga"

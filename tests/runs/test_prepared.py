@@ -7,6 +7,7 @@ import pytest
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import run
+from deepchem_dft.runs.card import export
 from deepchem_dft.runs.config import validate
 from deepchem_dft.runs.xc.prepared import prepare
 
@@ -133,6 +134,8 @@ def test_rows_that_are_not_prepared_can_be_left_out(made, tmp_path):
     assert "left out, not prepared: 1 of 3 rows" in counter.notes
     (described,) = json.loads((tmp_path / "run" / "data.json").read_text())["sets"]
     assert len(described["entries"]) == 2
+    card = export(tmp_path / "run", tmp_path / "some.safetensors")
+    assert card.overlap[0].startswith("train: 2 entries") and "Be" not in card.out_of_scope[-1]
     with pytest.raises(InputError, match="only_prepared.*no meaning without"):
         validate({"data": {"train": ["gscdb138:BH46"], "only_prepared": True}})
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pyscf.dft.numint import NumInt
 from scipy.sparse.csgraph import shortest_path
+from scipy.special import erf
 
 Weights = dict[str, np.ndarray]
 
@@ -79,11 +80,23 @@ def factor(weights: Weights, semi: list[np.ndarray], rest: list[np.ndarray]) -> 
     return perceptron(layers, here) - perceptron(layers, there)
 
 
+def short_range(density: np.ndarray, omega: float) -> np.ndarray:
+    """Return what erfc(omega r)/r leaves of the exchange of uniform gases of a closed-shell density.
+
+    Gill, Adamson and Pople, Mol. Phys. 88, 1005 (1996); k_F^2 / (9 omega^2) where the density is thin.
+    """
+    x = (3.0 * np.pi**2 * density) ** (1.0 / 3.0) / omega
+    y = np.maximum(x, 0.05)
+    inside = np.sqrt(np.pi) * erf(y) + (1.0 / y - 0.5 / y**3) * np.exp(-y * y) - 1.5 / y + 0.5 / y**3
+    return np.where(x < 0.05, x * x / 9.0, 1.0 - 4.0 / (3.0 * y) * inside)
+
+
 def enhanced(form: dict[str, Any], weights: Weights, rho: np.ndarray) -> np.ndarray:
     """Return the energy per volume (G,) of an enhanced parent at spin densities (2, 5, G).
 
     F_x = b F e^g / (b + F (e^g - 1)) in place of the parent's F for either spin channel n, taken as
-    half of the closed shell 2n; correlation times 1 + tanh h; (1 - a) of exchange.
+    half of the closed shell 2n; correlation times 1 + tanh h; (1 - a) of exchange, of two ranges
+    1 - b + (b - a) times what is of short range.
     """
     semilocal = {"pbe": 1, "r2scan": 2}[form["parent"]]
     exchange, correlation = PARTS[form["parent"]]
@@ -94,10 +107,14 @@ def enhanced(form: dict[str, Any], weights: Weights, rho: np.ndarray) -> np.ndar
         limit = parent / (-0.75 * (3.0 / np.pi) ** (1.0 / 3.0) * twice[0] ** (4.0 / 3.0))
         semi, _ = ingredients(np.stack([rho[spin], rho[spin]]), semilocal)
         grown = np.exp(factor(below(weights, "x_factor."), semi, []))
-        total += 0.5 * parent * bound * grown / (bound + limit * (grown - 1.0))
+        left = 1.0 - weights["share"]
+        if "ranges.omega" in weights:
+            far, near = weights["ranges.long_exchange"], short_range(twice[0], weights["ranges.omega"])
+            left = 1.0 - far + (far - weights["share"]) * near
+        total += left * 0.5 * parent * bound * grown / (bound + limit * (grown - 1.0))
     semi, rest = ingredients(rho, semilocal)
     learned = np.tanh(factor(below(weights, "c_factor."), semi, rest))
-    return (1.0 - weights["share"]) * total + (1.0 + learned) * libxc(correlation, rho)
+    return total + (1.0 + learned) * libxc(correlation, rho)
 
 
 def neural_lda(weights: Weights, rho: np.ndarray) -> np.ndarray:
@@ -129,18 +146,40 @@ def functional(form: dict[str, Any], weights: Weights, rho: np.ndarray) -> np.nd
     return weights["aweight"] * value
 
 
-def exact_exchange(form: dict[str, Any], weights: Weights) -> float:
-    """Return the share of exact exchange of any shipped functional."""
-    if form["type"] == "ensemble":
-        return float(
-            np.mean(
-                [
-                    exact_exchange(member, below(weights, f"members.{i}."))
-                    for i, member in enumerate(form["members"])
-                ]
-            )
-        )
-    return float(weights["aweight"] * weights.get("nnxc.share", 0.0))
+def parts_of(form: dict[str, Any], weights: Weights) -> list[tuple[float, dict[str, Any], Weights]]:
+    """Return the functionals that a shipped one is the mean of, with their shares."""
+    if form["type"] != "ensemble":
+        return [(1.0, form, weights)]
+    members = form["members"]
+    return [(1.0 / len(members), m, below(weights, f"members.{i}.")) for i, m in enumerate(members)]
+
+
+def exact_exchange(form: dict[str, Any], weights: Weights) -> dict[float, float]:
+    """Return shares of exact exchange by omega (of erf(omega r)/r; 0 stands for 1/r)."""
+    found: dict[float, float] = {}
+    for part, _, own in parts_of(form, weights):
+        full = float(own["aweight"] * own.get("nnxc.share", 0.0))
+        found[0.0] = found.get(0.0, 0.0) + part * full
+        if "nnxc.ranges.omega" in own:
+            omega = float(own["nnxc.ranges.omega"])
+            more = float(own["aweight"] * own["nnxc.ranges.long_exchange"]) - full
+            found[omega] = found.get(omega, 0.0) + part * more
+    return found
+
+
+def dispersion(form: dict[str, Any], weights: Weights, numbers: np.ndarray, positions: np.ndarray) -> float:
+    """Return the D4 energy (Ha) of the program of its authors, positions in Bohr; 0 without."""
+    total = 0.0
+    for part, member, own in parts_of(form, weights):
+        if "dispersion" not in member:
+            continue
+        assert member["dispersion"]["model"] == "d4"
+        from dftd4.interface import DampingParam, DispersionModel
+
+        known = {k: float(own[f"dispersion.{k}"]) for k in ("s6", "s8", "s9", "a1", "a2")}
+        found = DispersionModel(numbers, positions).get_dispersion(DampingParam(**known), grad=False)
+        total += part * found["energy"]
+    return total
 
 
 # -- one dimension ---------------------------------------------------------------------------------

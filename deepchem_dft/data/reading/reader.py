@@ -6,11 +6,11 @@ import glob
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.data.entry import DFTEntry
+from deepchem_dft.data.entry import DFTEntry, EnergyEntry
 from deepchem_dft.data.fields import show
 from deepchem_dft.data.reading import schema_deepchem, schema_native, schema_xcnn
 from deepchem_dft.data.reading.context import Context
@@ -63,6 +63,16 @@ class RawEntry:
             return _SCHEMAS[self.schema].build(self.data, self.context)
         except InputError as error:
             raise _placed(error, self.context.file, self.label) from None
+
+
+def _build_without_value(raw: RawEntry) -> DFTEntry:
+    key = "value" if raw.schema == "native" else "true_val"
+    data = raw.data if isinstance(raw.data, Mapping) else {}
+    kind = data.get("type", data.get("e_type", getattr(raw.context.header, "type", None)))
+    if data.get(key) is not None or kind in ("dm", "dens"):
+        return raw.build()
+    entry = replace(raw, data={**data, key: 0.0}).build()
+    return entry.unknown() if isinstance(entry, EnergyEntry) else entry
 
 
 @dataclass
@@ -188,13 +198,16 @@ def _number_generated_names(entries: Iterable[DFTEntry], given: set[str]) -> Non
         taken.add(entry.name)
 
 
-def read_yaml(path: PathLike) -> list[DFTEntry]:
+def read_yaml(path: PathLike, values: bool = True) -> list[DFTEntry]:
     """Read the entries of one YAML file in any of the three schemas.
 
     Parameters
     ----------
     path : path
         DeepChem's schema, xcnn's, or the package's own (``format: deepchem_dft/1``).
+    values : bool
+        Whether every entry must have a value. If not, that of an energy that has none is NaN: good for
+        predictions only.
 
     Returns
     -------
@@ -207,7 +220,7 @@ def read_yaml(path: PathLike) -> list[DFTEntry]:
         The first problem, naming file, entry, field and remedy. `check` returns all.
     """
     document = read_document(path)
-    entries, problems = collect(document)
+    entries, problems = collect(document, RawEntry.build if values else _build_without_value)
     if problems:
         raise problems[0]
     for message in advice(entries):

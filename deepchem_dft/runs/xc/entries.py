@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +79,9 @@ def _default_label(ref: DatasetRef) -> str:
     return ref.dataset or Path(ref.file or "").stem
 
 
-def select(ref: DatasetRef, basis: str | None = None, field: str = "data") -> list[DFTEntry]:
+def select(
+    ref: DatasetRef, basis: str | None = None, field: str = "data", values: bool = True
+) -> list[DFTEntry]:
     """Read the entries a reference selects.
 
     Parameters
@@ -88,6 +92,8 @@ def select(ref: DatasetRef, basis: str | None = None, field: str = "data") -> li
         Replaces the basis of all systems.
     field : str
         Where the reference is, for messages.
+    values : bool
+        As of :func:`~deepchem_dft.data.read_yaml`.
 
     Raises
     ------
@@ -106,7 +112,7 @@ def select(ref: DatasetRef, basis: str | None = None, field: str = "data") -> li
             remedy=f"leave it out, or use one of {', '.join(board_names())}",
         )
     else:
-        entries = read_yaml(str(path))
+        entries = read_yaml(str(path), values)
     if ref.names is not None:
         entries = _by_name(entries, ref.names, f"{field}.names")
     if ref.exclude is not None:
@@ -210,8 +216,6 @@ def _adapted(entry: DFTEntry, basis: str | None, weight: float) -> DFTEntry:
         return entry
     if entry.is_energy or getattr(entry, "is_ccsd", False):
         return _recreated(entry, systems, weight)
-    import copy
-
     other = copy.copy(entry)
     other._weight = entry.get_weight() * weight
     return other if isinstance(other, DFTEntry) else entry
@@ -225,6 +229,10 @@ def _recreated(entry: DFTEntry, systems: Sequence[Any], weight: float) -> DFTEnt
         options["coefficients"] = entry.coefficients
         options["bare"] = getattr(entry, "bare", None) or None
         value: Any = float(np.ravel(entry.get_true_val())[0])
+        if math.isnan(value):
+            known = copy.copy(entry)
+            known._value = 0.0  # type: ignore[attr-defined]
+            return _recreated(known, systems, weight).unknown()  # type: ignore[attr-defined]
     else:
         value = "ccsd"
         options["grid_level"] = entry.grid_level  # type: ignore[attr-defined]
@@ -257,6 +265,23 @@ def data_hash(sets: Sequence[EntrySet], grid_level: int) -> str:
             ]
             digest.update(json.dumps(content).encode() + value.tobytes())
     return digest.hexdigest()
+
+
+def counts_text(sets: Sequence[EntrySet]) -> str:
+    """Say how many entries train, validate and test.
+
+    Examples
+    --------
+    >>> counts_text([EntrySet("train", "w4-11", [None] * 20), EntrySet("train", "ip", [None] * 5)])
+    'trains on 25 entries (w4-11 20, ip 5); selects on none; tests on none'
+    """
+    parts = []
+    for role, words in zip(ROLES, ("trains on", "selects on", "tests on")):
+        own = [(group.label, len(group.entries)) for group in sets if group.role == role]
+        total = sum(number for _, number in own)
+        named = f" entries ({', '.join(f'{label} {number}' for label, number in own)})" if total else ""
+        parts.append(f"{words} {total or 'none'}{named}")
+    return "; ".join(parts)
 
 
 def describe_sets(sets: Sequence[EntrySet]) -> list[dict[str, Any]]:

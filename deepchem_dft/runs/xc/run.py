@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,14 +16,16 @@ from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import plots
 from deepchem_dft.runs.base import DataNote, Run
 from deepchem_dft.runs.card import ALL_ROLES, TRAINED, errors_of, unconverged_of, worse
-from deepchem_dft.runs.rows import read_rows
+from deepchem_dft.runs.rows import read_data, read_rows
 from deepchem_dft.runs.rundir import RunDirectory
 from deepchem_dft.runs.tables import (
     EntryRecord,
+    Summary,
     notes_markdown,
     overview_markdown,
     summarise,
     summary_markdown,
+    verdict,
     write_entries_csv,
     write_summary_csv,
 )
@@ -30,7 +33,14 @@ from deepchem_dft.runs.xc import curves
 from deepchem_dft.runs.xc.calibration import coverage_markdown, qualities
 from deepchem_dft.runs.xc.calibration import draw as draw_calibration
 from deepchem_dft.runs.xc.cross_validation import NOTE, CrossValidation, load_ensemble
-from deepchem_dft.runs.xc.entries import EntrySet, data_hash, describe_sets, load_sets, overlap_markdown
+from deepchem_dft.runs.xc.entries import (
+    EntrySet,
+    counts_text,
+    data_hash,
+    describe_sets,
+    load_sets,
+    overlap_markdown,
+)
 from deepchem_dft.runs.xc.evaluate import Evaluation
 from deepchem_dft.runs.xc.fixed import Judged, records_at_fixed_densities
 from deepchem_dft.runs.xc.functional import build_xc_model
@@ -67,7 +77,8 @@ class FunctionalRun(Run):
         self.sets = load_sets(self.config.data)
 
     def read(self) -> DataNote:
-        """Return what the entries are."""
+        """Return what the entries are, and tell how many."""
+        self.reporter.note(counts_text(self.sets))
         level = self.config.data.grid_level
         return DataNote(data_hash(self.sets, level), describe_sets(self.sets))
 
@@ -164,17 +175,15 @@ class FunctionalRun(Run):
         """Return errors of all sets, where it is worse than its parent, and overlaps."""
         results, config = self.directory / "results.csv", self.config
         errors, parent = errors_of(results, ALL_ROLES), config.functional.xc
+        if config.evaluation.fixed_densities:
+            errors = [{**row, "set": f"{row['set']}, at fixed densities"} for row in errors]
         errors += _curve_errors(self.directory / "h2_curve.csv")
-        row = config.training.published or next(
-            (label for label, xc in config.baselines.items() if xc.strip().lower() == parent.strip().lower()),
-            parent,
-        )
         return {
             "errors": errors,
             "known_failures": unconverged_of(results),
             "parent": parent,
-            "worse_than_parent": worse(errors, row),
-            **_data(config),
+            "worse_than_parent": worse(errors, _parent(config)),
+            **_data(config, self.directory),
         }
 
 
@@ -214,6 +223,7 @@ def _write_tables(
         f"Calculated minus reference, {how}. Basis {basis}, grid level "
         f"{config.data.grid_level}. MAE: mean absolute error, ME: mean error.\n",
         *_residual_markdown(config),
+        *_verdict_markdown(config, summaries),
         overview_markdown(summaries) + "\n",
         summary_markdown(summaries),
         *_uncertainty_markdown(records),
@@ -225,6 +235,18 @@ def _write_tables(
     markdown = "\n".join(parts)
     write(directory / "results.md", markdown)
     return markdown
+
+
+def _parent(config: RunConfig) -> str:
+    """Return the row of the functional that training starts from, its name if it has none."""
+    parent = config.functional.xc.strip().lower()
+    labels = (label for label, xc in config.baselines.items() if xc.strip().lower() == parent)
+    return config.training.published or next(labels, config.functional.xc)
+
+
+def _verdict_markdown(config: RunConfig, summaries: Sequence[Summary]) -> list[str]:
+    lines = verdict(summaries, TRAINED, _parent(config))
+    return ["\n".join(f"- {markdown_cell(line)}" for line in lines) + "\n"] if lines else []
 
 
 def _residual_markdown(config: RunConfig) -> list[str]:
@@ -332,7 +354,7 @@ def _curve_errors(path: Path) -> list[dict[str, Any]]:
     )
 
 
-def _data(config: RunConfig) -> dict[str, Any]:
+def _data(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     """Return what the data say: overlap of the sets, and elements that were not trained on."""
     from deepchem_dft.runs.xc.entries import load_sets, overlap_markdown
 
@@ -340,6 +362,10 @@ def _data(config: RunConfig) -> dict[str, Any]:
         sets = load_sets(config.data)
     except InputError:  # the files are no longer where the run found them
         return {}
+    described = read_data(directory / "data.json").get("sets", [])
+    used = {e["name"] for group in described for e in group.get("entries", [])}
+    if used:
+        sets = [replace(s, entries=[e for e in s.entries if e.name in used]) for s in sets]
     lines = overlap_markdown(sets).splitlines()
     elements = ", ".join(sorted(_elements(sets)))
     return {
