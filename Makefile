@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) $(CONSTRAINTS:%=-c %)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-latest bench mutants lint lines format docs dist clean distclean python
+.PHONY: help install train test test-slow test-latest bench mutants lint lines hops format docs dist clean distclean python
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -59,6 +59,25 @@ lines: ## count lines of package and tests, laid out alike (AT=commit)
 	find $$folder -name '*.py' -exec sed -i 's/  # fmt: skip//' {} +; $(abspath $(BIN))/ruff format -q $$folder; \
 	for room in deepchem_dft tests; do echo "$$room $$(find $$folder/$$room -name '*.py' -exec cat {} + | wc -l)"; done; \
 	rm -r $$folder
+
+# From every command, breadth first; the names of lazy packages are not followed.
+define HOPS
+import collections, statistics, grimp
+graph = grimp.build_graph("deepchem_dft", cache_dir=None)
+hops = {m: 0 for m in graph.modules if m.startswith("deepchem_dft.cli")}
+queue = collections.deque(hops)
+while queue:
+    for found in graph.find_modules_directly_imported_by(module := queue.popleft()) - hops.keys():
+        hops[found] = hops[module] + 1
+        queue.append(found)
+far = [n for n in hops.values() if n]
+print(f"{len(graph.modules)} files; imports from a command to one: median {statistics.median(far):g}, "
+      f"mean {statistics.mean(far):.2f}, at most {max(far)}")
+endef
+export HOPS
+
+hops: $(VENV)/.installed-lint ## count imports between the commands and the files they use
+	@$(BIN)/python -c "$$HOPS"
 
 format: $(VENV)/.installed-lint ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

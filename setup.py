@@ -146,7 +146,10 @@ setup(
         "dispersion": DISPERSION,
         "dev": sorted({*TEST, *LINT, *DOCS, *MUTATION}),
     },
-    entry_points={"console_scripts": ["deepchem-dft = deepchem_dft.cli:main"]},
+    entry_points={
+        "console_scripts": ["deepchem-dft = deepchem_dft.cli:main"],
+        "ase.plugins": ["deepchem_dft = deepchem_dft.interop.ase_plugin"],
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -3,14 +3,16 @@
 Names are imported on first use, so ``import deepchem_dft`` costs nothing.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
 import lazy_loader
 
+from deepchem_dft.needs import hush_deepchem
+
 __version__ = "0.2.0"
+
+hush_deepchem()
 
 # PySCF runs a file .pyscf_conf.py of the working folder when it is imported, and the folder may be
 # a stranger's. One in the home folder, and one named by the variable, stay in force.

@@ -1,7 +1,5 @@
 """Lets ``python -m deepchem_dft`` stand for the ``deepchem-dft`` command."""
 
-from __future__ import annotations
-
 from deepchem_dft.cli import main
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import difflib
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -111,6 +111,23 @@ def choice(value: Any, allowed: Iterable[str], field: str, what: str = "", error
         return value
     remedy = suggest(value, words) or f"use one of {', '.join(words)}"
     raise error(f"unknown {what or field} {show(value)}", field=field, remedy=remedy)
+
+
+def named(given: Any, known: Mapping[str, type], what: str, method: str) -> Any:
+    """Return a thing by its name, or as it is.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or it lacks the method that makes it one.
+    """
+    if isinstance(given, str):
+        return known[choice(given, known, what)]()
+    if isinstance(given, type) or not hasattr(given, method):
+        name = next(iter(known))
+        remedy = f"a name such as '{name}', or an instance: {known[name].__name__}()"
+        raise InputError(f"{given!r} is no {what}", field=what, remedy=remedy)
+    return given
 
 
 def decision(**settings: Any) -> None:

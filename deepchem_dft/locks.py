@@ -196,6 +196,16 @@ class GrowingFile:
             self.close()
             raise
 
+    def refuse_unless(self, resume: bool) -> None:
+        """Raise `InputError` for a file that was there, unless it is to be gone on with."""
+        if not self.new and not resume:
+            raise InputError(
+                "the file exists",
+                file=str(self.path),
+                field="out",
+                remedy="choose another name, or go on with it by --resume",
+            )
+
     def cut(self, size: int) -> None:
         """Drop what is behind ``size``: the piece of a record that a kill left."""
         self.size = size

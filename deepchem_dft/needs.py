@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from functools import cache
 from importlib import metadata
 from types import ModuleType
@@ -14,6 +15,41 @@ OLDEST = (2, 8)
 #: DeepChem 2.8 runs on every Python supported here, though its metadata says below 3.12; its own
 #: requirements are among those of this package.
 REMEDY = "pip install --no-deps --ignore-requires-python 'deepchem>=2.8'"
+#: What DeepChem says while it is imported, by logger: which packages it does not find, and which
+#: descriptors it has no scale for.
+_GREETINGS = {
+    "deepchem.models": ("Skipped loading", "cannot import name"),
+    "deepchem.models.torch_models": ("Skipped loading", "cannot import name"),
+    "deepchem.metalearning": ("Skipped loading",),
+    "deepchem.feat.molecule_featurizers.rdkit_descriptors": ("No normalization for",),
+}
+
+
+class _Greeting(logging.Filter):
+    """Drops messages that begin so."""
+
+    def __init__(self, *beginnings: str) -> None:
+        super().__init__()
+        self.beginnings = beginnings
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(self.beginnings)
+
+
+@cache
+def hush_deepchem() -> None:
+    """Keep DeepChem's import from greeting every notebook; whatever else it says is heard.
+
+    Examples
+    --------
+    >>> hush_deepchem()
+    >>> logger = logging.getLogger("deepchem.models")
+    >>> said = [logging.LogRecord("", 30, "", 0, text, (), None) for text in ("Skipped loading x", "No")]
+    >>> [bool(logger.filter(record)) for record in said]
+    [False, True]
+    """
+    for name, beginnings in _GREETINGS.items():
+        logging.getLogger(name).addFilter(_Greeting(*beginnings))
 
 
 #: Extras of this package that bring a module; the others are installed by their own name.

@@ -88,6 +88,7 @@ def optimize(
         from deepchem_dft.interop.coordinates import Coordinate
         from deepchem_dft.interop.relaxation import relax
         from deepchem_dft.molecule import Molecule
+        from deepchem_dft.runs.advice import warn
     functional, label = options.functional_of(xc, run, dispersion)
     place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
     molecule = Molecule(
@@ -102,6 +103,7 @@ def optimize(
         broken_symmetry=broken_symmetry,
         surroundings=place,
     )
+    warn({molecule.name: molecule}, [xc if run is None else ""])
     screen = console(stderr=json)
     found = relax(
         molecule,

@@ -12,6 +12,8 @@ from typing import Any
 from deepchem_dft import parallel
 from deepchem_dft.sinks import printable
 
+_remedy = ""
+
 
 class Terminated(BaseException):
     """SIGTERM, which torchrun sends to the processes that are left when one is lost.
@@ -35,6 +37,16 @@ def one_of_several() -> Iterator[None]:
         if not end.code:
             parallel.leave()
         raise
+    except Exception:
+        # What is to be said has happened; torchrun, which ends us for the same reason, must not cut it short.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
+
+
+def remedy_if_terminated(text: str) -> None:
+    """Set what to do if SIGTERM ends this process, whatever it is doing then."""
+    global _remedy
+    _remedy = text
 
 
 def report(message: str) -> None:
@@ -48,5 +60,5 @@ def _terminate(number: int, frame: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise Terminated(
         f"{parallel.activity()}: ended by SIGTERM, as torchrun ends all processes when one is "
-        "lost. The newest checkpoint is whole."
+        f"lost. The newest checkpoint is whole.{_remedy}"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from deepchem_dft.cli.common import console, load_deepchem
-from deepchem_dft.cli.processes import Terminated, report
+from deepchem_dft.cli.processes import remedy_if_terminated, report
 from deepchem_dft.errors import ProcessLost
 
 
@@ -103,12 +103,11 @@ def train(
         f"--run-dir {directory} --resume"
     )
     several = f" Remedy: {again} (any number of processes will do)"
+    remedy_if_terminated(several)
     try:
         result = run(settings, directory, resume=resume, reporter=reporter)
     except ProcessLost as error:
         raise ProcessLost(str(error).partition(" Remedy: ")[0] + several) from error
-    except Terminated as end:
-        raise Terminated(f"{end}{several}") from None
     except KeyboardInterrupt:
         report(f"\ninterrupted; {again}")
         raise typer.Exit(130) from None

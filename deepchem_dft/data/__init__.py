@@ -1,7 +1,5 @@
 """YAML files and reference densities in, checked entries and DeepChem data sets out."""
 
-from __future__ import annotations
-
 import lazy_loader
 
 from deepchem_dft.needs import check_deepchem

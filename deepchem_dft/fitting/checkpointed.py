@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,16 @@ class Checkpointed:
         if options.get("model_dir") is not None:  # DeepChem's way fails if two processes do it
             make_folder(options["model_dir"])
         super().__init__(*arguments, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A temporary folder is removed with the model it was made for.
+        left_out = {"model_dir"} if self.__dict__.get("model_dir_is_temp") else set()
+        return {name: value for name, value in self.__dict__.items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "model_dir" not in state:
+            self.model_dir = tempfile.mkdtemp()
 
     def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
         """Write parameters, optimiser, history and whatever else a training needs to go on.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 try:
     from ase import Atoms, units
+    from ase.calculators import calculator as ase_calculators
     from ase.calculators.calculator import Calculator, CalculatorSetupError, SCFError, all_changes
 except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
 
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
-from deepchem_dft.molecule import Molecule, comment
+from deepchem_dft.molecule import Molecule, cache, comment
 from deepchem_dft.molecule.geometry import as_said
 from deepchem_dft.molecule.surroundings import Surroundings
 from deepchem_dft.scf import KohnSham
@@ -167,13 +169,15 @@ class KohnShamCalculator(Calculator):
     ) -> None:
         """Run one geometry; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        # ASE asks for one property after the other; for the same atoms one solution serves all.
-        if system_changes or self.result is None or not self.results:
-            self.results = {}
-            self._solve(self.atoms)
-        if "forces" in properties:
-            scale = units.Hartree / units.Bohr
-            self.results["forces"] = _array(self.result.forces()) * scale
+        # Where atoms move, integrals of a geometry are not asked for again.
+        with nullcontext() if self._system is None else cache.read_only():
+            # ASE asks for one property after the other; for the same atoms one solution serves all.
+            if system_changes or self.result is None or not self.results:
+                self.results = {}
+                self._solve(self.atoms)
+            if "forces" in properties:
+                scale = units.Hartree / units.Bohr
+                self.results["forces"] = _array(self.result.forces()) * scale
 
     def _solve(self, atoms: Any) -> None:
         try:
@@ -252,6 +256,11 @@ class KohnShamCalculator(Calculator):
         if abs(abs(total) - spin) > 0.05:
             return True  # another spin was asked for than these add up to
         return [float(m) for m in (moments if total >= 0 else -moments)]
+
+
+if "deepchem_dft" not in ase_calculators.external_calculators:
+    # for tools that take a calculator by name, once this module is imported
+    ase_calculators.register_calculator_class("deepchem_dft", KohnShamCalculator)
 
 
 def _said(atoms: Any) -> tuple[int | None, int | None, list[str]]:

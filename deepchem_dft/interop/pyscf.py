@@ -12,6 +12,7 @@ from pyscf import dft, gto
 
 from deepchem_dft.errors import InputError
 from deepchem_dft.interop.numint import FunctionalLibrary, FunctionalNumInt, check_restricted
+from deepchem_dft.interop.pickling import class_of, recipe_of
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
@@ -161,14 +162,7 @@ class _Adapted:
     _numint: Any
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # No module has this class under its name: PySCF's own goes, and is adapted again.
-        first, *others = type(self).__bases__
-        if first is not _Adapted:
-            return super().__reduce_ex__(protocol)
-        below: Any = others[0]
-        plain = below.__new__(below)
-        plain.__dict__.update(self.__dict__)
-        return _adapt, (plain,)
+        return _reduced(self)
 
     def nuc_grad_method(self) -> Any:
         """Forces, with the response of the grid: exact derivatives of the energy."""
@@ -268,6 +262,9 @@ class _OfAdapted:
     mol: Any
     _nonlocal_gradient: np.ndarray | None = None
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _reduced(self)
+
     def get_veff(self, mol: Any = None, dm: Any = None) -> Any:
         """Return the derivative of the potential matrix, without nonlocal parts of the functional."""
         own, matrices = self.base._numint, self.base.make_rdm1() if dm is None else dm
@@ -355,6 +352,18 @@ def nuclei_of(mol: Any) -> Nuclei:
     """Return the nuclei of a molecule of PySCF's, without ghost atoms."""
     numbers = _numbers_of(mol)
     return Nuclei.of(numbers[numbers > 0].tolist(), mol.atom_coords()[numbers > 0], float(mol.charge))
+
+
+def _reduced(made: Any) -> tuple:
+    """Return what pickle is to keep: no module has such classes under their names."""
+    state = made.__getstate__()
+    # files of this process, and methods that were put on an object
+    return _blank, (recipe_of(type(made)),), {k: v for k, v in state.items() if k != "_chkfile"}
+
+
+def _blank(recipe: tuple) -> Any:
+    cls: Any = class_of(recipe, _mixed, (_Adapted, _OfAdapted, _Invariant))
+    return cls.__new__(cls)
 
 
 @cache

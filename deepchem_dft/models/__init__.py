@@ -1,7 +1,5 @@
 """DeepChem models that wire the rooms below to fit, predict and evaluate."""
 
-from __future__ import annotations
-
 import lazy_loader
 
 from deepchem_dft.needs import check_deepchem

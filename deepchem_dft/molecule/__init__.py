@@ -1,7 +1,5 @@
 """A molecule as tensors: integrals, quadrature grid and starting density, cached."""
 
-from __future__ import annotations
-
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

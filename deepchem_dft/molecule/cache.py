@@ -21,6 +21,9 @@ from deepchem_dft.molecule.tensors import DamagedFile, MatrixFile, write_matrix
 _FORMAT = 2
 _STALE_SECONDS = 86_400.0
 _writing = True
+# Looking through a full cache takes as long as a small molecule: once for so many writes of ours.
+_SHARE = 0.01
+_before_next_look: dict[Path, float] = {}  # bytes
 
 #: Given a path for scratch data, returns the shape of a matrix and its rows, some at a time.
 Maker = Callable[[Path], tuple[tuple[int, int], Iterable[np.ndarray]]]
@@ -110,7 +113,7 @@ def store(key: str, part: str, arrays: dict[str, np.ndarray]) -> None:
         with replacing(path, lasting=False) as draft, open(draft, "wb") as stream:
             checksum = np.frombuffer(_digest(arrays), dtype=np.uint8)
             np.savez(stream, **{"checksum": checksum, **arrays})  # type: ignore[arg-type]
-        _prune(path.parent.parent)
+        _prune_if_due(path)
     except OSError as error:
         warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}", stacklevel=2)
 
@@ -166,7 +169,7 @@ def store_matrix(key: str, part: str, size: int, make: Maker) -> MatrixFile | No
             finally:
                 scratch.unlink(missing_ok=True)
         stored = MatrixFile(path)
-        _prune(path.parent.parent)
+        _prune_if_due(path)
         return stored
     except OSError as error:
         warnings.warn(f"integrals could not be cached in {path.parent}: {reason(error)}", stacklevel=2)
@@ -243,6 +246,17 @@ def _digest(arrays: dict[str, np.ndarray]) -> bytes:
     return digest.digest()
 
 
+def _prune_if_due(path: Path) -> None:
+    """Prune the cache that a file was just written to, unless there was room when we last looked."""
+    folder = path.parent.parent
+    left = _before_next_look.get(folder, 0.0) - path.stat().st_size
+    # A bound of its own may have been set since.
+    _before_next_look[folder] = min(left, _SHARE * max_bytes())
+    if left < 0.0:
+        _prune(folder)
+        _before_next_look[folder] = _SHARE * max_bytes()
+
+
 def _prune(folder: Path) -> None:
     now, files = time.time(), []
     for path in folder.glob("*/*"):
@@ -254,7 +268,8 @@ def _prune(folder: Path) -> None:
             files.append((stat.st_mtime, stat.st_size, path))
         elif path.suffix == ".tmp" and now - stat.st_mtime > _STALE_SECONDS:
             _remove(path)  # its writer was killed
-    excess = sum(size for _, size, _ in files) - max_bytes()
+    # Room for what is written until the next look.
+    excess = sum(size for _, size, _ in files) - (1.0 - _SHARE) * max_bytes()
     for _, size, path in sorted(files):
         if excess <= 0:
             break

@@ -32,8 +32,6 @@ classes or as numbers, with the features, splits and transformers of your choice
 caveats are described in ``datasets/README.md``.
 """
 
-from __future__ import annotations
-
 import lazy_loader
 
 from deepchem_dft.needs import check_deepchem

@@ -1,7 +1,5 @@
 """Several processes of one run, as torchrun starts them: sharing work, numbers and errors."""
 
-from __future__ import annotations
-
 from deepchem_dft.parallel.collectives import (
     activity,
     check_same,

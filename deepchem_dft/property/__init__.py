@@ -1,7 +1,5 @@
 """Equilibrium networks on molecules, crystals, fingerprints and pictures."""
 
-from __future__ import annotations
-
 from deepchem_dft.needs import check_deepchem
 from deepchem_dft.property.cells import Cell, CellProblem, DenseCell, GraphCell, ImageCell
 from deepchem_dft.property.graphs import GraphBatch, collate

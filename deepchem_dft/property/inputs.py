@@ -14,11 +14,15 @@ from deepchem_dft.property.cells import Cell, DenseCell, GraphCell, ImageCell
 from deepchem_dft.property.graphs import GraphBatch, collate
 
 #: Widths of what ``MolGraphConvFeaturizer(use_edges=True)`` and ``CircularFingerprint`` make.
-ATOM_FEATURES, FINGERPRINT, PICTURE = 30, 2048, (3, 32, 32)
+ATOM_FEATURES, EDGE_FEATURES, FINGERPRINT, PICTURE = 30, 11, 2048, (3, 32, 32)
 
 
 class Kind(Protocol):
     """One kind of input."""
+
+    @property
+    def n_features(self) -> int | tuple[int, ...]:
+        """Features per atom, length of the vectors, or shape of the pictures."""
 
     def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
         """Return a new cell for it."""
@@ -40,6 +44,11 @@ class Graphs:
         n_features = ATOM_FEATURES if n_features is None else int(n_features)
         self.sizes = (n_features, n_edge_features, n_global_features)
         self._with_pairs = False
+
+    @property
+    def n_features(self) -> int:
+        """Features per atom."""
+        return self.sizes[0]
 
     def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
         """Return a new :class:`GraphCell`."""
@@ -65,6 +74,11 @@ class Vectors:
 
     def __init__(self, n_features: Any, n_edge_features: int, n_global_features: int) -> None:
         self.size = FINGERPRINT if n_features is None else int(n_features)
+
+    @property
+    def n_features(self) -> int:
+        """Length of the vectors."""
+        return self.size
 
     def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
         """Return a new :class:`DenseCell`."""
@@ -97,6 +111,11 @@ class Images:
             )
         self.shape = tuple(int(s) for s in shape)
 
+    @property
+    def n_features(self) -> tuple[int, ...]:
+        """Shape of the pictures."""
+        return self.shape
+
     def cell(self, width: int, layers: int, bound: float | None, pooling: tuple[str, ...]) -> Cell:
         """Return a new :class:`ImageCell`."""
         return ImageCell(self.shape, width, layers, bound)
@@ -122,6 +141,43 @@ class Images:
 
 #: Kinds of input by the name of their cell.
 KINDS: dict[str, Callable[[Any, int, int], Kind]] = {"graph": Graphs, "fingerprint": Vectors, "image": Images}
+
+
+def _has_edges(graph: Any) -> bool:
+    return getattr(graph, "edge_index", None) is not None and graph.edge_index.shape[1] > 0
+
+
+def described(x: np.ndarray) -> dict[str, Any]:
+    """Return which cell the X of a data set is for and what sizes it has, as arguments of ``DEQModel``.
+
+    Raises
+    ------
+    InputError
+        If it is neither graphs, vectors nor pictures.
+
+    Examples
+    --------
+    >>> described(np.zeros((5, 7)))
+    {'cell': 'fingerprint', 'n_features': 7}
+    """
+    x = np.asarray(x)
+    first: Any = x.flat[0] if x.size else None
+    if hasattr(first, "node_features"):
+        found = {"cell": "graph", "n_features": int(first.node_features.shape[1])}
+        # an atom alone does not say how wide the features of its edges would be
+        bonded = [graph.edge_features for graph in x.flat if _has_edges(graph)]
+        if bonded:
+            found["n_edge_features"] = 0 if bonded[0] is None else int(bonded[0].shape[1])
+        return found
+    if x.dtype != object and x.ndim == 2:
+        return {"cell": "fingerprint", "n_features": int(x.shape[1])}
+    if x.dtype != object and x.ndim == 4:
+        return {"cell": "image", "n_features": tuple(int(n) for n in x.shape[1:])}
+    raise InputError(
+        f"samples of {type(first).__name__}, shape {x.shape[1:]}, are neither graphs, vectors nor pictures",
+        field="X",
+        remedy="use a featurizer such as MolGraphConvFeaturizer(use_edges=True) or CircularFingerprint()",
+    )
 
 
 def _array(x: np.ndarray, shape: tuple[int, ...]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +93,31 @@ def training_of(xc: str) -> dict[str, Any]:
         return {}
 
 
-def warn(texts: list[str], about: str) -> None:
-    """Warn of each, the molecule named."""
-    for text in texts:
-        warnings.warn(f"{about}: {text}", stacklevel=3)
+def warn(molecules: Mapping[str, Molecule], functionals: Iterable[str]) -> list[str]:
+    """Warn of everything that speaks against calculations, each sentence once.
+
+    Parameters
+    ----------
+    molecules : mapping
+        By the names to be shown, which are left out where a sentence holds for all.
+    functionals : iterable of str
+        Names, as after ``--xc``.
+
+    Returns
+    -------
+    list of str
+        What was said.
+    """
+    said: dict[str, dict[str, None]] = {}
+    for xc in functionals:
+        trained_on = training_of(xc)
+        for name, molecule in molecules.items():
+            for text in advice(molecule, xc, trained_on):
+                said.setdefault(text, {})[name] = None
+    for text, names in said.items():
+        about = "" if len(names) == len(molecules) else f"{', '.join(names)}: "
+        warnings.warn(f"{about}{text}", stacklevel=1)
+    return list(said)
 
 
 def _close(molecule: Molecule) -> list[str]:

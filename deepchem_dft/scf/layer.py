@@ -121,13 +121,21 @@ class XCNNSCF(torch.nn.Module):
         Kept for DeepChem's signature.
     tol, grid_level
         Convergence threshold (Ha) and PySCF grid level.
+    device : str or torch.device, optional
+        Where the functional goes; matrices of a field follow it. Default: it stays where it is.
     """
 
     def __init__(
-        self, xc: XCFunctional, entry: Any = None, *, tol: float = 1e-6, grid_level: int = 3
+        self,
+        xc: XCFunctional,
+        entry: Any = None,
+        *,
+        tol: float = 1e-6,
+        grid_level: int = 3,
+        device: str | torch.device | None = None,
     ) -> None:
         super().__init__()
-        self.layer = SCFLayer(xc, tol=tol)
+        self.layer = SCFLayer(xc if device is None else xc.to(device), tol=tol)
         self.entry, self.grid_level = entry, grid_level
 
     @property

@@ -42,6 +42,8 @@ class HybridXC(XCFunctional):
         What the network sees; by default the family of the conventional functional (lda if none).
     spin_symmetric : bool
         As in :class:`~deepchem_dft.xc.neural.NeuralXC`; for a network only.
+    device : str or torch.device, optional
+        Where network and weights go; matrices of a field follow them. Default: where the network is.
 
     Attributes
     ----------
@@ -78,12 +80,13 @@ class HybridXC(XCFunctional):
         train_exchange: bool = False,
         family: str | None = None,
         spin_symmetric: bool = True,
+        device: str | torch.device | None = None,
     ) -> None:
         super().__init__()
         if isinstance(xcstr, str) and xcstr.strip().lower() in ("", "none"):
             xcstr = None
         self.xc: XCFunctional | None = None if xcstr is None else get_xc(xcstr)
-        self.nnxc = self._wrap(nnmodel, family, spin_symmetric)
+        self.nnxc = self._wrap(nnmodel if device is None else nnmodel.to(device), family, spin_symmetric)
         parts = [p for p in (self.xc, self.nnxc) if p is not None]
         self.family = highest_family(*(p.family for p in parts))
         self.spin_symmetric = all(p.spin_symmetric for p in parts)

@@ -34,6 +34,8 @@ class NeuralXC(XCFunctional):
     spin_symmetric : bool
         Average the network over xi and -xi, so that swapping alpha and beta changes nothing.
         False is DeepChem's raw form; such a functional is always run unrestricted.
+    device : str or torch.device, optional
+        Where the network goes; matrices of a field follow it. Default: it stays where it is.
 
     Raises
     ------
@@ -41,7 +43,9 @@ class NeuralXC(XCFunctional):
         If the network does not take the inputs of the family or does not return one value a point.
     """
 
-    def __init__(self, nnmodel: nn.Module, spin_symmetric: bool = True) -> None:
+    def __init__(
+        self, nnmodel: nn.Module, spin_symmetric: bool = True, device: str | torch.device | None = None
+    ) -> None:
         super().__init__()
         if not isinstance(nnmodel, nn.Module):
             raise FunctionalError(
@@ -49,7 +53,7 @@ class NeuralXC(XCFunctional):
                 field="nnmodel",
                 remedy="pass a network such as nn.Sequential",
             )
-        self.nnmodel = nnmodel
+        self.nnmodel = nnmodel if device is None else nnmodel.to(device)
         self.spin_symmetric = bool(spin_symmetric)
         self.probe()  # a wrong width is reported here, before any SCF
 

@@ -3,8 +3,6 @@
 ``names`` lists them, ``card`` tells about one, ``load`` rebuilds it, ``save`` adds another.
 """
 
-from __future__ import annotations
-
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

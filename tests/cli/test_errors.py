@@ -124,3 +124,12 @@ def test_import_noise_is_silenced():
     code = "from deepchem_dft.cli.common import load_deepchem; load_deepchem()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_notebook_is_not_greeted_by_others():
+    """Imported before DeepChem, this package keeps it from listing what it does not find."""
+    code = (
+        "import deepchem_dft, deepchem; from deepchem_dft import XCModel; XCModel('pbe', {'family': 'gga'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -155,7 +155,7 @@ def test_any_floating_type(dtype, solver):
         ({"max_iter": 10.5}, "whole number"),
         ({"error": lambda z, f: z}, "diis"),
         ({"error": torch.zeros(1), "solver": "diis"}, "a function of z"),
-        ({"solver": Anderson}, r"an instance: Anderson\(\)"),
+        ({"solver": Anderson}, r"an instance: Damped"),
         ({"solver": DIIS()}, "is no solver"),
         ({"adjoint": Implicit}, r"an instance: Implicit\(\)"),
         ({"adjoint": None}, "is no adjoint"),

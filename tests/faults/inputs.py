@@ -119,6 +119,12 @@ COMMANDS = {
     "predict": (f"{_PREDICTING} --out {{out}}/p.csv", "p.csv"),
     "predict keep": (f"{_PREDICTING} --out {{out}}/p.csv --keep {{out}}/k.jsonl", "p.csv", "k.jsonl"),
     "atomisation": (f"atomisation [H][H] --xc lda,pw {_SMALL} --jobs 1 -q --keep {{out}}/k.jsonl", "k.jsonl"),
+    "scf": (
+        f'scf "H 0 0 0; H 0 0 1.4" -q --xc lda,pw {_SMALL} --write {{out}}/o.npz --xyz {{out}}/f.xyz '
+        "--molden {out}/m.molden --cube homo={out}/c.cube",
+        "o.npz",
+        "f.xyz",
+    ),
     "report": ("report {xc} --out {out}/r.html", "r.html"),
     "report all": ("report {ksr} {hamiltonian} {deq} --out {out}/r.html", "r.html"),
     "export": ("export {xc} --to {out}/m.safetensors", "m.safetensors", "m.json"),

@@ -153,7 +153,7 @@ class TestJournal:
     def test_misuse(self, tmp_path):
         path = tmp_path / "a.part"
         self.written(path)
-        with pytest.raises(InputError, match="unfinished run"):
+        with pytest.raises(InputError, match="the file exists"):
             Journal(path, SETTINGS)
         with pytest.raises(InputError, match=r"begun with 'pbe' and not 'b3lyp'") as caught:
             Journal(path, {**SETTINGS, "xc": "b3lyp"}, resume=True)

@@ -251,3 +251,15 @@ def test_antiparallel_moments_break_the_symmetry_as_asked():
         assert apart([1, -1], restricted=True).get_potential_energy() == pytest.approx(closed)
     with pytest.raises(CalculatorSetupError, match="local spins"):
         apart([0, 0], broken_symmetry=[1, 1]).get_potential_energy()
+
+
+def test_ase_finds_the_calculator():
+    """By its entry point, and by name once the module is imported."""
+    from ase.calculators.calculator import get_calculator_class
+
+    from deepchem_dft.interop import ase_plugin
+
+    assert get_calculator_class("deepchem_dft") is KohnShamCalculator
+    pytest.importorskip("ase._4.plugins", reason="this ASE looks for no plugins")
+    (plugin,) = ase_plugin.__ase_plugins__
+    assert plugin.name == "deepchem_dft" and plugin.implementation is KohnShamCalculator

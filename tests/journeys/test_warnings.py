@@ -22,6 +22,24 @@ def test_a_warning_that_is_deserved(command, arguments, said):
     assert outcome.status == 0 and said in outcome.out + outcome.err
 
 
+def test_reactions_warn_once_of_what_holds_for_all_and_name_the_others(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, atoms in (("li", "Li 0 0 0"), ("h", "H 0 0 0"), ("lih", "Li 0 0 0\nH 0 0 1.6")):
+        (tmp_path / f"{name}.xyz").write_text(f"{len(atoms.splitlines())}\n\n{atoms}\n")
+    monkeypatch.setattr(
+        "deepchem_dft.runs.advice.training_of",
+        lambda xc: {"elements": ["H"], "basis": "def2-svp"} if xc == "lda,pw" else {},
+    )
+    outcome = command(
+        "reaction", "lih.xyz -> li.xyz + h.xyz", "--xc", "lda,pw", "--xc", "pbe", *TINY, "--jobs", "1"
+    )
+    assert outcome.status == 0, outcome.err
+    assert outcome.err.splitlines() == [
+        "warning: lih.xyz, li.xyz: lda,pw was not trained on Li",
+        "warning: lda,pw was trained in def2-svp, not in sto-3g",
+    ]
+
+
 def test_no_warning_that_is_not(command):
     outcome = command("scf", "H 0 0 0; H 0 0 1.4", "--xc", "pbe", *TINY)
     assert outcome.status == 0 and outcome.err == "" and "NOTE" not in outcome.out

@@ -340,3 +340,36 @@ def test_crystals_are_learned_by_heart():
     )
     model.fit(dataset, nb_epoch=30)
     assert (model.predict(dataset)[:, 0].argmax(1) == np.ravel(y)).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "cell", "n_features"),
+    [
+        (np.random.default_rng(0).normal(size=(6, 5)), "fingerprint", 5),
+        (np.random.default_rng(0).random((4, 1, 8, 8)), "image", (1, 8, 8)),
+        (dc.feat.MolGraphConvFeaturizer().featurize(["CCO", "CC", "CN"]), "graph", 30),
+        (dc.feat.DMPNNFeaturizer().featurize(["CCO", "C", "CN"]), "graph", 133),
+    ],
+    ids=["vectors", "pictures", "graphs", "dmpnn"],
+)
+def test_the_features_choose_the_cell(x, cell, n_features, tmp_path):
+    """As if it had been said, to the last bit, also once loaded again."""
+    dataset = dc.data.NumpyDataset(x, np.arange(len(x), dtype=float)[:, None])
+    model = DEQModel(1, width=8, model_dir=str(tmp_path / "m"), seed=3)
+    model.fit(dataset, nb_epoch=1)
+    assert (model.config["cell"], model.kind.n_features) == (cell, n_features)
+    more = {"n_edge_features": model.config["n_edge_features"]} if cell == "graph" else {}
+    said = DEQModel(1, cell=cell, n_features=n_features, width=8, seed=3, **more)
+    said.fit(dataset, nb_epoch=1)
+    assert np.array_equal(model.predict(dataset), said.predict(dataset))
+    assert np.array_equal(DEQModel.load(tmp_path / "m").predict(dataset), said.predict(dataset))
+
+
+def test_what_is_said_is_not_changed():
+    fingerprints = dc.data.NumpyDataset(np.zeros((3, 7)), np.zeros((3, 1)))
+    for said in ({"cell": "graph"}, {"cell": "fingerprint", "n_features": 8}):
+        with pytest.raises(InputError):
+            DEQModel(1, **said).fit(fingerprints, nb_epoch=1)
+    words = dc.data.NumpyDataset(np.array(["CCO", "CC"], dtype=object), np.zeros((2, 1)))
+    with pytest.raises(InputError, match="neither graphs, vectors nor pictures"):
+        DEQModel(1).fit(words, nb_epoch=1)

@@ -188,6 +188,7 @@ def test_pruning_removes_what_killed_writers_left(monkeypatch, tmp_path):
         path.write_bytes(b"half")
     yesterday = old.stat().st_mtime - 90_000
     os.utime(old, (yesterday, yesterday))
+    cache._before_next_look.clear()  # as in another process
     cache.store("aa", "other", {"x": np.zeros(3)})
     assert young.exists() and not old.exists()
     assert len(list(tmp_path.rglob("*.npz"))) == 2
@@ -207,6 +208,33 @@ def test_cache_is_pruned_to_its_limit(monkeypatch, tmp_path):
     for key in ("aa", "bb", "cc"):
         cache.store(key, "part", {"x": np.zeros(1000)})
     assert len(list(tmp_path.rglob("*.npz"))) == 1
+
+
+def test_a_cache_with_room_is_not_looked_through_at_every_write(monkeypatch, tmp_path):
+    looks = []
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE_GB", "0.01")
+    prune = cache._prune
+    monkeypatch.setattr(cache, "_prune", lambda folder: (looks.append(folder), prune(folder)))
+    for number in range(300):  # of 8 kB each: a hundredth of the bound is written every 12 of them
+        cache.store(f"{number:04d}", "part", {"x": np.zeros(1000)})
+        assert sum(path.stat().st_size for path in tmp_path.rglob("*.npz")) <= 10_000_000
+    assert 10 < len(looks) < 40
+
+
+def test_dynamics_leaves_nothing_behind_but_the_first_geometry(monkeypatch, tmp_path):
+    from ase import Atoms
+
+    from deepchem_dft.interop.ase import KohnShamCalculator
+
+    monkeypatch.setenv("DEEPCHEM_DFT_CACHE", str(tmp_path))
+    atoms = Atoms("H2", [(0, 0, 0), (0, 0, 0.74)])
+    atoms.calc = KohnShamCalculator(basis="sto-3g", grid_level=0)
+    atoms.get_forces()
+    first = set(tmp_path.rglob("*.np*"))
+    atoms.positions[1, 2] = 0.76
+    atoms.get_forces()
+    assert first and set(tmp_path.rglob("*.np*")) == first
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(monkeypatch, tmp_path):

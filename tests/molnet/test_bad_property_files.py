@@ -98,14 +98,25 @@ class TestSDF:
         cut(one, share)
         fails(self.load, qmugs_sdf, "CHEMBL4/conf_00.sdf", "1", mark, "the record is cut off")
 
-    def test_an_archive_that_is_cut_off(self, qmugs_sdf, tmp_path, fails):
+    @pytest.mark.parametrize("share", [0.3, 0.7, 0.9, 0.99, "at a member"])
+    @pytest.mark.parametrize("suffix", ["tar.gz", "tar"])
+    def test_an_archive_that_is_cut_off(self, qmugs_sdf, tmp_path, fails, suffix, share):
+        import gzip
         import tarfile
 
-        path = tmp_path / "structures.tar.gz"
-        with tarfile.open(path, "w:gz") as archive:
+        path, opened = tmp_path / f"structures.{suffix}", gzip.open if suffix == "tar.gz" else open
+        with tarfile.open(path, "w:gz" if suffix == "tar.gz" else "w") as archive:
             archive.add(qmugs_sdf / "structures", "structures")
-        cut(path, 0.7)
-        fails(self.load, path, "structures.tar.gz", "", "data_dir", "cut off or damaged")
+        if share == "at a member":  # whole members, and whole compression, but no end
+            with tarfile.open(path) as archive:
+                end = archive.getmembers()[-1].offset
+            with opened(path, "rb") as stream:
+                content = stream.read()[:end]
+            with opened(path, "wb") as stream:
+                stream.write(content)
+        else:
+            cut(path, share if suffix == "tar.gz" else 0.5 * share)  # half of so small a one is padding
+        fails(self.load, path, f"structures.{suffix}", "", "data_dir", "cut off or damaged")
 
 
 class TestQMOF:

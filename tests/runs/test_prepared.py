@@ -7,8 +7,8 @@ import pytest
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.runs import run
+from deepchem_dft.runs.card import export
 from deepchem_dft.runs.config import validate
-from deepchem_dft.runs.export import export
 from deepchem_dft.runs.xc.prepared import prepare
 
 ROWS = ["TAE_W4-17_110", "G21IP_2", "G21IP_3"]

@@ -18,7 +18,8 @@ from deepchem_dft.scf.batch import solve_batch
 from deepchem_dft.scf.frozen.binned import BinnedDensities, bin_density
 from deepchem_dft.scf.frozen.solution import FrozenSolution
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.xc import Dispersion, EnhancedXC, HybridXC, build_network, check, get_xc, libxc
+from deepchem_dft.scf.layer import XCNNSCF
+from deepchem_dft.xc import NNLDA, Dispersion, EnhancedXC, HybridXC, build_network, check, get_xc, libxc
 from tests.xc.toy import GatherXC
 
 from .stand_in import ELSEWHERE, stand_in, unwrapped
@@ -84,6 +85,23 @@ def test_whole_solves_on_the_stand_in(parent, family, options, restricted):
         again = problem.run(guess=result)  # orbitals of the CPU
         assert again.iterations < moved.iterations
         assert again.energy.item() == pytest.approx(result.energy.item(), abs=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:libxc runs on the CPU")
+def test_device_as_an_argument():
+    """As deepchem's constructors have it: the same as moving what they made."""
+    network = build_network(family="lda", hidden=(8,), zero_last=False, seed=0)
+    with stand_in():
+
+        def away() -> torch.nn.Module:
+            return copy.deepcopy(network)
+
+        alone = NNLDA(away(), device=ELSEWHERE)
+        made = HybridXC("lda,pw", away(), 0.3, device=ELSEWHERE)
+        held = XCNNSCF(HybridXC("lda,pw", away(), 0.3), device=ELSEWHERE, grid_level=0)
+        for functional in (alone, made, held.xc):
+            assert {p.device for p in functional.parameters()} == {ELSEWHERE}
+    assert all(p.device.type == "cpu" for p in HybridXC("lda,pw", network, 0.3).parameters())
 
 
 def _dispersed():

@@ -60,6 +60,7 @@ def frequencies(
     with quiet_imports():
         from deepchem_dft.interop import relaxation, thermochemistry, vibrations
         from deepchem_dft.molecule import Molecule
+        from deepchem_dft.runs.advice import warn
     thermochemistry.check_conditions(temperature, pressure)
     functional, label = options.functional_of(xc, run, dispersion)
     place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
@@ -75,6 +76,7 @@ def frequencies(
         broken_symmetry=broken_symmetry,
         surroundings=place,
     )
+    warn({molecule.name: molecule}, [xc if run is None else ""])
     screen, errors = console(), console(stderr=True)
     if optimize and len(molecule.symbols) > 1:
         # a force left over tilts the modes, so less of it than 'optimize' leaves

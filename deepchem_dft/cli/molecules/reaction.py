@@ -183,10 +183,20 @@ def _compute(
     quiet: bool,
 ) -> None:
     load_deepchem()
+    from deepchem_dft.runs.advice import warn
     from deepchem_dft.runs.reactions.energies import as_data, energies
     from deepchem_dft.scf.many import Solver
     from deepchem_dft.scf.solutions import Functional
 
+    warn(
+        {
+            term.name: term.system.to_molecule(0)
+            for one in reactions
+            for _, term in one.terms
+            if term.system is not None
+        },
+        xc or _USUAL,
+    )
     functionals = [Functional.named(name) for name in dict.fromkeys(xc or _USUAL)]
     with Solver(jobs, cache=keep) as solver, solution_progress("solving", quiet) as show:
         tell_of_kept(solver, keep)

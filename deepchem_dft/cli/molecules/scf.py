@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def scf(
     check_names([xc] if run is None else [])
     with quiet_imports():
         from deepchem_dft.molecule import Molecule
-        from deepchem_dft.runs.advice import advice, training_of
+        from deepchem_dft.runs.advice import advice, training_of, warn
     functional, label = options.functional_of(xc, run, dispersion)
     place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
     model = None if guess is None else hamiltonian_model(guess)
@@ -162,9 +161,7 @@ def scf(
     progress = Progress(quiet)
     molecule = molecule_of(geometry[0])
     progress.understood(molecule, label, geometry[0], unit)
-    said = advice(molecule, xc, trained_on)
-    for text in said:
-        warnings.warn(text, stacklevel=1)
+    said = warn({molecule.name: molecule}, [xc if run is None else ""])
     _solve(
         molecule,
         functional,

@@ -1,7 +1,5 @@
 """Boards: thousands of reactions of shared systems in a few tables, with published values beside."""
 
-from __future__ import annotations
-
 from deepchem_dft.data.boards.board import Board, Row
 from deepchem_dft.data.boards.totals import weighted_total, weights
 

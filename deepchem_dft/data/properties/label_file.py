@@ -89,13 +89,7 @@ class LabelWriter(GrowingFile):
         head = _SETTINGS + json.dumps(self.settings, sort_keys=True) + "\n"
         super().__init__(path, (_ABOUT + head + _line(list(COLUMNS))).encode())
         try:
-            if not self.new and not resume:
-                raise InputError(
-                    "the file exists",
-                    file=str(path),
-                    field="out",
-                    remedy="choose another name, or go on with it by --resume",
-                )
+            self.refuse_unless(resume)
             self._read()
         except BaseException:
             self.close()

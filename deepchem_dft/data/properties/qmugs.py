@@ -14,6 +14,7 @@ Energies and gaps are in Hartree, dipole moments in Debye.
 
 from __future__ import annotations
 
+import gzip
 import os
 import tarfile
 import zlib
@@ -216,16 +217,35 @@ def _sdf_files(source: Path) -> Iterator[SDFRecord]:
             yield from sdf_records(stream, str(source))
 
 
+class _Ending:
+    """Reads a stream and remembers its last block, which is empty in an archive that is whole."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.last = stream, b""
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        self.last = (self.last + data)[-tarfile.BLOCKSIZE :]
+        return data
+
+
 def _archive(source: Path) -> Iterator[SDFRecord]:
     try:
-        with tarfile.open(source, "r|*") as archive:
-            for member in archive:
-                if not member.name.endswith(".sdf"):
-                    continue
-                content = archive.extractfile(member)
-                if content is not None:
-                    lines = content.read().decode().splitlines()
-                    yield from sdf_records(lines, os.fspath(source / member.name))
+        # Not left to tarfile, which takes a file that is cut off between two members for a whole one.
+        with (open if source.suffix == ".tar" else gzip.open)(source, "rb") as stream:
+            seen = _Ending(stream)
+            with tarfile.open(fileobj=seen, mode="r|") as archive:  # type: ignore[call-overload]
+                for member in archive:
+                    if not member.name.endswith(".sdf"):
+                        continue
+                    content = archive.extractfile(member)
+                    if content is not None:
+                        lines = content.read().decode().splitlines()
+                        yield from sdf_records(lines, os.fspath(source / member.name))
+            while seen.read(tarfile.RECORDSIZE):
+                pass
+        if seen.last != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("its end is missing")
     except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(
             f"the archive is cut off or damaged ({error})",

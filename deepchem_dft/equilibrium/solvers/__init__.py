@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from deepchem_dft.checks import choice
+from deepchem_dft.checks import named
 from deepchem_dft.equilibrium.solvers.anderson import Anderson
 from deepchem_dft.equilibrium.solvers.base import Solver
 from deepchem_dft.equilibrium.solvers.broyden import Broyden
 from deepchem_dft.equilibrium.solvers.damped import Damped
 from deepchem_dft.equilibrium.solvers.diis import DIIS, Pulay
-from deepchem_dft.errors import InputError
 
 __all__ = ["DIIS", "Anderson", "Broyden", "Damped", "Pulay", "Solver", "chain_of", "get_solver"]
 
@@ -23,15 +22,7 @@ def get_solver(solver: str | Solver) -> Solver:
     InputError
         If there is none of that name, or it is no solver.
     """
-    if not isinstance(solver, str):
-        if isinstance(solver, type) or not hasattr(solver, "start"):
-            raise InputError(
-                f"{solver!r} is no solver",
-                field="solver",
-                remedy="a name such as 'anderson', or an instance: Anderson()",
-            )
-        return solver
-    return _BY_NAME[choice(solver, _BY_NAME, "solver")]()
+    return named(solver, _BY_NAME, "solver", "start")
 
 
 def chain_of(solver: str | Solver, fallback: bool = True) -> list[Solver]:

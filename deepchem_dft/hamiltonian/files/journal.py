@@ -62,13 +62,7 @@ class Journal(GrowingFile):
     def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool = False) -> None:
         super().__init__(path, _MAGIC + _packed(json.dumps(dict(settings)).encode()))
         try:
-            if not self.new and not resume:
-                raise InputError(
-                    "an unfinished run left the file",
-                    file=str(path),
-                    field="out",
-                    remedy="go on with it by --resume, or remove it",
-                )
+            self.refuse_unless(resume)
             self.stream.seek(0)
             compare_settings(self._settings(), settings, self.path)
             self.start = self.stream.tell()

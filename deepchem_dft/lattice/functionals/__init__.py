@@ -1,7 +1,5 @@
 """Functionals of exchange and correlation on the grid: networks, the uniform gas, a user's own."""
 
-from __future__ import annotations
-
 from deepchem_dft.lattice.functionals.base import GatedXC, LatticeFunctional
 from deepchem_dft.lattice.functionals.named import KINDS, make_functional
 from deepchem_dft.lattice.functionals.neural import NetworkXC, NeuralXC

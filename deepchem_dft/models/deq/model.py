@@ -29,7 +29,7 @@ from deepchem_dft.fitting.options import (
 from deepchem_dft.fitting.ordering import seeded_batches
 from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
 from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
-from deepchem_dft.property.inputs import KINDS, Kind
+from deepchem_dft.property.inputs import EDGE_FEATURES, KINDS, Kind, described
 from deepchem_dft.torchstate import unaffected
 
 
@@ -47,16 +47,17 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
     n_tasks : int
     mode : {"regression", "classification"}
         Predictions have shape (N, n_tasks), or (N, n_tasks, n_classes) and are probabilities.
-    cell : {"graph", "fingerprint", "image"}
+    cell : {"graph", "fingerprint", "image"}, optional
         ``"graph"`` takes DeepChem's ``GraphData``: molecules
         (``MolGraphConvFeaturizer(use_edges=True)``, ``DMPNNFeaturizer()``) or crystals.
         ``"fingerprint"`` takes vectors: fingerprints or descriptors. ``"image"`` takes pictures
-        (channels, height, width).
-    n_features : int or tuple of int
-        Features per atom (default 30, as ``MolGraphConvFeaturizer`` makes), length of the vectors
-        (default 2048), or shape of the pictures (default (3, 32, 32)).
-    n_edge_features : int
-        Per bond, for graphs; default 11. 0 ignores what there is.
+        (channels, height, width). Default: chosen by the first data set that is trained on; until
+        then a graph.
+    n_features : int or tuple of int, optional
+        Features per atom, length of the vectors, or shape of the pictures. Default: those of the first
+        data set; until then 30 (as ``MolGraphConvFeaturizer`` makes), 2048, or (3, 32, 32).
+    n_edge_features : int, optional
+        Per bond, for graphs. Default: likewise; until then 11. 0 ignores what there is.
     n_global_features : int
         Length of ``global_features`` of the graphs, which join the fixed point.
     n_classes : int
@@ -127,9 +128,9 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         self,
         n_tasks: int,
         mode: str = "regression",
-        cell: str = "graph",
+        cell: str | None = None,
         n_features: int | Sequence[int] | None = None,
-        n_edge_features: int = 11,
+        n_edge_features: int | None = None,
         n_global_features: int = 0,
         n_classes: int = 2,
         *,
@@ -152,6 +153,10 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
     ) -> None:
         arguments = arguments_of(locals())
         only_deepchems(self, kwargs)
+        self._unsaid = {k for k in ("cell", "n_features", "n_edge_features") if arguments[k] is None}
+        self._rebuild = {**arguments, **kwargs}
+        cell = arguments["cell"] = cell or "graph"
+        edges = arguments["n_edge_features"] = EDGE_FEATURES if n_edge_features is None else n_edge_features
         choice(mode, ("regression", "classification"), "mode")
         choice(cell, tuple(KINDS), "cell")
         choice(dtype, ("float32", "float64"), "dtype")
@@ -172,7 +177,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         if train_tol is None:
             train_tol = max(tol, 1e-4)
         settings = Settings(_solver(solver), _adjoint(adjoint), tol, train_tol, max_iter)
-        self.kind: Kind = KINDS[cell](n_features, n_edge_features, n_global_features)
+        self.kind: Kind = KINDS[cell](n_features, edges, n_global_features)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = EquilibriumNetwork(
@@ -227,9 +232,27 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
     # -- training ------------------------------------------------------------------------------
 
     def _training(self, dataset: Dataset, valid: Dataset | None, options: FitOptions) -> DEQTrainer:
-        """The first data set also sets the scale of descriptors."""
+        """The first data set also sets the scale of descriptors, and what was not said of its features."""
+        if self._unsaid and not self._global_step:
+            self._suit(dataset)
         self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
         return DEQTrainer(self, options, dataset, valid)
+
+    def _suit(self, dataset: Dataset) -> None:
+        """Build the model again if its cell or sizes were not said and are not those of the data."""
+        if not len(dataset):
+            return
+        found = described(next(dataset.iterbatches(self.batch_size, deterministic=True))[0])
+        if "cell" not in self._unsaid and found["cell"] != self.config["cell"]:
+            return  # which is refused where the batches are made
+        unsaid = {name: value for name, value in found.items() if name in self._unsaid}
+        now = {**self.config, "n_features": self.kind.n_features}
+        if all(now[name] == value for name, value in unsaid.items()):
+            return
+        temporary = vars(self)["model_dir_is_temp"]
+        self.__init__(**{**self._rebuild, **unsaid, "model_dir": self.model_dir})  # type: ignore[misc]
+        self.__dict__.update(model_dir_is_temp=temporary)
+        self._ensure_built()
 
     _telling = "n_tasks"
 
@@ -346,6 +369,10 @@ class _Outputs(torch.nn.Module):
         super().__init__()
         self.network = network
         self._tasks, self._classes = n_tasks, n_classes
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the last batch has a graph, which belongs to this process
+        return {name: value for name, value in self.__dict__.items() if name != "last"}
 
     def forward(self, batch: Any) -> list[Tensor]:
         """Return (prediction, what the loss is made of, embedding)."""

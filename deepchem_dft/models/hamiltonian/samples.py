@@ -147,6 +147,14 @@ class Preparation:
         self.delta, self.grid_level, self.dtype = delta, grid_level, dtype
         self.forget()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What is remembered belongs to samples of this process.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_kept", "_left")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.forget()
+
     def forget(self) -> None:
         """Drop what is remembered, since means and spreads have changed."""
         self._kept: WeakKeyDictionary[HamiltonianSample, Prepared] = WeakKeyDictionary()

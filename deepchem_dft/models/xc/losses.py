@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -116,17 +117,24 @@ class EntryLoss:
         return (self._elementwise(prediction, target) * weight).mean()
 
 
+def _squared(prediction: Tensor, target: Tensor) -> Tensor:
+    return (prediction - target) ** 2
+
+
+def _absolute(prediction: Tensor, target: Tensor) -> Tensor:
+    return (prediction - target).abs()
+
+
 def _named(name: str, delta: float) -> Callable[[Tensor, Tensor], Tensor]:
-    if name == "l2":
-        return lambda p, y: (p - y) ** 2
-    if name == "l1":
-        return lambda p, y: (p - y).abs()
+    """Return a loss that can be pickled."""
+    if name in ("l2", "l1"):
+        return _squared if name == "l2" else _absolute
     if name == "huber":
         if not delta > 0:
             raise InputError(
                 f"huber_delta is {delta!r}", field="huber_delta", remedy="use a positive number, in loss_unit"
             )
-        return lambda p, y: torch.nn.functional.huber_loss(p, y, reduction="none", delta=delta)
+        return partial(torch.nn.functional.huber_loss, reduction="none", delta=delta)
     raise InputError(f"unknown loss {name!r}", field="loss", remedy="use 'l2', 'l1' or 'huber'")
 
 

@@ -1,3 +1,1 @@
 """Functionals judged on a board: errors by type and set beside published ones, weighted totals, cost."""
-
-from __future__ import annotations

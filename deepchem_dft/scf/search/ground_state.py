@@ -29,6 +29,7 @@ from deepchem_dft.scf.search.signs import (
     Findings,
     closest,
     fragments,
+    parts,
     signs_of,
     spin_gaps,
     stretched,
@@ -241,9 +242,12 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
         return
     eager = hole or not hamiltonian.restricted
     reach = _SHARES_REACH * (2.0 if hole else 1.0 if eager else 0.5)
-    near_each_other = apart and closest(hamiltonian.molecule) < _FELT
+    # What atoms may hold says little of molecules, which have orbitals of their own.
+    free = hamiltonian.restricted or all(len(part) == 1 for part in parts(hamiltonian.molecule))
+    atoms = apart and free
+    pointing = _POINTING if atoms and closest(hamiltonian.molecule) < _FELT else 1
     if not lost:
-        yield from _shared_out(explorer, 8 if apart else 3, reach, _POINTING if near_each_other else 1)
+        yield from _shared_out(explorer, 8 if atoms else 3, reach, pointing)
     for rank, orbitals in enumerate(regrouped(hamiltonian, solution)):
         yield Start("regrouped", kicked(orbitals, fock, rank), reach)
     for seed in range(3 if hole else int(eager)):

@@ -17,7 +17,7 @@ from deepchem_dft.units import HARTREE_TO_EV
 
 #: Atoms further apart than this many times their covalent radii are not bonded; and those that are, but
 #: so loosely that their spins may have come apart.
-_STRETCHED, _LOOSE = 1.75, 1.2
+_STRETCHED, _LOOSE = 1.75, 1.25
 #: Gaps (Ha) below which a solution is suspect: for its own sake, how much more with all of exact
 #: exchange, which opens gaps, how much more if it consists of fragments, and if its spins
 #: need not be paired but are.

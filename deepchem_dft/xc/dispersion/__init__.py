@@ -1,7 +1,5 @@
 """Dispersion: energies of pairs and triples of atoms that a functional adds to its own."""
 
-from __future__ import annotations
-
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -186,7 +186,7 @@ class TestStopped:
     def test_misuse(self, here, monkeypatch, frames, tmp_path):
         out = tmp_path / "out.h5"
         self.stop(monkeypatch, frames, out, QUICK, 2)
-        with pytest.raises(InputError, match="unfinished run"):
+        with pytest.raises(InputError, match="the file exists"):
             make_hamiltonians(frames, out, recipe=QUICK)
         with pytest.raises(InputError, match="begun with 'sto-3g'"):
             make_hamiltonians(frames, out, recipe=replace(QUICK, basis="6-31g"), resume=True)

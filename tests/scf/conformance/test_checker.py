@@ -311,6 +311,6 @@ def test_reports_are_read_and_raised():
         report.raise_for_failures()
     with pytest.raises(FunctionalError, match="translation"):
         check(Anchored(), only=["translation"], raise_on_failure=True)
-    with pytest.raises(InputError, match="no check 'taste'"):
+    with pytest.raises(InputError, match="unknown check 'taste'"):
         check("pbe", only=["taste"])
     assert "ValueError: not today" in str(check(Raising(), only=["rotation"]))

@@ -69,6 +69,19 @@ def test_atoms_are_left_to_their_own_spins():
         assert list(regrouped(*solved(geometry, spin))) == []
 
 
+def test_of_a_molecules_atoms_little_is_tried():
+    """Atoms that feel each other point in several ways; those of methyl have few shares, pointing one."""
+    counts = []
+    for geometry in (f"{METHYL}; N 0 0 9", "C 0 0 0; N 0 0 9; H 9 0 0"):
+        molecule = Molecule(geometry, "sto-3g", 0, 0, grid_level=1)
+        fields = KSHamiltonian(molecule, get_xc("lda,pw"), False)
+        explorer = ground_state.Explorer(fields, solve(fields, tol=1e-3), 1e-6, 100, Findings())
+        kinds = [s.kind for s in ground_state._starts(explorer, {"apart": ""})]
+        counts.append((kinds.count("shared out"), kinds.count("regrouped")))
+    (few, regrouped_), (many, none) = counts
+    assert few <= 3 and regrouped_ >= 1 and many > 8 and none == 0
+
+
 def test_atoms_of_loose_bonds_get_their_spins():
     assert not stretched(Molecule("O 0 0 0; O 0 0 2.28", "sto-3g", 0, 2, grid_level=0))
     loose = "C 2.56 0 0; H 0 0 0; C -2.51 0 0"
