@@ -34,6 +34,7 @@ ALLOWED = {
         "data/properties/atoms.py",
         "hamiltonian/files/md17.py",
         "interop/ase.py",
+        "interop/ase_plugin.py",
         "interop/relaxation.py",
     ),
     "e3nn": ("hamiltonian/", "interop/skala/"),

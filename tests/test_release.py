@@ -83,7 +83,9 @@ def test_an_unknown_example_is_answered_with_the_nearest():
 
 def test_commands_of_the_readme_are_found_and_made_short():
     found = installed.commands(ROOT / "README.md")
-    assert len(found) > 5 and all(line.startswith("deepchem-dft ") for line in found)
+    assert found and all(line.startswith("deepchem-dft ") for line in found)
+    for line in [*found, *installed.EVERYDAY.splitlines()]:
+        assert installed.shortened(line)
     short = installed.shortened("deepchem-dft scf water.xyz --xc zoo:nn-mgga   # a comment")
     assert short[:4] == ["scf", "water.xyz", "--xc", "zoo:nn-mgga"] and "sto-3g" in short
     for status, err, verdict in (

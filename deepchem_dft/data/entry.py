@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deepchem_dft.checks import choice
 from deepchem_dft.data.constraints import CONSTRAINT_TYPES
-from deepchem_dft.data.fields import SPLITS, energy, number
+from deepchem_dft.data.fields import SPLITS, energy, number, same
 from deepchem_dft.data.stoichiometry import coefficients_of, reaction_text
 from deepchem_dft.data.system import DFTSystem, read_systems
 from deepchem_dft.data.targets import DensityGrid, asked_target, deviation, load_density, load_density_matrix
@@ -196,7 +196,7 @@ class DFTEntry:
         if type(other) is not type(self):
             return NotImplemented
         mine, theirs = vars(self), vars(other)
-        return mine.keys() == theirs.keys() and all(_same(mine[k], theirs[k]) for k in mine)
+        return mine.keys() == theirs.keys() and all(same(mine[k], theirs[k]) for k in mine)
 
     def __hash__(self) -> int:
         return hash((self.entry_type, self.name, tuple(self._systems)))
@@ -398,11 +398,3 @@ class DensityEntry(_TargetEntry):
         weights = torch.as_tensor(self.weights, dtype=density.dtype, device=density.device)
         target = torch.as_tensor(self.density, dtype=density.dtype, device=density.device)
         return deviation(density - target, weights)
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return np.array_equal(a, b)
-    return bool(a == b)

@@ -151,3 +151,12 @@ def inside(error: InputError, prefix: str) -> InputError:
     """Return the same error with its field placed inside a larger one (``systems[1].spin``)."""
     field = f"{prefix}.{error.field}" if error.field else prefix
     return InputError(error.problem, file=error.file, entry=error.entry, field=field, remedy=error.remedy)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values are equal, arrays and mappings of them included."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(a, b)
+    return bool(a == b)

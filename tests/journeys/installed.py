@@ -48,6 +48,27 @@ FILES = {
     'systems:\n  h2: {geometry: "H 0 0 0; H 0 0 1.4"}\n'
     "entries:\n- {name: H2, type: ae, value: 109.5 kcal/mol, molecule: h2, atoms: auto, split: train}\n",
 }
+#: What people do every day, beside what the README shows.
+EVERYDAY = """\
+deepchem-dft train --example train_pbe_mgga
+deepchem-dft evaluate runs/NAME
+deepchem-dft report runs/NAME --out report.html
+deepchem-dft export runs/NAME --to mine.safetensors
+deepchem-dft zoo list
+deepchem-dft scf water.xyz --xc zoo:nn-hybrid-ensemble
+deepchem-dft scf water.xyz --guess zoo:hamiltonian-water
+deepchem-dft scf water.xyz --xc pbe+d3bj
+deepchem-dft scf water.xyz --solvent water
+deepchem-dft reaction "water.xyz -> oh.xyz + h.xyz"
+deepchem-dft atomisation water.xyz
+deepchem-dft optimize water.xyz --xc zoo:nn-mgga --out relaxed.xyz
+deepchem-dft frequencies relaxed.xyz --xc zoo:nn-mgga
+deepchem-dft scan water.xyz "distance 1 2" --start 0.9 --stop 1.2
+deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc pbe --exact h2 --out h2.png
+deepchem-dft evaluate --xc zoo:nn-hybrid --dataset w4-11 --keep w4-11.jsonl
+deepchem-dft board --xc zoo:nn-hybrid --dataset gscdb138:BH46 --html board.html
+deepchem-dft data check my-data.yaml
+"""
 #: What is in a package that works; imported by its Python.
 INSIDE = """
 import sys
@@ -77,6 +98,7 @@ def commands(page: Path) -> list[str]:
     """Return the commands of a page, as it has them."""
     found = re.findall(r"^```console\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
     lines = [line[2:] for block in found for line in block.splitlines() if line.startswith("$ ")]
+    lines = [line.removeprefix(".venv/bin/") for line in lines]
     return [line for line in lines if line.startswith("deepchem-dft ")]
 
 
@@ -108,11 +130,10 @@ def main(page: Path) -> int:
         environment["DEEPCHEM_DFT_CACHE"] = f"{folder}/cache"
         for name, text in FILES.items():
             Path(folder, name).write_text(text)
-        tasks = [
-            ("the inside", [*python, "-c", INSIDE]),
-            ("the README's Python", [*python, "-c", "\n".join(blocks)]),
-        ]
-        for command in commands(page):
+        tasks = [("the inside", [*python, "-c", INSIDE])]
+        if blocks:
+            tasks.append((f"the Python of {page.name}", [*python, "-c", "\n".join(blocks)]))
+        for command in [*commands(page), *EVERYDAY.splitlines()]:
             words = shortened(command)
             files = sorted(Path(folder).glob("*.xyz"))
             words = [w for word in words for w in ([p.name for p in files] if word == "*.xyz" else [word])]
