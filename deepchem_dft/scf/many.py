@@ -113,6 +113,7 @@ class Solver:
         *,
         keep_states: bool = False,
         densities_for: Functional | None = None,
+        small_first: bool = False,
         on_solution: Callable[[EnergyRecord, int, int], None] | None = None,
     ) -> dict[tuple[str, str], EnergyRecord]:
         """Solve every requested pair of molecule and functional, skipping what the cache knows.
@@ -127,6 +128,9 @@ class Solver:
         densities_for : Functional, optional
             Also store what this functional needs for its energy at the converged densities (a
             :class:`~deepchem_dft.scf.frozen.binned.BinnedDensity`).
+        small_first : bool
+            Solve cheap molecules first, so that most are known if the work is stopped; costly ones first are
+            done sooner by several workers.
         on_solution : callable, optional
             Called with each new solution, how many are done, and how many there are.
 
@@ -144,7 +148,7 @@ class Solver:
         """
         wanted = _merged(requests)
         # What is known and what is stored, only process 0 can say for all.
-        tasks = parallel.on_main(lambda: self._tasks(wanted, keep_states, densities_for))
+        tasks = parallel.on_main(lambda: self._tasks(wanted, keep_states, densities_for, not small_first))
         done, total = 0, sum(len(task.functionals) for task in tasks)
 
         def keep(solutions: list[EnergyRecord]) -> None:
@@ -181,11 +185,12 @@ class Solver:
         wanted: Sequence[tuple[Molecule, list[Functional]]],
         keep_states: bool,
         densities_for: Functional | None,
+        costly_first: bool,
     ) -> list[_Task]:
-        """Return what is still to be solved, costly molecules first."""
+        """Return what is still to be solved, in order."""
         kinds = ["state"] * keep_states + ["density"] * (densities_for is not None)
         tasks = []
-        for molecule, functionals in sorted(wanted, key=lambda pair: _cost(pair[0]), reverse=True):
+        for molecule, functionals in sorted(wanted, key=lambda pair: _cost(pair[0]), reverse=costly_first):
             missing = [f for f in functionals if not self._known(molecule, f, kinds)]
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]

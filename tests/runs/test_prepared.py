@@ -59,6 +59,7 @@ def test_the_file_holds_each_system_once(made):
         names = archive.namelist()
     assert sum(name.endswith(".density.pt") for name in names) == done.systems
     assert len(set(names)) == done.systems + 2
+    assert solved[0] == "11_H_AE18" and solved[-1] == "W4-17_h2"  # small ones first
     assert 1_000 < done.size / done.systems < 500_000  # bytes
 
 

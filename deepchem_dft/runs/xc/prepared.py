@@ -123,7 +123,7 @@ def prepare(
 
     The systems are solved with what the functional is before training. What is found is in ``work`` at
     once: killed anywhere, or out of disk, the same call goes on. Under torchrun all processes call this and
-    share the systems.
+    share the systems. Small systems come first.
 
     Parameters
     ----------
@@ -167,7 +167,10 @@ def prepare(
             take_over(Path(config.data.prepared), model, solver)
         if solve:
             solver.solve(
-                [(m, [start]) for m in molecules], densities_for=target, on_solution=reporter.solution
+                [(m, [start]) for m in molecules],
+                densities_for=target,
+                small_first=True,
+                on_solution=reporter.solution,
             )
         return parallel.on_main(
             lambda: _pack(out, Kind.of(model.functional), config, molecules, start, solver)
