@@ -263,6 +263,12 @@ CHECKS = [
         last_line,
     ),
     Check(
+        "cost of neighbours",
+        "a Fock matrix: NNNonlocal at most 3 x r2SCAN, VV10 at most half of wB97M-V",
+        script("xc/nonlocal_cost.py"),
+        last_line,
+    ),
+    Check(
         "Skala's cost",
         "an evaluation at least 1.5 times the skala package's speed, in no more memory",
         script("xc/skala_cost.py", "water", "benzene"),
