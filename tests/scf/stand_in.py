@@ -46,6 +46,24 @@ class Away(Tensor):
         return _run(func, args, kwargs or {})
 
 
+class SparseAway:
+    """A sparse matrix on the stand-in device: torch has no wrapper for one."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def coalesce(self):
+        return SparseAway(self.inner.coalesce())
+
+    def to_sparse_csr(self):
+        return SparseAway(self.inner.to_sparse_csr())
+
+    def __matmul__(self, other):
+        if not isinstance(other, Away):
+            raise RuntimeError("expected all tensors to be on the same device, in a sparse product")
+        return Away(self.inner @ other.inner)
+
+
 def unwrapped(tree):
     return tree_map(lambda x: x.inner if isinstance(x, Away) else x, tree)
 
@@ -86,6 +104,9 @@ class _Literals(TorchFunctionMode):
             and (torch.device(kwargs["device"]) == ELSEWHERE)
         ):
             return Away(func(*args, **{**kwargs, "device": "cpu"}))
+        if func is torch.sparse_coo_tensor and any(isinstance(x, Away) for x in args):
+            assert all(isinstance(x, Away) for x in args[:2]), "indices and values on two devices"
+            return SparseAway(func(*unwrapped(args), **kwargs))
         if func is torch.Tensor.new_tensor and isinstance(args[0], Away):
             return Away(args[0].inner.new_tensor(*args[1:], **kwargs))
         if func is torch.Tensor.tolist and isinstance(args[0], Away):
