@@ -117,6 +117,7 @@ DIFFERENT: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ("xc", "training.type_weights"): ({}, None, "both weigh all types alike"),
     ("xc", "training.seed"): (0, None, _DEEPCHEM),
     ("ksr", "training.seeds"): (1, None, "in Python None goes on from the present weights"),
+    ("deq", "network.cell"): ("graph", None, "in Python that of the features of the first data set"),
     ("deq", "data.tasks"): (["dipole"], "polar", "loaders give classes first, as MoleculeNet's"),
 }
 
