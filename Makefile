@@ -94,7 +94,7 @@ dist: $(VENV)/.installed-test $(VENV)/.installed-dist ## build sdist and wheel i
 	$(PIP:$(BIN)/%=.venv-dist/bin/%) dist/*.whl
 	$(PIP:$(BIN)/%=.venv-dist/bin/%) --no-deps --ignore-requires-python 'deepchem>=2.8'
 	.venv-dist/bin/python tests/journeys/installed.py README.md
-	@ls dist
+	@cd dist && (sha256sum * 2>/dev/null || shasum -a 256 *)
 
 clean: ## remove caches and build products, keep .venv and runs/
 	rm -rf build dist *.egg-info docs/_build docs/generated .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -254,6 +254,14 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         self.__dict__.update(model_dir_is_temp=temporary)
         self._ensure_built()
 
+    def load_from_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Copy parameters; see :class:`~deepchem_dft.fitting.checkpointed.Checkpointed`.
+
+        From then on cell and sizes are those that the parameters belong to.
+        """
+        super().load_from_pretrained(*args, **kwargs)
+        self._unsaid = set()
+
     _telling = "n_tasks"
 
     def _saved(self) -> dict[str, Any]:
