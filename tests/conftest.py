@@ -29,6 +29,9 @@ import torch  # noqa: E402
 
 torch.set_num_threads(1)
 
+# A program, with an extra of its own.
+collect_ignore = ["mutation"]
+
 # DeepChem logs a line for every optional package it does not find.
 logging.getLogger("deepchem").setLevel(logging.ERROR)
 

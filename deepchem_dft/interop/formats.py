@@ -114,8 +114,8 @@ def extended_xyz(
     --------
     >>> print(extended_xyz(Molecule("He 0 0 0", "sto-3g"), -2.5), end="")
     1
-    Properties=species:S:1:pos:R:3 energy=-68.0284657... charge=0 mult=1 pbc="F F F"
-    He      0.00000000     0.00000000     0.00000000
+    Properties=species:S:1:pos:R:3 energy=-68.0284656... charge=0 mult=1 pbc="F F F"
+    He       0.00000000     0.00000000     0.00000000
     """
     columns = [(molecule.positions if positions is None else positions) * BOHR_TO_ANGSTROM]
     properties = "species:S:1:pos:R:3"
