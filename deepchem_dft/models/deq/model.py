@@ -255,10 +255,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         self._ensure_built()
 
     def load_from_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Copy parameters; see :class:`~deepchem_dft.fitting.checkpointed.Checkpointed`.
-
-        From then on cell and sizes are those that the parameters belong to.
-        """
+        """Copy parameters (see ``Checkpointed``); cell and sizes are theirs from then on."""
         super().load_from_pretrained(*args, **kwargs)
         self._unsaid = set()
 
