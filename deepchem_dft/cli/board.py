@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from deepchem_dft import parallel
+from deepchem_dft.cli import options
 from deepchem_dft.cli.common import (
     check_out,
     console,
@@ -54,7 +55,7 @@ def board(
         help="Write every solution to this file (JSON lines) as it is found, and solve only what is not in "
         "it: the same command goes on where it was stopped.",
     ),
-    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    jobs: int | None = options.JOBS,
 ) -> None:
     """Judge functionals on a board: errors by kind and set beside published ones, totals, cost.
 

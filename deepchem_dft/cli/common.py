@@ -126,6 +126,17 @@ def check_out(path: Path | None) -> None:
     check_writable(path)
 
 
+def check_geometry_name(path: Path | None, field: str = "out", endings: tuple[str, ...] = (".xyz",)) -> None:
+    """Raise InputError unless a geometry can be written under this name."""
+    if path is not None and path.suffix.lower() not in endings:
+        raise InputError(
+            f"cannot write a geometry as '{path.suffix or path.name}'",
+            file=str(path),
+            field=field,
+            remedy="end the name with .xyz",
+        )
+
+
 def functional_from_run(run: Path) -> Any:
     """Return the functional trained in a run directory."""
     load_deepchem()

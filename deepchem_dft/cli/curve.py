@@ -25,7 +25,7 @@ def curve(
         None, "--stop", help="Last distance, in --unit. Default: 4 times that sum."
     ),
     points: int = typer.Option(16, "--points", min=2, help="Number of distances."),
-    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    basis: str = options.BASIS,
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
     unit: str = typer.Option("bohr", "--unit", help="Unit of all lengths: bohr or angstrom."),
@@ -37,7 +37,7 @@ def curve(
     out: list[Path] | None = typer.Option(
         None, "--out", help="Write a figure (.png, .pdf, .svg) or numbers (.csv); may be repeated."
     ),
-    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    jobs: int | None = options.JOBS,
     json: bool = options.JSON,
 ) -> None:
     """Compute a dissociation curve with one or several functionals.

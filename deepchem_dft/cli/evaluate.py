@@ -50,7 +50,7 @@ def evaluate(
         help="Write every solution to this file (JSON lines) as it is found, and "
         "solve only what is not in it: the same command goes on where it was stopped.",
     ),
-    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    jobs: int | None = options.JOBS,
     json: bool = options.JSON,
 ) -> None:
     """Print mean errors (kcal/mol) of functionals on data sets.
@@ -152,7 +152,7 @@ def predict(
     keep: Path | None = typer.Option(
         None, "--keep", help="File of solutions (JSON lines) to go on from, as of 'evaluate'."
     ),
-    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    jobs: int | None = options.JOBS,
     json: bool = options.JSON,
 ) -> None:
     """Predict every entry of a file with a functional; entries need no value.

@@ -14,7 +14,7 @@ def optimize(
     geometry: str = options.GEOMETRY,
     xc: str = options.FUNCTIONAL,
     run: Path | None = options.RUN,
-    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    basis: str = options.BASIS,
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
     multiplicity: int | None = options.MULTIPLICITY,
@@ -43,7 +43,7 @@ def optimize(
     transition_state: bool = typer.Option(
         False, "--transition-state", help="Look for a saddle point of first order, beginning with a Hessian."
     ),
-    fmax: float = typer.Option(4.5e-4, "--fmax", help="Convergence: largest force on an atom, Ha/Bohr."),
+    fmax: float = options.FMAX,
     max_steps: int = typer.Option(100, "--max-steps", min=1, help="Most steps that are taken."),
     tol: float = typer.Option(1e-6, "--tol", help="Convergence of each self-consistent field, Ha."),
     out: Path | None = typer.Option(None, "--out", help="Write the minimum to this .xyz file (Angstrom)."),
@@ -75,13 +75,13 @@ def optimize(
 
     - `deepchem-dft optimize nearly_flat_ammonia.xyz --transition-state` (then `frequencies`)
     """
-    from deepchem_dft.cli.common import check_out, console, quiet_imports
+    from deepchem_dft.cli.common import check_geometry_name, check_out, console, quiet_imports
     from deepchem_dft.cli.molecules.early import check_molecule, check_names
     from deepchem_dft.errors import DeepChemDFTError
 
     for path in (out, trajectory):
         check_out(path)
-        check_name(path)
+        check_geometry_name(path)
     check_molecule(geometry, charge, options.spin_of(spin, multiplicity), unit, basis)
     check_names([xc] if run is None else [])
     with quiet_imports():
@@ -173,19 +173,6 @@ class _Table:
 
             self.frames += extended_xyz(self.molecule, step.energy, step.forces, positions=step.positions)
             write(self.trajectory, self.frames)
-
-
-def check_name(out: Path | None) -> None:
-    """Raise InputError unless a geometry can be written under this name."""
-    from deepchem_dft.errors import InputError
-
-    if out is not None and out.suffix.lower() != ".xyz":
-        raise InputError(
-            f"cannot write a geometry as '{out.suffix or out.name}'",
-            file=str(out),
-            field="out",
-            remedy="end the name with .xyz",
-        )
 
 
 def _moves(found: Any) -> str:

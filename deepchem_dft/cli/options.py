@@ -17,6 +17,7 @@ FUNCTIONAL = typer.Option(
     "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."
 )
 RUN = typer.Option(None, "--run", help="Use the functional trained in this run directory instead.")
+BASIS = typer.Option("def2-tzvp", "--basis", help="Basis set by name.")
 CHARGE = typer.Option(
     None, "--charge", help="Total charge. Default: charge= of the file's comment line, or 0."
 )
@@ -44,6 +45,8 @@ POINT_CHARGES = typer.Option(
 DISPERSION = typer.Option(
     None, "--dispersion", help="Add d3bj or d4 to the functional; 'd4(pbe)' takes the parameters of another."
 )
+FMAX = typer.Option(4.5e-4, "--fmax", help="Convergence: largest force on an atom, Ha/Bohr.")
+JOBS = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores).")
 QUIET = typer.Option(False, "--quiet", "-q", help="Show no progress.")
 JSON = typer.Option(False, "--json", help="Print JSON, units in the names, in place of tables.")
 

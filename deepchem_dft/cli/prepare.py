@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from deepchem_dft.cli import options
 from deepchem_dft.cli.common import check_out, console, load_deepchem
 from deepchem_dft.cli.train import reporter_of
 
@@ -17,7 +18,7 @@ def prepare(
     work: Path | None = typer.Option(
         None, "--work", help="Folder of what is found on the way. Default: the file's name with .parts."
     ),
-    jobs: int | None = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores)."),
+    jobs: int | None = options.JOBS,
     pack_only: bool = typer.Option(
         False, "--pack-only", help="Solve nothing: pack what has been found so far."
     ),

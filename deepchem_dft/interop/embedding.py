@@ -15,7 +15,7 @@ from torch import Tensor
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.interop.foreign import ForeignResult
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.molecule.surroundings import Surroundings
+from deepchem_dft.molecule.surroundings import SOLVENT_MODELS, Surroundings
 from deepchem_dft.scf import properties
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.ladder import SCFStatus
@@ -25,7 +25,6 @@ from deepchem_dft.xc.base import XCFunctional
 
 #: Place of the dielectric constant among SMD's descriptors of a solvent.
 _EPSILON = 5
-_METHODS = {"iefpcm": "IEF-PCM", "cpcm": "C-PCM"}
 
 
 def embed(mf: Any, surroundings: Surroundings) -> Any:
@@ -45,7 +44,7 @@ def embed(mf: Any, surroundings: Surroundings) -> Any:
         mf.with_solvent.solvent = surroundings.solvent
         return mf
     mf = mf.PCM()
-    mf.with_solvent.method = _METHODS[surroundings.model]
+    mf.with_solvent.method = SOLVENT_MODELS[surroundings.model]
     mf.with_solvent.eps = float(solvent_db[surroundings.solvent][_EPSILON])
     return mf
 

@@ -64,10 +64,7 @@ def write_cube(path: str | Path, result: Any, what: str = "density", spacing: fl
         For another name, and an orbital that is not there.
     """
     mole = result.molecule.pyscf_mol
-    if what not in CUBES:
-        raise InputError(
-            f"a cube of {what[:40]!r} is not known", field="cube", remedy=f"one of {', '.join(CUBES)}"
-        )
+    check_cube(what)
     with replacing(path) as draft:
         if "density" in what:
             alpha, beta = _numbers(result.density_matrix)
@@ -75,6 +72,14 @@ def write_cube(path: str | Path, result: Any, what: str = "density", spacing: fl
             cubegen.density(mole, str(draft), matrix, resolution=spacing)
         else:
             cubegen.orbital(mole, str(draft), _orbital(result, what), resolution=spacing)
+
+
+def check_cube(what: str) -> None:
+    """Raise InputError unless this is one of :data:`CUBES`."""
+    if what not in CUBES:
+        raise InputError(
+            f"a cube of {what[:40]!r} is not known", field="cube", remedy=f"one of {', '.join(CUBES)}"
+        )
 
 
 def _orbital(result: Any, what: str) -> np.ndarray:

@@ -12,8 +12,9 @@ import numpy as np
 from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
 
-#: Models of a solvent: with its non-electrostatic part, or a polarisable continuum alone.
-SOLVENT_MODELS = ("smd", "iefpcm", "cpcm")
+#: Models of a solvent, as PySCF and papers write them: with its non-electrostatic part, or a polarisable
+#: continuum alone.
+SOLVENT_MODELS = {"smd": "SMD", "iefpcm": "IEF-PCM", "cpcm": "C-PCM"}
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ class Surroundings:
     def description(self) -> str:
         """In words."""
         if self.solvent is not None:
-            names = {"smd": "SMD", "iefpcm": "IEF-PCM", "cpcm": "C-PCM"}
-            return f"{self.solvent} ({names[self.model]})"
+            return f"{self.solvent} ({SOLVENT_MODELS[self.model]})"
         total = sum(row[0] for row in self.point_charges)
         return f"{len(self.point_charges)} point charges ({total:+g} e in all)"
 

@@ -64,14 +64,6 @@ def advice(molecule: Molecule, xc: str = "", trained_on: Mapping[str, Any] | Non
     return found
 
 
-def advice_on(result: Any) -> list[str]:
-    """Return what speaks against a solution: occupied above empty orbitals, lower states that are known.
-
-    These are the ``notes`` that travel with every result.
-    """
-    return list(result.notes)
-
-
 def training_of(xc: str) -> dict[str, Any]:
     """Return what the card of a functional says of its training; nothing of conventional ones.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepchem_dft.molecule import Molecule
-from deepchem_dft.scf.ladder import orthonormal_basis
+from deepchem_dft.scf.ladder import orthonormal_basis, square_root
 from deepchem_dft.scf.result import KSResult
 from deepchem_dft.scf.state import FockHistory, SCFState
 
@@ -62,7 +62,7 @@ class GuessExtrapolation:
             occupations = self._solutions[0][2].occupations
             if occupations.shape != state.occupations.shape or bool((occupations != state.occupations).any()):
                 self._solutions.clear()
-        root = _root(overlap)
+        root = square_root(overlap)
         self._solutions.appendleft((overlap, root @ density @ root, state))
 
     def guess(self, molecule: Molecule) -> SCFState | None:
@@ -79,14 +79,10 @@ class GuessExtrapolation:
         off, moved = overlap - _sum(shares, overlaps), overlap - overlaps[0]
         if not float(off.norm()) < _NEARER * float(moved.norm()):
             return last
-        weights = basis.mT @ _root(overlap) @ _sum(shares, densities) @ _root(overlap) @ basis
+        own = square_root(overlap) @ basis
+        weights = own.mT @ _sum(shares, densities) @ own
         _, vectors = torch.linalg.eigh(-weights)
         return SCFState(basis @ vectors, last.occupations, _trend(shares, states))
-
-
-def _root(overlap: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(overlap)
-    return (vectors * values.clamp_min(0.0).sqrt()) @ vectors.mT
 
 
 def _whole(state: SCFState) -> bool:

@@ -293,6 +293,12 @@ def orthonormal_basis(overlap: Tensor) -> Tensor:
     return vectors[:, keep] * values[keep].rsqrt()
 
 
+def square_root(overlap: Tensor) -> Tensor:
+    """Return the matrix between functions and symmetrically orthonormalised ones, shape (nao, nao)."""
+    values, vectors = torch.linalg.eigh(overlap)
+    return (vectors * values.clamp_min(0.0).sqrt()) @ vectors.mT
+
+
 def diagonalise(fock: Tensor, basis: Tensor) -> Tensor:
     """Orbitals of Fock matrices, shape (nspin, nao, nmo), lowest first."""
     _, vectors = torch.linalg.eigh(basis.mT @ fock @ basis)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from deepchem_dft.checks import choice
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf.ladder import square_root
 from deepchem_dft.torchstate import unaffected
 
 #: Ways to give electrons to atoms.
@@ -48,8 +49,7 @@ def populations(molecule: Molecule, density: Tensor, kind: str = "mulliken") -> 
     if kind == "mulliken":
         share = (density * overlap).sum(1)
     else:
-        values, vectors = torch.linalg.eigh(overlap)
-        root = (vectors * values.clamp_min(0.0).sqrt()) @ vectors.mT
+        root = square_root(overlap)
         share = torch.diagonal(root @ density @ root)
     bounds = molecule.pyscf_mol.aoslice_by_atom()[:, 2:]
     return torch.stack([share[start:stop].sum() for start, stop in bounds])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ def solve_many(
     sources: Sequence[str],
     functional: Any,
     molecule_of: Callable[[str], Any],
-    advise: Callable[[Any], list[str]],
+    xc: str,
     *,
     jobs: int | None,
     keep: Path | None,
@@ -66,8 +65,8 @@ def solve_many(
         Of :mod:`deepchem_dft.scf.solutions`.
     molecule_of : callable
         Makes a molecule of a source.
-    advise : callable
-        Warnings about a molecule.
+    xc : str
+        The functional as it was asked for, or nothing: for warnings.
     jobs, keep, json, quiet
         Options of the command.
     **scf
@@ -78,6 +77,7 @@ def solve_many(
     DeepChemDFTError
         In the end, if a row has a problem.
     """
+    from deepchem_dft.runs.advice import warn
     from deepchem_dft.scf.many import Solver
     from deepchem_dft.xc.ensemble import uncertainty_of
 
@@ -87,10 +87,8 @@ def solve_many(
             row.molecule = molecule_of(row.source)
         except InputError as error:
             row.problem = str(error)
-            continue
-        for text in advise(row.molecule):
-            warnings.warn(f"{row.source}: {text}", stacklevel=1)
     good = [row for row in rows if row.molecule is not None]
+    warn({row.source: row.molecule for row in good}, [xc])
     with Solver(jobs, cache=keep, **scf) as solver, solution_progress("solving", quiet) as show:
         tell_of_kept(solver, keep)
         found = solver.solve([(row.molecule, [functional]) for row in good], on_solution=show)

@@ -14,7 +14,7 @@ def frequencies(
     geometry: str = options.GEOMETRY,
     xc: str = options.FUNCTIONAL,
     run: Path | None = options.RUN,
-    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    basis: str = options.BASIS,
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
     multiplicity: int | None = options.MULTIPLICITY,

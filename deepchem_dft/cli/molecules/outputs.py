@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepchem_dft.cli.common import check_out, console
+from deepchem_dft.cli.common import check_geometry_name, check_out, console
 from deepchem_dft.errors import InputError
 
 
@@ -38,6 +38,8 @@ class Outputs:
             For names that say nothing, and places that cannot be written to.
         """
         cubes = []
+        if cube:
+            from deepchem_dft.interop.formats import check_cube
         for text in cube or []:
             what, _, name = text.partition("=")
             if not name or not what:
@@ -46,10 +48,7 @@ class Outputs:
                     field="cube",
                     remedy="write what and where: density=water.cube, homo=homo.cube",
                 )
-            if what not in (known := _cubes()):
-                raise InputError(
-                    f"a cube of {what[:40]!r} is not known", field="cube", remedy=f"one of {', '.join(known)}"
-                )
+            check_cube(what)
             cubes.append((what, Path(name)))
         for path in (molden, xyz, orbitals, *(path for _, path in cubes)):
             check_out(path)
@@ -60,13 +59,7 @@ class Outputs:
                 field="write",
                 remedy="end the name with .npz; for other programs there is --molden",
             )
-        if xyz is not None and xyz.suffix.lower() not in (".xyz", ".extxyz"):
-            raise InputError(
-                f"cannot write a geometry as '{xyz.suffix or xyz.name}'",
-                file=str(xyz),
-                field="xyz",
-                remedy="end the name with .xyz",
-            )
+        check_geometry_name(xyz, "xyz", (".xyz", ".extxyz"))
         return cls(molden, xyz, orbitals, cubes)
 
     @property
@@ -92,7 +85,3 @@ class Outputs:
         for written in (self.molden, self.xyz, self.orbitals, *(path for _, path in self.cubes)):
             if written is not None and say:
                 console().print(f"written: {written}", markup=False)
-
-
-def _cubes() -> tuple[str, ...]:
-    return ("density", "spin-density", "homo", "lumo", "homo-beta", "lumo-beta")

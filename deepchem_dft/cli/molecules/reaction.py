@@ -39,7 +39,6 @@ _KEEP = typer.Option(
     help="Write every solution to this file (JSON lines) as it is found, and solve only what is not in it: "
     "the same command goes on where it was stopped.",
 )
-_JOBS = typer.Option(None, "--jobs", min=1, help="Worker processes (default: all cores).")
 
 
 def reaction(
@@ -49,7 +48,7 @@ def reaction(
         "several equations share their species.",
     ),
     xc: list[str] | None = _XC,
-    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    basis: str = options.BASIS,
     charge: list[str] | None = typer.Option(
         None, "--charge", help="NAME=CHARGE of a species; may be repeated. Default: the file's comment, or 0."
     ),
@@ -65,7 +64,7 @@ def reaction(
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
     keep: Path | None = _KEEP,
-    jobs: int | None = _JOBS,
+    jobs: int | None = options.JOBS,
     json: bool = options.JSON,
     quiet: bool = options.QUIET,
 ) -> None:
@@ -115,14 +114,14 @@ def reaction(
 def atomisation(
     files: list[str] = typer.Argument(..., help="xyz files, or SMILES; one row for each."),
     xc: list[str] | None = _XC,
-    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    basis: str = options.BASIS,
     spin: int | None = typer.Option(None, "--spin", help="2S of the molecule. Default: the file's comment."),
     multiplicity: int | None = options.MULTIPLICITY,
     unit: str | None = typer.Option(None, "--unit", help="Unit of the files: angstrom (default) or bohr."),
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
     keep: Path | None = _KEEP,
-    jobs: int | None = _JOBS,
+    jobs: int | None = options.JOBS,
     json: bool = options.JSON,
     quiet: bool = options.QUIET,
 ) -> None:

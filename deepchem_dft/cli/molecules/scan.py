@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -20,7 +19,7 @@ def scan(
     points: int = typer.Option(7, "--points", min=2, help="Number of values, evenly spaced."),
     xc: str = options.FUNCTIONAL,
     run: Path | None = options.RUN,
-    basis: str = typer.Option("def2-tzvp", "--basis", help="Basis set by name."),
+    basis: str = options.BASIS,
     charge: int | None = options.CHARGE,
     spin: int | None = options.SPIN,
     multiplicity: int | None = options.MULTIPLICITY,
@@ -30,7 +29,7 @@ def scan(
     constrain: list[str] | None = typer.Option(
         None, "--constrain", help="Hold this as well, as in 'optimize'; may be repeated."
     ),
-    fmax: float = typer.Option(4.5e-4, "--fmax", help="Convergence: largest force on an atom, Ha/Bohr."),
+    fmax: float = options.FMAX,
     max_steps: int = typer.Option(100, "--max-steps", min=1, help="Most steps of each relaxation."),
     out: Path | None = typer.Option(None, "--out", help="Write all geometries to this .xyz file (Angstrom)."),
     json: bool = options.JSON,
@@ -46,20 +45,18 @@ def scan(
 
     - `deepchem-dft scan water.xyz "distance 1 2" --start 0.8 --stop 1.6 --xc zoo:NAME --json`
     """
-    from deepchem_dft.cli.common import check_out, console, functional_from_run, quiet_imports
-    from deepchem_dft.cli.optimize import check_name, geometry_text
+    from deepchem_dft.cli.common import check_geometry_name, check_out, console, quiet_imports
+    from deepchem_dft.cli.optimize import geometry_text
     from deepchem_dft.errors import DeepChemDFTError
     from deepchem_dft.units import HARTREE_TO_KCAL
 
     check_out(out)
-    check_name(out)
+    check_geometry_name(out)
     with quiet_imports():
         from deepchem_dft.files import write
         from deepchem_dft.interop.relaxation import relaxed_scan
         from deepchem_dft.molecule import Molecule
-        from deepchem_dft.xc import get_xc
-    functional: Any = functional_from_run(run) if run is not None else get_xc(xc)
-    label = xc if run is None else f"trained in {run}"
+    functional, label = options.functional_of(xc, run, None)
     spin = options.spin_of(spin, multiplicity)
     molecule = Molecule(geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit)
     errors = console(stderr=True)

@@ -117,12 +117,13 @@ def scf(
     check_names([xc] if run is None else [])
     with quiet_imports():
         from deepchem_dft.molecule import Molecule
-        from deepchem_dft.runs.advice import advice, training_of, warn
+        from deepchem_dft.runs.advice import warn
+        from deepchem_dft.xc.names import is_trained
     functional, label = options.functional_of(xc, run, dispersion)
     place = options.surroundings_of(solvent, solvent_model, point_charges, unit)
     model = None if guess is None else hamiltonian_model(guess)
     basis = basis or ("def2-tzvp" if model is None else str(model.config["basis"]))
-    trained_on = training_of(xc) if run is None else {}
+    about = xc if run is None else ""  # whose card warnings are about
 
     def molecule_of(source: str) -> Any:
         return Molecule(
@@ -148,7 +149,7 @@ def scf(
             geometry,
             Functional.trained(functional, label) if run is not None else Functional.named(label),
             molecule_of,
-            lambda molecule: advice(molecule, xc, trained_on),
+            about,
             jobs=jobs,
             keep=keep,
             json=json,
@@ -161,7 +162,7 @@ def scf(
     progress = Progress(quiet)
     molecule = molecule_of(geometry[0])
     progress.understood(molecule, label, geometry[0], unit)
-    said = warn({molecule.name: molecule}, [xc if run is None else ""])
+    said = warn({molecule.name: molecule}, [about])
     _solve(
         molecule,
         functional,
@@ -174,7 +175,7 @@ def scf(
         forces=forces,
         compare=compare,
         # PySCF knows functionals by name only.
-        known=label if run is None and not trained_on else None,
+        known=label if run is None and not is_trained(xc) else None,
         said=said,
         json=json,
     )
