@@ -50,7 +50,7 @@ def embed(mf: Any, surroundings: Surroundings) -> Any:
 
 
 @dataclass(repr=False)
-class EmbeddedResult(ForeignResult):
+class EmbeddedResult(ForeignResult, properties.DensityProperties):
     """A field in surroundings; see the base class.
 
     Attributes
@@ -77,19 +77,6 @@ class EmbeddedResult(ForeignResult):
     def frozen(self) -> FrozenDensity:
         """For energies of other parameters at this density, without the surroundings."""
         return FrozenDensity.from_state(self.molecule.replace(surroundings=None), self.xc, self.state)
-
-    def quadrupole(self, origin: Any = None) -> Tensor:
-        """As of a :class:`~deepchem_dft.scf.KSResult`."""
-        return properties.quadrupole(self.molecule, self.total_density_matrix, origin)
-
-    def charges(self, kind: str = "mulliken") -> Tensor:
-        """Charges of the atoms, shape (natom,), e; ``mulliken`` or ``loewdin``."""
-        return properties.charges(self.molecule, self.total_density_matrix, kind)
-
-    def spin_populations(self, kind: str = "mulliken") -> Tensor:
-        """Alpha minus beta electrons of the atoms, shape (natom,)."""
-        alpha, beta = self.density_matrix
-        return properties.populations(self.molecule, alpha - beta, kind)
 
     def forces(self) -> Tensor:
         """Forces on the nuclei, shape (natom, 3), Ha/Bohr; point charges stay where they are."""

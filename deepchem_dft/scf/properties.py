@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +15,37 @@ from deepchem_dft.torchstate import unaffected
 
 #: Ways to give electrons to atoms.
 POPULATIONS = ("mulliken", "loewdin")
+
+
+class DensityProperties:
+    """What results can tell of their density: mixed into those with a molecule and a density matrix."""
+
+    if TYPE_CHECKING:
+        molecule: Molecule
+
+        @property
+        def density_matrix(self) -> Tensor:
+            """Shape (2, nao, nao)."""
+
+        @property
+        def total_density_matrix(self) -> Tensor:
+            """Of both spins."""
+
+    def quadrupole(self, origin: Any = None) -> Tensor:
+        """Traceless quadrupole moment, shape (3, 3), e Bohr^2; about the centre of mass by default.
+
+        See :func:`~deepchem_dft.scf.properties.quadrupole`.
+        """
+        return quadrupole(self.molecule, self.total_density_matrix, origin)
+
+    def charges(self, kind: str = "mulliken") -> Tensor:
+        """Charges of the atoms, shape (natom,), e; ``mulliken`` or ``loewdin``."""
+        return charges(self.molecule, self.total_density_matrix, kind)
+
+    def spin_populations(self, kind: str = "mulliken") -> Tensor:
+        """Alpha minus beta electrons of the atoms, shape (natom,); ``mulliken`` or ``loewdin``."""
+        alpha, beta = self.density_matrix
+        return populations(self.molecule, alpha - beta, kind)
 
 
 def one_electron_energies(molecule: Molecule, density: Tensor) -> tuple[float, float]:

@@ -13,14 +13,14 @@ from deepchem_dft.scf.forces import nuclear_forces
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution, SCFStatus
-from deepchem_dft.scf.properties import charges, one_electron_energies, populations, quadrupole
+from deepchem_dft.scf.properties import DensityProperties, one_electron_energies
 from deepchem_dft.scf.response import SOFT_MODE
 from deepchem_dft.scf.search.signs import Findings, remarks
 from deepchem_dft.scf.state import gap_of
 from deepchem_dft.torchstate import unaffected
 
 
-class KSResult:
+class KSResult(DensityProperties):
     """A solved (or honestly unsolved) Kohn-Sham problem.
 
     Tensors carry gradients to the functional's trainable parameters: the energy at fixed density
@@ -236,22 +236,6 @@ class KSResult:
         integrals = self.molecule.dipole_integrals.to(self._hamiltonian.device)
         electrons = torch.einsum("xij,ij->x", integrals, self.total_density_matrix)
         return self.molecule.nuclear_dipole.to(electrons.device) - electrons
-
-    def quadrupole(self, origin: Any = None) -> Tensor:
-        """Traceless quadrupole moment, shape (3, 3), e Bohr^2; about the centre of mass by default.
-
-        See :func:`~deepchem_dft.scf.properties.quadrupole`.
-        """
-        return quadrupole(self.molecule, self.total_density_matrix, origin)
-
-    def charges(self, kind: str = "mulliken") -> Tensor:
-        """Charges of the atoms, shape (natom,), e; ``mulliken`` or ``loewdin``."""
-        return charges(self.molecule, self.total_density_matrix, kind)
-
-    def spin_populations(self, kind: str = "mulliken") -> Tensor:
-        """Alpha minus beta electrons of the atoms, shape (natom,); ``mulliken`` or ``loewdin``."""
-        alpha, beta = self.density_matrix
-        return populations(self.molecule, alpha - beta, kind)
 
     @unaffected
     def density(self, points: Any) -> Tensor:
