@@ -113,6 +113,7 @@ setup(
             "**/*.csv",
             "**/*.safetensors",
             "**/*.css",
+            "**/*.mplstyle",
             "**/*.js",
         ]
     },

@@ -218,6 +218,8 @@ class Curve:
         Of the energies of those functionals that know them, Ha.
     notes : mapping of str to list of list of str
         What has to be said beside energies, by functional and distance.
+    trained : str
+        What figures call the functional that a run trained.
     """
 
     geometry: str
@@ -228,6 +230,7 @@ class Curve:
     title: str = ""
     uncertainties: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    trained: str = "trained"
 
     @property
     def bohr(self) -> np.ndarray:
@@ -313,6 +316,7 @@ class Curve:
             exact=self.exact,
             title=self.title or self.geometry.replace("{R}", "R"),
             uncertainties=self.uncertainties,
+            trained=self.trained,
         )
 
     def _write_csv(self, path: Path) -> None:
