@@ -114,7 +114,7 @@ def accuracy_band(axis: Any, half: float, label: str = "±1 kcal/mol", vertical:
 #: Symbols of the first three rows, in which molecules of the data sets are written in small letters.
 _SYMBOL = "(?:he|li|be|ne|na|mg|al|si|cl|ar|[hbcnofps])"
 _SMALL = re.compile(rf"([a-z]-)?((?:{_SYMBOL}\d*)+)")
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SUBSCRIPTS = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉⁺⁻")
 
 
 def formula(name: str) -> str:
@@ -122,13 +122,13 @@ def formula(name: str) -> str:
 
     Examples
     --------
-    >>> [formula(name) for name in ("ch3nh2", "sif4", "t-hcoh", "H2O", "hocl", "propane", "nn-mgga")]
-    ['CH₃NH₂', 'SiF₄', 't-HCOH', 'H₂O', 'HOCl', 'propane', 'nn-mgga']
+    >>> [formula(name) for name in ("ch3nh2", "sif4", "t-hcoh", "H2+", "hocl", "propane", "nn-mgga")]
+    ['CH₃NH₂', 'SiF₄', 't-HCOH', 'H₂⁺', 'HOCl', 'propane', 'nn-mgga']
     """
     small = _SMALL.fullmatch(name)
     if small:
         symbols = re.sub(_SYMBOL, lambda found: found[0].capitalize(), small[2])
         return (small[1] or "") + symbols.translate(_SUBSCRIPTS)
-    if re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", name):
+    if re.fullmatch(r"(?:[A-Z][a-z]?\d*)+[+-]?", name):
         return name.translate(_SUBSCRIPTS)
     return name

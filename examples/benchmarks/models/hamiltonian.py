@@ -111,12 +111,15 @@ def forms(data: Path, runs: Path, out: Path) -> bool:
     )
 
 
+plt.style.use("deepchem_dft.figures")
+
+
 def draw_forms(found: dict, longer: dict, out: Path) -> None:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8))
     rows = [(form, found[form]) for form in FORMS]
     rows += [(f"{form}, longer", ones) for form, ones in longer.items()]
     for place, (_, ones) in enumerate(rows):
-        for label, shift, colour in zip(TESTS, (-0.2, 0.2), ("tab:blue", "tab:red")):
+        for label, shift, colour in zip(TESTS, (-0.2, 0.2), ("C1", "C0")):
             values = [one[label]["hamiltonian"] for one in ones]
             left.barh(
                 place + shift,
@@ -130,7 +133,7 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
     left.invert_yaxis()
     left.set(xscale="log", xlabel="mean absolute error of H (microhartree)")
     left.legend(loc="lower right")
-    for form, colour in zip(("equilibrium", "equilibrium-delta"), ("tab:green", "tab:purple")):
+    for form, colour in zip(("equilibrium", "equilibrium-delta"), ("C2", "C3")):
         steps = [r["step"] for r in found[form][0]["history"]]
         for axis, key, factor in ((middle, "iterations", 1), (right, "unconverged", 100)):
             values = factor * np.array([[r[key] for r in one["history"]] for one in found[form]])
@@ -140,7 +143,7 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
     right.set(xlabel="training step", ylabel="unconverged in training (%)", ylim=(-0.1, 2))
     middle.legend()
     figure.tight_layout()
-    figure.savefig(out / "hamiltonian_forms.png", dpi=110)
+    figure.savefig(out / "hamiltonian_forms.png")
 
 
 def ablation(data: Path, runs: Path, out: Path) -> bool:
@@ -224,7 +227,7 @@ def noise(data: Path, runs: Path, out: Path) -> bool:
     )
     axis.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(out / "hamiltonian_noise.png", dpi=110)
+    figure.savefig(out / "hamiltonian_noise.png")
     return judge_noise(sizes, means)
 
 
