@@ -1,5 +1,7 @@
 """Open shells point where the grid has them lowest."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import solve
 from deepchem_dft.scf.search.orientation import Part, Turning, directions, turning_parts
 from deepchem_dft.scf.search.signs import closest, parts
-from deepchem_dft.scf.search.starts import AtomicStart
+from deepchem_dft.scf.search.starts import AtomicStart, frontier, turned
 from deepchem_dft.xc import HybridXC, build_network, get_xc
 
 
@@ -108,6 +110,57 @@ def test_closed_shells_are_round():
         (part,) = turning_parts(result.molecule)
         assert Turning(result._hamiltonian, result.state, part).is_round()
         assert "pointed" not in result.findings.tried
+
+
+def moved(molecule, orbitals, occupations, rotation):
+    """Squared electrons between orbitals and a density that PySCF turns, shape of density (2, nao, nao)."""
+    turn, overlap = molecule.pyscf_mol.ao_rotation_matrix(rotation.as_matrix()), molecule.overlap.numpy()
+    here, there = (np.einsum("spi,si,sqi->spq", c, occupations, c) for c in orbitals)
+    change = (turn @ there @ turn.T - here) @ overlap
+    return float(np.einsum("spq,sqp->", change, change))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "spin", "same"),
+    [("O 0 0 0; H 0 0 1.83", 1, True), ("O 0 0 0", 2, True), ("C 0 0 0; H 0 0 2.12", 1, False)],
+)
+def test_a_turned_orbital_that_is_a_turn_of_the_whole(geometry, spin, same):
+    """A hole in one of two equal orbitals is one matter, another filling another (CH: two in pi, one in sigma)."""
+    result = solved(geometry, spin=spin, level=1)
+    state, molecule = result.state, result.molecule
+    energies, occupations = result._solution.energies, state.occupations
+    (part,) = turning_parts(molecule)
+    turning, found = Turning(result._hamiltonian, state, part), []
+    for spin_ in (0, 1):
+        occupied, empty = frontier(energies, occupations, 0.15)[spin_]
+        for i, a in ((int(i), int(a)) for i in occupied[:2] for a in empty[:2]):
+            orbitals = turned(state.orbitals, [(spin_, i, a, math.pi / 4)])
+            both, axes = (orbitals.numpy(), state.orbitals.numpy()), [[0, 0, 1]]
+            if part.axis is None:
+                axes = np.vstack([np.eye(3), Rotation.random(2000, random_state=0).as_matrix()[:, 0]])
+            nearest = min(
+                moved(
+                    molecule,
+                    both,
+                    occupations.numpy(),
+                    Rotation.from_rotvec(sign * math.pi / 4 * np.array(n)),
+                )
+                for n in axes
+                for sign in (1, -1)
+            )
+            whole = turning.amounts_to(spin_, i, a, math.pi / 4)
+            assert whole == (nearest < 0.02), (i, a, nearest)
+            found.append(whole)
+    assert any(found) == same
+    assert ("turned" in result.findings.tried) != same
+
+
+def test_what_does_not_turn_as_a_whole_has_its_orbitals_turned():
+    """On the coarsest grid, and where energies of turns cannot be had without Fock builds."""
+    oxygen = Molecule("O 0 0 0", "sto-3g", spin=2, grid_level=0)
+    assert "turned" in KohnSham(oxygen, "pbe").run().findings.tried
+    oxygen = Molecule("O 0 0 0", "sto-3g", spin=2, grid_level=1)
+    assert "turned" in KohnSham(oxygen, "r2scan-rvv10").run().findings.tried
 
 
 @pytest.mark.parametrize("restricted", [True, False])
