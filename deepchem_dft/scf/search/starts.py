@@ -210,9 +210,9 @@ class AtomicStart:
         return False
 
     def _filling(self, atom: int, count: int, beta: bool) -> list[int]:
-        """Orbitals of an atom in the order of filling: of the last level the beta electrons take the other end.
+        """Orbitals of an atom that are filled: of the last level, beta electrons take the other end.
 
-        Where both spins fill a level in part, electrons keep out of each other's way.
+        Where both spins fill it in part, they keep out of each other's way.
         """
         levels, order = self.levels[atom], list(range(count))
         if beta and 0 < count < len(levels):
