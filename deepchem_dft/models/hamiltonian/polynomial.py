@@ -94,7 +94,7 @@ class HamiltonianPolynomial(Predicting):
         if not samples:
             raise InputError("the data set is empty", field="dataset")
         first = samples[0][0]
-        molecule = {
+        molecule: dict[str, Any] = {
             "numbers": first.numbers.tolist(),
             "basis": first.basis,
             "xc": first.xc or "pbe",
@@ -106,7 +106,7 @@ class HamiltonianPolynomial(Predicting):
         matrices = turned(
             np.stack([sample.hamiltonian for sample, _ in samples]),
             coordinates.axes(positions),
-            first.numbers,
+            molecule["numbers"],
             first.basis,
         )
         x, (rows, columns) = coordinates(positions), np.triu_indices(matrices.shape[1])
