@@ -79,6 +79,7 @@ class PropertyNetworkConfig(Section):
     tol: Tolerance = Field(None, description="relative residual (2e-6)")
     train_tol: Tolerance = Field(None, description="the same in training (1e-4)")
     max_iter: Evaluations = Field(200, description="evaluations of the cell")
+    reuse: bool = Field(False, description="start from the last fixed point of the same molecule")
     dtype: Literal["float32", "float64"] = Field("float32", description="of the network")
 
 
