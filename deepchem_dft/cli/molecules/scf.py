@@ -59,7 +59,7 @@ def scf(
         None,
         "--guess",
         help="Start from the Kohn-Sham matrix that this model predicts: run directory of "
-        "'model: hamiltonian', folder of a HamiltonianModel, or zoo:NAME.",
+        "'model: hamiltonian', folder of a HamiltonianModel, file of a HamiltonianPolynomial, or zoo:NAME.",
     ),
     compare: bool = typer.Option(
         True,
