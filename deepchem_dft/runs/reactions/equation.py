@@ -142,7 +142,8 @@ def read_reaction(
     basis : str
         Of all species.
     charges, spins : mapping, optional
-        Charge and 2S by the name in the equation. Default: those of the file or of the SMILES; then 0, and for the spin the ground state of atoms, 0 or 1 otherwise.
+        Charge and 2S by the name in the equation. Default: those of the file or of the SMILES; then 0,
+        and for the spin the ground state of atoms, 0 or 1 otherwise.
     unit : str, optional
         Of the files: angstrom (default) or bohr.
 
