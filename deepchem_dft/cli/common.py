@@ -179,7 +179,7 @@ def state_text(result: Any) -> str:
 def hamiltonian_model(source: Path) -> Any:
     """Return the model of a run on Hamiltonians, a folder of checkpoints, the zoo, or a file."""
     load_deepchem()
-    from deepchem_dft.models import HamiltonianModel
+    from deepchem_dft.models import HamiltonianModel, HamiltonianPolynomial
     from deepchem_dft.runs import load_model
 
     if str(source).lower().startswith("zoo:") or source.suffix == ".safetensors":
@@ -194,6 +194,8 @@ def hamiltonian_model(source: Path) -> Any:
                 remedy="give a model of Hamiltonians: 'deepchem-dft zoo list'",
             )
         return zoo.load(source)
+    if os.path.isfile(source) and HamiltonianPolynomial.wrote(source):
+        return HamiltonianPolynomial.load(source)
     if not os.path.isfile(source / "config.yaml"):
         return HamiltonianModel.load(str(source))
     model = load_model(source)

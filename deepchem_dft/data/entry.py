@@ -141,7 +141,7 @@ class DFTEntry:
         ('ae-H2', [-1.0, 2.0], array([0.1745]))
         """
         choice(e_type, ENTRY_TYPES, "e_type", "entry type")
-        members = read_systems(systems)
+        members = read_systems(systems, folder)
         if (share := number(weight, "weight")) < 0:
             raise InputError(f"weight {share:g} is negative", field="weight", remedy="use at least 0")
         if split is not None:

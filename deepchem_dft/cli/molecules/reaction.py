@@ -44,7 +44,7 @@ _KEEP = typer.Option(
 def reaction(
     equation: list[str] = typer.Argument(
         ...,
-        help="'water.xyz -> oh.xyz + 1/2 h2.xyz': xyz files, SMILES, e-, H+, with spaces around -> and +; "
+        help="'water.xyz -> oh.xyz + 1/2 h2.xyz': files, SMILES, e-, H+, with spaces around -> and +; "
         "several equations share their species.",
     ),
     xc: list[str] | None = _XC,
@@ -112,7 +112,9 @@ def reaction(
 
 
 def atomisation(
-    files: list[str] = typer.Argument(..., help="xyz files, or SMILES; one row for each."),
+    files: list[str] = typer.Argument(
+        ..., help="Files (.xyz, .mol, .sdf, .pdb ...), or SMILES; one row each."
+    ),
     xc: list[str] | None = _XC,
     basis: str = options.BASIS,
     spin: int | None = typer.Option(None, "--spin", help="2S of the molecule. Default: the file's comment."),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepchem_dft.equilibrium.result import Status
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
-from deepchem_dft.models.hamiltonian.samples import Prepared
+from deepchem_dft.models.hamiltonian.samples import Known
 
 if TYPE_CHECKING:
     from deepchem_dft.scf.state import SCFState
@@ -30,7 +30,7 @@ class HamiltonianPrediction:
 
     Attributes
     ----------
-    prepared : Prepared
+    prepared : Known
         The molecule.
     hamiltonian : np.ndarray
         (nao, nao) Hartree, in PySCF's order.
@@ -42,7 +42,7 @@ class HamiltonianPrediction:
         Evaluations of the feedback; 0 for forms without.
     """
 
-    prepared: Prepared
+    prepared: Known
     hamiltonian: np.ndarray
     status: Status | None = None
     residual: float = 0.0

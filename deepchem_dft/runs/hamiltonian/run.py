@@ -19,6 +19,7 @@ from deepchem_dft.runs.hamiltonian.evaluation import (
     Evaluated,
     evaluate_hamiltonian_set,
     hamiltonian_markdown,
+    polynomial_of,
     write_molecules,
 )
 from deepchem_dft.runs.hamiltonian.schema import HamiltonianRunConfig, HamiltonianSetRef
@@ -103,11 +104,12 @@ class HamiltonianRun(Run):
             for s in self.sets
             if s.role == role and role in options.sets
         ]
+        polynomial = polynomial_of(self.sets, model.config["grid_level"]) if options.baseline else None
         self.found = [
             result
             for one in order
             for result in evaluate_hamiltonian_set(
-                model, one, options.energies, options.cycles, options.baseline
+                model, one, options.energies, options.cycles, options.baseline, polynomial
             )
         ]
 
@@ -236,7 +238,7 @@ def _draw(directory: RunDirectory, found: Sequence[Evaluated]) -> None:
         if any(row["iterations"] > 0 for row in history):
             plots.iterations(history, directory.plots / "iterations.png")
     for one in found:
-        if not one.method.endswith(" guess"):
+        if not one.method.endswith(" guess") and not one.method.startswith("polynomial "):
             name = "".join(c if c.isalnum() else "_" for c in f"{one.set.role}_{one.set.label}")
             plots.orbital_parity(one, directory.plots / f"orbitals_{name}.png")
 
