@@ -1,7 +1,5 @@
 """Kinds of input a model may have: how data sets of them become batches, and cells for them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 from zlib import crc32

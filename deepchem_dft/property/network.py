@@ -1,7 +1,5 @@
 """A cell's fixed point, and a prediction made of it."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any

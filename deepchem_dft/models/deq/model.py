@@ -1,7 +1,5 @@
 """DEQModel: a DeepChem model whose features are a fixed point."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

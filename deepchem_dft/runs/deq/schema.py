@@ -1,7 +1,5 @@
 """What the configuration of a run on properties (``model: deq``) may say."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,7 +51,7 @@ class PropertyDataConfig(Section):
     limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="keep the first so many of each part")
 
     @model_validator(mode="after")
-    def _found(self) -> PropertyDataConfig:
+    def _found(self) -> "PropertyDataConfig":
         if (self.source == "nci") != (self.path is None):
             raise ValueError("'path' is needed for all sources but nci, and for that one not")
         return self
