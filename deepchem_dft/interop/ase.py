@@ -1,7 +1,5 @@
 """Molecules in ASE: a calculator that runs any functional of this package."""
 
-from __future__ import annotations
-
 import warnings
 from contextlib import nullcontext
 from typing import Any
@@ -16,8 +14,9 @@ except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
 
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
-from deepchem_dft.molecule import Molecule, cache, comment
+from deepchem_dft.molecule import Molecule, cache
 from deepchem_dft.molecule.geometry import as_said
+from deepchem_dft.molecule.reading import comment
 from deepchem_dft.molecule.surroundings import Surroundings
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.guess import GuessExtrapolation

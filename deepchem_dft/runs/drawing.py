@@ -1,7 +1,5 @@
 """What all figures share: the style, the file that is written, how seeds, formulas and accuracy are shown."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -1,7 +1,5 @@
 """``deepchem-dft reaction`` and ``atomisation``: energies of reactions of one's own molecules."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +42,7 @@ _KEEP = typer.Option(
 def reaction(
     equation: list[str] = typer.Argument(
         ...,
-        help="'water.xyz -> oh.xyz + 1/2 h2.xyz': xyz files, SMILES, e-, H+, with spaces around -> and +; "
+        help="'water.xyz -> oh.xyz + 1/2 h2.xyz': files, SMILES, e-, H+, with spaces around -> and +; "
         "several equations share their species.",
     ),
     xc: list[str] | None = _XC,
@@ -112,7 +110,9 @@ def reaction(
 
 
 def atomisation(
-    files: list[str] = typer.Argument(..., help="xyz files, or SMILES; one row for each."),
+    files: list[str] = typer.Argument(
+        ..., help="Files (.xyz, .mol, .sdf, .pdb ...), or SMILES; one row each."
+    ),
     xc: list[str] | None = _XC,
     basis: str = options.BASIS,
     spin: int | None = typer.Option(None, "--spin", help="2S of the molecule. Default: the file's comment."),
@@ -171,7 +171,7 @@ def _assigned(items: list[str] | None, option: str) -> dict[str, int]:
 
 
 def _compute(
-    reactions: Sequence[Reaction],
+    reactions: "Sequence[Reaction]",
     xc: list[str] | None,
     basis: str,
     grid_level: int,
@@ -213,7 +213,7 @@ def _compute(
         raise SCFNotConverged(f"{len(bad)} did not converge: {'; '.join(bad[:10])}")
 
 
-def _print(reactions: Sequence[Reaction], found: Sequence[ReactionEnergy], method: str) -> None:
+def _print(reactions: "Sequence[Reaction]", found: "Sequence[ReactionEnergy]", method: str) -> None:
     from deepchem_dft.runs.tables import markdown_table
     from deepchem_dft.units import HARTREE_TO_KCAL
 
@@ -240,7 +240,7 @@ def _print(reactions: Sequence[Reaction], found: Sequence[ReactionEnergy], metho
         out.print(note, markup=False)
 
 
-def _species_table(reactions: Sequence[Reaction]) -> str:
+def _species_table(reactions: "Sequence[Reaction]") -> str:
     from deepchem_dft.molecule.geometry import formula
     from deepchem_dft.runs.tables import markdown_table
 

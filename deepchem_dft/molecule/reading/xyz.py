@@ -1,7 +1,5 @@
 """The one reader of xyz files: plain and extended, one geometry or many, strict."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,9 +8,8 @@ from itertools import islice
 import numpy as np
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.files import PathLike, open_text
-from deepchem_dft.molecule.comment import NUMERIC, electrons, look_for_unread, pairs_of, with_column
 from deepchem_dft.molecule.elements import element, number
+from deepchem_dft.molecule.reading.comment import NUMERIC, electrons, look_for_unread, pairs_of, with_column
 
 #: Endings of the files that are read, each perhaps followed by ``.gz``.
 ENDINGS = (".xyz", ".extxyz")
@@ -153,36 +150,6 @@ def frames(lines: Iterable[str], file: str = "") -> Iterator[Frame]:
         yield Frame(done, comment.strip(), rows, file)
 
 
-def read_one(path: PathLike) -> XYZGeometry:
-    """Read a file that holds one geometry.
-
-    Parameters
-    ----------
-    path : path
-        Plain or extended xyz, perhaps compressed (``.gz``). A byte order mark and UTF-16 with one
-        are fine.
-
-    Returns
-    -------
-    XYZGeometry
-
-    Raises
-    ------
-    InputError
-        As :func:`frames` and :meth:`Frame.read`, for another ending, and for several geometries.
-    """
-    file = str(path)
-    if not is_file_name(file):
-        raise InputError(
-            "geometries are read from xyz files",
-            file=file,
-            field="geometry",
-            remedy=f"end its name with {' or '.join(ENDINGS)}, or convert it (with Open Babel or ASE, say)",
-        )
-    with open_text(path, errors="replace") as stream:
-        return only(frames(stream, file), file)
-
-
 def only(found: Iterator[Frame], file: str = "") -> XYZGeometry:
     """Return the geometry of the only frame there is.
 
@@ -195,24 +162,18 @@ def only(found: Iterator[Frame], file: str = "") -> XYZGeometry:
     if first is None:
         raise InputError("the file is empty", file=file or None, field="geometry", remedy=_COUNT_REMEDY)
     if next(found, None) is not None:
-        raise InputError(
-            "there are several geometries where one is wanted",
-            file=file or None,
-            field="geometry",
-            remedy="put the one that is meant into its own file",
-        )
+        raise several(file)
     return first.read()
 
 
-def is_file_name(text: str) -> bool:
-    """Tell whether a text is the name of an xyz file rather than a geometry.
-
-    Examples
-    --------
-    >>> is_file_name("../Water.XYZ"), is_file_name("H 0 0 0; H 0 0 1.4")
-    (True, False)
-    """
-    return "\n" not in text and text.strip().lower().removesuffix(".gz").endswith(ENDINGS)
+def several(file: str) -> InputError:
+    """Return the error of a file that holds more than one geometry."""
+    return InputError(
+        "there are several geometries where one is wanted",
+        file=file or None,
+        field="geometry",
+        remedy="put the one that is meant into its own file",
+    )
 
 
 def _refuse_periodic(pairs: dict[str, str]) -> None:

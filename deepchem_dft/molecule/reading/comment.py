@@ -1,7 +1,5 @@
 """Charge and multiplicity as the comments of files give them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 
@@ -109,14 +107,33 @@ def with_column(
     if part is None or part.stop - part.start != 1:
         return said
     total = sum(number(row[part][0], i) for i, row in enumerate(rows, start=1))
+    return with_sum(said, what, f"the column {name}", total)
+
+
+def with_sum(
+    said: int | None, what: str, parts: str, total: float, where: str = "the comment line"
+) -> int | None:
+    """Return the sum of what atoms have, compared with what else is said.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number, or contradicts that.
+
+    Examples
+    --------
+    >>> with_sum(None, "charge", "the column q", 0.98), with_sum(1, "charge", "the column q", 0.98)
+    (1, 1)
+    """
+    field = parts.split()[-1]
     if said is None and abs(total - round(total)) > 0.05:
         raise InputError(
-            f"the column {name} adds up to {total:g}, which is no whole {what}", field=name, remedy=_KEYWORDS
+            f"{parts} adds up to {total:g}, which is no whole {what}", field=field, remedy=_KEYWORDS
         )
     if said is not None and abs(total - said) > 0.05:
         raise InputError(
-            f"{what}={said} of the comment line contradicts the column {name}, which adds up to {total:g}",
-            field=name,
+            f"{what}={said} of {where} contradicts {parts}, which adds up to {total:g}",
+            field=field,
             remedy="remove one of them",
         )
     return round(total) if said is None else said
