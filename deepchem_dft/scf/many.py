@@ -153,7 +153,9 @@ class Solver:
         """
         wanted = _merged(requests)
         # What is known and what is stored, only process 0 can say for all.
-        tasks = parallel.on_main(lambda: self._tasks(wanted, keep_states, densities_for, not small_first, afresh))
+        tasks = parallel.on_main(
+            lambda: self._tasks(wanted, keep_states, densities_for, not small_first, afresh)
+        )
         done, total = 0, sum(len(task.functionals) for task in tasks)
 
         def keep(solutions: list[EnergyRecord]) -> None:
@@ -200,9 +202,9 @@ class Solver:
             missing = [f for f in functionals if not self._known(molecule, f, kinds)]
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
-                afresh = afresh or _is_atom(molecule)
-                guess = None if afresh else self._nearest_state(molecule)
-                tasks.append(_Task(molecule, missing, paths, densities_for, self.scf, guess, afresh))
+                anew = afresh or _is_atom(molecule)
+                guess = None if anew else self._nearest_state(molecule)
+                tasks.append(_Task(molecule, missing, paths, densities_for, self.scf, guess, anew))
         return tasks
 
     def _known(self, molecule: Molecule, functional: Functional, kinds: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from deepchem_dft.runs import drawing, plots
 from deepchem_dft.runs.ksr import plots as ksr_plots
 from deepchem_dft.runs.tables import EntryRecord
+from deepchem_dft.runs.xc.curves import Curve
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 
@@ -111,3 +112,16 @@ def test_the_users_own_figures_are_left_alone(tmp_path):
 def test_the_style_sheet_is_one_that_users_can_name():
     with matplotlib.style.context(drawing.STYLE):
         assert len(matplotlib.rcParams["axes.prop_cycle"]) == len(drawing.MARKERS)
+
+
+def test_notes_of_a_curve_are_said_once_for_many_points():
+    note = "an unrestricted solution lies {} Ha below this restricted one, at {} Ha"
+    curve = Curve(
+        "H 0 0 0; H 0 0 {R}",
+        "bohr",
+        [1.0, 4.0, 6.0],
+        {"pbe": [-1.0, -0.9, -0.9]},
+        notes={"pbe": [[], [note.format(0.01, -0.91)], [note.format(0.05, -0.95)]]},
+    )
+    (line,) = [line for line in curve.text().splitlines() if line.startswith("NOTE")]
+    assert "4.0000 to 6.0000 bohr (2 points; the last one)" in line and "0.05 Ha" in line

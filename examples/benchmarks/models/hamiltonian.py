@@ -28,9 +28,6 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -42,6 +39,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.models import HamiltonianPolynomial
 from deepchem_dft.models.hamiltonian.prediction import mean_scores
 
+plt.style.use("deepchem_dft.figures")
 CONFIGS = Path(__file__).resolve().parents[2] / "hamiltonian"
 LIMIT = {
     "polynomial": 1.0,
@@ -165,9 +163,6 @@ def forms(data: Path, runs: Path, out: Path) -> bool:
         and mean["equilibrium-delta"] <= mean["delta"]
         and lost < LIMIT["unconverged"]
     )
-
-
-plt.style.use("deepchem_dft.figures")
 
 
 def draw_forms(found: dict, longer: dict, out: Path) -> None:
