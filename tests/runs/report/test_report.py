@@ -155,6 +155,12 @@ def test_overview_is_the_runs_own_table(tiny_page, finished):
     assert overview[1][0][1] == "trained"
 
 
+def test_page_opens_with_an_answer_and_a_figure(tiny_page):
+    first = tiny_page.split("<section")[1]
+    assert first.startswith(' id="answer"') and "<svg" in first and "MAE (kcal/mol)" in first
+    assert re.search(r"trained: (NOT )?better than pbe on .*mean absolute error", first)
+
+
 @pytest.mark.parametrize(
     "words",
     [
