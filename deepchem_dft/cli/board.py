@@ -1,7 +1,5 @@
 """``deepchem-dft board``: functionals on a board of reactions, beside published ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What commands share: consoles, progress bars, quiet imports, arguments into objects."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def console(stderr: bool = False) -> Console:
+def console(stderr: bool = False) -> "Console":
     """Return a console that neither wraps nor colours when the output is not a terminal.
 
     Text is printed as it is, without what a terminal would obey: names come out of files.

@@ -1,7 +1,5 @@
 """``deepchem-dft curve``: energies along a stretched bond."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

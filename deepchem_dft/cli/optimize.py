@@ -1,7 +1,5 @@
 """``deepchem-dft optimize``: a molecule relaxed with any functional."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Options that mean the same in several commands: one molecule and its functional."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One datum: systems, how their results combine into a value, and the value to reach."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -91,7 +89,7 @@ class DFTEntry:
         grid_level: int = 3,
         tolerance: float | None = None,
         bare: Mapping[str, float] | None = None,
-    ) -> DFTEntry:
+    ) -> "DFTEntry":
         """Make an entry, checking everything that can be checked without a calculation.
 
         Parameters
@@ -239,7 +237,7 @@ class EnergyEntry(DFTEntry):
         """The value in Hartree."""
         return self._value
 
-    def unknown(self) -> EnergyEntry:
+    def unknown(self) -> "EnergyEntry":
         """Return this entry with a value that is not known, NaN: for predictions."""
         other = copy.copy(self)
         other._value = math.nan

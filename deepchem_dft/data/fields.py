@@ -1,7 +1,5 @@
 """Reading fields of user-written mappings: types, finite numbers, misspelt keys."""
 
-from __future__ import annotations
-
 import math
 import numbers
 import re

@@ -1,7 +1,5 @@
 """One system of an entry: geometry, basis, charge and spin, checked but without any integrals."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections import Counter
@@ -243,13 +241,13 @@ class DFTSystem:
             return False
         return has_direction(self.symbols[0], self.charge, self.electrons)
 
-    def with_number(self, number: float) -> DFTSystem:
+    def with_number(self, number: float) -> "DFTSystem":
         """Return a copy that occurs ``number`` times."""
         other = copy.copy(self)
         other.no = tidy(number)
         return other
 
-    def to_molecule(self, grid_level: int = 3, density_fit: bool | str | dict | None = None) -> Molecule:
+    def to_molecule(self, grid_level: int = 3, density_fit: bool | str | dict | None = None) -> "Molecule":
         """Return the `Molecule` with its (cached) integrals and a PySCF grid of this level.
 
         Parameters

@@ -1,7 +1,5 @@
 """Components of features sorted by |m|, and blocks of atomic orbitals as such components, and back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 

@@ -1,7 +1,5 @@
 """One molecule in coordinates and axes of its own: what its matrices are smooth functions of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
@@ -42,7 +40,7 @@ class InternalCoordinates:
     atoms: tuple[int, ...]
 
     @classmethod
-    def of(cls, positions: np.ndarray) -> InternalCoordinates:
+    def of(cls, positions: np.ndarray) -> "InternalCoordinates":
         """Choose the three atoms whose distances change least, of those that are never on a line.
 
         Parameters
@@ -159,7 +157,7 @@ class Polynomial:
         return int(self.powers.sum(1).max())
 
     @classmethod
-    def fit(cls, x: np.ndarray, y: np.ndarray, degree: int) -> Polynomial:
+    def fit(cls, x: np.ndarray, y: np.ndarray, degree: int) -> "Polynomial":
         """Fit.
 
         Parameters

@@ -1,7 +1,5 @@
 """Which shells the atoms of a molecule have, and the orders in which programs write them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache

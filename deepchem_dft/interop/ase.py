@@ -1,7 +1,5 @@
 """Molecules in ASE: a calculator that runs any functional of this package."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Basis sets and effective core potentials by name, for every element of a system."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import difflib

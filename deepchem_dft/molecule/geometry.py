@@ -1,7 +1,5 @@
 """Geometries: text or arrays in, element symbols and positions in Bohr out."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections import Counter

@@ -1,7 +1,5 @@
 """What should be said of a calculation before its number is believed; all warnings in one place."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 TOO_CLOSE = 0.6
 
 
-def advice(molecule: Molecule, xc: str = "", trained_on: Mapping[str, Any] | None = None) -> list[str]:
+def advice(molecule: "Molecule", xc: str = "", trained_on: Mapping[str, Any] | None = None) -> list[str]:
     """Return what speaks against a calculation before it is done.
 
     Parameters
@@ -86,7 +84,7 @@ def training_of(xc: str) -> dict[str, Any]:
         return {}
 
 
-def warn(molecules: Mapping[str, Molecule], functionals: Iterable[str]) -> list[str]:
+def warn(molecules: "Mapping[str, Molecule]", functionals: Iterable[str]) -> list[str]:
     """Warn of everything that speaks against calculations, each sentence once.
 
     Parameters
@@ -113,7 +111,7 @@ def warn(molecules: Mapping[str, Molecule], functionals: Iterable[str]) -> list[
     return list(said)
 
 
-def _close(molecule: Molecule) -> list[str]:
+def _close(molecule: "Molecule") -> list[str]:
     radii = np.array([COVALENT_RADII[NUCLEAR_CHARGE[s]] for s in molecule.symbols])
     distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
     share = distances / (radii[:, None] + radii)

@@ -1,7 +1,5 @@
 """The keys of a run configuration as text, made from the schema itself."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin

@@ -1,7 +1,5 @@
 """Kohn-Sham calculations: ``KohnSham(molecule, xc).run() -> KSResult``."""
 
-from __future__ import annotations
-
 import math
 import time
 import warnings

@@ -1,7 +1,5 @@
 """A command, and what it must leave whatever happens to it."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io
@@ -76,7 +74,7 @@ class Case:
         """Return what the results say, wall times left out."""
         return {name: content(folder / name) for name in self.results}
 
-    def known(self, folder: Path) -> Case:
+    def known(self, folder: Path) -> "Case":
         """Return the case with the results of an undisturbed command."""
         folder.mkdir()
         status, err = self.perform(folder)

@@ -1,7 +1,5 @@
 """``deepchem-dft reaction`` and ``atomisation``: energies of reactions of one's own molecules."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -178,7 +176,7 @@ def _assigned(items: list[str] | None, option: str) -> dict[str, int]:
 
 
 def _compute(
-    reactions: Sequence[Reaction],
+    reactions: "Sequence[Reaction]",
     xc: list[str] | None,
     basis: str,
     grid_level: int,
@@ -228,7 +226,7 @@ def _compute(
         raise SCFNotConverged(f"{len(bad)} did not converge: {'; '.join(bad[:10])}")
 
 
-def _print(reactions: Sequence[Reaction], found: Sequence[ReactionEnergy], method: str) -> None:
+def _print(reactions: "Sequence[Reaction]", found: "Sequence[ReactionEnergy]", method: str) -> None:
     from deepchem_dft.runs.tables import markdown_table
     from deepchem_dft.units import HARTREE_TO_KCAL
 
@@ -255,7 +253,7 @@ def _print(reactions: Sequence[Reaction], found: Sequence[ReactionEnergy], metho
         out.print(note, markup=False)
 
 
-def _species_table(reactions: Sequence[Reaction]) -> str:
+def _species_table(reactions: "Sequence[Reaction]") -> str:
     from deepchem_dft.molecule.geometry import formula
     from deepchem_dft.runs.tables import markdown_table
 

@@ -1,7 +1,5 @@
 """``deepchem-dft scan``: energies along any internal coordinate, everything else relaxed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

@@ -1,7 +1,5 @@
 """``deepchem-dft scf``: one molecule or many, one functional, printed with units."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

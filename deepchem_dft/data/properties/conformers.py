@@ -1,7 +1,5 @@
 """From a molecule as written to nuclei in space: RDKit's distance geometry and force fields."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Lists of molecules to be labelled: SMILES, SDF and XYZ files, one molecule at a time."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Iterator

@@ -12,8 +12,6 @@ Read is the layout of the ETH Research Collection, version 1 of doi 10.3929/ethz
 Energies and gaps are in Hartree, dipole moments in Debye.
 """
 
-from __future__ import annotations
-
 import gzip
 import os
 import tarfile

@@ -1,7 +1,5 @@
 """Head of a file in the package's own schema: defaults and named systems."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files in, entries out: finds files, tells the schemas apart, collects every problem."""
 
-from __future__ import annotations
-
 import glob
 import os
 import warnings

@@ -1,7 +1,5 @@
 """xcnn's YAML schema: ``type``, ``cmd``, ``systems[].kwargs``; commands are parsed, never run."""
 
-from __future__ import annotations
-
 import ast
 import math
 from typing import Any

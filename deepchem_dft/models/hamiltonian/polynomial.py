@@ -1,7 +1,5 @@
 """HamiltonianPolynomial: matrices of one rigid little molecule, by least squares."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +80,7 @@ class HamiltonianPolynomial(Predicting):
         self.polynomial: Polynomial | None = None
         self._molecule: dict[str, Any] = {}
 
-    def fit(self, data: Data) -> HamiltonianPolynomial:
+    def fit(self, data: Data) -> "HamiltonianPolynomial":
         """Fit to all geometries of the data, and return self.
 
         Parameters
@@ -199,7 +197,7 @@ class HamiltonianPolynomial(Predicting):
         return _KEY in checkpoint.read(path)
 
     @classmethod
-    def load(cls, path: str | Path) -> HamiltonianPolynomial:
+    def load(cls, path: str | Path) -> "HamiltonianPolynomial":
         """Read what `save` has written.
 
         Raises

@@ -1,7 +1,5 @@
 """The part of a HamiltonianModel that predicts, and compares with what is known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 

@@ -1,7 +1,5 @@
 """What a predicted Kohn-Sham matrix says: orbitals, density, gap, dipole; and how good it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,7 +119,7 @@ class HamiltonianPrediction:
         return self.prepared.reference.energy(self.density_matrix)
 
     @property
-    def state(self) -> SCFState:
+    def state(self) -> "SCFState":
         """Orbitals and occupations: what `KohnSham.run` takes as ``guess``."""
         from deepchem_dft.scf.state import SCFState
 

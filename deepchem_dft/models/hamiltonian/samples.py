@@ -1,7 +1,5 @@
 """Samples as a HamiltonianModel sees them: checked, completed, turned into graphs once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
@@ -272,7 +270,7 @@ class Batch:
     graph: Graph
 
     @classmethod
-    def of(cls, samples: list[Prepared], device: torch.device | str) -> Batch:
+    def of(cls, samples: list[Prepared], device: torch.device | str) -> "Batch":
         """Join graphs and move them."""
         graph = join([sample.graph for sample in samples])
         return cls(samples, graph.to(device, samples[0].graph.distance.dtype))

@@ -1,7 +1,5 @@
 """KSRModel: a DeepChem model that trains a functional through every Kohn-Sham iteration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

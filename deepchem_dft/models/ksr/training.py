@@ -1,7 +1,5 @@
 """How a KSRModel is trained: L-BFGS that can be resumed, Adam, validation, several seeds."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence

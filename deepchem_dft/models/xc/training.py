@@ -1,7 +1,5 @@
 """How an XCModel is trained: the step, validation, and systems shared by several processes."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -42,11 +40,11 @@ class Trainer(TrainingLoop):
     valid : Samples, optional
     """
 
-    model: XCModel
+    model: "XCModel"
 
     def __init__(
         self,
-        model: XCModel,
+        model: "XCModel",
         options: FitOptions,
         samples: Samples | None = None,
         valid: Samples | None = None,

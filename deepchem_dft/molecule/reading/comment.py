@@ -1,7 +1,5 @@
 """Charge and multiplicity as the comments of files give them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

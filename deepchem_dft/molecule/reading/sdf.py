@@ -1,7 +1,5 @@
 """SDF files record by record: the molecule as written, and its tags."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The one reader of xyz files: plain and extended, one geometry or many, strict."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A judgement as Markdown tables and as a CSV file."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict

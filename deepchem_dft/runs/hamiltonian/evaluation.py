@@ -1,7 +1,5 @@
 """Evaluation of a run on Hamiltonians: errors of a network and of what it must beat."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +37,7 @@ class Evaluated:
 
     set: HamiltonianSet
     method: str
-    scores: list[HamiltonianScore]
+    scores: "list[HamiltonianScore]"
     cycles: list[tuple[int, int]]
 
     def cells(self) -> list[str]:
@@ -63,7 +61,7 @@ class Evaluated:
         ]
 
 
-def polynomial_of(sets: Sequence[HamiltonianSet], grid_level: int) -> HamiltonianPolynomial | None:
+def polynomial_of(sets: Sequence[HamiltonianSet], grid_level: int) -> "HamiltonianPolynomial | None":
     """Return what a network for one molecule must beat, fitted to its training data; None for several."""
     from deepchem_dft.models import HamiltonianPolynomial
 
@@ -78,12 +76,12 @@ def polynomial_of(sets: Sequence[HamiltonianSet], grid_level: int) -> Hamiltonia
 
 
 def evaluate_hamiltonian_set(
-    model: HamiltonianModel,
+    model: "HamiltonianModel",
     one: HamiltonianSet,
     energies: int = 0,
     cycles: int = 0,
     baseline: bool = True,
-    polynomial: HamiltonianPolynomial | None = None,
+    polynomial: "HamiltonianPolynomial | None" = None,
 ) -> list[Evaluated]:
     """Return errors of the guess (if asked for), of the polynomial (if there is one) and of the network.
 

@@ -1,7 +1,5 @@
 """Hamiltonians of many geometries by PySCF: in parallel, survivable, in the order of the input."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace

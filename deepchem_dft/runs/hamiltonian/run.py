@@ -1,7 +1,5 @@
 """A whole run on Hamiltonians: train, evaluate beside the guess, write tables and figures."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -47,7 +45,7 @@ HISTORY_COLUMNS = [
 
 def build_hamiltonian_model(
     config: HamiltonianRunConfig, sets: Sequence[HamiltonianSet], model_dir: str | Path | None = None
-) -> HamiltonianModel:
+) -> "HamiltonianModel":
     """Return the untrained model of a configuration, for all elements of the data."""
     from deepchem_dft.models import HamiltonianModel
 
@@ -90,7 +88,7 @@ class HamiltonianRun(Run):
         train = _together(self.sets, "train")
         self.fit(model, train, epochs, _row, HISTORY_COLUMNS, restore=self.begun, valid_dataset=valid)
 
-    def _load(self, folder: str) -> HamiltonianModel:
+    def _load(self, folder: str) -> "HamiltonianModel":
         from deepchem_dft.models import HamiltonianModel
 
         return HamiltonianModel.load(folder)
@@ -200,7 +198,7 @@ def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
     )
 
 
-def _row(report: HamiltonianEpoch) -> dict[str, Any]:
+def _row(report: "HamiltonianEpoch") -> dict[str, Any]:
     row = asdict(report)
     return {
         **row,

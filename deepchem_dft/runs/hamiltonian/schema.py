@@ -1,7 +1,5 @@
 """What the configuration of a run on Hamiltonians (``model: hamiltonian``) may say."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal

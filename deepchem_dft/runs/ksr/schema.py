@@ -1,7 +1,5 @@
 """What the configuration of a one-dimensional run (``model: ksr``) may say."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -85,7 +83,7 @@ class LatticeFunctionalConfig(Section):
     polarised: bool = Field(False, description="treat spins apart")
 
     @model_validator(mode="after")
-    def _possible(self) -> LatticeFunctionalConfig:
+    def _possible(self) -> "LatticeFunctionalConfig":
         hidden, windows = self.hidden or [16], self.windows or 3
         widest = max(windows, default=1) if isinstance(windows, list) else windows
         inputs = 2 * (1 + (15 if self.convolutions is None else self.convolutions))

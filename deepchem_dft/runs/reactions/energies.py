@@ -1,7 +1,5 @@
 """Energies of reactions, with the uncertainty of the difference where the functional knows it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,13 +50,13 @@ class ReactionEnergy:
 
 def energies(
     reactions: Sequence[Reaction],
-    functionals: Sequence[Functional],
-    solver: Solver,
+    functionals: "Sequence[Functional]",
+    solver: "Solver",
     *,
     grid_level: int = 3,
     density_fit: bool | str | None = None,
-    surroundings: Surroundings | None = None,
-    on_solution: Callable[[EnergyRecord, int, int], None] | None = None,
+    surroundings: "Surroundings | None" = None,
+    on_solution: "Callable[[EnergyRecord, int, int], None] | None" = None,
 ) -> list[ReactionEnergy]:
     """Return the energy of every reaction with every functional; each species is solved once.
 

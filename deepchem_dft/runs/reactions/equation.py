@@ -1,7 +1,5 @@
 """Equations of one's own molecules: text in, species and their stoichiometry out, balanced."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -46,7 +44,7 @@ class Term:
 
     count: float
     name: str
-    system: DFTSystem | None
+    system: "DFTSystem | None"
     assumed: bool = False
     made: bool = False
 

@@ -1,7 +1,5 @@
 """Dissociation curves: many distances, several functionals, exact values where known."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -106,8 +104,8 @@ def molecules(
     grid_level: int = 3,
     restricted: bool | None = None,
     broken_symmetry: bool = False,
-    surroundings: Surroundings | None = None,
-) -> list[Molecule]:
+    surroundings: "Surroundings | None" = None,
+) -> "list[Molecule]":
     """Return one molecule per distance, put where the geometry says ``{R}``.
 
     Raises
@@ -141,7 +139,7 @@ def molecules(
 
 def solve(
     solver: Solver,
-    points: Sequence[Molecule],
+    points: "Sequence[Molecule]",
     functionals: Sequence[Functional],
     on_solution: Callable[..., None] | None = None,
 ) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, list[list[str]]]]:
@@ -180,7 +178,7 @@ def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     return values[:, 0], values[:, 1]
 
 
-def check_is_h2(points: Sequence[Molecule], distances: Sequence[float], unit: str) -> None:
+def check_is_h2(points: "Sequence[Molecule]", distances: Sequence[float], unit: str) -> None:
     """Raise InputError unless these are H2 molecules with bonds of these lengths (in ``unit``)."""
     remedy = "leave --exact out, or stretch 'H 0 0 0; H 0 0 {R}' with charge and spin 0"
     for molecule, distance in zip(points, distances):

@@ -1,7 +1,5 @@
 """A run with real molecules: a functional trained, and tested beside conventional ones."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -121,7 +119,7 @@ class FunctionalRun(Run):
         done = self.directory.status.get("state") in ("trained", "finished")
         return done and (self.directory / NOTE).is_file()
 
-    def model(self) -> XCModel:
+    def model(self) -> "XCModel":
         """Return the trained model; of a cross-validation, one with the ensemble."""
         if self.config.cross_validation is None:
             return super().model()
@@ -129,7 +127,7 @@ class FunctionalRun(Run):
 
         return XCModel(xc=load_ensemble(self.directory), grid_level=self.config.data.grid_level)
 
-    def _load(self, folder: str) -> XCModel:
+    def _load(self, folder: str) -> "XCModel":
         from deepchem_dft.models import XCModel
 
         return XCModel.load(folder)
