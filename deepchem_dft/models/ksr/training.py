@@ -299,7 +299,7 @@ class KSRTrainer(TrainingLoop):
         )
 
     def validate(self, report: KSREpoch) -> None:
-        """GradientCheck by the error of the energies, or by the metric asked for."""
+        """Check by the error of the energies, or by the metric asked for."""
         valid, metric = self.valid, self.options.metric
         prediction, y = self.model._energies(valid.entries), valid.energy.numpy()[:, None]
         report.score = (
