@@ -21,7 +21,7 @@ from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, finish, orthonormal_
 from deepchem_dft.scf.rotations import minimise
 from deepchem_dft.scf.search.explorer import WORTHWHILE, Explorer, Start
 from deepchem_dft.scf.search.filling import filled_from_below
-from deepchem_dft.scf.search.orientation import Turning, turning_parts
+from deepchem_dft.scf.search.orientation import Part, Turning, turning_parts
 from deepchem_dft.scf.search.phases import antibonding
 from deepchem_dft.scf.search.regrouped import regrouped
 from deepchem_dft.scf.search.signs import (
@@ -46,6 +46,8 @@ _HARD = 0.2
 #: The same for atoms that have been given their electrons, which have yet to relax; and in how many ways
 #: they are where bonds are loose, but bonds, and after how many steps that may be given up.
 _SHARES_REACH, _LOOSELY, _PATIENTLY = 0.3, 2, 18
+#: A turn (radians) from which the shallowest of broken symmetries is found, and what it may cost (Ha).
+_SLIGHTLY, _LITTLE = 0.1, 1e-4
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What an unrestricted solution has to be lower by to be worth a word, Ha; and what is more than an
@@ -208,23 +210,22 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
     hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, apart, hole, lost = solution.state, *(k in signs for k in ("apart", "hole", "lost"))
     near = frontier(solution.energies, state.occupations, _WINDOW)
-    fock, turning = solution.evaluation.fock, turns(hamiltonian)
-    for spin, (occupied, empty) in enumerate(near):
-        pairs = [
-            (i, a)
-            for i in occupied[:2].tolist()
-            for a in empty[:2].tolist()
-            if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)
-        ]
-        for i, a in pairs[:_PAIRS]:
-            # Half way, from where either filling can be reached; all the way where one is wrong.
-            for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
-                orbitals = turned(state.orbitals, [(spin, i, a, angle)])
-                yield Start("turned", kicked(orbitals, fock, 0), math.inf if hole else (1 + turning) * _REACH)
+    fock = solution.evaluation.fock
+    # Which way a part points is asked last and costs less there; on the coarsest grid this says more.
+    wholes = [Turning(hamiltonian, state, part) for part in _turning(hamiltonian, finer=True)]
+    yield from _one_turned(explorer, near, wholes, hole)
     if not hamiltonian.restricted and (
         apart or hole or "free" in signs or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)
     ):
-        yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
+        inner = _without_turns(near, wholes)
+        if inner is not None and not (apart or hole):
+            for sign in (1.0, -1.0):  # no kick, which costs more than a shallow minimum may gain
+                pairs = [
+                    (s, int(o[0]), int(e[0]), (sign, 1.0)[s] * _SLIGHTLY) for s, (o, e) in enumerate(inner)
+                ]
+                yield Start("spins mixed", turned(state.orbitals, pairs), _LITTLE)
+        else:
+            yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
     coarse = hamiltonian.molecule.grid_level == 0
     if "free" in signs or coarse:
         for seed in range(2):
@@ -254,6 +255,42 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
         yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
+def _without_turns(
+    near: Sequence[tuple[Tensor, Tensor]], wholes: Sequence[Turning]
+) -> list[tuple[Tensor, Tensor]] | None:
+    """Frontier orbitals without a highest one that would only turn, if there is one."""
+    found, turning = [], False
+    for spin, (occupied, empty) in enumerate(near):
+        if len(occupied) and len(empty):
+            first = int(occupied[0]), int(empty[0])
+            if any(whole.amounts_to(spin, *first, math.pi / 4) for whole in wholes):
+                occupied, turning = occupied[1:], True
+        found.append((occupied, empty))
+    return found if turning and all(len(o) and len(e) for o, e in found) else None
+
+
+def _one_turned(
+    explorer: Explorer, near: Sequence[tuple[Tensor, Tensor]], wholes: Sequence[Turning], hole: bool
+) -> Iterator[Start]:
+    """Yield one frontier orbital turned toward an empty one, unless a part that turns does the same."""
+    hamiltonian, solution = explorer.hamiltonian, explorer.best
+    state, turning, limit = solution.state, turns(hamiltonian), suspect(hamiltonian)
+    for spin, (occupied, empty) in enumerate(near):
+        pairs = [
+            (i, a)
+            for i in occupied[:2].tolist()
+            for a in empty[:2].tolist()
+            if solution.energies[spin, a] - solution.energies[spin, i] < limit
+        ]
+        for i, a in pairs[:_PAIRS]:
+            # Half way, from where either filling can be reached; all the way where one is wrong.
+            for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
+                if any(whole.amounts_to(spin, i, a, angle) for whole in wholes):
+                    continue
+                orbitals = kicked(turned(state.orbitals, [(spin, i, a, angle)]), solution.evaluation.fock, 0)
+                yield Start("turned", orbitals, math.inf if hole else (1 + turning) * _REACH)
+
+
 def _in_phase(explorer: Explorer) -> Iterator[Start]:
     """Yield the best solution with shared orbitals bonding that are antibonding."""
     tried: set[tuple[int, int]] = set()
@@ -266,11 +303,18 @@ def _in_phase(explorer: Explorer) -> Iterator[Start]:
         yield Start("in phase", orbitals, _REACH)
 
 
+def _turning(hamiltonian: KSHamiltonian, finer: bool = False) -> list[Part]:
+    """Parts whose turning is looked at as a whole; with ``finer``, none on the coarsest grid."""
+    # Where energies of points depend on each other, there is nothing to be had for less than a build.
+    if hamiltonian.xc.needs_quadrature or (finer and hamiltonian.molecule.grid_level == 0):
+        return []
+    return turning_parts(hamiltonian.molecule)
+
+
 def _pointed(explorer: Explorer) -> Iterator[Start]:
     """Yield the best solution with its open shells pointing elsewhere, where the grid favours that."""
     hamiltonian = explorer.hamiltonian
-    # Where energies of points depend on each other, there is nothing to be had for less than a build.
-    for part in () if hamiltonian.xc.needs_quadrature else turning_parts(hamiltonian.molecule):
+    for part in _turning(hamiltonian):
         for _ in range(_TURNS):
             before = explorer.best
             turning = Turning(hamiltonian, before.state, part)

@@ -192,9 +192,10 @@ class AtomicStart:
         channels = []
         for sign in (1, -1)[: self.nspin]:
             columns = []
-            for protons, orbitals, charge, spin in zip(self.protons, pointing, charges, spins, strict=True):
-                count = (protons - charge + sign * spin) // 2
-                columns.append(orbitals[:, :count])
+            for k, (orbitals, charge, spin) in enumerate(zip(pointing, charges, spins, strict=True)):
+                count = (self.protons[k] - charge + sign * spin) // 2
+                order = self._filling(k, count, sign < 0)
+                columns.append(orbitals[:, order])
             occupied = torch.cat(columns, 1)
             channels.append(completed(occupied, self.overlap, self.basis))
         return torch.stack(channels)
@@ -207,6 +208,18 @@ class AtomicStart:
                 if 0 < count < len(levels) and levels[count] - levels[count - 1] < _ONE_LEVEL:
                     return True
         return False
+
+    def _filling(self, atom: int, count: int, beta: bool) -> list[int]:
+        """Orbitals of an atom that are filled: of the last level, beta electrons take the other end.
+
+        Where both spins fill it in part, they keep out of each other's way.
+        """
+        levels, order = self.levels[atom], list(range(count))
+        if beta and 0 < count < len(levels):
+            near = [k for k in range(len(levels)) if abs(float(levels[k] - levels[count - 1])) < _ONE_LEVEL]
+            taken = sum(k < count for k in near)
+            order = order[: near[0]] + near[::-1][:taken]
+        return order
 
     def _pointing(self, atom: int, turn: int) -> Tensor:
         """Orbitals of an atom, those of one level turned among themselves at random."""
