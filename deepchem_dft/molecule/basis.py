@@ -334,7 +334,7 @@ def core_electrons(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | No
 
 
 def has_diffuse(symbols: Sequence[str], basis: BasisSpec) -> bool:
-    """GradientCheck whether a basis can hold the extra electron of an anion.
+    """Check whether a basis can hold the extra electron of an anion.
 
     The smallest s or p exponent of each p-block element (of every element, if there is none) is
     compared with that of def2-TZVP. Sets without diffuse functions up to quintuple zeta

@@ -150,6 +150,18 @@ def test_what_is_not_self_consistent_has_no_value(tmp_path):
     assert np.isnan(result.summaries[0].mae)
 
 
+def test_a_run_can_be_selected_by_its_loss_alone(tmp_path):
+    """Seeds without a validation set; the history does not say that there was one."""
+    settings = ["training.select=loss", "training.epochs=4", "output.plots=false"]
+    result = run(load_config(_write(tmp_path), settings), tmp_path / "run")
+    history = rows_of(result.directory.path / "history.csv")
+    assert {row["seed"] for row in history} == {"0", "1"} and {row["valid_mae_kcal"] for row in history} == {
+        ""
+    }
+    best = [row for row in history if row["best"] == "1"][-1]
+    assert float(best["loss"]) == min(float(row["loss"]) for row in history if row["epoch"] == "4")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
