@@ -61,6 +61,8 @@ def reaction(
     unit: str | None = typer.Option(None, "--unit", help="Unit of the files: angstrom (default) or bohr."),
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
     keep: Path | None = _KEEP,
     jobs: int | None = options.JOBS,
     json: bool = options.JSON,
@@ -81,6 +83,8 @@ def reaction(
     - `deepchem-dft reaction "water.xyz -> cation.xyz + e-" --charge cation.xyz=1 --spin cation.xyz=1`
 
     - `deepchem-dft reaction "C=C + [H][H] -> CC" --xc b3lyp --keep solved.jsonl --json`
+
+    - `deepchem-dft reaction "[OH-] + CF -> [F-] + CO" --xc b3lyp --basis def2-tzvpd --solvent water`
     """
     check_out(keep)
     check_names(xc or _USUAL)
@@ -106,7 +110,8 @@ def reaction(
         )
         for text in equation
     ]
-    _compute(reactions, xc, basis, grid_level, density_fit, keep, jobs, json, quiet)
+    place = options.surroundings_of(solvent, solvent_model, None, None)
+    _compute(reactions, xc, basis, grid_level, density_fit, keep, jobs, json, quiet, place)
 
 
 def atomisation(
@@ -180,6 +185,7 @@ def _compute(
     jobs: int | None,
     json: bool,
     quiet: bool,
+    place: Any = None,
 ) -> None:
     load_deepchem()
     from deepchem_dft.runs.advice import warn
@@ -200,12 +206,19 @@ def _compute(
     with Solver(jobs, cache=keep) as solver, solution_progress("solving", quiet) as show:
         tell_of_kept(solver, keep)
         found = energies(
-            reactions, functionals, solver, grid_level=grid_level, density_fit=density_fit, on_solution=show
+            reactions,
+            functionals,
+            solver,
+            grid_level=grid_level,
+            density_fit=density_fit,
+            surroundings=place,
+            on_solution=show,
         )
+    where = None if place is None else place.description
     if json:
-        options.print_json(as_data(found, basis=basis, grid_level=grid_level))
+        options.print_json(as_data(found, basis=basis, grid_level=grid_level, surroundings=where))
     else:
-        _print(reactions, found, f"{basis}, grid level {grid_level}")
+        _print(reactions, found, f"{basis}, grid level {grid_level}" + (f", in {where}" if where else ""))
     bad = [f"{text} with {row.functional}" for row in found for text in row.unconverged]
     if bad:
         from deepchem_dft.errors import SCFNotConverged

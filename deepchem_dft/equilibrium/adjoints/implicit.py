@@ -37,7 +37,7 @@ class GradientCheck:
     drop: bool
 
     def __call__(self, found: Trace, right: Tensor, trace: Trace) -> None:
-        """GradientCheck solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
+        """Check solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
 
         Raises
         ------

@@ -125,7 +125,7 @@ class DEQTrainer(TrainingLoop):
         )
 
     def validate(self, report: DEQEpoch) -> None:
-        """GradientCheck by the loss on the validation set, or by the metric asked for."""
+        """Check by the loss on the validation set, or by the metric asked for."""
         model, valid = self.model, self.valid
         count = model.network.count
         found = model.predict(valid)

@@ -295,7 +295,7 @@ class HamiltonianTrainer(TrainingLoop):
         torch._foreach_lerp_([progress.average[n] for n in self.names], current, 1.0 - keep)
 
     def validate(self, report: HamiltonianEpoch) -> None:
-        """GradientCheck the averaged parameters by the error of H, or by the metric asked for."""
+        """Check the averaged parameters by the error of H, or by the metric asked for."""
         model, progress = self.model, self.progress
         assert progress.average is not None
         trained = parameters_of(model.model)

@@ -199,7 +199,7 @@ class Trainer(TrainingLoop):
         model.model.spreader.forget_times()
 
     def validate(self, report: EpochReport) -> None:
-        """GradientCheck the parameters of now on the validation set, each system solved."""
+        """Check the parameters of now on the validation set, each system solved."""
         model, network, valid = self.model, self.model.model, self.valid
         parallel.doing(f"validation (epoch {report.epoch})")
         network.eval()

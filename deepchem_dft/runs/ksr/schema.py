@@ -133,7 +133,10 @@ class LatticeTrainingConfig(Section):
     stages: list[LatticeStageConfig] = Field(
         [], max_length=1000, description="stretches of training, in order, instead of epochs"
     )
-    seeds: int = Field(1, ge=1, le=10_000, description="initial weights to try; validation decides")
+    seeds: int = Field(1, ge=1, le=10_000, description="initial weights to try; see select")
+    select: Literal["validation", "loss"] = Field(
+        "validation", description="what chooses seed and epoch; loss: that of training, nothing else known"
+    )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="the first of them")
     validate_every: int = Field(5, ge=1, le=MOST_EPOCHS, description="epochs between validations")
     early_stopping: int | None = Field(

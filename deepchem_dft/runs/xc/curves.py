@@ -20,6 +20,7 @@ from deepchem_dft.units import HARTREE_TO_KCAL, LENGTH_UNITS
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule import Molecule
+    from deepchem_dft.molecule.surroundings import Surroundings
 
 _FIGURES = (".png", ".pdf", ".svg")
 
@@ -104,6 +105,7 @@ def molecules(
     grid_level: int = 3,
     restricted: bool | None = None,
     broken_symmetry: bool = False,
+    surroundings: "Surroundings | None" = None,
 ) -> "list[Molecule]":
     """Return one molecule per distance, put where the geometry says ``{R}``.
 
@@ -130,6 +132,7 @@ def molecules(
             grid_level,
             restricted=restricted,
             broken_symmetry=broken_symmetry,
+            surroundings=surroundings,
         )
         for r in distances
     ]

@@ -27,8 +27,8 @@ from sklearn.metrics import roc_auc_score
 
 from deepchem_dft import DEQModel
 
-FORESTS = [{"min_samples_leaf": leaf, "max_features": share} for leaf in (1, 3) for share in ("sqrt", 0.2)]
-BOOSTED = [{"learning_rate": rate, "max_leaf_nodes": leaves} for rate in (0.03, 0.1) for leaves in (7, 31)]
+FORESTS = [{"min_samples_leaf": 1}, {"min_samples_leaf": 1, "max_features": 0.1}, {"min_samples_leaf": 3}]
+BOOSTED = [{"learning_rate": 0.05, "max_leaf_nodes": 7}, {"learning_rate": 0.05, "max_leaf_nodes": 31}]
 NETWORKS = [{}, {"dropout": 0.1, "pooling": ("mean", "sum", "max")}]
 OWN = "DEQModel, graphs"
 
