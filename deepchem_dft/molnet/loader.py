@@ -83,8 +83,8 @@ SPLITTERS: dict[str, type[dc.splits.Splitter]] = {
     "index": dc.splits.IndexSplitter,
     "random": dc.splits.RandomSplitter,
 }
-#: Those of DeepChem that read SMILES from the ids of a data set. The ids of entries are their names: radicals,
-#: ions and stretched bonds have no SMILES that RDKit and a calculation would agree on.
+#: Those of DeepChem that read SMILES from the ids of a data set. The ids of entries are their names:
+#: radicals, ions and stretched bonds have no SMILES that RDKit and a calculation would agree on.
 BY_SMILES = (
     dc.splits.ScaffoldSplitter,
     dc.splits.ButinaSplitter,
