@@ -33,6 +33,8 @@ import importlib.util
 if importlib.util.find_spec("deepchem_dft") is None:
     %pip install --quiet deepchem_dft
 
+import deepchem_dft  # before DeepChem, which would list the packages that it does not find
+
 %matplotlib inline"""
 
 _COLAB = "https://colab.research.google.com"
