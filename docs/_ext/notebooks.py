@@ -1,8 +1,8 @@
-"""Make a notebook of every tutorial: ``make notebooks``.
+"""Make notebooks of the tutorials: ``make notebooks``.
 
 Usage: python docs/_ext/notebooks.py [NAME ...] [--out DIR] [--only-source] [--repository OWNER/NAME]
 
-Pages of ``docs/tutorials`` are the source. Their Python blocks become cells, configurations with a
+Pages of ``docs/tutorials`` that link to their notebook are the source. Their Python blocks become cells, configurations with a
 first line ``# file: name`` become cells that write that file, and what stands in a comment
 ``<!-- notebook`` is a cell of notebooks alone. Everything else stays text. Notebooks are run from
 their first cell to the last, in an empty folder, and kept with what they show.
@@ -42,8 +42,9 @@ _SHIELD = "https://img.shields.io/badge"
 
 
 def names() -> list[str]:
-    """Return the names of the tutorials."""
-    return sorted(page.stem for page in TUTORIALS.glob("*.md"))
+    """Return the names of the tutorials that are notebooks as well: their pages say so."""
+    pages = TUTORIALS.glob("*.md")
+    return sorted(page.stem for page in pages if "[This page as a notebook]" in page.read_text("utf-8"))
 
 
 def notebook(name: str, repository: str = "") -> Any:
