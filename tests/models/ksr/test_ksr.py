@@ -112,7 +112,7 @@ def test_the_validation_chooses_a_seed(two, others):
         alone[seed] = one
     losses = [r.loss for seed in (5, 1, 7) for r in alone[seed].history]
     assert [r.loss for r in model.history] == losses
-    winner = min(alone.values(), key=lambda m: m.progress.best_score)
+    winner = min(alone.values(), key=lambda m: m.progress.best.score)
     assert np.array_equal(model.predict(others), winner.predict(others))
 
 
