@@ -120,6 +120,12 @@ def densities(entries: Sequence[Any], options: argparse.Namespace) -> dict[str, 
     return found
 
 
+def prepared(entry: Any, options: argparse.Namespace) -> bool:
+    """Whether the densities of an entry are in the folder."""
+    keys = [s.to_molecule(options.grid_level).key[:24] for s in entry.get_systems()]
+    return all((options.folder / f"{key}.{form}.pt").is_file() for key in keys for form in EPOCHS)
+
+
 def errors(data: FrozenEntries, model: XCModel) -> torch.Tensor:
     """Return errors of entries, kcal/mol."""
     with torch.no_grad():
@@ -174,6 +180,7 @@ def main() -> int:
     parser.add_argument("--basis", default="def2-qzvp")
     parser.add_argument("--grid-level", type=int, default=2)
     parser.add_argument("--epochs", type=int, help="of NNNonlocal")
+    parser.add_argument("--prepared", action="store_true", help="only entries whose densities are there")
     parser.add_argument("--limit", type=int, help="so many entries of each set")
     parser.add_argument("--folder", type=Path, default=Path("runs/neighbours"))
     options = parser.parse_args()
@@ -181,6 +188,8 @@ def main() -> int:
     sets = load_sets(load_config(RECIPE, [f"data.basis={options.basis}"]).data)
     train = [e for s in sets if s.role == "train" for e in s.entries[: options.limit]]
     test = next(s for s in sets if s.role == "test").entries[: options.limit]
+    if options.prepared:
+        train, test = ([e for e in some if prepared(e, options)] for some in (train, test))
     epochs = {**EPOCHS, "neighbours": options.epochs or EPOCHS["neighbours"]}
     if options.select:
         select(FrozenEntries.make(train, densities(train, options)["neighbours"]), epochs["neighbours"])

