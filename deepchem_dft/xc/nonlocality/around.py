@@ -10,8 +10,6 @@ any order, are such sums again; functions are made anew wherever they are needed
 densities that are asked for their energy again and again, if they take little room.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
