@@ -282,7 +282,9 @@ class EnhancedXC(XCFunctional):
         return (1.0 - self.share) * energy if self.hybrid else energy
 
     def penalty(self, size: float, roughness: float) -> Tensor:
-        """Return the fine for large and for rough factors; see :func:`~deepchem_dft.xc.penalty.fine_of_factors`.
+        """Return the fine for large and for rough factors.
+
+        See :func:`~deepchem_dft.xc.penalty.fine_of_factors`.
 
         Examples
         --------

@@ -1,5 +1,7 @@
 """What a learned function is fined for: its size, and its roughness."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 

@@ -222,7 +222,9 @@ class NNNonlocal(XCFunctional):
         return energy
 
     def penalty(self, size: float, roughness: float) -> Tensor:
-        """Return the fine for large and for rough factors; see :func:`~deepchem_dft.xc.penalty.fine_of_factors`.
+        """Return the fine for large and for rough factors.
+
+        See :func:`~deepchem_dft.xc.penalty.fine_of_factors`.
 
         Roughness is also that along the descriptors of the surroundings.
         """
