@@ -1,7 +1,5 @@
 """Checkpoint files: written atomically, read without running code, refused when damaged."""
 
-from __future__ import annotations
-
 import io
 import os
 import random

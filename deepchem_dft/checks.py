@@ -1,7 +1,5 @@
 """What settings may be, and warnings that point at the user's own line."""
 
-from __future__ import annotations
-
 import difflib
 import reprlib
 import sys

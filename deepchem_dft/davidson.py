@@ -1,7 +1,5 @@
 """The lowest eigenvectors of a large symmetric matrix that is only known by what it does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Every error this package raises on purpose; all derive from ``DeepChemDFTError``."""
 
-from __future__ import annotations
-
 from typing import Any
 
 
@@ -56,7 +54,7 @@ class InputError(DeepChemDFTError, ValueError):
             text += f" Remedy: {_short(self.remedy.rstrip('.'))}."
         return text
 
-    def located(self, **where: Any) -> InputError:
+    def located(self, **where: Any) -> "InputError":
         """Return the same error with missing ``file``, ``entry`` or ``field`` filled in."""
         merged = {k: getattr(self, k) or where.get(k) for k in ("file", "entry", "field")}
         return InputError(self.problem, remedy=self.remedy, **merged)

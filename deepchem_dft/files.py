@@ -1,7 +1,5 @@
 """Files whole or not at all, text read, and one error for whatever the system refuses."""
 
-from __future__ import annotations
-
 import codecs
 import errno
 import gzip

@@ -1,7 +1,5 @@
 """JSON of anybody's to plain Python values: strict where Python's reader is lenient."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

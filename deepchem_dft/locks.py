@@ -1,7 +1,5 @@
 """Locks on folders and files, which end with their process; and files that grow under one."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -76,7 +74,7 @@ class Lock:
             finally:
                 os.close(handle)
 
-    def __enter__(self) -> Lock:
+    def __enter__(self) -> "Lock":
         return self
 
     def __exit__(self, *_: object) -> None:

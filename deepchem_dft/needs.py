@@ -1,7 +1,5 @@
 """Packages that must be there: refused in one line, with the remedy, where a room first needs them."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 from functools import cache

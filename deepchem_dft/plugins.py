@@ -4,8 +4,6 @@ Other packages add theirs as entry points of the groups ``deepchem_dft.functiona
 ``deepchem_dft.engines``.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any

@@ -6,8 +6,6 @@ HTML and links on. Whatever writes a name to one of these sends it through the f
 HTML pages have :mod:`deepchem_dft.runs.report.markup`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

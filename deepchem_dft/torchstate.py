@@ -1,7 +1,5 @@
 """Work as usual whatever defaults the caller has given torch: inference mode, device, precision."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Iterator

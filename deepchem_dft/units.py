@@ -1,7 +1,5 @@
 """Unit conversions (CODATA 2018) and parsing of values such as ``232.6 kcal/mol``."""
 
-from __future__ import annotations
-
 import re
 
 HARTREE_TO_EV = 27.211386245988

@@ -36,6 +36,7 @@ ALLOWED = {
         "interop/ase.py",
         "interop/ase_plugin.py",
         "interop/relaxation.py",
+        "molecule/reading/by_ase.py",
     ),
     "e3nn": ("hamiltonian/", "interop/skala/"),
 }

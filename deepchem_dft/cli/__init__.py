@@ -1,7 +1,5 @@
 """The ``deepchem-dft`` command: one module per group of commands, heavy imports inside them."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

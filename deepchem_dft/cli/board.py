@@ -1,7 +1,5 @@
 """``deepchem-dft board``: functionals on a board of reactions, beside published ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +54,7 @@ def board(
         "it: the same command goes on where it was stopped.",
     ),
     jobs: int | None = options.JOBS,
+    json: bool = options.JSON,
 ) -> None:
     """Judge functionals on a board: errors by kind and set beside published ones, totals, cost.
 
@@ -73,7 +72,7 @@ def board(
 
     - `deepchem-dft board --dataset gscdb138:diet=100 --beside all`
 
-    - `deepchem-dft board --xc r2scan --dataset gscdb138:diet=30 --beside all --out errors.csv`
+    - `deepchem-dft board --xc r2scan --dataset gscdb138:diet=30 --beside all --json > board.json`
     """
     from deepchem_dft.errors import SCFNotConverged
 
@@ -92,7 +91,7 @@ def board(
     from deepchem_dft.runs.board.judging import PEERS, board_rows, check_peers, judge
     from deepchem_dft.runs.board.page import write_page
     from deepchem_dft.runs.board.seen import training_of_config, training_of_name
-    from deepchem_dft.runs.board.tables import markdown, write_csv
+    from deepchem_dft.runs.board.tables import as_data, markdown, write_csv
     from deepchem_dft.runs.xc.entries import EntrySet, select
     from deepchem_dft.runs.xc.evaluate import Evaluation
     from deepchem_dft.scf.many import Solver
@@ -111,7 +110,8 @@ def board(
     source, rows = board_rows(entries)
     shown = PEERS if not beside else source.functionals if "all" in beside else tuple(beside)
     diets = {ref.diet for ref in refs}
-    screen, log = console(), console(stderr=True)
+    log = console(stderr=True)
+    screen = log if json else console()
     check_peers(source, shown)
     records: list[Any] = []
     solved: dict[Any, Any] = {}
@@ -124,7 +124,10 @@ def board(
     keys = {f.label: f.key for f in functionals}
     diet = diets.pop() if len(diets) == 1 else None
     found = judge(source, rows, records, solved, keys, training, shown, diet)
-    screen.print(markdown(found, most=worst), markup=False)
+    if json:
+        options.print_json(as_data(found) | {"basis": basis or "of the authors", "grid_level": level})
+    else:
+        screen.print(markdown(found, most=worst), markup=False)
     for label, one in training.items():
         for missing in one.missing:
             log.print(

@@ -1,7 +1,5 @@
 """What commands share: consoles, progress bars, quiet imports, arguments into objects."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def console(stderr: bool = False) -> Console:
+def console(stderr: bool = False) -> "Console":
     """Return a console that neither wraps nor colours when the output is not a terminal.
 
     Text is printed as it is, without what a terminal would obey: names come out of files.
@@ -179,7 +177,7 @@ def state_text(result: Any) -> str:
 def hamiltonian_model(source: Path) -> Any:
     """Return the model of a run on Hamiltonians, a folder of checkpoints, the zoo, or a file."""
     load_deepchem()
-    from deepchem_dft.models import HamiltonianModel
+    from deepchem_dft.models import HamiltonianModel, HamiltonianPolynomial
     from deepchem_dft.runs import load_model
 
     if str(source).lower().startswith("zoo:") or source.suffix == ".safetensors":
@@ -194,6 +192,8 @@ def hamiltonian_model(source: Path) -> Any:
                 remedy="give a model of Hamiltonians: 'deepchem-dft zoo list'",
             )
         return zoo.load(source)
+    if os.path.isfile(source) and HamiltonianPolynomial.wrote(source):
+        return HamiltonianPolynomial.load(source)
     if not os.path.isfile(source / "config.yaml"):
         return HamiltonianModel.load(str(source))
     model = load_model(source)

@@ -1,13 +1,12 @@
 """``deepchem-dft curve``: energies along a stretched bond."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer
 
 from deepchem_dft import parallel
 from deepchem_dft.cli import options
+from deepchem_dft.errors import InputError
 
 
 def curve(
@@ -33,6 +32,8 @@ def curve(
     restricted: bool | None = options.RESTRICTED,
     stability: bool = options.STABILITY,
     broken_symmetry: bool = options.BROKEN_SYMMETRY,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
     exact: str | None = typer.Option(None, "--exact", help="Known exact curve to compare with: h2."),
     out: list[Path] | None = typer.Option(
         None, "--out", help="Write a figure (.png, .pdf, .svg) or numbers (.csv); may be repeated."
@@ -69,9 +70,12 @@ def curve(
     for path in out or []:
         curves.check_output(path)
     reference = curves.exact_curve(exact) if exact else None
+    if exact and solvent:
+        raise InputError("exact curves are those in vacuum", field="exact", remedy="leave --solvent out")
     if start is None or stop is None:
         usual = curves.usual_range(geometry, unit) if "{R}" in geometry else (1.0, 2.0)  # refused below
         start, stop = usual[0] if start is None else start, usual[1] if stop is None else stop
+    place = options.surroundings_of(solvent, solvent_model, None, None)
     distances = curves.spaced(start, stop, points)
     molecules = curves.molecules(
         geometry,
@@ -83,18 +87,24 @@ def curve(
         grid_level,
         restricted=restricted,
         broken_symmetry=broken_symmetry,
+        surroundings=place,
     )
     if exact:
         curves.check_is_h2(molecules, distances, unit)
     with Solver(jobs, stability=stability) as solver, solution_progress("curve") as show:
         table, spread, notes = curves.solve(solver, molecules, functionals, on_solution=show)
     result = curves.Curve(geometry, unit, distances, table, reference, uncertainties=spread, notes=notes)
+    if place is not None:
+        result.title = f"{geometry.replace('{R}', 'R')}, in {place.description}"
     for path in out or []:
         parallel.on_main(lambda path=path: result.write(path))  # type: ignore[misc]
     screen = console(stderr=json)
     if json:
-        options.print_json(result.data())
+        where = None if place is None else place.description
+        options.print_json(result.data() | {"surroundings": where})
     else:
+        if result.title:
+            screen.print(result.title, markup=False)
         screen.print(result.text(), markup=False)
     for path in out or []:
         screen.print(f"written: {path}", markup=False)

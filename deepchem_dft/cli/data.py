@@ -1,7 +1,5 @@
 """``deepchem-dft data``: check files, make densities and labels, list what is there."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

@@ -1,7 +1,5 @@
 """``deepchem-dft install-dqc``: DQC on Pythons its wheels were not made for."""
 
-from __future__ import annotations
-
 import typer
 
 

@@ -1,7 +1,5 @@
 """``deepchem-dft evaluate`` and ``predict``: functionals on data sets."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``deepchem-dft data hamiltonian``: Kohn-Sham matrices of many geometries."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

@@ -1,7 +1,5 @@
 """``deepchem-dft data label``: GFN2-xTB labels for a file of molecules."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator

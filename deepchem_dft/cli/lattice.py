@@ -1,7 +1,5 @@
 """``deepchem-dft data ksr``: exact energies and densities of one-dimensional molecules."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +86,7 @@ def ksr(
         console().print(f"written: {out}", markup=False)
 
 
-def _row(state: ExactState) -> list[object]:
+def _row(state: "ExactState") -> list[object]:
     return [
         state.system.name,
         state.system.electrons,
@@ -99,7 +97,7 @@ def _row(state: ExactState) -> list[object]:
     ]
 
 
-def _write(states: list[ExactState], path: Path) -> None:
+def _write(states: "list[ExactState]", path: Path) -> None:
     import numpy as np
 
     from deepchem_dft.files import write

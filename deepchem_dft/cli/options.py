@@ -1,7 +1,5 @@
 """Options that mean the same in several commands: one molecule and its functional."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import typer
 from deepchem_dft.errors import InputError
 
 GEOMETRY = typer.Argument(
-    ..., help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom), plain or extended."
+    ..., help="'El x y z; El x y z' (Bohr), or a file (Angstrom): .xyz, .mol, .sdf, .pdb, .gjf, .gen, .traj."
 )
 FUNCTIONAL = typer.Option(
     "pbe", "--xc", help="Functional: any name libxc knows, zoo:NAME, or NAME.safetensors."

@@ -1,7 +1,5 @@
 """``deepchem-dft prepare``: the densities that a training needs, in one file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

@@ -1,7 +1,5 @@
 """What the command line does when torchrun started several of it: one voice, one ending."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """How a run is shown: bars on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import TYPE_CHECKING, Any
@@ -44,7 +42,7 @@ class LineReporter(Reporter):
         Least seconds between lines of one phase.
     """
 
-    def __init__(self, console: Console, interval: float = 5.0) -> None:
+    def __init__(self, console: "Console", interval: float = 5.0) -> None:
         self.console, self.interval = console, interval
         self._said = -math.inf
         self._total: int | None = None
@@ -58,7 +56,7 @@ class LineReporter(Reporter):
         self._total = total
         self._say(title if total is None else f"{title}: {total} epochs")
 
-    def solution(self, solution: EnergyRecord, done: int, total: int) -> None:
+    def solution(self, solution: "EnergyRecord", done: int, total: int) -> None:
         if not solution.converged:
             self._say(f"not converged: {solution.name}")
         elif done == total or time.monotonic() - self._said > self.interval:
@@ -77,7 +75,7 @@ class LineReporter(Reporter):
 class BarReporter(Reporter):
     """Progress bars on a terminal, one per phase."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -106,7 +104,7 @@ class BarReporter(Reporter):
         if total is not None:
             self._epochs = self._progress.add_task(title, total=total, text="")
 
-    def solution(self, solution: EnergyRecord, done: int, total: int) -> None:
+    def solution(self, solution: "EnergyRecord", done: int, total: int) -> None:
         if self._systems is None or done == 1:
             self._systems = self._progress.add_task("solving", total=total, text="")
         name = one_line(solution.name)

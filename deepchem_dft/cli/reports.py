@@ -1,7 +1,5 @@
 """``deepchem-dft report``: what runs have found, as one page to look at."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

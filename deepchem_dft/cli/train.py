@@ -1,7 +1,5 @@
 """``deepchem-dft train``: a configuration in, a run directory with everything out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``deepchem-dft zoo`` and ``export``: trained functionals to look at, and to hand on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

@@ -1,7 +1,5 @@
 """Atomic orbitals of DQC in terms of PySCF's, so that density matrices of DQC can be read."""
 
-from __future__ import annotations
-
 from itertools import accumulate, product
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ _LETTERS = "spdfghi"
 Shell = tuple[int, np.ndarray, np.ndarray]
 
 
-def dqc_transform(system: DFTSystem) -> np.ndarray:
+def dqc_transform(system: "DFTSystem") -> np.ndarray:
     """Express DQC's atomic orbitals in those of PySCF.
 
     Both programs use libcint's real spherical functions, normalised, atoms in input order, and
@@ -107,7 +105,7 @@ def _offsets(shells: list[Shell]) -> list[int]:
     return [0, *accumulate(2 * shell[0] + 1 for shell in shells)]
 
 
-def _basis_name(system: DFTSystem, symbol: str) -> str:
+def _basis_name(system: "DFTSystem", symbol: str) -> str:
     if isinstance(system.basis, str):
         return system.basis
     named = {key.capitalize(): value for key, value in system.basis.items()}

@@ -4,8 +4,6 @@ Both are combinations of the functional's own energies that are zero for the exa
 that they need no reference value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from deepchem_dft.data.system import DFTSystem

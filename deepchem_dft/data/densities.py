@@ -1,7 +1,5 @@
 """Reference densities at CCSD level, made by PySCF on request and cached."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from typing import Any

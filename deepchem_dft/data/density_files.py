@@ -1,7 +1,5 @@
 """Files of CCSD reference densities, with the YAML entries that use them."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

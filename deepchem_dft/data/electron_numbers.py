@@ -1,7 +1,5 @@
 """Electrons of a system: from charge and spin, from numbers of each spin, or from occupations."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

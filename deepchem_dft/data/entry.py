@@ -1,7 +1,5 @@
 """One datum: systems, how their results combine into a value, and the value to reach."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -91,7 +89,7 @@ class DFTEntry:
         grid_level: int = 3,
         tolerance: float | None = None,
         bare: Mapping[str, float] | None = None,
-    ) -> DFTEntry:
+    ) -> "DFTEntry":
         """Make an entry, checking everything that can be checked without a calculation.
 
         Parameters
@@ -141,7 +139,7 @@ class DFTEntry:
         ('ae-H2', [-1.0, 2.0], array([0.1745]))
         """
         choice(e_type, ENTRY_TYPES, "e_type", "entry type")
-        members = read_systems(systems)
+        members = read_systems(systems, folder)
         if (share := number(weight, "weight")) < 0:
             raise InputError(f"weight {share:g} is negative", field="weight", remedy="use at least 0")
         if split is not None:
@@ -239,7 +237,7 @@ class EnergyEntry(DFTEntry):
         """The value in Hartree."""
         return self._value
 
-    def unknown(self) -> EnergyEntry:
+    def unknown(self) -> "EnergyEntry":
         """Return this entry with a value that is not known, NaN: for predictions."""
         other = copy.copy(self)
         other._value = math.nan

@@ -1,7 +1,5 @@
 """The featurizer behind the loader: raw entries in, `DFTEntry` objects out, errors raised."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

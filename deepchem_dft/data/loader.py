@@ -1,7 +1,5 @@
 """DeepChem's data loader for YAML files of energies and densities."""
 
-from __future__ import annotations
-
 import copy
 import warnings
 from collections import Counter

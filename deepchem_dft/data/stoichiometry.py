@@ -1,7 +1,5 @@
 """How the energies of an entry combine: roles from position, charges or stoichiometry; balance."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

@@ -1,12 +1,12 @@
 """One system of an entry: geometry, basis, charge and spin, checked but without any integrals."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from deepchem_dft.molecule.geometry import (
     parse_geometry,
     read_geometry,
 )
+from deepchem_dft.molecule.reading.xyz import XYZGeometry
+from deepchem_dft.units import ANGSTROM_TO_BOHR
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule.molecule import Molecule
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 SYSTEM_KEYS = (
     "moldesc",
     "geometry",
+    "smiles",
     "unit",
     "basis",
     "spin",
@@ -57,14 +60,17 @@ class DFTSystem:
     Parameters
     ----------
     system : mapping
-        ``moldesc`` (or ``geometry``): ``"O 0 0 0; H 0 0 1.8"``, or the lines of an xyz file, whose
-        charge and multiplicity count unless given here; ``unit``: bohr (default) or angstrom (that
-        of xyz lines); ``basis``: a name, or a name per element; ``spin``: 2S = n_alpha - n_beta;
+        ``moldesc`` (or ``geometry``): ``"O 0 0 0; H 0 0 1.8"``, the lines of an xyz file, or the name of
+        a file (:mod:`deepchem_dft.molecule.reading`), whose charge and multiplicity count unless given
+        here; or ``smiles``, for which RDKit makes a geometry; ``unit``: bohr (default) or angstrom (that
+        of files and xyz lines); ``basis``: a name, or a name per element; ``spin``: 2S = n_alpha - n_beta;
         ``charge``; ``number``: how often it occurs (default 1); ``n_alpha``, ``n_beta``: electron
         numbers, perhaps fractional, in place of charge and spin; ``occupations``: ``alpha`` and
         ``beta`` lists of electrons (0 to 1) in the lowest orbitals, in place of both;
         ``restricted``: whether both spins share their orbitals; ``broken_symmetry``: true, or 2S_z
         of each atom; ``ecp``; ``name``. Quoted numbers are fine.
+    folder : path, optional
+        Where the names of geometry files start. Default: the working folder.
 
     Attributes
     ----------
@@ -102,9 +108,9 @@ class DFTSystem:
     ('N+', 2, (4.0, 2.0))
     """
 
-    def __init__(self, system: Mapping[str, Any]) -> None:
+    def __init__(self, system: Mapping[str, Any], folder: str | Path | None = None) -> None:
         fields = Fields(system, SYSTEM_KEYS, "a system")
-        self._read_geometry(fields)
+        self._read_geometry(fields, folder)
         self.basis = _spec(fields.require("basis", "name a basis such as def2-tzvp"), "basis")
         self.ecp = _spec(fields.get("ecp"), "ecp") if "ecp" in fields else None
         self.no = tidy(fields.number("number", 1))
@@ -118,30 +124,28 @@ class DFTSystem:
         self._read_treatment(fields)
         self.name = fields.text("name") or formula_as_written(self.symbols, self.charge)
 
-    def _read_geometry(self, fields: Fields) -> None:
-        given = [key for key in ("moldesc", "geometry") if key in fields]
+    def _read_geometry(self, fields: Fields, folder: str | Path | None) -> None:
+        given = [key for key in ("moldesc", "geometry", "smiles") if key in fields]
         if len(given) != 1:
             raise InputError(
-                "the geometry is missing"
-                if not given
-                else "geometry is given twice, as moldesc and as geometry",
-                field="moldesc" if not given else "geometry",
-                remedy="write the atoms once, as 'O 0 0 0; H 0 0 1.8'",
+                f"geometry is given twice, as {given[0]} and as {given[1]}"
+                if given
+                else "the geometry is missing",
+                field="geometry" if given else "moldesc",
+                remedy="write the atoms once, as 'O 0 0 0; H 0 0 1.8', the name of a file, or 'smiles: O'",
             )
-        text = fields.get(given[0])
-        if names_a_file(text):
-            raise InputError(
-                f"{str(text)[:60]!r} is the name of a file, but data files hold their geometries themselves",
-                field=given[0],
-                remedy="write 'geometry: |' and below it, indented, the lines of the xyz file",
-            )
+        text, unit = fields.get(given[0]), fields.get("unit")
         try:
-            found = read_geometry(text, fields.get("unit"))
+            if given[0] == "smiles":
+                found = _of_smiles(text, unit)
+            else:
+                found = read_geometry(Path(folder or "", text) if names_a_file(text) else text, unit)
         except InputError as error:
+            own = error.field in (None, "geometry") or error.file is not None
             raise InputError(
-                error.problem,
+                f"{error.file}: {error.problem}" if error.file else error.problem,
                 remedy=error.remedy,
-                field=given[0] if error.field == "geometry" else error.field,
+                field=given[0] if own else error.field,
             ) from None
         self.symbols = tuple(found.symbols)
         self.moldesc = format_geometry(found.symbols, found.positions)
@@ -237,13 +241,13 @@ class DFTSystem:
             return False
         return has_direction(self.symbols[0], self.charge, self.electrons)
 
-    def with_number(self, number: float) -> DFTSystem:
+    def with_number(self, number: float) -> "DFTSystem":
         """Return a copy that occurs ``number`` times."""
         other = copy.copy(self)
         other.no = tidy(number)
         return other
 
-    def to_molecule(self, grid_level: int = 3, density_fit: bool | str | dict | None = None) -> Molecule:
+    def to_molecule(self, grid_level: int = 3, density_fit: bool | str | dict | None = None) -> "Molecule":
         """Return the `Molecule` with its (cached) integrals and a PySCF grid of this level.
 
         Parameters
@@ -285,6 +289,23 @@ class DFTSystem:
         )
 
 
+def _of_smiles(text: Any, unit: Any) -> XYZGeometry:
+    """Return a geometry that RDKit makes, in Bohr."""
+    from deepchem_dft.data.properties.conformers import from_smiles
+
+    if unit is not None:
+        raise InputError("a SMILES has no unit", field="unit", remedy="leave unit out")
+    if not isinstance(text, str):
+        raise InputError(f"{show(text)} is no SMILES", field="smiles", remedy="write text, such as 'CCO'")
+    try:
+        found = from_smiles(text.strip())
+    except InputError as error:
+        raise InputError(
+            error.problem, field="smiles", remedy=error.remedy or "correct it, or write a geometry"
+        ) from None
+    return replace(found, positions=found.positions * ANGSTROM_TO_BOHR)
+
+
 def _spec(value: Any, field: str) -> str | dict[str, str]:
     """Check a basis or ECP given as a name or as names per element."""
     if isinstance(value, str) and value.strip():
@@ -307,7 +328,7 @@ def _spec(value: Any, field: str) -> str | dict[str, str]:
     )
 
 
-def read_systems(systems: Any) -> list[DFTSystem]:
+def read_systems(systems: Any, folder: str | Path | None = None) -> list[DFTSystem]:
     """Make a `DFTSystem` of every mapping; errors name the field as ``systems[0].spin``."""
     if isinstance(systems, (str, Mapping)) or not isinstance(systems, Sequence):
         raise InputError(
@@ -320,7 +341,7 @@ def read_systems(systems: Any) -> list[DFTSystem]:
     out = []
     for i, system in enumerate(systems):
         try:
-            out.append(system if isinstance(system, DFTSystem) else DFTSystem(system))
+            out.append(system if isinstance(system, DFTSystem) else DFTSystem(system, folder))
         except InputError as error:
             raise inside(error, f"systems[{i}]") from None
     return out

@@ -1,7 +1,5 @@
 """Runs solvers on a batch: stopping, best iterates, survival and change of method, per sample."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

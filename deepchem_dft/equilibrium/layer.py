@@ -1,7 +1,5 @@
 """A fixed point as a PyTorch module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """States of any structure as one real matrix with a row per sample, and back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Measures of a map's Jacobian at a state, differentiable, to keep fixed points easy to find."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

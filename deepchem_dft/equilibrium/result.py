@@ -1,7 +1,5 @@
 """What a fixed-point solve returns: the state, how good it is, and what to try where it is not."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any

@@ -1,7 +1,5 @@
 """``fixed_point(f, z0)``: a self-consistent state as a layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 

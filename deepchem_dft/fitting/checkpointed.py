@@ -1,7 +1,5 @@
 """What models share of saving and restoring."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The training loop of every model: epochs of steps, validation, checkpoints, early stopping."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

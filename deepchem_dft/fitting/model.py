@@ -1,7 +1,5 @@
 """The ``fit`` of every model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

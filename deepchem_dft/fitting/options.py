@@ -1,7 +1,5 @@
 """What ``fit`` can be asked for, the same for every family of models."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

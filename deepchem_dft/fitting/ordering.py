@@ -1,7 +1,5 @@
 """Samples on their way into a model: labels and weights checked, in an order fixed by a seed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 

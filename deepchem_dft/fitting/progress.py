@@ -1,7 +1,5 @@
 """What a training knows about itself, and tells whoever watches: epochs, reports, the best parameters."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping

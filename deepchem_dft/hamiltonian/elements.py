@@ -1,7 +1,5 @@
 """The elements that a network knows, and the shapes of their blocks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +51,7 @@ class Elements:
         _ = self.kinds
 
     @staticmethod
-    def of(numbers: Iterable[int], basis: str) -> Elements:
+    def of(numbers: Iterable[int], basis: str) -> "Elements":
         """Return the elements among nuclear charges in any order."""
         return Elements(tuple(sorted({int(z) for z in numbers})), basis)
 

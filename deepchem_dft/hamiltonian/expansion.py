@@ -1,7 +1,5 @@
 """Matrices as components of blocks in the frames of pairs, and back; and components of a common size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import cast
 

@@ -1,7 +1,5 @@
 """A contraction on matrices: what of a predicted matrix is fed back into its prediction."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch

@@ -1,7 +1,5 @@
 """What a network predicts, and whether its prediction is fed back: the four forms."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +32,7 @@ class Form:
     equilibrium: bool
 
     @staticmethod
-    def of(name: str) -> Form:
+    def of(name: str) -> "Form":
         """Return a form by its name.
 
         Raises

@@ -1,7 +1,5 @@
 """Molecules as the network sees them: atoms, and pairs with frames of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -161,7 +159,7 @@ class Graph:
             return self.sample[self.spans[group]]
         return self.sample[self.first[self.spans[group]]]
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Graph:
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Graph":
         """Return the same on a device, with floating-point numbers of a type."""
 
         def move(value):

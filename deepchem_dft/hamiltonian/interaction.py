@@ -1,7 +1,5 @@
 """One round of messages: pairs look at their atoms, atoms at their pairs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The equivariant network: from what is cheap to know of a molecule to its Kohn-Sham matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import cast
 

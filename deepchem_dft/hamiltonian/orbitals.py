@@ -1,7 +1,5 @@
 """Which shells the atoms of a molecule have, and the orders in which programs write them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -133,11 +131,6 @@ class OrbitalLayout:
     def momentum(self) -> np.ndarray:
         """(nao,) l of each orbital."""
         return np.repeat([s.momentum for s in self.shells], [s.count for s in self.shells])
-
-    @cached_property
-    def magnetic(self) -> np.ndarray:
-        """(nao,) m of each orbital, in PySCF's order."""
-        return np.concatenate([PYSCF_M[shell.momentum] for shell in self.shells])
 
     @cached_property
     def e3nn(self) -> Order:

@@ -1,7 +1,5 @@
 """All that comes from PySCF: orbitals of elements, one-electron matrices, guesses, SCF results."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -77,7 +75,7 @@ class Reference:
     ((2, 2), -1.1521)
     """
 
-    def __init__(self, sample: HamiltonianSample, xc: str | None = None, grid_level: int = 3) -> None:
+    def __init__(self, sample: "HamiltonianSample", xc: str | None = None, grid_level: int = 3) -> None:
         self.xc = xc or sample.xc
         self.sample, self.grid_level = sample, grid_level
         if sample.n_electrons % 2 or sample.n_electrons < 2:
@@ -277,7 +275,7 @@ class Reference:
         field.e_tot, field.converged = solution.energy, True
         return field
 
-    def complete(self, guess: str | None = "minao") -> HamiltonianSample:
+    def complete(self, guess: str | None = "minao") -> "HamiltonianSample":
         """Return the sample with overlap, core Hamiltonian and (unless None) guess filled in."""
         sample = self.sample
         return replace(

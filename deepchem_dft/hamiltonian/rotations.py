@@ -5,8 +5,6 @@ orders d and f functions; for l = 1 that is y, z, x. They are e3nn's harmonics o
 exchanged axes (y, z, x).
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

@@ -1,7 +1,5 @@
 """One molecule with its Kohn-Sham matrices: what data files hold and networks are trained on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

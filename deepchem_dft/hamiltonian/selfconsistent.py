@@ -1,7 +1,5 @@
 """Any map of Hamiltonians made self-consistent: ``H = module(geometry, S, H)``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

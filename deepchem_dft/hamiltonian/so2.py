@@ -8,8 +8,6 @@ channel, and conjugates and negates it for a pseudo one; multiplied by i (*align
 behaves like the former, and any real matrix may mix all of them. Only for m = 0 sorts stay apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +36,7 @@ class Channels:
         once = torch.arange(self.true + self.pseudo) < self.true
         return once.repeat(self.repeat)
 
-    def times(self, repeat: int) -> Channels:
+    def times(self, repeat: int) -> "Channels":
         """Return as many channels several times over."""
         return Channels(self.true, self.pseudo, repeat)
 

@@ -1,9 +1,9 @@
 """Molecules in ASE: a calculator that runs any functional of this package."""
 
-from __future__ import annotations
-
 import warnings
+from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,25 @@ import numpy as np
 try:
     from ase import Atoms, units
     from ase.calculators import calculator as ase_calculators
-    from ase.calculators.calculator import Calculator, CalculatorSetupError, SCFError, all_changes
+    from ase.calculators.abc import GetOutputsMixin
+    from ase.calculators.calculator import (
+        Calculator,
+        CalculatorSetupError,
+        PropertyNotPresent,
+        SCFError,
+        all_changes,
+    )
 except ImportError as error:
     raise ImportError("deepchem_dft.interop.ase needs ASE: pip install 'ase>=3.22.1'") from error
 
 from deepchem_dft.errors import CheckpointError, InputError, SCFNotConverged
-from deepchem_dft.molecule import Molecule, cache, comment
+from deepchem_dft.molecule import Molecule, cache
 from deepchem_dft.molecule.geometry import as_said
+from deepchem_dft.molecule.reading import comment
 from deepchem_dft.molecule.surroundings import Surroundings
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.guess import GuessExtrapolation
+from deepchem_dft.scf.state import read_orbitals, write_orbitals
 from deepchem_dft.xc.base import XCFunctional
 from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.names import get_xc
@@ -28,7 +37,7 @@ from deepchem_dft.xc.names import get_xc
 __all__ = ["KohnShamCalculator"]
 
 _PARAMETERS = {
-    "basis": "def2-svp",
+    "basis": "def2-tzvp",
     "charge": None,
     "spin": None,
     "grid_level": 3,
@@ -43,8 +52,12 @@ _PARAMETERS = {
 }
 
 
-class KohnShamCalculator(Calculator):
-    """Kohn-Sham energies, forces and dipole moments of molecules for ASE.
+#: Fewer electrons than this leave an orbital empty.
+_FILLED = 1e-6
+
+
+class KohnShamCalculator(Calculator, GetOutputsMixin):
+    """Kohn-Sham energies, forces, dipole moments and charges of molecules for ASE.
 
     Each geometry starts from orbitals that those of the last ones foretell (see
     :class:`~deepchem_dft.scf.guess.GuessExtrapolation`), which takes about half the Fock builds of a
@@ -76,6 +89,9 @@ class KohnShamCalculator(Calculator):
     surroundings : str or Surroundings, optional
         The name of a solvent, or :class:`~deepchem_dft.molecule.surroundings.Surroundings` for point
         charges (which are in Bohr there, and stay where they are) and other models.
+    restart : path, optional
+        Orbitals written by :meth:`write` (or ``deepchem-dft scf --write``), from which the first geometry
+        starts; its atoms may have moved.
     **kwargs
         Passed on to ASE: ``atoms``, ``label``, ``directory``.
 
@@ -84,8 +100,8 @@ class KohnShamCalculator(Calculator):
     result : KSResult or None
         The last calculation, in atomic units, with all there is beyond what ASE knows.
     results : dict
-        What ASE reads; of an ensemble also ``"energy_uncertainty"`` (eV), that of the total energy
-        (see :class:`~deepchem_dft.xc.ensemble.EnsembleXC`).
+        What ASE reads (``charges`` are Mulliken's, in e); of an ensemble also ``"energy_uncertainty"``
+        (eV), that of the total energy (see :class:`~deepchem_dft.xc.ensemble.EnsembleXC`).
 
     Raises
     ------
@@ -111,15 +127,20 @@ class KohnShamCalculator(Calculator):
     >>> h2.calc = KohnShamCalculator(xc="pbe", basis="sto-3g", grid_level=1)
     >>> round(h2.get_potential_energy(), 1), h2.get_forces().shape      # eV, eV/Angstrom
     (-31.3, (2, 3))
+    >>> [round(float(level), 1) for level in h2.calc.get_homo_lumo()], h2.calc.get_number_of_spins()  # eV
+    ([-9.8, 10.4], 1)
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "dipole", "magmom"]
+    implemented_properties = ["energy", "free_energy", "forces", "dipole", "magmom", "charges"]
     default_parameters: dict[str, Any] = {"xc": "pbe", **_PARAMETERS}
     #: Vacuum around a molecule means nothing here.
     ignored_changes = {"cell"}
     discard_results_on_any_change = True
 
-    def __init__(self, xc: str | XCFunctional = "pbe", **kwargs: Any) -> None:
+    def __init__(
+        self, xc: str | XCFunctional = "pbe", restart: str | Path | None = None, **kwargs: Any
+    ) -> None:
+        self._orbitals = restart
         self.result: Any = None
         self._starts = GuessExtrapolation()
         self._system: tuple | None = None  # what they are for
@@ -179,6 +200,50 @@ class KohnShamCalculator(Calculator):
                 scale = units.Hartree / units.Bohr
                 self.results["forces"] = _array(self.result.forces()) * scale
 
+    def write(self, path: str | Path) -> None:
+        """Write the orbitals to an ``.npz`` file, for ``restart=`` or ``deepchem-dft scf --read``.
+
+        Raises
+        ------
+        PropertyNotPresent
+            If nothing has been calculated.
+        InputError, StorageError
+            See :func:`~deepchem_dft.scf.state.write_orbitals`.
+        """
+        result = self._calculated()
+        write_orbitals(path, result.molecule, result.state)
+
+    def get_homo_lumo(self) -> np.ndarray:
+        """Return the energies (eV) of the highest occupied and the lowest empty orbital, of either spin.
+
+        They are infinite where there is none.
+
+        Raises
+        ------
+        PropertyNotPresent
+            If nothing has been calculated.
+        """
+        result = self._calculated()
+        levels, filled = _array(result.orbital_energies), _array(result.occupations) > _FILLED
+        ends = levels[filled].max(initial=-np.inf), levels[~filled].min(initial=np.inf)
+        return np.array(ends) * units.Hartree
+
+    def _outputmixin_get_results(self) -> Mapping[str, Any]:
+        """Return what ASE's ``get_eigenvalues`` and its like read: one point of reciprocal space, eV."""
+        result = self._calculated()
+        return {
+            "eigenvalues": _array(result.orbital_energies)[:, None] * units.Hartree,
+            "occupations": _array(result.occupations)[:, None],
+            "fermi_level": float(self.get_homo_lumo().mean()),
+            "ibz_kpoints": np.zeros((1, 3)),
+            "kpoint_weights": np.ones(1),
+        }
+
+    def _calculated(self) -> Any:
+        if self.result is None:
+            raise PropertyNotPresent("orbitals: ask for an energy first")
+        return self.result
+
     def _solve(self, atoms: Any) -> None:
         try:
             molecule = self._molecule(atoms)
@@ -186,6 +251,8 @@ class KohnShamCalculator(Calculator):
             if system != self._system:
                 self._starts = GuessExtrapolation()
             guess = self._starts.guess(molecule)
+            if guess is None and self._orbitals is not None:
+                guess = read_orbitals(self._orbitals, molecule)
             self.result = self._system = None  # what does not converge is no place to start from
             result = KohnSham(
                 molecule,
@@ -198,6 +265,7 @@ class KohnShamCalculator(Calculator):
             raise SCFError(str(error)) from error
         except InputError as error:
             raise CalculatorSetupError(str(error)) from error
+        self._orbitals = None
         self._starts.add(result)
         self.result, self._system = result, system
         for note in result.notes:
@@ -208,6 +276,7 @@ class KohnShamCalculator(Calculator):
             "free_energy": energy,  # nothing is smeared
             "dipole": _array(result.dipole) * units.Bohr,
             "magmom": float(molecule.spin),
+            "charges": _array(result.charges()),
         }
         if isinstance(self._functional, EnsembleXC):
             spread = self._functional.uncertainty(result)

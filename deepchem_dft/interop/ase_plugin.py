@@ -1,7 +1,5 @@
 """What ASE finds of this package by its entry point ``ase.plugins``: ``ase info --calculators``."""
 
-from __future__ import annotations
-
 try:
     from ase._4.plugins.plugin import CalculatorPlugin
 except ImportError:  # before 3.28 ASE looks for nothing

@@ -1,7 +1,5 @@
 """Bonds, angles and torsions as people write them, held while a geometry is relaxed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +36,7 @@ class Coordinate:
     target: float | None = None
 
     @classmethod
-    def read(cls, text: str, natom: int) -> Coordinate:
+    def read(cls, text: str, natom: int) -> "Coordinate":
         """Read one for a molecule of so many atoms.
 
         Raises

@@ -1,7 +1,5 @@
 """Derivatives of any functional, up to the third, point by point as other programs want them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fields of molecules in a solvent or among point charges, solved by PySCF."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

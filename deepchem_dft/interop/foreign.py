@@ -1,7 +1,5 @@
 """What a field solved by another program is asked for, in the words of ``KSResult``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Results for other programs to open: molden and cube files through PySCF, extended xyz."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

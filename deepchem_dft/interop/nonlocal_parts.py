@@ -1,7 +1,5 @@
 """Nonlocal parts of functionals on PySCF's grids: energy, potential matrices and gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What PySCF asks of a library of functionals and of integration on the grid, answered for ours."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

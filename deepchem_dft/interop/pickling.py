@@ -1,7 +1,5 @@
 """Objects of PySCF whose classes are put together while a program runs, for another process."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """Any functional of this package in PySCF's own programs: SCF, forces, Hessian, TDDFT, solvent."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 from typing import Any

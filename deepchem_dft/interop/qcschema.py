@@ -1,7 +1,5 @@
 """Results as MolSSI's QCSchema, which QCEngine, QCFractal and others read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Geometries relaxed with any functional, by ASE's BFGS or by geomeTRIC through PySCF."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import tempfile

@@ -1,7 +1,5 @@
 """Enthalpy, entropy and Gibbs energy of a molecule as an ideal gas, by PySCF's formulae."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import permutations
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Harmonic vibrations with any functional: wavenumbers, infrared intensities, thermochemistry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property

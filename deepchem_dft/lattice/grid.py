@@ -1,7 +1,5 @@
 """The line on which everything lives: points, spacing, kinetic energy by central differences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The exponential interaction of one-dimensional chemistry, and what it makes of charges."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -1,7 +1,5 @@
 """Occupied orbitals of potentials on the grid, by banded solves alone, and their derivatives."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, NamedTuple
 

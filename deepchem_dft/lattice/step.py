@@ -1,7 +1,5 @@
 """Molecules of a batch side by side, and one Kohn-Sham step on their densities."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,7 +49,7 @@ class Molecules:
 
     @classmethod
     @unaffected
-    def of(cls, systems: Sequence[System], grid: Grid | None = None, polarised: bool = False) -> Molecules:
+    def of(cls, systems: Sequence[System], grid: Grid | None = None, polarised: bool = False) -> "Molecules":
         """Prepare molecules, from memory where they were met before.
 
         Parameters

@@ -1,7 +1,5 @@
 """Molecules on a line: nuclei, electrons, and the families and separations of the papers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

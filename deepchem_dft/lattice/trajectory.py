@@ -1,7 +1,5 @@
 """The damped self-consistent iteration of KSR, differentiable from end to end."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

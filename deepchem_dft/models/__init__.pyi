@@ -2,6 +2,7 @@ from .deq.model import DEQModel as DEQModel
 from .deq.training import DEQEpoch as DEQEpoch
 from .hamiltonian.loss import HamiltonianLoss as HamiltonianLoss
 from .hamiltonian.model import HamiltonianModel as HamiltonianModel
+from .hamiltonian.polynomial import HamiltonianPolynomial as HamiltonianPolynomial
 from .hamiltonian.prediction import HamiltonianPrediction as HamiltonianPrediction
 from .hamiltonian.prediction import HamiltonianScore as HamiltonianScore
 from .hamiltonian.training import HamiltonianEpoch as HamiltonianEpoch

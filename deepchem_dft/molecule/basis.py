@@ -1,7 +1,5 @@
 """Basis sets and effective core potentials by name, for every element of a system."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import difflib
@@ -323,20 +321,8 @@ def _check_core(symbol: str, name: Any, data: Any) -> None:
         )
 
 
-def core_electrons(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> int:
-    """Count the electrons that effective core potentials replace.
-
-    Examples
-    --------
-    >>> core_electrons(["I", "I", "H"], "def2-svp")
-    56
-    """
-    data = resolve_ecp(symbols, basis, ecp)
-    return sum(int(data[symbol][0]) for symbol in symbols if symbol in data)
-
-
 def has_diffuse(symbols: Sequence[str], basis: BasisSpec) -> bool:
-    """GradientCheck whether a basis can hold the extra electron of an anion.
+    """Check whether a basis can hold the extra electron of an anion.
 
     The smallest s or p exponent of each p-block element (of every element, if there is none) is
     compared with that of def2-TZVP. Sets without diffuse functions up to quintuple zeta

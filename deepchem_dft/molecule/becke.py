@@ -1,7 +1,5 @@
 """How atoms share space: Becke's weights as a differentiable function of where points and nuclei are."""
 
-from __future__ import annotations
-
 import torch
 from pyscf.data.radii import BRAGG
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Constants of molecules kept on disk by content hash, safe against concurrent writers."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

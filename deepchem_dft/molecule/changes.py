@@ -1,7 +1,5 @@
 """Arguments of a molecule: checked, and those of another that differs in some of them."""
 
-from __future__ import annotations
-
 import numbers
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
 _ELECTRONS = {"charge", "spin", "nelec", "occupations"}
 
 
-def changed(molecule: Molecule, changes: dict[str, Any]) -> dict[str, Any]:
+def changed(molecule: "Molecule", changes: dict[str, Any]) -> dict[str, Any]:
     """Return the constructor's arguments for a molecule that differs in some things.
 
     Parameters

@@ -1,7 +1,5 @@
 """Constants of a geometry and basis, or of a grid, shared by the molecules that have them."""
 
-from __future__ import annotations
-
 import warnings
 import weakref
 from collections.abc import Callable
@@ -42,7 +40,7 @@ class Constants:
         self._small: dict[str, Tensor] | None = None
 
     @staticmethod
-    def of(key: str, group: str | None = None) -> Constants:
+    def of(key: str, group: str | None = None) -> "Constants":
         """Return the constants with this key: those of another molecule if it has them."""
         return _SHARED.setdefault(key, Constants(key, group))
 

@@ -1,7 +1,5 @@
 """Electrons of each spin from charge and spin, from counts or from occupations, checked."""
 
-from __future__ import annotations
-
 import math
 import numbers
 from collections.abc import Mapping, Set

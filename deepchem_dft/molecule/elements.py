@@ -1,7 +1,5 @@
 """Elements and numbers as people write them."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import warnings

@@ -1,7 +1,5 @@
 """Density fitting: which auxiliary functions, and Coulomb and exchange matrices from them."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence

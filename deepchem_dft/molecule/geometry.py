@@ -1,7 +1,5 @@
 """Geometries: text or arrays in, element symbols and positions in Bohr out."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections import Counter
@@ -14,8 +12,8 @@ import numpy as np
 
 from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule import xyz
 from deepchem_dft.molecule.elements import EXAMPLE, NUCLEAR_CHARGE, SYMBOLS, element, number
+from deepchem_dft.molecule.reading import ENDINGS, is_file_name, read_one, xyz
 from deepchem_dft.units import LENGTH_UNITS
 
 __all__ = [
@@ -44,7 +42,7 @@ def _parse_text(text: str) -> tuple[list[str], list[list[float]]]:
         raise InputError(
             f"{text.strip()[:60]!r} is no geometry, but the name of a file",
             field="geometry",
-            remedy="xyz files are read (water.xyz); or " + EXAMPLE,
+            remedy=f"files are read that end in {', '.join(ENDINGS)}; or " + EXAMPLE,
         )
     symbols: list[str] = []
     rows: list[list[float]] = []
@@ -78,8 +76,7 @@ def names_a_file(text: Any) -> bool:
     if isinstance(text, Path):
         return True
     return isinstance(text, str) and (
-        xyz.is_file_name(text)
-        or re.fullmatch(r"[^\s;]*(/[^\s;]*|\.[A-Za-z]\w{0,5})", text.strip()) is not None
+        is_file_name(text) or re.fullmatch(r"[^\s;]*(/[^\s;]*|\.[A-Za-z]\w{0,5})", text.strip()) is not None
     )
 
 
@@ -130,26 +127,26 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.XYZGeometry:
     Parameters
     ----------
     geometry : str, path, pair or list of rows
-        ``"O 0 0 0; H 0 0 1.8"`` (``;`` or line breaks), the name of an xyz file or its text,
+        ``"O 0 0 0; H 0 0 1.8"`` (``;`` or line breaks), the name of a file, the text of an xyz file,
         ``(symbols, positions)``, or rows ``["O", 0, 0, 0]``. Elements may be nuclear charges.
     unit : str, optional
-        ``bohr`` or ``angstrom``. Default: Angstrom for xyz files and their text, Bohr otherwise.
+        ``bohr`` or ``angstrom``. Default: Angstrom for files and the text of xyz files, Bohr otherwise.
 
     Returns
     -------
     Geometry
-        Positions in Bohr. Charge and spin (2S) are None unless an xyz comment line gives them.
+        Positions in Bohr. Charge and spin (2S) are None unless a file or an xyz comment line gives them.
 
     Warns
     -----
     UserWarning
-        For what an xyz file says that is not used.
+        For what a file says that is not used.
 
     Raises
     ------
     InputError
         Unreadable text, unknown or ghost elements, coordinates that are not finite, nuclei
-        closer than 0.1 Bohr, unknown unit; for files see :mod:`deepchem_dft.molecule.xyz`.
+        closer than 0.1 Bohr, unknown unit; for files see :mod:`deepchem_dft.molecule.reading`.
 
     Examples
     --------
@@ -164,9 +161,9 @@ def read_geometry(geometry: Any, unit: str | None = None) -> xyz.XYZGeometry:
     scale = None if unit is None else LENGTH_UNITS[unit]
     file: str | None = None
     found: xyz.XYZGeometry | None = None
-    if isinstance(geometry, Path) or (isinstance(geometry, str) and xyz.is_file_name(geometry)):
+    if isinstance(geometry, Path) or (isinstance(geometry, str) and is_file_name(geometry)):
         file = str(geometry).strip()
-        found = xyz.read_one(file)
+        found = read_one(file)
     elif isinstance(geometry, str):
         found = _read_text(geometry)
     if found is not None:

@@ -1,7 +1,5 @@
 """Quadrature grids of a molecule, with its atomic orbitals on them in screened blocks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -49,7 +47,7 @@ class Block(NamedTuple):
     columns: Tensor | None
     values: Tensor
 
-    def to(self, device: torch.device | str) -> Block:
+    def to(self, device: torch.device | str) -> "Block":
         """Return a copy on a device (or itself)."""
         columns = None if self.columns is None else self.columns.to(device)
         return Block(self.rows, columns, self.values.to(device))

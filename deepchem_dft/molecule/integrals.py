@@ -1,7 +1,5 @@
 """One- and two-electron integrals, quadrature grid and starting density, all made by PySCF."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path

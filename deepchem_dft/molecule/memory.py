@@ -1,7 +1,5 @@
 """Constants of many molecules within a memory budget, torch and PySCF within one number of threads."""
 
-from __future__ import annotations
-
 import math
 import os
 import weakref

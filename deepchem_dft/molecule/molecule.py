@@ -1,7 +1,5 @@
 """A molecule as tensors: geometry and basis in, constants of the self-consistent field out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import astuple
 from functools import cached_property
@@ -194,7 +192,7 @@ class Molecule(ElectronRepulsion):
             content["surroundings"] = astuple(self.surroundings)
         return cache.content_key(content)
 
-    def replace(self, **changes: Any) -> Molecule:
+    def replace(self, **changes: Any) -> "Molecule":
         """Return this molecule with some things changed and everything else as it is.
 
         Parameters
@@ -211,7 +209,7 @@ class Molecule(ElectronRepulsion):
         """
         return Molecule(**changed(self, changes))
 
-    def at(self, positions: Any) -> Molecule:
+    def at(self, positions: Any) -> "Molecule":
         """Return this molecule with its atoms elsewhere, (natom, 3), Bohr; see :meth:`replace`."""
         return self.replace(positions=positions)
 
@@ -233,7 +231,7 @@ class Molecule(ElectronRepulsion):
     def _constants(self) -> Constants:  # type: ignore[override]
         return Constants.of(self.constants_key)
 
-    def fitted(self) -> Molecule:
+    def fitted(self) -> "Molecule":
         """Return this molecule with its density fitted, sharing all else (itself if it is)."""
         if self.fitting is not None:
             return self

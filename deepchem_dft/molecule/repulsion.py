@@ -1,7 +1,5 @@
 """Electron repulsion of a molecule: Coulomb and exchange matrices, exact or from fitted densities."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a molecule is in: a solvent, or point charges."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,7 +71,7 @@ class Surroundings:
             )
 
     @classmethod
-    def of(cls, given: Surroundings | str | None) -> Surroundings | None:
+    def of(cls, given: "Surroundings | str | None") -> "Surroundings | None":
         """Return surroundings for what may also be the name of a solvent, or None."""
         if given is None or isinstance(given, Surroundings):
             return given

@@ -1,7 +1,5 @@
 """Large matrices in files of their own: written row by row, read whole or streamed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import weakref

@@ -1,7 +1,5 @@
 """Boards of thousands of reactions: the Gold-Standard Chemical Database 138."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Data sets made once and kept on disk, so that others see all of one or nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Changing entries that came from a file: another basis, another value, another split."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from deepchem_dft.data.entry import DFTEntry

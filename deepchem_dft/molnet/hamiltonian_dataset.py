@@ -1,7 +1,5 @@
 """Hamiltonians as a DeepChem data set that reads samples from their file when they are needed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -128,7 +126,7 @@ class HamiltonianDataset(dc.data.Dataset):
 
     def select(
         self, indices: Sequence[int] | np.ndarray, select_dir: str | None = None
-    ) -> HamiltonianDataset:
+    ) -> "HamiltonianDataset":
         """Return some of the samples as a data set that reads the same file."""
         rows = self.rows[np.asarray(indices)]
         chosen = HamiltonianDataset(self.source, self.energies, self.names, rows)

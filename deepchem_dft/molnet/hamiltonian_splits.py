@@ -1,7 +1,5 @@
 """The published splits of MD17 Hamiltonians and QH9, and splits of one's own data."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

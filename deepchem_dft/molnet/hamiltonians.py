@@ -1,7 +1,5 @@
 """Loaders of Hamiltonians: MD17 and QH9 as published, and files that were made here."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

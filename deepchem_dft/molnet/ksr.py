@@ -1,7 +1,5 @@
 """Exact one-dimensional molecules for `KSRModel`, in MoleculeNet's form, made when first used."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

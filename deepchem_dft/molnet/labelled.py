@@ -1,7 +1,5 @@
 """Loaders of labels that were computed here, by `deepchem_dft.data.properties.labelling`."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path

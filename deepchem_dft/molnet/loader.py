@@ -1,7 +1,5 @@
 """What all ``load_*`` functions do: read, split (as published, too), hand over in MoleculeNet's form."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

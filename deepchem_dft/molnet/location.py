@@ -1,7 +1,5 @@
 """Where the data files are: beside the package in a checkout, inside it once installed."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

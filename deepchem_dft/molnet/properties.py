@@ -1,7 +1,5 @@
 """Loaders of property data from files that the user downloaded: QMugs, QMOF, OQMD."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the loaders of property data do: stream, split, label, featurize, keep on disk."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -152,7 +150,7 @@ class PropertyLoader(_MolnetLoader):
     def _parts(self) -> tuple[str, ...]:
         return ("all",) if self.splitter is None else _PARTS
 
-    def _fill(self, part: Callable[[str], _Part]) -> tuple[list[Any], tuple[float, ...] | None]:
+    def _fill(self, part: "Callable[[str], _Part]") -> tuple[list[Any], tuple[float, ...] | None]:
         """Read everything into parts; return them, and the bounds of the classes."""
         values, part_of = self._plan()
         bounds = None
@@ -220,7 +218,7 @@ class PropertyLoader(_MolnetLoader):
             part_of[np.asarray(indices, dtype=int)] = part
         return values, part_of
 
-    def _write(self, parts: Sequence[_Part], values: np.ndarray, part_of: np.ndarray) -> None:
+    def _write(self, parts: "Sequence[_Part]", values: np.ndarray, part_of: np.ndarray) -> None:
         for record, row, part in zip(self._records(), values, part_of):
             if part < 0:
                 continue

@@ -1,7 +1,5 @@
 """The sets of property data: their tasks, quantities and classes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """One ``load_*`` function per data set, in MoleculeNet's signature."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ process that opens it. So what is kept is written here, without pickles; DeepChe
 made of it in a folder that this process made for itself and removes at its end.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

@@ -1,7 +1,5 @@
 """Numbers, objects and errors from process to process; a lost process ends that of all."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +41,7 @@ def talking() -> Iterator[None]:
         ) from error
 
 
-def total(numbers: Tensor) -> Tensor:
+def total(numbers: "Tensor") -> "Tensor":
     """Return the sum over all processes of a CPU tensor, which is overwritten."""
     group = current()
     if group.size > 1:
@@ -54,7 +52,7 @@ def total(numbers: Tensor) -> Tensor:
     return numbers
 
 
-def copy_from_main(tensors: Sequence[Tensor]) -> None:
+def copy_from_main(tensors: "Sequence[Tensor]") -> None:
     """Overwrite tensors with those of process 0."""
     group = current()
     if group.size == 1 or not tensors:

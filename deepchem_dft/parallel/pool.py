@@ -1,7 +1,5 @@
 """Worker processes of one machine, one thread each; work in order, none of it lost."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

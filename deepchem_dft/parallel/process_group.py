@@ -1,7 +1,5 @@
 """Which processes work together: this one alone, or those that torchrun started."""
 
-from __future__ import annotations
-
 import atexit
 import gc
 import os

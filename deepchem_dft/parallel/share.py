@@ -1,7 +1,5 @@
 """Work shared out to whichever process is free next."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Maps whose fixed points are features, with bounded slopes: of graphs, vectors and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import gcd

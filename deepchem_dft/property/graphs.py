@@ -1,7 +1,5 @@
 """Many graphs as one: nodes and edges of a batch of molecules or crystals laid end to end."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +43,7 @@ class GraphBatch:
     def __len__(self) -> int:
         return len(self.overall)
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> GraphBatch:
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "GraphBatch":
         """Return the batch on a device, with features of a type."""
         return GraphBatch(
             self.nodes.to(device, dtype),

@@ -1,9 +1,8 @@
 """Kinds of input a model may have: how data sets of them become batches, and cells for them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -178,6 +177,19 @@ def described(x: np.ndarray) -> dict[str, Any]:
         field="X",
         remedy="use a featurizer such as MolGraphConvFeaturizer(use_edges=True) or CircularFingerprint()",
     )
+
+
+def sample_names(x: np.ndarray, ids: Sequence[Any]) -> list[tuple[str, int]]:
+    """Return what tells samples apart: identifiers, and atoms whatever their bonds, or the numbers.
+
+    Examples
+    --------
+    >>> one, other = sample_names(np.array([[0.5], [0.6]]), ["a", "a"])
+    >>> one[0], one == other
+    ('a', False)
+    """
+    contents = (np.ascontiguousarray(getattr(one, "node_features", one), dtype=float) for one in x)
+    return [(str(name), crc32(content.tobytes())) for name, content in zip(ids, contents)]
 
 
 def _array(x: np.ndarray, shape: tuple[int, ...]) -> Tensor:

@@ -1,7 +1,6 @@
 """A cell's fixed point, and a prediction made of it."""
 
-from __future__ import annotations
-
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +80,54 @@ class SolveCount:
         return self.unconverged / max(self.samples, 1)
 
 
+class LastSolutions:
+    """The last fixed point of every sample, by name: where the next search for it begins.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes; what does not fit is not kept.
+
+    Examples
+    --------
+    >>> last = LastSolutions()
+    >>> last.keep(["a", "b"], torch.ones(3, 2), torch.tensor([0, 0, 1]), torch.tensor([True, False]))
+    >>> last.start(["b", "a"], torch.zeros(3, 2), torch.tensor([0, 1, 1])).tolist()  # b was not found
+    [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
+    """
+
+    def __init__(self, limit: int = 1 << 30) -> None:
+        self._known: dict[Hashable, Tensor] = {}
+        self._left = limit
+
+    def start(self, names: Sequence[Hashable], start: Tensor, segments: Tensor | None) -> Tensor:
+        """Return the start of a batch, with what is known of its samples in place."""
+        parts = list(_by_sample(start, segments, len(names)))
+        for number, name in enumerate(names):
+            known = self._known.get(name)
+            if known is not None and known.shape == parts[number].shape:
+                parts[number] = known.to(start)
+        return torch.cat(parts)
+
+    def keep(
+        self, names: Sequence[Hashable], state: Tensor, segments: Tensor | None, converged: Tensor
+    ) -> None:
+        """Remember the fixed points that were found; of others, what was known before is forgotten."""
+        state = state.detach()
+        for name, part, good in zip(names, _by_sample(state, segments, len(names)), converged.tolist()):
+            old = self._known.pop(name, None)
+            self._left += 0 if old is None else old.nbytes
+            if good and part.nbytes <= self._left:
+                self._known[name], self._left = part.clone(), self._left - part.nbytes
+
+
+def _by_sample(state: Tensor, segments: Tensor | None, samples: int) -> tuple[Tensor, ...]:
+    """Return the rows of each sample; those of a graph lie together."""
+    if segments is None:
+        return state.split(1)
+    return state.split(torch.bincount(segments, minlength=samples).tolist())
+
+
 @dataclass
 class Prediction:
     """What the network makes of a batch.
@@ -137,6 +184,9 @@ class EquilibriumNetwork(nn.Module):
         #: Number of the training step, which random numbers depend on: a resumed run repeats them.
         self.draw = 0
         self.count = SolveCount()
+        #: What the samples of the batch at hand are called; None: all begin at the cell's start.
+        self.names: Sequence[Hashable] | None = None
+        self.last = LastSolutions()
         self.epochs = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
         width = cell.n_summary
         self.hidden = nn.Linear(width, hidden) if hidden else None
@@ -149,9 +199,12 @@ class EquilibriumNetwork(nn.Module):
         adjoint = settings.adjoint
         if adjoint == "implicit":  # one sample that has no gradient should not end a training run
             adjoint = Implicit(on_failure="drop")
+        names, start = self.names, problem.start
+        if names is not None:
+            start = self.last.start(names, start, problem.segments)
         found = fixed_point(
             problem.step,
-            problem.start,
+            start,
             problem.params,
             solver=settings.solver,
             adjoint=adjoint,
@@ -159,6 +212,8 @@ class EquilibriumNetwork(nn.Module):
             max_iter=settings.max_iter,
             segments=problem.segments,
         )
+        if names is not None:
+            self.last.keep(names, found.state, problem.segments, found.converged)
         self.count.add(found)
         embedding = self.cell.summary(found.state, batch)
         generator = None
@@ -176,6 +231,10 @@ class EquilibriumNetwork(nn.Module):
         if self.hidden is not None:
             features = self._drop(torch.relu(self.hidden(features)), generator)
         return Prediction(self.out(features), embedding, found, penalty)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # solutions belong to this process
+        return {**super().__getstate__(), "last": LastSolutions(), "names": None}
 
     def _drop(self, features: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or not self.dropout:

@@ -1,7 +1,5 @@
 """Pictures: molecules painted, and data sets of pictures to compare with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """From the nodes of a graph to the graph: sums, means, maxima, attention, and pairs of nodes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

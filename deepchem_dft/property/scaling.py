@@ -1,7 +1,5 @@
 """Features brought to one scale; the scale is learned from data and kept with the model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

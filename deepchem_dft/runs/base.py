@@ -1,7 +1,5 @@
 """What every kind of run is: data, training, evaluation, tables, figures, card; and how one is loaded."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -240,7 +238,7 @@ def load_model(run: str | Path) -> Any:
     return open_run(run).model()
 
 
-def load_functional(run: str | Path) -> XCFunctional:
+def load_functional(run: str | Path) -> "XCFunctional":
     """Return the trained functional of a finished run, in evaluation mode.
 
     Raises

@@ -1,7 +1,5 @@
 """What tables of a run say for the card of its model, and the export with it."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -51,7 +49,7 @@ def worse(errors: Sequence[dict[str, Any]], parent: str) -> list[str]:
     return found
 
 
-def training_of(directory: RunDirectory, config: BaseRunConfig) -> dict[str, Any]:
+def training_of(directory: RunDirectory, config: "BaseRunConfig") -> dict[str, Any]:
     content = config.model_dump(mode="json", exclude_defaults=True)
     kept: dict[str, Any] = {
         key: content[key]
@@ -110,7 +108,7 @@ def unconverged_of(path: Path) -> list[str]:
     ]
 
 
-def export(source: str | Path, to: str | Path, summary: str | None = None) -> Card:
+def export(source: str | Path, to: str | Path, summary: str | None = None) -> "Card":
     """Write the model of a finished run, or of the zoo, to a file of weights and a card.
 
     Parameters
@@ -145,7 +143,7 @@ def export(source: str | Path, to: str | Path, summary: str | None = None) -> Ca
     return zoo.save(zoo.load(source), _file(to, old.name), **{**known, "summary": summary or old.summary})
 
 
-def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> Card:
+def export_run(run: str | Path, to: str | Path, summary: str | None = None) -> "Card":
     """Write the model of a finished run; its tables, and its section ``card``, go on the card."""
     from deepchem_dft import zoo
 

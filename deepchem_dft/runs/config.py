@@ -1,7 +1,5 @@
 """Reading a run configuration: YAML, overrides, and errors that name file and field."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Configurations that come with the package, by name: ``deepchem-dft train --example NAME``."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 

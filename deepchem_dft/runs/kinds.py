@@ -1,7 +1,5 @@
 """The kinds of runs: one row each. Everything else of a kind is in its schema and its run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -34,12 +32,12 @@ class Kind:
     places: tuple[str, str]
 
     @property
-    def schema(self) -> type[BaseRunConfig]:
+    def schema(self) -> "type[BaseRunConfig]":
         """What a configuration may say."""
         return _found(self.places[0])
 
     @property
-    def run(self) -> type[Run]:
+    def run(self) -> "type[Run]":
         """How data are read, and a model is trained, evaluated and drawn."""
         return _found(self.places[1])
 
@@ -79,7 +77,7 @@ KINDS = {
 }
 
 
-def kind_of(config: BaseRunConfig) -> Kind:
+def kind_of(config: "BaseRunConfig") -> Kind:
     """Return the kind of a configuration."""
     return KINDS[getattr(config, "model", "xc")]
 

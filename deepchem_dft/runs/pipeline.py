@@ -1,7 +1,5 @@
 """A whole run of any kind: data, training, evaluation, tables, figures."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path

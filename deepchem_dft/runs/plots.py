@@ -1,7 +1,5 @@
 """Figures of a run: learning curve, parity, error by molecule, dissociation curve."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence

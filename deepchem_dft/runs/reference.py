@@ -1,7 +1,5 @@
 """The keys of a run configuration as text, made from the schema itself."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -43,15 +41,6 @@ def _text(rows: list[tuple[str, str, str, str]]) -> str:
         head = "  " * depth + key.rpartition(".")[2]
         value = f"{kind} = {default}" if default else kind
         lines.append(f"{head:<26} {value:<44} {meaning}".rstrip())
-    return "\n".join(lines)
-
-
-def keys_markdown() -> str:
-    """Return the keys as a Markdown table, for the documentation."""
-    lines = ["| key | type | default | meaning |", "|:--|:--|:--|:--|"]
-    for row in keys():
-        key, kind, default, meaning = (cell.replace("|", "\\|") for cell in row)
-        lines.append(f"| `{key}` | {kind} | {f'`{default}`' if default else ''} | {meaning} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,5 @@
 """Tables and facts of a run as they lie on disk, which may be damaged."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """The run directory: where everything about a run is kept, and who may write into it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -1,7 +1,5 @@
 """The common ground of all sections of a run configuration."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import unicodedata

@@ -1,7 +1,5 @@
 """Errors of functionals, entry by entry and summarised, as CSV and Markdown."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -1,7 +1,5 @@
 """Density matrix and orbital energies, differentiable in the functional's parameters."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,7 +25,7 @@ class ResponseContext:
         self._soft: SoftModes | None = None
 
     @property
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> "list[Parameter]":
         """Parameters of the functional that want a gradient."""
         return [p for p in self.hamiltonian.xc.parameters() if p.requires_grad]
 

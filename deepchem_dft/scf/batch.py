@@ -1,7 +1,5 @@
 """Several small systems solved side by side, so that a GPU has enough to do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Nuclear forces: Hellmann-Feynman, Pulay, and the response and motion of the quadrature grid."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where a molecule whose atoms move starts: foreseen from the solutions at its last geometries."""
 
-from __future__ import annotations
-
 from collections import deque
 
 import torch

@@ -1,7 +1,5 @@
 """Kohn-Sham energy and Fock matrix as functions of the orbitals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property

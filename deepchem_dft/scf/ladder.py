@@ -1,7 +1,5 @@
 """The solver ladder: DIIS while it makes progress, then minimisation on orbital rotations."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from enum import StrEnum
 

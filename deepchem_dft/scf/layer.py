@@ -1,7 +1,5 @@
 """The self-consistent field as a differentiable layer around a functional, and under DeepChem's names."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

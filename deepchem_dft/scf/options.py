@@ -1,7 +1,5 @@
 """How a self-consistent field is solved: options that travel together, checked in one place."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Self
@@ -69,7 +67,7 @@ class SCFOptions:
         choice(self.engine, ENGINES, "engine")
 
     @classmethod
-    def of(cls, scf: SCFOptions | None = None, **changes: Any) -> Self:
+    def of(cls, scf: "SCFOptions | None" = None, **changes: Any) -> Self:
         """Return the options of an object, as far as they are of this kind, with some of them changed.
 
         ``max_iter=None`` changes nothing.

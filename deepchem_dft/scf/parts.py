@@ -1,7 +1,5 @@
 """The parts of a functional, each on its quadrature; all quadratures side by side as one run of points."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +53,7 @@ class Quadratures:
         return {"parts": [part.to_dict() for part in self.parts], "places": list(self.places.items())}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Quadratures:
+    def from_dict(cls, data: dict[str, Any]) -> "Quadratures":
         """Undo :meth:`to_dict`."""
         return cls([Quadrature(**part) for part in data["parts"]], dict(data["places"]))
 

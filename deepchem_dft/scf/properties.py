@@ -1,7 +1,5 @@
 """What a density says of a molecule: energies it is the sum of, charges of atoms, moments."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

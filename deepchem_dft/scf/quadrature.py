@@ -1,7 +1,5 @@
 """A functional on its quadrature grids: from density matrices to potential matrices, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch

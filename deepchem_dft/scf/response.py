@@ -6,8 +6,6 @@ density matrix into one with respect to ``theta`` at the price of one linear sol
 Hessian, whatever the number of parameters.
 """
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 

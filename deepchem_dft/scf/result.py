@@ -1,7 +1,5 @@
 """What a Kohn-Sham calculation found: energy, density, orbitals and forces, with gradients."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

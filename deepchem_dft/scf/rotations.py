@@ -6,8 +6,6 @@ canonical within each block of equal occupation, where the gaps precondition the
 (geometric direct minimisation: Van Voorhis and Head-Gordon, Mol. Phys. 100, 1713 (2002)).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import torch

@@ -1,7 +1,5 @@
 """Functionals that travel between processes, and the solutions that are kept on disk."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import io
@@ -43,7 +41,7 @@ class Functional:
     kinds: tuple[tuple[str, tuple[float, float]], ...] = ()
 
     @classmethod
-    def named(cls, name: str, label: str | None = None) -> Functional:
+    def named(cls, name: str, label: str | None = None) -> "Functional":
         """Return a functional by name; raises ``FunctionalError`` for unknown ones.
 
         A trained functional (``zoo:NAME``) is read now, so that all processes use the same.
@@ -57,7 +55,7 @@ class Functional:
         return cls(label or name, name.strip().lower(), name)
 
     @classmethod
-    def trained(cls, module: Any, label: str = "trained") -> Functional:
+    def trained(cls, module: Any, label: str = "trained") -> "Functional":
         """Return a functional with the module's present parameters."""
         import torch
 

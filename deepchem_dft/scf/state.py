@@ -1,7 +1,5 @@
 """Orbitals and occupations: what a self-consistent field starts from and ends with."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ class FockHistory:
     changes: Tensor
 
     @classmethod
-    def after(cls, guess: SCFState | None, *matrices: Tensor) -> FockHistory:
+    def after(cls, guess: "SCFState | None", *matrices: Tensor) -> "FockHistory":
         """Return the trend of a solution that was started from a guess (or from none)."""
         stacked = torch.stack(matrices)
         before = None if guess is None else guess.trend
@@ -90,7 +88,7 @@ class SCFState:
         """Density matrix of each spin channel, shape (nspin, nao, nao)."""
         return (self.orbitals * self.occupations[:, None, :]) @ self.orbitals.mT
 
-    def unrestricted(self) -> SCFState:
+    def unrestricted(self) -> "SCFState":
         """Return the same density as two spin channels."""
         if not self.restricted:
             return self
@@ -114,7 +112,7 @@ class SCFState:
         return content
 
     @classmethod
-    def from_dict(cls, content: dict[str, Tensor]) -> SCFState:
+    def from_dict(cls, content: dict[str, Tensor]) -> "SCFState":
         """Rebuild from :meth:`to_dict`."""
         trend = FockHistory(content["trend"], content["changes"]) if "trend" in content else None
         return cls(content["orbitals"], content["occupations"], trend)

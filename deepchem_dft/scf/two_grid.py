@@ -6,8 +6,6 @@ solution of the fine one; each evaluation on the fine grid says how good the dif
 and renews it. A result is accepted on the fine grid's residual alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

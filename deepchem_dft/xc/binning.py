@@ -1,7 +1,5 @@
 """Quadratures boiled down to few points: by merging neighbours, or onto the nodes of a grid."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Polynomials through the Chebyshev points of an interval, for what is dear to compute anywhere else."""
 
-from __future__ import annotations
-
 import math
 
 import torch

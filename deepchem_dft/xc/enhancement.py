@@ -1,7 +1,5 @@
 """A conventional functional with learned, bounded factors on its exchange and its correlation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 

@@ -1,7 +1,5 @@
 """The mean of several functionals, and how far they disagree."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real

@@ -1,7 +1,5 @@
 """Learned functions of coordinates in [0, 1] that vanish at the uniform gas."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 from typing import Any

@@ -1,7 +1,5 @@
 """Dimensionless density features that stay finite, with derivatives, as the density vanishes."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

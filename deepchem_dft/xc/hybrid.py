@@ -1,7 +1,5 @@
 """Weighted sum of a neural functional, a conventional one and exact exchange."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Conventional functionals from libxc (through PySCF) as torch modules with three derivatives."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable
@@ -238,7 +236,7 @@ class Libxc(XCFunctional):
             return 0.0 * rho[:, 0].sum(0)
         return _Energy.apply(_variables(rho, self.family), rho.detach(), self.code)
 
-    def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
+    def at_density(self, rho: Tensor, quadrature: "Quadrature") -> Callable[[], Tensor]:
         """Return the energy of one density; it has no parameters, whatever VV10 has."""
         with torch.no_grad():
             energy = self.energy(rho.detach(), quadrature)

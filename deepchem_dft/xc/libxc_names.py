@@ -1,7 +1,5 @@
 """Names of functionals, without torch: spellings, parts that cannot be run, nearest known names."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import difflib

@@ -1,7 +1,5 @@
 """From a name to a functional: libxc's names, ``native:`` in torch, ``zoo:`` for trained ones."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from deepchem_dft import plugins

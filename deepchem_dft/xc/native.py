@@ -1,7 +1,5 @@
 """Slater exchange, Perdew-Wang 92 and PBE written in torch, spin-polarised."""
 
-from __future__ import annotations
-
 import math
 
 import torch

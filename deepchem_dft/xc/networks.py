@@ -1,7 +1,5 @@
 """Networks for neural functionals, built from a plain configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Neural functionals: a network of (n, xi[, s[, alpha]]) gives the energy per electron."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

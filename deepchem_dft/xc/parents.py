@@ -1,7 +1,5 @@
 """Conventional functionals split into exchange and correlation, to be corrected part by part."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -55,7 +53,7 @@ class Parent:
     correlation: XCFunctional
 
     @classmethod
-    def named(cls, name: str) -> Parent:
+    def named(cls, name: str) -> "Parent":
         """Return a parent of :data:`PARTS`.
 
         Raises

@@ -1,7 +1,5 @@
 """What a learned function is fined for: its size, and its roughness."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

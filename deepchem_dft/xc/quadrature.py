@@ -1,7 +1,5 @@
 """A molecule's quadrature as a functional sees it that looks beyond single points."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -58,7 +56,7 @@ class Quadrature:
         """Number of points."""
         return len(self.weights)
 
-    def to(self, device: torch.device | str) -> Quadrature:
+    def to(self, device: torch.device | str) -> "Quadrature":
         """Return it on a device (its tensors are shared where they are there already)."""
         return Quadrature(*(getattr(self, f.name).to(device) for f in fields(self)))
 
@@ -66,7 +64,7 @@ class Quadrature:
         """Return its tensors by name, for files."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def at(self, rows: slice | Tensor) -> Quadrature:
+    def at(self, rows: slice | Tensor) -> "Quadrature":
         """Return some of the points, with all nuclei."""
         return replace(
             self,
@@ -76,7 +74,7 @@ class Quadrature:
             atomic_weights=self.atomic_weights[rows],
         )
 
-    def detached(self, requires_grad: bool = False) -> Quadrature:
+    def detached(self, requires_grad: bool = False) -> "Quadrature":
         """Return it without graph; with ``requires_grad`` derivatives by its parts can be asked for."""
         return replace(
             self,

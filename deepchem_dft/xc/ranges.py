@@ -1,7 +1,5 @@
 """Range separation: exchange between near electrons of a functional, between far ones exact."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

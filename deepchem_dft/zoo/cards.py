@@ -1,7 +1,5 @@
 """Cards: what a trained functional is, how far to trust it, and which weights belong to it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

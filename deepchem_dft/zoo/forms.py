@@ -5,8 +5,6 @@ with a ``config`` of plain values that its constructor takes joins by a line in 
 others by a pair of functions in ``_WRITE`` and ``_BUILD``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

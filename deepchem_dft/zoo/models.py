@@ -1,7 +1,5 @@
 """Whole models as plain data and back: KSR, equilibrium and Hamiltonian networks."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields

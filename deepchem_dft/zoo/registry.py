@@ -1,7 +1,5 @@
 """Where trained models stand: names, cards, loading and saving."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import re
@@ -198,7 +196,7 @@ def load(name: str | Path, folder: str | Path | None = None) -> Any:
 
 
 @unaffected
-def functional(name: str | Path, folder: str | Path | None = None) -> XCFunctional:
+def functional(name: str | Path, folder: str | Path | None = None) -> "XCFunctional":
     """Return a functional of molecules, as :func:`load` does.
 
     Raises

@@ -1,7 +1,5 @@
 """Weights on disk: safetensors, judged before they are given to a module, and what they may cost."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

@@ -46,17 +46,7 @@ def test_what_optimize_writes_is_read_with_its_charge(command, tmp_path):
     path = tmp_path / "ion.xyz"
     small = ("--xc", "lda,vwn", "--basis", "sto-3g", "--grid-level", "0")
     first = command(
-        "optimize",
-        "H 0 0 0; H 0 0 2.1",
-        *small,
-        "--charge",
-        "1",
-        "--spin",
-        "1",
-        "--fmax",
-        "0.01",
-        "--out",
-        path,
+        "optimize", "H 0 0 0; H 0 0 2.1", *small, "--charge 1 --spin 1 --fmax 0.01", "--out", path
     )
     assert first.status == 0, first.err
     again = command("scf", path, *small)
@@ -64,12 +54,13 @@ def test_what_optimize_writes_is_read_with_its_charge(command, tmp_path):
     assert energy(again.out) == pytest.approx(energy(first.out), abs=1e-6)
 
 
-def test_a_path_in_a_data_file(command, tmp_path):
+def test_a_file_that_a_data_file_names_is_missing(command, tmp_path):
     (tmp_path / "data.yaml").write_text(
         "format: deepchem_dft/1\nsource: own\ndefaults: {basis: sto-3g, unit: angstrom}\n"
         "entries:\n  - {name: w, type: energy, value: -1, molecule: {geometry: ../w.xyz}}\n"
     )
     outcome = command("data", "check", tmp_path / "data.yaml")
     assert outcome.status == 1
-    text = " ".join((outcome.out + outcome.err).split())
-    assert "'../w.xyz' is the name of a file" in text and "geometry: |" in text
+    text = "".join((outcome.out + outcome.err).split())
+    assert f"{tmp_path}/data.yaml,entry1(w),field'molecule.geometry'" in text
+    assert f"{tmp_path}/../w.xyz:thefiledoesnotexist" in text and "Remedy:checkthepath" in text

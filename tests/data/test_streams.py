@@ -7,9 +7,9 @@ import tracemalloc
 import pytest
 
 from deepchem_dft.data.properties import streams
-from deepchem_dft.data.properties.sdf import sdf_records
 from deepchem_dft.data.properties.streams import csv_rows, json_items
 from deepchem_dft.errors import InputError
+from deepchem_dft.molecule.reading.sdf import sdf_records
 
 ITEMS = [{"a": ']}, {["\\', "b": [1, {"c": None}]}, 12345678, -1.5e-7, "text, [x", [], {}, True]
 

@@ -4,8 +4,6 @@ At one step something happens: the disk is full from then on or refuses once, th
 read-only, permission is lost, the process is killed, or Ctrl-C is pressed before or after it.
 """
 
-from __future__ import annotations
-
 import builtins
 import errno
 import gc
@@ -81,7 +79,7 @@ class Shim:
         return name if f"{name}{os.sep}".startswith(self.root + os.sep) else ""
 
     @contextmanager
-    def working(self) -> Iterator[Shim]:
+    def working(self) -> "Iterator[Shim]":
         """Put the shim between Python and the system."""
         real = {
             name: getattr(os, name)

@@ -2,9 +2,10 @@
 
 import warnings
 
+import numpy as np
 import pytest
-from ase import Atoms
-from ase.calculators.calculator import CalculatorSetupError
+from ase import Atoms, units
+from ase.calculators.calculator import CalculatorSetupError, PropertyNotPresent
 from ase.io import read
 from ase.units import Hartree
 from pyscf import dft, gto
@@ -89,3 +90,58 @@ def test_contradictions_and_nonsense_are_refused():
     ):
         with pytest.raises(CalculatorSetupError, match=problem):
             water(info).get_potential_energy()
+
+
+def test_orbitals_and_charges_as_ase_names_them():
+    """Of NO, beside PySCF's own field."""
+    atoms = Atoms("NO", [(0, 0, 0), (0, 0, 1.15)])
+    atoms.calc = KohnShamCalculator(**SMALL, spin=1)
+    calc = atoms.calc
+    with pytest.raises(PropertyNotPresent):
+        calc.get_eigenvalues()
+    charges = atoms.get_charges()
+    mol = gto.M(atom="N 0 0 0; O 0 0 1.15", basis=SMALL["basis"], spin=1, verbose=0)
+    field = dft.UKS(mol, xc=SMALL["xc"])
+    field.grids.level = SMALL["grid_level"]
+    field.conv_tol = 1e-11
+    field.kernel()
+    np.testing.assert_allclose(charges, field.mulliken_pop(verbose=0)[1], atol=1e-4)
+    assert (calc.get_number_of_spins(), calc.get_spin_polarized()) == (2, True)
+    assert calc.get_number_of_bands() == mol.nao and calc.get_ibz_k_points().shape == (1, 3)
+    for spin in (0, 1):
+        np.testing.assert_allclose(
+            np.sort(calc.get_eigenvalues(spin=spin)),
+            np.sort(field.mo_energy[spin]) * units.Hartree,
+            atol=1e-2,
+        )
+        assert calc.get_occupation_numbers(spin=spin).sum() == pytest.approx(mol.nelec[spin])
+    homo, lumo = calc.get_homo_lumo()
+    assert homo == pytest.approx(field.mo_energy[field.mo_occ > 0].max() * units.Hartree, abs=1e-2)
+    assert lumo == pytest.approx(field.mo_energy[field.mo_occ == 0].min() * units.Hartree, abs=1e-2)
+    assert calc.get_fermi_level() == pytest.approx((homo + lumo) / 2)
+
+
+def test_closed_shells_hold_two_electrons_in_an_orbital():
+    atoms = Atoms("He", calculator=KohnShamCalculator(**SMALL))
+    atoms.get_potential_energy()
+    assert atoms.calc.get_occupation_numbers().sum() == 2 and atoms.calc.get_number_of_spins() == 1
+    assert np.isinf(atoms.calc.get_homo_lumo()[1])  # one orbital in all
+
+
+def test_a_calculator_starts_from_orbitals_that_were_written(tmp_path):
+    def moved(shift, **options):
+        atoms = Atoms("OH2", [(0, 0, 0.12 + shift), (0, 0.76, -0.47), (0, -0.76, -0.47)])
+        atoms.calc = KohnShamCalculator(**SMALL, **options)
+        return atoms, atoms.get_potential_energy()
+
+    first, energy = moved(0.0)
+    first.calc.write(tmp_path / "w.npz")
+    again, same = moved(0.0, restart=tmp_path / "w.npz")
+    assert same == pytest.approx(energy, abs=1e-6)
+    assert again.calc.result.iterations <= 2 < first.calc.result.iterations
+    fresh, there = moved(0.02)
+    warm, also = moved(0.02, restart=str(tmp_path / "w.npz"))
+    assert also == pytest.approx(there, abs=1e-5)
+    assert warm.calc.result.iterations < fresh.calc.result.iterations
+    with pytest.raises(CalculatorSetupError, match="orbitals of other atoms"):
+        Atoms("He", calculator=KohnShamCalculator(**SMALL, restart=tmp_path / "w.npz")).get_potential_energy()

@@ -56,6 +56,50 @@ def test_optimised_in_a_solvent(command, files):
     assert "differences of forces" in found["hessian_from"] and len(found["wavenumbers_per_cm"]) == 1
 
 
+def test_a_reaction_in_a_solvent(command, files):
+    """Of water, the energy is that of PySCF's SMD."""
+    fine = ("--basis", "sto-3g", "--grid-level", "3", "--xc", "pbe", "--jobs", "1", "-q", "--json")
+    asked = ("reaction", "water.xyz -> oh.xyz + h.xyz", *fine)
+    outcome = command(*asked, "--solvent", "water")
+    assert outcome.status == 0, outcome.err
+    data = json.loads(outcome.out)
+    row = data["reactions"][0]["energies"][0]
+    assert data["surroundings"] == "water (SMD)"
+    wet = pyscf_field()
+    wet.grids.level = 3
+    wet = wet.SMD()
+    wet.with_solvent.solvent = "water"
+    assert row["species_hartree"]["water.xyz"] == pytest.approx(wet.run().e_tot, abs=1e-6)
+    dry = json.loads(command(*asked).out)["reactions"][0]["energies"][0]
+    assert row["energy_kcal_mol"] - dry["energy_kcal_mol"] > 1  # water is solvated best
+    refused = command("reaction", "h2.xyz -> h2_cation.xyz + e-", *SMALL, "--solvent", "water")
+    assert refused.status == 1 and "the energy of e- in water (SMD) is not known" in refused.err
+
+
+def test_curves_and_scans_in_a_solvent(command, files):
+    wet = ("--solvent", "water", "--json")
+    steps = ("--start", "1.4", "--stop", "1.6", "--points", "2", "--jobs", "1")
+    curve = command("curve", "H 0 0 0; H 0 0 {R}", *SMALL, *steps, *wet)
+    assert curve.status == 0, curve.err
+    data = json.loads(curve.out)
+    alone = energy(command("scf", "H 0 0 0; H 0 0 1.4", *SMALL, "-q", *wet))
+    assert data["surroundings"] == "water (SMD)"
+    assert data["energies_hartree"]["pbe"][0] == pytest.approx(alone, abs=1e-7)
+    refused = command("curve", "H 0 0 0; H 0 0 {R}", "--exact", "h2", "--solvent", "water")
+    assert refused.status == 1 and "exact curves are those in vacuum" in refused.err
+    scan = command(
+        "scan", "h2.xyz", "distance 1 2", *SMALL, "--start", "0.7", "--stop", "0.8", "--points", "2", *wet
+    )
+    assert scan.status == 0, scan.err
+    data = json.loads(scan.out)
+    point = data["points"][1]
+    where = "; ".join("H {} {} {}".format(*row) for row in point["positions_bohr"])
+    assert point["energy_hartree"] == pytest.approx(
+        energy(command("scf", where, *SMALL, "-q", *wet)), abs=1e-6
+    )
+    assert data["surroundings"] == "water (SMD)"
+
+
 @pytest.mark.parametrize(
     "more, words",
     [

@@ -72,3 +72,43 @@ def test_systems_of_the_data_sets_deserve_none_but_what_is_known():
     assert len(seen) > 400
     # 0.7 Bohr is less than 0.6 times twice hydrogen's radius of 0.31 Angstrom
     assert close == {("h2-curve", f"H2-0.{digit}") for digit in (3, 4, 5, 6, 7)}
+
+
+def test_one_default_basis_which_greets_nobody():
+    """The same for commands, molecules and ASE; cards of the zoo have no quarrel with it."""
+    import inspect
+
+    from deepchem_dft import Molecule, zoo
+    from deepchem_dft.cli import options
+    from deepchem_dft.interop.ase import KohnShamCalculator
+    from deepchem_dft.runs.advice import advice, training_of
+
+    basis = options.BASIS.default
+    assert inspect.signature(Molecule).parameters["basis"].default == basis
+    assert KohnShamCalculator.default_parameters["basis"] == basis
+    helium = Molecule("He 0 0 0", basis)
+    for name in zoo.names():
+        said = advice(helium, name, training_of(f"zoo:{name}"))
+        assert not [text for text in said if "was trained in" in text], name
+
+
+@pytest.mark.parametrize(
+    ("own", "card", "said"),
+    [
+        ("def2-tzvp", "def2-qzvp", False),
+        ("aug-cc-pVTZ", "def2-qzvp", False),
+        ("def2-tzvp", "6-311++G(3df,3pd)", False),
+        ("DEF2-SVP", "def2-svp", False),
+        ("def2-svp", "def2-qzvp", True),
+        ("6-31g", "6-311g", True),
+        ("cc-pvdz", "def2-svp", True),
+        ("def2-qzvp", "def2-svp", True),
+        ({"He": "def2-qzvp"}, "def2-qzvp", True),
+    ],
+)
+def test_a_basis_is_another_where_it_matters(own, card, said):
+    from deepchem_dft import Molecule
+    from deepchem_dft.runs.advice import advice
+
+    text = advice(Molecule("He 0 0 0", own), "mine", {"basis": card})
+    assert bool(text) == said and all("mine was trained in" in one for one in text)

@@ -373,16 +373,3 @@ def test_what_is_said_is_not_changed():
     words = dc.data.NumpyDataset(np.array(["CCO", "CC"], dtype=object), np.zeros((2, 1)))
     with pytest.raises(InputError, match="neither graphs, vectors nor pictures"):
         DEQModel(1).fit(words, nb_epoch=1)
-
-
-def test_parameters_that_were_loaded_are_not_lost_to_other_features():
-    graphs = dc.data.NumpyDataset(dc.feat.MolGraphConvFeaturizer().featurize(["CCO", "CC"]), np.ones((2, 1)))
-    source = DEQModel(1, width=8, seed=3)
-    source.fit(graphs, nb_epoch=1)
-    model = DEQModel(1, width=8, n_edge_features=source.config["n_edge_features"], seed=4)
-    model.load_from_pretrained(source)
-    assert np.array_equal(model.predict(graphs), source.predict(graphs))
-    vectors = dc.data.NumpyDataset(np.zeros((3, 7)), np.zeros((3, 1)))
-    with pytest.raises(InputError):
-        model.fit(vectors, nb_epoch=1)
-    assert np.array_equal(model.predict(graphs), source.predict(graphs))

@@ -1,7 +1,5 @@
 """Models and adapters of PySCF go to another process and come back as they were."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 

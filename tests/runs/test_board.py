@@ -1,5 +1,6 @@
 """Judging on a board: tables say what the records say, published values stand beside, nothing is lost."""
 
+import json
 import math
 import re
 
@@ -201,3 +202,31 @@ def test_published_functionals_can_be_shown_alone(tmp_path):
 def test_command_refuses_other_data_sets():
     result = CliRunner().invoke(app, [*ARGUMENTS, "--dataset", "barriers"])
     assert isinstance(result.exception, InputError) and "evaluate" in str(result.exception)
+
+
+def test_json_holds_averages_and_rows(tmp_path):
+    found = CliRunner().invoke(
+        app, ["board", "--dataset", "gscdb138:BH46", "--beside", "wB97M-V", "--beside", "B3LYP", "--json"]
+    )
+    assert found.exit_code == 0, found.output
+    data = json.loads(found.stdout)
+    columns = {one["functional"]: one for one in data["functionals"]}
+    assert columns["wB97M-V"]["source"] == "published" and data["board"] == "gscdb138"
+    for label in ("wB97M-V", "B3LYP"):
+        errors = [abs(row["errors_kcal_mol"][label]) for row in data["rows"]]
+        assert columns[label]["mae_of_sets_kcal_mol"]["BH46"] == pytest.approx(sum(errors) / len(errors))
+    source = board()
+    first = data["rows"][0]
+    assert first["reference_kcal_mol"] == pytest.approx(
+        source.rows[source.by_name[first["row"]]].reference * HARTREE_TO_KCAL
+    )
+
+
+def test_json_of_computed_functionals(records):
+    records[0] = record(ROWS[0], 1.0, unconverged=["C"])
+    data = tables.as_data(judged(records, training={"mine": Training(names={f"gscdb138:{ROWS[1]}"})}))
+    mine = data["functionals"][0]
+    assert (mine["source"], mine["learned_from"], mine["cost"]["systems"]) == ("computed", [ROWS[1]], 3)
+    assert mine["unconverged"] == {ROWS[0]: ["C"]} and ROWS[0] not in data["compared"]
+    assert data["rows"][1]["errors_kcal_mol"]["mine"] == pytest.approx(-3.0)
+    assert data["rows"][1]["uncertainties_kcal_mol"] == {"mine": pytest.approx(1.0)}

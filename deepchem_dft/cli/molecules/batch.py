@@ -1,7 +1,5 @@
 """Many molecules in one command: a row for each, in parallel, going on where it was stopped."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a calculation shows: what was understood, a line per iteration, and what was found."""
 
-from __future__ import annotations
-
 import math
 import resource
 import sys

@@ -1,7 +1,5 @@
 """What can be said of input within a second: names, geometries and spins, before torch is loaded."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from typing import Any

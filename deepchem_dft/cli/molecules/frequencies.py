@@ -1,7 +1,5 @@
 """``deepchem-dft frequencies``: vibrations and thermochemistry of a molecule."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files that a calculation leaves for other programs: which are asked for, and writing them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ class Outputs:
     @classmethod
     def asked(
         cls, molden: Path | None, cube: list[str] | None, xyz: Path | None, orbitals: Path | None
-    ) -> Outputs:
+    ) -> "Outputs":
         """Check what is asked for before anything is computed.
 
         Raises

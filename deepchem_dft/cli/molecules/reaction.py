@@ -1,7 +1,5 @@
 """``deepchem-dft reaction`` and ``atomisation``: energies of reactions of one's own molecules."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +42,7 @@ _KEEP = typer.Option(
 def reaction(
     equation: list[str] = typer.Argument(
         ...,
-        help="'water.xyz -> oh.xyz + 1/2 h2.xyz': xyz files, SMILES, e-, H+, with spaces around -> and +; "
+        help="'water.xyz -> oh.xyz + 1/2 h2.xyz': files, SMILES, e-, H+, with spaces around -> and +; "
         "several equations share their species.",
     ),
     xc: list[str] | None = _XC,
@@ -63,6 +61,8 @@ def reaction(
     unit: str | None = typer.Option(None, "--unit", help="Unit of the files: angstrom (default) or bohr."),
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
     keep: Path | None = _KEEP,
     jobs: int | None = options.JOBS,
     json: bool = options.JSON,
@@ -83,6 +83,8 @@ def reaction(
     - `deepchem-dft reaction "water.xyz -> cation.xyz + e-" --charge cation.xyz=1 --spin cation.xyz=1`
 
     - `deepchem-dft reaction "C=C + [H][H] -> CC" --xc b3lyp --keep solved.jsonl --json`
+
+    - `deepchem-dft reaction "[OH-] + CF -> [F-] + CO" --xc b3lyp --basis def2-tzvpd --solvent water`
     """
     check_out(keep)
     check_names(xc or _USUAL)
@@ -108,11 +110,14 @@ def reaction(
         )
         for text in equation
     ]
-    _compute(reactions, xc, basis, grid_level, density_fit, keep, jobs, json, quiet)
+    place = options.surroundings_of(solvent, solvent_model, None, None)
+    _compute(reactions, xc, basis, grid_level, density_fit, keep, jobs, json, quiet, place)
 
 
 def atomisation(
-    files: list[str] = typer.Argument(..., help="xyz files, or SMILES; one row for each."),
+    files: list[str] = typer.Argument(
+        ..., help="Files (.xyz, .mol, .sdf, .pdb ...), or SMILES; one row each."
+    ),
     xc: list[str] | None = _XC,
     basis: str = options.BASIS,
     spin: int | None = typer.Option(None, "--spin", help="2S of the molecule. Default: the file's comment."),
@@ -171,7 +176,7 @@ def _assigned(items: list[str] | None, option: str) -> dict[str, int]:
 
 
 def _compute(
-    reactions: Sequence[Reaction],
+    reactions: "Sequence[Reaction]",
     xc: list[str] | None,
     basis: str,
     grid_level: int,
@@ -180,6 +185,7 @@ def _compute(
     jobs: int | None,
     json: bool,
     quiet: bool,
+    place: Any = None,
 ) -> None:
     load_deepchem()
     from deepchem_dft.runs.advice import warn
@@ -200,12 +206,19 @@ def _compute(
     with Solver(jobs, cache=keep) as solver, solution_progress("solving", quiet) as show:
         tell_of_kept(solver, keep)
         found = energies(
-            reactions, functionals, solver, grid_level=grid_level, density_fit=density_fit, on_solution=show
+            reactions,
+            functionals,
+            solver,
+            grid_level=grid_level,
+            density_fit=density_fit,
+            surroundings=place,
+            on_solution=show,
         )
+    where = None if place is None else place.description
     if json:
-        options.print_json(as_data(found, basis=basis, grid_level=grid_level))
+        options.print_json(as_data(found, basis=basis, grid_level=grid_level, surroundings=where))
     else:
-        _print(reactions, found, f"{basis}, grid level {grid_level}")
+        _print(reactions, found, f"{basis}, grid level {grid_level}" + (f", in {where}" if where else ""))
     bad = [f"{text} with {row.functional}" for row in found for text in row.unconverged]
     if bad:
         from deepchem_dft.errors import SCFNotConverged
@@ -213,7 +226,7 @@ def _compute(
         raise SCFNotConverged(f"{len(bad)} did not converge: {'; '.join(bad[:10])}")
 
 
-def _print(reactions: Sequence[Reaction], found: Sequence[ReactionEnergy], method: str) -> None:
+def _print(reactions: "Sequence[Reaction]", found: "Sequence[ReactionEnergy]", method: str) -> None:
     from deepchem_dft.runs.tables import markdown_table
     from deepchem_dft.units import HARTREE_TO_KCAL
 
@@ -240,7 +253,7 @@ def _print(reactions: Sequence[Reaction], found: Sequence[ReactionEnergy], metho
         out.print(note, markup=False)
 
 
-def _species_table(reactions: Sequence[Reaction]) -> str:
+def _species_table(reactions: "Sequence[Reaction]") -> str:
     from deepchem_dft.molecule.geometry import formula
     from deepchem_dft.runs.tables import markdown_table
 

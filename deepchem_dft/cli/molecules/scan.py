@@ -1,7 +1,5 @@
 """``deepchem-dft scan``: energies along any internal coordinate, everything else relaxed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer
@@ -26,6 +24,8 @@ def scan(
     unit: str | None = options.UNIT,
     grid_level: int = options.GRID_LEVEL,
     density_fit: bool | None = options.DENSITY_FIT,
+    solvent: str | None = options.SOLVENT,
+    solvent_model: str = options.SOLVENT_MODEL,
     constrain: list[str] | None = typer.Option(
         None, "--constrain", help="Hold this as well, as in 'optimize'; may be repeated."
     ),
@@ -46,6 +46,7 @@ def scan(
     - `deepchem-dft scan water.xyz "distance 1 2" --start 0.8 --stop 1.6 --xc zoo:NAME --json`
     """
     from deepchem_dft.cli.common import check_geometry_name, check_out, console, quiet_imports
+    from deepchem_dft.cli.molecules.display import place_text
     from deepchem_dft.cli.optimize import geometry_text
     from deepchem_dft.errors import DeepChemDFTError
     from deepchem_dft.units import HARTREE_TO_KCAL
@@ -58,7 +59,10 @@ def scan(
         from deepchem_dft.molecule import Molecule
     functional, label = options.functional_of(xc, run, None)
     spin = options.spin_of(spin, multiplicity)
-    molecule = Molecule(geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit)
+    place = options.surroundings_of(solvent, solvent_model, None, None)
+    molecule = Molecule(
+        geometry, basis, charge, spin, unit, grid_level, density_fit=density_fit, surroundings=place
+    )
     errors = console(stderr=True)
     found = relaxed_scan(
         molecule,
@@ -85,11 +89,20 @@ def scan(
             for (where, relaxed), energy, height in zip(found, energies, above)
         ]
         options.print_json(
-            {"functional": label, "coordinate": coordinate, "symbols": molecule.symbols, "points": rows}
+            {
+                "functional": label,
+                "surroundings": None if place is None else place.description,
+                "coordinate": coordinate,
+                "symbols": molecule.symbols,
+                "points": rows,
+            }
         )
     else:
         screen = console()
-        screen.print(f"{molecule.formula}, {label}, {basis}, grid level {grid_level}: {coordinate}, relaxed")
+        screen.print(
+            f"{molecule.formula}, {label}, {basis}, grid level {grid_level}{place_text(molecule)}: "
+            f"{coordinate}, relaxed"
+        )
         screen.print(f"{unit_of:>12}  {'energy (Ha)':>18}  {'above the lowest (kcal/mol)':>27}  {'steps':>5}")
         for (where, relaxed), energy, height in zip(found, energies, above):
             line = f"{where.target:>12.4f}  {energy:>18.8f}  {height:>27.3f}  {len(relaxed.steps) - 1:>5}"

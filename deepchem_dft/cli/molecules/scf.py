@@ -1,7 +1,5 @@
 """``deepchem-dft scf``: one molecule or many, one functional, printed with units."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from deepchem_dft.cli import options
 def scf(
     geometry: list[str] = typer.Argument(
         ...,
-        help="'El x y z; El x y z' (Bohr), or an .xyz file (Angstrom), plain or extended; several give a "
+        help="'El x y z; El x y z' (Bohr), or a file (Angstrom): .xyz, .mol, .sdf, .pdb ...; several give a "
         "table with a row for each.",
     ),
     xc: str = options.FUNCTIONAL,
@@ -59,7 +57,7 @@ def scf(
         None,
         "--guess",
         help="Start from the Kohn-Sham matrix that this model predicts: run directory of "
-        "'model: hamiltonian', folder of a HamiltonianModel, or zoo:NAME.",
+        "'model: hamiltonian', folder of a HamiltonianModel, file of a HamiltonianPolynomial, or zoo:NAME.",
     ),
     compare: bool = typer.Option(
         True,

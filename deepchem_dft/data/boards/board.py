@@ -1,7 +1,5 @@
 """A board of reactions, read lazily: its rows at once, a system when an entry needs it."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass

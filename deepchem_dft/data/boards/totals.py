@@ -1,7 +1,5 @@
 """Weighted totals of a board: WTMAD-2 of GMTKN55, and its 'diet' choices of reactions."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Neighbours in crystals, relaxing and moving of molecules by ASE."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,17 +1,15 @@
 """From a molecule as written to nuclei in space: RDKit's distance geometry and force fields."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from deepchem_dft.data.properties.molecule_files import RawMolecule
-from deepchem_dft.data.properties.sdf import SDFRecord
 from deepchem_dft.errors import InputError
 from deepchem_dft.molecule.elements import SYMBOLS
-from deepchem_dft.molecule.xyz import Frame, XYZGeometry
+from deepchem_dft.molecule.reading.sdf import SDFRecord
+from deepchem_dft.molecule.reading.xyz import Frame, XYZGeometry
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Crystals as graphs: periodic neighbours, elements one by one, distances in Gaussians."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -5,8 +5,6 @@ killed goes on with the same ones or not at all. The rows have the order of the 
 their number all there is to know for going on.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Labels of many molecules by GFN2-xTB: in parallel, survivable, in the order of the input."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass

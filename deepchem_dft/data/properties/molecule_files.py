@@ -1,7 +1,5 @@
 """Lists of molecules to be labelled: SMILES, SDF and XYZ files, one molecule at a time."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Iterator
@@ -9,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from deepchem_dft.data.properties.sdf import SDFRecord, sdf_records
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import PathLike, open_text
-from deepchem_dft.molecule import xyz
+from deepchem_dft.molecule.reading import xyz
+from deepchem_dft.molecule.reading.sdf import SDFRecord, sdf_records
 
 #: Endings of the files that can be read; each may be followed by ``.gz``.
 KINDS = ("smi", "sdf", *(ending[1:] for ending in xyz.ENDINGS))

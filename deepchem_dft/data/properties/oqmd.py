@@ -11,8 +11,6 @@ programs often store it, is read as well. Ask for the fields that are needed::
     stability,band_gap&limit=1000&offset=0&format=json
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -10,8 +10,6 @@ Read is the layout of ``qmof_database.zip`` on Figshare (doi 10.6084/m9.figshare
   fractional coordinates ``abc``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any

@@ -12,8 +12,6 @@ Read is the layout of the ETH Research Collection, version 1 of doi 10.3929/ethz
 Energies and gaps are in Hartree, dipole moments in Debye.
 """
 
-from __future__ import annotations
-
 import gzip
 import os
 import tarfile
@@ -32,9 +30,9 @@ from deepchem_dft.data.properties.records import (
     molecule_record,
     refuse,
 )
-from deepchem_dft.data.properties.sdf import SDFRecord, sdf_records
 from deepchem_dft.data.properties.streams import PathLike, csv_rows, find_one, open_text
 from deepchem_dft.errors import InputError
+from deepchem_dft.molecule.reading.sdf import SDFRecord, sdf_records
 from deepchem_dft.units import HARTREE_TO_EV
 
 #: What a folder of the release may hold, in the order in which it is looked for.

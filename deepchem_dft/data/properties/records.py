@@ -1,7 +1,5 @@
 """What the readers of property data hand over: a molecule or crystal with its labels, checked."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -173,7 +171,7 @@ class Crystal:
     cell: np.ndarray
 
     @classmethod
-    def create(cls, name: str, symbols: Sequence[str], fractional: Any, cell: Any) -> Crystal:
+    def create(cls, name: str, symbols: Sequence[str], fractional: Any, cell: Any) -> "Crystal":
         """Make a crystal of fractional coordinates.
 
         Parameters

@@ -1,7 +1,5 @@
 """Large text files piece by piece: CSV rows, the items of a JSON array."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """GFN2-xTB through tblite, which is imported here only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

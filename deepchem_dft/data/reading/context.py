@@ -1,7 +1,5 @@
 """Where an entry comes from, and the optional fields that all schemas share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

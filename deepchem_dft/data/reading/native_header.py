@@ -1,14 +1,15 @@
 """Head of a file in the package's own schema: defaults and named systems."""
 
-from __future__ import annotations
-
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deepchem_dft.data.fields import SPLITS, Fields, inside, show, suggest
 from deepchem_dft.data.stoichiometry import GROUND_STATE_SPIN
 from deepchem_dft.data.system import SYSTEM_KEYS, DFTSystem
 from deepchem_dft.errors import InputError
+from deepchem_dft.molecule.geometry import names_a_file, read_geometry
 from deepchem_dft.units import ENERGY_UNITS, LENGTH_UNITS
 
 FORMAT = "deepchem_dft/1"
@@ -24,6 +25,8 @@ class Header:
     ----------
     document : mapping
         The whole file.
+    folder : path, optional
+        Where the names of geometry files start. Default: the working folder.
 
     Raises
     ------
@@ -31,7 +34,8 @@ class Header:
         For unknown keys, formats, units. Named systems are checked when an entry uses them.
     """
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: Mapping[str, Any], folder: Path | None = None) -> None:
+        self.folder = folder
         top = Fields(document, TOP_KEYS, "the file")
         version = top.require("format", f"start the file with 'format: {FORMAT}'")
         if version != FORMAT:
@@ -148,21 +152,27 @@ class Header:
     def _make(self, spec: Any, keys: tuple[str, ...] = NAMED_KEYS) -> DFTSystem:
         fields = Fields(spec, keys, "a system")
         out = {key: fields.get(key) for key in keys if key in fields}
-        for key in ("unit", "basis", "ecp"):
+        elsewhere = "smiles" in out or names_a_file(out.get("geometry"))
+        for key in ("basis", "ecp") if elsewhere else ("unit", "basis", "ecp"):
             if getattr(self, key) is not None:
                 out.setdefault(key, getattr(self, key))
         if not any(key in fields for key in ("spin", "n_alpha", "n_beta", "occupations")):
             self._choose_spin(out)
-        return DFTSystem(out)
+        return DFTSystem(out, self.folder)
 
-    @staticmethod
-    def _choose_spin(out: dict[str, Any]) -> None:
+    def _choose_spin(self, out: dict[str, Any]) -> None:
         """Give lone neutral atoms the spin of their ground state; a zero would go unnoticed."""
-        from deepchem_dft.molecule.geometry import names_a_file, read_geometry
-
-        if names_a_file(out.get("geometry")):
+        text = out.get("geometry") or ""
+        if "smiles" in out:
+            return  # says how many electrons are unpaired
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they come with the system
+                found = read_geometry(
+                    Path(self.folder or "", text) if names_a_file(text) else text, out.get("unit")
+                )
+        except InputError:
             return  # refused with the rest of the system
-        found = read_geometry(out.get("geometry") or "", out.get("unit"))
         if len(found.symbols) != 1 or found.spin is not None:
             return
         neutral = Fields(out, out, "").number("charge", found.charge or 0) == 0

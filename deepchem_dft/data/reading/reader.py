@@ -1,7 +1,5 @@
 """Files in, entries out: finds files, tells the schemas apart, collects every problem."""
 
-from __future__ import annotations
-
 import glob
 import os
 import warnings
@@ -129,7 +127,7 @@ def read_document(path: PathLike) -> Document:
     value = read_yaml_file(file)
     try:
         if isinstance(value, Mapping):
-            header = Header(value)
+            header = Header(value, Path(file).parent)
             context = Context(file, header)
             entries = [RawEntry(item, "native", i, context) for i, item in enumerate(header.items, start=1)]
             return Document(file, "native", entries, header)

@@ -1,7 +1,5 @@
 """DeepChem's YAML schema: ``e_type``, ``true_val``, ``systems``; roles from position."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from deepchem_dft.data.entry import ENTRY_TYPES, DFTEntry

@@ -1,7 +1,5 @@
 """The package's own YAML schema: named systems, units, sources; roles from charge and atoms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

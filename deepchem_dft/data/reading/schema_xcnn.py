@@ -1,7 +1,5 @@
 """xcnn's YAML schema: ``type``, ``cmd``, ``systems[].kwargs``; commands are parsed, never run."""
 
-from __future__ import annotations
-
 import ast
 import math
 from typing import Any
@@ -182,7 +180,7 @@ def build(data: Any, context: Context) -> DFTEntry:
     choice(e_type, TYPES, "type", "entry type")
     options = context.options(fields)
     options["source"] = options["source"] or fields.text("ref")
-    systems = read_systems(_systems(fields.require("systems", "list the systems")))
+    systems = read_systems(_systems(fields.require("systems", "list the systems")), context.folder)
     value, weight = fields.get("true_val"), fields.number("weight", 1)
     if e_type in ("dm", "dens"):
         _check_target_command(fields, e_type)

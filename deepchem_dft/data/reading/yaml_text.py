@@ -1,7 +1,5 @@
 """YAML text to plain Python values: strict about duplicates, free of YAML 1.1's surprises."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Ways to differentiate a fixed point, one per file."""
 
-from __future__ import annotations
-
 from deepchem_dft.checks import named
 from deepchem_dft.equilibrium.adjoints.base import Adjoint
 from deepchem_dft.equilibrium.adjoints.implicit import Implicit

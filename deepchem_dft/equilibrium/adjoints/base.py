@@ -1,7 +1,5 @@
 """What all adjoints share: the interface, and how a gradient is hung onto a finished solve."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol

@@ -1,7 +1,5 @@
 """Gradients of a fixed point from the implicit function theorem, and which solutions are gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,7 +37,7 @@ class GradientCheck:
     drop: bool
 
     def __call__(self, found: Trace, right: Tensor, trace: Trace) -> None:
-        """GradientCheck solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
+        """Check solutions ``found`` of adjoints with right-hand sides (B, D) of ``trace``.
 
         Raises
         ------
@@ -163,7 +161,7 @@ class _FixedPoint(torch.autograd.Function):
     """Has the value of a fixed point; what its gradient becomes is left to :class:`_Pull`."""
 
     @staticmethod
-    def forward(ctx: Any, pull: _Pull, z: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, pull: "_Pull", z: Tensor, *tensors: Tensor) -> Tensor:
         output = z.clone()
         ctx.pull = pull
         ctx.set_materialize_grads(False)

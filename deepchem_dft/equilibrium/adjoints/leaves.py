@@ -1,7 +1,5 @@
 """What a map depends on beyond its arguments, and gradients that stop where they should."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

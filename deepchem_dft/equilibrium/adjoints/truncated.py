@@ -1,7 +1,5 @@
 """Gradients from a few steps at the fixed point: cheap, and not exact."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

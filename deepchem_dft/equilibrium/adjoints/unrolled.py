@@ -1,7 +1,5 @@
 """Gradients through every iteration, as if the solver were a network of so many layers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

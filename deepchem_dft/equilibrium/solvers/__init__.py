@@ -1,7 +1,5 @@
 """Methods that find fixed points, one per file, and who takes over from whom."""
 
-from __future__ import annotations
-
 from deepchem_dft.checks import named
 from deepchem_dft.equilibrium.solvers.anderson import Anderson
 from deepchem_dft.equilibrium.solvers.base import Solver

@@ -1,7 +1,5 @@
 """Anderson acceleration: the combination of past steps with the smallest linearised residual."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +46,7 @@ class Anderson:
         if self.regularisation is not None:
             positive(regularisation=self.regularisation)
 
-    def start(self) -> _AndersonRun:
+    def start(self) -> "_AndersonRun":
         """Begin a solve."""
         return _AndersonRun(self)
 

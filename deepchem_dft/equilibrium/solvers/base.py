@@ -1,7 +1,5 @@
 """What all solvers share: the interface, memories of past steps, scaled least squares."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import torch

@@ -1,7 +1,5 @@
 """Broyden's good method with limited memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +40,7 @@ class Broyden:
     def __post_init__(self) -> None:
         whole(1, memory=self.memory, patience=self.patience)
 
-    def start(self) -> _BroydenRun:
+    def start(self) -> "_BroydenRun":
         """Begin a solve."""
         return _BroydenRun(self.memory)
 

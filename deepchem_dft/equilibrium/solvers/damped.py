@@ -1,7 +1,5 @@
 """Damped iteration (simple mixing, Picard, forward iteration)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -28,7 +26,7 @@ class Damped:
         positive(mixing=self.mixing)
         whole(1, patience=self.patience)
 
-    def start(self) -> Damped:
+    def start(self) -> "Damped":
         """Begin a solve; nothing is remembered."""
         return self
 

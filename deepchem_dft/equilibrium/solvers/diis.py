@@ -1,7 +1,5 @@
 """Direct inversion in the iterative subspace: Anderson's idea with an error of the user's own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +31,7 @@ class Pulay:
     def __post_init__(self) -> None:
         whole(1, window=self.window, patience=self.patience)
 
-    def start(self) -> _PulayRun:
+    def start(self) -> "_PulayRun":
         """Begin a solve."""
         return _PulayRun(self.window)
 

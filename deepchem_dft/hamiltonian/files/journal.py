@@ -1,7 +1,5 @@
 """A file that grows by whole records: what a killed run had finished is there, and nothing else."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

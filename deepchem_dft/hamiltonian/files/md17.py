@@ -1,7 +1,5 @@
 """MD17 Hamiltonians: the ASE databases of SchNOrb, read and written."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """QH9: the SQLite files of QH9Stable and QH9Dynamic, read and written."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Geometries around a minimum: relaxed, then displaced along the normal modes of vibration."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

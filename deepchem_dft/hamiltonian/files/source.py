@@ -1,7 +1,5 @@
 """What all files of Hamiltonians have in common: samples by number, and where a fault lies."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """This package's own files of Hamiltonians: HDF5, molecules of any kind, one after the other."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """DQC as the second opinion: the same molecule, grid and functional through another program."""
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@
 # for any Python; once they are tried, they move into site-packages, from where pip removes them as
 # it does others. What DQC imports besides (xitorch, h5py ...) are ordinary packages for pip.
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import importlib.util

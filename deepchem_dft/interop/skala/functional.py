@@ -1,7 +1,5 @@
 """A functional of Skala as a functional of this package."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from importlib import metadata
@@ -90,7 +88,7 @@ class SkalaXC(XCFunctional):
             self.network = PackagedNetwork(functional)
 
     @classmethod
-    def load(cls, name: str = "skala-1.1", *, sha256: str | None = None, dtype: str = "float64") -> SkalaXC:
+    def load(cls, name: str = "skala-1.1", *, sha256: str | None = None, dtype: str = "float64") -> "SkalaXC":
         """Load a published functional, or a file of one, by the hash that is expected of it.
 
         The files are TorchScript, which can execute anything, so none is opened whose contents are
@@ -155,7 +153,7 @@ class SkalaXC(XCFunctional):
         return cls(traced, dtype=dtype)
 
     @classmethod
-    def first(cls, path: str | Path | None = None) -> SkalaXC:
+    def first(cls, path: str | Path | None = None) -> "SkalaXC":
         """Load the weights of Skala 1.0 from plain arrays.
 
         Parameters

@@ -5,8 +5,6 @@ spherical tensors and comes back; in the second generation to the nucleus that t
 in the first to every nucleus within a radius.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Exact ground states of up to four electrons on the grid."""
 
-from __future__ import annotations
-
 import warnings
 
 from threadpoolctl import threadpool_limits

@@ -1,7 +1,5 @@
 """Natural orbitals for the full CI: unrestricted Hartree-Fock, then second order in all states."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Three and four electrons: full CI (PySCF's) in natural orbitals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One electron in the field of the nuclei: its ground state, and the eigenbasis of the others."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -35,7 +33,7 @@ class OneBody:
     repulsion: np.ndarray
 
     @classmethod
-    def of(cls, system: System, grid: Grid) -> OneBody:
+    def of(cls, system: System, grid: Grid) -> "OneBody":
         """Diagonalise the Hamiltonian of one electron near the nuclei of ``system``.
 
         Raises
@@ -48,7 +46,7 @@ class OneBody:
         repulsion = interaction(grid.x[:, None] - grid.x).numpy()
         return cls(energies, orbitals, repulsion)
 
-    def lowest(self, number: int) -> OneBody:
+    def lowest(self, number: int) -> "OneBody":
         """Keep only so many orbitals, those of lowest energy."""
         return OneBody(self.energies[:number], self.orbitals[:, :number], self.repulsion)
 

@@ -6,8 +6,6 @@ orbitals. A general program gathers strings of any length instead, which is some
 here: `full_ci` is one, and serves as the second opinion.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from deepchem_dft.lattice.exact.state import lowest_state

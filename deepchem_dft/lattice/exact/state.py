@@ -1,7 +1,5 @@
 """What an exact solution is, how it is found, and kept on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 

@@ -1,7 +1,5 @@
 """Two electrons, exactly: no basis but the grid itself."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from deepchem_dft.lattice.exact.one_body import OneBody, smooth_number

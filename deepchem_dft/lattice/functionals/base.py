@@ -1,7 +1,5 @@
 """What a functional on the grid is: an energy of densities, and its derivative."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 
@@ -70,7 +68,7 @@ class LatticeFunctional(nn.Module):
             slope = torch.zeros_like(density)
         return slope / self.grid.spacing
 
-    def bind(self) -> LatticeFunctional:
+    def bind(self) -> "LatticeFunctional":
         """Return a functional for one trajectory.
 
         What depends on parameters alone may be computed here, once. Default: itself.

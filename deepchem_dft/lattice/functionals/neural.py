@@ -1,7 +1,5 @@
 """The networks of KSR: global, local (LDA) and gradient (GGA), or any network of the user's."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence
@@ -105,7 +103,7 @@ class NeuralXC(GatedXC):
             return torch.zeros(0, dtype=torch.float64)
         return WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * torch.sigmoid(self.eta)
 
-    def bind(self) -> NeuralXC:
+    def bind(self) -> "NeuralXC":
         """Return a functional that shares the parameters and has the convolutions ready."""
         bound = copy.copy(self)
         bound._spectra = self._exponentials()

@@ -1,7 +1,5 @@
 """Operations that potentials on the grid are made of, cheap and with cheap derivatives."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The local density approximation of the exponential interaction, from the uniform gas."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """DEQModel: a DeepChem model whose features are a fixed point."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,14 +25,16 @@ from deepchem_dft.fitting.options import (
     tell_unconverged,
 )
 from deepchem_dft.fitting.ordering import seeded_batches
+from deepchem_dft.models.deq.network import Outputs
+from deepchem_dft.models.deq.sizes import SizesOfData
 from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
 from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
-from deepchem_dft.property.inputs import EDGE_FEATURES, KINDS, Kind, described
+from deepchem_dft.property.inputs import EDGE_FEATURES, KINDS, Kind, sample_names
 from deepchem_dft.torchstate import unaffected
 
 
 @unaffected
-class DEQModel(Checkpointed, Fitting, TorchModel):
+class DEQModel(SizesOfData, Checkpointed, Fitting, TorchModel):
     """Predict properties of molecules and materials from the fixed point of a small network.
 
     Instead of passing through a stack of layers, features are iterated with one cell until they no
@@ -87,6 +87,12 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
     max_iter : int
         Evaluations at most. A sample that needs more is predicted from its best iterate (see
         ``on_unconverged``); in training it is left out of the step, unless the adjoint is unrolled.
+    reuse : bool
+        Whether to start from the last fixed point of the same sample (same identifier in the data set;
+        same atoms, or the same vector or picture), in the next epoch as in the next step of dynamics.
+        That saves evaluations; fixed points are the same to within ``tol``. A bounded cell has but
+        one; a cell without bound may stay with the one it has found. A resumed training begins without
+        any, and so is not the same to the last digit.
     dtype : {"float32", "float64"}
     on_unconverged : {"warn", "raise", "nan"}
         What prediction does about samples without a fixed point.
@@ -121,7 +127,8 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
 
     References
     ----------
-    S. Bai, J. Z. Kolter, V. Koltun, Deep Equilibrium Models, NeurIPS 32 (2019).
+    S. Bai, J. Z. Kolter, V. Koltun, Deep Equilibrium Models, NeurIPS 32 (2019). ``reuse``: S. Bai, Z. Geng,
+    Y. Savani, J. Z. Kolter, Deep Equilibrium Optical Flow Estimation, CVPR (2022).
     """
 
     def __init__(
@@ -146,6 +153,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         tol: float | None = None,
         train_tol: float | None = None,
         max_iter: int = 200,
+        reuse: bool = False,
         dtype: str = "float32",
         on_unconverged: str = "warn",
         seed: int = 0,
@@ -189,11 +197,12 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
                 jacobian_weight,
                 seed,
             ).to(self.dtype)
+        self.reuse = reuse
         self.progress = DEQProgress()
         self._losses: list[Tensor] = []
         outputs = ["prediction", "loss", "embedding"]
         super().__init__(
-            _Outputs(network, n_tasks, n_classes if mode == "classification" else 0),
+            Outputs(network, n_tasks, n_classes if mode == "classification" else 0),
             self._loss,
             output_types=outputs,
             **kwargs,
@@ -238,27 +247,6 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
         return DEQTrainer(self, options, dataset, valid)
 
-    def _suit(self, dataset: Dataset) -> None:
-        """Build the model again if its cell or sizes were not said and are not those of the data."""
-        if not len(dataset):
-            return
-        found = described(next(dataset.iterbatches(self.batch_size, deterministic=True))[0])
-        if "cell" not in self._unsaid and found["cell"] != self.config["cell"]:
-            return  # which is refused where the batches are made
-        unsaid = {name: value for name, value in found.items() if name in self._unsaid}
-        now = {**self.config, "n_features": self.kind.n_features}
-        if all(now[name] == value for name, value in unsaid.items()):
-            return
-        temporary = vars(self)["model_dir_is_temp"]
-        self.__init__(**{**self._rebuild, **unsaid, "model_dir": self.model_dir})  # type: ignore[misc]
-        self.__dict__.update(model_dir_is_temp=temporary)
-        self._ensure_built()
-
-    def load_from_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Copy parameters (see ``Checkpointed``); cell and sizes are theirs from then on."""
-        super().load_from_pretrained(*args, **kwargs)
-        self._unsaid = set()
-
     _telling = "n_tasks"
 
     def _saved(self) -> dict[str, Any]:
@@ -280,6 +268,12 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
         pad_batches: bool = False,
     ) -> Iterator[tuple[list, list, list]]:
         """Yield batches ``([inputs], [labels], [weights])``; labels are checked in training."""
+        if self.reuse and isinstance(get_adjoint(self.adjoint), Unrolled):
+            raise InputError(
+                "an unrolled adjoint differentiates the way from the start, which a known solution cuts off",
+                field="reuse",
+                remedy="use the implicit or the truncated adjoint",
+            )
         for epoch in range(epochs):
             number = int(self.network.epochs) + epoch
             batches = dataset.iterbatches(self.batch_size, deterministic=deterministic)
@@ -287,6 +281,7 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
                 inputs = self.kind.batch(x, ids)
                 if mode == "fit":
                     self._check(y, w, ids)
+                self.network.names = sample_names(x, ids) if self.reuse else None
                 yield [inputs], [y], [w]
 
     def _check(self, y: np.ndarray, w: np.ndarray, ids: np.ndarray) -> None:
@@ -365,28 +360,6 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             for part in result if isinstance(result, list) else [result]:
                 part[lost] = np.nan
         return result
-
-
-class _Outputs(torch.nn.Module):
-    """What DeepChem wants of a network: prediction, input of the loss, embedding."""
-
-    def __init__(self, network: EquilibriumNetwork, n_tasks: int, n_classes: int) -> None:
-        super().__init__()
-        self.network = network
-        self._tasks, self._classes = n_tasks, n_classes
-
-    def __getstate__(self) -> dict[str, Any]:
-        # the last batch has a graph, which belongs to this process
-        return {name: value for name, value in self.__dict__.items() if name != "last"}
-
-    def forward(self, batch: Any) -> list[Tensor]:
-        """Return (prediction, what the loss is made of, embedding)."""
-        self.last = self.network(batch)
-        output = self.last.output
-        if not self._classes:
-            return [output, output, self.last.embedding]
-        logits = output.reshape(-1, self._tasks, self._classes)
-        return [torch.softmax(logits, dim=2), logits, self.last.embedding]
 
 
 def _solver(solver: str | Solver) -> str | Solver:

@@ -1,7 +1,5 @@
 """How a DEQModel is trained: batches in an order of the seed's, steps, validation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,10 +69,10 @@ class DEQTrainer(TrainingLoop):
     valid : Dataset, optional
     """
 
-    model: DEQModel
+    model: "DEQModel"
 
     def __init__(
-        self, model: DEQModel, options: FitOptions, dataset: Dataset, valid: Dataset | None = None
+        self, model: "DEQModel", options: FitOptions, dataset: Dataset, valid: Dataset | None = None
     ) -> None:
         super().__init__(model, options, valid)
         self.dataset, self.count = dataset, SolveCount()
@@ -127,7 +125,7 @@ class DEQTrainer(TrainingLoop):
         )
 
     def validate(self, report: DEQEpoch) -> None:
-        """GradientCheck by the loss on the validation set, or by the metric asked for."""
+        """Check by the loss on the validation set, or by the metric asked for."""
         model, valid = self.model, self.valid
         count = model.network.count
         found = model.predict(valid)

@@ -1,7 +1,5 @@
 """How a HamiltonianModel is saved, restored, resumed, and begun from another one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from deepchem_dft.errors import CheckpointError

@@ -1,7 +1,5 @@
 """What a HamiltonianModel is trained for: matrices, orbital energies, self-consistency."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

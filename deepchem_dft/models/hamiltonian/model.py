@@ -1,7 +1,5 @@
 """HamiltonianModel: a DeepChem model that predicts Kohn-Sham matrices."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The network of a HamiltonianModel in any of its forms; matrices are put together in float64."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -1,7 +1,5 @@
 """Arguments of a HamiltonianModel that travel together; the model takes each by its name as well."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 

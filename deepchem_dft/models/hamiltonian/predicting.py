@@ -1,7 +1,5 @@
 """The part of a HamiltonianModel that predicts, and compares with what is known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -26,40 +24,12 @@ from deepchem_dft.models.hamiltonian.samples import Batch, Preparation, Prepared
 Data: TypeAlias = Dataset | Iterable[HamiltonianSample]
 
 
-class HamiltonianPredicting:
-    """Prediction and evaluation; its methods belong to ``HamiltonianModel``."""
+class Predicting:
+    """Prediction and evaluation by whatever predicts Kohn-Sham matrices."""
 
-    model: HamiltonianModule
-    preparation: Preparation
-    batch_size: int
-    device: torch.device
-    tol: float
-    on_unconverged: str
-
-    def prepared(self, data: Data, label: bool = False) -> list[Prepared]:
-        """Return samples with their graphs, in order."""
-        return [self.preparation(sample, name, label) for sample, name in named(data)]
-
-    def predicted(self, prepared: Sequence[Prepared]) -> Iterator[HamiltonianPrediction]:
-        """Yield predictions of prepared samples, in order."""
-        self.model.eval()
-        self.model.search.tol = self.tol
-        for start in range(0, len(prepared), self.batch_size):
-            batch = Batch.of(list(prepared[start : start + self.batch_size]), self.device)
-            with torch.no_grad():
-                elements, found = self.model(batch.graph)
-                matrices = [m.cpu().numpy() for m in batch.matrices(elements)]
-            for row, (sample, matrix) in enumerate(zip(batch.samples, matrices)):
-                if found is None:
-                    yield HamiltonianPrediction(sample, matrix)
-                else:
-                    yield HamiltonianPrediction(
-                        sample,
-                        matrix,
-                        found.status[row],
-                        float(found.residual[row]),
-                        int(found.iterations[row]),
-                    )
+    def _all(self, data: Data, label: bool) -> list[HamiltonianPrediction]:
+        """Predict all; with ``label`` a sample must have a Hamiltonian."""
+        raise NotImplementedError
 
     def predict_properties(self, data: Data) -> list[HamiltonianPrediction]:
         """Predict Kohn-Sham matrices and what follows from them.
@@ -84,32 +54,6 @@ class HamiltonianPredicting:
         """
         return self._all(data, False)
 
-    def _all(self, data: Data, label: bool) -> list[HamiltonianPrediction]:
-        if not bool(self.model.fitted):
-            raise InputError(
-                "the model has not been trained",
-                field="model",
-                remedy="use fit, restore or load_from_pretrained first",
-            )
-        found: list[HamiltonianPrediction] = []
-        chunk: list[Prepared] = []
-        for sample, name in named(data):
-            chunk.append(self.preparation(sample, name, label))
-            if len(chunk) == self.batch_size:
-                found += self.predicted(chunk)
-                chunk = []
-        found += self.predicted(chunk)
-        bad = [one for one in found if not one.converged]
-        if bad:
-            text = (
-                f"{len(bad)} of {len(found)} predictions are not self-consistent, such as "
-                f"{bad[0].name}: {bad[0].status}"
-            )
-            if tell_unconverged(self.on_unconverged, text, 3):
-                for one in bad:
-                    one.hamiltonian = np.full_like(one.hamiltonian, np.nan)
-        return found
-
     def predict(
         self, dataset: Data, transformers: Sequence = (), output_types: Any = None
     ) -> list[np.ndarray]:
@@ -132,7 +76,7 @@ class HamiltonianPredicting:
         InputError
         """
         raise InputError(
-            "HamiltonianModel predicts data sets and lists of samples",
+            f"{type(self).__name__} predicts data sets and lists of samples",
             remedy="use predict or predict_properties",
         )
 
@@ -146,16 +90,6 @@ class HamiltonianPredicting:
             Also compare total energies of the density matrices (two Kohn-Sham matrices each).
         """
         return [score(found, energy) for found in self._all(data, True)]
-
-    def guess_scores(self, data: Data, energy: bool = False) -> list[HamiltonianScore]:
-        """Return errors of the guess itself: what to compare `scores` with."""
-        return [
-            score(
-                HamiltonianPrediction(one, self.preparation.matrix("guess", one.sample, one.reference)),
-                energy,
-            )
-            for one in self.prepared(data, label=True)
-        ]
 
     def evaluate(
         self, dataset: Dataset, metrics: Any = None, transformers: Sequence = (), **kwargs: Any
@@ -190,6 +124,78 @@ class HamiltonianPredicting:
         for name in names or ():
             choice(name, tuple(METRICS), "metrics")
         return mean_scores(self.scores(dataset, bool(names) and "energy_mae" in names), names)
+
+
+class HamiltonianPredicting(Predicting):
+    """Prediction by a network; its methods belong to ``HamiltonianModel``."""
+
+    model: HamiltonianModule
+    preparation: Preparation
+    batch_size: int
+    device: torch.device
+    tol: float
+    on_unconverged: str
+
+    def prepared(self, data: Data, label: bool = False) -> list[Prepared]:
+        """Return samples with their graphs, in order."""
+        return [self.preparation(sample, name, label) for sample, name in named(data)]
+
+    def predicted(self, prepared: Sequence[Prepared]) -> Iterator[HamiltonianPrediction]:
+        """Yield predictions of prepared samples, in order."""
+        self.model.eval()
+        self.model.search.tol = self.tol
+        for start in range(0, len(prepared), self.batch_size):
+            batch = Batch.of(list(prepared[start : start + self.batch_size]), self.device)
+            with torch.no_grad():
+                elements, found = self.model(batch.graph)
+                matrices = [m.cpu().numpy() for m in batch.matrices(elements)]
+            for row, (sample, matrix) in enumerate(zip(batch.samples, matrices)):
+                if found is None:
+                    yield HamiltonianPrediction(sample, matrix)
+                else:
+                    yield HamiltonianPrediction(
+                        sample,
+                        matrix,
+                        found.status[row],
+                        float(found.residual[row]),
+                        int(found.iterations[row]),
+                    )
+
+    def _all(self, data: Data, label: bool) -> list[HamiltonianPrediction]:
+        if not bool(self.model.fitted):
+            raise InputError(
+                "the model has not been trained",
+                field="model",
+                remedy="use fit, restore or load_from_pretrained first",
+            )
+        found: list[HamiltonianPrediction] = []
+        chunk: list[Prepared] = []
+        for sample, name in named(data):
+            chunk.append(self.preparation(sample, name, label))
+            if len(chunk) == self.batch_size:
+                found += self.predicted(chunk)
+                chunk = []
+        found += self.predicted(chunk)
+        bad = [one for one in found if not one.converged]
+        if bad:
+            text = (
+                f"{len(bad)} of {len(found)} predictions are not self-consistent, such as "
+                f"{bad[0].name}: {bad[0].status}"
+            )
+            if tell_unconverged(self.on_unconverged, text, 3):
+                for one in bad:
+                    one.hamiltonian = np.full_like(one.hamiltonian, np.nan)
+        return found
+
+    def guess_scores(self, data: Data, energy: bool = False) -> list[HamiltonianScore]:
+        """Return errors of the guess itself: what to compare `scores` with."""
+        return [
+            score(
+                HamiltonianPrediction(one, self.preparation.matrix("guess", one.sample, one.reference)),
+                energy,
+            )
+            for one in self.prepared(data, label=True)
+        ]
 
 
 def named(data: Any) -> Iterator[tuple[HamiltonianSample, str]]:

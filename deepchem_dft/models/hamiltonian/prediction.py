@@ -1,7 +1,5 @@
 """What a predicted Kohn-Sham matrix says: orbitals, density, gap, dipole; and how good it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from deepchem_dft.equilibrium.result import Status
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
-from deepchem_dft.models.hamiltonian.samples import Prepared
+from deepchem_dft.models.hamiltonian.samples import Known
 
 if TYPE_CHECKING:
     from deepchem_dft.scf.state import SCFState
@@ -30,7 +28,7 @@ class HamiltonianPrediction:
 
     Attributes
     ----------
-    prepared : Prepared
+    prepared : Known
         The molecule.
     hamiltonian : np.ndarray
         (nao, nao) Hartree, in PySCF's order.
@@ -42,7 +40,7 @@ class HamiltonianPrediction:
         Evaluations of the feedback; 0 for forms without.
     """
 
-    prepared: Prepared
+    prepared: Known
     hamiltonian: np.ndarray
     status: Status | None = None
     residual: float = 0.0
@@ -121,7 +119,7 @@ class HamiltonianPrediction:
         return self.prepared.reference.energy(self.density_matrix)
 
     @property
-    def state(self) -> SCFState:
+    def state(self) -> "SCFState":
         """Orbitals and occupations: what `KohnSham.run` takes as ``guess``."""
         from deepchem_dft.scf.state import SCFState
 

@@ -1,10 +1,9 @@
 """Samples as a HamiltonianModel sees them: checked, completed, turned into graphs once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from math import isqrt
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,8 +31,8 @@ _MEASURED = 2000
 
 
 @dataclass(eq=False)
-class Prepared:
-    """A sample with all that is computed once.
+class Known:
+    """A sample with what is known of its orbitals.
 
     Attributes
     ----------
@@ -41,7 +40,6 @@ class Prepared:
         With overlap, core Hamiltonian and minao guess filled in where they are needed.
     name : str
         In messages.
-    graph : Graph
     base : Tensor, shape (nao * nao,), float64
         What predictions are added to: the guess, or zeros. Hartree.
     label : Tensor or None, shape (nao * nao,), float64
@@ -52,7 +50,6 @@ class Prepared:
 
     sample: HamiltonianSample
     name: str
-    graph: Graph
     base: Tensor
     label: Tensor | None
     reference: Reference
@@ -60,7 +57,7 @@ class Prepared:
     @property
     def nao(self) -> int:
         """Number of atomic orbitals."""
-        return self.graph.nao[0]
+        return isqrt(len(self.base))
 
     @property
     def n_occupied(self) -> int:
@@ -98,6 +95,18 @@ class Prepared:
             raise InputError(
                 "the overlap matrix is not positive definite", entry=self.name, field="overlap"
             ) from None
+
+
+@dataclass(eq=False)
+class Prepared(Known):
+    """A sample with all that is computed once for a network.
+
+    Attributes
+    ----------
+    graph : Graph
+    """
+
+    graph: Graph
 
     @property
     def size(self) -> int:
@@ -208,31 +217,10 @@ class Preparation:
         base, label = self._base(sample, reference), None
         if sample.hamiltonian is not None:
             label = torch.from_numpy(sample.hamiltonian).flatten() - base
-        return Prepared(sample, name, graph.to("cpu", self.dtype), base, label, reference)
+        return Prepared(sample, name, base, label, reference, graph.to("cpu", self.dtype))
 
     def _begin(self, sample: Any, name: str) -> tuple[Graph, Reference]:
-        if not isinstance(sample, HamiltonianSample):
-            raise InputError(
-                f"a {type(sample).__name__} is no HamiltonianSample",
-                entry=name,
-                field="X",
-                remedy="use load_hamiltonian, load_md17_hamiltonian or "
-                "load_qh9, or make HamiltonianSample objects",
-            )
-        if sample.basis.lower() != self.elements.basis.lower():
-            raise InputError(
-                f"the basis is {sample.basis}, that of the model is {self.elements.basis}",
-                entry=name,
-                field="basis",
-                remedy="make a model for this basis",
-            )
-        if sample.xc is not None and not same_functional(sample.xc, self.xc):
-            raise InputError(
-                f"the functional is {sample.xc}, that of the model is {self.xc}",
-                entry=name,
-                field="xc",
-                remedy="make a model for this functional",
-            )
+        check_sample(sample, name, self.elements.basis, self.xc)
         try:
             graph = make_graph(sample.numbers, sample.positions, self.elements, self.network.cutoff)
             reference = Reference(sample, self.xc, self.grid_level)
@@ -282,7 +270,7 @@ class Batch:
     graph: Graph
 
     @classmethod
-    def of(cls, samples: list[Prepared], device: torch.device | str) -> Batch:
+    def of(cls, samples: list[Prepared], device: torch.device | str) -> "Batch":
         """Join graphs and move them."""
         graph = join([sample.graph for sample in samples])
         return cls(samples, graph.to(device, samples[0].graph.distance.dtype))
@@ -319,6 +307,32 @@ def same_functional(one: str, other: str) -> bool:
         :, : {"lda": 1, "gga": 4, "mgga": 5}[first.family], None
     ]
     return torch.allclose(first.energy_density(rho), second.energy_density(rho), rtol=1e-9)
+
+
+def check_sample(sample: Any, name: str, basis: str, xc: str) -> None:
+    """Refuse what is no sample, or of another basis or functional than a model's."""
+    if not isinstance(sample, HamiltonianSample):
+        raise InputError(
+            f"a {type(sample).__name__} is no HamiltonianSample",
+            entry=name,
+            field="X",
+            remedy="use load_hamiltonian, load_md17_hamiltonian or "
+            "load_qh9, or make HamiltonianSample objects",
+        )
+    if sample.basis.lower() != basis.lower():
+        raise InputError(
+            f"the basis is {sample.basis}, that of the model is {basis}",
+            entry=name,
+            field="basis",
+            remedy="make a model for this basis",
+        )
+    if sample.xc is not None and not same_functional(sample.xc, xc):
+        raise InputError(
+            f"the functional is {sample.xc}, that of the model is {xc}",
+            entry=name,
+            field="xc",
+            remedy="make a model for this functional",
+        )
 
 
 def elements_of(samples: Iterable[HamiltonianSample], basis: str) -> Elements:

@@ -1,7 +1,5 @@
 """The training of a HamiltonianModel: batches, rates, averages, validation, and what it knows."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -94,7 +92,7 @@ class HamiltonianProgress(fitting.Progress):
     report = HamiltonianEpoch
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> HamiltonianProgress:
+    def from_dict(cls, data: Mapping[str, Any]) -> "HamiltonianProgress":
         """Undo :meth:`to_dict`."""
         data = fitting.with_best(data, "best_mae")
         if "trained" in data:  # as written by version 0.1
@@ -139,10 +137,10 @@ class HamiltonianTrainer(TrainingLoop):
     """
 
     clock = staticmethod(time.process_time)
-    model: HamiltonianModel
+    model: "HamiltonianModel"
 
     def __init__(
-        self, model: HamiltonianModel, options: FitOptions, dataset: Dataset, valid: Dataset | None = None
+        self, model: "HamiltonianModel", options: FitOptions, dataset: Dataset, valid: Dataset | None = None
     ) -> None:
         super().__init__(model, options)
         self.dataset, self._held_out = dataset, valid
@@ -297,7 +295,7 @@ class HamiltonianTrainer(TrainingLoop):
         torch._foreach_lerp_([progress.average[n] for n in self.names], current, 1.0 - keep)
 
     def validate(self, report: HamiltonianEpoch) -> None:
-        """GradientCheck the averaged parameters by the error of H, or by the metric asked for."""
+        """Check the averaged parameters by the error of H, or by the metric asked for."""
         model, progress = self.model, self.progress
         assert progress.average is not None
         trained = parameters_of(model.model)

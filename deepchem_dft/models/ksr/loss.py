@@ -1,7 +1,5 @@
 """The loss of KSR: energies along the trajectory, the density it ends with, separability."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

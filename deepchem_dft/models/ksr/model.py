@@ -1,7 +1,5 @@
 """KSRModel: a DeepChem model that trains a functional through every Kohn-Sham iteration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +24,9 @@ from deepchem_dft.models.ksr.samples import KSRSamples
 from deepchem_dft.models.ksr.seeds import KSRSeeds
 from deepchem_dft.models.ksr.training import KSRTrainer
 from deepchem_dft.torchstate import unaffected
+
+#: What may choose among seeds and epochs.
+SELECTORS = ("validation", "loss")
 
 
 @unaffected
@@ -181,6 +182,7 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         self.progress = KSRProgress(seed=seed)
         self._seeds: int | Sequence[int] | None = None
         self._stages: tuple[KSRStage, ...] = ()
+        self._select = SELECTORS[0]
         self.last_residuals = np.zeros(0)
         super().__init__(
             network,
@@ -221,9 +223,10 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
         *args: Any,
         seeds: int | Sequence[int] | None = None,
         stages: Sequence[KSRStage] = (),
+        select: str = "validation",
         **options: Any,
     ) -> float:
-        """Train; all options of :meth:`deepchem_dft.fitting.model.Fitting.fit`, and two more.
+        """Train; all options of :meth:`deepchem_dft.fitting.model.Fitting.fit`, and three more.
 
         An epoch is an iteration of L-BFGS, or a pass through the data with Adam. The validation
         score is by default the mean absolute error of the energies, Hartree.
@@ -238,14 +241,24 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
             validation chooses among them. Default: go on from the weights as they are.
         stages : sequence of KSRStage, optional
             Stretches of training, for each seed one after the other, instead of ``nb_epoch``.
+        select : {"validation", "loss"}
+            What chooses the parameters among all seeds and epochs: the validation set, or the loss
+            on the training set in the last stage, where nothing else is known.
         """
-        if options.get("valid_dataset") is None and seeds not in (None, 1):
+        choice(select, SELECTORS, "select")
+        if options.get("valid_dataset") is not None and select == "loss":
+            raise InputError(
+                "either a validation set or the loss chooses",
+                field="select",
+                remedy="leave one of valid_dataset and select='loss' out",
+            )
+        if options.get("valid_dataset") is None and select == "validation" and seeds not in (None, 1):
             raise InputError(
                 "there is nothing to choose by",
                 field="valid_dataset",
-                remedy="give valid_dataset, or leave out seeds",
+                remedy="give valid_dataset, leave out seeds, or choose by select='loss'",
             )
-        self._seeds, self._stages = seeds, tuple(stages)
+        self._seeds, self._stages, self._select = seeds, tuple(stages), select
         return super().fit(dataset, nb_epoch, *args, **options)
 
     def _training(self, dataset: Dataset, valid: Dataset | None, options: FitOptions) -> KSRTrainer:
@@ -257,7 +270,8 @@ class KSRModel(KSRSeeds, KSRPredicting, KSRFiles, Fitting, TorchModel):
             )
         held = None if valid is None else KSRSamples.read(valid)
         stages = self._stages or (KSRStage(options.nb_epoch),)
-        return KSRTrainer(self, options, KSRSamples.read(dataset), held, stages)
+        by_loss = self._select == "loss"
+        return KSRTrainer(self, options, KSRSamples.read(dataset), held, stages, by_loss=by_loss)
 
     def fit_generator(self, *args: Any, **kwargs: Any) -> float:
         """Not supported: L-BFGS takes a whole data set.

@@ -1,7 +1,5 @@
 """The network inside a KSRModel: a functional, iterated to self-consistency."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Prediction of a KSRModel: every molecule from scratch, in order; and its files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What training a KSRModel knows about itself: epochs, seeds, the best so far, L-BFGS's past."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,7 +58,7 @@ class Record:
         return {"start": self.start, "losses": list(self.losses), "gradients": stacked}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Record:
+    def from_dict(cls, data: dict[str, Any]) -> "Record":
         """Undo :meth:`to_dict`."""
         return cls(data["start"].cpu(), list(data["losses"]), list(data["gradients"].cpu()))
 
@@ -104,11 +102,6 @@ class KSRProgress(fitting.Progress):
     report = KSREpoch
 
     @property
-    def best_score(self) -> float:
-        """Best score of all seeds; infinite before the first."""
-        return math.inf if self.best is None else self.best.score
-
-    @property
     def validations_since_best(self) -> int:
         """Validations of this seed without improvement on itself."""
         return self.since_best
@@ -131,7 +124,7 @@ class KSRProgress(fitting.Progress):
         return {**super().to_dict(), "record": record}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> KSRProgress:
+    def from_dict(cls, data: Mapping[str, Any]) -> "KSRProgress":
         """Undo :meth:`to_dict`."""
         data = fitting.with_best(data, "best_score")
         record = data["record"]

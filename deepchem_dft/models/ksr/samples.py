@@ -1,7 +1,5 @@
 """What a data set for KSRModel holds: systems, exact energies and densities, weights."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +95,7 @@ class KSRSamples:
         return len(self.systems)
 
     @classmethod
-    def read(cls, dataset: Dataset) -> KSRSamples:
+    def read(cls, dataset: Dataset) -> "KSRSamples":
         """Read a whole data set.
 
         Raises

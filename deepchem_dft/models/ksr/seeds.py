@@ -1,7 +1,5 @@
 """Initial weights of a KSRModel: one set per seed, tried one after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

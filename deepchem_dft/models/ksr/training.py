@@ -1,7 +1,5 @@
 """How a KSRModel is trained: L-BFGS that can be resumed, Adam, validation, several seeds."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +47,8 @@ class KSRTrainer(TrainingLoop):
     valid : KSRSamples, optional
     stages : sequence of KSRStage
         For each seed one after the other.
+    by_loss : bool
+        Whether the training loss in the last stage chooses the parameters, and not validation.
     """
 
     clock = staticmethod(time.process_time)
@@ -60,9 +60,11 @@ class KSRTrainer(TrainingLoop):
         samples: KSRSamples,
         valid: KSRSamples | None,
         stages: Sequence[KSRStage],
+        *,
+        by_loss: bool = False,
     ) -> None:
-        super().__init__(model, options, valid)
-        self.samples, self.stages = samples, stages
+        super().__init__(model, options, samples if by_loss else valid)
+        self.samples, self.stages, self.by_loss = samples, stages, by_loss
         self.trained = [p for p in model.functional.parameters() if p.requires_grad]
         if not self.trained:
             raise InputError(
@@ -301,7 +303,10 @@ class KSRTrainer(TrainingLoop):
         )
 
     def validate(self, report: KSREpoch) -> None:
-        """GradientCheck by the error of the energies, or by the metric asked for."""
+        """Check by the error of the energies, by the metric asked for, or by the loss itself."""
+        if self.by_loss:  # stages may weigh losses differently
+            report.score = report.loss if self.progress.stage == len(self.stages) - 1 else None
+            return
         valid, metric = self.valid, self.options.metric
         prediction, y = self.model._energies(valid.entries), valid.energy.numpy()[:, None]
         report.score = (

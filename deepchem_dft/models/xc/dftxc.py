@@ -1,7 +1,5 @@
 """DFTXC: the torch module that turns entries into values through self-consistent fields."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any

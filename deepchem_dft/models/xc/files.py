@@ -1,7 +1,5 @@
 """Saving and restoring an XCModel: checkpoints, resuming, loading from other models."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -204,7 +204,7 @@ class FrozenTrainer(TrainingLoop):
         return EpochReport(self.progress.epoch, loss, mae_kcal=error)
 
     def validate(self, report: EpochReport) -> None:
-        """GradientCheck by the weighted mean absolute error, kcal/mol."""
+        """Check by the weighted mean absolute error, kcal/mol."""
         with torch.no_grad():
             prediction = self.valid.predict(self.functional)
         report.score = self.valid.mae_kcal(prediction, weighted=True)

@@ -1,7 +1,5 @@
 """Building the functional an XCModel trains from its constructor's arguments."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Losses: how the errors of a batch of entries become the one number that is minimised."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """XCModel: a DeepChem model that trains a neural exchange-correlation functional."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields

@@ -1,7 +1,5 @@
 """How the systems of entries are solved: for one field, and from one training step to the next."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -67,6 +65,6 @@ class SystemOptions(SCFOptions):
             )
         choice(self.on_unconverged, UNCONVERGED, "on_unconverged")
 
-    def molecule(self, system: DFTSystem) -> Molecule:
+    def molecule(self, system: "DFTSystem") -> Molecule:
         """Return a system's molecule, with quadrature and fitting as chosen."""
         return system.to_molecule(self.grid_level, self.density_fit)

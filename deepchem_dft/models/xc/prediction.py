@@ -1,7 +1,5 @@
 """Prediction and evaluation of an XCModel: every entry from scratch, in the data set's order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

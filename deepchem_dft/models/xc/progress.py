@@ -1,7 +1,5 @@
 """What a training of an XCModel knows about itself: sums of the epoch, and its report."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -152,7 +150,7 @@ class Progress(fitting.Progress):
         return {**super().to_dict(), "totals": asdict(self.totals)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Progress:
+    def from_dict(cls, data: Mapping[str, Any]) -> "Progress":
         """Undo :meth:`to_dict`."""
         return super().from_dict({**data, "totals": Totals(**data["totals"])})
 

@@ -1,7 +1,5 @@
 """Entries, labels and weights taken out of a DeepChem Dataset, checked and in float64."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def take(self, index: Sequence[int]) -> Samples:
+    def take(self, index: Sequence[int]) -> "Samples":
         """Return some of the entries, in the order given."""
         chosen = list(index)
         rows = torch.as_tensor(chosen, dtype=torch.long)

@@ -1,7 +1,5 @@
 """Solving the systems of entries: molecules, warm starts, energies with gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@ puts the same linear functions of the parameters together in the same order. So 
 same optimiser step, to the last bit the one a single process would have taken.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Stretches of training: at fixed densities, or through self-consistent fields."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

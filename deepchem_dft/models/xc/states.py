@@ -1,7 +1,5 @@
 """The last orbitals of every system: where the next self-consistent field starts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -81,7 +79,7 @@ class StateStore:
                 self._references[key] = ReferencePotential(**item["anchor"])
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> StateStore:
+    def from_dict(cls, data: dict[str, Any]) -> "StateStore":
         """Undo :meth:`to_dict`."""
         store = cls()
         store.update(data)

@@ -1,7 +1,5 @@
 """How an XCModel is trained: the step, validation, and systems shared by several processes."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -42,11 +40,11 @@ class Trainer(TrainingLoop):
     valid : Samples, optional
     """
 
-    model: XCModel
+    model: "XCModel"
 
     def __init__(
         self,
-        model: XCModel,
+        model: "XCModel",
         options: FitOptions,
         samples: Samples | None = None,
         valid: Samples | None = None,
@@ -201,7 +199,7 @@ class Trainer(TrainingLoop):
         model.model.spreader.forget_times()
 
     def validate(self, report: EpochReport) -> None:
-        """GradientCheck the parameters of now on the validation set, each system solved."""
+        """Check the parameters of now on the validation set, each system solved."""
         model, network, valid = self.model, self.model.model, self.valid
         parallel.doing(f"validation (epoch {report.epoch})")
         network.eval()

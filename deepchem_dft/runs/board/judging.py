@@ -1,7 +1,5 @@
 """Errors of functionals on rows of a board, side by side with published ones and a trivial guess."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

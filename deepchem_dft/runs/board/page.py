@@ -1,7 +1,5 @@
 """A judgement as one HTML page: tables that sort and filter, errors by kind beside published ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which rows of a board a functional has learned from, as its run or its card tells."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

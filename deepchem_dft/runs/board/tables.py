@@ -1,10 +1,10 @@
 """A judgement as Markdown tables and as a CSV file."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from deepchem_dft.files import write
 from deepchem_dft.runs.board.judging import KINDS, TRIVIAL, Column, Judgement
@@ -185,6 +185,48 @@ def markdown(found: Judgement, by_set: bool = True, most: int = 10) -> str:
             parts += [f"\n### {title}\n", *(f"- {line}" for line in lines[:20])]
             parts += [f"- and {len(lines) - 20} more, in the CSV file"] * (len(lines) > 20)
     return "\n".join(parts) + "\n"
+
+
+def as_data(found: Judgement) -> dict[str, Any]:
+    """Return a judgement as plain data for JSON, the unit in every name; NaN is what is not known."""
+    kinds, sets = found.by_kind(), found.groups(lambda row: row.set)
+    columns = []
+    for column in found.columns:
+        one: dict[str, Any] = {
+            "functional": column.label,
+            "source": column.source,
+            "mae_kcal_mol": {kind: column.mae(names) for kind, names in kinds.items()},
+            "mae_of_sets_kcal_mol": {name: column.mae(names) for name, names in sets.items()},
+            "weighted_total_kcal_mol": found.weighted(column),
+        }
+        if column.source == "computed":
+            one |= {
+                "learned_from": sorted(column.seen),
+                "unconverged": column.unconverged,
+                "notes": column.notes,
+                "cost": asdict(column.cost),
+            }
+        columns.append(one)
+    rows = [
+        {
+            "row": row.name,
+            "kind": row.kind,
+            "set": row.set,
+            "reference_kcal_mol": row.reference * HARTREE_TO_KCAL,
+            "errors_kcal_mol": {c.label: c.errors[row.name] for c in found.columns},
+            "uncertainties_kcal_mol": {
+                c.label: c.uncertainties[row.name] for c in found.columns if row.name in c.uncertainties
+            },
+        }
+        for row in found.rows
+    ]
+    return {
+        "board": found.board.name,
+        "weighted_total": found.total,
+        "compared": [row.name for row in found.shared],
+        "functionals": columns,
+        "rows": rows,
+    }
 
 
 def lost_lines(found: Judgement) -> list[str]:

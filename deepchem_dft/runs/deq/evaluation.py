@@ -1,7 +1,5 @@
 """Evaluation of a run on properties: what a network and simple models predict, as tables."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +51,7 @@ class Labels:
 
     tasks: list[str]
     classes: tuple[str, ...]
-    sets: dict[str, Dataset]
+    sets: "dict[str, Dataset]"
 
     @property
     def mode(self) -> str:
@@ -84,7 +82,7 @@ class Evaluated:
     unconverged: int = 0
 
 
-def predicted_by(model: DEQModel, labels: Labels, role: str) -> Evaluated:
+def predicted_by(model: "DEQModel", labels: Labels, role: str) -> Evaluated:
     """Return what a network predicts of a part."""
     part = labels.sets[role]
     with warnings.catch_warnings():

@@ -1,7 +1,5 @@
 """Figures of a run on properties: learning curve, predictions against labels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A run on properties: labels, training, evaluation beside simple models, tables and figures."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -84,7 +82,7 @@ class PropertyRun(Run):
             restore_best=training.select_best,
         )
 
-    def _load(self, folder: str) -> DEQModel:
+    def _load(self, folder: str) -> "DEQModel":
         from deepchem_dft.models import DEQModel
 
         return DEQModel.load(folder)
@@ -235,7 +233,7 @@ def load_labels(data: PropertyDataConfig, file: str | None = None) -> Labels:
 
 def build_deq_model(
     config: PropertyRunConfig, labels: Labels, model_dir: str | Path | None = None
-) -> DEQModel:
+) -> "DEQModel":
     """Return the untrained model of a configuration, for the features of its data."""
     from deepchem_dft.models import DEQModel
 
@@ -272,7 +270,7 @@ def build_deq_model(
     )
 
 
-def _row(report: DEQEpoch) -> dict[str, Any]:
+def _row(report: "DEQEpoch") -> dict[str, Any]:
     row = asdict(report)
     return {
         **row,

@@ -1,7 +1,5 @@
 """What the configuration of a run on properties (``model: deq``) may say."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,7 +51,7 @@ class PropertyDataConfig(Section):
     limit: int | None = Field(None, ge=1, le=MOST_SAMPLES, description="keep the first so many of each part")
 
     @model_validator(mode="after")
-    def _found(self) -> PropertyDataConfig:
+    def _found(self) -> "PropertyDataConfig":
         if (self.source == "nci") != (self.path is None):
             raise ValueError("'path' is needed for all sources but nci, and for that one not")
         return self
@@ -79,6 +77,7 @@ class PropertyNetworkConfig(Section):
     tol: Tolerance = Field(None, description="relative residual (2e-6)")
     train_tol: Tolerance = Field(None, description="the same in training (1e-4)")
     max_iter: Evaluations = Field(200, description="evaluations of the cell")
+    reuse: bool = Field(False, description="start from the last fixed point of the same molecule")
     dtype: Literal["float32", "float64"] = Field("float32", description="of the network")
 
 

@@ -1,7 +1,6 @@
-"""Evaluation of a run on Hamiltonians: errors of a network and of the guess, set by set."""
+"""Evaluation of a run on Hamiltonians: errors of a network and of what it must beat."""
 
-from __future__ import annotations
-
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepchem_dft.errors import SCFNotConverged
+from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.files import write
 from deepchem_dft.fitting.progress import LOGGER
 from deepchem_dft.runs.hamiltonian.sets import HamiltonianSet
 from deepchem_dft.runs.tables import csv_text, markdown_table
 
 if TYPE_CHECKING:
-    from deepchem_dft.models import HamiltonianModel, HamiltonianScore
+    from deepchem_dft.models import HamiltonianModel, HamiltonianPolynomial, HamiltonianScore
 
 COLUMNS = ["set", "N", "H", "orbitals", "gap", "coefficients", "energy", "cycles", "unconverged"]
 
@@ -38,7 +37,7 @@ class Evaluated:
 
     set: HamiltonianSet
     method: str
-    scores: list[HamiltonianScore]
+    scores: "list[HamiltonianScore]"
     cycles: list[tuple[int, int]]
 
     def cells(self) -> list[str]:
@@ -62,10 +61,29 @@ class Evaluated:
         ]
 
 
+def polynomial_of(sets: Sequence[HamiltonianSet], grid_level: int) -> "HamiltonianPolynomial | None":
+    """Return what a network for one molecule must beat, fitted to its training data; None for several."""
+    from deepchem_dft.models import HamiltonianPolynomial
+
+    samples = [sample for one in sets if one.role == "train" for sample in one.dataset.X]
+    if len({(tuple(sample.numbers), sample.charge) for sample in samples}) != 1:
+        return None
+    try:
+        return HamiltonianPolynomial(grid_level=grid_level).fit(samples)
+    except InputError as error:
+        LOGGER.info("there is no polynomial to compare with: %s", error)
+        return None
+
+
 def evaluate_hamiltonian_set(
-    model: HamiltonianModel, one: HamiltonianSet, energies: int = 0, cycles: int = 0, baseline: bool = True
+    model: "HamiltonianModel",
+    one: HamiltonianSet,
+    energies: int = 0,
+    cycles: int = 0,
+    baseline: bool = True,
+    polynomial: "HamiltonianPolynomial | None" = None,
 ) -> list[Evaluated]:
-    """Return errors of the guess (if asked for) and of the network.
+    """Return errors of the guess (if asked for), of the polynomial (if there is one) and of the network.
 
     Parameters
     ----------
@@ -75,6 +93,7 @@ def evaluate_hamiltonian_set(
         Molecules, from the beginning, whose total energies are compared, and for which PySCF is
         run to 1e-9 Hartree.
     baseline : bool
+    polynomial : HamiltonianPolynomial, optional
     """
     first, rest = np.split(np.arange(len(one.rows)), [min(energies, len(one.rows))])
     parts = [
@@ -84,6 +103,12 @@ def evaluate_hamiltonian_set(
     if baseline:
         scores = [s for data, energy in parts for s in model.guess_scores(data, energy)]
         found.append(Evaluated(one, f"{model.config['guess']} guess", scores, []))
+    if polynomial is not None and polynomial.knows(one.dataset):
+        degree = polynomial.polynomial.degree if polynomial.polynomial else 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of geometries beyond the training data: the table shows it
+            scores = [s for data, energy in parts for s in polynomial.scores(data, energy)]
+        found.append(Evaluated(one, f"polynomial of degree {degree}", scores, []))
     scores = [s for data, energy in parts for s in model.scores(data, energy)]
     counted = one.dataset.select(np.arange(min(cycles, len(one.rows))))
     saved = []

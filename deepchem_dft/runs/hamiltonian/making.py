@@ -1,7 +1,5 @@
 """Hamiltonians of many geometries by PySCF: in parallel, survivable, in the order of the input."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +23,7 @@ from deepchem_dft.hamiltonian.reference import Reference, version
 from deepchem_dft.hamiltonian.sample import MATRICES, HamiltonianSample
 from deepchem_dft.locks import compare_settings
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE, as_said, formula, parse_geometry
-from deepchem_dft.molecule.xyz import Frame
+from deepchem_dft.molecule.reading.xyz import Frame
 from deepchem_dft.parallel.pool import JobCount, in_order
 from deepchem_dft.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 from deepchem_dft.xc.libxc import Libxc

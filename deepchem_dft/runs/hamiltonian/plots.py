@@ -1,7 +1,5 @@
 """Figures of a run on Hamiltonians: learning curve, orbital energies, iterations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +44,7 @@ def iterations(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         right.set(xlabel="epoch", ylabel="unconverged (%)", title="Not found", ylim=(-0.5, None))
 
 
-def orbital_parity(found: Evaluated, path: str | Path) -> None:
+def orbital_parity(found: "Evaluated", path: str | Path) -> None:
     """Draw predicted against true energies of occupied orbitals and the lowest empty one."""
     true, predicted, empty = [], [], []
     for one in found.scores:

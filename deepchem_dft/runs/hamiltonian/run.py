@@ -1,7 +1,5 @@
 """A whole run on Hamiltonians: train, evaluate beside the guess, write tables and figures."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,6 +17,7 @@ from deepchem_dft.runs.hamiltonian.evaluation import (
     Evaluated,
     evaluate_hamiltonian_set,
     hamiltonian_markdown,
+    polynomial_of,
     write_molecules,
 )
 from deepchem_dft.runs.hamiltonian.schema import HamiltonianRunConfig, HamiltonianSetRef
@@ -46,7 +45,7 @@ HISTORY_COLUMNS = [
 
 def build_hamiltonian_model(
     config: HamiltonianRunConfig, sets: Sequence[HamiltonianSet], model_dir: str | Path | None = None
-) -> HamiltonianModel:
+) -> "HamiltonianModel":
     """Return the untrained model of a configuration, for all elements of the data."""
     from deepchem_dft.models import HamiltonianModel
 
@@ -89,7 +88,7 @@ class HamiltonianRun(Run):
         train = _together(self.sets, "train")
         self.fit(model, train, epochs, _row, HISTORY_COLUMNS, restore=self.begun, valid_dataset=valid)
 
-    def _load(self, folder: str) -> HamiltonianModel:
+    def _load(self, folder: str) -> "HamiltonianModel":
         from deepchem_dft.models import HamiltonianModel
 
         return HamiltonianModel.load(folder)
@@ -103,11 +102,12 @@ class HamiltonianRun(Run):
             for s in self.sets
             if s.role == role and role in options.sets
         ]
+        polynomial = polynomial_of(self.sets, model.config["grid_level"]) if options.baseline else None
         self.found = [
             result
             for one in order
             for result in evaluate_hamiltonian_set(
-                model, one, options.energies, options.cycles, options.baseline
+                model, one, options.energies, options.cycles, options.baseline, polynomial
             )
         ]
 
@@ -198,7 +198,7 @@ def _together(sets: Sequence[HamiltonianSet], role: str) -> Any:
     )
 
 
-def _row(report: HamiltonianEpoch) -> dict[str, Any]:
+def _row(report: "HamiltonianEpoch") -> dict[str, Any]:
     row = asdict(report)
     return {
         **row,
@@ -236,7 +236,7 @@ def _draw(directory: RunDirectory, found: Sequence[Evaluated]) -> None:
         if any(row["iterations"] > 0 for row in history):
             plots.iterations(history, directory.plots / "iterations.png")
     for one in found:
-        if not one.method.endswith(" guess"):
+        if not one.method.endswith(" guess") and not one.method.startswith("polynomial "):
             name = "".join(c if c.isalnum() else "_" for c in f"{one.set.role}_{one.set.label}")
             plots.orbital_parity(one, directory.plots / f"orbitals_{name}.png")
 

@@ -1,7 +1,5 @@
 """What the configuration of a run on Hamiltonians (``model: hamiltonian``) may say."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -142,7 +140,7 @@ class HamiltonianEvaluationConfig(Section):
     """What is evaluated after training."""
 
     sets: Roles = Field(["test"], description="evaluated with the trained network")
-    baseline: bool = Field(True, description="errors of the guess as well")
+    baseline: bool = Field(True, description="errors of the guess, and of a polynomial for one molecule")
     energies: int = Field(
         0, ge=0, le=MOST_SAMPLES, description="molecules per set whose total energies are compared"
     )

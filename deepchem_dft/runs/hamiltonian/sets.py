@@ -1,7 +1,5 @@
 """The molecules of a run on Hamiltonians: found, parted, and none in two roles."""
 
-from __future__ import annotations
-
 import fnmatch
 import os
 from collections.abc import Sequence

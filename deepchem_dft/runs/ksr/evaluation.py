@@ -1,7 +1,5 @@
 """What a functional of one-dimensional molecules makes of sets of exact states."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +35,7 @@ class CurveSet:
     label: str
     family: str
     distances: list[float]
-    states: list[ExactState]
+    states: "list[ExactState]"
 
 
 @dataclass
@@ -73,7 +71,7 @@ class Evaluated:
         ]
 
 
-def make_dataset(states: Sequence[ExactState]) -> NumpyDataset:
+def make_dataset(states: "Sequence[ExactState]") -> "NumpyDataset":
     """Return a data set for KSRModel."""
     from deepchem.data import NumpyDataset
 
@@ -83,7 +81,7 @@ def make_dataset(states: Sequence[ExactState]) -> NumpyDataset:
     return NumpyDataset(x, y, ids=[state.system.name for state in states])
 
 
-def evaluate_sets(model: KSRModel, name: str, sets: Sequence[CurveSet]) -> list[Evaluated]:
+def evaluate_sets(model: "KSRModel", name: str, sets: Sequence[CurveSet]) -> list[Evaluated]:
     """Return what a model makes of sets."""
     out = []
     for one in sets:

@@ -147,10 +147,11 @@ class LatticeRun(Run):
             model,
             make_dataset(_states(self.sets, "train")),
             training.epochs,
-            _row,
+            _row if training.select == "validation" else _loss_row,
             HISTORY_COLUMNS,
             restore=self.begun,
-            valid_dataset=make_dataset(valid) if valid else None,
+            valid_dataset=make_dataset(valid) if valid and training.select == "validation" else None,
+            select=training.select,
             early_stopping=training.early_stopping,
             seeds=None if self.begun else training.seeds,
             stages=stages,
@@ -271,6 +272,11 @@ def _row(report: KSREpoch) -> dict[str, Any]:
         "best": int(report.best),
         "valid_mae_kcal": None if score is None else score * HARTREE_TO_KCAL,
     }
+
+
+def _loss_row(report: KSREpoch) -> dict[str, Any]:
+    """Return a row of a run whose score is the loss: there was no validation."""
+    return {**_row(report), "valid_mae_kcal": None}
 
 
 # -- evaluation ------------------------------------------------------------------------------------

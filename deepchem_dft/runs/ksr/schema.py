@@ -1,7 +1,5 @@
 """What the configuration of a one-dimensional run (``model: ksr``) may say."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -85,7 +83,7 @@ class LatticeFunctionalConfig(Section):
     polarised: bool = Field(False, description="treat spins apart")
 
     @model_validator(mode="after")
-    def _possible(self) -> LatticeFunctionalConfig:
+    def _possible(self) -> "LatticeFunctionalConfig":
         hidden, windows = self.hidden or [16], self.windows or 3
         widest = max(windows, default=1) if isinstance(windows, list) else windows
         inputs = 2 * (1 + (15 if self.convolutions is None else self.convolutions))
@@ -135,7 +133,10 @@ class LatticeTrainingConfig(Section):
     stages: list[LatticeStageConfig] = Field(
         [], max_length=1000, description="stretches of training, in order, instead of epochs"
     )
-    seeds: int = Field(1, ge=1, le=10_000, description="initial weights to try; validation decides")
+    seeds: int = Field(1, ge=1, le=10_000, description="initial weights to try; see select")
+    select: Literal["validation", "loss"] = Field(
+        "validation", description="what chooses seed and epoch; loss: that of training, nothing else known"
+    )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="the first of them")
     validate_every: int = Field(5, ge=1, le=MOST_EPOCHS, description="epochs between validations")
     early_stopping: int | None = Field(

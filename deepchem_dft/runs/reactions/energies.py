@@ -1,16 +1,16 @@
 """Energies of reactions, with the uncertainty of the difference where the functional knows it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from deepchem_dft.errors import InputError
 from deepchem_dft.runs.reactions.equation import Reaction, counted
 from deepchem_dft.units import HARTREE_TO_KCAL
 
 if TYPE_CHECKING:
+    from deepchem_dft.molecule.surroundings import Surroundings
     from deepchem_dft.scf.many import Solver
     from deepchem_dft.scf.solutions import EnergyRecord, Functional
 
@@ -50,12 +50,13 @@ class ReactionEnergy:
 
 def energies(
     reactions: Sequence[Reaction],
-    functionals: Sequence[Functional],
-    solver: Solver,
+    functionals: "Sequence[Functional]",
+    solver: "Solver",
     *,
     grid_level: int = 3,
     density_fit: bool | str | None = None,
-    on_solution: Callable[[EnergyRecord, int, int], None] | None = None,
+    surroundings: "Surroundings | None" = None,
+    on_solution: "Callable[[EnergyRecord, int, int], None] | None" = None,
 ) -> list[ReactionEnergy]:
     """Return the energy of every reaction with every functional; each species is solved once.
 
@@ -69,8 +70,15 @@ def energies(
         PySCF's quadrature level.
     density_fit : None, bool or str
         As in ``Molecule``.
+    surroundings : Surroundings, optional
+        What all species are in.
     on_solution : callable, optional
         See :meth:`Solver.solve`.
+
+    Raises
+    ------
+    InputError
+        For electrons and bare nuclei in surroundings, where their energy is not zero.
     """
     from deepchem_dft.data import DFTEntry
     from deepchem_dft.runs.xc.entries import EntrySet
@@ -83,6 +91,12 @@ def energies(
         for c, t in reaction.terms:
             if t.system is None:
                 bare[t.name] = bare.get(t.name, 0.0) + c
+        if bare and surroundings is not None:
+            raise InputError(
+                f"the energy of {next(iter(bare))} in {surroundings.description} is not known",
+                field="solvent",
+                remedy="leave the surroundings out, or write a reaction of molecules and ions",
+            )
         entries.append(
             DFTEntry.create(
                 "reaction",
@@ -93,7 +107,7 @@ def energies(
                 name=reaction.text,
             )
         )
-    evaluation = Evaluation(solver, grid_level, density_fit)
+    evaluation = Evaluation(solver, grid_level, density_fit, surroundings)
     records = evaluation.run([(EntrySet("test", "reactions", entries), list(functionals))], on_solution)
     keys = [(f, reaction) for f in functionals for reaction in reactions]
     out = []

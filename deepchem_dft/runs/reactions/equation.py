@@ -1,7 +1,5 @@
 """Equations of one's own molecules: text in, species and their stoichiometry out, balanced."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -9,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deepchem_dft.errors import InputError
-from deepchem_dft.molecule import xyz
 from deepchem_dft.molecule.elements import NUCLEAR_CHARGE, SYMBOLS
 from deepchem_dft.molecule.geometry import format_geometry, formula, read_geometry
+from deepchem_dft.molecule.reading import is_file_name, xyz
 from deepchem_dft.units import BOHR_TO_ANGSTROM
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ class Term:
 
     count: float
     name: str
-    system: DFTSystem | None
+    system: "DFTSystem | None"
     assumed: bool = False
     made: bool = False
 
@@ -137,13 +135,13 @@ def read_reaction(
     Parameters
     ----------
     text : str
-        See :func:`parse_equation`. Species are xyz files, SMILES (a geometry is made by RDKit), or
+        See :func:`parse_equation`. Species are geometry files, SMILES (a geometry is made by RDKit), or
         ``e-``, ``H+`` and other bare nuclei.
     basis : str
         Of all species.
     charges, spins : mapping, optional
-        Charge and 2S by the name in the equation. Default: those of the xyz file's comment line or of the
-        SMILES; then 0, and for the spin the ground state of atoms, 0 or 1 otherwise.
+        Charge and 2S by the name in the equation. Default: those of the file or of the SMILES; then 0,
+        and for the spin the ground state of atoms, 0 or 1 otherwise.
     unit : str, optional
         Of the files: angstrom (default) or bohr.
 
@@ -185,7 +183,7 @@ def atomisation(
     Parameters
     ----------
     name : str
-        An xyz file or a SMILES.
+        A geometry file or a SMILES.
     basis, charge, spin, unit
         As in :func:`read_reaction`.
 
@@ -215,7 +213,7 @@ def _species(name: str, basis: str, charge: int | None, spin: int | None, unit: 
 
     if bare_particle(name) is not None and not os.path.isfile(name):
         return Term(1.0, name, None)
-    made = not (xyz.is_file_name(name) or os.path.isfile(name))
+    made = not (is_file_name(name) or os.path.isfile(name))
     found = _from_smiles(name) if made else read_geometry(name, unit)
     charge = (found.charge or 0) if charge is None else charge
     said = found.spin if spin is None else spin

@@ -1,7 +1,5 @@
 """Line and point charts as SVG inside the page: they follow its colours and its width."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Sequence

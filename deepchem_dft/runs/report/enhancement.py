@@ -1,7 +1,5 @@
 """Enhancement factors of a run's functional and of its parent, on densities made for it."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Sequence
@@ -118,7 +116,7 @@ def factors(functional: Any, parent: str = "") -> Factors:
     return Factors(family, parent if before else "", x, curves, share, whole)
 
 
-def closed_shell(radii: Sequence[float], gradients: Sequence[float], alpha: float) -> Tensor:
+def closed_shell(radii: Sequence[float], gradients: Sequence[float], alpha: float) -> "Tensor":
     """Return the density tensor of points of a closed shell.
 
     Parameters
@@ -154,7 +152,7 @@ def closed_shell(radii: Sequence[float], gradients: Sequence[float], alpha: floa
     return rho
 
 
-def _factor(energy: Callable[[Tensor], Tensor], rho: Tensor, symmetric: bool) -> list[float]:
+def _factor(energy: "Callable[[Tensor], Tensor]", rho: "Tensor", symmetric: bool) -> list[float]:
     import torch
 
     from deepchem_dft.xc.features import LDA_X
@@ -180,7 +178,7 @@ def _whole(functional: Any) -> tuple[Any, bool]:
     return functional, found
 
 
-def _parent(functional: Any, name: str) -> tuple[Callable[[Tensor], Tensor] | None, str]:
+def _parent(functional: Any, name: str) -> "tuple[Callable[[Tensor], Tensor] | None, str]":
     """Return the parent's energy density and family; None without a parent."""
     from deepchem_dft.xc.names import get_xc
     from deepchem_dft.xc.parents import PARTS, Parent

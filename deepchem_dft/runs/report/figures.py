@@ -1,7 +1,5 @@
 """The report's charts: learning curves, parity, dissociation, enhancement factors, iterations."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """HTML from Python values: everything is escaped unless it is markup already."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Iterable, Sequence

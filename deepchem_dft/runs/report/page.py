@@ -1,7 +1,5 @@
 """Putting the report together: one file with its style and script inside."""
 
-from __future__ import annotations
-
 import base64
 import datetime
 import hashlib

@@ -1,7 +1,5 @@
 """What a run directory holds, read leniently: a report on an old or unfinished run is welcome."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Errors of all runs' functionals, entry by entry, under names that say whose they are."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

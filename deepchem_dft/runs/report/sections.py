@@ -1,7 +1,5 @@
 """The report's other sections: runs, convergence, data, configuration, versions."""
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The report's tables of errors: by functional, and entry by entry."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

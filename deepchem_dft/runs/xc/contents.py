@@ -1,7 +1,5 @@
 """What the package's data sets hold: read from a table beside them, which a test compares with the files."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 from pathlib import Path

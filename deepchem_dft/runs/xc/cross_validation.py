@@ -4,8 +4,6 @@ Every member misses one fold. What it has never seen says how good such function
 the members' disagreement foretells an error, and costs no data: the ensemble has seen them all.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Sequence
@@ -60,7 +58,7 @@ class Member:
         return seen, unseen
 
 
-def unit_of(entry: DFTEntry) -> str:
+def unit_of(entry: "DFTEntry") -> str:
     """Name what is held out together: an entry, or all barriers of one transition state.
 
     Of a reaction, that is what is on the side of positive coefficients. Rows of boards are held out by
@@ -76,7 +74,7 @@ def unit_of(entry: DFTEntry) -> str:
     return "reaction|" + "|".join(sorted(str(s.key) for c, s in pairs if c > 0))
 
 
-def make_members(entries: Sequence[DFTEntry], folds: int, repeats: int, seed: int) -> list[Member]:
+def make_members(entries: "Sequence[DFTEntry]", folds: int, repeats: int, seed: int) -> list[Member]:
     """Split entries into folds, ``repeats`` times; each type of entry is spread over all folds.
 
     Raises
@@ -282,7 +280,7 @@ def calibration_of(values: torch.Tensor, labels: torch.Tensor, unseen: torch.Ten
     return fitted_calibration(errors.numpy(), spread.numpy())
 
 
-def load_ensemble(directory: RunDirectory) -> EnsembleXC:
+def load_ensemble(directory: RunDirectory) -> "EnsembleXC":
     """Return the ensemble of a cross-validation, with its calibration.
 
     Raises

@@ -1,7 +1,5 @@
 """Dissociation curves: many distances, several functionals, exact values where known."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +19,7 @@ from deepchem_dft.units import HARTREE_TO_KCAL, LENGTH_UNITS
 
 if TYPE_CHECKING:
     from deepchem_dft.molecule import Molecule
+    from deepchem_dft.molecule.surroundings import Surroundings
 
 _FIGURES = (".png", ".pdf", ".svg")
 
@@ -105,7 +104,8 @@ def molecules(
     grid_level: int = 3,
     restricted: bool | None = None,
     broken_symmetry: bool = False,
-) -> list[Molecule]:
+    surroundings: "Surroundings | None" = None,
+) -> "list[Molecule]":
     """Return one molecule per distance, put where the geometry says ``{R}``.
 
     Raises
@@ -131,6 +131,7 @@ def molecules(
             grid_level,
             restricted=restricted,
             broken_symmetry=broken_symmetry,
+            surroundings=surroundings,
         )
         for r in distances
     ]
@@ -138,7 +139,7 @@ def molecules(
 
 def solve(
     solver: Solver,
-    points: Sequence[Molecule],
+    points: "Sequence[Molecule]",
     functionals: Sequence[Functional],
     on_solution: Callable[..., None] | None = None,
 ) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, list[list[str]]]]:
@@ -177,7 +178,7 @@ def exact_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     return values[:, 0], values[:, 1]
 
 
-def check_is_h2(points: Sequence[Molecule], distances: Sequence[float], unit: str) -> None:
+def check_is_h2(points: "Sequence[Molecule]", distances: Sequence[float], unit: str) -> None:
     """Raise InputError unless these are H2 molecules with bonds of these lengths (in ``unit``)."""
     remedy = "leave --exact out, or stretch 'H 0 0 0; H 0 0 {R}' with charge and spin 0"
     for molecule, distance in zip(points, distances):

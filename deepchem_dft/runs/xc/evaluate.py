@@ -15,6 +15,7 @@ from deepchem_dft.scf.solutions import EnergyRecord, Functional
 if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry, DFTSystem
     from deepchem_dft.molecule import Molecule
+    from deepchem_dft.molecule.surroundings import Surroundings
 
 
 class Evaluation:
@@ -27,10 +28,19 @@ class Evaluation:
         PySCF's quadrature level.
     density_fit : None, bool or str
         As in ``Molecule``: None fits large molecules.
+    surroundings : Surroundings, optional
+        What all systems are in.
     """
 
-    def __init__(self, solver: Solver, grid_level: int = 3, density_fit: bool | str | None = None) -> None:
+    def __init__(
+        self,
+        solver: Solver,
+        grid_level: int = 3,
+        density_fit: bool | str | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self.solver, self.grid_level, self.density_fit = solver, grid_level, density_fit
+        self.surroundings = surroundings
         self._molecules: dict[Any, Molecule] = {}
         #: Solutions of the last :meth:`run` by (molecule, functional).
         self.solved: dict[tuple[str, str], EnergyRecord] = {}
@@ -73,7 +83,10 @@ class Evaluation:
 
     def _molecule(self, system: DFTSystem) -> Molecule:
         if system.key not in self._molecules:
-            self._molecules[system.key] = system.to_molecule(self.grid_level, self.density_fit)
+            molecule = system.to_molecule(self.grid_level, self.density_fit)
+            if self.surroundings is not None:
+                molecule = molecule.replace(surroundings=self.surroundings)
+            self._molecules[system.key] = molecule
         return self._molecules[system.key]
 
     def _energy(

@@ -1,7 +1,5 @@
 """From a configuration to an XCModel."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     from deepchem_dft.scf.solutions import Functional
 
 
-def named_start(config: RunConfig) -> Functional | None:
+def named_start(config: RunConfig) -> "Functional | None":
     """Return the functional at whose densities training begins, if the configuration names one.
 
     Raises
@@ -27,7 +25,7 @@ def named_start(config: RunConfig) -> Functional | None:
     return None if name is None else Functional.named(name)
 
 
-def build_xc_model(config: RunConfig, model_dir: str | Path | None = None) -> XCModel:
+def build_xc_model(config: RunConfig, model_dir: str | Path | None = None) -> "XCModel":
     """Return the untrained model a configuration describes.
 
     Parameters

@@ -1,7 +1,5 @@
 """What a run configuration may say of the functional that is trained."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -134,7 +132,7 @@ class FunctionalConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _one_learned_part(self) -> FunctionalConfig:
+    def _one_learned_part(self) -> "FunctionalConfig":
         for form in ("enhancement", "neighbours"):
             if getattr(self, form) is None:
                 continue

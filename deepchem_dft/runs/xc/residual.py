@@ -1,7 +1,5 @@
 """References from which the basis error of the parent is taken out, so that small bases can be trained in."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 MOST_LOST = 0.2
 
 
-def parent_of(config: RunConfig, model: XCModel) -> Functional:
+def parent_of(config: RunConfig, model: "XCModel") -> Functional:
     """Return the functional whose basis error is meant: what training starts from, without dispersion."""
     if (named := named_start(config)) is not None:
         return named
@@ -108,7 +106,7 @@ def with_residual_targets(
     return [replace(group, entries=_kept(group, shifts, config, reporter)) for group in sets]
 
 
-def published_value(entry: DFTEntry, name: str) -> float | None:
+def published_value(entry: "DFTEntry", name: str) -> float | None:
     """Return a functional's published value of an entry, Ha; None if there is none."""
     from deepchem_dft.molnet import board
 
@@ -124,7 +122,7 @@ def published_value(entry: DFTEntry, name: str) -> float | None:
     return source.published(source.by_name[entry.name.partition(":")[2]])[name] / HARTREE_TO_KCAL
 
 
-def _shift(entry: DFTEntry, published: float, solved: Mapping[Any, EnergyRecord]) -> float:
+def _shift(entry: "DFTEntry", published: float, solved: Mapping[Any, EnergyRecord]) -> float:
     """Return the parent's value in this basis minus the published one, Ha; NaN if one did not converge."""
     energies = [solved[s.key].energy if solved[s.key].converged else math.nan for s in entry.get_systems()]
     return sum(c * e for c, e in zip(entry.coefficients, energies, strict=True)) - published
@@ -145,7 +143,7 @@ def _check_parent(shifts: Sequence[float], name: str, parent: str, largest: floa
 
 def _kept(
     group: EntrySet, shifts: Mapping[int, float], config: RunConfig, reporter: Reporter
-) -> list[DFTEntry]:
+) -> "list[DFTEntry]":
     """Return the entries of a set that can be used, with their new references."""
     from deepchem_dft.molnet.entries import replaced
 

@@ -1,7 +1,5 @@
 """A run with real molecules: a functional trained, and tested beside conventional ones."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,10 +75,16 @@ class FunctionalRun(Run):
         self.sets = load_sets(self.config.data)
 
     def read(self) -> DataNote:
-        """Return what the entries are, and tell how many."""
-        self.reporter.note(counts_text(self.sets))
+        """Return what the entries are, and tell how many, unless that is known later only."""
+        if not self._chosen_later:
+            self.reporter.note(counts_text(self.sets))
         level = self.config.data.grid_level
         return DataNote(data_hash(self.sets, level), describe_sets(self.sets))
+
+    @property
+    def _chosen_later(self) -> bool:
+        """Whether entries are left out by what is known of their densities or states."""
+        return self.config.data.only_prepared or self.config.training.target == "residual"
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -100,7 +104,8 @@ class FunctionalRun(Run):
                 self.sets = parallel.on_main(lambda: only_prepared(config, self.sets, solver, self.reporter))
             if config.training.target == "residual":
                 self.sets = with_residual_targets(config, self.sets, self.solver, self.reporter)
-            if config.data.only_prepared or config.training.target == "residual":
+            if self._chosen_later:
+                self.reporter.note(counts_text(self.sets))
                 parallel.on_main(lambda: directory.describe_data(describe_sets(self.sets)))
             if config.cross_validation is not None:
                 self.folds = CrossValidation(config, directory, self.sets, self.solver, self.reporter)
@@ -121,7 +126,7 @@ class FunctionalRun(Run):
         done = self.directory.status.get("state") in ("trained", "finished")
         return done and (self.directory / NOTE).is_file()
 
-    def model(self) -> XCModel:
+    def model(self) -> "XCModel":
         """Return the trained model; of a cross-validation, one with the ensemble."""
         if self.config.cross_validation is None:
             return super().model()
@@ -129,7 +134,7 @@ class FunctionalRun(Run):
 
         return XCModel(xc=load_ensemble(self.directory), grid_level=self.config.data.grid_level)
 
-    def _load(self, folder: str) -> XCModel:
+    def _load(self, folder: str) -> "XCModel":
         from deepchem_dft.models import XCModel
 
         return XCModel.load(folder)

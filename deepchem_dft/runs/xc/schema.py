@@ -1,7 +1,5 @@
 """What a run configuration may say: every section, key, default and unit."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +76,7 @@ class DatasetRef(Section):
             raise ValueError(f"{error.problem}: {error.remedy}") from None
 
     @model_validator(mode="after")
-    def _one_origin(self) -> DatasetRef:
+    def _one_origin(self) -> "DatasetRef":
         if (self.dataset is None) == (self.file is None):
             raise ValueError("give exactly one of 'dataset' and 'file'")
         return self
@@ -140,7 +138,7 @@ class StageConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _fits_mode(self) -> StageConfig:
+    def _fits_mode(self) -> "StageConfig":
         alien = "scf_every" if self.mode == "frozen" else "validate_every"
         if getattr(self, alien) is not None:
             raise ValueError(f"'{alien}' has no meaning in a stage of mode '{self.mode}'")
@@ -222,7 +220,7 @@ class TrainingConfig(Section):
     threads: int = Field(1, ge=1, le=MOST_PROCESSES, description="threads of each training process")
 
     @model_validator(mode="after")
-    def _published_for_residuals(self) -> TrainingConfig:
+    def _published_for_residuals(self) -> "TrainingConfig":
         if (self.target == "residual") != (self.published is not None):
             raise ValueError("'target: residual' and 'published' go together")
         return self
@@ -340,7 +338,7 @@ class RunConfig(BaseRunConfig):
         return value
 
     @model_validator(mode="after")
-    def _sections_fit(self) -> RunConfig:
+    def _sections_fit(self) -> "RunConfig":
         fines = self.training.penalties
         network = self.functional.network
         fined = self.functional.enhancement is not None or (

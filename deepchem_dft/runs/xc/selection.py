@@ -1,7 +1,5 @@
 """Selections of entries as one word: ``w4-11:test``, ``gscdb138:BH46``, ``gscdb138:type=NC,max_heavy=4``."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 from typing import Any

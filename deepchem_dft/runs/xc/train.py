@@ -1,7 +1,5 @@
 """The training of a run: a configuration's stages, with progress in the run directory."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any

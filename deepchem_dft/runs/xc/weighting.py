@@ -1,7 +1,5 @@
 """Weights of rows of boards in the loss, so that large sets do not drown small ones."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 Balance = Literal["sets", "energies"]
 
 
-def balanced(entries: Sequence[DFTEntry], how: Balance, field: str = "balance") -> list[float]:
+def balanced(entries: "Sequence[DFTEntry]", how: Balance, field: str = "balance") -> list[float]:
     """Return factors on the weights of rows of boards; their mean is 1.
 
     Parameters

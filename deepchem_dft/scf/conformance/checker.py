@@ -1,7 +1,5 @@
 """All checks of a functional, one after the other."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ _SCF_TOL = 1e-6
 @dataclass(frozen=True)
 class _Question:
     name: str
-    ask: Callable[[_Subject], float | None]
+    ask: "Callable[[_Subject], float | None]"
     tolerance: float
     unit: str
     remark: str

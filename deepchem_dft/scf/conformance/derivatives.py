@@ -1,7 +1,5 @@
 """Derivatives that functionals give, against finite differences of what they give."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any

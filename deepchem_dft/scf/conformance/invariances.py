@@ -1,7 +1,5 @@
 """What must not change the energy: where a molecule is, how it is turned, how things are numbered."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """What the energy must become where there is nothing, where all is uniform, and along a displacement."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What the checker of functionals has found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

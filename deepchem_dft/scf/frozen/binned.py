@@ -1,7 +1,5 @@
 """Converged densities boiled down to what a network sees, for fast training at fixed densities."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -73,7 +71,7 @@ class BinnedDensity:
         write(path, content.getvalue())
 
     @classmethod
-    def load(cls, path: str | Path) -> BinnedDensity:
+    def load(cls, path: str | Path) -> "BinnedDensity":
         """Read what :meth:`save` wrote.
 
         Raises
@@ -98,7 +96,7 @@ class BinnedDensity:
 
 
 def bin_density(
-    frozen: FrozenDensity, functional: HybridXC, widths: Sequence[float] | None = None
+    frozen: FrozenDensity, functional: "HybridXC", widths: Sequence[float] | None = None
 ) -> BinnedDensity:
     """Boil a density down to what ``functional``'s network sees.
 
@@ -136,7 +134,7 @@ def bin_density(
     )
 
 
-def kept_whole(functional: HybridXC) -> list[XCFunctional]:
+def kept_whole(functional: "HybridXC") -> list[XCFunctional]:
     """Return the nonlocal parts of a functional whose energy training may change, with coefficients."""
     conventional = [] if functional.xc is None else [functional.xc, *functional.xc.nonlocal_terms]
     changing = [part for part in conventional if not _is_binned(part)]

@@ -1,7 +1,5 @@
 """The energy at fixed orbitals: what training needs once the field is self-consistent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -52,7 +50,7 @@ class FrozenDensity:
         return {**self.__dict__, "_prepared": None}  # a copy may come with a copied functional
 
     @classmethod
-    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: FockBuild) -> FrozenDensity:
+    def from_evaluation(cls, hamiltonian: KSHamiltonian, evaluation: FockBuild) -> "FrozenDensity":
         """Keep what an energy evaluation has computed anyway."""
         return cls(
             evaluation.rho,
@@ -63,7 +61,7 @@ class FrozenDensity:
         )
 
     @classmethod
-    def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> FrozenDensity:
+    def from_state(cls, molecule: Molecule, xc: XCFunctional, state: SCFState) -> "FrozenDensity":
         """Evaluate stored orbitals (one Fock build)."""
         hamiltonian = KSHamiltonian(molecule, xc, restricted=state.restricted)
         evaluation = hamiltonian.evaluate(
@@ -71,7 +69,7 @@ class FrozenDensity:
         )
         return cls.from_evaluation(hamiltonian, evaluation)
 
-    def reduced(self, parts: Sequence[XCFunctional]) -> FrozenDensity:
+    def reduced(self, parts: Sequence[XCFunctional]) -> "FrozenDensity":
         """Return what some parts of functionals need, without the other quadratures and components."""
         wanted = sorted({self.quadratures.place(part) for part in parts})
         kept = [self.quadratures.parts[place] for place in wanted]

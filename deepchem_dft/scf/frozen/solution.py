@@ -1,7 +1,5 @@
 """A density held fixed while the functional is trained, and how far it would move if let go."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +94,7 @@ class FrozenSolution:
             self.reference = reference
 
     @classmethod
-    def of(cls, result: KSResult, xc: XCFunctional) -> FrozenSolution:
+    def of(cls, result: KSResult, xc: XCFunctional) -> "FrozenSolution":
         """Hold the density of a solution, whose functional's parameters have not changed since."""
         held = cls(result.molecule, xc, result.state, result.frozen, None)
         with torch.no_grad():
@@ -114,7 +112,7 @@ class FrozenSolution:
     @classmethod
     def restored(
         cls, molecule: Molecule, xc: XCFunctional, state: SCFState, reference: ReferencePotential
-    ) -> FrozenSolution:
+    ) -> "FrozenSolution":
         """Hold again, after a resume, what ``reference`` belongs to (one Fock build)."""
         held = cls(molecule, xc, state, FrozenDensity.from_state(molecule, xc, state), reference)
         held._forget()

@@ -9,19 +9,18 @@ after a few steps.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
-from deepchem_dft.errors import InputError
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, finish, orthonormal_basis, starting_density
-from deepchem_dft.scf.rotations import minimise
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, starting_density
 from deepchem_dft.scf.search.explorer import WORTHWHILE, Explorer, Start
 from deepchem_dft.scf.search.filling import filled_from_below
-from deepchem_dft.scf.search.orientation import Turning, turning_parts
+from deepchem_dft.scf.search.orientation import Part, Turning, turning_parts
 from deepchem_dft.scf.search.phases import antibonding
 from deepchem_dft.scf.search.regrouped import regrouped
 from deepchem_dft.scf.search.signs import (
@@ -37,7 +36,6 @@ from deepchem_dft.scf.search.signs import (
     turns,
 )
 from deepchem_dft.scf.search.starts import AtomicStart, Shares, frontier, kicked, mixed, turned
-from deepchem_dft.scf.state import occupations_of
 
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
 _REACH, _PAIRS = 0.03, 2
@@ -46,6 +44,10 @@ _HARD = 0.2
 #: The same for atoms that have been given their electrons, which have yet to relax; and in how many ways
 #: they are where bonds are loose, but bonds, and after how many steps that may be given up.
 _SHARES_REACH, _LOOSELY, _PATIENTLY = 0.3, 2, 18
+#: How many ways to share out are looked through for atoms whose spins need not fill the same orbitals.
+_CROSSED = 8
+#: A turn (radians) from which the shallowest of broken symmetries is found, and what it may cost (Ha).
+_SLIGHTLY, _LITTLE = 0.1, 1e-4
 #: Orbitals this close to the gap (Ha) take part in mixtures.
 _WINDOW = 0.15
 #: What an unrestricted solution has to be lower by to be worth a word, Ha; and what is more than an
@@ -114,8 +116,11 @@ def search(
             explorer.visit(_starts(explorer, kinds))
             if explorer.best.evaluation.energy > before - _ANOTHER:
                 break
-        explorer.visit(_in_phase(explorer), math.inf)
-        explorer.visit(_pointed(explorer), math.inf)
+        for ways in (_in_phase, _pointed):
+            explorer.visit(ways(explorer), math.inf)
+        if "apart" in signs and not hamiltonian.restricted and explorer.visit(_crossed(explorer), math.inf):
+            for ways in (_in_phase, _pointed):
+                explorer.visit(ways(explorer), math.inf)
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
@@ -158,73 +163,27 @@ def ground_state(
     )
 
 
-def with_local_spins(
-    hamiltonian: KSHamiltonian, spins: Sequence[float], *, tol: float, max_iter: int
-) -> SCFSolution:
-    """Go downhill from atoms with given local spins (2S_z), up or down.
-
-    Raises
-    ------
-    InputError
-        If the atoms cannot have such spins.
-    """
-    molecule = hamiltonian.molecule
-    found = None
-    if molecule.occupations is None and all(float(n).is_integer() for n in molecule.nelec):
-        found = Shares(molecule).closest(spins)
-    if found is None:
-        raise InputError(
-            f"the atoms of {molecule.name} cannot have local spins of {', '.join(f'{m:g}' for m in spins)}",
-            field="broken_symmetry",
-            remedy="use broken_symmetry=True, or other spins",
-        )
-    basis = orthonormal_basis(hamiltonian.overlap)
-    fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
-    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), fock, 0)
-    occupations = occupations_of(molecule, basis.shape[1], False).to(basis.device)
-    lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
-    builds = lowest.evaluations + 1
-    status = (
-        SCFStatus.CONVERGED
-        if lowest.converged
-        else SCFStatus.MAX_ITERATIONS
-        if builds >= max_iter
-        else SCFStatus.STALLED
-    )
-    return finish(
-        hamiltonian,
-        lowest.orbitals,
-        occupations,
-        lowest.evaluation,
-        lowest.residual,
-        builds,
-        status,
-        lowest.history,
-    )
-
-
 def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
     """Yield where to start from, for certain signs of trouble."""
     hamiltonian, solution = explorer.hamiltonian, explorer.best
     state, apart, hole, lost = solution.state, *(k in signs for k in ("apart", "hole", "lost"))
     near = frontier(solution.energies, state.occupations, _WINDOW)
-    fock, turning = solution.evaluation.fock, turns(hamiltonian)
-    for spin, (occupied, empty) in enumerate(near):
-        pairs = [
-            (i, a)
-            for i in occupied[:2].tolist()
-            for a in empty[:2].tolist()
-            if solution.energies[spin, a] - solution.energies[spin, i] < suspect(hamiltonian)
-        ]
-        for i, a in pairs[:_PAIRS]:
-            # Half way, from where either filling can be reached; all the way where one is wrong.
-            for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
-                orbitals = turned(state.orbitals, [(spin, i, a, angle)])
-                yield Start("turned", kicked(orbitals, fock, 0), math.inf if hole else (1 + turning) * _REACH)
+    fock = solution.evaluation.fock
+    # Which way a part points is asked last and costs less there; on the coarsest grid this says more.
+    wholes = [Turning(hamiltonian, state, part) for part in _turning(hamiltonian, finer=True)]
+    yield from _one_turned(explorer, near, wholes, hole)
     if not hamiltonian.restricted and (
         apart or hole or "free" in signs or max(spin_gaps(solution)) < 2 * suspect(hamiltonian)
     ):
-        yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
+        inner = _without_turns(near, wholes)
+        if inner is not None and not (apart or hole):
+            for sign in (1.0, -1.0):  # no kick, which costs more than a shallow minimum may gain
+                pairs = [
+                    (s, int(o[0]), int(e[0]), (sign, 1.0)[s] * _SLIGHTLY) for s, (o, e) in enumerate(inner)
+                ]
+                yield Start("spins mixed", turned(state.orbitals, pairs), _LITTLE)
+        else:
+            yield from _spins_mixed(state.orbitals, fock, near, apart or hole)
     coarse = hamiltonian.molecule.grid_level == 0
     if "free" in signs or coarse:
         for seed in range(2):
@@ -254,6 +213,42 @@ def _starts(explorer: Explorer, signs: dict[str, str]) -> Iterator[Start]:
         yield Start("mixed", mixed(state.orbitals, near, seed))
 
 
+def _without_turns(
+    near: Sequence[tuple[Tensor, Tensor]], wholes: Sequence[Turning]
+) -> list[tuple[Tensor, Tensor]] | None:
+    """Frontier orbitals without a highest one that would only turn, if there is one."""
+    found, turning = [], False
+    for spin, (occupied, empty) in enumerate(near):
+        if len(occupied) and len(empty):
+            first = int(occupied[0]), int(empty[0])
+            if any(whole.amounts_to(spin, *first, math.pi / 4) for whole in wholes):
+                occupied, turning = occupied[1:], True
+        found.append((occupied, empty))
+    return found if turning and all(len(o) and len(e) for o, e in found) else None
+
+
+def _one_turned(
+    explorer: Explorer, near: Sequence[tuple[Tensor, Tensor]], wholes: Sequence[Turning], hole: bool
+) -> Iterator[Start]:
+    """Yield one frontier orbital turned toward an empty one, unless a part that turns does the same."""
+    hamiltonian, solution = explorer.hamiltonian, explorer.best
+    state, turning, limit = solution.state, turns(hamiltonian), suspect(hamiltonian)
+    for spin, (occupied, empty) in enumerate(near):
+        pairs = [
+            (i, a)
+            for i in occupied[:2].tolist()
+            for a in empty[:2].tolist()
+            if solution.energies[spin, a] - solution.energies[spin, i] < limit
+        ]
+        for i, a in pairs[:_PAIRS]:
+            # Half way, from where either filling can be reached; all the way where one is wrong.
+            for angle in (math.pi / 4, math.pi / 2)[: 1 + hole]:
+                if any(whole.amounts_to(spin, i, a, angle) for whole in wholes):
+                    continue
+                orbitals = kicked(turned(state.orbitals, [(spin, i, a, angle)]), solution.evaluation.fock, 0)
+                yield Start("turned", orbitals, math.inf if hole else (1 + turning) * _REACH)
+
+
 def _in_phase(explorer: Explorer) -> Iterator[Start]:
     """Yield the best solution with shared orbitals bonding that are antibonding."""
     tried: set[tuple[int, int]] = set()
@@ -266,11 +261,18 @@ def _in_phase(explorer: Explorer) -> Iterator[Start]:
         yield Start("in phase", orbitals, _REACH)
 
 
+def _turning(hamiltonian: KSHamiltonian, finer: bool = False) -> list[Part]:
+    """Parts whose turning is looked at as a whole; with ``finer``, none on the coarsest grid."""
+    # Where energies of points depend on each other, there is nothing to be had for less than a build.
+    if hamiltonian.xc.needs_quadrature or (finer and hamiltonian.molecule.grid_level == 0):
+        return []
+    return turning_parts(hamiltonian.molecule)
+
+
 def _pointed(explorer: Explorer) -> Iterator[Start]:
     """Yield the best solution with its open shells pointing elsewhere, where the grid favours that."""
     hamiltonian = explorer.hamiltonian
-    # Where energies of points depend on each other, there is nothing to be had for less than a build.
-    for part in () if hamiltonian.xc.needs_quadrature else turning_parts(hamiltonian.molecule):
+    for part in _turning(hamiltonian):
         for _ in range(_TURNS):
             before = explorer.best
             turning = Turning(hamiltonian, before.state, part)
@@ -311,10 +313,21 @@ def _shared_out(
     explorer: Explorer, limit: int, reach: float = math.inf, turns: int = 1, neutral: bool = False
 ) -> Iterator[Start]:
     """Yield determinants with electrons and spins shared out among the atoms."""
-    hamiltonian = explorer.hamiltonian
-    shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit, neutral)
+    shares = Shares(explorer.hamiltonian.molecule, explorer.hamiltonian.restricted).best(limit, neutral)
+    yield from _shared(explorer, shares, reach, turns)
+
+
+def _shared(
+    explorer: Explorer,
+    shares: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+    reach: float,
+    turns: int = 1,
+    kind: str = "shared out",
+) -> Iterator[Start]:
+    """Yield determinants with certain charges and spins of the atoms."""
     if not shares:
         return
+    hamiltonian = explorer.hamiltonian
     explorer.builds += 1
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
     make = AtomicStart(hamiltonian, fock, explorer.basis)
@@ -322,10 +335,16 @@ def _shared_out(
         for rank, (charges, spins) in enumerate(shares):
             if turn and not make.points(charges, spins):
                 continue
-            try:
-                yield Start("shared out", kicked(make(charges, spins, turn), fock, rank), reach)
-            except ValueError:
-                continue
+            with contextlib.suppress(ValueError):
+                orbitals = make(charges, spins, turn, crossed=kind == "crossed")
+                yield Start(kind, kicked(orbitals, fock, rank), reach)
+
+
+def _crossed(explorer: Explorer) -> Iterator[Start]:
+    """Yield atoms with less spin than Hund's rule gives them, the two spins in other orbitals of a shell."""
+    shares = Shares(explorer.hamiltonian.molecule)
+    chosen = [share for share in shares.best(_CROSSED) if shares.pairs(*share)]
+    yield from _shared(explorer, chosen, _SHARES_REACH, kind="crossed")
 
 
 def _unrestricted_below(

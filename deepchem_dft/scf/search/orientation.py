@@ -23,7 +23,7 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.quadrature import occupied_of
 from deepchem_dft.scf.search.explorer import WORTHWHILE
 from deepchem_dft.scf.search.signs import parts
-from deepchem_dft.scf.search.starts import completed
+from deepchem_dft.scf.search.starts import completed, turned
 from deepchem_dft.scf.state import SCFState
 
 #: Squared electrons that a turn has to move, or the shell is closed.
@@ -40,6 +40,8 @@ _APART = 0.04
 _ENERGY, _GRADIENT = 0.25, 0.5
 #: How much of the differences between directions relaxing may make up for.
 _RELAXED = 0.1
+#: Squared electrons by which what has turned as a whole may differ from what one of its orbitals has.
+_ALIKE = 0.02
 #: Random rotations from which directions far from each other are chosen.
 _DRAWN = 1500
 
@@ -161,6 +163,32 @@ class Turning:
                 if float((change * change.mT).sum()) > _ROUND:
                     return False
         return True
+
+    def amounts_to(self, spin: int, occupied: int, empty: int, angle: float) -> bool:
+        """Whether an orbital that turns toward another is little else than the whole part that turns.
+
+        Parameters
+        ----------
+        spin, occupied, empty : int
+            Orbitals of the solution.
+        angle : float
+            How far, radians.
+        """
+        overlap, orbitals = self.hamiltonian.overlap, self.state.orbitals
+        i, a = (orbitals[spin][self.own, k] for k in (occupied, empty))
+        # An orbital of degree m about an axis turns m times as fast, toward its partner.
+        axis = torch.einsum("i,ij,ajk,k->a", a, overlap[self.own[:, None], self.own], self.generators, i)
+        degree = round(float(axis.norm()))
+        if not degree:
+            return False
+        whole = self.coefficients.clone()
+        whole[self.own] = self.turns(angle / degree * axis[None] / axis.norm())[0] @ whole[self.own]
+        one = occupied_of(turned(orbitals, [(spin, occupied, empty, angle)]), self.state.occupations)
+        change = 0.0
+        for c, t in zip(one, whole.split(self.sizes, 1), strict=True):
+            change += c.shape[1] + float((t.mT @ overlap @ t).square().sum())
+            change -= 2.0 * float((c.mT @ overlap @ t).square().sum())
+        return change < _ALIKE
 
     def prepare(self) -> None:
         """Collect what energies need: orbitals near the part, the field of the others."""

@@ -1,7 +1,5 @@
 """The programs of the DFT-D3 and DFT-D4 projects (``dftd3``, ``dftd4``); no other file calls them."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -31,7 +29,7 @@ class Nuclei(NamedTuple):
     charge: float
 
     @classmethod
-    def of(cls, numbers: Sequence[int], positions: Any, charge: float = 0.0) -> Nuclei:
+    def of(cls, numbers: Sequence[int], positions: Any, charge: float = 0.0) -> "Nuclei":
         """Return nuclei from sequences or arrays; positions of shape (natom, 3) in Bohr.
 
         Examples
@@ -42,7 +40,7 @@ class Nuclei(NamedTuple):
         rows = np.asarray(positions, dtype=float).reshape(-1, 3)
         return cls(tuple(int(z) for z in numbers), tuple(map(tuple, rows.tolist())), float(charge))
 
-    def moved(self, positions: Any) -> Nuclei:
+    def moved(self, positions: Any) -> "Nuclei":
         """Return the same nuclei at other positions, shape (natom, 3), Bohr."""
         return Nuclei.of(self.numbers, positions, self.charge)
 

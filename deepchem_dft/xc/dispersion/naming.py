@@ -1,7 +1,5 @@
 """Dispersion in names and options: ``pbe+d3bj``, ``r2scan+d4``, ``mine+d3bj(s8=0.8,a1=0.4,a2=4.5)``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -113,7 +111,7 @@ def _method_of(functional: str, model: str) -> str:
     return _TABLE_NAMES.get(f"{model}:{bare}", _TABLE_NAMES.get(bare, functional.removeprefix("native:")))
 
 
-def attached(functional: XCFunctional, term: Dispersion) -> XCFunctional:
+def attached(functional: "XCFunctional", term: Dispersion) -> "XCFunctional":
     """Give a functional that has none a dispersion, and return it.
 
     Raises

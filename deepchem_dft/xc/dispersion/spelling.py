@@ -1,7 +1,5 @@
 """Names of functionals taken apart, without torch: what is trained, what is dispersion, what there is."""
 
-from __future__ import annotations
-
 import re
 
 _SPELLINGS = r"d3bj(?:atm)?|d3\(bj\)|d4"

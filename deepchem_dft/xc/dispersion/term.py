@@ -1,7 +1,5 @@
 """A dispersion energy as a module: its damping parameters can be trained with a functional."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache

@@ -9,8 +9,6 @@ cutoff R. Sums over points and over functions are each other's adjoint, so the d
 any order, are such sums again; functions are made anew wherever they are needed, and never kept.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

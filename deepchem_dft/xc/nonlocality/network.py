@@ -1,7 +1,5 @@
 """A network that sees the density around every point, through the atoms in its neighbourhood."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -9,8 +9,6 @@ Points are put in tiles that are compact in space. A pair of tiles at a time is 
 directions of every pair at once, so that arrays stay in the cache of a core.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

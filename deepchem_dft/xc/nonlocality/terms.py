@@ -1,7 +1,5 @@
 """Nonlocal parts of sums of functionals: each with its coefficient, evaluated on its own grid."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

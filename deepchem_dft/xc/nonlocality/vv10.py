@@ -1,7 +1,5 @@
 """Nonlocal correlation of Vydrov and Van Voorhis, VV10 and rVV10."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING
 
@@ -123,7 +121,7 @@ class VV10(XCFunctional):
             else:  # part of the name of the functional, not of its weights
                 self.register_buffer(name, logarithm, persistent=False)
 
-    def energy(self, rho: Tensor, quadrature: Quadrature) -> Tensor:
+    def energy(self, rho: Tensor, quadrature: "Quadrature") -> Tensor:
         """Return the energy, Ha; see the base class."""
         check_rho(rho, self.family)
         total = rho[:, :4].sum(0)

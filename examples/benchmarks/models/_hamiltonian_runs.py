@@ -43,14 +43,18 @@ def water(folder: Path) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def train(folder: Path, runs: Path, *, epochs: int = EPOCHS, **options: Any) -> dict[str, Any]:
-    """Train on water and test; return errors (microhartree), CPU seconds, history."""
-    words = json.dumps({"epochs": epochs, **options}, sort_keys=True)
+def train(
+    folder: Path, runs: Path, *, epochs: int = EPOCHS, count: int | None = None, **options: Any
+) -> dict[str, Any]:
+    """Train on (the first ``count`` of) water, test; return errors (microhartree), CPU seconds, history."""
+    said = {} if count is None else {"count": count}
+    words = json.dumps({"epochs": epochs, **said, **options}, sort_keys=True)
     file = runs / f"water-{hashlib.sha256(words.encode()).hexdigest()[:12]}.json"
     if file.is_file():
         return json.loads(file.read_text())
     torch.set_num_threads(1)
     data, tests = water(folder)
+    data = data if count is None else data.select(range(count))
     model = HamiltonianModel.for_data(data, **options)
     start = time.process_time()
     with warnings.catch_warnings():
@@ -66,6 +70,7 @@ def train(folder: Path, runs: Path, *, epochs: int = EPOCHS, **options: Any) -> 
                 "unconverged": float(np.mean([not s.converged for s in scores])),
                 "iterations": float(np.mean([s.iterations for s in scores])),
             }
+    found["parameters"] = sum(p.numel() for p in model.model.parameters())
     found["history"] = [
         {"step": r.step, "iterations": r.iterations, "train": r.train_mae, "unconverged": r.unconverged}
         for r in model.history

@@ -1,7 +1,10 @@
-"""Hamiltonians: the four forms, ablations, noise, cycles saved, cost.
+"""Hamiltonians: the four forms, trivial baselines, ablations, noise, cycles saved, cost.
 
-Usage: python examples/benchmarks/models/hamiltonian.py [forms] [ablation] [noise] [cycles] [cost]
+Usage: python examples/benchmarks/models/hamiltonian.py [baselines] [forms] [ablation] [noise] [cycles] [cost]
            [--data DIR] [--runs DIR] [--out DIR]
+
+baselines: what a network must beat on one molecule, the guess and polynomials of its internal
+coordinates, at 100 and 500 geometries of water; the polynomial of 500 must have at most 1 microhartree.
 
 forms: direct, delta, equilibrium and equilibrium-delta on 500 geometries of water, three seeds, at
 equal steps and at equal CPU time. The delta form must have at most 5 microhartree, occupied
@@ -35,9 +38,13 @@ from _hamiltonian_runs import EPOCHS, FORMS, SEEDS, part, spread, train, water
 from scipy.linalg import eigh
 
 from deepchem_dft import HamiltonianModel
+from deepchem_dft.errors import InputError
+from deepchem_dft.models import HamiltonianPolynomial
+from deepchem_dft.models.hamiltonian.prediction import mean_scores
 
 CONFIGS = Path(__file__).resolve().parents[2] / "hamiltonian"
 LIMIT = {
+    "polynomial": 1.0,
     "hamiltonian": 5.0,
     "orbitals": 20.0,
     "unconverged": 0.01,
@@ -52,6 +59,55 @@ LIMIT = {
     "fed back": 3.0,
 }
 TESTS = ("300 K", "500 K")
+
+
+def baselines(data: Path, runs: Path, out: Path) -> bool:
+    """Compare guess, polynomials and a network trained for as many steps at both sizes."""
+    data_set, tests = water(data)
+    print(
+        "| method | geometries | numbers | CPU s | "
+        + " | ".join(f"{key}, {label}" for key in ("H", "orbitals") for label in TESTS)
+        + " |\n|:--|--:|--:|--:|--:|--:|--:|--:|"
+    )
+
+    def told(name: str, count: str, numbers: str, seconds: str, cells: list[dict[str, float]]) -> None:
+        values = [f"{one[key]:.3f}" for key in ("hamiltonian_mae", "orbital_mae") for one in cells]
+        print(f"| {name} | {count} | {numbers} | {seconds} | " + " | ".join(values) + " |", flush=True)
+
+    guess = HamiltonianModel.for_data(data_set)
+    told("minao guess", "-", "-", "-", [mean_scores(guess.guess_scores(tests[t])) for t in TESTS])
+    good = True
+    for count in (100, 500):
+        some = data_set.select(range(count))
+        for degree in (3, 4, 5, 6, 7, None):
+            start = time.process_time()
+            try:
+                model = HamiltonianPolynomial(degree).fit(some)
+            except InputError:
+                continue  # more terms than geometries
+            seconds, found = time.process_time() - start, [model.evaluate(tests[t]) for t in TESTS]
+            polynomial = model.polynomial
+            assert polynomial is not None
+            told(
+                f"polynomial of degree {polynomial.degree}" + (", chosen" if degree is None else ""),
+                str(count),
+                str(polynomial.coefficients.size),
+                f"{seconds:.2f}",
+                found,
+            )
+        good &= count < 500 or max(one["hamiltonian_mae"] for one in found) <= LIMIT["polynomial"]
+    for count in (100, 500):
+        # As many steps as examples/hamiltonian/water.yaml takes.
+        one = train(data, runs, form="delta", seed=0, epochs=9600 // -(-count // 16), count=count)
+        told(
+            "network, delta",
+            str(count),
+            str(one["parameters"]),
+            f"{one['seconds']:.0f}",
+            [{"hamiltonian_mae": one[t]["hamiltonian"], "orbital_mae": one[t]["orbitals"]} for t in TESTS],
+        )
+    print(f"baselines: {'pass' if good else 'FAIL'}")
+    return good
 
 
 def row(name: str, found: list[dict]) -> None:
@@ -312,7 +368,14 @@ def judge_cost(seconds: dict[str, float]) -> bool:
     return max(ratios) <= LIMIT["fed back"]
 
 
-PARTS = {"forms": forms, "ablation": ablation, "noise": noise, "cycles": cycles, "cost": cost}
+PARTS = {
+    "baselines": baselines,
+    "forms": forms,
+    "ablation": ablation,
+    "noise": noise,
+    "cycles": cycles,
+    "cost": cost,
+}
 
 
 def main() -> int:

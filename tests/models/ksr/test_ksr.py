@@ -112,8 +112,24 @@ def test_the_validation_chooses_a_seed(two, others):
         alone[seed] = one
     losses = [r.loss for seed in (5, 1, 7) for r in alone[seed].history]
     assert [r.loss for r in model.history] == losses
-    winner = min(alone.values(), key=lambda m: m.progress.best_score)
+    winner = min(alone.values(), key=lambda m: m.progress.best.score)
     assert np.array_equal(model.predict(others), winner.predict(others))
+
+
+def test_where_nothing_else_is_known_the_loss_chooses_a_seed(two, others):
+    stages = [KSRStage(3, energy_weight=0.0), KSRStage(4)]
+    model = model_of("global")
+    model.fit(two, stages=stages, validate_every=2, seeds=[5, 1, 7], select="loss")
+    last = {r.seed: r.loss for r in model.history if r.stage == 2}
+    assert {r.stage for r in model.history if r.score is not None} == {
+        2
+    }  # losses of other weights say nothing
+    winner = min(last, key=last.get)
+    alone = model_of("global", seed=winner)
+    alone.fit(two, stages=stages)
+    assert np.array_equal(model.predict(others), alone.predict(others))
+    with pytest.raises(InputError, match="either a validation set or the loss"):
+        model.fit(two, nb_epoch=1, valid_dataset=others, select="loss")
 
 
 # -- files -----------------------------------------------------------------------------------------

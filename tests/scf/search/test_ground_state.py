@@ -58,6 +58,26 @@ def test_stretched_hydrogen_is_no_ion_pair(distance, hydrogen):
     assert float(result.dipole.detach()[2]) == pytest.approx(0.0, abs=1e-2)
 
 
+def test_an_atom_without_net_spin_beside_one_with_all_of_it():
+    """Oxygen and nitrogen, 2S = 3: N keeps its three spins, and O's electrons stay in different orbitals."""
+    atoms = []
+    for symbol, spin, paired in (("O", 2, True), ("N", 3, False), ("O", 2, False), ("N", 1, False)):
+        field = dft.UKS(gto.M(atom=symbol, basis="sto-3g", spin=spin, verbose=0)).set(
+            xc="pbe0", small_rho_cutoff=0.0
+        )
+        field.grids.level = 1
+        field.kernel()
+        if paired:  # two of three p orbitals for either spin, but not the same two
+            c = field.mo_coeff[0]
+            field = field.copy().set(nelec=(4, 4), max_cycle=200)
+            field.kernel(np.array([c[:, [0, 1, *k]] @ c[:, [0, 1, *k]].T for k in ((2, 3), (2, 4))]))
+            assert field.converged
+        atoms.append(field.e_tot)
+    assert atoms[0] + atoms[1] < atoms[2] + atoms[3] - 0.02
+    value, _ = energy("O 0 0 0; N 0 0 56.50799", "pbe0", spin=3, level=1)
+    assert value < atoms[0] + atoms[1] + 1e-4
+
+
 def test_three_bonds_broken_at_once():
     """Restricted N2 far out, against PySCF from the orbitals of a shorter bond."""
     value, result = energy("N 0 0 0; N 0 0 30")

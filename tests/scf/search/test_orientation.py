@@ -1,5 +1,7 @@
 """Open shells point where the grid has them lowest."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import solve
 from deepchem_dft.scf.search.orientation import Part, Turning, directions, turning_parts
 from deepchem_dft.scf.search.signs import closest, parts
-from deepchem_dft.scf.search.starts import AtomicStart
+from deepchem_dft.scf.search.starts import AtomicStart, frontier, turned
 from deepchem_dft.xc import HybridXC, build_network, get_xc
 
 
@@ -108,6 +110,61 @@ def test_closed_shells_are_round():
         (part,) = turning_parts(result.molecule)
         assert Turning(result._hamiltonian, result.state, part).is_round()
         assert "pointed" not in result.findings.tried
+
+
+def moved(molecule, orbitals, occupations, rotation):
+    """Squared electrons between orbitals and a density that PySCF turns, shape of density (2, nao, nao)."""
+    # Its rows are the turned functions in terms of the others, so that coefficients are turned by columns.
+    turn, overlap = molecule.pyscf_mol.ao_rotation_matrix(rotation.as_matrix()).T, molecule.overlap.numpy()
+    here, there = (np.einsum("spi,si,sqi->spq", c, occupations, c) for c in orbitals)
+    change = (turn @ there @ turn.T - here) @ overlap
+    return float(np.einsum("spq,sqp->", change, change))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "spin", "others"),
+    [("O 0 0 0; H 0 0 1.83", 1, False), ("O 0 0 0", 2, False), ("C 0 0 0; H 0 0 2.12", 1, True)],
+)
+def test_a_turned_orbital_that_is_a_turn_of_the_whole(geometry, spin, others):
+    """A hole in one of two equal orbitals only points elsewhere; one in sigma, not pi, is another filling."""
+    result = solved(geometry, spin=spin, level=1)
+    state, molecule = result.state, result.molecule
+    (part,) = turning_parts(molecule)
+    turning, found = Turning(result._hamiltonian, state, part), set()
+    near = frontier(result._solution.energies, state.occupations, 0.15)
+    for channel, i, a in ((s, int(i), int(a)) for s, (o, e) in enumerate(near) for i in o[:2] for a in e[:2]):
+        orbitals = turned(state.orbitals, [(channel, i, a, math.pi / 4)])
+        # p functions of the first atom, in the order x, y, z: they turn about their normal
+        axis = np.cross(state.orbitals[channel, 2:5, i], state.orbitals[channel, 2:5, a])
+        turn = Rotation.from_rotvec(math.pi / 4 * axis / max(np.linalg.norm(axis), 1e-9))
+        distance = moved(
+            molecule, (orbitals.numpy(), state.orbitals.numpy()), state.occupations.numpy(), turn
+        )
+        found.add(turning.amounts_to(channel, i, a, math.pi / 4))
+        assert turning.amounts_to(channel, i, a, math.pi / 4) == (distance < 0.02)
+    assert (True in found) != others
+    assert ("turned" in result.findings.tried) == others
+
+
+def test_broken_symmetry_behind_orbitals_that_only_turn():
+    """CH's frontier orbitals turn about its axis; what lowers its energy mixes sigma with pi, shallowly."""
+    molecule = Molecule("C 0 0 0; H 0 0 2.1163", "def2-svp", spin=1, grid_level=1)
+    field = dft.UKS(molecule.pyscf_mol).set(xc="pbe", small_rho_cutoff=0.0, verbose=0)
+    field.grids.level = 1
+    symmetric = field.kernel()
+    for _ in range(3):
+        orbitals, _, stable, _ = field.stability(return_status=True)
+        if stable:
+            break
+        field = field.newton()
+        field.kernel(orbitals, field.mo_occ)
+    assert field.e_tot < symmetric - 3e-4
+    assert float(KohnSham(molecule, "pbe").run().energy) < field.e_tot + 2e-6
+
+
+def test_orbitals_are_turned_as_well_on_the_coarsest_grid():
+    """Relaxing matters there, which a turn of the whole leaves out."""
+    assert "turned" in solved("O 0 0 0", spin=2).findings.tried
 
 
 @pytest.mark.parametrize("restricted", [True, False])
