@@ -59,7 +59,8 @@ class EnsembleXC(XCFunctional):
                 "an ensemble needs at least two functionals", field="members", remedy="give a list of them"
             )
         self.calibration, self.floor = _checked(calibration, floor)
-        self.by_kind = {kind: _checked(*_pair(kind, pair), of=kind) for kind, pair in (by_kind or {}).items()}
+        own = {kind: _pair(kind, pair) for kind, pair in (by_kind or {}).items()}
+        self.by_kind = {kind: _checked(*pair, kind) for kind, pair in own.items()}
         self.members = nn.ModuleList([get_xc(member) for member in members])
         self.family = highest_family(*(member.family for member in self))
         self.spin_symmetric = all(member.spin_symmetric for member in self)
@@ -199,9 +200,9 @@ def _checked(calibration: Any, floor: Any, of: str = "") -> tuple[float, float]:
     return float(calibration), float(floor)
 
 
-def _pair(kind: Any, pair: Any) -> Sequence[Any]:
+def _pair(kind: Any, pair: Any) -> tuple[Any, Any]:
     if isinstance(kind, str) and isinstance(pair, (list, tuple)) and len(pair) == 2:
-        return pair
+        return pair[0], pair[1]
     raise FunctionalError(
         f"{str(pair)[:60]} of {str(kind)[:60]!r} is no calibration",
         field="by_kind",
