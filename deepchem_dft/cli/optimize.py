@@ -1,5 +1,6 @@
 """``deepchem-dft optimize``: a molecule relaxed with any functional."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -103,18 +104,19 @@ def optimize(
     )
     warn({molecule.name: molecule}, [xc if run is None else ""])
     screen = console(stderr=json)
-    found = relax(
-        molecule,
-        functional,
-        optimizer or ("geometric" if constrain or transition_state else "bfgs"),
-        fmax=fmax,
-        max_steps=max_steps,
-        tol=tol,
-        stability=stability,
-        on_step=_Table(screen, molecule, trajectory),
-        constraints=constrain or (),
-        transition_state=transition_state,
-    )
+    with closing(_Table(screen, molecule, trajectory)) as table:
+        found = relax(
+            molecule,
+            functional,
+            optimizer or ("geometric" if constrain or transition_state else "bfgs"),
+            fmax=fmax,
+            max_steps=max_steps,
+            tol=tol,
+            stability=stability,
+            on_step=table,
+            constraints=constrain or (),
+            transition_state=transition_state,
+        )
     first, last = found.steps[0], found.steps[-1]
     _print(screen, found, label, functional, first.energy - last.energy)
     for text in constrain or ():
@@ -151,7 +153,8 @@ class _Table:
 
     def __init__(self, screen: Any, molecule: Any, trajectory: Path | None = None) -> None:
         self.screen, self.count = screen, 0
-        self.molecule, self.trajectory, self.frames = molecule, trajectory, ""
+        self.molecule, self.trajectory = molecule, trajectory
+        self.file: Any = None
 
     def __call__(self, step: Any) -> None:
         from deepchem_dft.units import HARTREE_TO_KCAL
@@ -166,11 +169,19 @@ class _Table:
         self.screen.print(line, markup=False)
         self.count += 1
         if self.trajectory is not None:
-            from deepchem_dft.files import write
             from deepchem_dft.interop.formats import extended_xyz
+            from deepchem_dft.locks import GrowingFile
 
-            self.frames += extended_xyz(self.molecule, step.energy, step.forces, positions=step.positions)
-            write(self.trajectory, self.frames)
+            if self.file is None:
+                self.file = GrowingFile(self.trajectory)
+                self.file.cut(0)  # of an earlier relaxation
+            frame = extended_xyz(self.molecule, step.energy, step.forces, positions=step.positions)
+            self.file.write(frame.encode())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.file is not None:
+            self.file.close()
 
 
 def _moves(found: Any) -> str:

@@ -114,7 +114,6 @@ class Fields:
                     remedy=near or f"known keys are {', '.join(known)}",
                 )
         self._values = {key: value for key, value in mapping.items() if value is not None}
-        self._what = what
 
     def __contains__(self, key: str) -> bool:
         return key in self._values

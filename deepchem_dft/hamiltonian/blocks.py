@@ -121,16 +121,6 @@ class BlockMap:
         """Orbitals of the two atoms."""
         return n_orbitals(self.first), n_orbitals(self.second)
 
-    def to_components(self, blocks: Tensor) -> Tensor:
-        """Take blocks (..., na, nb) to components (..., size, slots)."""
-        flat = blocks.flatten(-2) @ self.matrix.to(blocks).flatten(1)
-        return flat.unflatten(-1, self.matrix.shape[1:])
-
-    def to_blocks(self, parts: Tensor) -> Tensor:
-        """Take components (..., size, slots) to blocks (..., na, nb)."""
-        flat = parts.flatten(-2) @ self.matrix.to(parts).flatten(1).mT
-        return flat.unflatten(-1, self.shape)
-
 
 def n_orbitals(kind: Kind) -> int:
     """Return how many orbitals shells have."""
@@ -154,9 +144,8 @@ def block_map(first: Kind, second: Kind, lmax: int) -> BlockMap:
     >>> oxygen_hydrogen = block_map((0, 0, 0, 1, 1, 2), (0, 0, 1), 4)
     >>> oxygen_hydrogen.n_true  # most for l = 1: 2 p with 2 s, 3 s with 1 p, 1 d with 1 p
     8
-    >>> block = torch.randn(14, 5, dtype=torch.float64)
-    >>> parts = oxygen_hydrogen.to_components(block)
-    >>> bool((oxygen_hydrogen.to_blocks(parts) - block).abs().max() < 1e-13)
+    >>> rows = oxygen_hydrogen.matrix.flatten(1)
+    >>> bool((rows @ rows.mT - torch.eye(14 * 5)).abs().max() < 1e-13)
     True
     """
     layout = components(lmax)

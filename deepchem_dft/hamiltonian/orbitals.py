@@ -133,11 +133,6 @@ class OrbitalLayout:
         return np.repeat([s.momentum for s in self.shells], [s.count for s in self.shells])
 
     @cached_property
-    def magnetic(self) -> np.ndarray:
-        """(nao,) m of each orbital, in PySCF's order."""
-        return np.concatenate([PYSCF_M[shell.momentum] for shell in self.shells])
-
-    @cached_property
     def e3nn(self) -> Order:
         """Order m = -l ... l within each shell; vectors must be given as `E3NN_AXES` says."""
         return self._order(E3NN_M)

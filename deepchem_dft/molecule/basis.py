@@ -321,18 +321,6 @@ def _check_core(symbol: str, name: Any, data: Any) -> None:
         )
 
 
-def core_electrons(symbols: Sequence[str], basis: BasisSpec, ecp: BasisSpec | None = None) -> int:
-    """Count the electrons that effective core potentials replace.
-
-    Examples
-    --------
-    >>> core_electrons(["I", "I", "H"], "def2-svp")
-    56
-    """
-    data = resolve_ecp(symbols, basis, ecp)
-    return sum(int(data[symbol][0]) for symbol in symbols if symbol in data)
-
-
 def has_diffuse(symbols: Sequence[str], basis: BasisSpec) -> bool:
     """Check whether a basis can hold the extra electron of an anion.
 

@@ -44,15 +44,6 @@ def _text(rows: list[tuple[str, str, str, str]]) -> str:
     return "\n".join(lines)
 
 
-def keys_markdown() -> str:
-    """Return the keys as a Markdown table, for the documentation."""
-    lines = ["| key | type | default | meaning |", "|:--|:--|:--|:--|"]
-    for row in keys():
-        key, kind, default, meaning = (cell.replace("|", "\\|") for cell in row)
-        lines.append(f"| `{key}` | {kind} | {f'`{default}`' if default else ''} | {meaning} |")
-    return "\n".join(lines)
-
-
 #: Sections whose keys are those of ``data.train``.
 _REPEATED = (("data.", "valid"), ("data.", "test"))
 

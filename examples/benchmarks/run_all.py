@@ -125,6 +125,12 @@ CHECKS = [
         last_line,
     ),
     Check(
+        "aspirin",
+        "first line within 5 CPU s, at most 1.3 times the CPU of PySCF's hybrid meta-GGA",
+        script("scf/aspirin.py"),
+        last_line,
+    ),
+    Check(
         "DQC",
         "2e-5 Ha and 1e-4 relative gradient on two molecules",
         pytest("tests/interop", "-m", "dqc"),

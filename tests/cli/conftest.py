@@ -17,14 +17,15 @@ class Outcome:
 
 @pytest.fixture
 def command(capsys, monkeypatch):
-    """Return ``f(*arguments) -> Outcome``."""
+    """Return ``f(*arguments) -> Outcome``; an argument that begins with ``--`` is split at its blanks."""
 
     def call(*arguments: object) -> Outcome:
         from deepchem_dft.cli import main
 
+        words = [w for a in map(str, arguments) for w in (a.split() if a.startswith("--") else [a])]
         monkeypatch.delenv("DEEPCHEM_DFT_DEBUG", raising=False)
         monkeypatch.setenv("COLUMNS", "100")
-        monkeypatch.setattr(sys, "argv", ["deepchem-dft", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["deepchem-dft", *words])
         capsys.readouterr()
         try:
             main()

@@ -116,29 +116,8 @@ def test_a_curve_without_a_range_shows_the_well(command, tmp_path):
 
 def test_curve(command, tmp_path, trained):
     table, figure = tmp_path / "h2.csv", tmp_path / "h2.png"
-    outcome = command(
-        "curve",
-        "H 0 0 0; H 0 0 {R}",
-        "--xc",
-        "lda",
-        "--run",
-        trained,
-        "--exact",
-        "h2",
-        "--start",
-        "1.4",
-        "--stop",
-        "4",
-        "--points",
-        "2",
-        "--jobs",
-        "1",
-        *SMALL,
-        "--out",
-        table,
-        "--out",
-        figure,
-    )
+    given = f"--xc lda --run {trained} --exact h2 --start 1.4 --stop 4 --points 2 --jobs 1"
+    outcome = command("curve", "H 0 0 0; H 0 0 {R}", given, *SMALL, "--out", table, "--out", figure)
     assert outcome.status == 0, outcome.err
     assert "R (bohr)" in outcome.out and "error (kcal/mol)" in outcome.out
     rows = read(table)
@@ -160,22 +139,8 @@ def test_curve(command, tmp_path, trained):
 def test_evaluate_names(command, tmp_path):
     (tmp_path / "data.yaml").write_text(DATA)
     out = tmp_path / "errors.csv"
-    outcome = command(
-        "evaluate",
-        "--xc",
-        "lda",
-        "--xc",
-        "pbe",
-        "--dataset",
-        tmp_path / "data.yaml",
-        "--grid-level",
-        "1",
-        "--jobs",
-        "1",
-        "--out",
-        out,
-        "--entries",
-    )
+    given = f"--xc lda --xc pbe --dataset {tmp_path}/data.yaml --grid-level 1 --jobs 1 --entries"
+    outcome = command("evaluate", given, "--out", out)
     assert outcome.status == 0, outcome.err
     assert "kcal/mol" in outcome.out and "| pbe" in outcome.out
     assert "uncertain" not in outcome.out and "68 %" not in outcome.out  # no ensemble

@@ -17,18 +17,7 @@ def number(name: str, text: str) -> float:
 
 
 def test_relaxed_first_and_printed_with_units(command):
-    outcome = command(
-        "frequencies",
-        HF,
-        *SMALL,
-        "--optimize",
-        "--temperature",
-        "400",
-        "--pressure",
-        "2e5",
-        "--grid-level",
-        "3",
-    )
+    outcome = command("frequencies", HF, *SMALL, "--optimize --temperature 400 --pressure 2e5 --grid-level 3")
     assert outcome.status == 0, outcome.err
     found = frequencies(relax(Molecule(HF, "sto-3g"), "pbe", fmax=1e-4).molecule, "pbe")
     gas = found.thermochemistry(400.0, 2e5)

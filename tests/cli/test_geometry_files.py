@@ -46,17 +46,7 @@ def test_what_optimize_writes_is_read_with_its_charge(command, tmp_path):
     path = tmp_path / "ion.xyz"
     small = ("--xc", "lda,vwn", "--basis", "sto-3g", "--grid-level", "0")
     first = command(
-        "optimize",
-        "H 0 0 0; H 0 0 2.1",
-        *small,
-        "--charge",
-        "1",
-        "--spin",
-        "1",
-        "--fmax",
-        "0.01",
-        "--out",
-        path,
+        "optimize", "H 0 0 0; H 0 0 2.1", *small, "--charge 1 --spin 1 --fmax 0.01", "--out", path
     )
     assert first.status == 0, first.err
     again = command("scf", path, *small)

@@ -32,25 +32,8 @@ def test_what_is_made_and_said(command, frames, tmp_path):
 
 def test_sampling(command, frames, tmp_path):
     frames.write_text("2\nH2\nH 0 0 0\nH 0 0 0.74\n")
-    outcome = command(
-        "data",
-        "hamiltonian",
-        frames,
-        "--out",
-        tmp_path / "out.h5",
-        *OPTIONS,
-        "-q",
-        "--sampling",
-        "modes",
-        "--temperature",
-        300,
-        "--temperature",
-        500,
-        "--samples",
-        2,
-        "--seed",
-        3,
-    )
+    given = "--sampling modes --temperature 300 --temperature 500 --samples 2 --seed 3"
+    outcome = command("data", "hamiltonian", frames, "--out", tmp_path / "out.h5", *OPTIONS, "-q", given)
     assert outcome.status == 0, outcome.err
     assert HamiltonianFile(tmp_path / "out.h5").names.tolist() == [
         "H2/1/300K/0",

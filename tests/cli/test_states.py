@@ -49,19 +49,7 @@ def test_a_negative_gap_has_a_word(command):
 def test_a_curve_is_smooth_and_says_so(command, tmp_path, atoms):
     table = tmp_path / "far.csv"
     outcome = command(
-        "curve",
-        "H 0 0 0; H 0 0 {R}",
-        *SMALL,
-        "--start",
-        "10",
-        "--stop",
-        "40",
-        "--points",
-        "3",
-        "--jobs",
-        "1",
-        "--out",
-        table,
+        "curve", "H 0 0 0; H 0 0 {R}", *SMALL, "--start 10 --stop 40 --points 3 --jobs 1", "--out", table
     )
     assert outcome.out.count("an unrestricted solution lies") == 3
     rows = list(csv.reader(table.open()))
@@ -69,18 +57,7 @@ def test_a_curve_is_smooth_and_says_so(command, tmp_path, atoms):
     values = [float(row[1]) for row in rows[1:]]
     assert max(values) - min(values) < 2e-3
     free = command(
-        "curve",
-        "H 0 0 0; H 0 0 {R}",
-        *SMALL,
-        "--start",
-        "10",
-        "--stop",
-        "40",
-        "--points",
-        "2",
-        "--jobs",
-        "1",
-        "--unrestricted",
+        "curve", "H 0 0 0; H 0 0 {R}", *SMALL, "--start 10 --stop 40 --points 2 --jobs 1 --unrestricted"
     )
     assert "NOTE" not in free.out
     for line in free.out.splitlines()[1:3]:

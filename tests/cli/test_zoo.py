@@ -98,22 +98,8 @@ def test_uncertainties_of_entries_are_those_of_differences(command, zoo_folder, 
 
     (tmp_path / "data.yaml").write_text(DATA)
     ensemble, table = zoo.load("three"), tmp_path / "entries.csv"
-    outcome = command(
-        "evaluate",
-        "--xc",
-        "zoo:three",
-        "--xc",
-        "pbe",
-        "--dataset",
-        tmp_path / "data.yaml",
-        "--grid-level",
-        "0",
-        "--jobs",
-        "1",
-        "--entries",
-        "--out",
-        table,
-    )
+    given = f"--xc zoo:three --xc pbe --dataset {tmp_path}/data.yaml --grid-level 0 --jobs 1 --entries"
+    outcome = command("evaluate", given, "--out", table)
     assert outcome.status == 0, outcome.err
     with open(table, newline="") as stream:
         rows = {(r["functional"], r["entry"]): r["uncertainty_kcal_per_mol"] for r in csv.DictReader(stream)}
@@ -134,15 +120,7 @@ def test_predict_with_a_name(command, zoo_folder, tmp_path):
     (tmp_path / "data.yaml").write_text(DATA)
     for name in ("zoo:three", zoo_folder / "small.safetensors"):
         outcome = command(
-            "predict",
-            name,
-            tmp_path / "data.yaml",
-            "--out",
-            tmp_path / "p.csv",
-            "--jobs",
-            "1",
-            "--grid-level",
-            "0",
+            "predict", name, tmp_path / "data.yaml", f"--out {tmp_path}/p.csv --jobs 1 --grid-level 0"
         )
         assert outcome.status == 0, outcome.err
         with open(tmp_path / "p.csv", newline="") as stream:
@@ -155,26 +133,8 @@ def test_predict_with_a_name(command, zoo_folder, tmp_path):
 
 def test_curve_of_an_ensemble_has_a_band(command, zoo_folder, tmp_path):
     table, figure = tmp_path / "h2.csv", tmp_path / "h2.png"
-    arguments = (
-        "curve",
-        "H 0 0 0; H 0 0 {R}",
-        "--xc",
-        "zoo:three",
-        "--xc",
-        "pbe",
-        "--exact",
-        "h2",
-        "--start",
-        "1.4",
-        "--stop",
-        "4",
-        "--points",
-        "2",
-        "--jobs",
-        "1",
-        *SMALL,
-    )
-    outcome = command(*arguments, "--out", table, "--out", figure)
+    given = f"--xc zoo:three --xc pbe --exact h2 --start 1.4 --stop 4 --points 2 --jobs 1 --out {table}"
+    outcome = command("curve", "H 0 0 0; H 0 0 {R}", given, *SMALL, "--out", figure)
     assert outcome.status == 0, outcome.err
     with open(table, newline="") as stream:
         row = next(csv.DictReader(stream))
@@ -187,43 +147,15 @@ def test_curve_of_an_ensemble_has_a_band(command, zoo_folder, tmp_path):
 
 def test_curve_and_evaluate(command, zoo_folder, tmp_path):
     table = tmp_path / "h2.csv"
-    outcome = command(
-        "curve",
-        "H 0 0 0; H 0 0 {R}",
-        "--xc",
-        "zoo:small",
-        "--xc",
-        "pbe",
-        "--start",
-        "1.4",
-        "--stop",
-        "4",
-        "--points",
-        "2",
-        "--jobs",
-        "1",
-        *SMALL,
-        "--out",
-        table,
-    )
+    given = f"--xc zoo:small --xc pbe --start 1.4 --stop 4 --points 2 --jobs 1 --out {table}"
+    outcome = command("curve", "H 0 0 0; H 0 0 {R}", given, *SMALL)
     assert outcome.status == 0, outcome.err
     with open(table, newline="") as stream:
         row = next(csv.DictReader(stream))
     assert float(row["zoo:small_hartree"]) == pytest.approx(solved(hybrid(1)).energy.item(), abs=1e-7)
     (tmp_path / "data.yaml").write_text(DATA)
-    outcome = command(
-        "evaluate",
-        "--xc",
-        "zoo:three",
-        "--xc",
-        "zoo:small",
-        "--dataset",
-        tmp_path / "data.yaml",
-        "--grid-level",
-        "0",
-        "--jobs",
-        "1",
-    )
+    given = f"--xc zoo:three --xc zoo:small --dataset {tmp_path}/data.yaml"
+    outcome = command("evaluate", given, "--grid-level 0 --jobs 1")
     assert outcome.status == 0, outcome.err
     assert "zoo:three" in outcome.out and "zoo:small" in outcome.out
 

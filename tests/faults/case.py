@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -99,8 +100,11 @@ def content(path: Path) -> object:
         kept = [i for i, name in enumerate(rows[0]) if name != "seconds"]
         return [[row[i] for i in kept] for row in rows]
     if path.suffix == ".jsonl":
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        return sorted(str({k: v for k, v in row.items() if k != "seconds"}) for row in rows)
+        return journal(path.read_text())
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as whole:
+            members = {name: whole.read(name) for name in whole.namelist()}
+        return {n: journal(m.decode()) if n.endswith(".jsonl") else m for n, m in members.items()}
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: arrays[name].tolist() for name in arrays.files}
@@ -114,6 +118,12 @@ def content(path: Path) -> object:
     if path.suffix == ".html":
         return path.read_text().count("<table")
     return path.read_bytes()
+
+
+def journal(text: str) -> list[str]:
+    """Lines of JSON in no order."""
+    rows = [json.loads(line) for line in text.splitlines()]
+    return sorted(str({k: v for k, v in row.items() if k != "seconds"}) for row in rows)
 
 
 def assert_whole(folder: Path, drafts: bool = False) -> None:

@@ -125,6 +125,17 @@ COMMANDS = {
         "o.npz",
         "f.xyz",
     ),
+    "reaction": (
+        f'reaction "[H][H] -> 2 [H]" --xc lda,pw {_SMALL} --jobs 1 -q --keep {{out}}/k.jsonl --json',
+        "k.jsonl",
+    ),
+    "board": (
+        f"board --xc lda,pw --dataset gscdb138:max_heavy=0 {_SMALL} --jobs 1 --keep {{out}}/k.jsonl "
+        "--out {out}/b.csv --html {out}/b.html",
+        "k.jsonl",
+        "b.csv",
+    ),
+    "prepare": ("prepare {inputs}/xc.yaml --out {out}/p.zip --jobs 1", "p.zip"),
     "report": ("report {xc} --out {out}/r.html", "r.html"),
     "report all": ("report {ksr} {hamiltonian} {deq} --out {out}/r.html", "r.html"),
     "export": ("export {xc} --to {out}/m.safetensors", "m.safetensors", "m.json"),
@@ -132,6 +143,11 @@ COMMANDS = {
     "export hamiltonian": ("export {hamiltonian} --to {out}/m.safetensors", "m.safetensors", "m.json"),
     "export deq": ("export {deq} --to {out}/m.safetensors", "m.safetensors", "m.json"),
     "curve": (f"{_CURVE} --out {{out}}/c.csv --out {{out}}/c.png", "c.csv"),
+    "scan": (
+        f'scan "H 0 0 0; H 0 0 1.4" "distance 1 2" --start 0.7 --stop 0.8 --points 2 --xc lda,pw {_SMALL} '
+        "--out {out}/s.xyz",
+        "s.xyz",
+    ),
     "optimize": (f'optimize "H 0 0 0; H 0 0 1.4" --xc lda,pw {_SMALL} --out {{out}}/o.xyz', "o.xyz"),
 }
 

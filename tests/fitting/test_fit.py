@@ -157,6 +157,12 @@ def test_all_have_the_same_options():
 
 
 class TestFit:
+    @staticmethod
+    def fit(family, model, epochs, **options):
+        """Train with validation and without checkpoints; return the model."""
+        model.fit(family.train, epochs, valid_dataset=family.valid, checkpoint_interval=0, **options)
+        return model
+
     def test_overfits(self, family):
         model = family.make()
         first = model.fit(family.train, 1, checkpoint_interval=0)
@@ -186,64 +192,27 @@ class TestFit:
             scores.append(float(len(scores) != 2))  # the third validation is the best
             return scores[-1]
 
-        model.fit(
-            family.train,
-            5,
-            valid_dataset=family.valid,
-            validate_every=1,
-            metric=metric,
-            checkpoint_interval=0,
-        )
+        options = {"metric": metric, "validate_every": 1}
+        self.fit(family, model, 5, **options)
         assert [report.best for report in model.history] == [True, False, True, False, False]
-        short = family.make()
         scores.clear()
         # The learning rate of Hamiltonians falls over all epochs of a fit: stop this one early.
-        short.fit(
-            family.train,
-            5,
-            valid_dataset=family.valid,
-            validate_every=1,
-            metric=metric,
-            checkpoint_interval=0,
-            early_stopping=2,
-        )
+        short = self.fit(family, family.make(), 5, **options, early_stopping=2)
         assert torch.equal(family.weights(short), family.weights(model))
 
     def test_own_score_is_that_of_the_end_of_the_epoch(self, family):
-        model = family.make()
-        model.fit(
-            family.train,
-            2,
-            valid_dataset=family.valid,
-            validate_every=1,
-            restore_best=False,
-            checkpoint_interval=0,
+        every, last = (
+            self.fit(family, family.make(), 2, validate_every=n, restore_best=False).history for n in (1, 2)
         )
-        assert all(np.isfinite(report.score) and report.score > 0 for report in model.history)
-        again = family.make()
-        again.fit(
-            family.train,
-            2,
-            valid_dataset=family.valid,
-            validate_every=2,
-            restore_best=False,
-            checkpoint_interval=0,
-        )
-        assert [report.score is None for report in again.history] == [True, False]
+        assert all(np.isfinite(report.score) and report.score > 0 for report in every)
+        assert [report.score is None for report in last] == [True, False]
         # Of a functional, a field that starts elsewhere ends within its tolerance.
-        assert again.history[1].score == pytest.approx(model.history[1].score, rel=1e-8)
+        assert last[1].score == pytest.approx(every[1].score, rel=1e-8)
 
     def test_stops_early(self, family):
         model = family.make()
-        model.fit(
-            family.train,
-            9,
-            valid_dataset=family.valid,
-            validate_every=1,
-            metric=lambda y, p: float(len(model.history)),
-            early_stopping=3,
-            checkpoint_interval=0,
-        )
+        worse = {"metric": lambda y, p: float(len(model.history)), "early_stopping": 3}
+        self.fit(family, model, 9, validate_every=1, **worse)
         assert len(model.history) == 4
         with pytest.raises(InputError, match="something to judge by"):
             family.make().fit(family.train, 2, early_stopping=1)
@@ -312,6 +281,19 @@ class TestFit:
             model.fit(family.train, 2, checkpoint_interval=0)
             runs.append(family.weights(model))
         assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+
+    def test_leaves_the_users_random_numbers_alone(self, family):
+        def draw():
+            return np.random.rand(), torch.rand(1).item()
+
+        noise = {"dropout": 0.3} if isinstance(family.make(), DEQModel) else {}
+        np.random.seed(5)
+        torch.manual_seed(5)
+        expected = draw()
+        np.random.seed(5)
+        torch.manual_seed(5)
+        family.make(**noise).fit(family.train, 1)
+        assert draw() == expected
 
     def test_trains_the_variables_asked_for(self, family):
         model = family.make()

@@ -182,6 +182,7 @@ def test_an_effective_core_by_name(command, files):
 def test_a_trajectory_and_its_json(command, files):
     import ase.io
 
+    (files / "way.xyz").write_text("what an earlier relaxation left\n" * 99)
     outcome = command(
         "optimize", "h2.xyz", *SMALL, "--xc", "pbe", "--fmax", "0.002", "--trajectory", "way.xyz", "--json"
     )

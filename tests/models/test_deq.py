@@ -103,16 +103,6 @@ def test_one_seed_one_model(molecules):
     assert not np.array_equal(train(0), train(10))
 
 
-def test_the_users_random_numbers_go_on_undisturbed(molecules):
-    np.random.seed(5)
-    torch.manual_seed(5)
-    expected = np.random.rand(), torch.rand(1).item()
-    np.random.seed(5)
-    torch.manual_seed(5)
-    DEQModel(1, "classification", dropout=0.3).fit(molecules, nb_epoch=1)
-    assert (np.random.rand(), torch.rand(1).item()) == expected
-
-
 def test_missing_labels_play_no_part(vectors):
     y, w = vectors.y.copy(), np.ones((40, 2))
     w[5:20, 0] = 0
@@ -373,16 +363,3 @@ def test_what_is_said_is_not_changed():
     words = dc.data.NumpyDataset(np.array(["CCO", "CC"], dtype=object), np.zeros((2, 1)))
     with pytest.raises(InputError, match="neither graphs, vectors nor pictures"):
         DEQModel(1).fit(words, nb_epoch=1)
-
-
-def test_parameters_that_were_loaded_are_not_lost_to_other_features():
-    graphs = dc.data.NumpyDataset(dc.feat.MolGraphConvFeaturizer().featurize(["CCO", "CC"]), np.ones((2, 1)))
-    source = DEQModel(1, width=8, seed=3)
-    source.fit(graphs, nb_epoch=1)
-    model = DEQModel(1, width=8, n_edge_features=source.config["n_edge_features"], seed=4)
-    model.load_from_pretrained(source)
-    assert np.array_equal(model.predict(graphs), source.predict(graphs))
-    vectors = dc.data.NumpyDataset(np.zeros((3, 7)), np.zeros((3, 1)))
-    with pytest.raises(InputError):
-        model.fit(vectors, nb_epoch=1)
-    assert np.array_equal(model.predict(graphs), source.predict(graphs))

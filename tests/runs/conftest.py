@@ -53,8 +53,13 @@ CONFIG = {
 def write_run(folder: Path, **changes) -> Path:
     """Write data and configuration; ``changes`` replace whole sections."""
     (folder / "data.yaml").write_text(DATA)
+    return write_config(folder, {**CONFIG, **changes})
+
+
+def write_config(folder: Path, config: dict) -> Path:
+    """Write a configuration and nothing else."""
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({**CONFIG, **changes}))
+    path.write_text(yaml.safe_dump(config))
     return path
 
 
@@ -77,6 +82,16 @@ def finished(tmp_path_factory):
 def rows_of(path: Path) -> list[dict[str, str]]:
     """Read a table."""
     return list(csv.DictReader(Path(path).read_text().splitlines()))
+
+
+def assert_is_whole(result, *plots: str) -> None:
+    """A finished run has all its files, and these figures with something in them."""
+    folder = result.directory.path
+    assert result.directory.status["state"] == "finished"
+    sizes = {p.stem: p.stat().st_size for p in (folder / "plots").iterdir()}
+    assert sizes.keys() == set(plots) and min(sizes.values()) > 10_000
+    for name in ("config.yaml", "versions.json", "data.json", "log.txt", "results.csv"):
+        assert (folder / name).is_file()
 
 
 def assert_goes_on_after_a_kill(config, straight, folder: Path, epoch: int) -> None:

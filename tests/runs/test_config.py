@@ -190,14 +190,25 @@ def test_schedule(schedule, middle):
 
 
 def test_every_key_is_explained():
-    from deepchem_dft.runs.reference import keys, keys_markdown
+    from deepchem_dft.runs.reference import keys
 
     rows = {row[0]: row for row in keys()}
     assert all(row[3] for row in rows.values()), [k for k, row in rows.items() if not row[3]]
     for key in ("data.train.0.max_heavy", "training.stages.0.mode", "output.h2_curve.points"):
         assert key in rows
     assert rows["training.learning_rate"][2] == "0.001"
-    assert keys_markdown().count("\n") == len(rows) + 1
+
+
+@pytest.mark.parametrize("functional", [{"enhancement": {}}, {"neighbours": {}}, {}])
+def test_fines_are_for_functionals_with_factors(functional):
+    data = {"data": {"train": ["w4-11"]}, "functional": functional}
+    training = {"penalties": {"size": 1.0}, "stages": [{"mode": "frozen", "epochs": 1}]}
+    if functional:
+        stage = validate({**data, "training": training}).training.resolved_stages()[0]
+        assert stage.size_penalty == 1.0
+        return
+    with pytest.raises(InputError, match="no meaning without"):
+        validate({**data, "training": training})
 
 
 def test_schedule_of_defaults_is_what_the_reference_says():

@@ -133,6 +133,8 @@ def test_rows_that_are_not_prepared_can_be_left_out(made, tmp_path):
     config.data.only_prepared = True
     run(config, tmp_path / "run", reporter=counter)
     assert "left out, not prepared: 1 of 3 rows" in counter.notes
+    counts = [note for note in counter.notes if note.startswith("trains on")]
+    assert len(counts) == 1 and counts[0].startswith("trains on 2 entries")
     (described,) = json.loads((tmp_path / "run" / "data.json").read_text())["sets"]
     assert len(described["entries"]) == 2
     card = export(tmp_path / "run", tmp_path / "some.safetensors")

@@ -26,14 +26,15 @@ from deepchem_dft.fitting.options import (
 )
 from deepchem_dft.fitting.ordering import seeded_batches
 from deepchem_dft.models.deq.network import Outputs
+from deepchem_dft.models.deq.sizes import SizesOfData
 from deepchem_dft.models.deq.training import DEQEpoch, DEQProgress, DEQTrainer
 from deepchem_dft.property import EquilibriumNetwork, Settings, SolveCount
-from deepchem_dft.property.inputs import EDGE_FEATURES, KINDS, Kind, described, sample_names
+from deepchem_dft.property.inputs import EDGE_FEATURES, KINDS, Kind, sample_names
 from deepchem_dft.torchstate import unaffected
 
 
 @unaffected
-class DEQModel(Checkpointed, Fitting, TorchModel):
+class DEQModel(SizesOfData, Checkpointed, Fitting, TorchModel):
     """Predict properties of molecules and materials from the fixed point of a small network.
 
     Instead of passing through a stack of layers, features are iterated with one cell until they no
@@ -245,27 +246,6 @@ class DEQModel(Checkpointed, Fitting, TorchModel):
             self._suit(dataset)
         self.kind.fit_scales(self.network.cell, dataset, self.batch_size)
         return DEQTrainer(self, options, dataset, valid)
-
-    def _suit(self, dataset: Dataset) -> None:
-        """Build the model again if its cell or sizes were not said and are not those of the data."""
-        if not len(dataset):
-            return
-        found = described(next(dataset.iterbatches(self.batch_size, deterministic=True))[0])
-        if "cell" not in self._unsaid and found["cell"] != self.config["cell"]:
-            return  # which is refused where the batches are made
-        unsaid = {name: value for name, value in found.items() if name in self._unsaid}
-        now = {**self.config, "n_features": self.kind.n_features}
-        if all(now[name] == value for name, value in unsaid.items()):
-            return
-        temporary = vars(self)["model_dir_is_temp"]
-        self.__init__(**{**self._rebuild, **unsaid, "model_dir": self.model_dir})  # type: ignore[misc]
-        self.__dict__.update(model_dir_is_temp=temporary)
-        self._ensure_built()
-
-    def load_from_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Copy parameters (see ``Checkpointed``); cell and sizes are theirs from then on."""
-        super().load_from_pretrained(*args, **kwargs)
-        self._unsaid = set()
 
     _telling = "n_tasks"
 

@@ -1,7 +1,5 @@
 """The network of a DEQModel, as DeepChem wants it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -102,11 +102,6 @@ class KSRProgress(fitting.Progress):
     report = KSREpoch
 
     @property
-    def best_score(self) -> float:
-        """Best score of all seeds; infinite before the first."""
-        return math.inf if self.best is None else self.best.score
-
-    @property
     def validations_since_best(self) -> int:
         """Validations of this seed without improvement on itself."""
         return self.since_best

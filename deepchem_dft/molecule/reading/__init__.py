@@ -1,7 +1,5 @@
 """The one reader of files that hold a molecule: xyz by our own rules, others by RDKit and ASE."""
 
-from __future__ import annotations
-
 from deepchem_dft.errors import InputError
 from deepchem_dft.files import PathLike, open_text
 from deepchem_dft.molecule.reading import xyz

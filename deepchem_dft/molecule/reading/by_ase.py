@@ -1,7 +1,5 @@
 """Files that ASE reads: a molecule as ``Atoms``, and the charge and spin that it carries."""
 
-from __future__ import annotations
-
 import io
 from typing import Any, TextIO
 

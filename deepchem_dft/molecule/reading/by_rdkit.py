@@ -1,7 +1,5 @@
 """MOL, SDF and PDB files that RDKit reads: nuclei, formal charges, unpaired electrons."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -75,10 +75,16 @@ class FunctionalRun(Run):
         self.sets = load_sets(self.config.data)
 
     def read(self) -> DataNote:
-        """Return what the entries are, and tell how many."""
-        self.reporter.note(counts_text(self.sets))
+        """Return what the entries are, and tell how many, unless that is known later only."""
+        if not self._chosen_later:
+            self.reporter.note(counts_text(self.sets))
         level = self.config.data.grid_level
         return DataNote(data_hash(self.sets, level), describe_sets(self.sets))
+
+    @property
+    def _chosen_later(self) -> bool:
+        """Whether entries are left out by what is known of their densities or states."""
+        return self.config.data.only_prepared or self.config.training.target == "residual"
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -98,7 +104,8 @@ class FunctionalRun(Run):
                 self.sets = parallel.on_main(lambda: only_prepared(config, self.sets, solver, self.reporter))
             if config.training.target == "residual":
                 self.sets = with_residual_targets(config, self.sets, self.solver, self.reporter)
-            if config.data.only_prepared or config.training.target == "residual":
+            if self._chosen_later:
+                self.reporter.note(counts_text(self.sets))
                 parallel.on_main(lambda: directory.describe_data(describe_sets(self.sets)))
             if config.cross_validation is not None:
                 self.folds = CrossValidation(config, directory, self.sets, self.solver, self.reporter)
@@ -131,10 +138,6 @@ class FunctionalRun(Run):
         from deepchem_dft.models import XCModel
 
         return XCModel.load(folder)
-
-    def no_functional(self) -> InputError:
-        """Not to be asked: there is one."""
-        raise NotImplementedError
 
     def evaluate(self) -> None:
         """Solve the systems of all sets with the trained functional and the baselines."""

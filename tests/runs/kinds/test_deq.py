@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import yaml
 
 from deepchem_dft import zoo
 from deepchem_dft.errors import InputError
@@ -12,7 +11,7 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.card import export
 from deepchem_dft.runs.report import write_report
 
-from ..conftest import assert_goes_on_after_a_kill, rows_of
+from ..conftest import assert_goes_on_after_a_kill, rows_of, write_config
 
 CONFIG = {
     "model": "deq",
@@ -25,9 +24,7 @@ CONFIG = {
 
 
 def written(folder, **changes):
-    file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump({**CONFIG, **changes}))
-    return load_config(file)
+    return load_config(write_config(folder, {**CONFIG, **changes}))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from deepchem_dft.cli import app
@@ -17,7 +16,7 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.hamiltonian.schema import HamiltonianRecipe, HamiltonianRunConfig, HamiltonianSetRef
 from deepchem_dft.runs.reference import keys, keys_text
 
-from ..conftest import assert_goes_on_after_a_kill, rows_of
+from ..conftest import assert_goes_on_after_a_kill, assert_is_whole, rows_of, write_config
 
 CONFIG = {
     "model": "hamiltonian",
@@ -72,9 +71,7 @@ def data(tmp_path_factory):
 
 
 def _write(folder: Path, **changes) -> Path:
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({**CONFIG, **changes}))
-    return path
+    return write_config(folder, {**CONFIG, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -86,22 +83,13 @@ def finished(data):
 
 def test_a_run_leaves_tables_figures_and_the_model(finished):
     _, result = finished
-    folder = result.directory.path
-    assert result.directory.status["state"] == "finished"
-    plots = {p.name for p in (folder / "plots").iterdir()}
-    assert plots == {
-        "learning_curve.png",
-        "iterations.png",
-        "orbitals_test_500_K.png",
-        "orbitals_valid_water___300K__.png",
-    }
-    assert min(p.stat().st_size for p in (folder / "plots").iterdir()) > 10_000
-    history = rows_of(folder / "history.csv")
+    assert_is_whole(
+        result, "learning_curve", "iterations", "orbitals_test_500_K", "orbitals_valid_water___300K__"
+    )
+    history = rows_of(result.directory.path / "history.csv")
     assert [row["epoch"] for row in history] == ["1", "2", "3", "4", "5", "6"]
     assert [bool(row["valid_mae_uha"]) for row in history] == [False, True] * 3
     assert float(history[-1]["iterations"]) > 0
-    for name in ("config.yaml", "versions.json", "data.json", "log.txt", "results.csv"):
-        assert (folder / name).is_file()
     assert "microhartree" in result.markdown
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from deepchem_dft.cli import app
@@ -14,7 +13,7 @@ from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.ksr.schema import CurveRef, LatticeRunConfig
 from deepchem_dft.runs.reference import keys, keys_text
 
-from ..conftest import assert_goes_on_after_a_kill, rows_of
+from ..conftest import assert_goes_on_after_a_kill, assert_is_whole, rows_of, write_config
 
 CONFIG = {
     "model": "ksr",
@@ -36,9 +35,7 @@ CONFIG = {
 
 
 def _write(folder: Path, **changes) -> Path:
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({**CONFIG, **changes}))
-    return path
+    return write_config(folder, {**CONFIG, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -52,24 +49,13 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_tables_figures_and_the_model(finished):
     _, result = finished
     folder = result.directory.path
-    assert result.directory.status["state"] == "finished"
-    plots = {p.name for p in (folder / "plots").iterdir()}
-    assert plots == {
-        "learning_curve.png",
-        "curve_h2.png",
-        "curve_ion.png",
-        "trajectory_h2.png",
-        "trajectory_ion.png",
-    }
-    assert min(p.stat().st_size for p in (folder / "plots").iterdir()) > 10_000
+    assert_is_whole(result, "learning_curve", "curve_h2", "curve_ion", "trajectory_h2", "trajectory_ion")
     history = rows_of(folder / "history.csv")
     assert [(row["seed"], row["epoch"]) for row in history] == [
         (str(s), str(e)) for s in (0, 1) for e in range(1, 9)
     ]
     assert "set, functional" in (folder / "results.md").read_text()
     assert "trained on" not in result.markdown
-    for name in ("config.yaml", "versions.json", "data.json", "log.txt", "results.csv"):
-        assert (folder / name).is_file()
 
 
 def test_tables_hold_what_the_model_predicts(finished):
