@@ -36,8 +36,12 @@ class Fitting:
         """Go on from the newest checkpoint with the parameters that training ended with."""
         self.restore()
         if self.progress.last is not None:
-            self.model.load_state_dict(self.progress.last)
+            self._put_back(self.progress.last)
             self.progress.last = None
+
+    def _put_back(self, parameters: dict[str, Any]) -> None:
+        """Take the parameters that ``progress.last`` kept."""
+        self.model.load_state_dict(parameters)
 
     @property
     def history(self) -> list[Any]:

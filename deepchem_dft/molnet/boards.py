@@ -9,7 +9,7 @@ from deepchem_dft.checks import choice
 from deepchem_dft.data import DFTEntry
 from deepchem_dft.data.boards import Board
 from deepchem_dft.data.boards.totals import diet as diet_rows
-from deepchem_dft.molnet.loader import DFTLoader, Loaded
+from deepchem_dft.molnet.loader import DFTLoader, Loaded, passed_on
 from deepchem_dft.molnet.location import BOARDS, datasets_dir
 
 
@@ -115,7 +115,7 @@ def load_gscdb138(
     >>> len(train), len(valid), len(test)
     (16, 2, 5)
     """
-    chosen = board(data_dir=data_dir)
+    arguments, chosen = locals(), board(data_dir=data_dir)
     names = None if diet is None else list(diet_rows(chosen, diet))
     rows = chosen.select(
         sets=sets,
@@ -128,15 +128,4 @@ def load_gscdb138(
     )
     if isinstance(splitter, str) and splitter.lower() == "published":
         rows = [i for i in rows if chosen.rows[i].split is not None]
-    options = {"sets": sets, "types": types, "max_heavy": max_heavy, "diet": diet, "basis": basis}
-    return _BoardLoader(
-        chosen,
-        rows,
-        basis,
-        featurizer=featurizer,
-        splitter=splitter,
-        transformers=transformers,
-        data_dir=data_dir,
-        save_dir=save_dir,
-        options=options,
-    ).load_dataset(reload=reload)
+    return _BoardLoader(chosen, rows, basis, **passed_on(arguments)).load_dataset(reload=reload)

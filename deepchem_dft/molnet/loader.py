@@ -92,8 +92,16 @@ BY_SMILES = (
     dc.splits.MaxMinSplitter,
     dc.splits.MolecularWeightSplitter,
 )
+#: Arguments of all loaders; what else one takes chooses or changes entries.
+_COMMON = ("featurizer", "splitter", "transformers", "data_dir", "save_dir")
 _PARTS = ("train", "valid", "test")
 _SEED = 0
+
+
+def passed_on(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what a `DFTLoader` is made with, of all arguments of a ``load_*`` function."""
+    options = {key: value for key, value in arguments.items() if key not in (*_COMMON, "reload")}
+    return {"options": options, **{key: arguments[key] for key in _COMMON}}
 
 
 class DFTLoader(_MolnetLoader):

@@ -7,24 +7,19 @@ from deepchem_dft.checks import choice
 from deepchem_dft.data import DFTEntry
 from deepchem_dft.errors import InputError
 from deepchem_dft.molnet.entries import replaced, with_basis
-from deepchem_dft.molnet.loader import Choose, DFTLoader, Loaded
+from deepchem_dft.molnet.loader import Choose, DFTLoader, Loaded, passed_on
 from deepchem_dft.units import HARTREE_TO_KCAL
-
-#: Arguments of all loaders; what else a loader takes chooses or changes entries.
-_COMMON = ("featurizer", "splitter", "transformers", "data_dir", "save_dir")
 
 
 def _load(name: str, arguments: dict[str, Any], keep: Choose = list, files: Sequence[str] = ()) -> Loaded:
     """Load a data set for a function that was called with ``arguments``."""
-    options = {key: value for key, value in arguments.items() if key not in (*_COMMON, "reload")}
-    basis = options["basis"]
+    basis = arguments["basis"]
 
     def choose(entries: list[DFTEntry]) -> list[DFTEntry]:
         kept = keep(entries)
         return kept if basis is None else [with_basis(entry, basis) for entry in kept]
 
-    common = {key: arguments[key] for key in _COMMON}
-    loader = DFTLoader(name, files or [f"{name}.yaml"], choose, options=options, **common)
+    loader = DFTLoader(name, files or [f"{name}.yaml"], choose, **passed_on(arguments))
     return loader.load_dataset(reload=arguments["reload"])
 
 

@@ -61,6 +61,8 @@ class Run(ABC):
     several_processes: ClassVar[bool] = False
     #: Whether what it trains is an exchange-correlation functional.
     is_functional: ClassVar[bool] = False
+    #: If not, what is said to whoever takes it for one: what it is, and the commands for it.
+    instead: ClassVar[tuple[str, str]] = ("", "")
 
     def __init__(self, config: Any, directory: RunDirectory, reporter: Reporter | None = None) -> None:
         self.config, self.directory = config, directory
@@ -180,9 +182,11 @@ class Run(ABC):
             remedy="continue it with 'deepchem-dft train CONFIG.yaml --resume'",
         )
 
-    @abstractmethod
     def no_functional(self) -> InputError:
         """Return the error of whoever takes the model for a functional of real molecules."""
+        problem, commands = self.instead
+        remedy = f"use {commands}, or load_model(run) in Python"
+        return InputError(problem, file=str(self.directory.path), remedy=remedy)
 
     @abstractmethod
     def card(self) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, UnfitGuess, solve
 from deepchem_dft.scf.options import SCFOptions
 from deepchem_dft.scf.result import KSResult
-from deepchem_dft.scf.search.ground_state import ground_state, with_local_spins
+from deepchem_dft.scf.search.ground_state import ground_state
+from deepchem_dft.scf.search.local_spins import with_local_spins
 from deepchem_dft.scf.search.signs import Findings
 from deepchem_dft.scf.search.stability import follow_instabilities
 from deepchem_dft.scf.state import SCFState

@@ -30,12 +30,15 @@ class Functional:
     calibration : (float, float) or None
         Factor and floor (Ha) of an ensemble, which alone can tell how uncertain it is (see
         :class:`~deepchem_dft.xc.ensemble.EnsembleXC`).
+    kinds : tuple of (str, (float, float))
+        The same for kinds of values that have their own.
     """
 
     label: str
     key: str
     payload: str | bytes = field(repr=False)
     calibration: tuple[float, float] | None = None
+    kinds: tuple[tuple[str, tuple[float, float]], ...] = ()
 
     @classmethod
     def named(cls, name: str, label: str | None = None) -> "Functional":
@@ -65,8 +68,13 @@ class Functional:
         # torch.save, not pickle: sharing tensors by file descriptor would run out of them.
         torch.save(copy.deepcopy(module).cpu(), buffer)
         ensemble = isinstance(module, EnsembleXC)
-        calibration = (module.calibration, module.floor) if ensemble else None
-        return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue(), calibration)
+        calibration = module.calibration_of() if ensemble else None
+        kinds = tuple(module.by_kind.items()) if ensemble else ()
+        return cls(label, f"module:{digest.hexdigest()[:32]}", buffer.getvalue(), calibration, kinds)
+
+    def calibration_of(self, kind: Any) -> tuple[float, float] | None:
+        """Return factor and floor (Ha) of a kind of value; None if this is no ensemble."""
+        return dict(self.kinds).get(kind, self.calibration)
 
     def load(self) -> Any:
         """Return the name or the module, for ``KohnSham``."""

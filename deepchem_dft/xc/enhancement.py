@@ -19,7 +19,7 @@ from deepchem_dft.xc.parents import (
     enhanced_exchange,
     exchange_points,
 )
-from deepchem_dft.xc.penalty import fine
+from deepchem_dft.xc.penalty import fine_of_factors
 from deepchem_dft.xc.quadrature import Quadrature
 from deepchem_dft.xc.ranges import RangeSeparation, attenuation
 
@@ -282,37 +282,16 @@ class EnhancedXC(XCFunctional):
         return (1.0 - self.share) * energy if self.hybrid else energy
 
     def penalty(self, size: float, roughness: float) -> Tensor:
-        """Return the fine for large and for rough factors, differentiable in the parameters.
+        """Return the fine for large and for rough factors.
 
-        Parameters
-        ----------
-        size : float
-            Times the mean of g^2 + h^2 over the cube of coordinates.
-        roughness : float
-            Times the mean squares of their second derivatives along random directions, whose
-            components have unit variance (by finite differences at fixed random points).
+        See :func:`~deepchem_dft.xc.penalty.fine_of_factors`.
 
         Examples
         --------
         >>> EnhancedXC("r2scan", hidden=[8], seed=0).penalty(1.0, 1.0).item()
         0.0
         """
-        total = self.share.new_zeros(())
-        for factor, count in ((self.x_factor, 1000), (self.c_factor, 2000)):
-            axes = factor.size
-            if not axes:
-                continue
-            draw = torch.Generator().manual_seed(axes)
-            points = torch.rand(axes, count, generator=draw, dtype=torch.float64)
-            directions = torch.randn(axes, count, generator=draw, dtype=torch.float64)
-            total = total + fine(
-                lambda x: factor(x.T),  # noqa: B023
-                points.T.to(self.share),
-                directions.T.to(self.share),
-                size,
-                roughness,
-            )
-        return total
+        return fine_of_factors(self.x_factor, self.c_factor, self.share, size, roughness)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -1,7 +1,7 @@
 """The mean of several functionals, and how far they disagree."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -29,12 +29,15 @@ class EnsembleXC(XCFunctional):
         They make the uncertainty of a value, :math:`u^2 = f^2 + c^2 s^2`, of the standard
         deviation s of its members' values: half the width of an interval that is meant to hold
         68 % of the true values. See :mod:`deepchem_dft.runs.xc.calibration`. They change no energy.
+    by_kind : mapping of str to (float, float), optional
+        Calibration and floor (Ha) of values of a kind that rows of boards name (``"TAE"``, ``"BH"``), in
+        place of those of all others: errors of barriers are not of the size of errors of dimers.
 
     Raises
     ------
     FunctionalError
         For fewer than two members, a calibration that is no positive number, or a floor
-        that is negative or not finite.
+        that is negative or not finite; of a kind, too.
 
     Examples
     --------
@@ -44,26 +47,20 @@ class EnsembleXC(XCFunctional):
     """
 
     def __init__(
-        self, members: Sequence[XCFunctional | str], calibration: float = 1.0, floor: float = 0.0
+        self,
+        members: Sequence[XCFunctional | str],
+        calibration: float = 1.0,
+        floor: float = 0.0,
+        by_kind: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if isinstance(members, (str, XCFunctional)) or len(members) < 2:
             raise FunctionalError(
                 "an ensemble needs at least two functionals", field="members", remedy="give a list of them"
             )
-        if not _is_number(calibration) or not 0.0 < calibration < math.inf:
-            raise FunctionalError(
-                f"a calibration of {str(calibration)[:60]} is no uncertainty",
-                field="calibration",
-                remedy="give a positive number",
-            )
-        if not _is_number(floor) or not 0.0 <= floor < math.inf:
-            raise FunctionalError(
-                f"a floor of {str(floor)[:60]} is no uncertainty",
-                field="floor",
-                remedy="give zero or a positive number (Ha)",
-            )
-        self.calibration, self.floor = float(calibration), float(floor)
+        self.calibration, self.floor = _checked(calibration, floor)
+        own = {kind: _pair(kind, pair) for kind, pair in (by_kind or {}).items()}
+        self.by_kind = {kind: _checked(*pair, kind) for kind, pair in own.items()}
         self.members = nn.ModuleList([get_xc(member) for member in members])
         self.family = highest_family(*(member.family for member in self))
         self.spin_symmetric = all(member.spin_symmetric for member in self)
@@ -163,6 +160,17 @@ class EnsembleXC(XCFunctional):
         """Return the standard deviation (Ha, M - 1 in the denominator) of :meth:`energies`."""
         return float(self.energies(result).std())
 
+    def calibration_of(self, kind: Any = None) -> tuple[float, float]:
+        """Return calibration and floor (Ha) of a kind of value; those of any value for unknown ones.
+
+        Examples
+        --------
+        >>> both = EnsembleXC(["pbe", "blyp"], 2.0, by_kind={"BH": (1.5, 0.002)})
+        >>> both.calibration_of("BH"), both.calibration_of("NC")
+        ((1.5, 0.002), (2.0, 0.0))
+        """
+        return self.by_kind.get(kind, (self.calibration, self.floor))
+
     def uncertainty(self, result: Any) -> float:
         """Return the uncertainty (Ha) of the total energy, from :meth:`spread`.
 
@@ -173,6 +181,33 @@ class EnsembleXC(XCFunctional):
 
     def extra_repr(self) -> str:
         return f"family={self.family}"
+
+
+def _checked(calibration: Any, floor: Any, of: str = "") -> tuple[float, float]:
+    place, kind = (f"by_kind.{of}.", f" of {of}") if of else ("", "")
+    if not _is_number(calibration) or not 0.0 < calibration < math.inf:
+        raise FunctionalError(
+            f"a calibration{kind} of {str(calibration)[:60]} is no uncertainty",
+            field=f"{place}calibration",
+            remedy="give a positive number",
+        )
+    if not _is_number(floor) or not 0.0 <= floor < math.inf:
+        raise FunctionalError(
+            f"a floor{kind} of {str(floor)[:60]} is no uncertainty",
+            field=f"{place}floor",
+            remedy="give zero or a positive number (Ha)",
+        )
+    return float(calibration), float(floor)
+
+
+def _pair(kind: Any, pair: Any) -> tuple[Any, Any]:
+    if isinstance(kind, str) and isinstance(pair, (list, tuple)) and len(pair) == 2:
+        return pair[0], pair[1]
+    raise FunctionalError(
+        f"{str(pair)[:60]} of {str(kind)[:60]!r} is no calibration",
+        field="by_kind",
+        remedy="give two numbers for each kind: calibration and floor (Ha)",
+    )
 
 
 def _is_number(value: Any) -> bool:

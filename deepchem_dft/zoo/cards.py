@@ -265,6 +265,9 @@ def _uncertainty(card: Card) -> list[str]:
     text = f"uncertainty: {_number(factor)} x standard deviation of the members"
     if floor:
         text += f", {_number(floor * HARTREE_TO_KCAL)} kcal/mol added in quadrature"
+    own = card.form.get("by_kind")
+    if isinstance(own, dict) and own:
+        text += f"; other numbers for rows of {', '.join(map(str, own))} on a board"
     return [text + (" (not calibrated)" if (factor, floor) == (1.0, 0.0) else " (calibrated)")]
 
 

@@ -204,15 +204,20 @@ def _write_ensemble(module: EnsembleXC) -> Form:
         "type": "ensemble",
         "calibration": module.calibration,
         "floor": module.floor,
+        **({"by_kind": {k: list(pair) for k, pair in module.by_kind.items()}} if module.by_kind else {}),
         "members": [form_of(m) for m in module],
     }
 
 
-def _build_ensemble(place: str, *, members: Any, calibration: Any = 1.0, floor: Any = 0.0) -> EnsembleXC:
+def _build_ensemble(
+    place: str, *, members: Any, calibration: Any = 1.0, floor: Any = 0.0, by_kind: Any = None
+) -> EnsembleXC:
     if not isinstance(members, list):
         raise InputError("the members are no list")
+    if not isinstance(by_kind, (dict, type(None))):
+        raise InputError("by_kind is no mapping")
     return EnsembleXC(
-        [build_form(m, f"{place}.members[{i}]") for i, m in enumerate(members)], calibration, floor
+        [build_form(m, f"{place}.members[{i}]") for i, m in enumerate(members)], calibration, floor, by_kind
     )
 
 

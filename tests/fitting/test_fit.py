@@ -282,6 +282,19 @@ class TestFit:
             runs.append(family.weights(model))
         assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
+    def test_leaves_the_users_random_numbers_alone(self, family):
+        def draw():
+            return np.random.rand(), torch.rand(1).item()
+
+        noise = {"dropout": 0.3} if isinstance(family.make(), DEQModel) else {}
+        np.random.seed(5)
+        torch.manual_seed(5)
+        expected = draw()
+        np.random.seed(5)
+        torch.manual_seed(5)
+        family.make(**noise).fit(family.train, 1)
+        assert draw() == expected
+
     def test_trains_the_variables_asked_for(self, family):
         model = family.make()
         model.fit(family.train, 1, checkpoint_interval=0)

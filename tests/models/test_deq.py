@@ -103,16 +103,6 @@ def test_one_seed_one_model(molecules):
     assert not np.array_equal(train(0), train(10))
 
 
-def test_the_users_random_numbers_go_on_undisturbed(molecules):
-    np.random.seed(5)
-    torch.manual_seed(5)
-    expected = np.random.rand(), torch.rand(1).item()
-    np.random.seed(5)
-    torch.manual_seed(5)
-    DEQModel(1, "classification", dropout=0.3).fit(molecules, nb_epoch=1)
-    assert (np.random.rand(), torch.rand(1).item()) == expected
-
-
 def test_missing_labels_play_no_part(vectors):
     y, w = vectors.y.copy(), np.ones((40, 2))
     w[5:20, 0] = 0

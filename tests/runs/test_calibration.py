@@ -23,7 +23,7 @@ from deepchem_dft.runs.xc.calibration import (
     recalibrated,
 )
 from deepchem_dft.runs.xc.entries import EntrySet, select
-from deepchem_dft.runs.xc.evaluate import Evaluation
+from deepchem_dft.runs.xc.evaluate import Evaluation, _uncertainty
 from deepchem_dft.runs.xc.schema import DatasetRef
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import EnergyCache, EnergyRecord, Functional
@@ -237,6 +237,24 @@ def test_calibrated_ensemble():
     assert calibrated(floored, records()).calibration == pytest.approx(2.0 * 4.0 / 2.0)
     with pytest.raises(InputError, match="no record has an uncertainty"):
         calibrated(ensemble, records()[-1:])
+    with pytest.raises(InputError, match="by kind"):
+        calibrated(EnsembleXC(["pbe", "blyp"], 2.0, 0.0, {"BH": (1.0, 0.0)}), records())
+
+
+@pytest.mark.parametrize("kind, factor, floor", [("BH", 3.0, 0.004), ("NC", 2.0, 0.001), (None, 2.0, 0.001)])
+def test_a_row_has_the_interval_of_its_kind(kind, factor, floor):
+    entry = select(DatasetRef(dataset="gscdb138", names=["G21IP_2"]))[0]
+    entry.tags["kind"] = kind
+    functional = Functional.trained(EnsembleXC(["pbe", "blyp"], 2.0, 0.001, {"BH": (3.0, 0.004)}))
+    parts = [
+        EnergyRecord(
+            "m", functional.key, "x", 0.0, True, "converged", 1, 0.0, members=[-1.0, -1.0 + 0.003 * n]
+        )
+        for n in range(len(entry.coefficients))
+    ]
+    spread = 0.003 * abs(sum(c * n for n, c in enumerate(entry.coefficients))) / 2**0.5
+    assert spread > 0.0
+    assert _uncertainty(functional, entry, parts) == pytest.approx(math.hypot(factor * spread, floor))
 
 
 def test_uncertainties_of_another_calibration():

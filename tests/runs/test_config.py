@@ -199,6 +199,18 @@ def test_every_key_is_explained():
     assert rows["training.learning_rate"][2] == "0.001"
 
 
+@pytest.mark.parametrize("functional", [{"enhancement": {}}, {"neighbours": {}}, {}])
+def test_fines_are_for_functionals_with_factors(functional):
+    data = {"data": {"train": ["w4-11"]}, "functional": functional}
+    training = {"penalties": {"size": 1.0}, "stages": [{"mode": "frozen", "epochs": 1}]}
+    if functional:
+        stage = validate({**data, "training": training}).training.resolved_stages()[0]
+        assert stage.size_penalty == 1.0
+        return
+    with pytest.raises(InputError, match="no meaning without"):
+        validate({**data, "training": training})
+
+
 def test_schedule_of_defaults_is_what_the_reference_says():
     """Defaults printed are those used."""
     from deepchem_dft.runs.reference import keys

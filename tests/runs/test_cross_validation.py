@@ -15,6 +15,7 @@ from deepchem_dft import KohnSham, zoo
 from deepchem_dft.errors import InputError
 from deepchem_dft.fitting.progress import Reporter
 from deepchem_dft.models.xc.samples import make_dataset
+from deepchem_dft.molnet import board
 from deepchem_dft.runs import load_config, load_functional, load_model, run
 from deepchem_dft.runs.card import export
 from deepchem_dft.runs.config import validate
@@ -226,6 +227,32 @@ def test_too_few_energies_leave_an_ensemble_uncalibrated(entries, tmp_path):
     assert folds._calibration(list(values)) == calibration_of(
         torch.from_numpy(values), labels, folds._unseen()
     )
+
+
+def test_kinds_of_rows_have_intervals_of_their_own(tmp_path):
+    """Dimers are a tenth as wrong as barriers; of a third kind there are too few to tell."""
+    source, rng = board(), np.random.default_rng(3)
+    rows = [r for kind, n in (("NC", 40), ("BH", 30), ("PA", 9)) for r in source.select(types=[kind])[:n]]
+    entries = [source.entry(r) for r in rows]
+    kinds = np.array([e.tags["kind"] for e in entries])
+    folds = CrossValidation(
+        validate(CONFIG), RunDirectory(tmp_path), [EntrySet("train", "a", entries)], None, Reporter()
+    )
+    size = np.where(kinds == "NC", 1e-4, 1e-3)
+    labels = np.array([e.label for e in entries])
+    values = labels + size * (
+        rng.normal(size=len(rows)) + 0.3 * rng.normal(size=(len(folds.members), len(rows)))
+    )
+    found = folds._by_kind(list(values))
+    assert set(found) == {"NC", "BH"}
+    unseen = folds._unseen().numpy()
+    for kind, (factor, floor) in found.items():
+        chosen = kinds == kind
+        errors = ((values * unseen).sum(0) / unseen.sum(0) - labels)[chosen]
+        intervals = np.hypot(factor * values.std(0, ddof=1)[chosen], floor)
+        assert (abs(errors) <= intervals).sum() == math.ceil(0.68 * (chosen.sum() + 1))
+    widths = {k: np.hypot(c * 0.3 * (1e-4 if k == "NC" else 1e-3), f) for k, (c, f) in found.items()}
+    assert 5.0 < widths["BH"] / widths["NC"] < 20.0
 
 
 @pytest.mark.parametrize("alike", [0.0, 1.5], ids=["members differ", "all are wrong alike"])

@@ -57,6 +57,14 @@ def history(folder) -> list[tuple[float, ...]]:
         return [tuple(float(row[key]) for key in keys) for row in csv.DictReader(stream)]
 
 
+def assert_trained_alike(folder, other):
+    for ours, theirs in zip(history(folder), history(other), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-10, rel=1e-10)
+    resumed = load_functional(folder).state_dict()
+    for name, value in load_functional(other).state_dict().items():
+        assert torch.allclose(resumed[name], value, rtol=0, atol=1e-10), name
+
+
 @pytest.mark.parametrize("when", [4, 6, 7, 9, "training", "evaluating"])
 def test_killed_run_resumes_exactly(finished, tmp_path, when):
     """Kills within (4) and at the end (6) of the frozen stage, in the scf stage (7) and after it
@@ -66,11 +74,7 @@ def test_killed_run_resumes_exactly(finished, tmp_path, when):
     kill_during(when, config, folder)
 
     result = run(config, folder, resume=True)
-    for ours, theirs in zip(history(folder), history(uninterrupted.directory.path), strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-10, rel=1e-10)
-    resumed = load_functional(folder).state_dict()
-    for name, value in load_functional(uninterrupted.directory.path).state_dict().items():
-        assert torch.allclose(resumed[name], value, rtol=0, atol=1e-10), name
+    assert_trained_alike(folder, uninterrupted.directory.path)
     for ours, theirs in zip(result.records, uninterrupted.records, strict=True):
         assert (ours.functional, ours.entry) == (theirs.functional, theirs.entry)
         assert ours.value == pytest.approx(theirs.value, rel=0, abs=1e-10)
@@ -107,11 +111,7 @@ def test_lbfgs_resumes_exactly(recipe, tmp_path, when):
     folder = tmp_path / "run"
     kill_during(when, config, folder)
     run(config, folder, resume=True)
-    for ours, theirs in zip(history(folder), history(complete), strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-10, rel=1e-10)
-    resumed = load_functional(folder).state_dict()
-    for name, value in load_functional(complete).state_dict().items():
-        assert torch.allclose(resumed[name], value, rtol=0, atol=1e-10), name
+    assert_trained_alike(folder, complete)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf import KohnSham
 from deepchem_dft.xc import HybridXC, build_network
 
 #: name: (geometry in Angstrom, charge, spin)
@@ -78,3 +79,24 @@ def directional():
         return (8 * (v[0] - v[1]) - (v[2] - v[3])) / (12 * step)
 
     return derivative
+
+
+@pytest.fixture
+def check_forces():
+    """Compare forces with five-point differences of the energy at some (atom, axis), and their sum with 0."""
+
+    def check(molecule, xc, places=((0, 2), (1, 2)), step=1e-3, tol=1e-8, within=1e-6, at_rest=1e-8):
+        result = KohnSham(molecule, xc, tol=tol).run()
+        forces = result.forces()
+        assert forces.sum(0).abs().max() < at_rest  # translation costs nothing
+        for atom, axis in places:
+            energies = []
+            for sign in (1, -1, 2, -2):
+                positions = molecule.positions.copy()
+                positions[atom, axis] += sign * step
+                moved = KohnSham(molecule.at(positions), xc, tol=tol).run(guess=result.state)
+                energies.append(moved.energy.item())
+            slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * step)
+            assert forces[atom, axis].item() == pytest.approx(-slope, abs=within)
+
+    return check

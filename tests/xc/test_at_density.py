@@ -10,7 +10,7 @@ from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.parts import Quadratures
 from deepchem_dft.xc import HybridXC, Libxc, XCFunctional, build_network, deepchem_network, get_xc
 from deepchem_dft.xc.dispersion import Nuclei
-from tests.xc.toy import weighted
+from tests.xc.toy import check_at_density, weighted
 
 
 def hybrid(parent="pbe", family="gga", **options):
@@ -37,21 +37,7 @@ FUNCTIONALS = {
 @pytest.mark.parametrize("name", FUNCTIONALS)
 @pytest.mark.parametrize("spins", [1, 2])
 def test_energy_and_gradient_are_those_of_the_energy_density(name, spins, density):
-    functional = FUNCTIONALS[name]()
-    rho = torch.cat([density(40)[:spins], torch.zeros(spins, 5, 3, dtype=torch.float64)], -1)
-    weights = torch.linspace(-0.1, 1.0, 43, dtype=torch.float64)
-    energy = functional.at_density(rho, weighted(weights))
-    parameters = [p for p in functional.parameters() if p.requires_grad]
-    for _ in range(2):
-        expected = (functional.energy_density(rho) * weights).sum()
-        assert energy().item() == pytest.approx(expected.item(), rel=1e-14)
-        if parameters:
-            slopes = [torch.autograd.grad(e, parameters) for e in (energy(), expected)]
-            for mine, its in zip(*slopes, strict=True):
-                torch.testing.assert_close(mine, its, rtol=1e-12, atol=1e-14)
-        with torch.no_grad():
-            for p in parameters:
-                p += 0.1
+    check_at_density(FUNCTIONALS[name](), density(40)[:spins], 1e-14, 1e-12)
 
 
 @pytest.mark.parametrize("parent", ["pbe", Libxc("wb97x-v", train_vv10=True)])

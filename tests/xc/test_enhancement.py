@@ -12,7 +12,7 @@ from deepchem_dft.xc.ensemble import EnsembleXC
 from deepchem_dft.xc.factors import make_factor
 from deepchem_dft.xc.features import LDA_X, TAU_FACTOR
 from deepchem_dft.xc.parents import PARTS, Parent, hybrid_name
-from tests.xc.toy import weighted
+from tests.xc.toy import check_at_density, weighted
 
 MAIN = ["lda", "pbe", "r2scan"]
 
@@ -186,20 +186,8 @@ def test_corners_are_finite(parent, corners, assert_finite):
 @pytest.mark.parametrize("spins", [1, 2])
 def test_at_density_is_the_energy_density(parent, spins, density):
     xc = wild(parent, exchange=0.3, train_exchange=True)
-    rho = torch.cat([density(40)[:spins], torch.zeros(spins, 5, 3, dtype=torch.float64)], -1)
-    weights = torch.linspace(-0.1, 1.0, 43, dtype=torch.float64)
-    energy = xc.at_density(rho, weighted(weights))
-    for _ in range(2):
-        expected = (xc(rho) * weights).sum()
-        assert energy().item() == pytest.approx(expected.item(), rel=1e-13)
-        parameters = list(xc.parameters())
-        for mine, its in zip(
-            *(torch.autograd.grad(e, parameters) for e in (energy(), expected)), strict=True
-        ):
-            torch.testing.assert_close(mine, its, rtol=1e-10, atol=1e-13)
-        with torch.no_grad():
-            for p in parameters:
-                p += 0.1
+    assert all(p.requires_grad for p in xc.parameters())
+    check_at_density(xc, density(40)[:spins], 1e-13, 1e-10)
 
 
 def test_single_precision_of_the_networks(density):

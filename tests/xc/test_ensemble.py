@@ -5,6 +5,7 @@ import torch
 
 from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import FunctionalError
+from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.xc import Libxc
 from deepchem_dft.xc.ensemble import EnsembleXC, uncertainty_of
 from tests.xc.toy import weighted
@@ -84,6 +85,22 @@ def test_uncertainty_of_a_difference_is_that_of_the_members_differences():
 def test_calibration_is_a_positive_number(calibration):
     with pytest.raises(FunctionalError, match="calibration"):
         EnsembleXC(["pbe", "blyp"], calibration)
+
+
+def test_kinds_of_values_have_intervals_of_their_own():
+    ensemble = EnsembleXC(["pbe", "blyp"], 2.0, 0.001, {"BH": [1.5, 0.002]})
+    assert ensemble.calibration_of("BH") == (1.5, 0.002)
+    assert ensemble.calibration_of("NC") == ensemble.calibration_of() == (2.0, 0.001)
+    sent = Functional.trained(ensemble)
+    assert [sent.calibration_of(k) for k in ("BH", "NC", None)] == [(1.5, 0.002), (2.0, 0.001), (2.0, 0.001)]
+    assert Functional.named("pbe").calibration_of("BH") is None
+    assert len({sent, Functional.named("pbe")}) == 2  # can be a key
+
+
+@pytest.mark.parametrize("pair", [(0.0, 0.0), (1.0, -1.0), (1.0,), "12", 3.0])
+def test_calibrations_of_kinds_are_numbers(pair):
+    with pytest.raises(FunctionalError, match="BH"):
+        EnsembleXC(["pbe", "blyp"], by_kind={"BH": pair})
 
 
 @pytest.mark.parametrize("floor", [-1e-3, float("nan"), float("inf"), "0"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deepchem_dft.xc import EnhancedXC
+from deepchem_dft.xc import EnhancedXC, NNNonlocal
 
 from .test_enhancement import wild
 
@@ -39,9 +39,17 @@ def test_roughness_is_the_mean_square_of_second_derivatives(order, expected):
     assert only(order, 1.0).penalty(0.0, 1.0).item() == pytest.approx(expected, rel=0.2, abs=1e-15)
 
 
-def test_roughness_of_networks_is_that_of_their_hessians():
+def neighbours(**options) -> NNNonlocal:
+    given = {"hidden": [6], "channels": 2, "radial": 2, "descriptors": 2, "degree": 1, "seed": 3}
+    return NNNonlocal("r2scan", **{**given, **options})
+
+
+@pytest.mark.parametrize(
+    "xc", [wild("r2scan", 0.0), neighbours(zero_last=False)], ids=["points", "neighbours"]
+)
+def test_roughness_of_networks_is_that_of_their_hessians(xc):
     """The mean over directions of (v H v)^2 is (tr H)^2 + 2 tr H^2."""
-    xc, expected = wild("r2scan", 0.0), 0.0
+    expected = 0.0
     for factor in (xc.x_factor, xc.c_factor):
         x = torch.rand(factor.size, 1500, dtype=torch.float64).requires_grad_()
         (slope,) = torch.autograd.grad(factor(x).sum(), x, create_graph=True)
@@ -73,3 +81,4 @@ def test_the_same_at_every_call_and_nothing_at_the_parent():
     xc = wild("r2scan")
     assert xc.penalty(1.0, 1.0).item() == xc.penalty(1.0, 1.0).item() > 0
     assert EnhancedXC("r2scan").penalty(1.0, 1.0).item() == 0.0
+    assert neighbours().penalty(1.0, 1.0).item() == 0.0

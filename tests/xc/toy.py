@@ -41,3 +41,21 @@ def weighted(weights: torch.Tensor) -> Quadrature:
     nowhere = torch.full((len(weights), 3), torch.nan, dtype=torch.float64)
     one = torch.ones(1, dtype=torch.int64)
     return Quadrature(nowhere, weights, torch.zeros_like(weights).long(), nowhere[:1], one, weights)
+
+
+def check_at_density(functional, rho, rtol: float, slopes: float) -> None:
+    """Energies of one density and their slopes are those of the energy density, also when parameters move."""
+    rho = torch.cat([rho, torch.zeros(len(rho), 5, 3, dtype=torch.float64)], -1)
+    weights = torch.linspace(-0.1, 1.0, rho.shape[-1], dtype=torch.float64)
+    energy = functional.at_density(rho, weighted(weights))
+    parameters = [p for p in functional.parameters() if p.requires_grad]
+    for _ in range(2):
+        expected = (functional.energy_density(rho) * weights).sum()
+        assert abs(energy().item() - expected.item()) <= rtol * abs(expected.item())
+        if parameters:
+            pairs = zip(*(torch.autograd.grad(e, parameters) for e in (energy(), expected)), strict=True)
+            for mine, its in pairs:
+                torch.testing.assert_close(mine, its, rtol=slopes, atol=slopes / 1000)
+        with torch.no_grad():
+            for p in parameters:
+                p += 0.1

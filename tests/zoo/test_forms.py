@@ -113,6 +113,11 @@ def test_ensembles_from_before_calibration_are_uncalibrated():
     assert (same.calibration, same.floor) == (1.7, 0.002)
     assert (form.pop("calibration"), form.pop("floor")) == (1.7, 0.002)
     assert (build_form(form).calibration, build_form(form).floor) == (1.0, 0.0)
+    assert "by_kind" not in form  # files without are as they were
+    kinds = {"BH": (1.5, 0.002), "NC": (3.0, 0.0)}
+    assert build_form(form_of(EnsembleXC(["pbe", "blyp"], 1.7, 0.002, kinds))).by_kind == kinds
+    with pytest.raises(InputError, match="by_kind"):
+        build_form({**form, "by_kind": [1.0, 2.0]})
 
 
 def test_what_a_form_of_a_hybrid_leaves_out_is_trained():

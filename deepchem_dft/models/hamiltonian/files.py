@@ -42,12 +42,8 @@ class HamiltonianFiles(Checkpointed):
                     f"{type(self).__name__}.load"
                 )
 
-    def _resume(self) -> None:
-        """Restore the newest checkpoint with the parameters as the optimiser left them."""
-        self.restore()
-        if self.progress.last is not None:
-            self.model.load_state_dict(self.progress.last, strict=False)
-            self.progress.last = None
+    def _put_back(self, parameters: dict[str, Any]) -> None:
+        self.model.load_state_dict(parameters, strict=False)  # without buffers
 
     def _top(self) -> str:
         return "network.readouts."

@@ -107,12 +107,8 @@ class KSRFiles(Checkpointed):
     def _take(self, content: dict[str, Any]) -> None:
         self.progress = KSRProgress.from_dict(content["progress"])
 
-    def _resume(self) -> None:
-        """Restore the newest checkpoint with the last parameters, not the best."""
-        self.restore()
-        if self.progress.last is not None:
-            self.functional.load_state_dict(self.progress.last)
-            self.progress.last = None
+    def _put_back(self, parameters: dict[str, Any]) -> None:
+        self.functional.load_state_dict(parameters)
 
     @classmethod
     def load(cls, source: str | Path, functional: nn.Module | None = None, **options: Any) -> Any:

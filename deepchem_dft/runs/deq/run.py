@@ -48,6 +48,7 @@ class PropertyRun(Run):
     """Train a deep-equilibrium network on properties, and evaluate it beside simple models."""
 
     config: PropertyRunConfig
+    instead = ("this run has trained no functional but a model of properties", "'deepchem-dft evaluate'")
 
     def check(self) -> None:
         """Read the labels and build the model: what cannot be fails before anything is written."""
@@ -132,14 +133,6 @@ class PropertyRun(Run):
                 [self.labels.unit(task) for task in self.labels.tasks],
                 self.directory.plots / "parity.png",
             )
-
-    def no_functional(self) -> InputError:
-        """Return the error of whoever takes the model for a functional."""
-        return InputError(
-            "this run has trained no functional but a model of properties",
-            file=str(self.directory.path),
-            remedy="use 'deepchem-dft evaluate', or load_model(run) in Python",
-        )
 
     def card(self) -> dict[str, Any]:
         """Return errors of the test part beside the baselines."""

@@ -70,6 +70,10 @@ class HamiltonianRun(Run):
     """Train a network for Kohn-Sham matrices and evaluate it beside the guess."""
 
     config: HamiltonianRunConfig
+    instead = (
+        "this run has trained no functional but a model of Hamiltonians",
+        "'deepchem-dft evaluate', 'scf --guess'",
+    )
 
     def check(self) -> None:
         """Open the files and build the model: what cannot be fails before anything is written."""
@@ -118,14 +122,6 @@ class HamiltonianRun(Run):
     def draw(self) -> None:
         """Draw learning curve, orbital energies and iterations."""
         _draw(self.directory, self.found)
-
-    def no_functional(self) -> InputError:
-        """Return the error of whoever takes the model for a functional."""
-        return InputError(
-            "this run has trained no functional but a model of Hamiltonians",
-            file=str(self.directory.path),
-            remedy="use 'deepchem-dft evaluate', 'scf --guess', or load_model(run) in Python",
-        )
 
     def card(self) -> dict[str, Any]:
         """Return errors of the test sets beside the guess, and what the geometries say."""

@@ -120,6 +120,7 @@ class LatticeRun(Run):
     """Train a functional of one-dimensional molecules and compare with what is exact."""
 
     config: LatticeRunConfig
+    instead = ("the functional of this run is for one-dimensional molecules", "'deepchem-dft evaluate'")
 
     def check(self) -> None:
         """Build the model and look up the distances: what cannot be fails before anything."""
@@ -179,14 +180,6 @@ class LatticeRun(Run):
     def draw(self) -> None:
         """Draw learning curve, dissociation curves and trajectories."""
         _draw(self.directory, self.sets, self.found, self.trained)
-
-    def no_functional(self) -> InputError:
-        """Return the error of whoever takes its functional for one of real molecules."""
-        return InputError(
-            "the functional of this run is for one-dimensional molecules",
-            file=str(self.directory.path),
-            remedy="use 'deepchem-dft evaluate', or load_model(run) in Python",
-        )
 
     def card(self) -> dict[str, Any]:
         """Return errors of the test sets, and what they share with what was trained on."""

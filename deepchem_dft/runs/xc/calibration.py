@@ -288,6 +288,11 @@ def recalibrated(records: Iterable[EntryRecord], before: EnsembleXC, after: Ense
 
 def _spread(ensemble: EnsembleXC, uncertainty: float) -> float:
     """Return the standard deviation (Ha) that an uncertainty (Ha) of an ensemble is made of."""
+    if ensemble.by_kind:
+        raise InputError(
+            "records do not tell which of the ensemble's calibrations, by kind, made their uncertainties",
+            remedy="evaluate EnsembleXC(list(ensemble)), which has one",
+        )
     return math.sqrt(max(uncertainty**2 - ensemble.floor**2, 0.0)) / ensemble.calibration
 
 

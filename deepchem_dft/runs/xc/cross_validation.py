@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from deepchem_dft.data import DFTEntry
     from deepchem_dft.xc.ensemble import EnsembleXC
 
+#: From how many held-out rows on a kind of a board's rows has an interval of its own.
+FEWEST_OF_A_KIND = 20
 #: Folder of the members inside a run directory, and the file of what is known about them.
 MEMBERS, NOTE = "members", "cross_validation.json"
 
@@ -195,6 +197,7 @@ class CrossValidation:
         note = {
             "calibration": factor,
             "floor_hartree": floor,
+            **({"by_kind": by_kind} if (by_kind := self._by_kind(predictions)) else {}),
             "members": len(self.members),
             "held_out": {
                 m.number + 1: sorted(e.name for e in self.entries if unit_of(e) in m.held_out)
@@ -215,6 +218,20 @@ class CrossValidation:
         except InputError as error:  # of use all the same, after hours of training
             self.reporter.note(f"the ensemble's uncertainties are not calibrated: {error}")
             return 1.0, 0.0
+
+    def _by_kind(self, predictions: Sequence[Any]) -> dict[str, tuple[float, float]]:
+        """Return factor and floor (Ha) of each kind of rows of boards that has enough of them."""
+        values = torch.stack([torch.as_tensor(p, dtype=torch.float64) for p in predictions])
+        labels = torch.tensor([e.label if e.is_energy else 0.0 for e in self.entries], dtype=torch.float64)
+        known, out = values.isfinite().all(0), {}
+        for kind in dict.fromkeys(e.tags["kind"] for e in self.entries if "board" in e.tags):
+            chosen = torch.tensor([e.tags.get("kind") == kind for e in self.entries]) & known
+            if int(chosen.sum()) >= FEWEST_OF_A_KIND:
+                try:
+                    out[kind] = calibration_of(values[:, chosen], labels[chosen], self._unseen()[:, chosen])
+                except InputError as error:
+                    self.reporter.note(f"{kind} has no interval of its own: {error}")
+        return out
 
     def _unseen(self) -> torch.Tensor:
         return torch.tensor([[unit_of(e) in m.held_out for e in self.entries] for m in self.members])
@@ -283,4 +300,5 @@ def load_ensemble(directory: RunDirectory) -> "EnsembleXC":
         )
     known = required_json(note, "members", "calibration")
     members = [load_functional(directory / MEMBERS / str(number + 1)) for number in range(known["members"])]
-    return EnsembleXC(members, known["calibration"], known.get("floor_hartree", 0.0))
+    floor = known.get("floor_hartree", 0.0)
+    return EnsembleXC(members, known["calibration"], floor, known.get("by_kind"))

@@ -109,7 +109,7 @@ class Evaluation:
             entry.label,
             math.nan if bad else value,
             bad,
-            _uncertainty(functional, entry.coefficients, parts),
+            _uncertainty(functional, entry, parts),
             [f"{p.name}: {note}" for p in parts for note in p.notes or []],
         )
 
@@ -138,14 +138,13 @@ class Evaluation:
         )
 
 
-def _uncertainty(
-    functional: Functional, coefficients: Sequence[float], parts: Sequence[EnergyRecord]
-) -> float | None:
-    """Return that of a sum of energies (Ha), which the members of an ensemble form one by one."""
-    members = [part.members for part in parts]
-    if functional.calibration is None or None in members:
+def _uncertainty(functional: Functional, entry: DFTEntry, parts: Sequence[EnergyRecord]) -> float | None:
+    """Return that of an entry's value (Ha), which the members of an ensemble form one by one."""
+    members, calibration = [p.members for p in parts], functional.calibration_of(entry.tags.get("kind"))
+    if calibration is None or None in members:
         return None
     from deepchem_dft.xc.ensemble import uncertainty_of
 
-    values = [sum(c * e for c, e in zip(coefficients, column)) for column in zip(*members)]  # type: ignore[arg-type]
-    return uncertainty_of(values, *functional.calibration)
+    columns = zip(*members)  # type: ignore[arg-type]
+    values = [sum(c * e for c, e in zip(entry.coefficients, column)) for column in columns]
+    return uncertainty_of(values, *calibration)

@@ -28,19 +28,19 @@ class Judged:
     ----------
     members : tuple of HybridXC
     sets : tuple of EntrySet
-    calibration : (float, float) or None
-        Factor and floor (Ha) of an ensemble's uncertainty.
+    ensemble : EnsembleXC or None
+        What knows how uncertain the mean is.
     """
 
     members: tuple[HybridXC, ...]
     sets: tuple[EntrySet, ...]
-    calibration: tuple[float, float] | None = None
+    ensemble: EnsembleXC | None = None
 
     @classmethod
     def of(cls, functional: Any, sets: Sequence[EntrySet]) -> Judged:
         """Return a functional, or an ensemble with its calibration, and sets."""
         if isinstance(functional, EnsembleXC):
-            return cls(tuple(functional), tuple(sets), (functional.calibration, functional.floor))  # type: ignore[arg-type]
+            return cls(tuple(functional), tuple(sets), functional)  # type: ignore[arg-type]
         return cls((functional,), tuple(sets))
 
 
@@ -69,8 +69,9 @@ def records_at_fixed_densities(
             for entry in group.entries:
                 found = [member[place[id(entry)]] for member in values]
                 out.append(_record(TRAINED, group, entry, sum(found) / len(found)))
-                if one.calibration is not None and math.isfinite(out[-1].value):
-                    out[-1].uncertainty = uncertainty_of(found, *one.calibration)
+                if one.ensemble is not None and math.isfinite(out[-1].value):
+                    calibration = one.ensemble.calibration_of(entry.tags.get("kind"))
+                    out[-1].uncertainty = uncertainty_of(found, *calibration)
             for name in published:
                 out += [_record(name, group, e, _moved(e, name)) for e in group.entries]
     return out

@@ -139,10 +139,6 @@ class FunctionalRun(Run):
 
         return XCModel.load(folder)
 
-    def no_functional(self) -> InputError:
-        """Not to be asked: there is one."""
-        raise NotImplementedError
-
     def evaluate(self) -> None:
         """Solve the systems of all sets with the trained functional and the baselines."""
         assert self.solver is not None

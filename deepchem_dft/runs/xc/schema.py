@@ -341,13 +341,14 @@ class RunConfig(BaseRunConfig):
     def _sections_fit(self) -> "RunConfig":
         fines = self.training.penalties
         network = self.functional.network
-        fined = self.functional.enhancement is not None or (
+        factors = (self.functional.enhancement, self.functional.neighbours)
+        fined = any(section is not None for section in factors) or (
             network.family == "lda" and network.inputs == "bounded"
         )
         if (fines.size or fines.roughness) and not fined:
             raise ValueError(
-                "'training.penalties' has no meaning without 'functional.enhancement'"
-                " or a bounded lda network"
+                "'training.penalties' has no meaning without 'functional.enhancement',"
+                " 'functional.neighbours' or a bounded lda network"
             )
         if self.data.only_prepared and self.data.prepared is None:
             raise ValueError("'data.only_prepared' has no meaning without 'data.prepared'")

@@ -7,18 +7,15 @@ kinds (:mod:`deepchem_dft.scf.search.starts`) are taken downhill; one that canno
 after a few steps.
 """
 
-from __future__ import annotations
-
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
-from deepchem_dft.errors import InputError
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
-from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, finish, orthonormal_basis, starting_density
-from deepchem_dft.scf.rotations import minimise
+from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, starting_density
 from deepchem_dft.scf.search.explorer import WORTHWHILE, Explorer, Start
 from deepchem_dft.scf.search.filling import filled_from_below
 from deepchem_dft.scf.search.orientation import Part, Turning, turning_parts
@@ -37,7 +34,6 @@ from deepchem_dft.scf.search.signs import (
     turns,
 )
 from deepchem_dft.scf.search.starts import AtomicStart, Shares, frontier, kicked, mixed, turned
-from deepchem_dft.scf.state import occupations_of
 
 #: How far above a solution (Ha) a turned orbital may put the energy and still lead below it.
 _REACH, _PAIRS = 0.03, 2
@@ -46,6 +42,8 @@ _HARD = 0.2
 #: The same for atoms that have been given their electrons, which have yet to relax; and in how many ways
 #: they are where bonds are loose, but bonds, and after how many steps that may be given up.
 _SHARES_REACH, _LOOSELY, _PATIENTLY = 0.3, 2, 18
+#: How many ways to share out are looked through for atoms whose spins need not fill the same orbitals.
+_CROSSED = 8
 #: A turn (radians) from which the shallowest of broken symmetries is found, and what it may cost (Ha).
 _SLIGHTLY, _LITTLE = 0.1, 1e-4
 #: Orbitals this close to the gap (Ha) take part in mixtures.
@@ -116,8 +114,11 @@ def search(
             explorer.visit(_starts(explorer, kinds))
             if explorer.best.evaluation.energy > before - _ANOTHER:
                 break
-        explorer.visit(_in_phase(explorer), math.inf)
-        explorer.visit(_pointed(explorer), math.inf)
+        for ways in (_in_phase, _pointed):
+            explorer.visit(ways(explorer), math.inf)
+        if "apart" in signs and not hamiltonian.restricted and explorer.visit(_crossed(explorer), math.inf):
+            for ways in (_in_phase, _pointed):
+                explorer.visit(ways(explorer), math.inf)
         findings.unfinished = explorer.unfinished
         solution = explorer.result()
         findings.lowered = start - solution.evaluation.energy
@@ -157,51 +158,6 @@ def ground_state(
         return solution, Findings()
     return search(
         hamiltonian, solution, tol=tol, max_iter=max_iter, thorough=thorough, unrestricted=unrestricted
-    )
-
-
-def with_local_spins(
-    hamiltonian: KSHamiltonian, spins: Sequence[float], *, tol: float, max_iter: int
-) -> SCFSolution:
-    """Go downhill from atoms with given local spins (2S_z), up or down.
-
-    Raises
-    ------
-    InputError
-        If the atoms cannot have such spins.
-    """
-    molecule = hamiltonian.molecule
-    found = None
-    if molecule.occupations is None and all(float(n).is_integer() for n in molecule.nelec):
-        found = Shares(molecule).closest(spins)
-    if found is None:
-        raise InputError(
-            f"the atoms of {molecule.name} cannot have local spins of {', '.join(f'{m:g}' for m in spins)}",
-            field="broken_symmetry",
-            remedy="use broken_symmetry=True, or other spins",
-        )
-    basis = orthonormal_basis(hamiltonian.overlap)
-    fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
-    orbitals = kicked(AtomicStart(hamiltonian, fock, basis)(*found), fock, 0)
-    occupations = occupations_of(molecule, basis.shape[1], False).to(basis.device)
-    lowest = minimise(hamiltonian, orbitals, occupations, tol=tol, max_evaluations=max_iter - 1)
-    builds = lowest.evaluations + 1
-    status = (
-        SCFStatus.CONVERGED
-        if lowest.converged
-        else SCFStatus.MAX_ITERATIONS
-        if builds >= max_iter
-        else SCFStatus.STALLED
-    )
-    return finish(
-        hamiltonian,
-        lowest.orbitals,
-        occupations,
-        lowest.evaluation,
-        lowest.residual,
-        builds,
-        status,
-        lowest.history,
     )
 
 
@@ -355,10 +311,21 @@ def _shared_out(
     explorer: Explorer, limit: int, reach: float = math.inf, turns: int = 1, neutral: bool = False
 ) -> Iterator[Start]:
     """Yield determinants with electrons and spins shared out among the atoms."""
-    hamiltonian = explorer.hamiltonian
-    shares = Shares(hamiltonian.molecule, hamiltonian.restricted).best(limit, neutral)
+    shares = Shares(explorer.hamiltonian.molecule, explorer.hamiltonian.restricted).best(limit, neutral)
+    yield from _shared(explorer, shares, reach, turns)
+
+
+def _shared(
+    explorer: Explorer,
+    shares: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+    reach: float,
+    turns: int = 1,
+    kind: str = "shared out",
+) -> Iterator[Start]:
+    """Yield determinants with certain charges and spins of the atoms."""
     if not shares:
         return
+    hamiltonian = explorer.hamiltonian
     explorer.builds += 1
     fock = hamiltonian.evaluate_matrix(starting_density(hamiltonian)).fock.mean(0)
     make = AtomicStart(hamiltonian, fock, explorer.basis)
@@ -366,10 +333,16 @@ def _shared_out(
         for rank, (charges, spins) in enumerate(shares):
             if turn and not make.points(charges, spins):
                 continue
-            try:
-                yield Start("shared out", kicked(make(charges, spins, turn), fock, rank), reach)
-            except ValueError:
-                continue
+            with contextlib.suppress(ValueError):
+                orbitals = make(charges, spins, turn, crossed=kind == "crossed")
+                yield Start(kind, kicked(orbitals, fock, rank), reach)
+
+
+def _crossed(explorer: Explorer) -> Iterator[Start]:
+    """Yield atoms with less spin than Hund's rule gives them, the two spins in other orbitals of a shell."""
+    shares = Shares(explorer.hamiltonian.molecule)
+    chosen = [share for share in shares.best(_CROSSED) if shares.pairs(*share)]
+    yield from _shared(explorer, chosen, _SHARES_REACH, kind="crossed")
 
 
 def _unrestricted_below(

@@ -5,8 +5,6 @@ starts of another kind can tell: electrons and spins shared out among the atoms 
 frontier orbitals turned by large angles, within a spin or against each other between the spins.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import combinations, product
@@ -149,6 +147,11 @@ class Shares:
                 break
         return found[:limit]
 
+    def pairs(self, charges: Sequence[int], spins: Sequence[int]) -> bool:
+        """Whether an atom has less spin than Hund's rule gives its open shell."""
+        rows = zip(self.protons, charges, spins, strict=True)
+        return any(abs(spin) < (unpaired(protons, charge) or 0) for protons, charge, spin in rows)
+
 
 class AtomicStart:
     """Orbitals of the atoms within their molecule, filled as asked.
@@ -178,10 +181,13 @@ class AtomicStart:
             self.orbitals.append(whole)
             self.levels.append(levels)
 
-    def __call__(self, charges: Sequence[int], spins: Sequence[int], turn: int = 0) -> Tensor:
+    def __call__(
+        self, charges: Sequence[int], spins: Sequence[int], turn: int = 0, crossed: bool = False
+    ) -> Tensor:
         """Return orbitals, occupied ones first, shape (nspin, nao, nmo).
 
-        ``turn`` numbers the directions in which open shells may point.
+        ``turn`` numbers the directions in which open shells may point; in ``crossed`` ones the spins keep
+        out of each other's way: of the last level, beta electrons take the other end.
 
         Raises
         ------
@@ -194,7 +200,7 @@ class AtomicStart:
             columns = []
             for k, (orbitals, charge, spin) in enumerate(zip(pointing, charges, spins, strict=True)):
                 count = (self.protons[k] - charge + sign * spin) // 2
-                order = self._filling(k, count, sign < 0)
+                order = self._filling(k, count, crossed and sign < 0)
                 columns.append(orbitals[:, order])
             occupied = torch.cat(columns, 1)
             channels.append(completed(occupied, self.overlap, self.basis))
@@ -209,17 +215,18 @@ class AtomicStart:
                     return True
         return False
 
-    def _filling(self, atom: int, count: int, beta: bool) -> list[int]:
-        """Orbitals of an atom that are filled: of the last level, beta electrons take the other end.
+    def _level(self, atom: int, count: int) -> list[int]:
+        """Orbitals of an atom in one level with the last that so many electrons fill."""
+        levels = self.levels[atom]
+        if not 0 < count <= len(levels):
+            return []
+        return ((levels - levels[count - 1]).abs() < _ONE_LEVEL).nonzero()[:, 0].tolist()
 
-        Where both spins fill it in part, they keep out of each other's way.
-        """
-        levels, order = self.levels[atom], list(range(count))
-        if beta and 0 < count < len(levels):
-            near = [k for k in range(len(levels)) if abs(float(levels[k] - levels[count - 1])) < _ONE_LEVEL]
-            taken = sum(k < count for k in near)
-            order = order[: near[0]] + near[::-1][:taken]
-        return order
+    def _filling(self, atom: int, count: int, crossed: bool) -> list[int]:
+        """Orbitals of an atom that are filled."""
+        order, level = list(range(count)), self._level(atom, count) if crossed else []
+        taken = sum(k < count for k in level)
+        return order[: count - taken] + level[::-1][:taken]
 
     def _pointing(self, atom: int, turn: int) -> Tensor:
         """Orbitals of an atom, those of one level turned among themselves at random."""

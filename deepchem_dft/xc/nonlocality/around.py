@@ -6,7 +6,8 @@ r"""Functions around nuclei: from points of the quadrature to atoms, and from at
 
 with real solid harmonics Y. They have no kink at the nucleus and three continuous derivatives at the
 cutoff R. Sums over points and over functions are each other's adjoint, so the derivatives of both, of
-any order, are such sums again; functions are made anew wherever they are needed, and never kept.
+any order, are such sums again; functions are made anew wherever they are needed, and kept only for
+densities that are asked for their energy again and again, if they take little room.
 """
 
 import math
@@ -20,6 +21,8 @@ from deepchem_dft.errors import FunctionalError
 
 # Points at a time: their functions stay in the cache of a core.
 _ROWS = 1024
+#: Most bytes of functions that are kept for one density.
+MOST_KEPT = 2**24
 
 
 class Around(NamedTuple):
@@ -114,7 +117,41 @@ def solid_harmonics(vectors: Tensor, degree: int) -> Tensor:
     return torch.stack(rows)
 
 
-def gathered(signals: Tensor, points: Tensor, positions: Tensor, around: Around) -> Tensor:
+class Near:
+    """Nuclei with the points within the cutoff, and the functions there.
+
+    Parameters
+    ----------
+    points, positions : Tensor, shape (G, 3) and (A, 3), Bohr
+    around : Around
+    keep : bool
+        Keep the functions if they take at most ``MOST_KEPT`` bytes; else they are made at each use.
+    """
+
+    def __init__(self, points: Tensor, positions: Tensor, around: Around, *, keep: bool = False) -> None:
+        self.points, self.positions, self.around = points.detach(), positions.detach(), around
+        self._kept: list[tuple[int, Tensor, Tensor]] | None = None
+        if keep and self._size() <= MOST_KEPT:
+            self._kept = list(self._made(len(points)))
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield nuclei (indices) with points (indices) and functions, shape (F, points)."""
+        yield from self._made(_ROWS) if self._kept is None else self._kept
+
+    def _size(self) -> int:
+        pairs = (torch.cdist(self.points, self.positions) < self.around.cutoff).sum()
+        return int(pairs) * self.around.size * self.around.dtype.itemsize
+
+    def _made(self, rows: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        around = self.around
+        for atom, some in _neighbours(self.points, self.positions, around.cutoff, rows):
+            vectors = (self.points[some] - self.positions[atom]).T.to(around.dtype)
+            yield atom, some, around.functions(vectors)
+
+
+def gathered(
+    signals: Tensor, points: Tensor, positions: Tensor, around: Around, near: Near | None = None
+) -> Tensor:
     """Sum signals at points times the functions around every nucleus.
 
     Parameters
@@ -123,71 +160,77 @@ def gathered(signals: Tensor, points: Tensor, positions: Tensor, around: Around)
     points, positions : Tensor, shape (G, 3) and (A, 3), Bohr
         Differentiable once, and not together with another derivative.
     around : Around
+    near : Near, optional
+        Of these points and nuclei, if it is at hand.
 
     Returns
     -------
     Tensor, shape (A, C, F)
     """
-    return _Gathered.apply(signals, points, positions, around) * around.scales(signals)
+    near = Near(points, positions, around) if near is None else near
+    return _Gathered.apply(signals, points, positions, near) * around.scales(signals)
 
 
-def scattered(coefficients: Tensor, points: Tensor, positions: Tensor, around: Around) -> Tensor:
+def scattered(
+    coefficients: Tensor, points: Tensor, positions: Tensor, around: Around, near: Near | None = None
+) -> Tensor:
     """Sum the functions around all nuclei, each times its coefficients, at every point.
 
     Parameters
     ----------
     coefficients : Tensor, shape (A, C, F)
-    points, positions, around
+    points, positions, around, near
         As in :func:`gathered`.
 
     Returns
     -------
     Tensor, shape (G, C)
     """
-    return _Scattered.apply(coefficients * around.scales(coefficients), points, positions, around)
+    near = Near(points, positions, around) if near is None else near
+    return _Scattered.apply(coefficients * around.scales(coefficients), points, positions, near)
 
 
-def _neighbours(points: Tensor, positions: Tensor, cutoff: float) -> Iterator[tuple[int, Tensor]]:
+def _neighbours(
+    points: Tensor, positions: Tensor, cutoff: float, rows: int = _ROWS
+) -> Iterator[tuple[int, Tensor]]:
     """Yield nuclei with the points (indices) within the cutoff, few at a time."""
     for atom, position in enumerate(positions):
-        near = ((points - position).square().sum(1) < cutoff**2).nonzero().flatten()
-        for some in near.split(_ROWS):
+        close = ((points - position).square().sum(1) < cutoff**2).nonzero().flatten()
+        for some in close.split(rows):
             yield atom, some
 
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, signals: Tensor, points: Tensor, positions: Tensor, around: Around) -> Tensor:
+    def forward(ctx, signals: Tensor, points: Tensor, positions: Tensor, near: Near) -> Tensor:
         ctx.save_for_backward(signals, points, positions)
-        ctx.around = around
-        out = signals.new_zeros(len(positions), signals.shape[1], around.size)
-        for atom, some in _neighbours(points, positions, around.cutoff):
-            functions = around.functions((points[some] - positions[atom]).T.to(around.dtype))
+        ctx.near = near
+        out = signals.new_zeros(len(positions), signals.shape[1], near.around.size)
+        for atom, some, functions in near:
             out[atom] += (functions @ signals[some]).T
         return out
 
     @staticmethod
     def backward(ctx, weights: Tensor):
         signals, points, positions = ctx.saved_tensors
-        back = _Scattered.apply(weights, points, positions, ctx.around) if ctx.needs_input_grad[0] else None
+        back = _Scattered.apply(weights, points, positions, ctx.near) if ctx.needs_input_grad[0] else None
         return back, *_moved(ctx, 1, signals, weights, points, positions), None
 
 
 class _Scattered(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, coefficients: Tensor, points: Tensor, positions: Tensor, around: Around) -> Tensor:
+    def forward(ctx, coefficients: Tensor, points: Tensor, positions: Tensor, near: Near) -> Tensor:
         ctx.save_for_backward(coefficients, points, positions)
-        ctx.around = around
+        ctx.near = near
         out = coefficients.new_zeros(len(points), coefficients.shape[1])
-        for atom, some in _neighbours(points, positions, around.cutoff):
-            functions = around.functions((points[some] - positions[atom]).T.to(around.dtype))
+        for atom, some, functions in near:
             out.index_add_(0, some, (coefficients[atom] @ functions).T)
         return out
 
     @staticmethod
     def backward(ctx, weights: Tensor):
         coefficients, points, positions = ctx.saved_tensors
-        back = _Gathered.apply(weights, points, positions, ctx.around) if ctx.needs_input_grad[0] else None
+        back = _Gathered.apply(weights, points, positions, ctx.near) if ctx.needs_input_grad[0] else None
         return back, *_moved(ctx, 1, weights, coefficients, points, positions), None
 
 
@@ -196,7 +239,7 @@ def _moved(
 ) -> tuple[Tensor | None, Tensor | None]:
     if not any(ctx.needs_input_grad[first : first + 2]):
         return None, None
-    return _Moved.apply(signals, coefficients, points, positions, ctx.around)
+    return _Moved.apply(signals, coefficients, points, positions, ctx.near.around)
 
 
 class _Moved(torch.autograd.Function):

@@ -13,7 +13,7 @@ from deepchem_dft.xc.enhancement import LIEB_OXFORD
 from deepchem_dft.xc.factors import make_factor
 from deepchem_dft.xc.features import DENSITY_FLOOR
 from deepchem_dft.xc.networks import DTYPES, perceptron
-from deepchem_dft.xc.nonlocality.around import Around, gathered, scattered
+from deepchem_dft.xc.nonlocality.around import Around, Near, gathered, scattered
 from deepchem_dft.xc.parents import (
     Parent,
     Points,
@@ -23,6 +23,7 @@ from deepchem_dft.xc.parents import (
     enhanced_exchange,
     exchange_points,
 )
+from deepchem_dft.xc.penalty import fine_of_factors
 from deepchem_dft.xc.quadrature import Quadrature
 
 #: Weights of a network with the default options are fewer; more are refused.
@@ -173,9 +174,9 @@ class NNNonlocal(XCFunctional):
     def at_density(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
         """Return the energy of one density as a function of the parameters; see the base class."""
         with torch.no_grad():
-            return self._prepared(rho.detach(), quadrature)
+            return self._prepared(rho.detach(), quadrature, keep=True)
 
-    def _prepared(self, rho: Tensor, quadrature: Quadrature) -> Callable[[], Tensor]:
+    def _prepared(self, rho: Tensor, quadrature: Quadrature, keep: bool = False) -> Callable[[], Tensor]:
         """Compute what depends on the density and the parent alone; the rest when it is called."""
         rho = rho[:, : NCOMP[self.family]]
         present = rho[:, 0].sum(0) > DENSITY_FLOOR
@@ -187,10 +188,11 @@ class NNNonlocal(XCFunctional):
         seen = [rho] if len(rho) == 1 else [rho, 2.0 * rho[:1], 2.0 * rho[1:]]
         electrons = [density[:, 0].sum(0) * weights for density in seen]
         local = [coordinates_of(density, self.family)[:-1] for density in seen]
+        near = Near(points, positions, self.surroundings.around, keep=keep)
 
         def energy() -> Tensor:
             whole, *channels = (
-                self.surroundings(features, count, points, positions).split(_ROWS, dim=1)
+                self.surroundings(features, count, points, positions, near).split(_ROWS, dim=1)
                 for features, count in zip(local, electrons, strict=True)
             )
             return self._energy(exchange, correlation, channels or [whole], whole, weights)
@@ -218,6 +220,15 @@ class NNNonlocal(XCFunctional):
             start = block * _ROWS
             energy = energy + (part * weights[start : start + len(part)]).sum()
         return energy
+
+    def penalty(self, size: float, roughness: float) -> Tensor:
+        """Return the fine for large and for rough factors.
+
+        See :func:`~deepchem_dft.xc.penalty.fine_of_factors`.
+
+        Roughness is also that along the descriptors of the surroundings.
+        """
+        return fine_of_factors(self.x_factor, self.c_factor, self.share, size, roughness)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
@@ -268,7 +279,9 @@ class Surroundings(nn.Module):
             perceptron([invariants, *hidden, invariants], activation, dtype=dtype, seed=s) for s in seeds[1:]
         )
 
-    def forward(self, local: Tensor, electrons: Tensor, points: Tensor, positions: Tensor) -> Tensor:
+    def forward(
+        self, local: Tensor, electrons: Tensor, points: Tensor, positions: Tensor, near: Near | None = None
+    ) -> Tensor:
         """Describe points.
 
         Parameters
@@ -278,6 +291,8 @@ class Surroundings(nn.Module):
         electrons : Tensor, shape (G,)
             Density times quadrature weight.
         points, positions : Tensor, shape (G, 3) and (A, 3), Bohr
+        near : Near, optional
+            Of these, if it is at hand.
 
         Returns
         -------
@@ -286,7 +301,7 @@ class Surroundings(nn.Module):
         """
         dtype = self.around.dtype
         strength = 1.0 + self.signal((2.0 * local.T - 1.0).to(dtype))
-        fields = gathered(strength * electrons[:, None].to(dtype), points, positions, self.around)
+        fields = gathered(strength * electrons[:, None].to(dtype), points, positions, self.around, near)
         parts = [
             torch.einsum("ock,ackm->aom", w, part)
             for w, part in zip(self.inward, self.around.split(fields), strict=True)
@@ -298,7 +313,7 @@ class Surroundings(nn.Module):
             scales = torch.tanh(gates(sizes.flatten(1))).view_as(sizes)
             parts = [p + s[:, :, None] * m for p, s, m in zip(parts, scales.unbind(1), mixed, strict=True)]
         sent = [torch.einsum("dkc,acm->adkm", w, part) for w, part in zip(self.outward, parts, strict=True)]
-        values = scattered(self.around.join(sent), points, positions, self.around)
+        values = scattered(self.around.join(sent), points, positions, self.around, near)
         return (0.5 + 0.5 * torch.tanh(values)).T.to(local.dtype)
 
 

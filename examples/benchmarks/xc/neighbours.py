@@ -1,11 +1,16 @@
 """Does it help to see the neighbours? NNNonlocal and the same factors of points alone, trained alike.
 
-Usage: python examples/benchmarks/xc/neighbours.py [--seeds 3] [--limit N] [--folder runs/neighbours]
-Both forms start from r2SCAN and are trained on what the zoo's nn-mgga is trained on (the entries and
-the loss of examples/zoo/nn-mgga.yaml) at the densities of r2SCAN, then asked for the W4-11 test
-molecules at fixed densities. In a small basis, so that all takes some fifteen CPU minutes: errors are
-to be compared with those of r2SCAN in the same basis, not with those of large ones. Densities stay in
-the folder. Prints a table; ends non-zero if a training did not lower the error of its own entries.
+Usage: python examples/benchmarks/xc/neighbours.py [--seeds 0 1 2] [--select] [--limit N] [--folder FOLDER]
+Both forms start from r2SCAN and are trained on what the zoo's nn-mgga is trained on (the entries, the
+loss, the basis and the grid of examples/zoo/nn-mgga.yaml) at the densities of r2SCAN, then asked for the
+W4-11 test molecules at these densities. --select chooses fines and epochs of NNNonlocal by
+cross-validation on the training entries, and looks at no test molecule. Densities and trained
+functionals stay in the folder, and what is there is not made again; the functionals run self-consistently:
+
+    deepchem-dft evaluate --xc runs/neighbours/neighbours-0.safetensors --dataset w4-11:test \\
+        --basis def2-qzvp --grid-level 2
+
+Prints a table; ends non-zero if a training did not lower the error of its own entries.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +31,8 @@ from deepchem_dft.cli.common import load_deepchem
 
 load_deepchem()
 
-from deepchem_dft import KohnSham  # noqa: E402
+from deepchem_dft import KohnSham, zoo  # noqa: E402
+from deepchem_dft.fitting.options import FitOptions  # noqa: E402
 from deepchem_dft.models import XCModel  # noqa: E402
 from deepchem_dft.models.xc.frozen import FrozenEntries, FrozenTrainer  # noqa: E402
 from deepchem_dft.models.xc.samples import unique_systems  # noqa: E402
@@ -56,9 +62,12 @@ NEIGHBOURS = {
 }
 #: Electrons at a point; those with fewer have 1e-3 electrons in all.
 FEWEST = 1e-6
-#: Epochs of up to ten iterations of L-BFGS; fines on size and roughness, which NNNonlocal has none of.
-EPOCHS = {"points": 15, "neighbours": 5}
-FINES = {"points": (1.0, 0.01), "neighbours": (0.0, 0.0)}
+#: Epochs of up to ten iterations of L-BFGS; fines on size and roughness, those of NNNonlocal by --select.
+EPOCHS = {"points": 100, "neighbours": 10}
+FINES = {"points": (1.0, 0.01), "neighbours": (1.0, 0.01)}
+#: What --select chooses from, in this many parts.
+CHOICES = [(10.0, 0.1), (1.0, 0.01), (0.1, 0.001)]
+FOLDS = 3
 
 
 def model_of(form: str, seed: int) -> XCModel:
@@ -111,6 +120,12 @@ def densities(entries: Sequence[Any], options: argparse.Namespace) -> dict[str, 
     return found
 
 
+def prepared(entry: Any, options: argparse.Namespace) -> bool:
+    """Whether the densities of an entry are in the folder."""
+    keys = [s.to_molecule(options.grid_level).key[:24] for s in entry.get_systems()]
+    return all((options.folder / f"{key}.{form}.pt").is_file() for key in keys for form in EPOCHS)
+
+
 def errors(data: FrozenEntries, model: XCModel) -> torch.Tensor:
     """Return errors of entries, kcal/mol."""
     with torch.no_grad():
@@ -118,13 +133,34 @@ def errors(data: FrozenEntries, model: XCModel) -> torch.Tensor:
     return ((prediction - data.target) * HARTREE_TO_KCAL).flatten()
 
 
-def train_at(own: FrozenEntries, form: str, model: XCModel, epochs: int | None) -> None:
+def train_at(
+    own: FrozenEntries,
+    model: XCModel,
+    epochs: int,
+    fines: tuple[float, float],
+    after: Callable[[Any], None] | None = None,
+) -> None:
     """Train a model at fixed densities."""
-    size, roughness = FINES[form]
-    stage = Stage(
-        epochs or EPOCHS[form], "frozen", optimizer="lbfgs", size_penalty=size, roughness_penalty=roughness
-    )
-    FrozenTrainer(model, stage, own).run()
+    stage = Stage(epochs, "frozen", optimizer="lbfgs", size_penalty=fines[0], roughness_penalty=fines[1])
+    FrozenTrainer(model, stage, own, options=FitOptions(epoch_callback=after)).run()
+
+
+def select(own: FrozenEntries, epochs: int, choices: Sequence[tuple[float, float]] = CHOICES) -> None:
+    """Print the error of entries that a network was not trained on, epoch by epoch, for every choice."""
+    parts = torch.arange(len(own)) % FOLDS
+    for fines in choices:
+        held_out = torch.zeros(epochs, len(own))
+        for fold in range(FOLDS):
+            rows = (parts == fold).nonzero().flatten().tolist()
+            kept, left = own.take((parts != fold).nonzero().flatten().tolist()), own.take(rows)
+            model = model_of("neighbours", 0)
+
+            def judge(report: Any, model=model, left=left, rows=rows, out=held_out) -> None:
+                out[report.epoch - 1, rows] = errors(left, model).abs().float()
+
+            train_at(kept, model, epochs, fines, judge)
+        means = " ".join(f"{value:.2f}" for value in (held_out * own.weight[:, 0]).sum(1) / own.weight.sum())
+        print(f"fines {fines}, held-out error after each epoch, weighted, kcal/mol: {means}", flush=True)
 
 
 def row(name: str, model: XCModel, own: FrozenEntries, others: FrozenEntries, seconds: float) -> float:
@@ -138,10 +174,13 @@ def row(name: str, model: XCModel, own: FrozenEntries, others: FrozenEntries, se
 def main() -> int:
     """Print the table; return 1 if a training did not help where it was trained."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--basis", default="def2-svp")
-    parser.add_argument("--grid-level", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--forms", nargs="*", default=list(EPOCHS), choices=list(EPOCHS))
+    parser.add_argument("--select", action="store_true", help="choose fines and epochs of NNNonlocal")
+    parser.add_argument("--basis", default="def2-qzvp")
+    parser.add_argument("--grid-level", type=int, default=2)
     parser.add_argument("--epochs", type=int, help="of NNNonlocal")
+    parser.add_argument("--prepared", action="store_true", help="only entries whose densities are there")
     parser.add_argument("--limit", type=int, help="so many entries of each set")
     parser.add_argument("--folder", type=Path, default=Path("runs/neighbours"))
     options = parser.parse_args()
@@ -149,18 +188,29 @@ def main() -> int:
     sets = load_sets(load_config(RECIPE, [f"data.basis={options.basis}"]).data)
     train = [e for s in sets if s.role == "train" for e in s.entries[: options.limit]]
     test = next(s for s in sets if s.role == "test").entries[: options.limit]
+    if options.prepared:
+        train, test = ([e for e in some if prepared(e, options)] for some in (train, test))
+    epochs = {**EPOCHS, "neighbours": options.epochs or EPOCHS["neighbours"]}
+    if options.select:
+        select(FrozenEntries.make(train, densities(train, options)["neighbours"]), epochs["neighbours"])
+        return 0
     known = densities([*train, *test], options)
     print(f"{len(train)} training entries, {len(test)} test entries, {options.basis}; mean absolute error")
     print("| form | seed | weights | training entries | W4-11 test | largest | CPU s |")
     print("|:--|--:|--:|--:|--:|--:|--:|")
     failed = False
-    for form in EPOCHS:
+    for form in options.forms:
         own, others = (FrozenEntries.make(e, known[form]) for e in (train, test))
         untrained = model_of(form, 0)
         start = row(f"r2SCAN, as {form} start | | ", untrained, own, others, 0.0)
-        for seed in range(options.seeds):
-            model, began = model_of(form, seed), time.process_time()
-            train_at(own, form, model, options.epochs if form == "neighbours" else None)
+        for seed in options.seeds:
+            path, began = options.folder / f"{form}-{seed}.safetensors", time.process_time()
+            model = model_of(form, seed)
+            if path.is_file():
+                model.functional.load_state_dict(zoo.load(path).state_dict())
+            else:
+                train_at(own, model, epochs[form], FINES[form])
+                zoo.save(model.functional, path)
             taken = time.process_time() - began
             count = sum(p.numel() for p in model.functional.parameters() if p.requires_grad)
             failed |= row(f"{form} | {seed} | {count}", model, own, others, taken) >= start

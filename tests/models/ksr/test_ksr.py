@@ -208,16 +208,6 @@ def test_a_users_network_is_trained_saved_and_loaded(two, tmp_path):
     assert np.array_equal(again.predict(two), model.predict(two))
 
 
-def test_the_users_random_numbers_go_on_undisturbed(two):
-    np.random.seed(5)
-    torch.manual_seed(5)
-    expected = np.random.rand(), torch.rand(1).item()
-    np.random.seed(5)
-    torch.manual_seed(5)
-    model_of("global", method="adam").fit(two, nb_epoch=1)
-    assert (np.random.rand(), torch.rand(1).item()) == expected
-
-
 @pytest.mark.parametrize("stop", [(1, 1, 4), (2, 2, 2)])
 def test_stages_come_one_after_the_other(two, others, stop, tmp_path):
     class Killed(Exception):

@@ -23,20 +23,9 @@ def drawn():
 
 
 @pytest.mark.parametrize("charge", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_forces_are_minus_the_energy_derivative(charge, drawn):
+def test_forces_are_minus_the_energy_derivative(charge, drawn, check_forces):
     water = Molecule(WATER, "sto-3g", charge=charge, spin=charge, grid_level=0)
-    result = KohnSham(water, drawn, tol=1e-8).run()
-    forces, step = result.forces(), 3e-3
-    assert forces.sum(0).abs().max() < 1e-8
-    for atom, axis in ((0, 2), (1, 1)):
-        energies = []
-        for sign in (1, -1, 2, -2):
-            positions = water.positions.copy()
-            positions[atom, axis] += sign * step
-            moved = KohnSham(water.at(positions), drawn, tol=1e-8).run(guess=result)
-            energies.append(moved.energy.item())
-        slope = (8 * (energies[0] - energies[1]) - (energies[2] - energies[3])) / (12 * step)
-        assert forces[atom, axis].item() == pytest.approx(-slope, abs=1e-6)
+    check_forces(water, drawn, places=[(0, 2), (1, 1)], step=3e-3)
 
 
 def test_slopes_of_energy_and_dipole_by_weights(drawn):

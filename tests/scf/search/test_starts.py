@@ -226,12 +226,15 @@ def test_electrons_of_both_spins_keep_out_of_each_others_way():
     """Oxygen without net spin beside a nitrogen atom: one p orbital is alpha's alone, one beta's."""
     molecule = Molecule("O 0 0 0; N 0 0 40", "sto-3g", spin=3, grid_level=0)
     fields = KSHamiltonian(molecule, get_xc("pbe"))
-    orbitals = atomic(fields)((0, 0), (0, 3))
+    orbitals = atomic(fields)((0, 0), (0, 3), crossed=True)
     assert_orthonormal(orbitals, molecule.overlap)
     held = [(c[2:5, :n] @ c[2:5, :n].mT).numpy() for c, n in zip(orbitals, (9, 6), strict=True)]
     for density in held:  # two of three p orbitals are filled
         assert np.linalg.eigvalsh(density) == pytest.approx([0.0, 1.0, 1.0], abs=0.02)
     assert np.linalg.eigvalsh(held[0] - held[1]) == pytest.approx([-1.0, 0.0, 1.0], abs=0.02)
+    pairs = shares("O 0 0 0; N 0 0 40", spin=3).pairs
+    assert [pairs((0, 0), m) for m in ((0, 3), (2, 1), (2, 3))] == [True, True, False]
+    assert [pairs((q, -q), (1, 2)) for q in (-1, 1)] == [False, True]  # O- and N+; O+ and N-
 
 
 def test_occupied_orbitals_are_completed():

@@ -8,7 +8,7 @@ from e3nn import o3
 
 from deepchem_dft.errors import FunctionalError
 from deepchem_dft.xc import EnhancedXC, Libxc, NNNonlocal, Quadrature
-from deepchem_dft.xc.nonlocality.around import Around, gathered, scattered, solid_harmonics
+from deepchem_dft.xc.nonlocality.around import Around, Near, gathered, scattered, solid_harmonics
 
 AROUND = Around((0.2, 1.0, 4.0), 3, 3.0, torch.float64)
 
@@ -83,6 +83,33 @@ def test_sums_over_points_and_over_functions_with_their_derivatives(cloud):
         torch.testing.assert_close(a, b)
     with pytest.raises(FunctionalError, match="one derivative by the points"):
         torch.autograd.grad(slopes[0][2].square().sum(), signals)
+
+
+def test_functions_that_are_kept_are_those_made_anew(cloud, monkeypatch):
+    _, at = cloud
+    signals = torch.randn(60, 2, dtype=torch.float64)
+    made, kept = (Near(at.points, at.positions, AROUND, keep=keep) for keep in (False, True))
+    calls = []
+    functions = Around.functions
+    monkeypatch.setattr(Around, "functions", lambda self, v: calls.append(1) or functions(self, v))
+    sums = [gathered(signals, at.points, at.positions, AROUND, near) for near in (kept, made)]
+    torch.testing.assert_close(*sums)
+    assert len(calls) == 2  # for the second alone, once for each nucleus
+    monkeypatch.setattr("deepchem_dft.xc.nonlocality.around.MOST_KEPT", 60 * AROUND.size * 8 // 2)
+    list(Near(at.points, at.positions, AROUND, keep=True))
+    assert len(calls) == 4  # too many to be kept
+
+
+@pytest.mark.parametrize("spins", [1, 2])
+def test_energy_at_one_density_follows_the_parameters(spins, cloud):
+    rho, at = cloud
+    rho, xc = rho[:spins], small()
+    energy = xc.at_density(rho, at)
+    for _ in range(2):
+        torch.testing.assert_close(energy(), xc.energy(rho, at), rtol=1e-13, atol=0)
+        with torch.no_grad():
+            for parameter in xc.parameters():
+                parameter += 0.1
 
 
 # -- the functional --------------------------------------------------------------------------------
