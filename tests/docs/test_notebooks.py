@@ -58,7 +58,11 @@ def test_kept_notebooks_ran_from_top_to_bottom_and_show_something(kept):
 def test_kept_notebooks_greet_with_no_warnings_and_name_no_machine(kept):
     _, found = kept
     streams = [o for c in code_of(found) for o in c.outputs if o.output_type == "stream"]
-    assert not [o.text for o in streams if o.name == "stderr" and re.search("warn|skipped|normalization", o.text, re.I)]
+    assert not [
+        o.text
+        for o in streams
+        if o.name == "stderr" and re.search("warn|skipped|normalization", o.text, re.I)
+    ]
     assert not [o.text for o in streams if re.search(r"/(?:home|root|tmp|work|Users)/", o.text)]
 
 
