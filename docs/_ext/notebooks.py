@@ -2,9 +2,9 @@
 
 Usage: python docs/_ext/notebooks.py [NAME ...] [--out DIR] [--only-source] [--repository OWNER/NAME]
 
-Pages of ``docs/tutorials`` that link to their notebook are the source. Their Python blocks become cells, configurations with a
-first line ``# file: name`` become cells that write that file, and what stands in a comment
-``<!-- notebook`` is a cell of notebooks alone. Everything else stays text. Notebooks are run from
+Pages of ``docs/tutorials`` that link to their notebook are the source. Their Python blocks become cells,
+configurations with a first line ``# file: name`` become cells that write that file, and what stands in a
+comment ``<!-- notebook`` is a cell of notebooks alone. Everything else stays text. Notebooks are run from
 their first cell to the last, in an empty folder, and kept with what they show.
 """
 
