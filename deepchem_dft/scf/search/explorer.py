@@ -1,7 +1,5 @@
 """Taking starts downhill, as far as they may become the lowest solution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Where symmetry forbids occupied and empty orbitals to mix, a wrong filling has n
 may end with its whole d shell empty, hundreds of electronvolts too high, and nothing pulls it down.
 """
 
-from __future__ import annotations
-
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, descended, diagonalise, orthonormal_basis
 from deepchem_dft.scf.rotations import minimise

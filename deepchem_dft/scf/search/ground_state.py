@@ -7,8 +7,6 @@ kinds (:mod:`deepchem_dft.scf.search.starts`) are taken downhill; one that canno
 after a few steps.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator, Sequence

@@ -6,8 +6,6 @@ Ha and more, with a minimum in many a direction, and no descent leads from one t
 changes is the functional's energy near the part that turns, which costs a fraction of a Fock build.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache

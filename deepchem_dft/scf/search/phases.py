@@ -5,8 +5,6 @@ sign on one of them is a matter of 1e-5 Ha, either is a minimum in each spin, an
 barrier of giving the orbital to one atom alone. But the Fock matrix tells which of them is lower.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from deepchem_dft.scf.hamiltonian import KSHamiltonian

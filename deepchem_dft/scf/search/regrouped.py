@@ -4,8 +4,6 @@ What atoms may hold (:mod:`deepchem_dft.scf.search.starts`) says nothing of mole
 to be found again. But far from each other, each has orbitals of its own, those of the solution at hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import permutations, product
 

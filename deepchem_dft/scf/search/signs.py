@@ -1,7 +1,5 @@
 """What a solution looks like: signs that it may not be the ground state, and words for them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

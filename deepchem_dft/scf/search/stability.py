@@ -1,7 +1,5 @@
 """Is the solution a minimum? If not, walk down the unstable direction and converge again."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -5,8 +5,6 @@ starts of another kind can tell: electrons and spins shared out among the atoms 
 frontier orbitals turned by large angles, within a spin or against each other between the spins.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import combinations, product

@@ -1,7 +1,5 @@
 """Spins and electrons of molecules far from each other, and of atoms whose bonds are loose."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from pyscf import dft, gto
