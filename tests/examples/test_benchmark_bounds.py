@@ -9,6 +9,7 @@ import hamiltonian
 import numpy as np
 import paper
 import profile_step
+import property_table
 import pytest
 import scf_every
 import xcnn_board
@@ -169,6 +170,16 @@ def test_acceleration():
     assert not deq_property.judge("trained, hard and cheap", 85.8, 40.0)
     assert deq_property.judge("diffusion, 0.99", 460, 35)
     assert not deq_property.judge("diffusion, 0.99", 460, 80)
+
+
+def test_property_table(capsys):
+    trees, own = np.array([0.80, 0.83, 0.78]), np.array([0.81, 0.82, 0.78])
+    scores = {"boosted trees, ECFP4": trees - 0.1, "random forest, ECFP4": trees, property_table.OWN: own}
+    assert property_table.judge(scores, 0.0)
+    assert "(random forest, ECFP4)" in capsys.readouterr().out
+    assert not property_table.judge(scores, 0.02)
+    # Splits differ by more than methods do: what counts is the difference on each.
+    assert not property_table.judge({**scores, property_table.OWN: trees - 0.01}, 0.0)
 
 
 def test_xcnn_board(capsys):

@@ -28,6 +28,7 @@ SHORT = [
     ("evaluate runs/", "--jobs 1"),
     ("evaluate ", "--max-heavy 0 --basis sto-3g --grid-level 0 --jobs 1"),
     ("board ", "--max-heavy 1 --basis sto-3g --grid-level 0 --jobs 1"),
+    ("predict ", "--grid-level 0 --jobs 1"),
     ("curve ", "--points 2 --basis sto-3g --grid-level 0 --jobs 1"),
     ("reaction ", "--basis sto-3g --grid-level 0 --jobs 1"),
     ("atomisation ", "--basis sto-3g --grid-level 0 --jobs 1"),
@@ -46,7 +47,10 @@ FILES = {
     "o2.xyz": "2\nmult=3\nO 0 0 0\nO 0 0 1.2075\n",
     "my-data.yaml": "format: deepchem_dft/1\ndefaults: {basis: sto-3g, unit: bohr}\n"
     'systems:\n  h2: {geometry: "H 0 0 0; H 0 0 1.4"}\n'
-    "entries:\n- {name: H2, type: ae, value: 109.5 kcal/mol, molecule: h2, atoms: auto, split: train}\n",
+    "  w: water.xyz\n  n: {smiles: N}\n"
+    "entries:\n- {name: H2, type: ae, value: 109.5 kcal/mol, molecule: h2, atoms: auto, split: train}\n"
+    "- {name: w, type: energy, value: -75 Ha, molecule: w}\n"
+    "- {name: n, type: energy, value: -55 Ha, molecule: n}\n",
 }
 #: What people do every day, beside what the README shows.
 EVERYDAY = """\
@@ -68,6 +72,7 @@ deepchem-dft curve "H 0 0 0; H 0 0 {R}" --xc pbe --exact h2 --out h2.png
 deepchem-dft evaluate --xc zoo:nn-hybrid --dataset w4-11 --keep w4-11.jsonl
 deepchem-dft board --xc zoo:nn-hybrid --dataset gscdb138:BH46 --html board.html
 deepchem-dft data check my-data.yaml
+deepchem-dft predict pbe my-data.yaml --out p.csv
 """
 #: What is in a package that works; imported by its Python.
 INSIDE = """

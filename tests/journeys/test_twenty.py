@@ -117,7 +117,11 @@ def test_optimised_frequencies_and_gibbs_energy(shell, name):
     own = thermo.harmonic_analysis(best, field.Hessian().kernel())
     gas = thermo.thermo(field, own["freq_au"], 298.15)
     np.testing.assert_allclose(found["wavenumbers_per_cm"], own["freq_wavenumber"], atol=5)
-    apart = found["ideal_gas"]["gibbs_energy_hartree"] - gas["G_tot"][0]
+    # PySCF loses the twofold axis of a geometry that it has optimised, and with it k T ln 2
+    turns = found["ideal_gas"]["symmetry_number"]
+    lost = 298.15 * 3.1668115634556e-6 * np.log(turns / gas["sym_number"][0])
+    apart = found["ideal_gas"]["gibbs_energy_hartree"] - (gas["G_tot"][0] + lost)
+    assert turns == 2
     assert apart * HARTREE_TO_KCAL == pytest.approx(0, abs=0.1)
 
 
@@ -295,7 +299,11 @@ def test_15_a_relaxed_scan(shell):
     from pyscf import dft, gto
 
     steps = ("--start", "0.9", "--stop", "1.1", "--points", "3")
-    found = shell.json("scan", "water.xyz", "distance 1 2", *SMALL, *steps)
+    scan = ("scan", "water.xyz", "distance 1 2", *SMALL, *steps)
+    if shell.script("import importlib.util as i; print(i.find_spec('geometric'))").strip() == "None":
+        assert "pip install geometric" in shell(*scan, status=1).stderr
+        return
+    found = shell.json(*scan)
     energies = [point["energy_hartree"] for point in found["points"]]
     for point in found["points"]:
         where = np.array(point["positions_bohr"])

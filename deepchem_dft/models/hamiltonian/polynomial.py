@@ -80,6 +80,11 @@ class HamiltonianPolynomial(Predicting):
         self.polynomial: Polynomial | None = None
         self._molecule: dict[str, Any] = {}
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it is for: ``numbers`` (nuclear charges), ``charge``, ``basis``, ``xc``; empty at first."""
+        return dict(self._molecule)
+
     def fit(self, data: Data) -> "HamiltonianPolynomial":
         """Fit to all geometries of the data, and return self.
 

@@ -1,11 +1,14 @@
 """Polynomials for matrices of one molecule, against PySCF's own at geometries and in positions never seen."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from typer.testing import CliRunner
 
+from deepchem_dft.cli import app
 from deepchem_dft.errors import CheckpointError, InputError
 from deepchem_dft.hamiltonian.internal import InternalCoordinates, Polynomial, number_of_terms
 from deepchem_dft.hamiltonian.reference import Reference
@@ -137,3 +140,17 @@ def test_what_cannot_be_is_refused(water, tmp_path):
     (tmp_path / "broken.pt").write_bytes(b"no")
     with pytest.raises(CheckpointError):
         HamiltonianPolynomial.load(tmp_path / "broken.pt")
+
+
+def test_a_file_of_it_starts_a_calculation(tmp_path):
+    train = []
+    for r in np.linspace(1.2, 1.8, 7):
+        bare = HamiltonianSample([1, 1], [[0, 0, 0], [0, 0, r]], "sto-3g", xc="pbe")
+        train.append(replace(bare, hamiltonian=Reference(bare, grid_level=0).solve().hamiltonian))
+    HamiltonianPolynomial().fit(train).save(tmp_path / "h2.pt")
+    (tmp_path / "h2.xyz").write_text("2\n\nH 0.1 0 0\nH 0.1 0.76 0\n")  # Angstrom, lying another way
+    arguments = ["scf", str(tmp_path / "h2.xyz"), "--guess", str(tmp_path / "h2.pt"), "--xc", "pbe"]
+    result = CliRunner().invoke(app, [*arguments, "--grid-level", "0"])
+    assert result.exit_code == 0, result.output
+    above = re.search(r"density of the model, whose energy is (\S+) microhartree above", result.output)
+    assert above and abs(float(above.group(1))) < 1.0
