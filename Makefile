@@ -21,7 +21,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) $(CONSTRAINTS:%=-c %)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-latest bench mutants lint lines hops format docs dist clean distclean python
+.PHONY: help install train test test-slow test-latest bench mutants lint lines hops format docs notebooks figures \
+	dist clean distclean python
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -86,6 +87,12 @@ format: $(VENV)/.installed-lint ## let ruff mend what it can
 docs: $(VENV)/.installed-test $(VENV)/.installed-docs ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+notebooks: $(VENV)/.installed-test ## make a notebook of every tutorial, and run it (ARGS="NAME ...": some of them)
+	$(BIN)/python docs/_ext/notebooks.py $(ARGS)
+
+figures: $(VENV)/.installed-test ## draw the figures of docs and README anew (ARGS="NAME ...": some; hours without runs/)
+	$(BIN)/python examples/figures.py $(ARGS)
 
 dist: $(VENV)/.installed-test $(VENV)/.installed-dist ## build sdist and wheel into dist/, and try the wheel in a clean environment
 	rm -rf dist build .venv-dist

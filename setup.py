@@ -42,12 +42,15 @@ DISPERSION = ["dftd3>=1.7", "dftd4>=4.3", "tomli"]
 # What DQC imports. DQC itself is published as wheels for CPython 3.9 and older only:
 # `deepchem-dft install-dqc` installs it, with these and on every Python supported.
 DQC = ["h5py>=3.8", 'xitorch>=0.5.1; python_version < "3.12"']
+# Notebooks of the tutorials: made from the pages, and run.
+NOTEBOOKS = ["ipykernel>=6.25", "jupytext>=1.16", "nbclient>=0.8", "nbformat>=5.9"]
 # Everything that `make test`, `make test-slow` and `make bench` use.
 TEST = [
     *PROPERTY,
     *SKALA,
     *DQC,
     *DISPERSION,
+    *NOTEBOOKS,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
     "hypothesis>=6.80",
@@ -58,7 +61,7 @@ TEST = [
 LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML", "import-linter>=2.5"]
 MUTATION = ["cosmic-ray>=8.4", "coverage>=7.4"]
 DIST = ["build>=1.2"]
-DOCS = ["sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
+DOCS = [*NOTEBOOKS, "sphinx>=7.2", "myst-parser>=2.0", "furo>=2023.9.10"]
 
 
 class BuildWithData(build_py):
@@ -113,6 +116,7 @@ setup(
             "**/*.csv",
             "**/*.safetensors",
             "**/*.css",
+            "**/*.mplstyle",
             "**/*.js",
         ]
     },

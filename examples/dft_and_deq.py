@@ -155,15 +155,7 @@ def network(bound: float | None) -> Found:
 
 def draw(panels: dict[str, Found], path: Path) -> None:
     """Draw residuals against evaluations."""
-    style = {
-        "font.size": 11,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.alpha": 0.25,
-        "legend.frameon": False,
-    }
-    with plt.rc_context(style):
+    with plt.style.context("deepchem_dft.figures"):
         figure, axes = plt.subplots(1, len(panels), figsize=(12.5, 4.0), sharey=True)
         for axis, (title, found) in zip(axes, panels.items(), strict=True):
             for name, result in found.items():
@@ -179,7 +171,7 @@ def draw(panels: dict[str, Found], path: Path) -> None:
         axes[0].set(ylabel="relative residual |f(z) - z| / |f(z)|", ylim=(TOL / 5, 10))
         axes[0].legend(loc="center right", bbox_to_anchor=(1.0, 0.62), fontsize=10)
         figure.tight_layout()
-        figure.savefig(path, dpi=150, bbox_inches="tight")
+        figure.savefig(path)
     print(f"\nwrote {path}")
 
 

@@ -83,6 +83,15 @@ SPLITTERS: dict[str, type[dc.splits.Splitter]] = {
     "index": dc.splits.IndexSplitter,
     "random": dc.splits.RandomSplitter,
 }
+#: Those of DeepChem that read SMILES from the ids of a data set. The ids of entries are their names:
+#: radicals, ions and stretched bonds have no SMILES that RDKit and a calculation would agree on.
+BY_SMILES = (
+    dc.splits.ScaffoldSplitter,
+    dc.splits.ButinaSplitter,
+    dc.splits.FingerprintSplitter,
+    dc.splits.MaxMinSplitter,
+    dc.splits.MolecularWeightSplitter,
+)
 #: Arguments of all loaders; what else one takes chooses or changes entries.
 _COMMON = ("featurizer", "splitter", "transformers", "data_dir", "save_dir")
 _PARTS = ("train", "valid", "test")
@@ -207,6 +216,15 @@ def _featurizer(featurizer: Any) -> DFTFeaturizer:
 
 
 def _splitter(splitter: Any) -> dc.splits.Splitter | None:
+    if isinstance(splitter, BY_SMILES) or splitter in ("scaffold", "butina", "fingerprint"):
+        kind = splitter if isinstance(splitter, str) else type(splitter).__name__
+        raise InputError(
+            f"'{kind}' sorts molecules by SMILES, and entries of calculations have none",
+            field="splitter",
+            remedy=f"use one of {', '.join(SPLITTERS)}, DeepChem's RandomGroupSplitter (groups of your own) "
+            "or SpecifiedSplitter, or None for one data set; molecules given as SMILES "
+            "(load_nci, load_labelled) are split by scaffold as they are loaded",
+        )
     if splitter is None or isinstance(splitter, dc.splits.Splitter):
         return splitter
     if isinstance(splitter, str) and splitter.lower() in SPLITTERS:

@@ -1,48 +1,29 @@
 """Figures of a run: learning curve, parity, error by molecule, dissociation curve."""
 
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepchem_dft.files import write
+from deepchem_dft.runs.drawing import (
+    MARKERS,
+    accuracy_band,
+    by_epoch,
+    colour,
+    column,
+    drawing,
+    formula,
+    mark_kept,
+    whole_numbers,
+)
 from deepchem_dft.runs.tables import EntryRecord
 from deepchem_dft.units import HARTREE_TO_KCAL
 
-#: Colours that stay apart for colour-blind readers (Okabe and Ito), trained functional first.
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_STYLE = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "figure.dpi": 150,
-    "savefig.bbox": "tight",
-    "axes.axisbelow": True,
-}
-
-
-def _pyplot() -> Any:
-    """Return pyplot on the file-only backend; imported late because it takes half a second."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
+#: A functional whose errors are so many times the usual ones does not set the scale of a figure.
+_FAR_OFF = 10.0
 
 
 def _trained_first(names: Sequence[str]) -> list[str]:
@@ -50,77 +31,46 @@ def _trained_first(names: Sequence[str]) -> list[str]:
     return sorted(dict.fromkeys(names), key=lambda name: name != "trained")
 
 
-@contextmanager
-def drawing(
-    path: str | Path, rows: int = 1, columns: int = 2, size: tuple[float, float] = (9.5, 3.8), **layout: Any
-) -> Iterator[np.ndarray]:
-    """Give the axes of a new figure, shape (rows, columns), which is written in the end."""
-    plt = _pyplot()
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **layout)
-        try:
-            yield axes
-            save(figure, path)
-        finally:
-            plt.close(figure)
-
-
-def by_epoch(
-    axis: Any, history: Sequence[Mapping[str, Any]], columns: Mapping[str, str], **labels: Any
-) -> None:
-    """Draw columns of a history, named in the legend, where their values are known."""
-    epochs = _column(history, "epoch")
-    for index, (key, label) in enumerate(columns.items()):
-        values = _column(history, key)
-        known = np.isfinite(values)
-        if known.any():
-            axis.plot(epochs[known], values[known], color=_colour(index), label=label)
-    axis.set(xlabel="epoch", **labels)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend()
-
-
-def save(figure: Any, path: str | Path) -> None:
-    """Write a figure, of the kind that the name's ending says; all of it or nothing."""
-    content = io.BytesIO()
-    figure.savefig(content, format=Path(path).suffix[1:].lower() or "png")
-    write(path, content.getvalue())
-
-
-def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path, selected: bool = False) -> None:
     """Draw loss and errors by epoch.
 
     Parameters
     ----------
     history : list of mapping
         Rows of ``history.csv``: ``epoch``, ``stage``, ``loss``, ``train_mae_kcal``,
-        ``valid_mae_kcal``; missing values are None or NaN. A dotted line parts the stages.
+        ``valid_mae_kcal``, ``valid_score``; missing values are None or NaN. A dashed line parts the
+        stages.
     path : str or Path
         The image file.
+    selected : bool
+        Whether the parameters of the best validation were kept, which is then marked: the epoch of
+        the last stage with the lowest score.
     """
     with drawing(path, layout="tight") as ((left, right),):
-        loss = _column(history, "loss")
-        left.plot(_column(history, "epoch"), loss, color=_colour(0))
+        loss = column(history, "loss")
+        left.plot(column(history, "epoch"), loss, color=colour(0))
         if np.nanmin(loss, initial=np.inf) > 0:
             left.set_yscale("log")
         left.set(xlabel="epoch", ylabel="training loss (weighted)", title="Loss")
+        whole_numbers(left)
         names = {"train_mae_kcal": "training", "valid_mae_kcal": "validation"}
+        for axis in (left, right):
+            for before, after in pairwise(history):
+                if before.get("stage") != after.get("stage"):
+                    axis.axvline(0.5 + before["epoch"], color="grey", linestyle="--", linewidth=1)
+        accuracy_band(right, 1.0, "below 1 kcal/mol")
+        score = column(history, "valid_score")
+        last = column(history, "stage") == column(history[-1:], "stage")
+        if selected and np.isfinite(score[last]).any():
+            mark_kept(right, column(history, "epoch")[last][np.nanargmin(score[last])])
         by_epoch(
             right, history, names, ylabel="mean absolute error (kcal/mol)", title="Error", ylim=(0, None)
         )
-        for axis in (left, right):
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            for before, after in pairwise(history):
-                if before.get("stage") != after.get("stage"):
-                    axis.axvline(0.5 + before["epoch"], color="grey", linestyle=":", linewidth=1)
 
 
-def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
-    values = [row.get(key) for row in history]
-    return np.array([math.nan if v in (None, "") else float(v) for v in values])
-
-
-def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") -> None:
+def parity(
+    records: Sequence[EntryRecord], path: str | Path, title: str = "", trained: str = "trained"
+) -> None:
     """Draw calculated against reference energies, with the errors below.
 
     Parameters
@@ -131,98 +81,143 @@ def parity(records: Sequence[EntryRecord], path: str | Path, title: str = "") ->
         The image file.
     title : str
         Heading.
+    trained : str
+        What the legend calls the functional that the run trained.
     """
     chosen = [r for r in records if r.is_energy and math.isfinite(r.error)]
     names = _trained_first([r.functional for r in chosen])
     with drawing(path, 2, 1, (6.2, 7.2), sharex=True, height_ratios=(2.2, 1)) as ((top,), (bottom,)):
+        accuracy_band(bottom, 1.0)
         for index, name in enumerate(names):
             rows = [r for r in chosen if r.functional == name]
             reference = np.array([r.reference for r in rows]) * HARTREE_TO_KCAL
             errors = np.array([r.error for r in rows])
-            look = {
-                "marker": MARKERS[index % len(MARKERS)],
-                "color": _colour(index),
-                "s": 26,
-                "alpha": 0.8,
-                "linewidths": 0,
-                "zorder": 10 - index,
-            }
-            label = f"{name} ({np.mean(np.abs(errors)):.1f})"
+            look = _dots(index, 26)
+            label = f"{_shown(name, trained)} ({np.mean(np.abs(errors)):.1f})"
             top.scatter(reference, reference + errors, label=label, **look)
             bottom.scatter(reference, errors, **look)
         low, high = top.get_xlim()
         top.plot([low, high], [low, high], color="grey", linewidth=0.8, zorder=0)
         top.set_xlim(low, high)
         bottom.axhline(0.0, color="grey", linewidth=0.8)
-        bottom.axhspan(-1, 1, color="grey", alpha=0.15, label="±1 kcal/mol")
         top.set(ylabel="calculated (kcal/mol)", title=title or "Calculated against reference")
         bottom.set(xlabel="reference (kcal/mol)", ylabel="error (kcal/mol)")
         if chosen:
             top.legend(title="MAE (kcal/mol)")
-        bottom.legend(loc="best", fontsize=9)
+        bottom.legend(loc="best")
+
+
+def _shown(name: str, trained: str) -> str:
+    return trained if name == "trained" else name
+
+
+def _dots(index: int, size: float) -> dict[str, Any]:
+    return {
+        "marker": MARKERS[index % len(MARKERS)],
+        "color": colour(index),
+        "s": size,
+        "alpha": 0.85,
+        "linewidths": 0,
+        "zorder": 10 - index,
+    }
 
 
 def error_by_molecule(
-    records: Sequence[EntryRecord], path: str | Path, title: str = "", rank_by: str = ""
+    records: Sequence[EntryRecord],
+    path: str | Path,
+    title: str = "",
+    rank_by: str = "",
+    trained: str = "trained",
 ) -> None:
     """Draw the signed error of every entry as a row of a dot plot.
 
     Parameters
     ----------
     records : list of EntryRecord
-        Energies only are drawn. An entry that did not converge is marked with a cross on the zero
-        line; one that is not of the test set says so.
+        Energies only are drawn, an entry of several sets once. Entries that are not of the test set
+        have a panel of their own for each role. An entry that did not converge is marked with a
+        cross on the zero line.
     path : str or Path
         The image file.
     title : str
         Heading.
     rank_by : str
         The functional whose errors give the order; default the last one.
+    trained : str
+        What the legend calls the functional that the run trained.
     """
-    energies = [replace(r, entry=_row_label(r)) for r in records if r.is_energy]
+    energies = list({(r.role, r.entry, r.functional): r for r in records if r.is_energy}.values())
     names = _trained_first([r.functional for r in energies])
-    if rank_by not in names:
-        rank_by = names[-1] if names else ""
-    rank = {r.entry: r.error for r in energies if r.functional == rank_by}
-    entries = list(dict.fromkeys(r.entry for r in energies))
-    entries.sort(key=lambda e: rank.get(e, 0.0) if math.isfinite(rank.get(e, 0.0)) else 0.0)
-    row_of = {entry: index for index, entry in enumerate(entries)}
-    with drawing(path, 1, 1, (7.0, 1.4 + 0.2 * max(len(entries), 4))) as ((axis,),):
-        for index, name in enumerate(names):
-            rows = [r for r in energies if r.functional == name]
-            good = [r for r in rows if math.isfinite(r.error)]
-            bad = [r for r in rows if not math.isfinite(r.error)]
-            axis.scatter(
-                [r.error for r in good],
-                [row_of[r.entry] for r in good],
-                color=_colour(index),
-                marker=MARKERS[index % len(MARKERS)],
-                s=24,
-                alpha=0.85,
-                linewidths=0,
-                zorder=10 - index,
-                label=name,
-            )
-            if bad:
-                axis.scatter(
-                    [0.0] * len(bad),
-                    [row_of[r.entry] for r in bad],
-                    marker="x",
-                    color=_colour(index),
-                    label=f"{name}: not converged",
-                    zorder=20,
-                )
-        axis.axvline(0.0, color="grey", linewidth=0.8)
-        axis.set_yticks(range(len(entries)), entries, fontsize=8)
-        axis.set_ylim(-0.7, len(entries) - 0.3)
-        axis.set(xlabel="calculated - reference (kcal/mol)", title=title or "Error by molecule")
+    rank_by = rank_by if rank_by in names or not names else names[-1]
+    roles = sorted({r.role for r in energies}, key=("test", "valid", "train").index) or ["test"]
+    panels = {role: _ranked([r for r in energies if r.role == role], rank_by) for role in roles}
+    heights = [max(len(rows), 4) for rows in panels.values()]
+    low, high = _usual_range(energies, names)
+    size = (7.0, 0.8 + 0.6 * len(roles) + 0.2 * sum(heights))
+    with drawing(path, len(roles), 1, size, "constrained", sharex=True, height_ratios=heights) as axes:
+        for (role, entries), (axis,) in zip(panels.items(), axes):
+            accuracy_band(axis, 1.0, vertical=True)
+            axis.axvline(0.0, color="grey", linewidth=0.8)
+            for index, name in enumerate(names):
+                rows = [r for r in energies if (r.role, r.functional) == (role, name)]
+                _errors_in_rows(axis, rows, entries, index, _shown(name, trained), (low, high))
+            axis.set_yticks(range(len(entries)), [formula(e.rpartition(":")[2]) for e in entries], fontsize=8)
+            axis.set_ylim(-0.7, len(entries) - 0.3)
+            axis.set(xlim=(low, high), title=_ROLES[role] if len(roles) > 1 else "")
+        axes[-1][0].set_xlabel("calculated - reference (kcal/mol)")
+        axes[0][0].figure.suptitle(title or "Error by molecule", fontsize=12)
         if names:
-            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+            axes[0][0].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
-def _row_label(record: EntryRecord) -> str:
-    name = record.entry.rpartition(":")[2]
-    return name if record.role == "test" else f"{name} ({record.role})"
+_ROLES = {"test": "test", "valid": "selected on", "train": "trained on"}
+
+
+def _ranked(records: Sequence[EntryRecord], by: str) -> dict[str, int]:
+    """Return the row of every entry, in the order of the errors of one functional."""
+    rank = {r.entry: r.error for r in records if r.functional == by and math.isfinite(r.error)}
+    entries = sorted(dict.fromkeys(r.entry for r in records), key=lambda e: rank.get(e, 0.0))
+    return {entry: row for row, entry in enumerate(entries)}
+
+
+def _usual_range(records: Sequence[EntryRecord], names: Sequence[str]) -> tuple[float, float]:
+    """Return limits that hold every error, but for functionals that are far off beside the others."""
+    errors = {
+        name: [r.error for r in records if r.functional == name and math.isfinite(r.error)] for name in names
+    }
+    usual = {name: np.mean(np.abs(row)) for name, row in errors.items() if row}
+    limit = _FAR_OFF * float(np.median(list(usual.values()))) if usual else math.inf
+    shown = [e for name, value in usual.items() if value <= limit or name == "trained" for e in errors[name]]
+    low, high = min(shown, default=-1.0), max(shown, default=1.0)
+    margin = 0.06 * (high - low) + 0.5
+    return low - margin, high + margin
+
+
+def _errors_in_rows(
+    axis: Any,
+    records: Sequence[EntryRecord],
+    row_of: Mapping[str, int],
+    index: int,
+    label: str,
+    limits: tuple[float, float],
+) -> None:
+    """Draw the errors of one functional; those beyond the limits as arrows at the edge."""
+    good = [r for r in records if math.isfinite(r.error)]
+    inside = [r for r in good if limits[0] <= r.error <= limits[1]]
+    look = _dots(index, 24)
+    axis.scatter([r.error for r in inside], [row_of[r.entry] for r in inside], label=label, **look)
+    beyond = [r for r in good if r not in inside]
+    for side, marker, some in (
+        (limits[0], "<", [r for r in beyond if r.error < limits[0]]),
+        (limits[1], ">", [r for r in beyond if r.error > limits[1]]),
+    ):
+        if some:
+            edge = {**look, "marker": marker, "clip_on": False, "label": f"{label}: off the scale"}
+            axis.scatter([side] * len(some), [row_of[r.entry] for r in some], **edge)
+    bad = [row_of[r.entry] for r in records if not math.isfinite(r.error)]
+    if bad:
+        crosses = {"marker": "x", "color": colour(index), "zorder": 20}
+        axis.scatter([0.0] * len(bad), bad, label=f"{label}: not converged", **crosses)
 
 
 def _show_wells(axis: Any, curves: Mapping[str, Sequence[float]]) -> None:
@@ -246,6 +241,7 @@ def dissociation_curve(
     title: str = "Dissociation curve",
     xlabel: str = "R (Bohr)",
     uncertainties: Mapping[str, Sequence[float]] | None = None,
+    trained: str = "trained",
 ) -> None:
     """Draw total energies along a stretched bond, and their errors if exact values are known.
 
@@ -263,6 +259,8 @@ def dissociation_curve(
         Labels.
     uncertainties : mapping of str to list of float, optional
         Half the widths (Ha) of bands around the curves of these functionals.
+    trained : str
+        What the legend calls the functional that the run trained.
     """
     from scipy.interpolate import CubicSpline
 
@@ -274,23 +272,19 @@ def dissociation_curve(
             smooth = np.linspace(min(distances), max(distances), 300)
             bold = {"color": "black", "linewidth": 2.2, "alpha": 0.7}
             left.plot(smooth, spline(smooth), label="exact", **bold)
+            accuracy_band(axes[0][1], 1.0)
         for index, name in enumerate(_trained_first(list(curves))):
             energies = np.asarray(curves[name], dtype=float)
-            look = {
-                "color": _colour(index),
-                "marker": MARKERS[index % len(MARKERS)],
-                "markersize": 3.5,
-                "linewidth": 1.3,
-            }
-            left.plot(distances, energies, label=name, **look)
+            look = {"color": colour(index), "marker": MARKERS[index % len(MARKERS)], "markersize": 3.5}
+            left.plot(distances, energies, label=_shown(name, trained), **look)
             half = np.asarray((uncertainties or {}).get(name, 0.0), dtype=float)
-            band = {"color": _colour(index), "alpha": 0.2, "linewidth": 0}
+            band = {"color": colour(index), "alpha": 0.2, "linewidth": 0}
             if half.any():
                 left.fill_between(distances, energies - half, energies + half, **band)
             if exact:
                 # The tabulated curve is dense: a spline is far closer than what the eye can see.
                 errors = (energies - spline(distances)) * HARTREE_TO_KCAL
-                axes[0][1].plot(distances, errors, label=name, **look)
+                axes[0][1].plot(distances, errors, label=_shown(name, trained), **look)
                 if half.any():
                     wide = half * HARTREE_TO_KCAL
                     axes[0][1].fill_between(distances, errors - wide, errors + wide, **band)

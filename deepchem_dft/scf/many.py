@@ -37,6 +37,7 @@ class _Task:
     densities_for: Functional | None
     scf: SCFOptions
     guess: Path | None
+    afresh: bool
 
 
 class Solver:
@@ -114,6 +115,7 @@ class Solver:
         keep_states: bool = False,
         densities_for: Functional | None = None,
         small_first: bool = False,
+        afresh: bool = False,
         on_solution: Callable[[EnergyRecord, int, int], None] | None = None,
     ) -> dict[tuple[str, str], EnergyRecord]:
         """Solve every requested pair of molecule and functional, skipping what the cache knows.
@@ -131,6 +133,9 @@ class Solver:
         small_first : bool
             Solve cheap molecules first, so that most are known if the work is stopped; costly ones first are
             done sooner by several workers.
+        afresh : bool
+            Start every functional from the molecule's own guess, as with atoms. Where bonds are broken
+            there are several solutions, and a functional that starts from another's may end in a higher one.
         on_solution : callable, optional
             Called with each new solution, how many are done, and how many there are.
 
@@ -148,7 +153,9 @@ class Solver:
         """
         wanted = _merged(requests)
         # What is known and what is stored, only process 0 can say for all.
-        tasks = parallel.on_main(lambda: self._tasks(wanted, keep_states, densities_for, not small_first))
+        tasks = parallel.on_main(
+            lambda: self._tasks(wanted, keep_states, densities_for, not small_first, afresh)
+        )
         done, total = 0, sum(len(task.functionals) for task in tasks)
 
         def keep(solutions: list[EnergyRecord]) -> None:
@@ -186,6 +193,7 @@ class Solver:
         keep_states: bool,
         densities_for: Functional | None,
         costly_first: bool,
+        afresh: bool,
     ) -> list[_Task]:
         """Return what is still to be solved, in order."""
         kinds = ["state"] * keep_states + ["density"] * (densities_for is not None)
@@ -194,9 +202,9 @@ class Solver:
             missing = [f for f in functionals if not self._known(molecule, f, kinds)]
             if missing:
                 paths = [{k: self.path(molecule, f, k) for k in kinds} for f in missing]
-                tasks.append(
-                    _Task(molecule, missing, paths, densities_for, self.scf, self._nearest_state(molecule))
-                )
+                anew = afresh or _is_atom(molecule)
+                guess = None if anew else self._nearest_state(molecule)
+                tasks.append(_Task(molecule, missing, paths, densities_for, self.scf, guess, anew))
         return tasks
 
     def _known(self, molecule: Molecule, functional: Functional, kinds: Sequence[str]) -> bool:
@@ -211,7 +219,7 @@ class Solver:
 
     def _nearest_state(self, molecule: Molecule) -> Path | None:
         """Return the newest stored orbitals of the molecule, whatever the functional."""
-        if self.states is None or _is_atom(molecule):
+        if self.states is None:
             return None
         found = list(self.states.glob(f"{molecule.key[:24]}-*.state.pt"))
         return max(found, key=lambda path: path.stat().st_mtime) if found else None
@@ -290,7 +298,7 @@ def _solve_all(task: _Task) -> list[EnergyRecord]:
                 remedy=error.remedy,
             ) from None
         if result.converged:
-            guess = None if _is_atom(task.molecule) else result.state
+            guess = None if task.afresh else result.state
             _keep(result, paths, task.densities_for)
         members = None
         if result.converged and functional.calibration is not None:

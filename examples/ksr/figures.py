@@ -21,8 +21,10 @@ import numpy as np
 
 from deepchem_dft.lattice.systems import FAMILIES
 from deepchem_dft.runs import load_config, run
+from deepchem_dft.runs.drawing import accuracy_band
 from deepchem_dft.units import HARTREE_TO_KCAL
 
+plt.style.use("deepchem_dft.figures")
 HERE = Path(__file__).resolve().parent
 ACCURATE = 1000 / HARTREE_TO_KCAL  # mHa
 WAYS = {"global": "KSR-global", "gradient": "KSR-GGA", "local": "KSR-LDA", "direct": "direct ML"}
@@ -52,14 +54,15 @@ def draw_h2(runs: Path, out: Path) -> None:
         right.plot(distances, np.maximum(np.abs(found - exact) * 1000, 1e-2), ".-", linewidth=1, label=name)
     for axis in (left, right):
         for position in (1.28, 3.84):
-            axis.axvline(position, color="tab:red", linestyle=":", linewidth=1)
+            axis.axvline(position, color="0.5", linestyle=":", linewidth=1)
         axis.set_xlabel("R (Bohr)")
-    right.axhspan(1e-2, ACCURATE, color="grey", alpha=0.25)
+    right.axhspan(1e-2, ACCURATE, color="grey", alpha=0.25, linewidth=0, label="below 1 kcal/mol")
+    right.legend(handles=right.patches)
     right.set(yscale="log", ylabel="absolute error (mHa)", ylim=(1e-2, 300))
     left.set(ylabel="total energy (Ha)", title="H$_2$, trained on the dotted separations")
     left.legend()
     figure.tight_layout()
-    figure.savefig(out / "ksr_h2_functionals.png", dpi=110)
+    figure.savefig(out / "ksr_h2_functionals.png")
 
 
 def draw_transfer(runs: Path, out: Path) -> None:
@@ -68,23 +71,24 @@ def draw_transfer(runs: Path, out: Path) -> None:
     for (label, name), (top, bottom) in zip(NAMES.items(), axes.T, strict=True):
         distances, exact, found = curve(result, label)
         top.plot(distances, exact, color="0.3", linewidth=4, label="exact")
-        top.plot(distances, found, ".-", color="tab:orange", linewidth=1, label="trained")
+        top.plot(distances, found, ".-", color="C0", linewidth=1, label="trained")
         errors = 1000 * (found - exact)
-        bottom.axhspan(-ACCURATE, ACCURATE, color="grey", alpha=0.25)
-        bottom.plot(distances, errors, ".-", color="tab:orange", linewidth=1)
+        accuracy_band(bottom, ACCURATE)
+        bottom.plot(distances, errors, ".-", color="C0", linewidth=1)
         bottom.set(xlabel="R (Bohr)", ylim=(-6, 6))
         for axis in (top, bottom):
             for record in result.records:
                 if (record.role, record.set, record.functional) == ("train", label, "trained"):
                     axis.axvline(
-                        float(record.entry.split("R=")[1]), color="tab:red", linestyle=":", linewidth=0.8
+                        float(record.entry.split("R=")[1]), color="0.5", linestyle=":", linewidth=0.8
                     )
         top.set_title(f"{name}: MAE {np.nanmean(np.abs(errors)):.2f} mHa")
     axes[0, 0].set_ylabel("total energy (Ha)")
     axes[1, 0].set_ylabel("error (mHa)")
     axes[0, 0].legend()
+    axes[1, 0].legend(handles=axes[1, 0].patches, loc="lower left")
     figure.tight_layout()
-    figure.savefig(out / "ksr_transfer.png", dpi=100)
+    figure.savefig(out / "ksr_transfer.png")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from deepchem_dft.runs import load_config, run
+from deepchem_dft.runs.drawing import formula
 
 HERE = Path(__file__).resolve().parent
 SEPARATIONS = {
@@ -60,6 +61,7 @@ def draw(found: dict[tuple[str, str], dict[int, float]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    plt.style.use("deepchem_dft.figures")
     families = list(dict.fromkeys(family for family, _ in found))
     figure, axes = plt.subplots(
         1, len(families), figsize=(4.4 * len(families), 3.6), squeeze=False, sharey=True
@@ -68,14 +70,14 @@ def draw(found: dict[tuple[str, str], dict[int, float]], path: Path) -> None:
         for (one, way), values in found.items():
             if one == family:
                 axis.loglog(list(values), list(values.values()), "o-", label=way)
-        axis.axhspan(1e-1, 1.594, color="grey", alpha=0.25)
-        axis.set(xlabel="training molecules", title=family.upper())
+        axis.axhspan(1e-1, 1.594, color="grey", alpha=0.25, linewidth=0, label="below 1 kcal/mol")
+        axis.set(xlabel="training molecules", title=formula(family.upper()))
         axis.set_xticks([2, 4, 8], ["2", "4", "8"], minor=False)
         axis.minorticks_off()
         axis.legend()
     axes[0][0].set_ylabel("test error (mHa)")
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    figure.savefig(path)
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ from deepchem_dft.runs import load_config, run  # noqa: E402
 from deepchem_dft.runs.tables import EntryRecord  # noqa: E402
 
 CONFIG = Path(__file__).with_name("l1_vs_l2.yaml")
-COLOURS = {"PBE": "#56B4E9", "L1": "#D55E00", "L2": "#0072B2"}
+plt.style.use("deepchem_dft.figures")
+COLOURS = {"PBE": "C5", "L1": "C0", "L2": "C1"}
 
 
 def errors(records: list[EntryRecord], functional: str) -> dict[str, np.ndarray]:
@@ -47,7 +48,7 @@ def draw(histories: dict[str, list[dict]], found: dict[str, dict[str, np.ndarray
         ]
         axes[0].plot(*zip(*known), label=name, color=COLOURS[name])
     axes[0].set(xlabel="epoch", ylabel="validation MAE (kcal/mol)", title="Training")
-    axes[0].legend(frameon=False)
+    axes[0].legend()
     for axis, label in zip(axes[1:], sets):
         data = [np.abs(found[name][label]) for name in COLOURS]
         boxes = axis.boxplot(data, tick_labels=list(COLOURS), patch_artist=True)
@@ -65,11 +66,8 @@ def draw(histories: dict[str, list[dict]], found: dict[str, dict[str, np.ndarray
                 fontsize=9,
             )
         axis.set(ylabel="absolute error (kcal/mol)", title=f"{label} (N={len(data[0])})", ylim=(0, None))
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    figure.savefig(path)
     print(f"written: {path}")
 
 

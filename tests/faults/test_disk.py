@@ -47,9 +47,11 @@ WRITERS = {
         from deepchem_dft import checkpoint
         checkpoint.write(path, {"x": torch.zeros(30000)})""",
     "figure": """
-        from deepchem_dft.runs.plots import _pyplot, save
+        from deepchem_dft.runs.drawing import save
+        from matplotlib.figure import Figure
         import numpy as np
-        figure, axis = _pyplot().subplots(figsize=(20, 20))
+        figure = Figure(figsize=(20, 20))
+        axis = figure.subplots()
         axis.imshow(np.random.default_rng(0).random((500, 500)))
         save(figure, path)""",
     "sqlite": """

@@ -95,6 +95,25 @@ def test_deepchem_splitters(splitter):
     assert (names == list(everything.ids)) == (splitter == "index")
 
 
+@pytest.mark.parametrize("splitter", ["scaffold", dc.splits.ScaffoldSplitter(), dc.splits.ButinaSplitter()])
+def test_splitters_by_smiles_say_which_others_there_are(splitter):
+    with pytest.raises(InputError, match="SMILES.*published, index, random.*RandomGroupSplitter.*load_nci"):
+        molnet.load_w411(splitter=splitter)
+
+
+@pytest.mark.parametrize(
+    "splitter",
+    [
+        dc.splits.RandomGroupSplitter(list(range(114))),
+        dc.splits.SpecifiedSplitter(list(range(10)), list(range(10, 20))),
+    ],
+)
+def test_splitters_that_need_no_smiles_work(splitter):
+    _, parts, _ = molnet.load_w411(splitter=splitter)
+    ids = [name for part in parts for name in part.ids]
+    assert len(ids) == len(set(ids)) == 114 and all(len(part) for part in parts)
+
+
 def test_a_random_split_is_the_same_each_time_unless_the_splitter_is_the_user_s():
     named = {tuple(molnet.load_barriers(splitter="random", reload=r)[1][0].ids) for r in (True, True, False)}
     own = {tuple(molnet.load_barriers(splitter=dc.splits.RandomSplitter())[1][0].ids) for _ in range(3)}

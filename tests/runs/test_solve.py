@@ -177,6 +177,9 @@ def test_atoms_start_afresh(tmp_path, monkeypatch):
     found = solver.solve([(atom, both), (h2, both)], keep_states=True)
     solver.solve([(atom, [Functional.named("blyp")]), (h2, [Functional.named("blyp")])])
     assert guesses == {"B": [False, False, False], "H2": [False, True, True]}
+    guesses.clear()
+    Solver(1).solve([(h2, both)], afresh=True)
+    assert guesses == {"H2": [False, False]}
     alone = float(usual(KohnSham(atom, "pbe")).energy)
     assert found[atom.key, "pbe"].energy == pytest.approx(alone, abs=1e-12)
 

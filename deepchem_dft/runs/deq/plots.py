@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deepchem_dft.runs.plots import _colour, _column, by_epoch, drawing
+from deepchem_dft.runs.drawing import by_epoch, colour, column, drawing, mark_kept
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -25,10 +25,10 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
         by_epoch(left, history, names, ylabel="loss", title="Loss")
         best = [row["epoch"] for row in history if row.get("best") == 1]
         if best:
-            left.axvline(best[-1], color="0.6", lw=1, ls=":", label=f"kept: epoch {best[-1]}")
+            mark_kept(left, best[-1])
             left.legend()
         names = {f"evaluations_per_{what}": f"per {what}" for what in ("sample", "batch")}
-        top = 1.15 * np.nanmax(_column(history, "evaluations_per_batch"))
+        top = 1.15 * np.nanmax(column(history, "evaluations_per_batch"))
         by_epoch(right, history, names, ylabel="evaluations of the cell", title="Fixed points", ylim=(0, top))
         right.legend(loc="lower left")
 
@@ -50,7 +50,7 @@ def parity(
             label, value = y[:, number], predicted[:, number]
             ends = [min(label.min(), value.min()), max(label.max(), value.max())]
             axis.plot(ends, ends, color="0.6", lw=1)
-            axis.scatter(label, value, s=10, alpha=0.6, color=_colour(0), linewidths=0)
+            axis.scatter(label, value, s=10, alpha=0.6, color=colour(0), linewidths=0)
             error = np.abs(value - label).mean()
             axis.set(
                 xlabel=f"label ({unit})",

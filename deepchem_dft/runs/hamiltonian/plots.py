@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepchem_dft.runs.plots import _colour, _column, by_epoch, drawing
+from deepchem_dft.runs.drawing import by_epoch, colour, column, drawing, whole_numbers
 
 if TYPE_CHECKING:
     from deepchem_dft.runs.hamiltonian.evaluation import Evaluated
@@ -36,12 +36,14 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) -> No
 
 def iterations(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Draw evaluations of the feedback per molecule and the unconverged share, by epoch."""
-    epochs = _column(history, "epoch")
+    epochs = column(history, "epoch")
     with drawing(path, layout="tight") as ((left, right),):
-        left.plot(epochs, _column(history, "iterations"), color=_colour(0))
+        left.plot(epochs, column(history, "iterations"), color=colour(0))
         left.set(xlabel="epoch", ylabel="iterations per molecule", title="Fixed points", ylim=(0, None))
-        right.plot(epochs, 100 * _column(history, "unconverged_share"), color=_colour(1))
+        right.plot(epochs, 100 * column(history, "unconverged_share"), color=colour(1))
         right.set(xlabel="epoch", ylabel="unconverged (%)", title="Not found", ylim=(-0.5, None))
+        whole_numbers(left)
+        whole_numbers(right)
 
 
 def orbital_parity(found: "Evaluated", path: str | Path) -> None:
@@ -60,7 +62,7 @@ def orbital_parity(found: "Evaluated", path: str | Path) -> None:
         for index, (chosen, label) in enumerate(
             [(shown & ~last, "occupied, valence"), (shown & last, "lowest empty")]
         ):
-            look = {"s": 6, "color": _colour(index), "alpha": 0.5, "linewidths": 0}
+            look = {"s": 6, "color": colour(index), "alpha": 0.5, "linewidths": 0}
             left.scatter(x[chosen], y[chosen], label=label, **look)
             right.scatter(x[chosen], 1e3 * (y - x)[chosen], **look)
         right.axhline(0.0, color="grey", linewidth=1)

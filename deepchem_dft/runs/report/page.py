@@ -11,9 +11,10 @@ from pathlib import Path
 from deepchem_dft.files import write
 from deepchem_dft.runs.report import figures, sections, tables
 from deepchem_dft.runs.report.enhancement import factors_of
-from deepchem_dft.runs.report.markup import Html, join, section, tag
-from deepchem_dft.runs.report.reading import RunData, read_runs
+from deepchem_dft.runs.report.markup import Html, bullets, join, section, tag
+from deepchem_dft.runs.report.reading import TRAINED, RunData, read_runs
 from deepchem_dft.runs.report.scores import Scores, collect, colours_of, names_of
+from deepchem_dft.runs.tables import verdict
 
 
 @dataclass
@@ -72,10 +73,13 @@ def page(
     """Return the page and notes on what is missing in it."""
     tell("reading tables")
     scores, notes = collect(runs), list[str]()
-    parts: list[tuple[str, str, Html]] = [("runs", "Runs", sections.summary(runs))]
     names, colours = names_of(runs), colours_of(runs)
-    parts += _errors(scores, colours)
-    curves = figures.dissociation(runs)
+    parity, curves = figures.parity(scores, colours), figures.dissociation(runs)
+    learning = figures.learning_curves(runs)
+    errors = [chart for chart in parity if not chart.diagonal]
+    parts = _answer(runs, scores, names, [*errors, *curves, *learning][:1])
+    parts.append(("runs", "Runs", sections.summary(runs)))
+    parts += _errors(scores, parity)
     if curves:
         parts.append(("curves", "Dissociation", _charts(curves)))
     matrices = {
@@ -85,7 +89,6 @@ def page(
     }
     heading = "Matrices" if all(run.kind != "deq" for run in runs) else "Errors by set"
     parts += _each(runs, "matrices", heading, lambda run: matrices.get(run.label))
-    learning = figures.learning_curves(runs)
     if learning:
         parts.append(("learning", "Learning curve", _charts(learning)))
     enhanced = {run.label: _enhancement(run, notes, tell) for run in runs if run.kind == "xc"}
@@ -111,12 +114,31 @@ def _own(colours: dict[str, int], names: dict[tuple[str, str], str], run: RunDat
     return {functional: colours[name] for (label, functional), name in names.items() if label == run.label}
 
 
-def _errors(scores: Scores, colours: dict[str, int]) -> list[tuple[str, str, Html]]:
+def _answer(
+    runs: Sequence[RunData],
+    scores: Scores,
+    names: dict[tuple[str, str], str],
+    charts: Sequence[figures.Chart],
+) -> list[tuple[str, str, Html]]:
+    """Return what everybody wants to know first: is it better, by how much; and one figure of it."""
+    rows = [row for keys in scores.groups().values() for row in scores.summaries(keys)]
+    said = []
+    for run in runs:
+        own, parent = (names.get((run.label, name)) for name in (TRAINED, sections.parent_label(run)))
+        if own and parent:
+            said += [tag("strong", own, ": ", line) for line in verdict(rows, own, parent)]
+    table = tables.overview(scores)
+    whole = [tables.plain_rows(run.results) for run in runs if run.results and not scores.records]
+    if not (said or table or whole):
+        return []
+    drawn = _charts(charts) if charts else None
+    return [("answer", "Answer", join([bullets(said) if said else None, table, *whole, drawn]))]
+
+
+def _errors(scores: Scores, charts: Sequence[figures.Chart]) -> list[tuple[str, str, Html]]:
     if not scores.records:
         return []
-    charts = figures.parity(scores, colours)
-    first = join([tables.overview(scores), tables.error_tables(scores)])
-    found = [("errors", "Errors", first)]
+    found = [("errors", "Errors", tables.error_tables(scores))]
     if charts:
         hint = tag(
             "p",

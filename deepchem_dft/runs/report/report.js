@@ -98,3 +98,16 @@ for (const chart of document.querySelectorAll("figure.chart")) {
   }
 }
 addEventListener("scroll", unmark, { passive: true });
+
+/* What scrolls sideways says so while there is more to the right. */
+const sideways = Array.from(document.querySelectorAll(".scroll, nav"));
+const hint = (box) =>
+  box.classList.toggle("wider", box.scrollLeft + box.clientWidth < box.scrollWidth - 4);
+for (const box of sideways) {
+  hint(box);
+  box.addEventListener("scroll", () => hint(box), { passive: true });
+}
+addEventListener("resize", () => sideways.forEach(hint));
+for (const folded of document.querySelectorAll("details")) {
+  folded.addEventListener("toggle", () => folded.querySelectorAll(".scroll").forEach(hint));
+}

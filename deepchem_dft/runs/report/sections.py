@@ -110,7 +110,7 @@ def convergence(run: RunData, colours: Mapping[str, int]) -> Html:
     names = _functional_names(run)
     for one in run.solutions:
         groups.setdefault(names[one["functional"]], []).append(one)
-    parent = _parent_label(run)
+    parent = parent_label(run)
     header = [
         "functional",
         "systems",
@@ -201,7 +201,8 @@ def _functional_names(run: RunData) -> dict[str, str]:
     return names
 
 
-def _parent_label(run: RunData) -> str:
+def parent_label(run: RunData) -> str:
+    """Return what a run calls the functional that its training started from."""
     parent = str(run.get("functional.xc", "")).strip().lower()
     names = _functional_names(run)
     return names.get(parent, parent)

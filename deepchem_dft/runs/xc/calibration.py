@@ -309,7 +309,7 @@ def draw(curves: Mapping[str, tuple[Any, Any]], path: str | Path, title: str = "
     """
     from scipy.stats import binom
 
-    from deepchem_dft.runs.plots import MARKERS, _colour, drawing
+    from deepchem_dft.runs.drawing import MARKERS, colour, drawing
 
     levels = np.linspace(0.02, 0.98, 49)
     count = len(next(iter(curves.values()))[0])
@@ -332,7 +332,7 @@ def draw(curves: Mapping[str, tuple[Any, Any]], path: str | Path, title: str = "
             axis.plot(
                 levels,
                 observed,
-                color=_colour(index),
+                color=colour(index),
                 label=label,
                 marker=MARKERS[index % len(MARKERS)],
                 markersize=3,

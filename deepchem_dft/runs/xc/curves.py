@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,11 +146,13 @@ def solve(
 ) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, list[list[str]]]]:
     """Return energies and uncertainties (Ha), and what else to say, by functional label.
 
-    Energies are NaN where the field did not converge. Only ensembles have uncertainties.
+    Energies are NaN where the field did not converge. Only ensembles have uncertainties. Every
+    functional starts afresh: a learned one can have two closed shells of the same symmetry where H2 is
+    stretched, 20 kcal/mol apart, and from the orbitals of another functional may come to the higher one.
     """
     from deepchem_dft.xc.ensemble import uncertainty_of
 
-    found = solver.solve([(m, functionals) for m in points], on_solution=on_solution)
+    found = solver.solve([(m, functionals) for m in points], afresh=True, on_solution=on_solution)
     rows = {f.label: (f, [found[m.key, f.key] for m in points]) for f in functionals}
     spread = {
         label: [math.nan if p.members is None else uncertainty_of(p.members, *f.calibration) for p in row]
@@ -219,6 +222,8 @@ class Curve:
         Of the energies of those functionals that know them, Ha.
     notes : mapping of str to list of list of str
         What has to be said beside energies, by functional and distance.
+    trained : str
+        What figures call the functional that a run trained.
     """
 
     geometry: str
@@ -229,6 +234,7 @@ class Curve:
     title: str = ""
     uncertainties: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    trained: str = "trained"
 
     @property
     def bohr(self) -> np.ndarray:
@@ -293,13 +299,23 @@ class Curve:
             cells += [f"{errors[n][i]:.3f}" for n in errors]
             cells += [f"{values[i]:.3f}" for values in spreads.values()]
             lines.append("  ".join(f"{c:>{max(14, len(h))}}" for c, h in zip(cells, header)))
-        lines += [
-            f"NOTE: {name} at R = {self.distances[i]:.4f} {self.unit}: {note}"
-            for name, points in self.notes.items()
-            for i, notes in enumerate(points)
-            for note in notes
-        ]
-        return "\n".join(lines)
+        return "\n".join(lines + self._noted())
+
+    def _noted(self) -> list[str]:
+        """Return a line for every kind of note of a functional: where it holds, and the last of them."""
+        kinds: dict[tuple[str, str], list[tuple[float, str]]] = {}
+        for name, points in self.notes.items():
+            for distance, notes in zip(self.distances, points):
+                for note in notes:
+                    kind = re.sub(r"[-+]?\d+(?:\.\d+)?", "#", note)
+                    kinds.setdefault((name, kind), []).append((distance, note))
+        lines = []
+        for (name, _), found in kinds.items():
+            (first, _), (last, note) = found[0], found[-1]
+            places = f"{last:.4f}" if len(found) == 1 else f"{first:.4f} to {last:.4f}"
+            many = f" ({len(found)} points; the last one)" if len(found) > 1 else ""
+            lines.append(f"NOTE: {name} at R = {places} {self.unit}{many}: {note}")
+        return lines
 
     def write(self, path: Path) -> None:
         """Write a figure or a CSV file, by the name's ending."""
@@ -314,6 +330,7 @@ class Curve:
             exact=self.exact,
             title=self.title or self.geometry.replace("{R}", "R"),
             uncertainties=self.uncertainties,
+            trained=self.trained,
         )
 
     def _write_csv(self, path: Path) -> None:

@@ -289,15 +289,16 @@ def _draw(
     folder = directory.plots
     history = directory.read_history()
     if history:
-        plots.learning_curve(history, folder / "learning_curve.png")
+        plots.learning_curve(history, folder / "learning_curve.png", config.training.select_best)
     shown = [r for r in records if r.role == "test"] or list(records)
     if any(r.is_energy for r in shown):
-        plots.parity(shown, folder / "parity.png", config.name)
+        plots.parity(shown, folder / "parity.png", trained=config.name)
         parent = config.functional.xc.strip().lower()
         plots.error_by_molecule(
             _comparable(records, config),
             folder / "error_by_molecule.png",
             rank_by=next((f.label for f in functionals if f.key == parent), ""),
+            trained=config.name,
         )
     known = [q for q in qualities(records) if q.role == "test"]
     if known:
@@ -326,7 +327,9 @@ def _h2_curve(
     )
     table, spread, notes = curves.solve(solver, molecules, functionals, on_solution=reporter.solution)
     exact = curves.exact_curve("h2")
-    return curves.Curve("H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H2", spread, notes)
+    return curves.Curve(
+        "H 0 0 0; H 0 0 {R}", "bohr", distances, table, exact, "H₂", spread, notes, config.name
+    )
 
 
 def _comparable(records: Sequence[EntryRecord], config: RunConfig) -> list[EntryRecord]:

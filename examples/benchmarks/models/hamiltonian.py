@@ -28,9 +28,6 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -42,6 +39,7 @@ from deepchem_dft.errors import InputError
 from deepchem_dft.models import HamiltonianPolynomial
 from deepchem_dft.models.hamiltonian.prediction import mean_scores
 
+plt.style.use("deepchem_dft.figures")
 CONFIGS = Path(__file__).resolve().parents[2] / "hamiltonian"
 LIMIT = {
     "polynomial": 1.0,
@@ -172,7 +170,7 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
     rows = [(form, found[form]) for form in FORMS]
     rows += [(f"{form}, longer", ones) for form, ones in longer.items()]
     for place, (_, ones) in enumerate(rows):
-        for label, shift, colour in zip(TESTS, (-0.2, 0.2), ("tab:blue", "tab:red")):
+        for label, shift, colour in zip(TESTS, (-0.2, 0.2), ("C1", "C0")):
             values = [one[label]["hamiltonian"] for one in ones]
             left.barh(
                 place + shift,
@@ -186,7 +184,7 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
     left.invert_yaxis()
     left.set(xscale="log", xlabel="mean absolute error of H (microhartree)")
     left.legend(loc="lower right")
-    for form, colour in zip(("equilibrium", "equilibrium-delta"), ("tab:green", "tab:purple")):
+    for form, colour in zip(("equilibrium", "equilibrium-delta"), ("C2", "C3")):
         steps = [r["step"] for r in found[form][0]["history"]]
         for axis, key, factor in ((middle, "iterations", 1), (right, "unconverged", 100)):
             values = factor * np.array([[r[key] for r in one["history"]] for one in found[form]])
@@ -196,7 +194,7 @@ def draw_forms(found: dict, longer: dict, out: Path) -> None:
     right.set(xlabel="training step", ylabel="unconverged in training (%)", ylim=(-0.1, 2))
     middle.legend()
     figure.tight_layout()
-    figure.savefig(out / "hamiltonian_forms.png", dpi=110)
+    figure.savefig(out / "hamiltonian_forms.png")
 
 
 def ablation(data: Path, runs: Path, out: Path) -> bool:
@@ -280,7 +278,7 @@ def noise(data: Path, runs: Path, out: Path) -> bool:
     )
     axis.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(out / "hamiltonian_noise.png", dpi=110)
+    figure.savefig(out / "hamiltonian_noise.png")
     return judge_noise(sizes, means)
 
 

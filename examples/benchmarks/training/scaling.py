@@ -85,6 +85,7 @@ def draw(rows: dict, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    plt.style.use("deepchem_dft.figures")
     figure, axes = plt.subplots(figsize=(5.2, 3.8), constrained_layout=True)
     for way, points in rows.items():
         sizes, seconds = [p["nao"] for p in points], [p["seconds"] for p in points]
@@ -92,8 +93,8 @@ def draw(rows: dict, path: Path) -> None:
     axes.set_xlabel("atomic orbitals")
     axes.set_ylabel("CPU seconds per training step")
     axes.set_title("Warm training step, alkanes, density fitted")
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    axes.legend()
+    figure.savefig(path)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from _zoo_studies import Verdicts, add_options, functionals, relabelled, table
 
 from deepchem_dft.cli.common import load_deepchem, solution_progress
 from deepchem_dft.molecule.geometry import NUCLEAR_CHARGE
-from deepchem_dft.runs.plots import COLOURS, MARKERS, _pyplot
+from deepchem_dft.runs.drawing import MARKERS, formula
 from deepchem_dft.scf.many import Solver
 from deepchem_dft.scf.solutions import Functional
 from deepchem_dft.units import HARTREE_TO_EV, HARTREE_TO_KCAL
@@ -114,14 +114,16 @@ def numbers(results: Mapping[str, Tested]) -> dict[str, dict[str, tuple[float, f
 
 def draw(results: Mapping[str, Tested], folder: Path, stem: str) -> None:
     """Draw curves and lines against the exact ones."""
-    plt = _pyplot()
+    import matplotlib.pyplot as plt
+
+    plt.style.use("deepchem_dft.figures")
     folder.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(1, len(CURVES), figsize=(9.6, 3.8), squeeze=False)
     axes = axes[0]
     for axis, (name, (*_, distances)) in zip(axes, CURVES.items()):
         for label, look in looks(results):
             axis.plot(distances, results[label].curves[name] * HARTREE_TO_KCAL, label=label, **look)
-        axis.set(title=name, xlabel="R (Bohr)")
+        axis.set(title=formula(name), xlabel="R (Bohr)")
     axes[0].set(ylabel="energy relative to the\nfragments (kcal/mol)")
     _save(figure, axes[0], folder / f"{stem}_curves.png")
     atoms = list(results["exact"].lines)
@@ -149,8 +151,8 @@ def _save(figure, axis, path: Path) -> None:
     rows = -(-len(labels) // 5)
     inch = 0.25 * rows / figure.get_figheight()
     figure.tight_layout(rect=(0, inch, 1, 1))
-    figure.legend(handles, labels, loc="lower center", ncol=5, fontsize=8, frameon=False)
-    figure.savefig(path, dpi=130)
+    figure.legend(handles, labels, loc="lower center", ncol=5, fontsize=8)
+    figure.savefig(path)
 
 
 def looks(results: Mapping[str, Tested]):
@@ -162,7 +164,7 @@ def looks(results: Mapping[str, Tested]):
             yield (
                 label,
                 {
-                    "color": COLOURS[(index - 1) % 6],
+                    "color": f"C{(index - 1) % 6}",
                     "marker": MARKERS[(index - 1) % 7],
                     "linestyle": "-" if index < 7 else "--",
                     "markersize": 3,

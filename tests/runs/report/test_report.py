@@ -147,12 +147,15 @@ def test_numbers_are_those_of_entries_csv(tiny_page, finished):
     assert seen == len(known)
 
 
-def test_overview_is_the_runs_own_table(tiny_page, finished):
+def test_page_opens_with_an_answer_a_figure_and_the_runs_own_table(tiny_page, finished):
     with open(finished[1].directory / "results.csv", newline="") as stream:
         mae = {r["functional"]: float(r["mae"]) for r in csv.DictReader(stream) if r["role"] == "test"}
     overview = next(t for t in Page(tiny_page).tables.values() if t[0][0][1] == "MAE (kcal/mol)")
     assert {row[0][1]: float(row[1][0]) for row in overview[1:]} == pytest.approx(mae, abs=1e-6)
     assert overview[1][0][1] == "trained"
+    first = tiny_page.split("<section")[1]
+    assert first.startswith(' id="answer"') and "<svg" in first and "MAE (kcal/mol)" in first
+    assert re.search(r"trained: (NOT )?better than pbe on .*mean absolute error", first)
 
 
 @pytest.mark.parametrize(

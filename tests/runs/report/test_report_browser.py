@@ -186,6 +186,22 @@ def test_page_opens_without_errors_or_requests(browser, report, tmp_path, size, 
     assert (tmp_path / "page.png").stat().st_size > 20_000
 
 
+def test_tables_use_the_width_and_say_what_scrolls(browser, report):
+    boxes = "[...document.querySelectorAll('.scroll')].filter((b) => b.offsetParent)"
+    narrow = f"{boxes}.filter((b) => b.firstChild.offsetWidth < b.clientWidth - 1).length"
+    browser.open(report, DESKTOP)
+    assert browser.value(narrow) == 0
+    browser.open(report, PHONE)
+    wider = f"{boxes}.filter((b) => b.scrollWidth > b.clientWidth + 4)"
+    assert browser.value(f"{wider}.length") > 0
+    assert browser.value(f"{wider}.every((b) => b.classList.contains('wider'))")
+    said = f"getComputedStyle({wider}[0], '::before').content"
+    assert "sideways" in browser.value(said)
+    browser.value(f"(() => {{ const b = {wider}[0]; b.scrollLeft = b.scrollWidth; }})()")
+    gone = f"new Promise((r) => setTimeout(() => r({wider}[0].classList.contains('wider')), 200))"
+    assert browser.value(gone) is False
+
+
 def test_text_of_the_data_runs_nothing(browser, tmp_path):
     """Names of entries that would be scripts, were they not escaped; shown by tips, too."""
     evil = "<img src=x onerror='window.taken = 1'><script>window.taken = 1</script>"
