@@ -189,7 +189,7 @@ def _is_set(one: Any) -> bool:
     return (
         isinstance(entries, list)
         and isinstance(distances, list)
-        and all(isinstance(entry, dict) for entry in entries)
+        and all(isinstance(e, dict) and isinstance(e.get("name", ""), str) for e in entries)
         and all(isinstance(distance, (int, float)) for distance in distances)
         and isinstance(one.get("molecules", 0), int)
         and isinstance(one.get("family", ""), str)

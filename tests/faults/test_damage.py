@@ -26,6 +26,7 @@ DAMAGES = {
     "list": lambda raw: b"[1, 2]\n",
     "nested": lambda raw: b"[" * 100_000,
     "null": lambda raw: b"null",
+    "no name": lambda raw: raw.replace(b'"name": "', b'"name": {"a": 1}, "b": "'),
 }
 FILES = [
     "config.yaml",
@@ -71,6 +72,7 @@ SOME = [
     ("xc", "evaluate", "config.yaml", "empty", 1),
     ("ksr", "resume", "status.json", "half", 0),
     ("xc", "resume", "data.json", "half", 1),
+    ("xc", "export", "data.json", "no name", 1),
     ("xc", "export", "history.csv", "binary", 1),
     ("xc", "report", "history.csv", "binary", 0),
     ("xc", "export", "results.csv", "no column", 1),

@@ -367,7 +367,7 @@ def _data(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     except InputError:  # the files are no longer where the run found them
         return {}
     described = read_data(directory / "data.json").get("sets", [])
-    used = {e["name"] for group in described for e in group.get("entries", [])}
+    used = {e.get("name") for group in described for e in group.get("entries", [])}
     if used:
         sets = [replace(s, entries=[e for e in s.entries if e.name in used]) for s in sets]
     lines = overlap_markdown(sets).splitlines()
