@@ -16,7 +16,7 @@ REMEDY = "pip install --no-deps --ignore-requires-python 'deepchem>=2.8'"
 #: What DeepChem says while it is imported, by logger: which packages it does not find, and which
 #: descriptors it has no scale for.
 _GREETINGS = {
-    "deepchem.models": ("Skipped loading", "cannot import name"),
+    "deepchem.models": ("Skipped loading", "cannot import name", "No module named"),
     "deepchem.models.torch_models": ("Skipped loading", "cannot import name"),
     "deepchem.metalearning": ("Skipped loading",),
     "deepchem.feat.molecule_featurizers.rdkit_descriptors": ("No normalization for",),

@@ -99,7 +99,7 @@ class InternalCoordinates:
         if len(self.atoms) == 2:
             return np.linalg.norm(positions[:, self.atoms[1]] - first, axis=1)[:, None]
         others = [atom for atom in range(positions.shape[1]) if atom not in self.atoms]
-        rest = (positions[:, others] - first[:, None]) @ self.axes(positions).mT
+        rest = (positions[:, others] - first[:, None]) @ self.axes(positions).swapaxes(1, 2)
         return np.concatenate([self._of_three(positions), rest.reshape(len(positions), -1)], 1)
 
 
@@ -126,7 +126,7 @@ def turned(matrices: np.ndarray, rotations: np.ndarray, numbers: Sequence[int], 
     whole = np.zeros((len(rotations), layout.nao, layout.nao))
     for shell in layout.shells:
         whole[:, shell.slice, shell.slice] = blocks[shell.momentum].numpy()
-    return layout.e3nn.to_pyscf(whole @ layout.e3nn.from_pyscf(matrices) @ whole.mT)
+    return layout.e3nn.to_pyscf(whole @ layout.e3nn.from_pyscf(matrices) @ whole.swapaxes(1, 2))
 
 
 @dataclass(frozen=True, eq=False)

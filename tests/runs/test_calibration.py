@@ -10,6 +10,7 @@ import torch
 
 from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import InputError
+from deepchem_dft.runs import drawing
 from deepchem_dft.runs.tables import EntryRecord
 from deepchem_dft.runs.xc.calibration import (
     calibrated,
@@ -191,11 +192,10 @@ def test_groups_and_text(tmp_path):
 
 def test_the_drawing_shows_coverage(tmp_path, monkeypatch):
     """What is drawn, read back from the figure."""
-    import matplotlib.pyplot as plt
     from scipy.stats import binom
 
-    kept = []
-    monkeypatch.setattr(plt, "close", kept.append)
+    kept, save = [], drawing.save
+    monkeypatch.setattr(drawing, "save", lambda figure, path: (kept.append(figure), save(figure, path)))
     rng = np.random.default_rng(0)
     errors, width = rng.normal(size=200), np.full(200, 0.99446)
     draw(

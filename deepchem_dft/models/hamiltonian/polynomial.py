@@ -170,7 +170,9 @@ class HamiltonianPolynomial(Predicting):
         rows, columns = np.triu_indices(nao)
         own = np.empty((len(x), nao, nao))
         own[:, rows, columns] = own[:, columns, rows] = self.polynomial(x)
-        matrices = turned(own, self.coordinates.axes(positions).mT, molecule["numbers"], molecule["basis"])
+        matrices = turned(
+            own, self.coordinates.axes(positions).swapaxes(1, 2), molecule["numbers"], molecule["basis"]
+        )
         found = []
         for (sample, name), matrix in zip(samples, matrices):
             try:

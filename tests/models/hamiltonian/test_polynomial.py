@@ -77,7 +77,7 @@ def test_coordinates_are_those_of_the_molecule():
     x, axes = coordinates(positions), coordinates.axes(positions)
     assert x.shape == (5, 6)
     np.testing.assert_allclose(np.linalg.det(axes), 1.0)
-    np.testing.assert_allclose(axes @ axes.mT, np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-12)
+    np.testing.assert_allclose(axes @ axes.swapaxes(1, 2), np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-12)
     turn = Rotation.from_rotvec([0.3, -1.0, 2.0]).as_matrix()
     np.testing.assert_allclose(coordinates(positions @ turn.T + [3.0, 0.1, 0.2]), x, atol=1e-12)
     assert np.abs(coordinates(positions * [1, 1, -1]) - x).max() > 0.5  # the other hand
