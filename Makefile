@@ -101,6 +101,7 @@ dist: $(VENV)/.installed-test $(VENV)/.installed-dist ## build sdist and wheel i
 	$(PIP:$(BIN)/%=.venv-dist/bin/%) dist/*.whl
 	$(PIP:$(BIN)/%=.venv-dist/bin/%) --no-deps --ignore-requires-python 'deepchem>=2.8'
 	.venv-dist/bin/python tests/journeys/installed.py README.md
+	$(PIP:$(BIN)/%=.venv-dist/bin/%) ipykernel  # a notebook wants Jupyter
 	DEEPCHEM_DFT_PYTHON=.venv-dist/bin/python $(BIN)/python -m pytest -q -m slow tests/journeys/test_twenty.py
 	@cd dist && (sha256sum * 2>/dev/null || shasum -a 256 *)
 

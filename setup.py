@@ -39,6 +39,8 @@ SKALA = ["skala>=2026.9"]
 HAMILTONIAN = ["e3nn>=0.5.1", "h5py>=3.8", "ase>=3.22.1"]
 # D3(BJ) and D4 as parts of functionals: the reference programs and what reads their tables.
 DISPERSION = ["dftd3>=1.7", "dftd4>=4.3", "tomli"]
+# Constraints, scans and transition states, and relaxation in internal coordinates.
+GEOMETRY = ["geometric>=1.0"]
 # What DQC imports. DQC itself is published as wheels for CPython 3.9 and older only:
 # `deepchem-dft install-dqc` installs it, with these and on every Python supported.
 DQC = ["h5py>=3.8", 'xitorch>=0.5.1; python_version < "3.12"']
@@ -50,12 +52,12 @@ TEST = [
     *SKALA,
     *DQC,
     *DISPERSION,
+    *GEOMETRY,
     *NOTEBOOKS,
     "pytest>=7.4",
     "pytest-xdist>=3.3",
     "hypothesis>=6.80",
     "tensorboard>=2.13",
-    "geometric>=1.0",
     "pyscf-dispersion>=1.0",
 ]
 LINT = ["ruff>=0.9", "mypy>=1.8", "types-PyYAML", "import-linter>=2.5"]
@@ -148,6 +150,7 @@ setup(
         "skala": SKALA,
         "hamiltonian": HAMILTONIAN,
         "dispersion": DISPERSION,
+        "geometry": GEOMETRY,
         "dev": sorted({*TEST, *LINT, *DOCS, *MUTATION}),
     },
     entry_points={

@@ -58,6 +58,7 @@ EXTRAS = {
     "tblite": "property",
     "dftd3": "dispersion",
     "dftd4": "dispersion",
+    "geometric": "geometry",
     "skala": "skala",
     "xitorch": "dqc",
 }

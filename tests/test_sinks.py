@@ -126,6 +126,11 @@ def test_terminal(name, capsys):
     assert inert(shown) and shown.count("[bold red]x[/]") == 2 * (name == "[bold red]x[/]")
 
 
+def test_chlorine_is_no_picture(capsys):
+    console().print("LDA, atomic-ip:Cl: Cl+: a note")
+    assert capsys.readouterr().out == "LDA, atomic-ip:Cl: Cl+: a note\n"
+
+
 def test_error_line_and_warnings(capsys):
     from deepchem_dft.cli import _show_own_warnings
     from deepchem_dft.cli.processes import report

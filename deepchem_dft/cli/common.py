@@ -27,9 +27,10 @@ def console(stderr: bool = False) -> "Console":
             options["markup"] = False
             super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
 
-    out = InertConsole(stderr=stderr, highlight=False)
+    # ":Cl:" of a name would be a picture to rich
+    out = InertConsole(stderr=stderr, highlight=False, emoji=False)
     if not out.is_terminal:
-        out = InertConsole(stderr=stderr, highlight=False, width=200, soft_wrap=True)
+        out = InertConsole(stderr=stderr, highlight=False, emoji=False, width=200, soft_wrap=True)
     return out
 
 

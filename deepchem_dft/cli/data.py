@@ -19,7 +19,11 @@ app.command("ksr")(ksr)
 
 
 @app.command("check")
-def check(files: list[str] = typer.Argument(..., help="YAML files, folders or patterns.")) -> None:
+def check(
+    files: list[str] = typer.Argument(
+        ..., help="YAML files, folders or patterns, or names of the package's data sets."
+    ),
+) -> None:
     """Check data files in any of the three schemas and name every problem.
 
     Exit status 1 if there is one. Nothing is computed.
@@ -29,11 +33,17 @@ def check(files: list[str] = typer.Argument(..., help="YAML files, folders or pa
     - `deepchem-dft data check my.yaml`
 
     - `deepchem-dft data check "datasets/*.yaml"`
+
+    - `deepchem-dft data check w4-11`
     """
     with quiet_imports():
         from deepchem_dft.data.reading.reader import advice, find_files, read_yaml
         from deepchem_dft.data.reading.reader import check as find_problems
+        from deepchem_dft.runs.xc.selection import board_names, dataset_names, dataset_path
     import warnings
+
+    packaged = set(dataset_names()) - set(board_names())
+    files = [str(dataset_path(f)) if f in packaged and not Path(f).exists() else f for f in files]
 
     out, error = console(), console(stderr=True)
     problems = find_problems(files)

@@ -25,7 +25,7 @@ __all__ = ["OPTIMIZERS", "Relaxed", "Step", "relax", "relaxed_scan"]
 #: What an optimiser needs, and how to get it.
 OPTIMIZERS = {
     "bfgs": ("ase", "pip install 'ase>=3.22.1'"),
-    "geometric": ("geometric", "pip install geometric"),
+    "geometric": ("geometric", "pip install 'deepchem_dft[geometry]'"),
 }
 
 
@@ -140,9 +140,12 @@ def relax(
     """
     choice(optimizer, OPTIMIZERS, "optimizer")
     package, command = OPTIMIZERS[optimizer]
+    alone = bool(constraints or transition_state)  # geomeTRIC's
     if importlib.util.find_spec(package) is None:
         others = [
-            name for name in OPTIMIZERS if name != optimizer and importlib.util.find_spec(OPTIMIZERS[name][0])
+            name
+            for name in OPTIMIZERS
+            if name != optimizer and not alone and importlib.util.find_spec(OPTIMIZERS[name][0])
         ]
         raise InputError(
             f"the optimiser {optimizer!r} is not installed",
@@ -161,7 +164,7 @@ def relax(
         )
     if not (fmax > 0 and max_steps > 0):
         raise InputError("fmax and the number of steps must be positive", field="fmax")
-    if (constraints or transition_state) and optimizer != "geometric":
+    if alone and optimizer != "geometric":
         raise InputError(
             "constraints and transition states are geomeTRIC's",
             field="optimizer",

@@ -23,8 +23,8 @@ import nbformat
 
 DOCS = Path(__file__).resolve().parents[1]
 TUTORIALS, NOTEBOOKS = DOCS / "tutorials", DOCS / "notebooks"
-#: Seconds that one cell may take.
-TIMEOUT = 900
+#: Seconds that one cell may take, on a machine that is busy with other things, too.
+TIMEOUT = 3600
 
 _SETUP = """\
 # Installs the package where it is missing, on Colab for instance; elsewhere this does nothing.
@@ -111,7 +111,7 @@ def _code(found: re.Match[str]) -> str:
     return f"`{found[1] or (target[1:].rpartition('.')[2] if target.startswith('~') else target)}`"
 
 
-def execute(made: Any, folder: Path) -> Any:
+def execute(made: Any, folder: Path, kernel: str = "python3") -> Any:
     """Run a notebook in a folder and return it with its outputs; the first error is raised."""
     from nbclient import NotebookClient
 
@@ -123,7 +123,7 @@ def execute(made: Any, folder: Path) -> Any:
         client = NotebookClient(
             made,
             timeout=TIMEOUT,
-            kernel_name="python3",
+            kernel_name=kernel,
             startup_timeout=300,  # of busy machines
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             record_timing=False,

@@ -219,6 +219,14 @@ def test_data_check_of_good_files(command, tmp_path):
     assert "2 ae, 2 ie; 7 different systems; no problems" in outcome.out
 
 
+def test_data_check_takes_names_of_the_package(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = command("data", "check", "w4-11")
+    assert outcome.status == 0 and "w4-11.yaml: 114 ae; " in outcome.out
+    (tmp_path / "w4-11").write_text("{}")  # a file of this name comes first
+    assert command("data", "check", "w4-11").status == 1
+
+
 def test_data_list(command):
     outcome = command("data", "list")
     assert outcome.status == 0

@@ -123,4 +123,13 @@ def test_without_the_optimiser(command, monkeypatch, optimizer, package):
     monkeypatch.setattr(builtins, "__import__", importing)
     outcome = command("optimize", H2, *SMALL, "--optimizer", optimizer)
     assert outcome.status == 1 and "is not installed" in outcome.err
-    assert f"pip install '{package}" in outcome.err or f"pip install {package}" in outcome.err
+    asked = {"ase": "pip install 'ase>=3.22.1'", "geometric": "pip install 'deepchem_dft[geometry]'"}[package]
+    other = {"ase": "geometric", "geometric": "bfgs"}[package]
+    assert f"{asked} or --optimizer {other}" in outcome.err and outcome.err.count("\n") == 1
+    if package == "geometric":  # what it does alone, the other cannot be asked for
+        scan = ("scan", H2, "distance 1 2", "--start", "0.7", "--stop", "0.8", *SMALL)
+        for alone in (scan, ("optimize", H2, "--constrain", "distance 1 2", *SMALL)):
+            outcome = command(*alone)
+            assert (
+                outcome.status == 1 and outcome.err.endswith(f"{asked}.\n") and outcome.err.count("\n") == 1
+            )

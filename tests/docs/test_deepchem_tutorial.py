@@ -6,6 +6,7 @@ there.
 """
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,23 @@ plt.show()
 }
 
 
+def with_imports_changed(source: str) -> str:
+    return _THEIRS.sub("from deepchem_dft import", source)
+
+
+def write_files(folder: Path, basis: str, distances: np.ndarray) -> None:
+    """Write what the tutorial reads: its own files, and one of DeepChem's checkout that it names."""
+    (folder / "assets").mkdir()
+    (folder / "assets/dft_tutorial.yaml").write_text(DATA % {"basis": basis})
+    points = [POINT % {"r": r, "value": 0.1 * (r - 2.0), "basis": basis} for r in distances]
+    (folder / "assets/h2.yaml").write_text("".join(points))
+    there = folder / "deepchem/data/tests"
+    there.mkdir(parents=True)
+    fluoride = gto.M(atom="H 0.86625 0 0; F -0.86625 0 0", basis=basis, unit="Bohr", verbose=0)
+    overlap = fluoride.intor("int1e_ovlp")
+    np.save(there / "dftHF_output.npy", 10 / len(overlap) * np.linalg.inv(overlap))
+
+
 @pytest.fixture(
     scope="module",
     params=[
@@ -107,31 +125,22 @@ def tutorial(request, tmp_path_factory):
     """The namespace after every cell, by the cell's name."""
     basis, stride = request.param
     folder = tmp_path_factory.mktemp("tutorial")
-    (folder / "assets").mkdir()
-    (folder / "assets/dft_tutorial.yaml").write_text(DATA % {"basis": basis})
-    there = folder / "deepchem/data/tests"  # DeepChem's checkout has a file that the tutorial names
-    there.mkdir(parents=True)
-    fluoride = gto.M(atom="H 0.86625 0 0; F -0.86625 0 0", basis=basis, unit="Bohr", verbose=0)
-    overlap = fluoride.intor("int1e_ovlp")
-    np.save(there / "dftHF_output.npy", 10 / len(overlap) * np.linalg.inv(overlap))
     r = DISTANCES[::stride]
-    points = [POINT % {"r": x, "value": 0.1 * (x - 2.0), "basis": basis} for x in r]
-    (folder / "assets/h2.yaml").write_text("".join(points))
+    write_files(folder, basis, r)
     namespace: dict = {"BASIS": basis, "R": r, "__name__": "__tutorial__"}
     after = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MPLBACKEND", "Agg")
         for name, source in CELLS.items():
-            changed = _THEIRS.sub("from deepchem_dft import", source)
-            exec(compile(changed, f"cell '{name}'", "exec"), namespace)
+            exec(compile(with_imports_changed(source), f"cell '{name}'", "exec"), namespace)
             after[name] = dict(namespace)
     return after
 
 
 def test_only_imports_are_changed():
     for source in CELLS.values():
-        changed = _THEIRS.sub("from deepchem_dft import", source)
+        changed = with_imports_changed(source)
         differing = [a for a, b in zip(source.splitlines(), changed.splitlines()) if a != b]
         assert all(line.startswith("from deepchem.") for line in differing)
         assert "from deepchem." not in changed
@@ -170,8 +179,6 @@ def test_the_field_is_that_of_the_conventional_functional(tutorial, request):
 
 
 def test_training_ends_with_a_loss_and_a_checkpoint(tutorial):
-    from pathlib import Path
-
     found = tutorial["training"]
     assert np.isfinite(found["loss"])
     assert any(Path(found["model_dir"]).iterdir())

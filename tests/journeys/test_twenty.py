@@ -206,38 +206,57 @@ def test_09_ten_files_killed_and_resumed(shell, files):
     assert rows[7]["energy_hartree"] == pytest.approx(alone, abs=1e-7)
 
 
-def test_10_deepchem_workflow_with_the_imports_changed(shell, files):
-    """Loader, splitter, model, fit, metric, as DeepChem has them."""
-    lines = ["format: deepchem_dft/1", "source: own", "defaults: {basis: sto-3g}", "entries:"]
-    for number, length in enumerate((1.3, 1.4, 1.5, 1.6)):
-        where = f"{{geometry: H 0 0 0; H 0 0 {length}}}"
-        lines.append(
-            f"- {{name: h{number}, type: ae, value: 109.5 kcal/mol, molecule: {where}, atoms: auto}}"
-        )
-    (files / "h2.yaml").write_text("\n".join(lines) + "\n")
-    code = """
-import deepchem as dc
-from deepchem_dft import DFTYamlLoader, NNLDA, XCModel
-from torch import nn
-data = DFTYamlLoader().create_dataset("h2.yaml")
-train, test = dc.splits.RandomSplitter().train_test_split(data, frac_train=0.5, seed=1)
-model = XCModel("lda_x", batch_size=1, learning_rate=1e-3, grid_level=0)
-before = model.evaluate(train, [dc.metrics.Metric(dc.metrics.mean_absolute_error)])
-model.fit(train, nb_epoch=3)
-after = model.evaluate(train, [dc.metrics.Metric(dc.metrics.mean_absolute_error)])
-errors = [found["mean_absolute_error"] for found in (before, after)]
-print(len(train), len(test), errors[1] < errors[0], model.predict(test).shape)
-"""
-    assert shell.script(code).splitlines()[-1] == "2 2 True (2, 1)"
+def test_10_deepchems_tutorial_notebook_with_the_imports_changed(shell, files):
+    """Its cells in order, in a smaller basis; see tests/docs/test_deepchem_tutorial.py."""
+    from pyscf import dft, gto
+
+    from ..docs import test_deepchem_tutorial as theirs
+
+    distances = theirs.DISTANCES[::5]
+    theirs.write_files(files, "sto-3g", distances)
+    code = f"import numpy as np\nBASIS, R = 'sto-3g', np.array({distances.tolist()})\n"
+    code += "".join(map(theirs.with_imports_changed, theirs.CELLS.values()))
+    code += "print(energy.item(), loss, len(dataset), *np.ravel(predicted))"
+    energy, loss, entries, *predicted = map(float, shell.script(code).splitlines()[-1].split())
+    mol = gto.M(atom="H 0.86625 0 0; F -0.86625 0 0", unit="Bohr", basis="sto-3g", verbose=0)
+    field = dft.RKS(mol, xc="lda,")  # no weight is on the network of that cell
+    field.grids.level, field.conv_tol = 5, 1e-10
+    assert energy == pytest.approx(field.kernel(), abs=2e-5)
+    assert np.isfinite(loss) and entries == 2 and len(predicted) == len(distances)
+    assert predicted[1] == max(predicted) and 0.1 < predicted[1] < 0.4  # Ha; H2 is bound at 1.4 Bohr most
 
 
-def test_11_a_page_of_the_documentation_pasted(shell):
-    from ..docs.test_code_samples import blocks, write_files
+def test_11_a_tutorial_of_the_documentation_as_a_notebook(shell, files, monkeypatch):
+    """Run from its first cell to the last by a kernel of the Python that is tried."""
+    for name in ("jupytext", "nbclient"):
+        pytest.importorskip(name, reason="makes and runs notebooks; of the extra docs")
+    from pyscf import dft, gto
 
-    page = ROOT / "docs" / "getting-started.md"
-    write_files(page, shell.folder)
-    code = "\n".join(blocks(page, "python"))
-    assert code and shell.script(code) is not None
+    from ..docs.test_notebooks import images, nbformat, notebooks
+
+    if shell.script("import importlib.util as i; print(i.find_spec('ipykernel'))").strip() == "None":
+        pytest.skip("no Jupyter in the environment that is tried: pip install ipykernel")
+    argv = [*shell.python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "tried", "language": "python", "env": shell.environment}
+    spec["env"].pop("MPLBACKEND")  # figures belong into the notebook
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    (files / "kernels" / "tried").mkdir(parents=True)
+    (files / "kernels" / "tried" / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(files))
+    made = notebooks.notebook("dissociation-curve")
+    show = "import deepchem_dft\nprint(deepchem_dft.__file__, restricted[-1], unrestricted[-1])"
+    made.cells.append(nbformat.v4.new_code_cell(show))
+    done = notebooks.execute(made, files, kernel="tried")
+    where, *energies = done.cells[-1].outputs[0].text.split()
+    assert images(done) and Path(where).is_relative_to(Path(CHOSEN).parents[1] if CHOSEN else ROOT)
+    mol = gto.M(atom="H 0 0 0; H 0 0 6", unit="Bohr", basis="sto-3g", verbose=0)
+    fields = [dft.RKS(mol, xc="pbe"), dft.UKS(mol, xc="pbe")]
+    for field, alpha in zip(fields, (None, 1)):
+        field.grids.level, field.conv_tol = 1, 1e-11
+        first = field.get_init_guess()
+        if alpha:  # a spin on each atom
+            first = np.array([np.diag([1.0, 0]), np.diag([0, 1.0])])
+        assert float(energies.pop(0)) == pytest.approx(field.kernel(first), abs=1e-6)
 
 
 _TIMED = """
@@ -301,7 +320,7 @@ def test_15_a_relaxed_scan(shell):
     steps = ("--start", "0.9", "--stop", "1.1", "--points", "3")
     scan = ("scan", "water.xyz", "distance 1 2", *SMALL, *steps)
     if shell.script("import importlib.util as i; print(i.find_spec('geometric'))").strip() == "None":
-        assert "pip install geometric" in shell(*scan, status=1).stderr
+        assert "pip install 'deepchem_dft[geometry]'" in shell(*scan, status=1).stderr
         return
     found = shell.json(*scan)
     energies = [point["energy_hartree"] for point in found["points"]]

@@ -22,6 +22,18 @@ def test_a_warning_that_is_deserved(command, arguments, said):
     assert outcome.status == 0 and said in outcome.out + outcome.err
 
 
+@pytest.mark.parametrize(
+    ("atom", "spin", "charge", "warned"),
+    [("Cl", 1, 0, False), ("C", 2, 0, False), ("Ar", 1, 1, False), ("C", 0, 0, True), ("S", 0, 0, True)],
+)
+def test_open_shells_of_atoms_deserve_none_in_their_ground_state(command, atom, spin, charge, warned):
+    """LDA leaves an empty p orbital a little below those that are filled, whichever they are."""
+    told = command(
+        "scf", f"{atom} 0 0 0", "--xc", "lda,pw", "--spin", str(spin), "--charge", str(charge), *TINY
+    )
+    assert told.status == 0 and ("perhaps an excited state" in told.out + told.err) == warned
+
+
 def test_reactions_warn_once_of_what_holds_for_all_and_name_the_others(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, atoms in (("li", "Li 0 0 0"), ("h", "H 0 0 0"), ("lih", "Li 0 0 0\nH 0 0 1.6")):
