@@ -14,6 +14,7 @@ from deepchem_dft.checks import choice
 from deepchem_dft.errors import InputError, SCFNotConverged
 from deepchem_dft.molecule import Molecule
 from deepchem_dft.molecule.electrons import treatment
+from deepchem_dft.scf.frozen.single_build import SingleBuild
 from deepchem_dft.scf.hamiltonian import KSHamiltonian
 from deepchem_dft.scf.ladder import SCFSolution, SCFStatus, UnfitGuess, solve
 from deepchem_dft.scf.options import SCFOptions
@@ -160,14 +161,7 @@ class KohnSham:
         """
         begin = time.process_time()
         choice(on_unconverged, ("raise", "continue"), "on_unconverged")
-        if isinstance(guess, KSResult):
-            guess = guess.state
-        if guess is not None and not isinstance(guess, SCFState):
-            raise InputError(
-                f"a {type(guess).__name__} is no guess",
-                field="guess",
-                remedy="pass the state of an earlier result, or None",
-            )
+        guess = None if guess is None else _state_of(guess)
         scf = self.scf
         if self.molecule.surroundings is not None:
             return self._in_surroundings(on_unconverged, guess, on_iteration, begin)
@@ -205,6 +199,50 @@ class KohnSham:
                 result,
             )
         return result
+
+    @unaffected
+    def single_build(self, guess: SCFState | KSResult) -> SingleBuild:
+        """Return energy and forces of given orbitals, by one Fock build and no iteration.
+
+        Parameters
+        ----------
+        guess : SCFState or KSResult
+            Orbitals in this basis, such as ``HamiltonianPrediction.state``.
+
+        Returns
+        -------
+        SingleBuild
+            Its energies are off by the second order of the density's error, its forces by the first.
+
+        Raises
+        ------
+        InputError
+            For orbitals of another basis, a molecule in surroundings, other engines.
+
+        Examples
+        --------
+        >>> from deepchem_dft.molecule import Molecule
+        >>> h2 = Molecule("H 0 0 0; H 0 0 1.4", basis="6-31g", grid_level=1)
+        >>> other, pbe = KohnSham(h2, "lda,pw").run(), KohnSham(h2, "pbe")
+        >>> found, true = pbe.single_build(other), float(pbe.run().energy)
+        >>> found.harris_foulkes < true < found.energy < true + 1e-3
+        True
+        """
+        if self.scf.engine != "native":
+            raise InputError(
+                "DQC makes no single Fock builds", field="engine", remedy="use the native engine"
+            )
+        hamiltonian = KSHamiltonian(self.molecule, self.xc, self.scf.restricted, self.device)
+        hamiltonian.differentiate = False
+        try:
+            return SingleBuild(hamiltonian, _state_of(guess))
+        except UnfitGuess as error:
+            raise InputError(
+                str(error),
+                entry=self.molecule.name,
+                field="guess",
+                remedy="give orbitals of this molecule in this basis",
+            ) from None
 
     def _in_surroundings(
         self,
@@ -250,3 +288,15 @@ class KohnSham:
             hamiltonian.watch.search()
         thorough = self.scf.stability or (self.broken_symmetry is True and guess is None)
         return ground_state(hamiltonian, solution, cold=guess is None, thorough=thorough, **options)
+
+
+def _state_of(guess: Any) -> SCFState:
+    if isinstance(guess, KSResult):
+        return guess.state
+    if not isinstance(guess, SCFState):
+        raise InputError(
+            f"a {type(guess).__name__} is no guess",
+            field="guess",
+            remedy="pass the state of an earlier result, or None",
+        )
+    return guess

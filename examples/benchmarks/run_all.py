@@ -121,7 +121,7 @@ CHECKS = [
     Check(
         "dynamics",
         "1.6 times fewer Fock builds than from the last step; drift 1e-4 Ha per 100 steps",
-        script("scf/dynamics.py"),
+        script("scf/dynamics.py", "--system", "H2O"),
         last_line,
     ),
     Check(
@@ -225,6 +225,12 @@ CHECKS = [
         "water: H 5, orbitals 20 uHa; fed back no worse; cycles 0.3 x, 0.7 x",
         script("models/hamiltonian.py", "forms", "cycles"),
         hamiltonian,
+    ),
+    Check(
+        "single build",
+        "energies of second order, forces of first; hamiltonian-water 0.05 uHa, 20 uHa/Bohr",
+        script("models/single_build.py"),
+        last_line,
     ),
     Check(
         "zoo",

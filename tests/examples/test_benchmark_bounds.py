@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ablation
 import deq_property
+import dynamics
 import hamiltonian
 import numpy as np
 import paper
@@ -12,6 +13,7 @@ import profile_step
 import property_table
 import pytest
 import scf_every
+import single_build
 import xcnn_board
 from _zoo_studies import Verdicts
 
@@ -170,6 +172,31 @@ def test_acceleration():
     assert not deq_property.judge("trained, hard and cheap", 85.8, 40.0)
     assert deq_property.judge("diffusion, 0.99", 460, 35)
     assert not deq_property.judge("diffusion, 0.99", 460, 80)
+
+
+def test_dynamics(capsys):
+    steps = np.arange(201)
+    last, many = (dynamics.Trajectory([12] * 10 + [n] * 191, (3e-8 * steps).tolist(), 1.0) for n in (8, 5))
+    assert dynamics.judge("ethanol", last, many)
+    assert "8.00 -> 5.00 Fock builds a step (1.60 times fewer)" in capsys.readouterr().out
+    assert not dynamics.judge("ethanol", last, dynamics.Trajectory([6] * 201, many.energies))
+    for drift in (2e-7, 2e-6):  # worse than the other's, and too much for itself
+        drifting = dynamics.Trajectory(many.builds, (drift * steps).tolist())
+        assert not dynamics.judge("ethanol", last, drifting)
+    assert not dynamics.judge("ethanol", drifting, drifting)
+
+
+def test_single_build():
+    large = np.array([1613.0, 1258.0, 2224.0, 1.0, 1702.0, 25100.0])
+    small = np.array([161.3, 12.73, 22.48, 1.0, 161.4, 25100.0])
+    assert single_build.falls(large, small)
+    for place in (1, 2, 4):  # an energy of first order, a force of none
+        worse = small.copy()
+        worse[place] *= 8.0
+        assert not single_build.falls(large, worse)
+    assert single_build.judge_network(np.array([7.0, 0.1039, 0.0137, 1.0, 7.3, 25100.0]))
+    assert not single_build.judge_network(np.array([7.0, 0.1039, 0.06, 1.0, 7.3, 25100.0]))
+    assert not single_build.judge_network(np.array([7.0, 0.1039, 0.0137, 1.0, 27.3, 25100.0]))
 
 
 def test_property_table(capsys):

@@ -77,6 +77,11 @@ def test_hamiltonian_of_water():
     dataset = dc.data.NumpyDataset(np.array([sample, None], dtype=object)[:1])
     own = model.evaluate(dataset)["hamiltonian_mae"]
     assert own < 1.0 and model.guess_scores(dataset)[0].hamiltonian_mae > 1e4 * own
+    prediction = model.predict_properties(dataset)[0]
+    found = prediction.single_build()
+    assert [found.energy, found.harris_foulkes] == pytest.approx([solution.energy] * 2, abs=1e-8)
+    # PySCF's own leave out how the grid moves, which is 1e-5 here
+    np.testing.assert_allclose(prediction.forces, reference.forces(solution), atol=5e-5)
 
 
 def test_deq_tells_polar_molecules_and_small_gaps():

@@ -137,11 +137,17 @@ def print_result(molecule: Any, label: str, result: Any, functional: Any, forces
         for line in (*_terms(result), *_orbitals(result), *_atoms(molecule, result)):
             out.print(line, markup=False)
     if forces and result.converged:
-        out.print("forces (Ha/Bohr):")
-        for symbol, row in zip(molecule.symbols, result.forces().tolist()):
-            out.print(f"  {symbol:<3}" + "".join(f"{x:>14.8f}" for x in row), markup=False)
+        print_forces(molecule, result)
     if whole:
         out.print(f"{'cost:':<11} {cost_text(result)}", markup=False)
+
+
+def print_forces(molecule: Any, result: Any) -> None:
+    """Print forces, a row for each atom."""
+    out = console()
+    out.print("forces (Ha/Bohr):")
+    for symbol, row in zip(molecule.symbols, result.forces().tolist()):
+        out.print(f"  {symbol:<3}" + "".join(f"{x:>14.8f}" for x in row), markup=False)
 
 
 def cost_text(result: Any) -> str:

@@ -64,6 +64,12 @@ def scf(
         "--compare/--no-compare",
         help="With --guess: count the iterations of the default guess too, and PySCF's of both.",
     ),
+    iterate: bool = typer.Option(
+        True,
+        "--iterate/--no-iterate",
+        help="With --guess or --read: make the field self-consistent, or one Fock build at that start, whose "
+        "energies are off by the second order of its error and whose forces by the first.",
+    ),
     keep: Path | None = typer.Option(
         None,
         "--keep",
@@ -99,6 +105,8 @@ def scf(
 
     - `deepchem-dft scf water.xyz --guess runs/water`
 
+    - `deepchem-dft scf water.xyz --guess runs/water --no-iterate --forces`
+
     - `deepchem-dft scf water.xyz --solvent water --dispersion d3bj --forces`
     """
     from deepchem_dft.cli.common import check_out, hamiltonian_model, quiet_imports
@@ -108,7 +116,8 @@ def scf(
     spin = options.spin_of(spin, multiplicity)
     outputs = Outputs.asked(molden, cube, xyz, write)
     if len(geometry) > 1:
-        _check_many({"guess": guess, "read": read, "engine": engine != "native", "forces": forces}, outputs)
+        single = {"guess": guess, "read": read, "engine": engine != "native", "forces": forces}
+        _check_many(single | {"no-iterate": not iterate}, outputs)
         check_out(keep)
     elif engine == "native":
         check_molecule(geometry[0], charge, spin, unit, basis or (None if guess else "def2-tzvp"))
@@ -172,6 +181,7 @@ def scf(
         progress=progress,
         forces=forces,
         compare=compare,
+        iterate=iterate,
         # PySCF knows functionals by name only.
         known=label if run is None and not is_trained(xc) else None,
         said=said,
@@ -191,6 +201,7 @@ def _solve(
     progress: Any,
     forces: bool,
     compare: bool,
+    iterate: bool,
     known: str | None,
     said: list[str],
     json: bool,
@@ -198,6 +209,7 @@ def _solve(
     """Solve one molecule, print it, and write what is asked for."""
     from deepchem_dft.cli.common import console
     from deepchem_dft.cli.molecules.display import print_result
+    from deepchem_dft.cli.molecules.single_build import print_single_build
     from deepchem_dft.errors import InputError, SCFNotConverged
     from deepchem_dft.scf import KohnSham
 
@@ -211,6 +223,15 @@ def _solve(
         from deepchem_dft.scf.state import read_orbitals
 
         start = read_orbitals(read, molecule)
+    if not iterate:
+        if start is None or outputs.any:
+            raise InputError(
+                "one Fock build needs a start, and leaves nothing to be written",
+                field="iterate",
+                remedy="give --guess or --read, and leave --write and the like out",
+            )
+        print_single_build(problem.single_build(start), label, forces, said if json else None)
+        return
     result = problem.run(on_unconverged="continue", guess=start, on_iteration=progress)
     if json:
         options.print_json(_qcschema(result, label, functional, said, forces))

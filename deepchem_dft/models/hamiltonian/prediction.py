@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from deepchem_dft.equilibrium.result import Status
+from deepchem_dft.errors import InputError
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.models.hamiltonian.samples import Known
+from deepchem_dft.molecule.geometry import SYMBOLS
 
 if TYPE_CHECKING:
+    from deepchem_dft.scf.frozen.single_build import SingleBuild
     from deepchem_dft.scf.state import SCFState
+    from deepchem_dft.xc.base import XCFunctional
 
 #: From Hartree.
 _MICRO = 1e6
@@ -126,6 +130,37 @@ class HamiltonianPrediction:
         occupations = torch.zeros(1, len(self.orbital_energies), dtype=torch.float64)
         occupations[:, : self.n_occupied] = 2.0
         return SCFState(torch.from_numpy(self.coefficients.copy())[None], occupations)
+
+    def single_build(self, xc: "str | XCFunctional | None" = None, **options: Any) -> "SingleBuild":
+        """Return energies, forces and what is left of the residual, by one Fock build of this package.
+
+        Parameters
+        ----------
+        xc : str or XCFunctional, optional
+            Any functional of this package; the one the matrix is of by default.
+        **options
+            Of :class:`~deepchem_dft.molecule.Molecule`, such as ``grid_level`` and ``density_fit``.
+
+        Raises
+        ------
+        InputError
+            If no functional is known.
+        """
+        from deepchem_dft.molecule import Molecule
+        from deepchem_dft.scf import KohnSham
+
+        sample, functional = self.sample, xc or self.prepared.reference.xc
+        if functional is None:
+            raise InputError("no functional is given", field="xc", remedy="name one, such as pbe")
+        options.setdefault("grid_level", self.prepared.reference.grid_level)
+        symbols = [SYMBOLS[z] for z in sample.numbers]
+        molecule = Molecule((symbols, sample.positions), sample.basis, sample.charge, **options)
+        return KohnSham(molecule, functional, restricted=True).single_build(self.state)
+
+    @cached_property
+    def forces(self) -> np.ndarray:
+        """(N, 3) forces on the nuclei, Hartree/Bohr: one Fock build; see `single_build` for their error."""
+        return self.single_build().forces().numpy()
 
     def cycles(self, conv_tol: float = 1e-9) -> tuple[int, int]:
         """Return PySCF's iterations from its default guess and from this density matrix.

@@ -1,1 +1,1 @@
-"""Densities that stay as they are while a functional is trained: whole, binned, and how far they move."""
+"""Densities that stay as they are: while a functional is trained (whole, binned), or as they were given."""

@@ -67,6 +67,11 @@ def test_the_true_matrix_gives_what_the_reference_gives(trained, hamiltonians):
         Molecule((list("OHH"), sample.positions), "sto-3g", grid_level=0), "pbe", two_grid=False
     )
     assert problem.run(guess=found.state).iterations <= 2 < problem.run().iterations
+    solved = problem.run()
+    once = found.single_build(grid_level=0)
+    assert [once.energy, once.harris_foulkes] == pytest.approx([float(solved.energy)] * 2, abs=1e-8)
+    np.testing.assert_allclose(once.forces(), solved.forces(), atol=2e-5)
+    assert found.single_build("lda,pw", grid_level=0).energy > once.energy + 0.1
     overlap = found.coefficients.T @ sample.overlap @ found.coefficients
     np.testing.assert_allclose(overlap, np.eye(7), atol=1e-10)
 

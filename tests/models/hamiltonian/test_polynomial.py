@@ -1,5 +1,6 @@
 """Polynomials for matrices of one molecule, against PySCF's own at geometries and in positions never seen."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -14,6 +15,9 @@ from deepchem_dft.hamiltonian.internal import InternalCoordinates, Polynomial, n
 from deepchem_dft.hamiltonian.reference import Reference
 from deepchem_dft.hamiltonian.sample import HamiltonianSample
 from deepchem_dft.models.hamiltonian import HamiltonianPolynomial
+from deepchem_dft.molecule import Molecule
+from deepchem_dft.scf import KohnSham
+from deepchem_dft.units import BOHR_TO_ANGSTROM
 
 WATER = ([8, 1, 1], [[0, 0, 0.2], [0, 1.43, -0.9], [0.1, -1.43, -0.9]])
 AMMONIA = ([1, 7, 1, 1], [[0, 1.8, 0.1], [0, 0, 0.6], [1.5, -0.9, 0], [-1.5, -0.9, 0]])
@@ -154,3 +158,22 @@ def test_a_file_of_it_starts_a_calculation(tmp_path):
     assert result.exit_code == 0, result.output
     above = re.search(r"density of the model, whose energy is (\S+) microhartree above", result.output)
     assert above and abs(float(above.group(1))) < 1.0
+    energy = float(re.search(r"energy: +(\S+) Ha\n", result.output).group(1))
+
+    once = CliRunner().invoke(app, [*arguments, "--grid-level", "0", "--no-iterate", "--forces", "-q"])
+    assert once.exit_code == 0 and "NOT self-consistent" in once.output
+    both = re.search(r"energy: +(\S+) Ha of the density, (\S+) Ha by Harris-Foulkes", once.output)
+    assert both and [float(x) for x in both.groups()] == pytest.approx([energy, energy], abs=1e-6)
+    told = CliRunner().invoke(
+        app, [*arguments, "--grid-level", "0", "--no-iterate", "--forces", "--json", "-q"]
+    )
+    data = json.loads(told.output)
+    assert data["self_consistent"] is False and data["energy_hartree"] == pytest.approx(energy, abs=1e-6)
+    forces = np.array(data["forces_hartree_per_bohr"])
+    moved = Molecule((["H", "H"], [[0, 0, 0], [0, 0.76 / BOHR_TO_ANGSTROM, 0]]), "sto-3g", grid_level=0)
+    np.testing.assert_allclose(forces, KohnSham(moved, "pbe").run().forces(), atol=1e-4)
+    assert np.abs(forces).max() > 1e-3
+
+    for wrong in ([*arguments[:2], "--no-iterate"], [*arguments, "--no-iterate", "--write", "h2.npz"]):
+        refused = CliRunner().invoke(app, [*wrong, "-q"])
+        assert refused.exit_code == 1 and refused.exception.field == "iterate"
