@@ -126,6 +126,12 @@ def test_terminal(name, capsys):
     assert inert(shown) and shown.count("[bold red]x[/]") == 2 * (name == "[bold red]x[/]")
 
 
+def test_a_pipe_is_no_terminal_whatever_jupyter_asks_for(monkeypatch, capsys):
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"):
+        monkeypatch.setenv(name, "1")
+    assert not console().is_terminal and not console(stderr=True).is_terminal
+
+
 def test_chlorine_is_no_picture(capsys):
     console().print("LDA, atomic-ip:Cl: Cl+: a note")
     assert capsys.readouterr().out == "LDA, atomic-ip:Cl: Cl+: a note\n"

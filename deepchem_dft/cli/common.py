@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,11 +28,11 @@ def console(stderr: bool = False) -> "Console":
             options["markup"] = False
             super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
 
-    # ":Cl:" of a name would be a picture to rich
-    out = InertConsole(stderr=stderr, highlight=False, emoji=False)
-    if not out.is_terminal:
-        out = InertConsole(stderr=stderr, highlight=False, emoji=False, width=200, soft_wrap=True)
-    return out
+    # Jupyter's and CI's FORCE_COLOR make no terminal of a pipe; ":Cl:" of a name would be a picture to rich.
+    stream = sys.stderr if stderr else sys.stdout
+    there = stream is not None and stream.isatty()
+    wide: dict[str, Any] = {} if there else {"width": 200, "soft_wrap": True}
+    return InertConsole(stderr=stderr, highlight=False, emoji=False, force_terminal=there, **wide)
 
 
 @contextlib.contextmanager

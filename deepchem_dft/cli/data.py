@@ -43,7 +43,8 @@ def check(
     import warnings
 
     packaged = set(dataset_names()) - set(board_names())
-    files = [str(dataset_path(f)) if f in packaged and not Path(f).exists() else f for f in files]
+    named = {str(dataset_path(f)): f for f in files if f in packaged and not Path(f).exists()}
+    files = [*named, *(f for f in files if f not in named.values())]
 
     out, error = console(), console(stderr=True)
     problems = find_problems(files)
@@ -63,9 +64,10 @@ def check(
         }
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         systems = len({s.key for e in entries for s in e.get_systems()})
-        out.print(f"{file}: {counts}; {systems} different systems; no problems", markup=False)
+        name = named.get(file, file)
+        out.print(f"{name}: {counts}; {systems} different systems; no problems", markup=False)
         for text in advice(entries):
-            error.print(f"warning: {file}: {text}", markup=False)
+            error.print(f"warning: {name}: {text}", markup=False)
 
 
 @app.command("densities")

@@ -143,11 +143,16 @@ def execute(made: Any, folder: Path, kernel: str = "python3") -> Any:
 
 def _kept(outputs: list[Any]) -> list[Any]:
     """Return outputs as they are worth keeping: without what names this machine or this minute."""
+    kept: list[Any] = []
     for output in outputs:
         output.get("metadata", {}).clear()
         if output.output_type == "stream":
             output.text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.text)
-    return outputs
+            if kept and kept[-1].output_type == "stream" and kept[-1].name == output.name:
+                kept[-1].text += output.text  # commands come in pieces
+                continue
+        kept.append(output)
+    return kept
 
 
 def main() -> None:
