@@ -144,7 +144,12 @@ def remarks(molecule: Molecule, solution: SCFSolution, findings: Findings) -> tu
     """Return what should be said wherever the energy of a solution is."""
     found = []
     same = min(spin_gaps(solution))
-    if same < -(_OPEN_SHELL if len(molecule.symbols) == 1 else _VISIBLE):
+    small = _VISIBLE
+    if len(molecule.symbols) == 1:
+        small = _OPEN_SHELL
+    elif molecule.spin and findings.signs:  # degenerate shells (Cl2+, S2+), where nothing lower was found
+        small = HOLE
+    if same < -small:
         found.append(
             f"an empty orbital lies {-same * HARTREE_TO_EV:.3f} eV below an occupied "
             "one of the same spin: perhaps an excited state"
