@@ -110,6 +110,28 @@ def test_systems_of_the_data_sets_deserve_none_but_what_is_known():
     assert close == {("h2-curve", f"H2-0.{digit}") for digit in (3, 4, 5, 6, 7)}
 
 
+@pytest.mark.slow
+def test_no_solved_system_of_the_data_sets_is_called_excited():
+    """All of them with PBE in a minimal basis, some minutes; stretched H2 and C2 are better unrestricted."""
+    from deepchem_dft import KohnSham, Molecule
+    from deepchem_dft.data import read_yaml
+    from deepchem_dft.runs.xc.selection import board_names, dataset_names, dataset_path
+
+    systems = {}
+    for name in set(dataset_names()) - set(board_names()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            entries = read_yaml(str(dataset_path(name)))
+        systems |= {s.key: s for entry in entries for s in entry.get_systems()}
+    for system in systems.values():
+        known = system.to_molecule(0)
+        atoms = (list(known.symbols), known.positions)
+        molecule = Molecule(atoms, "sto-3g", charge=known.charge, spin=known.spin, grid_level=0)
+        notes = KohnSham(molecule, "pbe").run().notes
+        assert not [n for n in notes if "an unrestricted" not in n], system.name
+        assert not notes or set(known.symbols) == {"H"} or system.name.lower() == "c2"
+
+
 def test_one_default_basis_which_greets_nobody():
     """The same for commands, molecules and ASE; cards of the zoo have no quarrel with it."""
     import inspect
