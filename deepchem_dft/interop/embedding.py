@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from pyscf import dft, qmmm
 from pyscf.solvent.smd import solvent_db
+from scipy.optimize import minimize_scalar
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from deepchem_dft.errors import InputError, SCFNotConverged
@@ -17,12 +19,15 @@ from deepchem_dft.molecule.surroundings import SOLVENT_MODELS, Surroundings
 from deepchem_dft.scf import properties
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.ladder import SCFStatus
+from deepchem_dft.scf.search.orientation import directions, functions, turning_parts
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 
 #: Place of the dielectric constant among SMD's descriptors of a solvent.
 _EPSILON = 5
+#: Iterations after which open shells are turned, and ways to turn them.
+_PATIENCE, _DIRECTIONS = 60, 12
 
 
 def embed(mf: Any, surroundings: Surroundings) -> Any:
@@ -131,19 +136,22 @@ def run_embedded(
         guess = guess.unrestricted()
     mf = embed(alone, surroundings)
     mf.verbose = mf.mol.verbose = 0
-    mf.max_cycle = max_iter
     mf.conv_tol = max(min(1e-9, tol), 1e-12)
     mf.conv_tol_grad = 0.5 * tol  # a norm, so the largest element is no more
     if watch is not None:
         mf.callback = lambda seen: watch(float(seen["e_tot"]), float(seen["norm_gorb"]))
     matrices = guess.density_matrix().cpu().numpy()
-    mf.kernel(dm0=matrices[0] if guess.restricted else matrices)
+    start = matrices[0] if guess.restricted else matrices
+    iterations, residual = 0, np.inf
+    while residual >= tol and iterations < max_iter:
+        mf.max_cycle = min(max_iter - iterations, _PATIENCE)
+        mf.kernel(dm0=start)
+        iterations, residual = iterations + max(int(mf.cycles), 1), _residual(mf)
+        if residual >= tol and iterations < max_iter:
+            start = mf.make_rdm1() if guess.restricted else _turned(molecule, mf)
     orbitals, occupations, energies = (np.asarray(x) for x in (mf.mo_coeff, mf.mo_occ, mf.mo_energy))
-    fock = mf.get_fock()  # of a solvent the one potential that is nowhere else
-    residual = float(np.abs(mf.get_grad(mf.mo_coeff, mf.mo_occ, fock)).max(initial=0.0))
     if orbitals.ndim == 2:
         orbitals, occupations, energies = orbitals[None], occupations[None], energies[None]
-        residual /= 2  # PySCF's gradient of a closed shell counts both spins
     state = SCFState(_tensor(orbitals), _tensor(occupations))
     density = state.unrestricted().density_matrix()
     converged = residual < tol
@@ -155,7 +163,7 @@ def run_embedded(
         orbital_energies=_tensor(energies),
         status=SCFStatus.CONVERGED if converged else SCFStatus.MAX_ITERATIONS,
         commutator=residual,
-        iterations=int(getattr(mf, "cycles", 0)),
+        iterations=iterations,
         state=state,
         energy_terms=_terms(molecule, mf, alone, density),
         mean_field=mf,
@@ -167,6 +175,45 @@ def run_embedded(
             result,
         )
     return result
+
+
+def _residual(mf: Any) -> float:
+    """Return the largest element of the Fock matrix between occupied and empty orbitals, Ha."""
+    fock = mf.get_fock()  # of a solvent the one potential that is nowhere else
+    largest = float(np.abs(mf.get_grad(mf.mo_coeff, mf.mo_occ, fock)).max(initial=0.0))
+    return largest / 2 if np.ndim(mf.mo_occ) == 1 else largest  # PySCF counts both spins of a closed shell
+
+
+def _turned(molecule: Molecule, mf: Any) -> np.ndarray:
+    """Return density matrices with each open shell that is free to turn where its energy is lowest.
+
+    An atom or a linear molecule has the same energy whichever way it is turned, but for the grids of
+    functional and cavity, whose microhartrees DIIS follows in hundreds of steps.
+    """
+    best = np.array(mf.make_rdm1())
+    for part in turning_parts(molecule):
+        own, start = np.ix_(*[functions(molecule, part.atoms)] * 2), best
+
+        def rotated(vector: np.ndarray, own=own, start=start) -> np.ndarray:
+            whole = np.eye(start.shape[-1])
+            whole[own] = mf.mol.ao_rotation_matrix(Rotation.from_rotvec(vector).as_matrix())[own]
+            return whole @ start @ whole.T
+
+        if part.axis is None:
+            vectors = [np.zeros(3), *directions(_DIRECTIONS)]
+            best = rotated(min(vectors, key=lambda vector: mf.energy_tot(dm=rotated(vector))))
+        else:  # the energy has the period of half a turn
+            about, step = np.array(part.axis), np.pi / _DIRECTIONS
+            energies = [mf.energy_tot(dm=rotated(k * step * about)) for k in range(_DIRECTIONS)]
+            near = step * int(np.argmin(energies))
+            finest = minimize_scalar(
+                lambda angle, rotated=rotated, about=about: mf.energy_tot(dm=rotated(angle * about)),
+                bounds=(near - step, near + step),
+                method="bounded",
+                options={"xatol": 1e-4},
+            )
+            best = rotated(finest.x * about)
+    return best
 
 
 def _tensor(values: np.ndarray) -> Tensor:

@@ -1,10 +1,13 @@
 """Solvents and point charges: PySCF's own numbers, slopes of energies, Coulomb's law, and refusals."""
 
+import dataclasses
 import pickle
 
 import numpy as np
 import pytest
+import torch
 from pyscf import dft, qmmm
+from scipy.spatial.transform import Rotation
 
 from deepchem_dft import KohnSham, Molecule
 from deepchem_dft.errors import InputError
@@ -78,6 +81,20 @@ def test_an_open_shell_keeps_its_spins():
     own = of_pyscf("cpcm", 1, "O 0 0 0; H 0 0 1.85")
     # the open shell is free to turn on the coarse grid
     assert found.energy.item() == pytest.approx(own.e_tot, abs=1e-5)
+
+
+def test_a_shell_that_points_elsewhere_turns():
+    """Electrons of OH turn about its axis for microhartrees of the grids, in hundreds of steps of DIIS."""
+    free = Molecule("O 0 0 0; H 0 0 1.8331", "sto-3g", spin=1, grid_level=1)
+    solvated = free.replace(surroundings=Surroundings(solvent="water", model="smd"))
+    start, energies = KohnSham(free, "pbe", tol=1e-8).run().state, []
+    for angle in (10, 25):
+        turn = Rotation.from_euler("z", angle, degrees=True).as_matrix()
+        matrix = torch.from_numpy(free.pyscf_mol.ao_rotation_matrix(turn))
+        guess = dataclasses.replace(start, orbitals=matrix @ start.orbitals)
+        result = KohnSham(solvated, "pbe", tol=1e-8, max_iter=150).run(guess=guess)
+        energies.append(float(result.energy))
+    assert energies[0] == pytest.approx(energies[1], abs=1e-9)
 
 
 def test_far_charges_act_by_coulombs_law():
