@@ -43,18 +43,17 @@ def check(
     import warnings
 
     packaged = set(dataset_names()) - set(board_names())
-    named = {str(dataset_path(f)): f for f in files if f in packaged and not Path(f).exists()}
-    files = [*named, *(f for f in files if f not in named.values())]
+    named = {str(dataset_path(f)) if f in packaged and not Path(f).exists() else f: f for f in files}
 
     out, error = console(), console(stderr=True)
-    problems = find_problems(files)
+    problems = find_problems(list(named))
     for problem in problems:
         error.print(f"error: {problem}", markup=False)
     if problems:
         number = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
         error.print(f"{number} found", markup=False)
         raise typer.Exit(1)
-    for file in find_files(files):
+    for file in find_files(list(named)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             entries = read_yaml(file)

@@ -200,13 +200,12 @@ def _atoms(molecule: Any) -> list[str]:
 
 def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) -> None:
     from deepchem_dft.cli.common import state_text, uncertainty_text
-    from deepchem_dft.cli.molecules.display import place_text
+    from deepchem_dft.cli.molecules.display import place_text, print_summary
     from deepchem_dft.units import HARTREE_TO_KCAL
 
     molecule, result = found.molecule, found.result
     state = "converged" if found.converged else "NOT converged"
     lines = {
-        "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
         "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}"
         f"{place_text(molecule)}",
@@ -218,10 +217,7 @@ def _print(screen: Any, found: Any, label: str, functional: Any, gain: float) ->
     uncertainty = uncertainty_text(functional, result)
     if uncertainty:
         lines["uncertainty"] = uncertainty
-    for key, value in lines.items():
-        screen.print(f"{key + ':':<11} {value}", markup=False)
-    for note in result.notes:
-        screen.print(f"{'NOTE:':<11} {note}", markup=False)
+    print_summary(screen, molecule, lines, result.notes)
     screen.print("geometry (Angstrom):")
     for line in _atoms(molecule):
         screen.print(f"  {line}", markup=False)

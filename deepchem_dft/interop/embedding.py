@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from pyscf import dft, qmmm
 from pyscf.solvent.smd import solvent_db
+from scipy.linalg import expm
 from scipy.optimize import minimize_scalar
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from deepchem_dft.errors import InputError, SCFNotConverged
@@ -19,15 +19,15 @@ from deepchem_dft.molecule.surroundings import SOLVENT_MODELS, Surroundings
 from deepchem_dft.scf import properties
 from deepchem_dft.scf.frozen.density import FrozenDensity
 from deepchem_dft.scf.ladder import SCFStatus
-from deepchem_dft.scf.search.orientation import directions, functions, turning_parts
+from deepchem_dft.scf.search.orientation import functions, turning_parts
 from deepchem_dft.scf.state import SCFState
 from deepchem_dft.torchstate import unaffected
 from deepchem_dft.xc.base import XCFunctional
 
 #: Place of the dielectric constant among SMD's descriptors of a solvent.
 _EPSILON = 5
-#: Iterations after which open shells are turned, and ways to turn them.
-_PATIENCE, _DIRECTIONS = 60, 12
+#: Iterations after which open shells are turned, and ways to turn them: about an axis, in equal steps.
+_PATIENCE, _DIRECTIONS = 60, 15
 
 
 def embed(mf: Any, surroundings: Surroundings) -> Any:
@@ -142,13 +142,15 @@ def run_embedded(
         mf.callback = lambda seen: watch(float(seen["e_tot"]), float(seen["norm_gorb"]))
     matrices = guess.density_matrix().cpu().numpy()
     start = matrices[0] if guess.restricted else matrices
-    iterations, residual = 0, np.inf
-    while residual >= tol and iterations < max_iter:
+    iterations = 0
+    while True:
         mf.max_cycle = min(max_iter - iterations, _PATIENCE)
         mf.kernel(dm0=start)
-        iterations, residual = iterations + max(int(mf.cycles), 1), _residual(mf)
-        if residual >= tol and iterations < max_iter:
-            start = mf.make_rdm1() if guess.restricted else _turned(molecule, mf)
+        iterations += max(int(mf.cycles), 1)
+        residual = _residual(mf)
+        if residual < tol or iterations >= max_iter:
+            break
+        start = mf.make_rdm1() if guess.restricted else _turned(molecule, mf)
     orbitals, occupations, energies = (np.asarray(x) for x in (mf.mo_coeff, mf.mo_occ, mf.mo_energy))
     if orbitals.ndim == 2:
         orbitals, occupations, energies = orbitals[None], occupations[None], energies[None]
@@ -192,27 +194,29 @@ def _turned(molecule: Molecule, mf: Any) -> np.ndarray:
     """
     best = np.array(mf.make_rdm1())
     for part in turning_parts(molecule):
-        own, start = np.ix_(*[functions(molecule, part.atoms)] * 2), best
+        own, generators = functions(molecule, part.atoms), part.generators(molecule).numpy()
 
-        def rotated(vector: np.ndarray, own=own, start=start) -> np.ndarray:
+        def rotated(vector: np.ndarray, own=own, generators=generators, start=best) -> np.ndarray:
             whole = np.eye(start.shape[-1])
-            whole[own] = mf.mol.ao_rotation_matrix(Rotation.from_rotvec(vector).as_matrix())[own]
+            whole[np.ix_(own, own)] = expm(np.tensordot(vector, generators, 1))
             return whole @ start @ whole.T
 
-        if part.axis is None:
-            vectors = [np.zeros(3), *directions(_DIRECTIONS)]
-            best = rotated(min(vectors, key=lambda vector: mf.energy_tot(dm=rotated(vector))))
-        else:  # the energy has the period of half a turn
-            about, step = np.array(part.axis), np.pi / _DIRECTIONS
-            energies = [mf.energy_tot(dm=rotated(k * step * about)) for k in range(_DIRECTIONS)]
-            near = step * int(np.argmin(energies))
-            finest = minimize_scalar(
-                lambda angle, rotated=rotated, about=about: mf.energy_tot(dm=rotated(angle * about)),
-                bounds=(near - step, near + step),
+        def energy(vector: np.ndarray, rotated=rotated) -> float:
+            return float(mf.energy_tot(dm=rotated(vector)))
+
+        vectors = part.vectors()[:_DIRECTIONS].numpy()
+        lowest = min([np.zeros_like(vectors[0]), *vectors], key=energy)
+        if part.axis is not None:  # of one angle, whose minimum is between its neighbours
+            step = np.pi / (_DIRECTIONS + 1)
+            bounds = (lowest[0] - step, lowest[0] + step)
+            found = minimize_scalar(
+                lambda angle, energy=energy: energy(np.array([angle])),
+                bounds=bounds,
                 method="bounded",
                 options={"xatol": 1e-4},
             )
-            best = rotated(finest.x * about)
+            lowest = np.array([found.x])
+        best = rotated(lowest)
     return best
 
 

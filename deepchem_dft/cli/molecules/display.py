@@ -3,6 +3,7 @@
 import math
 import resource
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from deepchem_dft.cli.common import console, state_text, uncertainty_text
@@ -103,7 +104,6 @@ def print_result(molecule: Any, label: str, result: Any, functional: Any, forces
     out = console()
     status = getattr(result.status, "value", result.status)
     lines = {
-        "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
         "basis": f"{_basis(molecule)}, grid level {molecule.grid_level}{place_text(molecule)}",
         "status": f"{status} after {result.iterations} iterations "
@@ -129,10 +129,7 @@ def print_result(molecule: Any, label: str, result: Any, functional: Any, forces
         named = zip(("xx", "yy", "zz", "xy", "xz", "yz"), ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)))
         parts = ", ".join(f"{name} {float(moments[at]) + 0.0:.4f}" for name, at in named)
         lines["quadrupole"] = f"{parts} Debye Angstrom (traceless, about the centre of mass)"
-    for key, value in lines.items():
-        out.print(f"{key + ':':<11} {value}", markup=False)
-    for note in result.notes:
-        out.print(f"{'NOTE:':<11} {note}", markup=False)
+    print_summary(out, molecule, lines, result.notes)
     if whole:
         for line in (*_terms(result), *_orbitals(result), *_atoms(molecule, result)):
             out.print(line, markup=False)
@@ -140,6 +137,15 @@ def print_result(molecule: Any, label: str, result: Any, functional: Any, forces
         print_forces(molecule, result)
     if whole:
         out.print(f"{'cost:':<11} {cost_text(result)}", markup=False)
+
+
+def print_summary(out: Any, molecule: Any, lines: dict[str, str], notes: Iterable[str] = ()) -> None:
+    """Print which molecule it is, what is known of it by name, and notes."""
+    which = f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}"
+    for key, value in {"molecule": which, **lines}.items():
+        out.print(f"{key + ':':<11} {value}", markup=False)
+    for note in notes:
+        out.print(f"{'NOTE:':<11} {note}", markup=False)
 
 
 def print_forces(molecule: Any, result: Any) -> None:

@@ -101,12 +101,11 @@ def frequencies(
 
 def _print(screen: Any, found: Any, gas: Any, label: str, geometry: bool) -> None:
     from deepchem_dft.cli.common import state_text
-    from deepchem_dft.cli.molecules.display import place_text
+    from deepchem_dft.cli.molecules.display import place_text, print_summary
     from deepchem_dft.units import BOHR_TO_ANGSTROM, HARTREE_TO_KCAL
 
     molecule = found.molecule
     lines = {
-        "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
         "basis": f"{molecule.basis} ({molecule.nao} orbitals), grid level {molecule.grid_level}"
         f"{place_text(molecule)}",
@@ -114,10 +113,7 @@ def _print(screen: Any, found: Any, gas: Any, label: str, geometry: bool) -> Non
         "hessian": found.route,
         "force": f"{found.largest_force:.1e} Ha/Bohr (largest on an atom)",
     }
-    for key, value in lines.items():
-        screen.print(f"{key + ':':<11} {value}")
-    for note in found.notes:
-        screen.print(f"{'NOTE:':<11} {note}")
+    print_summary(screen, molecule, lines, found.notes)
     if geometry:
         screen.print("geometry (Angstrom):")
         for symbol, row in zip(molecule.symbols, molecule.positions):

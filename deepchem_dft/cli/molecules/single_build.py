@@ -4,7 +4,7 @@ from typing import Any
 
 from deepchem_dft.cli import options
 from deepchem_dft.cli.common import console
-from deepchem_dft.cli.molecules.display import print_forces
+from deepchem_dft.cli.molecules.display import print_forces, print_summary
 
 
 def print_single_build(found: Any, label: str, forces: bool, warnings: list[str] | None) -> None:
@@ -24,15 +24,13 @@ def print_single_build(found: Any, label: str, forces: bool, warnings: list[str]
         return
     apart = abs(found.energy - found.harris_foulkes)
     lines = {
-        "molecule": f"{molecule.formula}, charge {molecule.charge:+g}, 2S = {molecule.spin:g}",
         "functional": label,
         "status": f"NOT self-consistent: one Fock build (orbital gradient {found.commutator:.1e} Ha)",
         "energy": f"{found.energy:.8f} Ha of the density, {found.harris_foulkes:.8f} Ha by Harris-Foulkes",
         "error": f"of either, as a rule at most {1e6 * apart:.2f} microhartree",
     }
     out = console()
-    for key, value in lines.items():
-        out.print(f"{key + ':':<11} {value}", markup=False)
+    print_summary(out, molecule, lines)
     if forces:
         out.print("the error of forces is of first order in that of the density:")
         print_forces(molecule, found)

@@ -1,6 +1,6 @@
 """How good are energies and forces of a predicted Hamiltonian, by one Fock build?
 
-Usage: python examples/benchmarks/models/single_build.py [--geometries 10] [--out single_build.csv]
+Usage: python examples/benchmarks/models/single_build.py [--geometries 5] [--out single_build.csv]
 
 PBE/def2-SVP, geometries displaced at random by 0.03 Angstrom. First true matrices that are wrong on
 purpose: by noise in the orthonormal basis, or by a share of the way to the guess of superposed atoms,
