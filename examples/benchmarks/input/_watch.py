@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -54,6 +55,7 @@ class Watch:
         self.allowed = tuple(os.path.realpath(path) for path in allowed)
         self.active = False
         self.seen: list[str] = []
+        gc.collect()  # what was left before may remove its files (PySCF's are temporary) and is not watched
         sys.addaudithook(self._event)
 
     def _event(self, event: str, arguments: tuple[Any, ...]) -> None:
